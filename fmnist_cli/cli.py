@@ -1,0 +1,99 @@
+"""The root command and the one error boundary."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from fmnist_cli import __version__
+from fmnist_cli.errors import FmnistError, Terminated
+
+INTERRUPTED = 130
+
+
+class FmnistGroup(TyperGroup):
+    """Turns every error that we raise, and every wrong usage, into one line and an exit code.
+
+    Whatever else escapes a command is a bug, and keeps its traceback.
+    """
+
+    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> NoReturn:
+        signal.signal(signal.SIGTERM, _terminate)
+        try:
+            code = super().main(*args, standalone_mode=False, **kwargs)
+        except FmnistError as error:
+            code = _fail(str(error), error.exit_code)
+        except typer.TyperException as error:  # a usage error that Typer found
+            code = _fail(_usage(error), error.exit_code)
+        except typer.Abort:
+            code = _fail("Aborted.", 1)
+        except Terminated as signalled:
+            code = _fail("Terminated.", signalled.exit_code)
+        if code == INTERRUPTED:
+            _fail("Interrupted.", code)
+        sys.exit(code or 0)
+
+
+def _usage(error: typer.TyperException) -> str:
+    """A usage error in one line, with the help page that mends it."""
+    message = error.format_message().replace("Value error, ", "").strip()
+    if not message:  # a group without a command: its help is on the screen already
+        return ""
+    if message[-1] not in ".?!":
+        message += "."
+    context = getattr(error, "ctx", None)
+    return f"{message} Try: {context.command_path} --help" if context else message
+
+
+def _fail(message: str, exit_code: int) -> int:
+    if not message:
+        return exit_code
+    line = " ".join(message.split())
+    style = "\033[1;31m{}\033[0m" if sys.stderr.isatty() else "{}"
+    print(style.format("Error:"), line, file=sys.stderr)
+    return exit_code
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+app = typer.Typer(
+    name="fmnist",
+    cls=FmnistGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"fmnist {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    """A laboratory for training dynamics on Fashion-MNIST.
+
+    Trains a multi-layer perceptron written in NumPy, or Keras CNNs, and records every run.
+    Start with [bold]fmnist train[/bold], then [bold]fmnist runs list[/bold] and
+    [bold]fmnist plot train[/bold].
+    """
+
+
+def main() -> None:
+    """Run the command line (the console script)."""
+    app()

@@ -1,0 +1,189 @@
+"""The gradient and magnitude checks, as `train` and `gradcheck` run, record and show them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from fmnist_cli.engine.backend import Split
+    from fmnist_cli.engine.config import TrainConfig
+    from fmnist_cli.engine.gradients import GradientCheck, MagnitudeCheck, Selection
+    from fmnist_cli.registry import Run
+
+N_SHOWN = 40  # entries in the table; the JSON document has as many
+
+
+def check_gradient(
+    config: TrainConfig, train: Split, *, n: int, e: float, select: Selection
+) -> GradientCheck:
+    """Check the configured model's gradient on the first ``n`` training examples."""
+    import numpy as np
+
+    from fmnist_cli.engine.backend import Split
+    from fmnist_cli.engine.gradients import check_mlp, training_step_gradient
+    from fmnist_cli.engine.numpy_mlp.backend import NumpyMLP
+    from fmnist_cli.engine.numpy_mlp.layers import initial_weights
+    from fmnist_cli.engine.seeding import weights_rng
+
+    examples = Split(train.images[:n], train.labels[:n])
+    weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
+
+    def step(lr: float) -> tuple[dict[str, Any], dict[str, Any]]:
+        mlp = NumpyMLP(examples, weights=weights, batch=n, lr=lr, momentum=0.0, dtype=np.float64)
+        before = mlp.weights()
+        mlp.train_epoch(np.arange(n))
+        return before, mlp.weights()
+
+    return check_mlp(
+        weights,
+        examples,
+        training_gradient=training_step_gradient(step),
+        e=e,
+        select=select,
+        rng=np.random.default_rng(config.seed),
+    )
+
+
+def gradient_document(check: GradientCheck) -> dict[str, Any]:
+    """The check as plain values: a summary, a line a parameter, and the entries shown."""
+    return {
+        "examples": check.n_examples,
+        "e": check.e,
+        "entries_checked": check.n_entries,
+        "kinks": check.n_kinks,
+        "coarse": check.n_coarse,
+        "max_relative_error": check.worst_difference,
+        "norm_relative_error": check.norm_difference,
+        "max_relative_error_complex_step": check.worst_exact,
+        "training_step_norm_relative_error": check.norm_training,
+        "holds": check.holds,
+        "entries": [
+            {
+                "parameter": entry.parameter,
+                "index": list(entry.index),
+                "backpropagation": entry.analytic,
+                "numeric": entry.numeric,
+                "method": entry.method,
+                "kink": entry.kink,
+                "relative_error": entry.relative_error,
+                "training_step": training,
+            }
+            for entry, training in _shown(check)
+        ],
+    }
+
+
+def magnitude_document(check: MagnitudeCheck) -> dict[str, Any]:
+    """The check as plain values."""
+    return {
+        "examples_few": check.n_few,
+        "examples_many": check.n_many,
+        "l1_few": check.l1_few,
+        "l1_many": check.l1_many,
+        "ratio": check.ratio,
+        "ratio_limit": check.limit,
+        "holds": check.holds,
+    }
+
+
+def record_gradient(run: Run, check: GradientCheck) -> None:
+    document = gradient_document(check)
+    entries = document.pop("entries")
+    run.record_check("gradient", "summary", document, check.holds)
+    for entry in entries:
+        index = ",".join(map(str, entry["index"]))
+        run.record_check("gradient", f"{entry['parameter']}[{index}]", entry, check.holds)
+
+
+def gradient_table(check: GradientCheck) -> Table:
+    """The entries, one a line, and below them what the whole check says."""
+    from rich.table import Table
+
+    table = Table(
+        title=(
+            f"Gradient check: first {check.n_examples} training images, "
+            f"e = {check.e:g}, float64"
+        ),
+        title_justify="left",
+        caption=_gradient_caption(check),
+        caption_justify="left",
+    )
+    table.add_column("entry", no_wrap=True)
+    for heading in ("backpropagation", "numeric", "relative error", "training step"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("judged by")
+    for entry, training in _shown(check):
+        index = ", ".join(map(str, entry.index))
+        table.add_row(
+            f"{entry.parameter}\\[{index}]",
+            f"{entry.analytic:.9g}",
+            f"{entry.numeric:.9g}",
+            f"{entry.relative_error:.1e}",
+            f"{training:.9g}",
+            entry.method + (" (kink)" if entry.kink else ""),
+        )
+    return table
+
+
+def magnitude_table(check: MagnitudeCheck) -> Table:
+    """The two sizes, their ratio and the verdict."""
+    from rich.table import Table
+
+    verdict = (
+        "[green]holds[/green]: the gradient of a mean does not grow with the number of examples"
+        if check.holds
+        else f"[red]DOES NOT HOLD[/red]: the ratio must be above 0 and below {check.limit:g}; is "
+        "the loss a sum instead of a mean?"
+    )
+    table = Table(
+        title="Magnitude check: L1 norm of the W1 gradient",
+        title_justify="left",
+        caption=f"ratio {check.ratio:.3f}: {verdict}",
+        caption_justify="left",
+    )
+    table.add_column("first training images", justify="right")
+    table.add_column("sum of |dL/dW1|", justify="right")
+    for n, l1 in ((check.n_few, check.l1_few), (check.n_many, check.l1_many)):
+        table.add_row(f"{n:,}", f"{l1:.4f}")
+    return table
+
+
+def _shown(check: GradientCheck) -> list[tuple[Any, float]]:
+    """At most ``N_SHOWN`` entries, the worst of each parameter where there are more."""
+    pairs = []
+    for parameter in check.parameters:
+        entries = list(zip(parameter.entries(), parameter.training.tolist(), strict=True))
+        most = N_SHOWN // len(check.parameters)
+        if len(entries) > most:
+            entries.sort(key=lambda pair: -pair[0].relative_error)
+        pairs += entries[:most]
+    return pairs
+
+
+def _gradient_caption(check: GradientCheck) -> str:
+    def verdict(holds: bool) -> str:
+        return "[green]agrees[/green]" if holds else "[red]DOES NOT AGREE[/red]"
+
+    lines = [
+        f"backpropagation {verdict(check.backpropagation_holds)} with the differences: "
+        f"{check.n_entries:,} entries, largest relative error {check.worst_difference:.1e}, "
+        f"norm {check.norm_difference:.1e}"
+    ]
+    if check.n_kinks or check.n_coarse:
+        lines.append(
+            f"{check.n_kinks:,} straddle a kink of the ReLU and {check.n_coarse:,} are too small "
+            f"for a difference at this e: judged by the complex step, largest relative error "
+            f"{check.worst_exact:.1e}"
+        )
+    lines.append(
+        f"the training step {verdict(check.training_holds)}: its update / learning rate is this "
+        f"gradient to {check.norm_training:.1e} (norm, all parameters)"
+    )
+    if zeros := [p.parameter for p in check.parameters if p.analytic[0] == 0 and len(p) == 2]:
+        lines.append(
+            f"{', '.join(zeros)}: the first entry's gradient is exactly 0 on these images (a "
+            "black pixel, or a silent unit) and proves nothing, so the largest is shown as well"
+        )
+    return "\n".join(lines)

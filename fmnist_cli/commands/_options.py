@@ -1,0 +1,161 @@
+"""Option groups: a command names a configuration, and gets its fields as options.
+
+A command written as ::
+
+    @app.command()
+    @with_options()
+    def train(config: TrainConfig, data: DataOptions, common: Common, check: bool = False)
+
+has an option for every field of the three dataclasses, with the default and the help that the
+field declares, and is called with the finished (validated) objects.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from fmnist_cli.engine.config import TrainConfig, option
+from fmnist_cli.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Where the images come from."""
+
+    data_dir: Path | None = option(
+        None, "Folder with the four IDX files, instead of the usual places."
+    )
+    allow_custom_data: bool = option(
+        False, "Accept files in --data-dir that are not the official ones."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """What every command takes."""
+
+    db: str = option("runs.db", "The registry: a path, or an SQLAlchemy URL.")
+    json: bool = option(False, "Print one JSON document, and nothing else, on stdout.")
+    quiet: bool = option(False, "No progress and no hints.")
+
+
+_ENVIRONMENT = {"data_dir": "FMNIST_DATA_DIR", "db": "FMNIST_DB"}
+_PANELS: dict[type, str] = {
+    TrainConfig: "Training",
+    DataOptions: "Data",
+    Common: "Registry and output",
+}
+
+
+def with_options(
+    *, omit: tuple[str, ...] = (), defaults: Mapping[str, Any] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Expand the option groups among a command's parameters.
+
+    Parameters
+    ----------
+    omit
+        Fields that are no option of this command; they keep their default.
+    defaults
+        Other defaults for some fields, as this command wants them.
+    """
+    changed = defaults or {}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(command, include_extras=True)
+        signature = inspect.signature(command)
+        groups = {n: hints[n] for n in signature.parameters if hints[n] in _PANELS}
+        own = [
+            p.replace(annotation=hints[n], kind=inspect.Parameter.KEYWORD_ONLY)
+            for n, p in signature.parameters.items()
+            if n not in groups
+        ]
+        expanded = {
+            name: [_option(group, f.name, changed) for f in fields(group) if f.name not in omit]
+            for name, group in groups.items()
+        }
+
+        @functools.wraps(command)
+        def call(**values: Any) -> None:
+            built = {}
+            for name, group in groups.items():
+                given = {p.name: values.pop(p.name) for p in expanded[name]}
+                if group is TrainConfig:
+                    _early_stopping(given, values, changed)
+                built[name] = group(**given)
+            command(**built, **values)
+
+        parameters = list(own)
+        for option in (p for group in expanded.values() for p in group):
+            parameters.append(option)
+            if option.name == "patience":
+                parameters.append(_NO_EARLY_STOP)
+        call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        call.__annotations__ = {p.name: p.annotation for p in parameters}
+        return call
+
+    return decorate
+
+
+_NO_EARLY_STOP = inspect.Parameter(
+    "no_early_stop",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
+        bool,
+        typer.Option(
+            "--no-early-stop",
+            help="Train to the last epoch, whatever happens.",
+            rich_help_panel="Training",
+        ),
+    ],
+)
+
+
+def _early_stopping(
+    given: dict[str, Any], values: dict[str, Any], changed: Mapping[str, Any]
+) -> None:
+    """Turn ``--patience`` (None when not given) and ``--no-early-stop`` into one patience."""
+    if "patience" not in given:
+        given.update({k: v for k, v in changed.items() if k == "patience"})
+        return
+    if values.pop("no_early_stop"):
+        if given["patience"] is not None:
+            raise UsageError(
+                "patience and no-early-stop exclude each other. "
+                f"Received: --patience {given['patience']} --no-early-stop."
+            )
+    elif given["patience"] is None:
+        given["patience"] = changed.get("patience", TrainConfig.patience)
+
+
+def _option(group: type, name: str, changed: Mapping[str, Any]) -> inspect.Parameter:
+    field = group.__dataclass_fields__[name]  # type: ignore[attr-defined]
+    annotation = get_type_hints(group)[name]
+    default = changed.get(name, field.default)
+    assert default is not MISSING
+    flag = f"--{name.replace('_', '-')}"
+    help = field.metadata["help"]
+    if name == "patience":  # None stands for: not given
+        help = f"{help} [dim]\\[default: {default}][/dim]"
+        default = None
+    info = typer.Option(
+        flag,
+        help=help,
+        envvar=_ENVIRONMENT.get(name),
+        show_default=default is not None and default is not False,
+        rich_help_panel=_PANELS[group],
+    )
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[annotation, info],
+    )

@@ -1,0 +1,105 @@
+"""The one place that prints: results on stdout, talk on stderr.
+
+``--json`` puts one strict JSON document on stdout and nothing else; ``--quiet`` silences the
+talk, never the results.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from tqdm import tqdm
+
+    from fmnist_cli.commands._options import Common
+
+PIPED_WIDTH = 100  # columns, where there is no terminal to ask
+
+
+class Output:
+    """Where a command's words and numbers go."""
+
+    def __init__(self, common: Common) -> None:
+        self.json = common.json
+        self.quiet = common.quiet
+
+    def result(self, *renderables: RenderableType) -> None:
+        """Print a result for a person; nothing where JSON was asked for."""
+        if not self.json:
+            console = stdout_console()
+            for renderable in renderables:
+                console.print(renderable)
+
+    def document(self, schema: str, content: Mapping[str, Any]) -> None:
+        """Print the result for a program, where JSON was asked for."""
+        if self.json:
+            sys.stdout.write(to_json({"schema": schema, **content}) + "\n")
+
+    def say(self, text: str) -> None:
+        """A line of talk: what happens now, or what to type next."""
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
+    def bar(self, total: float | None, label: str, *, unit: str, **keywords: Any) -> tqdm[Any]:
+        """A progress bar on stderr; silent when quiet or not on a terminal."""
+        from tqdm import tqdm
+
+        return tqdm(
+            total=total,
+            desc=label,
+            unit=unit,
+            file=sys.stderr,
+            disable=self.quiet or not sys.stderr.isatty(),
+            dynamic_ncols=True,
+            leave=False,
+            **keywords,
+        )
+
+
+def stdout_console() -> Console:
+    """A console on stdout, as wide as the terminal (100 columns where it is piped)."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal and "COLUMNS" not in console._environ:
+        console.width = PIPED_WIDTH
+    return console
+
+
+def to_json(value: Any) -> str:
+    """Strict JSON, indented; NaN and infinities become null."""
+    return json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy's arrays and scalars
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def percent(fraction: float | None, digits: int = 2) -> str:
+    """0.8512 as ``85.12 %``; a dash where there is none."""
+    return "-" if fraction is None else f"{100 * fraction:.{digits}f} %"
+
+
+def seconds(value: float | None) -> str:
+    """A duration with the digits that a person reads: ``0.093 s``, ``12.3 s``, ``2 min 05 s``."""
+    if value is None:
+        return "-"
+    if value < 1:
+        return f"{value:.3f} s"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest:02d} s"

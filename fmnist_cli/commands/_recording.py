@@ -1,0 +1,191 @@
+"""A training run from configuration to record: what `train` and every study share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from fmnist_cli.commands._options import DataOptions
+    from fmnist_cli.commands._output import Output
+    from fmnist_cli.engine.backend import Backend
+    from fmnist_cli.engine.config import TrainConfig
+    from fmnist_cli.engine.data import Dataset
+    from fmnist_cli.engine.training import Assessment, TrainResult
+    from fmnist_cli.registry import Registry, Run
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A finished run and what it recorded."""
+
+    run: Run
+    result: TrainResult
+    weights_path: Path | None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Where a run stands in its study: the study's id and this run's label."""
+
+    study_id: int
+    label: str
+
+
+def load_data(config: TrainConfig, options: DataOptions, out: Output) -> Dataset:
+    """The data set, with a bar while it is fetched or decoded."""
+    from fmnist_cli.engine.data import load
+
+    with DataProgress(out) as progress:
+        return load(
+            config.train_size,
+            config.val_size,
+            data_dir=options.data_dir,
+            allow_custom=options.allow_custom_data,
+            on_progress=progress,
+        )
+
+
+class DataProgress:
+    """Shows the engine's progress reports, one bar a label."""
+
+    def __init__(self, out: Output) -> None:
+        self.out = out
+        self.label = ""
+        self.bar: tqdm[Any] | None = None
+
+    def __enter__(self) -> DataProgress:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def __call__(self, label: str, done_bytes: int, total_bytes: int | None) -> None:
+        if label != self.label:
+            if self.bar is not None:
+                self.bar.close()
+            self.label = label
+            self.out.say(label)
+            self.bar = self.out.bar(
+                total_bytes, label, unit="B", unit_scale=True, unit_divisor=1024
+            )
+        assert self.bar is not None
+        self.bar.update(done_bytes - self.bar.n)
+
+
+def train_recorded(
+    config: TrainConfig,
+    data: Dataset,
+    registry: Registry,
+    out: Output,
+    *,
+    command: str,
+    arm: Arm | None = None,
+    test_every_epoch: bool = False,
+    before: Callable[[Run, Backend], None] | None = None,
+    after: Callable[[Run, Backend, TrainResult], None] | None = None,
+) -> Recorded:
+    """Train one configuration inside a run of its own, and record everything about it.
+
+    Parameters
+    ----------
+    before, after
+        Called with the run and the backend around the training, inside the run: what they
+        raise ends the run as failed.
+    """
+    from fmnist_cli.engine.training import make_backend, train
+    from fmnist_cli.engine.weights import save_weights
+    from fmnist_cli.registry import RunSpec
+
+    spec = RunSpec(
+        command=command,
+        model=config.model,
+        engine=config.engine,
+        config=asdict(config),
+        data_fingerprint=data.fingerprint,
+        data_source=data.source,
+        study_id=arm.study_id if arm else None,
+        arm=arm.label if arm else None,
+        argv=tuple(sys.argv[1:]),
+    )
+    weights_path = None
+    with registry.run(spec) as run:
+        backend = make_backend(config, data.train)
+        if before is not None:
+            before(run, backend)
+        label = f"{config.model} b{config.batch}" if arm is None else arm.label
+        with out.bar(config.epochs, label, unit="epoch") as bar:
+
+            def on_epoch(**numbers: Any) -> None:
+                run.record_epoch(**numbers)
+                bar.set_postfix_str(f"val {numbers['val_accuracy']:.4f}", refresh=False)
+                bar.update()
+
+            result = train(
+                backend, data, config, on_epoch=on_epoch, test_every_epoch=test_every_epoch
+            )
+        if result.weights is not None:
+            weights_path = run.folder / "weights.npz"
+            save_weights(weights_path, result.weights)
+            run.add_artefact("weights", weights_path)
+        if result.test is not None:
+            record_assessment(run, "test", result.test)
+        if after is not None:
+            after(run, backend, result)
+        run.finish(outcome_of(result))
+    return Recorded(run=run, result=result, weights_path=weights_path)
+
+
+def record_assessment(run: Run, test_set: str, assessment: Assessment) -> None:
+    """Put an evaluation with its confusion matrix into the run."""
+    run.record_evaluation(
+        test_set,
+        n=assessment.n,
+        loss=assessment.loss,
+        accuracy=assessment.accuracy,
+        confusion=assessment.confusion.tolist(),
+    )
+
+
+def outcome_of(result: TrainResult) -> Any:
+    """The engine's result as the registry's outcome."""
+    from fmnist_cli.registry import Outcome
+
+    best, test = result.best, result.test
+    return Outcome(
+        stop_reason=result.stop_reason,
+        best_epoch=best.epoch if best else None,
+        updates_to_best=best.updates if best else None,
+        best_val_accuracy=best.val_accuracy if best else None,
+        best_val_loss=best.val_loss if best else None,
+        test_accuracy=test.accuracy if test else None,
+        test_loss=test.loss if test else None,
+        train_seconds=result.train_seconds,
+        still_improving=result.still_improving,
+        message=result.divergence or None,
+    )
+
+
+def writable_folder(path: Path, what: str) -> Path:
+    """The folder, made if it is absent; refused now if a file cannot be written there later."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".fmnist-{os.getpid()}.tmp"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"{what} must be a folder that can be written. Received: {path} ({error.strerror})."
+        ) from error
+    return path
+
+

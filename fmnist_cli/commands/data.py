@@ -1,0 +1,113 @@
+"""`fmnist data`: fetch, verify and describe the images."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._output import Output
+from fmnist_cli.errors import ChecksumError
+
+app = typer.Typer(no_args_is_help=True, help="Fetch, verify and describe the images.")
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", envvar="FMNIST_DATA_DIR", help="The folder to look at."),
+]
+
+
+@app.command()
+@with_options(omit=("db",))
+def fetch(
+    common: Common,
+    force: Annotated[
+        bool, typer.Option("--force", help="Download even if this machine has the files.")
+    ] = False,
+) -> None:
+    """Get Fashion-MNIST onto this machine, unless it is there already.
+
+    Looks in fmnist's cache and where Keras, torchvision and Debian leave it; then downloads it
+    from a public mirror, or as Debian's package where apt is at hand. Every file is verified.
+    """
+    from fmnist_cli.commands._recording import DataProgress
+    from fmnist_cli.engine import data
+
+    out = Output(common)
+    with DataProgress(out) as progress:
+        folder = data.fetch(force=force, on_progress=progress)
+    files = [str(path) for path in folder.files]
+    out.document(
+        "fmnist.data.fetch/1",
+        {"source": folder.source, "folder": str(folder.path), "files": files},
+    )
+    out.result(f"Fashion-MNIST is in {folder.path}", f"[dim]{data.LICENCE}[/dim]")
+
+
+@app.command()
+@with_options(omit=("db",))
+def verify(common: Common, data_dir: DataDir = None) -> None:
+    """Compare the four files with the official ones, bit for bit (exit 3 if they differ)."""
+    from rich.table import Table
+
+    from fmnist_cli.engine import data
+
+    out = Output(common)
+    reports = data.verify(data_dir)
+    table = Table(show_lines=False)
+    for heading in ("file", "content", "SHA-256 of the decompressed content", "verdict"):
+        table.add_column(heading, overflow="fold")
+    for report in reports:
+        shape = "-" if report.shape is None else " x ".join(map(str, report.shape))
+        verdict = "[green]official[/green]" if report.ok else "[red]differs[/red]"
+        table.add_row(
+            str(report.path or report.name), shape, report.found or report.error, verdict
+        )
+    out.result(table)
+    documents: list[dict[str, Any]] = [
+        asdict(report) | {"path": str(report.path) if report.path else None} for report in reports
+    ]
+    bad = [report for report in reports if not report.ok]
+    out.document("fmnist.data.verify/1", {"holds": not bad, "files": documents})
+    if bad:
+        named = ", ".join(str(report.path or report.name) for report in bad)
+        raise ChecksumError(
+            f"all four files must be Fashion-MNIST's. Received: {named} with other content. "
+            "To get sound ones: fmnist data fetch --force"
+        )
+
+
+@app.command()
+@with_options(omit=("db",))
+def info(common: Common, data_dir: DataDir = None) -> None:
+    """Show where the images are looked for, which place wins, and what is cached."""
+    from rich.table import Table
+
+    from fmnist_cli.engine import data
+
+    out = Output(common)
+    found = data.info(data_dir)
+    document = asdict(found) | {"cache": str(found.cache)}
+    for source in document["sources"]:
+        source["folder"] = str(source["folder"])
+    out.document("fmnist.data.info/1", document | {"licence": data.LICENCE})
+    table = Table()
+    for heading in ("source", "folder", "state"):
+        table.add_column(heading, overflow="fold")
+    for source in found.sources:
+        mark = " [green](used)[/green]" if source.wins else ""
+        detail = f": {source.detail}" if source.detail else ""
+        table.add_row(source.source, str(source.folder), f"{source.state}{mark}{detail}")
+    for mirror in found.mirrors:
+        table.add_row("mirror", mirror, "asked if no folder holds the data")
+    table.add_row("apt", "dataset-fashion-mnist", "asked last" if found.has_apt else "no apt here")
+    out.result(
+        table,
+        f"fingerprint  {found.fingerprint or '-'}"
+        + (" (official)" if found.is_official else ""),
+        f"cache        {found.cache} ({found.cache_bytes / 2**20:.1f} MiB)",
+        f"[dim]{data.LICENCE}[/dim]",
+    )

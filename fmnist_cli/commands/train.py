@@ -1,0 +1,214 @@
+"""`fmnist train`: train one model, record it, and say how it went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fmnist_cli.commands._options import Common, DataOptions, with_options
+from fmnist_cli.commands._output import Output, percent, seconds
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.errors import CheckFailed, Diverged
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from fmnist_cli.commands._recording import Recorded
+    from fmnist_cli.engine.backend import Backend
+    from fmnist_cli.engine.training import TrainResult
+    from fmnist_cli.registry import Run
+
+
+@with_options()
+def train(
+    config: TrainConfig,
+    data: DataOptions,
+    common: Common,
+    check_gradient: Annotated[
+        bool,
+        typer.Option("--check-gradient", help="First compare backpropagation with differences."),
+    ] = False,
+    check_magnitude: Annotated[
+        bool,
+        typer.Option(
+            "--check-magnitude", help="First compare the gradient's size on 50 and 5,000 images."
+        ),
+    ] = False,
+    results: Annotated[
+        Path, typer.Option("--results", help="Folder for the result file that scripts read.")
+    ] = Path("results"),
+) -> None:
+    """Train one model on Fashion-MNIST and record every epoch.
+
+    Stops early, keeps the best epoch's weights, and reports the test accuracy they reach.
+
+    Examples:
+
+      fmnist train --batch 5 --check-gradient --check-magnitude
+
+      fmnist train --lr 0.1 --batch 50 --momentum 0.9 --seed 7
+
+      fmnist train --model cnn3 --json
+    """
+    from fmnist_cli.commands._checks import (
+        gradient_document,
+        gradient_table,
+        magnitude_document,
+        magnitude_table,
+        record_gradient,
+    )
+    from fmnist_cli.commands._checks import check_gradient as run_gradient_check
+    from fmnist_cli.commands._recording import load_data, train_recorded, writable_folder
+    from fmnist_cli.engine import gradients
+    from fmnist_cli.engine.numpy_mlp.layers import initial_weights
+    from fmnist_cli.engine.seeding import weights_rng
+    from fmnist_cli.registry import Registry
+
+    out = Output(common)
+    writable_folder(results, "results")
+    checks: dict[str, Any] = {}
+
+    with Registry.open(common.db) as registry:
+        dataset = load_data(config, data, out)
+
+        def before(run: Run, backend: Backend) -> None:
+            failed = []
+            if check_gradient:
+                gradient = run_gradient_check(
+                    config, dataset.train, n=config.batch, e=gradients.E, select="first"
+                )
+                record_gradient(run, gradient)
+                checks["gradient"] = gradient_document(gradient)
+                out.result(gradient_table(gradient), "")
+                failed += [] if gradient.holds else ["gradient"]
+            if check_magnitude:
+                weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
+                magnitude = gradients.check_magnitude(weights, dataset.train)
+                checks["magnitude"] = magnitude_document(magnitude)
+                run.record_check("magnitude", "W1", checks["magnitude"], magnitude.holds)
+                out.result(magnitude_table(magnitude), "")
+                failed += [] if magnitude.holds else ["magnitude"]
+            if failed:
+                raise CheckFailed(
+                    f"the {' and the '.join(failed)} check must hold before training; it did "
+                    "not, so nothing was trained. The figures are above and in the run's record."
+                )
+
+        def after(run: Run, backend: Backend, result: TrainResult) -> None:
+            path = results / result_file_name(config)
+            write_result_file(path, result)
+            run.add_artefact("result", path)
+
+        recorded = train_recorded(
+            config, dataset, registry, out, command="train", before=before, after=after
+        )
+
+    result_path = results / result_file_name(config)
+    out.document("fmnist.train/1", _document(config, recorded, checks, result_path))
+    out.result(_summary(config, recorded, result_path, common.db))
+    if recorded.result.stop_reason == "diverged":
+        raise Diverged(
+            f"{recorded.result.divergence}. Try a smaller --lr. "
+            f"What was recorded is kept: fmnist runs show {recorded.run.id}"
+        )
+    out.say(
+        f"Next: fmnist plot train --run {recorded.run.id}   fmnist runs show {recorded.run.id}"
+        "   fmnist runs list"
+    )
+
+
+def result_file_name(config: TrainConfig) -> str:
+    """``MLP_lr0.01_b5.json``, as course scripts expect it."""
+    return f"{config.model.upper()}_lr{config.lr:g}_b{config.batch}.json"
+
+
+def write_result_file(path: Path, result: TrainResult) -> None:
+    """The file that course scripts read: accuracies per epoch, test accuracy, seconds."""
+    from fmnist_cli.commands._output import to_json
+
+    content = {
+        "train": [epoch.train_accuracy for epoch in result.epochs],
+        "val": [epoch.val_accuracy for epoch in result.epochs],
+        "test": result.test.accuracy if result.test else None,
+        "time": result.train_seconds,
+    }
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(to_json(content) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _document(
+    config: TrainConfig, recorded: Recorded, checks: dict[str, Any], result_path: Path
+) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    result, best = recorded.result, recorded.result.best
+    return {
+        "id": recorded.run.id,
+        "uuid": recorded.run.uuid,
+        "config": asdict(config),
+        "status": "diverged" if result.stop_reason == "diverged" else "finished",
+        "stop_reason": result.stop_reason,
+        "still_improving": result.still_improving,
+        "epochs_run": len(result.epochs),
+        "best_epoch": best.epoch if best else None,
+        "updates_to_best": best.updates if best else None,
+        "best_val_accuracy": best.val_accuracy if best else None,
+        "best_val_loss": best.val_loss if best else None,
+        "test_accuracy": result.test.accuracy if result.test else None,
+        "test_loss": result.test.loss if result.test else None,
+        "train_seconds": result.train_seconds,
+        "checks": checks,
+        "result_file": str(result_path),
+        "epochs": [asdict(epoch) for epoch in result.epochs],
+    }
+
+
+def _summary(config: TrainConfig, recorded: Recorded, result_path: Path, db: str) -> Table:
+    from rich.table import Table
+
+    result, best, test = recorded.result, recorded.result.best, recorded.result.test
+    n = len(result.epochs)
+    table = Table(
+        title=f"Run {recorded.run.id}: {describe(config)}", title_justify="left", show_header=False
+    )
+    table.add_column(style="dim")
+    table.add_column()
+    table.add_row("stopped after", f"{n} epoch{'s' if n > 1 else ''}: {why_stopped(config, result)}")
+    if best and test:
+        table.add_row("best epoch", f"{best.epoch} ({best.updates:,} gradient updates)")
+        table.add_row(
+            "validation accuracy", f"{percent(best.val_accuracy)} (loss {best.val_loss:.4f})"
+        )
+        table.add_row(
+            "test accuracy",
+            f"[bold]{percent(test.accuracy)}[/bold] (loss {test.loss:.4f}) on one seed",
+        )
+    table.add_row(
+        "training time",
+        f"{seconds(result.train_seconds)} ({seconds(result.train_seconds / n)} an epoch)",
+    )
+    table.add_row("recorded", f"{db}, {result_path}")
+    return table
+
+
+def describe(config: TrainConfig) -> str:
+    """``mlp (numpy), batch 5, lr 0.01, momentum 0, seed 42``."""
+    return (
+        f"{config.model} ({config.engine}), batch {config.batch}, lr {config.lr:g}, "
+        f"momentum {config.momentum:g}, seed {config.seed}"
+    )
+
+
+def why_stopped(config: TrainConfig, result: TrainResult) -> str:
+    """The reason in words."""
+    if result.stop_reason == "patience":
+        watched = config.monitor.replace("val_", "validation ")
+        return f"{watched} did not improve for {config.patience} in a row"
+    if result.stop_reason == "diverged":
+        return "diverged"
+    if result.still_improving:
+        return "the limit, [yellow]while still improving[/yellow]; more --epochs may be better"
+    return "the limit"

@@ -1,0 +1,144 @@
+"""What one training run is asked to do: the defaults, and the rules each value must keep.
+
+The command line's options, their help and the documentation read the defaults from here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+from fmnist_cli.errors import UsageError
+
+ModelName = Literal["mlp", "cnn2", "cnn3"]
+EngineName = Literal["auto", "numpy", "keras"]
+Monitor = Literal["val_accuracy", "val_loss"]
+
+MODELS: tuple[ModelName, ...] = get_args(ModelName)
+
+IMAGE_SIDE = 28
+N_INPUTS = IMAGE_SIDE * IMAGE_SIDE  # D
+N_CLASSES = 10  # K
+CLASS_NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+N_TRAINING_IMAGES = 60_000  # in the official training file
+
+
+def require(holds: bool, must: str, received: object) -> None:
+    """Raise ``UsageError("<must>. Received: <received>.")`` unless ``holds``."""
+    if not holds:
+        raise UsageError(f"{must}. Received: {received}.")
+
+
+def option(default: Any, help: str) -> Any:
+    """A field of a configuration, with the words that ``--help`` says about it."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The complete, validated description of one training run.
+
+    Equal configurations give bit-identical runs on the same machine and versions.
+
+    Attributes
+    ----------
+    model, engine
+        ``engine="auto"`` becomes ``numpy`` for the MLP and ``keras`` for the CNNs.
+    batch : int in [1, train_size]
+    lr : float > 0
+        Learning rate (eta).
+    momentum : float in [0, 1)
+        alpha in v <- alpha v + g, w <- w - eta v; 0 is plain SGD.
+    epochs : int >= 1
+        At most so many epochs.
+    patience : int >= 1, or None
+        Stop after so many epochs in a row without improvement; None never stops early.
+    monitor
+        What early stopping watches.
+    seed : int >= 0
+    hidden : int in [1, 65536]
+        Units of the MLP's hidden layer (H).
+    train_size, val_size : int >= 1, together at most 60,000
+        Images taken from the head of the training file, and from what follows.
+
+    Raises
+    ------
+    UsageError
+        When a value breaks its rule.
+    """
+
+    model: ModelName = option("mlp", "The model to train.")
+    engine: EngineName = option("auto", "What runs it; auto: numpy for mlp, keras for the CNNs.")
+    batch: int = option(5, "Examples per gradient update.")
+    lr: float = option(0.01, "Learning rate.")
+    momentum: float = option(0.0, "Momentum, from 0 (plain SGD) to below 1.")
+    epochs: int = option(200, "At most so many epochs.")
+    patience: int | None = option(3, "Stop after so many epochs without improvement.")
+    monitor: Monitor = option("val_accuracy", "What early stopping watches.")
+    seed: int = option(42, "Seeds the initial weights and every epoch's order.")
+    hidden: int = option(128, "Hidden units of the MLP.")
+    train_size: int = option(10_000, "Training images, from the head of the training file.")
+    val_size: int = option(2_000, "Validation images, the next ones in the training file.")
+
+    def __post_init__(self) -> None:
+        require(self.model in MODELS, f"model must be one of {', '.join(MODELS)}", self.model)
+        engines = get_args(EngineName)
+        require(self.engine in engines, f"engine must be one of {', '.join(engines)}", self.engine)
+        if self.engine == "auto":
+            object.__setattr__(self, "engine", "numpy" if self.model == "mlp" else "keras")
+        require(
+            self.model == "mlp" or self.engine == "keras",
+            f"model {self.model} needs the keras engine",
+            self.engine,
+        )
+        n = N_TRAINING_IMAGES
+        require(
+            1 <= self.train_size < n, f"train-size must be between 1 and {n - 1}", self.train_size
+        )
+        require(
+            1 <= self.val_size <= n - self.train_size,
+            f"val-size must be between 1 and {n - self.train_size} ({n} less train-size)",
+            self.val_size,
+        )
+        require(
+            1 <= self.batch <= self.train_size,
+            f"batch must be between 1 and {self.train_size}",
+            self.batch,
+        )
+        require(
+            math.isfinite(self.lr) and self.lr > 0, "lr must be a finite number above 0", self.lr
+        )
+        require(0 <= self.momentum < 1, "momentum must be at least 0 and below 1", self.momentum)
+        require(self.epochs >= 1, "epochs must be at least 1", self.epochs)
+        require(
+            self.patience is None or self.patience >= 1,
+            "patience must be at least 1 (use --no-early-stop to train to the last epoch)",
+            self.patience,
+        )
+        monitors = get_args(Monitor)
+        require(
+            self.monitor in monitors, f"monitor must be one of {', '.join(monitors)}", self.monitor
+        )
+        require(0 <= self.seed < 2**63, "seed must be between 0 and 2^63 - 1", self.seed)
+        require(1 <= self.hidden <= 65_536, "hidden must be between 1 and 65536", self.hidden)
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Gradient updates in one epoch; a last, smaller batch counts as one."""
+        return -(-self.train_size // self.batch)
+
+    def but(self, **changes: Any) -> TrainConfig:
+        """The same configuration with some values changed, validated again."""
+        return replace(self, **changes)

@@ -1,0 +1,251 @@
+"""The one training loop, shared by every model, engine and study.
+
+It decides what is trained on and when to stop; the backend (``backend.py``) trains an epoch;
+``on_epoch`` hears the numbers. Nothing here knows who listens, or which engine runs.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_cli.engine.backend import Arrays, Backend, Evaluation, Split
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.data import Dataset
+from fmnist_cli.engine.metrics import confusion_matrix
+from fmnist_cli.engine.seeding import epoch_order
+from fmnist_cli.engine.stopping import EarlyStopping
+
+StopReason = Literal["patience", "max_epochs", "diverged"]
+
+STILL_IMPROVING_WITHIN = 3
+"""Without a patience, a best epoch among the last so many counts as still improving."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What was measured in and after one epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    updates : int
+        Gradient updates since the start of the run.
+    train_seconds, eval_seconds : float
+        Wall time of this epoch's updates alone, and of the evaluations after it.
+    running_loss : float
+        Mean over the epoch of the loss each example had when its batch was met.
+    train_loss, val_loss, test_loss : float
+        Mean loss after the epoch, in nats per example; test where the study asks, else None.
+    train_accuracy, val_accuracy, test_accuracy : float in [0, 1]
+    dead_units : int
+        Units of the last hidden layer that are zero for every training image.
+    """
+
+    epoch: int
+    updates: int
+    train_seconds: float
+    eval_seconds: float
+    running_loss: float
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    dead_units: int
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+
+
+class OnEpoch(Protocol):
+    """Hears every epoch as plain numbers, by the names of ``Epoch``'s attributes."""
+
+    def __call__(self, **numbers: Any) -> object: ...
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A model on one named set of images.
+
+    Attributes
+    ----------
+    n : int
+        Images in the set.
+    loss : float
+        Nats per example.
+    accuracy : float in [0, 1]
+    confusion : (K, K) int64
+        Row: the true class; column: the predicted one.
+    predicted : (N,) int64
+    """
+
+    n: int
+    loss: float
+    accuracy: float
+    confusion: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended. The weights are the best epoch's.
+
+    Attributes
+    ----------
+    epochs : one ``Epoch`` an epoch trained
+    best : Epoch or None
+        The best epoch by what early stopping watches; None if the first epoch diverged.
+    stop_reason : ``patience``, ``max_epochs`` or ``diverged``
+    still_improving : bool
+        Stopped at the last epoch allowed, with the best one so near the end that more epochs
+        may well have been better.
+    divergence : str
+        Why, in words, if it diverged; else empty.
+    weights : arrays by name, or None with ``best``
+    test : Assessment or None
+        The best epoch's weights on the test set.
+    """
+
+    epochs: tuple[Epoch, ...]
+    best: Epoch | None
+    stop_reason: StopReason
+    still_improving: bool
+    divergence: str
+    weights: dict[str, NDArray[np.floating]] | None
+    test: Assessment | None
+
+    @property
+    def train_seconds(self) -> float:
+        """Wall time of all gradient updates, without the evaluations."""
+        return math.fsum(epoch.train_seconds for epoch in self.epochs)
+
+
+def make_backend(config: TrainConfig, train: Split) -> Backend:
+    """The configured model at its initial weights, bound to its training set."""
+    if config.engine == "keras":
+        from fmnist_cli.engine.keras_models.backend import KerasBackend
+
+        return KerasBackend.from_config(config, train)
+    from fmnist_cli.engine.numpy_mlp.backend import NumpyMLP
+
+    return NumpyMLP.from_config(config, train)
+
+
+def assess(backend: Backend, split: Split) -> Assessment:
+    """Loss, accuracy, predictions and confusion matrix on a split."""
+    evaluation = backend.evaluate(split)
+    predicted = backend.predict(split)
+    return Assessment(
+        n=len(split),
+        loss=evaluation.loss,
+        accuracy=evaluation.accuracy,
+        confusion=confusion_matrix(split.labels, predicted),
+        predicted=predicted,
+    )
+
+
+def train(
+    backend: Backend,
+    data: Dataset,
+    config: TrainConfig,
+    *,
+    on_epoch: OnEpoch | None = None,
+    test_every_epoch: bool = False,
+) -> TrainResult:
+    """Train until early stopping, the last epoch or divergence; keep the best epoch's weights.
+
+    Parameters
+    ----------
+    backend : Backend
+        At its initial weights; left at the best epoch's.
+    on_epoch : callable, optional
+        Called after every epoch with the fields of its ``Epoch`` as keywords.
+    test_every_epoch : bool
+        Evaluate the test set after every epoch as well.
+    """
+    stopping = EarlyStopping(config.patience, config.monitor)
+    epochs: list[Epoch] = []
+    weights: dict[str, NDArray[np.floating]] | None = None
+    divergence = ""
+    for number in range(1, config.epochs + 1):
+        epoch, evaluation = _one_epoch(backend, data, config, number, test_every_epoch)
+        divergence = _divergence(epoch, evaluation, backend.weights(), config.lr)
+        epochs.append(epoch)
+        if on_epoch is not None:
+            on_epoch(**asdict(epoch))
+        if divergence:
+            break
+        if stopping.update(number, getattr(epoch, config.monitor)):
+            weights = backend.weights()
+        if stopping.should_stop:
+            break
+
+    best = epochs[stopping.best_epoch - 1] if stopping.best_epoch is not None else None
+    stop_reason: StopReason = (
+        "diverged" if divergence else "patience" if stopping.should_stop else "max_epochs"
+    )
+    if weights is not None:
+        backend.set_weights(weights)
+    return TrainResult(
+        epochs=tuple(epochs),
+        best=best,
+        stop_reason=stop_reason,
+        still_improving=(
+            stop_reason == "max_epochs"
+            and best is not None
+            and len(epochs) - best.epoch < (config.patience or STILL_IMPROVING_WITHIN)
+        ),
+        divergence=divergence,
+        weights=weights,
+        test=assess(backend, data.test) if weights is not None else None,
+    )
+
+
+def _one_epoch(
+    backend: Backend, data: Dataset, config: TrainConfig, number: int, test_every_epoch: bool
+) -> tuple[Epoch, Evaluation]:
+    order = epoch_order(config.seed, number, len(data.train))
+    start = time.perf_counter()
+    running_loss = backend.train_epoch(order)
+    trained = time.perf_counter()
+    on_train = backend.evaluate(data.train)
+    on_val = backend.evaluate(data.val)
+    on_test = backend.evaluate(data.test) if test_every_epoch else None
+    evaluated = time.perf_counter()
+    epoch = Epoch(
+        epoch=number,
+        updates=number * config.updates_per_epoch,
+        train_seconds=trained - start,
+        eval_seconds=evaluated - trained,
+        running_loss=running_loss,
+        train_loss=on_train.loss,
+        train_accuracy=on_train.accuracy,
+        val_loss=on_val.loss,
+        val_accuracy=on_val.accuracy,
+        dead_units=on_train.dead_units,
+        test_loss=on_test.loss if on_test else None,
+        test_accuracy=on_test.accuracy if on_test else None,
+    )
+    return epoch, on_train
+
+
+def _divergence(epoch: Epoch, on_train: Evaluation, weights: Arrays, lr: float) -> str:
+    """Why the epoch diverged, in words; empty if it did not."""
+    losses = (epoch.running_loss, epoch.train_loss, epoch.val_loss)
+    if not all(math.isfinite(loss) for loss in losses):
+        reason = "the loss is not finite"
+    elif not all(np.isfinite(array).all() for array in weights.values()):
+        reason = "a weight is not finite"
+    elif 2 * on_train.dead_units >= on_train.hidden_units:
+        reason = (
+            f"{on_train.dead_units} of {on_train.hidden_units} hidden units are dead "
+            "(zero for every training image)"
+        )
+    else:
+        return ""
+    return f"training diverged in epoch {epoch.epoch} at learning rate {lr:g}: {reason}"

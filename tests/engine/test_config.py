@@ -1,0 +1,68 @@
+"""Each rule of a configuration, and the words it is refused with."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.errors import UsageError
+
+BAD = [
+    ("batch", 0, "batch must be between 1 and 10000. Received: 0."),
+    ("batch", 20_000, "batch must be between 1 and 10000. Received: 20000."),
+    ("lr", -1.0, "lr must be a finite number above 0. Received: -1.0."),
+    ("lr", 0.0, "lr must be a finite number above 0. Received: 0.0."),
+    ("lr", math.nan, "lr must be a finite number above 0. Received: nan."),
+    ("lr", math.inf, "lr must be a finite number above 0. Received: inf."),
+    ("momentum", 1.0, "momentum must be at least 0 and below 1. Received: 1.0."),
+    ("momentum", -0.1, "momentum must be at least 0 and below 1. Received: -0.1."),
+    ("momentum", math.nan, "momentum must be at least 0 and below 1. Received: nan."),
+    ("epochs", 0, "epochs must be at least 1. Received: 0."),
+    (
+        "patience",
+        0,
+        "patience must be at least 1 (use --no-early-stop to train to the last epoch). Received: 0.",
+    ),
+    ("hidden", 0, "hidden must be between 1 and 65536. Received: 0."),
+    ("seed", -1, "seed must be between 0 and 2^63 - 1. Received: -1."),
+    ("train_size", 70_000, "train-size must be between 1 and 59999. Received: 70000."),
+    (
+        "val_size",
+        50_001,
+        "val-size must be between 1 and 50000 (60000 less train-size). Received: 50001.",
+    ),
+    ("model", "resnet", "model must be one of mlp, cnn2, cnn3. Received: resnet."),
+    ("engine", "jax", "engine must be one of auto, numpy, keras. Received: jax."),
+    ("monitor", "loss", "monitor must be one of val_accuracy, val_loss. Received: loss."),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), BAD)
+def test_a_value_that_breaks_its_rule(name: str, value: Any, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        TrainConfig(**{name: value})
+    assert str(caught.value) == message
+    assert caught.value.exit_code == 2
+
+
+def test_a_cnn_needs_keras() -> None:
+    with pytest.raises(UsageError, match=r"model cnn2 needs the keras engine\. Received: numpy\."):
+        TrainConfig(model="cnn2", engine="numpy")
+
+
+def test_the_engine_follows_the_model() -> None:
+    assert TrainConfig().engine == "numpy"
+    assert TrainConfig(model="cnn3").engine == "keras"
+    assert TrainConfig(engine="keras").engine == "keras"
+
+
+def test_the_edges_are_allowed() -> None:
+    config = TrainConfig(
+        batch=10_000, patience=1, epochs=1, hidden=1, seed=0, val_size=50_000, momentum=0.99
+    )
+    assert config.updates_per_epoch == 1
+    assert config.but(batch=3).updates_per_epoch == 3_334
+    assert TrainConfig(patience=None).patience is None
