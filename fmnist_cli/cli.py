@@ -11,6 +11,11 @@ import typer
 from typer.core import TyperGroup
 
 from fmnist_cli import __version__
+from fmnist_cli.commands import data, plot, runs
+from fmnist_cli.commands.count_params import count_params
+from fmnist_cli.commands.gradcheck import gradcheck
+from fmnist_cli.commands.mini_cnn import mini_cnn
+from fmnist_cli.commands.train import train
 from fmnist_cli.errors import FmnistError, Terminated
 
 INTERRUPTED = 130
@@ -22,10 +27,10 @@ class FmnistGroup(TyperGroup):
     Whatever else escapes a command is a bug, and keeps its traceback.
     """
 
-    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> NoReturn:
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         signal.signal(signal.SIGTERM, _terminate)
         try:
-            code = super().main(*args, standalone_mode=False, **kwargs)
+            code = super().main(*args, **kwargs | {"standalone_mode": False})
         except FmnistError as error:
             code = _fail(str(error), error.exit_code)
         except typer.TyperException as error:  # a usage error that Typer found
@@ -92,6 +97,15 @@ def root(
     Start with [bold]fmnist train[/bold], then [bold]fmnist runs list[/bold] and
     [bold]fmnist plot train[/bold].
     """
+
+
+app.command()(train)
+app.command()(gradcheck)
+app.command()(count_params)
+app.command()(mini_cnn)
+app.add_typer(plot.app, name="plot")
+app.add_typer(runs.app, name="runs")
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from fmnist_cli.commands._output import make_table
 
+if TYPE_CHECKING:
+    from fmnist_cli.commands._output import Output
     from fmnist_cli.engine.backend import Split
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.gradients import GradientCheck, MagnitudeCheck, Selection
@@ -23,7 +24,7 @@ def check_gradient(
 
     from fmnist_cli.engine.backend import Split
     from fmnist_cli.engine.gradients import check_mlp, training_step_gradient
-    from fmnist_cli.engine.numpy_mlp.backend import NumpyMLP
+    from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
     from fmnist_cli.engine.numpy_mlp.layers import initial_weights
     from fmnist_cli.engine.seeding import weights_rng
 
@@ -31,7 +32,7 @@ def check_gradient(
     weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
 
     def step(lr: float) -> tuple[dict[str, Any], dict[str, Any]]:
-        mlp = NumpyMLP(examples, weights=weights, batch=n, lr=lr, momentum=0.0, dtype=np.float64)
+        mlp = NumPyMLP(examples, weights=weights, batch=n, lr=lr, momentum=0.0, dtype=np.float64)
         before = mlp.weights()
         mlp.train_epoch(np.arange(n))
         return before, mlp.weights()
@@ -97,23 +98,16 @@ def record_gradient(run: Run, check: GradientCheck) -> None:
         run.record_check("gradient", f"{entry['parameter']}[{index}]", entry, check.holds)
 
 
-def gradient_table(check: GradientCheck) -> Table:
-    """The entries, one a line, and below them what the whole check says."""
-    from rich.table import Table
-
-    table = Table(
-        title=(
-            f"Gradient check: first {check.n_examples} training images, "
-            f"e = {check.e:g}, float64"
-        ),
-        title_justify="left",
-        caption=_gradient_caption(check),
-        caption_justify="left",
+def show_gradient(out: Output, check: GradientCheck) -> None:
+    """Print the entries, one a line, and below them what the whole check says."""
+    table = make_table(
+        "entry",
+        ">backpropagation",
+        ">numeric",
+        ">relative error",
+        ">training step",
+        "judged by",
     )
-    table.add_column("entry", no_wrap=True)
-    for heading in ("backpropagation", "numeric", "relative error", "training step"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("judged by")
     for entry, training in _shown(check):
         index = ", ".join(map(str, entry.index))
         table.add_row(
@@ -124,30 +118,29 @@ def gradient_table(check: GradientCheck) -> Table:
             f"{training:.9g}",
             entry.method + (" (kink)" if entry.kink else ""),
         )
-    return table
+    out.section(
+        f"Gradient check: first {check.n_examples} training images, e = {check.e:g}, float64",
+        table,
+        *_gradient_verdicts(check),
+    )
 
 
-def magnitude_table(check: MagnitudeCheck) -> Table:
-    """The two sizes, their ratio and the verdict."""
-    from rich.table import Table
-
+def show_magnitude(out: Output, check: MagnitudeCheck) -> None:
+    """Print the two sizes, their ratio and the verdict."""
     verdict = (
         "[green]holds[/green]: the gradient of a mean does not grow with the number of examples"
         if check.holds
         else f"[red]DOES NOT HOLD[/red]: the ratio must be above 0 and below {check.limit:g}; is "
         "the loss a sum instead of a mean?"
     )
-    table = Table(
-        title="Magnitude check: L1 norm of the W1 gradient",
-        title_justify="left",
-        caption=f"ratio {check.ratio:.3f}: {verdict}",
-        caption_justify="left",
-    )
-    table.add_column("first training images", justify="right")
-    table.add_column("sum of |dL/dW1|", justify="right")
+    table = make_table(">first training images", ">sum of |dL/dW1|")
     for n, l1 in ((check.n_few, check.l1_few), (check.n_many, check.l1_many)):
         table.add_row(f"{n:,}", f"{l1:.4f}")
-    return table
+    out.section(
+        "Magnitude check: L1 norm of the W1 gradient",
+        table,
+        f"ratio {check.ratio:.3f}: {verdict}",
+    )
 
 
 def _shown(check: GradientCheck) -> list[tuple[Any, float]]:
@@ -162,7 +155,7 @@ def _shown(check: GradientCheck) -> list[tuple[Any, float]]:
     return pairs
 
 
-def _gradient_caption(check: GradientCheck) -> str:
+def _gradient_verdicts(check: GradientCheck) -> list[str]:
     def verdict(holds: bool) -> str:
         return "[green]agrees[/green]" if holds else "[red]DOES NOT AGREE[/red]"
 
@@ -186,4 +179,4 @@ def _gradient_caption(check: GradientCheck) -> str:
             f"{', '.join(zeros)}: the first entry's gradient is exactly 0 on these images (a "
             "black pixel, or a silent unit) and proves nothing, so the largest is shown as well"
         )
-    return "\n".join(lines)
+    return lines

@@ -93,9 +93,9 @@ def with_options(
             command(**built, **values)
 
         parameters = list(own)
-        for option in (p for group in expanded.values() for p in group):
-            parameters.append(option)
-            if option.name == "patience":
+        for parameter in (p for group in expanded.values() for p in group):
+            parameters.append(parameter)
+            if parameter.name == "patience":
                 parameters.append(_NO_EARLY_STOP)
         call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         call.__annotations__ = {p.name: p.annotation for p in parameters}

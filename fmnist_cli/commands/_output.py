@@ -10,10 +10,11 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
     from tqdm import tqdm
 
     from fmnist_cli.commands._options import Common
@@ -34,6 +35,10 @@ class Output:
             console = stdout_console()
             for renderable in renderables:
                 console.print(renderable)
+
+    def section(self, title: str, *renderables: RenderableType) -> None:
+        """Print a bold title and what belongs under it, then an empty line."""
+        self.result(f"[bold]{title}[/bold]", *renderables, "")
 
     def document(self, schema: str, content: Mapping[str, Any]) -> None:
         """Print the result for a program, where JSON was asked for."""
@@ -69,6 +74,32 @@ def stdout_console() -> Console:
     if not console.is_terminal and "COLUMNS" not in console._environ:
         console.width = PIPED_WIDTH
     return console
+
+
+def make_table(*headings: str) -> Table:
+    """A table in the house's one style; ``>`` before a heading makes a column of numbers, ``<``
+    one of words that are not wrapped."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        if heading[0] in "<>":
+            justify: Literal["left", "right"] = "left" if heading[0] == "<" else "right"
+            table.add_column(heading[1:], justify=justify, no_wrap=True)
+        else:
+            table.add_column(heading, overflow="fold")
+    return table
+
+
+def make_facts() -> Table:
+    """A table of labels and values, without headings."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
 
 
 def to_json(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.training import Assessment, TrainResult
-    from fmnist_cli.registry import Registry, Run
+    from fmnist_cli.registry import Registry, Run, RunSpec
+
+
+Before = Callable[["Run", "Backend"], None]
+After = Callable[["Run", "Backend", "TrainResult"], None]
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,8 @@ def train_recorded(
     command: str,
     arm: Arm | None = None,
     test_every_epoch: bool = False,
-    before: Callable[[Run, Backend], None] | None = None,
-    after: Callable[[Run, Backend, TrainResult], None] | None = None,
+    before: Before | None = None,
+    after: After | None = None,
 ) -> Recorded:
     """Train one configuration inside a run of its own, and record everything about it.
 
@@ -104,21 +108,9 @@ def train_recorded(
     """
     from fmnist_cli.engine.training import make_backend, train
     from fmnist_cli.engine.weights import save_weights
-    from fmnist_cli.registry import RunSpec
 
-    spec = RunSpec(
-        command=command,
-        model=config.model,
-        engine=config.engine,
-        config=asdict(config),
-        data_fingerprint=data.fingerprint,
-        data_source=data.source,
-        study_id=arm.study_id if arm else None,
-        arm=arm.label if arm else None,
-        argv=tuple(sys.argv[1:]),
-    )
     weights_path = None
-    with registry.run(spec) as run:
+    with registry.run(run_spec(command, asdict(config), data, arm)) as run:
         backend = make_backend(config, data.train)
         if before is not None:
             before(run, backend)
@@ -143,6 +135,28 @@ def train_recorded(
             after(run, backend, result)
         run.finish(outcome_of(result))
     return Recorded(run=run, result=result, weights_path=weights_path)
+
+
+def argv() -> tuple[str, ...]:
+    """The command line as it would be typed."""
+    return ("fmnist", *sys.argv[1:])
+
+
+def run_spec(
+    command: str, config: Mapping[str, Any], data: Dataset, arm: Arm | None = None
+) -> RunSpec:
+    """What the registry is told of a run before it starts."""
+    from fmnist_cli.registry import RunSpec
+
+    return RunSpec(
+        command=command,
+        config=config,
+        data_fingerprint=data.fingerprint,
+        data_source=data.source,
+        argv=argv(),
+        study_id=arm.study_id if arm else None,
+        arm=arm.label if arm else None,
+    )
 
 
 def record_assessment(run: Run, test_set: str, assessment: Assessment) -> None:
@@ -187,5 +201,3 @@ def writable_folder(path: Path, what: str) -> Path:
             f"{what} must be a folder that can be written. Received: {path} ({error.strerror})."
         ) from error
     return path
-
-

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fmnist_cli.commands._options import Common, with_options
-from fmnist_cli.commands._output import Output
+from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.errors import ChecksumError
 
 app = typer.Typer(no_args_is_help=True, help="Fetch, verify and describe the images.")
@@ -51,29 +51,22 @@ def fetch(
 @with_options(omit=("db",))
 def verify(common: Common, data_dir: DataDir = None) -> None:
     """Compare the four files with the official ones, bit for bit (exit 3 if they differ)."""
-    from rich.table import Table
-
     from fmnist_cli.engine import data
 
     out = Output(common)
     reports = data.verify(data_dir)
-    table = Table(show_lines=False)
-    for heading in ("file", "content", "SHA-256 of the decompressed content", "verdict"):
-        table.add_column(heading, overflow="fold")
+    table = make_table("<file", "<content", "<SHA-256", "verdict")
     for report in reports:
         shape = "-" if report.shape is None else " x ".join(map(str, report.shape))
-        verdict = "[green]official[/green]" if report.ok else "[red]differs[/red]"
-        table.add_row(
-            str(report.path or report.name), shape, report.found or report.error, verdict
-        )
-    out.result(table)
-    documents: list[dict[str, Any]] = [
-        asdict(report) | {"path": str(report.path) if report.path else None} for report in reports
-    ]
+        verdict = "[green]official[/green]" if report.ok else f"[red]{report.error}[/red]"
+        digest = f"{report.found_sha256[:16]}..." if report.found_sha256 else "-"
+        table.add_row(report.path.name, shape, digest, verdict)
+    out.section(f"The files in {reports[0].path.parent}", table)
+    documents = [asdict(report) | {"path": str(report.path)} for report in reports]
     bad = [report for report in reports if not report.ok]
     out.document("fmnist.data.verify/1", {"holds": not bad, "files": documents})
     if bad:
-        named = ", ".join(str(report.path or report.name) for report in bad)
+        named = ", ".join(str(report.path) for report in bad)
         raise ChecksumError(
             f"all four files must be Fashion-MNIST's. Received: {named} with other content. "
             "To get sound ones: fmnist data fetch --force"
@@ -84,8 +77,6 @@ def verify(common: Common, data_dir: DataDir = None) -> None:
 @with_options(omit=("db",))
 def info(common: Common, data_dir: DataDir = None) -> None:
     """Show where the images are looked for, which place wins, and what is cached."""
-    from rich.table import Table
-
     from fmnist_cli.engine import data
 
     out = Output(common)
@@ -94,9 +85,7 @@ def info(common: Common, data_dir: DataDir = None) -> None:
     for source in document["sources"]:
         source["folder"] = str(source["folder"])
     out.document("fmnist.data.info/1", document | {"licence": data.LICENCE})
-    table = Table()
-    for heading in ("source", "folder", "state"):
-        table.add_column(heading, overflow="fold")
+    table = make_table("source", "folder", "state")
     for source in found.sources:
         mark = " [green](used)[/green]" if source.wins else ""
         detail = f": {source.detail}" if source.detail else ""
@@ -106,8 +95,7 @@ def info(common: Common, data_dir: DataDir = None) -> None:
     table.add_row("apt", "dataset-fashion-mnist", "asked last" if found.has_apt else "no apt here")
     out.result(
         table,
-        f"fingerprint  {found.fingerprint or '-'}"
-        + (" (official)" if found.is_official else ""),
+        f"fingerprint  {found.fingerprint or '-'}" + (" (official)" if found.is_official else ""),
         f"cache        {found.cache} ({found.cache_bytes / 2**20:.1f} MiB)",
         f"[dim]{data.LICENCE}[/dim]",
     )

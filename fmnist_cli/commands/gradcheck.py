@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,3 +11,75 @@ from fmnist_cli.commands._options import Common, DataOptions, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import CheckFailed, UsageError
+
+
+@with_options(
+    omit=(
+        *("model", "lr", "momentum", "epochs", "patience", "monitor"),
+        *("train_size", "val_size"),
+    )
+)
+def gradcheck(
+    config: TrainConfig,
+    data: DataOptions,
+    common: Common,
+    model: Annotated[
+        Literal["mlp", "mini-cnn", "cnn2", "cnn3"], typer.Option("--model", help="The model.")
+    ] = "mlp",
+    e: Annotated[float, typer.Option("--e", help="Step of the central difference.")] = 1e-3,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples", help="Check so many entries of each parameter, drawn from the seed."
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Check every entry (of the MLP or the mini CNN).")
+    ] = False,
+) -> None:
+    """Compare backpropagation with central differences, in float64 (exit 3 if they disagree).
+
+    By default the first entry of each weight matrix and bias. An entry whose difference straddles
+    a kink of the ReLU is named and judged by the complex step, which has no step to straddle with.
+    The update of one training step is compared as well: that is the code that trains.
+
+    Examples:
+
+      fmnist gradcheck --batch 50 --all
+
+      fmnist gradcheck --model cnn3 --samples 5
+    """
+    from fmnist_cli.commands import _checks
+    from fmnist_cli.commands._recording import load_data, run_spec
+    from fmnist_cli.commands.mini_cnn import check_mini_cnn
+    from fmnist_cli.registry import Outcome, Registry
+
+    if every and samples is not None:
+        raise UsageError(
+            f"all and samples exclude each other. Received: --all --samples {samples}."
+        )
+    if model == "mini-cnn":
+        check_mini_cnn(Output(common), common.db, e=e)
+        return
+    config = config.but(model=model, engine="auto" if config.engine == "numpy" else config.engine)
+    out = Output(common)
+    with Registry.open(common.db) as registry:
+        dataset = load_data(config, data, out)
+        spec = run_spec("gradcheck", asdict(config), dataset)
+        with registry.run(spec) as run:
+            check = _checks.check_gradient(
+                config,
+                dataset.train,
+                n=config.batch,
+                e=e,
+                select="all" if every else samples or "first",
+            )
+            _checks.record_gradient(run, check)
+            run.finish(Outcome(stop_reason=None, train_seconds=0.0))
+    out.document("fmnist.gradcheck/1", {"id": run.id, **_checks.gradient_document(check)})
+    _checks.show_gradient(out, check)
+    if not check.holds:
+        raise CheckFailed(
+            "backpropagation must agree with the differences, and the training step with "
+            f"backpropagation. They do not: see above, and fmnist runs show {run.id}"
+        )

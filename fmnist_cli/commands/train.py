@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, with_options
-from fmnist_cli.commands._output import Output, percent, seconds
+from fmnist_cli.commands._output import Output, make_facts, percent, seconds
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import CheckFailed, Diverged
 
@@ -52,14 +52,14 @@ def train(
 
       fmnist train --model cnn3 --json
     """
+    from fmnist_cli.commands._checks import check_gradient as run_gradient_check
     from fmnist_cli.commands._checks import (
         gradient_document,
-        gradient_table,
         magnitude_document,
-        magnitude_table,
         record_gradient,
+        show_gradient,
+        show_magnitude,
     )
-    from fmnist_cli.commands._checks import check_gradient as run_gradient_check
     from fmnist_cli.commands._recording import load_data, train_recorded, writable_folder
     from fmnist_cli.engine import gradients
     from fmnist_cli.engine.numpy_mlp.layers import initial_weights
@@ -81,14 +81,14 @@ def train(
                 )
                 record_gradient(run, gradient)
                 checks["gradient"] = gradient_document(gradient)
-                out.result(gradient_table(gradient), "")
+                show_gradient(out, gradient)
                 failed += [] if gradient.holds else ["gradient"]
             if check_magnitude:
                 weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
                 magnitude = gradients.check_magnitude(weights, dataset.train)
                 checks["magnitude"] = magnitude_document(magnitude)
                 run.record_check("magnitude", "W1", checks["magnitude"], magnitude.holds)
-                out.result(magnitude_table(magnitude), "")
+                show_magnitude(out, magnitude)
                 failed += [] if magnitude.holds else ["magnitude"]
             if failed:
                 raise CheckFailed(
@@ -107,7 +107,10 @@ def train(
 
     result_path = results / result_file_name(config)
     out.document("fmnist.train/1", _document(config, recorded, checks, result_path))
-    out.result(_summary(config, recorded, result_path, common.db))
+    out.section(
+        f"Run {recorded.run.id}: {describe(config)}",
+        _summary(config, recorded, result_path, common.db),
+    )
     if recorded.result.stop_reason == "diverged":
         raise Diverged(
             f"{recorded.result.divergence}. Try a smaller --lr. "
@@ -167,16 +170,12 @@ def _document(
 
 
 def _summary(config: TrainConfig, recorded: Recorded, result_path: Path, db: str) -> Table:
-    from rich.table import Table
-
     result, best, test = recorded.result, recorded.result.best, recorded.result.test
     n = len(result.epochs)
-    table = Table(
-        title=f"Run {recorded.run.id}: {describe(config)}", title_justify="left", show_header=False
+    table = make_facts()
+    table.add_row(
+        "stopped after", f"{n} epoch{'s' if n > 1 else ''}: {why_stopped(config, result)}"
     )
-    table.add_column(style="dim")
-    table.add_column()
-    table.add_row("stopped after", f"{n} epoch{'s' if n > 1 else ''}: {why_stopped(config, result)}")
     if best and test:
         table.add_row("best epoch", f"{best.epoch} ({best.updates:,} gradient updates)")
         table.add_row(

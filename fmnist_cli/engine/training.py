@@ -131,9 +131,9 @@ def make_backend(config: TrainConfig, train: Split) -> Backend:
         from fmnist_cli.engine.keras_models.backend import KerasBackend
 
         return KerasBackend.from_config(config, train)
-    from fmnist_cli.engine.numpy_mlp.backend import NumpyMLP
+    from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
 
-    return NumpyMLP.from_config(config, train)
+    return NumPyMLP.from_config(config, train)
 
 
 def assess(backend: Backend, split: Split) -> Assessment:

@@ -19,7 +19,8 @@ def save_weights(path: Path, weights: Arrays) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            np.savez(file, **{name.replace("/", "__"): array for name, array in weights.items()})
+            arrays: dict[str, Any] = {n.replace("/", "__"): array for n, array in weights.items()}
+            np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

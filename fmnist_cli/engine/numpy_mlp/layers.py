@@ -67,7 +67,7 @@ class SoftmaxCrossEntropy:
         return float(-self.log_p[np.arange(len(labels)), labels].mean())
 
     def backward(self) -> Array:
-        dz = np.exp(self.log_p)  # softmax(z)
+        dz: Array = np.exp(self.log_p)  # softmax(z)
         dz[np.arange(len(dz)), self.labels] -= 1  # minus the one-hot label
         dz /= len(dz)  # the loss is a mean: 1/N
         return dz

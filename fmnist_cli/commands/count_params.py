@@ -1,0 +1,94 @@
+"""`fmnist count-params`: how many parameters each model has, and why."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.engine.config import MODELS, TrainConfig
+from fmnist_cli.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from fmnist_cli.engine.parameters import ParameterCount
+
+
+@with_options(omit=("db",))
+def count_params(
+    common: Common,
+    model: Annotated[
+        Literal["mlp", "cnn2", "cnn3", "mini-cnn", "all"],
+        typer.Option("--model", help="One model; all: those of the course, side by side."),
+    ] = "all",
+    hidden: Annotated[
+        int, typer.Option("--hidden", help="Hidden units of the MLP.")
+    ] = TrainConfig.hidden,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Build each model and compare (imports TensorFlow)."),
+    ] = False,
+) -> None:
+    """Count the parameters of each model, layer by layer, with the formula.
+
+    With --verify the counts are compared with those of the built models (exit 3 if they differ).
+    """
+    from fmnist_cli.engine.parameters import compare_in_order, count
+
+    out = Output(common)
+    names = MODELS if model == "all" else (model,)
+    counts = tuple(count(name, hidden) for name in names)
+    comparisons = compare_in_order(counts)
+    built = {c.model: _built(c.model, hidden) for c in counts} if verify else {}
+    differ = [c for c in counts if verify and built[c.model] != c.total]
+
+    out.document(
+        "fmnist.count-params/1",
+        {
+            "models": [asdict(c) | {"built_total": built.get(c.model)} for c in counts],
+            "comparisons": [asdict(comparison) for comparison in comparisons],
+            "holds": not differ if verify else None,
+        },
+    )
+    for counted in counts:
+        out.section(counted.model, _layers(counted))
+    out.result(*(comparison.statement for comparison in comparisons))
+    if verify and not differ:
+        out.result("[green]The built models have the same counts.[/green]")
+    if differ:
+        raise CheckFailed(
+            "the counts must be those of the built models. Received: "
+            + ", ".join(f"{c.model} {c.total:,}, built {built[c.model]:,}" for c in differ)
+            + "."
+        )
+
+
+def _built(model: str, hidden: int) -> int:
+    """The parameters of the model as it is built to be trained."""
+    if model == "mini-cnn":
+        from fmnist_cli.engine import mini_cnn
+
+        return len(mini_cnn.DEFAULT_W) + len(mini_cnn.DEFAULT_V)
+    from fmnist_cli.engine.keras_models.models import build
+
+    return int(build(model, hidden=hidden, seed=0).count_params())  # type: ignore[arg-type]
+
+
+def _layers(counted: ParameterCount) -> Table:
+    table = make_table("<layer", "operation", ">input", ">output", ">formula", ">parameters")
+    for layer in counted.layers:
+        table.add_row(
+            layer.name,
+            layer.operation,
+            " x ".join(map(str, layer.input_shape)),
+            " x ".join(map(str, layer.output_shape)),
+            layer.formula if layer.count else "",
+            f"{layer.count:,}" if layer.count else "0",
+        )
+    table.add_section()
+    table.add_row("total", "", "", "", "", f"[bold]{counted.total:,}[/bold]")
+    return table
