@@ -13,8 +13,12 @@ from typer.core import TyperGroup
 from fmnist_cli import __version__
 from fmnist_cli.commands import data, plot, runs
 from fmnist_cli.commands.count_params import count_params
+from fmnist_cli.commands.early_stop import early_stop
 from fmnist_cli.commands.gradcheck import gradcheck
 from fmnist_cli.commands.mini_cnn import mini_cnn
+from fmnist_cli.commands.momentum import momentum
+from fmnist_cli.commands.ood import ood
+from fmnist_cli.commands.sweep_batch import sweep_batch
 from fmnist_cli.commands.train import train
 from fmnist_cli.errors import FmnistError, Terminated
 
@@ -101,6 +105,10 @@ def root(
 
 app.command()(train)
 app.command()(gradcheck)
+app.command()(sweep_batch)
+app.command()(early_stop)
+app.command()(momentum)
+app.command()(ood)
 app.command()(count_params)
 app.command()(mini_cnn)
 app.add_typer(plot.app, name="plot")

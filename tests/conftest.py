@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fmnist_cli.engine.data import apt, official
 from fmnist_cli.engine.data.idx import write_idx
 
 N_TINY_TRAIN, N_TINY_TEST = 300, 100
@@ -23,6 +24,8 @@ def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
     monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.setattr(official, "MIRRORS", ())
+    monkeypatch.setattr(apt, "INSTALLED_FOLDER", home / "no-package")
     monkeypatch.chdir(work)
     return work
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.commands._output import make_table
@@ -10,10 +11,19 @@ if TYPE_CHECKING:
     from fmnist_cli.commands._output import Output
     from fmnist_cli.engine.backend import Split
     from fmnist_cli.engine.config import TrainConfig
-    from fmnist_cli.engine.gradients import GradientCheck, MagnitudeCheck, Selection
+    from fmnist_cli.engine.gradients import Entry, GradientCheck, MagnitudeCheck, Selection
     from fmnist_cli.registry import Run
 
-N_SHOWN = 40  # entries in the table; the JSON document has as many
+N_SHOWN = 40  # entries in the table; the JSON document has as many, and every kink
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An entry, its difference (which does not judge it at a kink), the training step's value."""
+
+    entry: Entry
+    difference: float
+    training: float
 
 
 def check_gradient(
@@ -48,7 +58,9 @@ def check_gradient(
 
 
 def gradient_document(check: GradientCheck) -> dict[str, Any]:
-    """The check as plain values: a summary, a line a parameter, and the entries shown."""
+    """The check as plain values: a summary, the entries shown, and where every kink is."""
+    import numpy as np
+
     return {
         "examples": check.n_examples,
         "e": check.e,
@@ -62,17 +74,22 @@ def gradient_document(check: GradientCheck) -> dict[str, Any]:
         "holds": check.holds,
         "entries": [
             {
-                "parameter": entry.parameter,
-                "index": list(entry.index),
-                "backpropagation": entry.analytic,
-                "numeric": entry.numeric,
-                "method": entry.method,
-                "kink": entry.kink,
-                "relative_error": entry.relative_error,
-                "training_step": training,
+                "parameter": row.entry.parameter,
+                "index": list(row.entry.index),
+                "backpropagation": row.entry.analytic,
+                "numeric": row.entry.numeric,
+                "difference": row.difference,
+                "method": row.entry.method,
+                "kink": row.entry.kink,
+                "relative_error": row.entry.relative_error,
+                "training_step": row.training,
             }
-            for entry, training in _shown(check)
+            for row in _shown(check)
         ],
+        "kink_indices": {
+            parameter.parameter: np.stack(parameter.indices, axis=1)[parameter.kink].tolist()
+            for parameter in check.parameters
+        },
     }
 
 
@@ -91,7 +108,7 @@ def magnitude_document(check: MagnitudeCheck) -> dict[str, Any]:
 
 def record_gradient(run: Run, check: GradientCheck) -> None:
     document = gradient_document(check)
-    entries = document.pop("entries")
+    entries, _ = document.pop("entries"), document.pop("kink_indices")
     run.record_check("gradient", "summary", document, check.holds)
     for entry in entries:
         index = ",".join(map(str, entry["index"]))
@@ -108,15 +125,17 @@ def show_gradient(out: Output, check: GradientCheck) -> None:
         ">training step",
         "judged by",
     )
-    for entry, training in _shown(check):
+    for row in _shown(check):
+        entry = row.entry
         index = ", ".join(map(str, entry.index))
+        reason = f" (kink; difference {row.difference:.3g})" if entry.kink else ""
         table.add_row(
             f"{entry.parameter}\\[{index}]",
             f"{entry.analytic:.9g}",
             f"{entry.numeric:.9g}",
             f"{entry.relative_error:.1e}",
-            f"{training:.9g}",
-            entry.method + (" (kink)" if entry.kink else ""),
+            f"{row.training:.9g}",
+            entry.method + reason,
         )
     out.section(
         f"Gradient check: first {check.n_examples} training images, e = {check.e:g}, float64",
@@ -143,16 +162,26 @@ def show_magnitude(out: Output, check: MagnitudeCheck) -> None:
     )
 
 
-def _shown(check: GradientCheck) -> list[tuple[Any, float]]:
-    """At most ``N_SHOWN`` entries, the worst of each parameter where there are more."""
-    pairs = []
+def _shown(check: GradientCheck) -> list[Shown]:
+    """At most ``N_SHOWN`` entries. Where there are more: of each parameter the worst, half of
+    them kinks (the worst of which are those whose difference is the furthest off)."""
+    from fmnist_cli.engine.gradients import relative_error
+
+    shown = []
     for parameter in check.parameters:
-        entries = list(zip(parameter.entries(), parameter.training.tolist(), strict=True))
+        rows = [
+            Shown(entry, float(difference), float(training))
+            for entry, difference, training in zip(
+                parameter.entries(), parameter.difference, parameter.training, strict=True
+            )
+        ]
         most = N_SHOWN // len(check.parameters)
-        if len(entries) > most:
-            entries.sort(key=lambda pair: -pair[0].relative_error)
-        pairs += entries[:most]
-    return pairs
+        if len(rows) > most:
+            rows.sort(key=lambda row: -relative_error(row.entry.analytic, row.difference))
+            kinks = [row for row in rows if row.entry.kink][: most // 2]
+            rows = [row for row in rows if not row.entry.kink][: most - len(kinks)] + kinks
+        shown += rows
+    return shown
 
 
 def _gradient_verdicts(check: GradientCheck) -> list[str]:

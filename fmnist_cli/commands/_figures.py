@@ -1,18 +1,23 @@
-"""From the registry's records to what the figures are drawn from."""
+"""From the registry's records to figures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli import plots
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS, shifted_split
 from fmnist_cli.errors import RegistryError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fmnist_cli.commands._output import Output
+    from fmnist_cli.commands._study import StudyResult, Trained
+    from fmnist_cli.engine.answers import Score
+    from fmnist_cli.engine.data import Dataset
     from fmnist_cli.registry import EpochRecord, Registry, RunRecord, StudyRecord
 
 METRICS = (
@@ -24,30 +29,34 @@ METRICS = (
     "test_loss",
     "test_accuracy",
 )
+CAPTION = ("engine", "batch", "lr", "momentum", "seed", "hidden", "train_size")
+DEFAULT_FOLDER = Path("results")
+
+# every run records its evaluation on the test set under this name; the study calls it in-domain
+RECORDED_AS: Mapping[str, str] = {s.name: s.name for s in SHIFTED_SETS} | {IN_DOMAIN: "test"}
 
 
 def curve_of(epochs: Sequence[EpochRecord]) -> plots.Curve:
     """The recorded epochs as a curve."""
-    values: dict[str, Any] = {name: [getattr(epoch, name) for epoch in epochs] for name in METRICS}
+    values: dict[str, Any] = {name: [getattr(e, name) for e in epochs] for name in METRICS}
     for name in ("test_loss", "test_accuracy"):
         if all(value is None for value in values[name]):
             values[name] = None
     return plots.Curve(epochs=[epoch.epoch for epoch in epochs], **values)
 
 
-def caption_of(run: RunRecord) -> plots.RunCaption:
-    """What a figure of one run says of it."""
-    return plots.RunCaption(
-        run_id=run.id,
-        model=run.model,
-        engine=run.engine,
-        batch=run.batch,
-        lr=run.lr,
-        momentum=run.momentum,
-        seed=run.seed,
-        hidden=run.hidden,
-        train_size=run.train_size,
-    )
+def caption_of(runs: Sequence[RunRecord], *, varied: Sequence[str] = ()) -> plots.RunCaption:
+    """What a figure says of its runs: all that is the same in each, and which runs they are."""
+    values: dict[str, Any] = {}
+    for name in CAPTION:
+        found = {getattr(run, name) for run in runs}
+        if name not in varied and len(found) == 1:
+            values[name] = found.pop()
+    if len({run.seed for run in runs}) > 1:
+        values["seed"] = sorted({run.seed for run in runs})
+    models = ", ".join(dict.fromkeys(run.model for run in runs))
+    ids = [run.id for run in runs]
+    return plots.RunCaption(run_id=ids[0] if len(ids) == 1 else ids, model=models, **values)
 
 
 def ending_of(run: RunRecord) -> plots.Ending | None:
@@ -61,6 +70,115 @@ def ending_of(run: RunRecord) -> plots.Ending | None:
         patience=run.patience,
         still_improving=bool(run.still_improving),
     )
+
+
+def study_figure(result: StudyResult, *, patiences: Sequence[int] = (3,)) -> Figure:
+    """The figure that belongs to the study's kind."""
+    with_epochs = [run for run in result.runs if run.epochs]
+    if not with_epochs:
+        raise RegistryError(f"study {result.study.id} must have a finished run. It has none yet.")
+    records = [run.run for run in with_epochs]
+    if result.study.kind == "sweep-batch":
+        points = [
+            plots.BatchRun(
+                batch=run.run.batch,
+                test_accuracy=run.run.test_accuracy,
+                train_seconds=run.run.train_seconds,
+                epochs_to_best=run.run.best_epoch,
+                updates_to_best=run.run.updates_to_best,
+                still_improving=bool(run.run.still_improving),
+                diverged=run.run.status == "diverged",
+            )
+            for run in with_epochs
+        ]
+        return plots.batch_figure(points, caption_of(records, varied=["batch"]))
+    if result.study.kind == "momentum":
+        arms = [
+            plots.MomentumArm(runs[0].run.momentum, [curve_of(run.epochs) for run in runs])
+            for runs in result.by_label().values()
+            if all(run.epochs for run in runs)
+        ]
+        return plots.momentum_figure(arms, caption_of(records, varied=["momentum"]))
+    if result.study.kind == "early-stop":
+        from fmnist_cli.engine.answers import kept_by
+
+        stops = []
+        for i, run in enumerate(with_epochs):
+            for patience in patiences if run.run.best_epoch else ():
+                kept = kept_by(run.as_answers(), patience, run.run.monitor)  # type: ignore[arg-type]
+                stops.append(plots.PatienceStop(patience, kept.best_epoch, kept.stopped_after, i))
+        curves = [curve_of(run.epochs) for run in with_epochs]
+        return plots.early_stop_figure(curves, caption_of(records), stops)
+    return ood_figure(with_epochs)
+
+
+def scores_of(runs: Sequence[Trained]) -> list[Score]:
+    """Each run's accuracy on each set, by the study's names."""
+    from fmnist_cli.engine.answers import Score
+
+    names = {recorded: name for name, recorded in RECORDED_AS.items()}
+    return [
+        Score(
+            model=run.run.model,
+            seed=run.run.seed,
+            set_name=names[one.test_set],
+            accuracy=one.accuracy,
+        )
+        for run in runs
+        for one in run.evaluations
+        if one.accuracy is not None and one.test_set in names
+    ]
+
+
+def ood_figure(runs: Sequence[Trained]) -> Figure:
+    """Bars: models x sets."""
+    scores = scores_of(runs)
+    models = [
+        plots.ModelAccuracies(
+            model,
+            {
+                shifted.name: [
+                    s.accuracy for s in scores if (s.model, s.set_name) == (model, shifted.name)
+                ]
+                for shifted in SHIFTED_SETS
+            },
+        )
+        for model in dict.fromkeys(score.model for score in scores)
+    ]
+    return plots.ood_figure(
+        models, caption_of([run.run for run in runs], varied=["engine", "hidden"])
+    )
+
+
+def ood_samples_figure(registry: Registry, result: StudyResult, dataset: Dataset) -> Figure:
+    """The first test image of each class and its shifted copies, with every model's word."""
+    import numpy as np
+
+    from fmnist_cli.commands.ood import restored
+    from fmnist_cli.engine.backend import Split
+
+    labels = dataset.test.labels
+    rows = [int(np.flatnonzero(labels == klass)[0]) for klass in np.unique(labels)]
+    chosen = Split(dataset.test.images[rows], labels[rows])
+    shifted = {s.name: shifted_split(chosen, s) for s in SHIFTED_SETS}
+    first = {run.run.model: run.run for run in reversed(result.runs)}
+    predictions: dict[str, dict[str, Any]] = {}
+    for model, record in reversed(first.items()):
+        backend = restored(registry, record.id, TrainConfig(**record.config), dataset)
+        predictions[model] = {name: backend.predict(split) for name, split in shifted.items()}
+    examples = [
+        plots.ShiftedExample(
+            label=int(chosen.labels[i]),
+            images={name: split.images[i] for name, split in shifted.items()},
+            predictions={
+                model: {name: int(classes[i]) for name, classes in by_set.items()}
+                for model, by_set in predictions.items()
+            },
+        )
+        for i in range(len(rows))
+    ]
+    caption = caption_of(list(first.values()), varied=["engine", "hidden"])
+    return plots.ood_samples_figure(examples, caption)
 
 
 def chosen_study(registry: Registry, kind: str, study_id: int | None) -> StudyRecord:
@@ -78,9 +196,21 @@ def chosen_study(registry: Registry, kind: str, study_id: int | None) -> StudyRe
     return latest
 
 
+def draw_study(
+    path: Path | None, result: StudyResult, out: Output, *, patiences: Sequence[int] = (3,)
+) -> None:
+    """Draw the study into the file that was asked for, or say which command draws it."""
+    if path is not None:
+        plots.save(study_figure(result, patiences=patiences), path)
+        out.say(f"Saved {path}")
+    else:
+        name = result.study.kind.removeprefix("sweep-")
+        out.say(f"Next: fmnist plot {name} --study {result.study.id}   fmnist runs list")
+
+
 def save_figure(figure: Figure, path: Path, out: Output, schema: str, **content: Any) -> None:
     """Write the figure and say where it is."""
-    if path.parent == Path("results"):
+    if path.parent == DEFAULT_FOLDER:
         path.parent.mkdir(exist_ok=True)
     plots.save(figure, path)
     out.document(schema, {"file": str(path), **content})

@@ -21,7 +21,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from fmnist_cli.engine.config import TrainConfig, option
+from fmnist_cli.engine.config import TrainConfig, option, require
 from fmnist_cli.errors import UsageError
 
 
@@ -46,9 +46,22 @@ class Common:
     quiet: bool = option(False, "No progress and no hints.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """What every study takes."""
+
+    seeds: int = option(1, "Repeat every arm with so many seeds, from --seed up.")
+    new: bool = option(False, "Begin a new study, even where one could be continued.")
+    plot: Path | None = option(None, "Draw the study into this .png, .svg or .pdf file.")
+
+    def __post_init__(self) -> None:
+        require(1 <= self.seeds <= 1000, "seeds must be between 1 and 1000", self.seeds)
+
+
 _ENVIRONMENT = {"data_dir": "FMNIST_DATA_DIR", "db": "FMNIST_DB"}
 _PANELS: dict[type, str] = {
     TrainConfig: "Training",
+    StudyOptions: "Study",
     DataOptions: "Data",
     Common: "Registry and output",
 }

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from fmnist_cli.commands._options import Common
 
-PIPED_WIDTH = 100  # columns, where there is no terminal to ask
+HEADING_WIDTH = 10
+PIPED_WIDTH = 120  # columns, where there is no terminal to ask
 
 
 class Output:
@@ -67,7 +68,7 @@ class Output:
 
 
 def stdout_console() -> Console:
-    """A console on stdout, as wide as the terminal (100 columns where it is piped)."""
+    """A console on stdout, as wide as the terminal (120 columns where it is piped)."""
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=False)
@@ -77,16 +78,20 @@ def stdout_console() -> Console:
 
 
 def make_table(*headings: str) -> Table:
-    """A table in the house's one style; ``>`` before a heading makes a column of numbers, ``<``
-    one of words that are not wrapped."""
+    """A table in the house's one style.
+
+    ``>`` before a heading makes a column of numbers, ``<`` one of words that are not wrapped; the
+    words of their headings stand below each other where they are long.
+    """
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in headings:
-        if heading[0] in "<>":
+        if heading[:1] in ("<", ">"):
             justify: Literal["left", "right"] = "left" if heading[0] == "<" else "right"
-            table.add_column(heading[1:], justify=justify, no_wrap=True)
+            words = heading[1:] if len(heading) <= HEADING_WIDTH else heading[1:].replace(" ", "\n")
+            table.add_column(words, justify=justify, no_wrap=True, vertical="bottom")
         else:
             table.add_column(heading, overflow="fold")
     return table

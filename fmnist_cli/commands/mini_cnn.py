@@ -41,8 +41,8 @@ def mini_cnn(
         typer.Option("--data", help="CSV file x1,x2,x3,y to train on; else made from the seed."),
     ] = None,
     n: Annotated[int, typer.Option("--examples", help="How many examples to make.")] = 200,
-    lr: Annotated[float, typer.Option("--lr", help="Learning rate.")] = 0.05,
-    steps: Annotated[int, typer.Option("--steps", help="Gradient updates.")] = 4_000,
+    lr: Annotated[float, typer.Option("--lr", help="Learning rate.")] = 0.1,
+    steps: Annotated[int, typer.Option("--steps", help="Gradient updates.")] = 2_000,
     seed: Annotated[int, typer.Option("--seed", help="Makes and picks the examples.")] = 42,
 ) -> None:
     """Work through the mini CNN: forward values, derivatives factor by factor, training.

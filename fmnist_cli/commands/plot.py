@@ -16,10 +16,13 @@ app = typer.Typer(no_args_is_help=True, help="Draw figures of recorded runs, and
 
 Out = Annotated[
     Path | None,
-    typer.Option("--out", help="The file: .png, .svg or .pdf.", show_default="results/...png"),
+    typer.Option("--out", help="The file: .png, .svg or .pdf.", show_default="results/NAME.png"),
 ]
 RunId = Annotated[
     str, typer.Option("--run", metavar="ID", help="A run's id, a uuid's beginning, or latest.")
+]
+StudyId = Annotated[
+    int | None, typer.Option("--study", metavar="ID", help="A study's id.", show_default="latest")
 ]
 
 
@@ -41,14 +44,9 @@ def train(common: Common, run: RunId = "latest", out: Out = None) -> None:
         raise RegistryError(
             f"run {record.id} must have recorded an epoch to be drawn. It has none."
         )
-    figure = plots.train_figure(curve_of(epochs), caption_of(record), ending_of(record))
-    save_figure(
-        figure,
-        out or Path(f"results/train-run{record.id}.png"),
-        output,
-        "fmnist.plot.train/1",
-        run=record.id,
-    )
+    figure = plots.train_figure(curve_of(epochs), caption_of([record]), ending_of(record))
+    path = out or Path(f"results/train-run{record.id}.png")
+    save_figure(figure, path, output, "fmnist.plot.train/1", run=record.id)
 
 
 @app.command()
@@ -67,6 +65,89 @@ def samples(
     output = Output(common)
     if out is not None:
         plots.check_path(out)
-    dataset = load_data(TrainConfig(), data, output)
-    figure = plots.samples_figure(dataset.train.images, dataset.train.labels, per_class=per_class)
+    train = load_data(TrainConfig(), data, output).train
+    figure = plots.samples_figure(train.images, train.labels, per_class=per_class)
     save_figure(figure, out or Path("results/samples.png"), output, "fmnist.plot.samples/1")
+
+
+@app.command()
+@with_options()
+def batch(common: Common, study: StudyId = None, out: Out = None) -> None:
+    """Draw a batch-size sweep: test accuracy, time, epochs and updates to the best model."""
+    _draw(common, "sweep-batch", study, out, (3,))
+
+
+@app.command("early-stop")
+@with_options()
+def early_stop(
+    common: Common,
+    study: StudyId = None,
+    patience: Annotated[
+        list[int] | None,
+        typer.Option("--patience", help="Mark where it stops; several times.", show_default="3"),
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Draw an early-stopping study: three accuracies, and where each patience stops."""
+    _draw(common, "early-stop", study, out, tuple(sorted(set(patience or [3]))))
+
+
+@app.command()
+@with_options()
+def momentum(common: Common, study: StudyId = None, out: Out = None) -> None:
+    """Draw a momentum study: one training-loss curve per alpha."""
+    _draw(common, "momentum", study, out, (3,))
+
+
+@app.command()
+@with_options()
+def ood(
+    common: Common,
+    data: DataOptions,
+    study: StudyId = None,
+    samples: Annotated[
+        bool,
+        typer.Option("--samples", help="Shifted images with the predictions, instead of bars."),
+    ] = False,
+    out: Out = None,
+) -> None:
+    """Draw a study of shifted images: accuracy of each model on each set."""
+    if not samples:
+        _draw(common, "ood", study, out, (3,))
+        return
+    from fmnist_cli import plots
+    from fmnist_cli.commands import _figures
+    from fmnist_cli.commands._recording import load_data
+    from fmnist_cli.commands._study import read_study
+    from fmnist_cli.registry import Registry
+
+    output = Output(common)
+    if out is not None:
+        plots.check_path(out)
+    with Registry.open(common.db, readonly=True) as registry:
+        result = read_study(registry, _figures.chosen_study(registry, "ood", study))
+        if not result.runs:
+            raise RegistryError(f"study {result.study.id} must have a finished run. It has none.")
+        dataset = load_data(TrainConfig(**result.runs[0].run.config), data, output)
+        figure = _figures.ood_samples_figure(registry, result, dataset)
+    path = out or Path(f"results/ood-samples-study{result.study.id}.png")
+    _figures.save_figure(figure, path, output, "fmnist.plot.ood/1", study=result.study.id)
+
+
+def _draw(
+    common: Common, kind: str, study_id: int | None, out: Path | None, patiences: tuple[int, ...]
+) -> None:
+    from fmnist_cli import plots
+    from fmnist_cli.commands import _figures
+    from fmnist_cli.commands._study import read_study
+    from fmnist_cli.registry import Registry
+
+    output = Output(common)
+    if out is not None:
+        plots.check_path(out)
+    with Registry.open(common.db, readonly=True) as registry:
+        result = read_study(registry, _figures.chosen_study(registry, kind, study_id))
+    figure = _figures.study_figure(result, patiences=patiences)
+    name = kind.removeprefix("sweep-")
+    path = out or Path(f"results/{name}-study{result.study.id}.png")
+    _figures.save_figure(figure, path, output, f"fmnist.plot.{name}/1", study=result.study.id)

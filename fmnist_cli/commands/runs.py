@@ -31,6 +31,7 @@ STATUS_STYLE = {
     "diverged": "red",
     "lost": "red",
 }
+VARIED = {"lr": "lr", "momentum": "mom", "seed": "seed"}  # shown where they differ
 SPARKS = "▁▂▃▄▅▆▇█"
 
 
@@ -66,12 +67,10 @@ def list_runs(
     runs = runs if every else runs[:limit]
     out.document("fmnist.runs.list/1", {"runs": [run_document(run) for run in runs]})
 
-    varying = [
-        name for name in ("lr", "momentum", "seed") if len({getattr(r, name) for r in runs}) > 1
-    ]
+    varying = [name for name in VARIED if len({getattr(r, name) for r in runs}) > 1]
     table = make_table(
         *(">run", "<status", ">age", "<command", "<model", ">batch"),
-        *(f">{name}" for name in varying),
+        *(f">{VARIED[name]}" for name in varying),
         *(">best", ">val %", ">test %", ">time"),
     )
     now = datetime.now(UTC)
@@ -88,7 +87,7 @@ def list_runs(
             best,
             percent(run.best_val_accuracy, 1).removesuffix(" %"),
             percent(run.test_accuracy, 1).removesuffix(" %"),
-            seconds(run.train_seconds),
+            seconds(run.train_seconds or None),
         )
     out.result(table)
     if any(run.still_improving for run in runs):

@@ -24,7 +24,8 @@ BAD = [
     (
         "patience",
         0,
-        "patience must be at least 1 (use --no-early-stop to train to the last epoch). Received: 0.",
+        "patience must be at least 1 (use --no-early-stop to train to the last epoch). "
+        "Received: 0.",
     ),
     ("hidden", 0, "hidden must be between 1 and 65536. Received: 0."),
     ("seed", -1, "seed must be between 0 and 2^63 - 1. Received: -1."),

@@ -1,0 +1,120 @@
+"""`fmnist early-stop`: when to stop, and what it keeps."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
+from fmnist_cli.commands._output import Output, make_table, percent
+from fmnist_cli.engine.config import TrainConfig, require
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from fmnist_cli.engine.answers import Kept
+    from fmnist_cli.registry import EpochRecord
+
+EPOCHS = 30
+
+
+@with_options(omit=("patience",), defaults={"epochs": EPOCHS, "patience": None})
+def early_stop(
+    config: TrainConfig,
+    study: StudyOptions,
+    data: DataOptions,
+    common: Common,
+    patience: Annotated[
+        list[int] | None,
+        typer.Option("--patience", help="A patience; give it several times.", show_default=str(3)),
+    ] = None,
+) -> None:
+    """Train without early stopping, and see where a patience would have stopped.
+
+    Train, validation and test accuracy are measured at every epoch.
+
+    Examples:
+
+      fmnist early-stop --patience 1 --patience 3 --patience 5 --plot stop.png
+    """
+    from fmnist_cli import plots
+    from fmnist_cli.commands import _figures
+    from fmnist_cli.commands._recording import load_data
+    from fmnist_cli.commands._study import answers_document, run_study, show_answers
+    from fmnist_cli.engine.answers import early_stop_answers, kept_by
+    from fmnist_cli.registry import Registry
+
+    patiences = sorted(set(patience or [TrainConfig.patience or 3]))
+    require(patiences[0] >= 1, "patience must be at least 1", patiences[0])
+    if study.plot:
+        plots.check_path(study.plot)
+    out = Output(common)
+    label = f"batch {config.batch}"
+    with Registry.open(common.db) as registry:
+        dataset = load_data(config, data, out)
+        result = run_study(
+            "early-stop", [(label, config)], dataset, registry, out, study, test_every_epoch=True
+        )
+    runs = [run.as_answers() for run in result.runs if run.run.best_epoch is not None]
+    kept = [kept_by(run, p, config.monitor) for p in patiences for run in runs]
+    answers = early_stop_answers(runs, patiences, config.monitor) if runs else ()
+    curves = [
+        {"seed": run.run.seed, "epochs": [asdict(epoch) for epoch in run.epochs]}
+        for run in result.runs
+    ]
+    out.document(
+        "fmnist.early-stop/1",
+        {
+            **result.document(),
+            "curves": curves,
+            "stops": [asdict(one) for one in kept],
+            "answers": answers_document(answers),
+        },
+    )
+    for run in result.runs:
+        seed = "" if study.seeds == 1 else f", seed {run.run.seed}"
+        out.section(
+            f"Study {result.study.id}, run {run.run.id}{seed}: accuracy by epoch",
+            _curve(run.epochs, [one for one in kept if one.seed == run.run.seed]),
+        )
+    out.section("Where each patience stops", _stops(kept))
+    show_answers(out, answers)
+    _figures.draw_study(study.plot, result, out, patiences=patiences)
+
+
+def _curve(epochs: Sequence[EpochRecord], kept: Sequence[Kept]) -> Table:
+    table = make_table(">epoch", ">train", ">validation", ">test", "")
+    for epoch in epochs:
+        notes = [f"kept by patience {k.patience}" for k in kept if k.best_epoch == epoch.epoch]
+        notes += [f"patience {k.patience} stops" for k in kept if k.stopped_after == epoch.epoch]
+        table.add_row(
+            str(epoch.epoch),
+            percent(epoch.train_accuracy),
+            percent(epoch.val_accuracy),
+            percent(epoch.test_accuracy),
+            ", ".join(notes),
+        )
+    return table
+
+
+def _stops(kept: Sequence[Kept]) -> Table:
+    table = make_table(
+        *(">patience", ">seed", ">stops after", ">keeps epoch", ">test acc kept"),
+        *(">best epoch", ">its test acc", ">cost"),
+    )
+    for one in kept:
+        table.add_row(
+            str(one.patience),
+            str(one.seed),
+            str(one.stopped_after or "not within the curve"),
+            str(one.best_epoch),
+            percent(one.test_accuracy),
+            str(one.curve_best_epoch),
+            percent(one.curve_test_accuracy),
+            f"{100 * one.cost:+.2f} %",
+        )
+    return table

@@ -1,0 +1,126 @@
+"""`fmnist momentum`: what momentum buys."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
+from fmnist_cli.commands._output import Output, make_table, percent
+from fmnist_cli.engine.config import TrainConfig, require
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from fmnist_cli.commands._study import StudyResult
+
+ALPHAS = (0.1, 0.3, 0.5, 0.7, 0.9)
+EPOCHS = 30
+
+
+@with_options(omit=("patience", "momentum"), defaults={"epochs": EPOCHS, "patience": None})
+def momentum(
+    config: TrainConfig,
+    study: StudyOptions,
+    data: DataOptions,
+    common: Common,
+    alpha: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--alpha", help="A momentum; give it several times.", show_default="0.1 0.3 0.5 0.7 0.9"
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--epoch-table", help="Print every epoch's loss and accuracy.")
+    ] = False,
+) -> None:
+    """Train with several momenta, and compare training loss and test accuracy by epoch.
+
+    Examples:
+
+      fmnist momentum --plot momentum.png
+
+      fmnist momentum --alpha 0 --alpha 0.9 --seeds 5
+    """
+    from fmnist_cli import plots
+    from fmnist_cli.commands import _figures
+    from fmnist_cli.commands._recording import load_data
+    from fmnist_cli.commands._study import answers_document, run_study, show_answers
+    from fmnist_cli.engine.answers import momentum_answers
+    from fmnist_cli.registry import Registry
+
+    alphas = alpha or list(ALPHAS)
+    require(len(set(alphas)) == len(alphas), "the momenta must differ", alphas)
+    arms = [(f"momentum {a:g}", config.but(momentum=a)) for a in alphas]
+    if study.plot:
+        plots.check_path(study.plot)
+    out = Output(common)
+    with Registry.open(common.db) as registry:
+        dataset = load_data(config, data, out)
+        result = run_study("momentum", arms, dataset, registry, out, study, test_every_epoch=True)
+    answers = momentum_answers(result.as_answers())
+    curves = [
+        {
+            "momentum": run.run.momentum,
+            "seed": run.run.seed,
+            "epochs": [asdict(epoch) for epoch in run.epochs],
+        }
+        for run in result.runs
+    ]
+    out.document(
+        "fmnist.momentum/1",
+        {**result.document(), "curves": curves, "answers": answers_document(answers)},
+    )
+    out.section(f"Study {result.study.id}: momentum", _table(result))
+    if every:
+        out.section("Training loss and test accuracy by epoch", _epochs(result))
+    show_answers(out, answers)
+    _figures.draw_study(study.plot, result, out)
+
+
+def _table(result: StudyResult) -> Table:
+    from fmnist_cli.commands._study import mean_and_spread
+
+    table = make_table(
+        *(">alpha", ">epochs", ">running loss", ">training loss", ">lowest", ">best test acc"),
+        *(">last test acc", "<ended"),
+    )
+
+    def loss(value: float) -> str:
+        return f"{value:.4f}"
+
+    for runs in result.by_label().values():
+        last = [run.epochs[-1] for run in runs if run.epochs]
+        lowest = [[e.train_loss for e in run.epochs if e.train_loss is not None] for run in runs]
+        best = [[e.test_accuracy or 0.0 for e in run.epochs] for run in runs]
+        table.add_row(
+            f"{runs[0].run.momentum:g}",
+            ", ".join(sorted({str(len(run.epochs)) for run in runs})),
+            mean_and_spread([e.running_loss for e in last], loss),
+            mean_and_spread([e.train_loss for e in last], loss),
+            mean_and_spread([min(losses, default=None) for losses in lowest], loss),
+            mean_and_spread([max(accuracies, default=None) for accuracies in best], percent),
+            mean_and_spread([e.test_accuracy for e in last], percent),
+            ", ".join(sorted({run.run.stop_reason or "-" for run in runs})),
+        )
+    return table
+
+
+def _epochs(result: StudyResult) -> Table:
+    from fmnist_cli.commands._study import mean_and_spread
+
+    labels = result.by_label()
+    table = make_table(
+        ">epoch", *(f">loss {label.removeprefix('momentum ')}" for label in labels),
+        *(f">test {label.removeprefix('momentum ')}" for label in labels),
+    )  # fmt: skip
+    for i in range(max(len(run.epochs) for run in result.runs)):
+        at = [[run.epochs[i] for run in runs if i < len(run.epochs)] for runs in labels.values()]
+        table.add_row(
+            str(i + 1),
+            *(mean_and_spread([e.train_loss for e in arm], lambda v: f"{v:.4f}") for arm in at),
+            *(mean_and_spread([e.test_accuracy for e in arm], percent) for arm in at),
+        )
+    return table

@@ -1,0 +1,84 @@
+"""What the batch size does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fmnist_cli.engine.answers.claims import (
+    OPENINGS,
+    Measure,
+    accuracy,
+    caveats,
+    judge,
+    seconds,
+)
+from fmnist_cli.engine.answers.records import Answer, Arm
+
+SECONDS_TO_BEST = Measure(
+    "seconds to the best model", lambda arm: arm.seconds_to_best, seconds, lower_bound=True
+)
+SECONDS_PER_EPOCH = Measure(
+    "seconds per epoch",
+    lambda arm: arm.train_seconds / len(arm.epochs) if arm.epochs else None,
+    seconds,
+)
+TEST_ACCURACY = Measure("test accuracy", lambda arm: arm.test_accuracy, accuracy, lower_bound=True)
+UPDATES_TO_BEST = Measure(
+    "gradient updates to the best model",
+    lambda arm: arm.updates_to_best,
+    lambda value: f"{value:,.0f}",
+    lower_bound=True,
+)
+
+
+def sweep_answers(arms: Sequence[Arm]) -> tuple[Answer, Answer, Answer]:
+    """The three answers of the batch-size study.
+
+    Parameters
+    ----------
+    arms : sequence of Arm
+        In any order; the runs of one batch size share a label.
+
+    Returns
+    -------
+    Answers to: does a smaller batch guarantee faster training (the verdict is that of the
+    seconds to the best model, the seconds per epoch are judged beside it)? Does a larger batch
+    give a higher test accuracy? Does a larger batch need fewer gradient updates to converge?
+    """
+    arms = sorted(arms, key=lambda arm: (arm.batch, arm.label, arm.seed))
+    to_best = judge(arms, SECONDS_TO_BEST, rises=True)
+    per_epoch = judge(arms, SECONDS_PER_EPOCH, rises=True)
+    beside = f"By time per epoch: {OPENINGS[per_epoch.verdict].lower()}"
+    faster = Answer(
+        "Does a smaller batch guarantee faster training?",
+        to_best.verdict,
+        " ".join(
+            [
+                OPENINGS[to_best.verdict],
+                *to_best.sentences(),
+                beside,
+                *per_epoch.sentences(),
+                *caveats(arms),
+            ]
+        ),
+        {"to_best": to_best.evidence(), "per_epoch": per_epoch.evidence()},
+    )
+    return (
+        faster,
+        _answer("Does a larger batch give a higher test accuracy?", arms, TEST_ACCURACY, True),
+        _answer(
+            "Does a larger batch need fewer gradient updates to converge?",
+            arms,
+            UPDATES_TO_BEST,
+            False,
+        ),
+    )
+
+
+def _answer(question: str, arms: Sequence[Arm], measure: Measure, rises: bool) -> Answer:
+    claim = judge(arms, measure, rises=rises)
+    said = [OPENINGS[claim.verdict], *claim.sentences()]
+    if measure is TEST_ACCURACY and claim.settings:
+        best = claim.best
+        said.append(f"Highest: {measure.show(best.interval.mean)} at {best.label}.")
+    return Answer(question, claim.verdict, " ".join([*said, *caveats(arms)]), claim.evidence())

@@ -1,0 +1,172 @@
+"""The Keras engine's backend: a whole epoch as one graph.
+
+The mlp's epoch is compiled by XLA: a step is so little work that starting its operations one by
+one would cost more than they do. The CNNs' is not: XLA's convolutions on the CPU are several
+times slower than the ones TensorFlow runs by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_cli.engine.backend import Arrays, Evaluation, Split
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.keras_models import graphs
+from fmnist_cli.engine.keras_models.models import build, variables
+from fmnist_cli.engine.keras_models.runtime import import_tensorflow, threads
+from fmnist_cli.errors import ArtefactError
+
+EVALUATION_CHUNK = 500  # images: their activations stay small
+
+
+class KerasBackend:
+    """One Keras model bound to one training set; see ``Backend`` for the methods' contract.
+
+    Parameters
+    ----------
+    model : keras.Sequential
+        From ``models.build``. It is trained in place.
+    train : Split
+    batch, lr, momentum
+        As in ``TrainConfig``.
+    shards : int, optional
+        Parts of a CNN's batch that run side by side; one a core by default. The sums of their
+        gradients round differently for another number.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        train: Split,
+        *,
+        batch: int,
+        lr: float,
+        momentum: float,
+        shards: int | None = None,
+    ) -> None:
+        tf = import_tensorflow()
+        self.model = model
+        self._variables = variables(model)
+        self._batch, self._lr, self._momentum = batch, lr, momentum
+        self._dtype = np.dtype(next(iter(self._variables.values())).dtype.as_numpy_dtype)
+        self._velocity = {
+            name: tf.Variable(tf.zeros_like(v)) for name, v in self._variables.items()
+        }
+        self._images = tf.constant(train.images.astype(self._dtype, copy=False))
+        self._labels = tf.constant(train.labels.astype(np.int32))
+        compiled = model.name == "mlp"
+        self._shards = 1 if compiled else (shards or threads())
+        self._epoch = tf.function(self._epoch_graph, jit_compile=compiled, autograph=False)
+        self._chunk = tf.function(self._chunk_graph, jit_compile=compiled, autograph=False)
+
+    @classmethod
+    def from_config(cls, config: TrainConfig, train: Split) -> KerasBackend:
+        """The backend of a run: its model with the seed's initial weights."""
+        model = build(config.model, hidden=config.hidden, seed=config.seed)
+        return cls(model, train, batch=config.batch, lr=config.lr, momentum=config.momentum)
+
+    def train_epoch(self, order: NDArray[np.int64]) -> float:
+        return float(self._epoch(order.astype(np.int32))) / len(order)
+
+    def evaluate(self, split: Split) -> Evaluation:
+        loss, correct, alive = 0.0, 0, np.zeros(1, bool)
+        for images, labels in self._chunks(split):
+            chunk_loss, classes, chunk_alive = self._chunk(images, labels)
+            loss += float(chunk_loss)
+            correct += int(np.count_nonzero(classes.numpy() == labels))
+            alive = alive | chunk_alive.numpy()
+        return Evaluation(
+            loss=loss / len(split),
+            accuracy=correct / len(split),
+            dead_units=int(np.count_nonzero(~alive)),
+            hidden_units=len(alive),
+        )
+
+    def predict(self, split: Split) -> NDArray[np.int64]:
+        chunks = [self._chunk(images, labels)[1] for images, labels in self._chunks(split)]
+        return np.concatenate([np.asarray(classes, np.int64) for classes in chunks])
+
+    def weights(self) -> dict[str, NDArray[np.floating]]:
+        return {name: v.numpy().copy() for name, v in self._variables.items()}
+
+    def set_weights(self, weights: Arrays) -> None:
+        self._set(self._variables, weights, "weights")
+
+    def velocity(self) -> dict[str, NDArray[np.floating]]:
+        return {name: v.numpy().copy() for name, v in self._velocity.items()}
+
+    def set_velocity(self, velocity: Arrays) -> None:
+        self._set(self._velocity, velocity, "velocity")
+
+    def _epoch_graph(self, order: Any) -> Any:
+        """(N,) int32 -> the epoch's summed loss; updates the variables on the way."""
+        tf = import_tensorflow()
+        n, size = order.shape[0], self._batch
+
+        def body(start: Any, total: Any) -> tuple[Any, Any]:
+            rows = tf.slice(order, [start], [size])
+            return start + size, total + self._step(rows)
+
+        _, total = tf.while_loop(
+            lambda start, total: start + size <= n,
+            body,
+            (tf.constant(0), tf.constant(0.0, tf.float64)),
+            parallel_iterations=1,
+        )
+        if n % size:
+            total += self._step(order[n - n % size :])
+        return total
+
+    def _step(self, rows: Any) -> Any:
+        """(B,) int32 -> the batch's summed loss, float64; one update of the variables."""
+        tf = import_tensorflow()
+        x, labels = tf.gather(self._images, rows), tf.gather(self._labels, rows)
+        loss, gradients = graphs.loss_and_gradients(self._variables, x, labels, shards=self._shards)
+        for name, w in self._variables.items():
+            g = gradients[name]
+            if self._momentum:
+                v = self._velocity[name]
+                g = v.assign(self._momentum * v + g)
+            w.assign_sub(self._lr * g)
+        return tf.cast(loss, tf.float64)
+
+    def _chunk_graph(self, images: Any, labels: Any) -> tuple[Any, Any, Any]:
+        """Summed loss (float64), classes (N,) int64, and which units are alive (H or C,) bool."""
+        tf = import_tensorflow()
+        n = images.shape[0]
+        k = min(self._shards, n)
+        sizes = [n // k + (i < n % k) for i in range(k)]
+        loss, classes, alive = [], [], []
+        for x, y in zip(tf.split(images, sizes), tf.split(labels, sizes), strict=True):
+            logits, hidden, *_ = graphs.forward(self._variables, x)
+            loss.append(tf.reduce_sum(tf.cast(graphs.losses(logits, y), tf.float64)))
+            classes.append(tf.argmax(logits, axis=1))
+            units = tf.reshape(hidden, (-1, hidden.shape[-1]))  # (N h w, C)
+            alive.append(tf.reduce_max(units, axis=0) > 0)
+        return tf.add_n(loss), tf.concat(classes, 0), tf.reduce_any(tf.stack(alive), 0)
+
+    def _chunks(self, split: Split) -> Iterator[tuple[Any, NDArray[np.int32]]]:
+        for start in range(0, len(split), EVALUATION_CHUNK):
+            part = slice(start, start + EVALUATION_CHUNK)
+            yield split.images[part].astype(self._dtype), split.labels[part].astype(np.int32)
+
+    def _set(self, target: dict[str, Any], arrays: Arrays, what: str) -> None:
+        """Assign the arrays to the variables of the same names, all or none."""
+        if set(arrays) != set(target):
+            raise ArtefactError(
+                f"{what} of {self.model.name} must be {', '.join(target)}. "
+                f"Received: {', '.join(sorted(arrays)) or 'none'}."
+            )
+        for name, variable in target.items():
+            array, shape = arrays[name], tuple(variable.shape)
+            if array.shape != shape or array.dtype.kind != "f":
+                raise ArtefactError(
+                    f"{what} {name} of {self.model.name} must be floats of shape {shape}. "
+                    f"Received: {array.dtype} of shape {array.shape}."
+                )
+        for name, variable in target.items():
+            variable.assign(arrays[name].astype(self._dtype))

@@ -1,0 +1,268 @@
+"""Is TensorFlow's gradient of the Keras models right? Central differences know nothing of it.
+
+For each entry w of a parameter (F(w + e) - F(w - e)) / 2e stands beside the gradient that the
+training graph computes, both in float64. Where w + e and w - e lie on different sides of a
+corner (a ReLU switches, or a max-pool chooses another pixel: a *kink*) the difference mixes two
+slopes and says nothing about either. In a CNN one weight reaches hundreds of windows of every
+image, so at e = 1e-3 most entries of a kernel are such. They are named, and e is divided by ten
+until both points lie on one side. (TensorFlow's convolutions take no complex numbers, so the
+complex step that judges the MLP's kinks is not to be had.)
+
+The code that trains is checked as well: the update of one training step, divided by the
+learning rate, is the gradient that the step used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_cli.engine.backend import Arrays, Split
+from fmnist_cli.engine.config import TrainConfig, require
+from fmnist_cli.engine.gradients import (
+    EXACT_TOLERANCE,
+    TOLERANCE,
+    E,
+    Entry,
+    Selection,
+    relative_error,
+    relative_norm,
+)
+from fmnist_cli.engine.keras_models import graphs
+from fmnist_cli.engine.keras_models.backend import KerasBackend
+from fmnist_cli.engine.keras_models.models import build
+from fmnist_cli.engine.keras_models.runtime import import_tensorflow
+
+Array = NDArray[np.float64]
+
+SMALLEST_E = 1e-9
+SMOOTH_E = 1e-5
+"""Where no corner is near, the difference's own error is invisible from here on."""
+BIAS_STD = 0.1
+ROUNDING = 1e-15
+"""Rounding error of a loss in float64; a difference carries ROUNDING / e of it."""
+
+
+@dataclass(frozen=True)
+class KerasGradientCheck:
+    """What the check of a Keras model's gradient found.
+
+    Attributes
+    ----------
+    model : str
+    n_examples : int
+    e : float
+        The step of the difference; a kink's entry has its own, smaller one.
+    entries : tuple of Entry
+        ``method`` is ``difference``; for a kink, and where a difference disagreed,
+        ``smaller difference``; and ``unresolved`` for a kink with a corner within
+        ``SMALLEST_E``, which is not judged.
+    norm_training : float
+        ||t - a|| / ||a|| of the gradient t that one training step used, over all entries of
+        all parameters.
+    """
+
+    model: str
+    n_examples: int
+    e: float
+    entries: tuple[Entry, ...]
+    norm_training: float
+
+    @property
+    def judged(self) -> tuple[Entry, ...]:
+        return tuple(entry for entry in self.entries if entry.method != "unresolved")
+
+    @property
+    def n_kinks(self) -> int:
+        return sum(entry.kink for entry in self.entries)
+
+    @property
+    def worst(self) -> float:
+        """The largest relative error of a judged entry."""
+        return max((entry.relative_error for entry in self.judged), default=0.0)
+
+    @property
+    def norm(self) -> float:
+        """||a - n|| / max(||a||, ||n||) over the judged entries."""
+        return relative_norm(
+            np.array([entry.analytic for entry in self.judged]),
+            np.array([entry.numeric for entry in self.judged]),
+        )
+
+    @property
+    def backpropagation_holds(self) -> bool:
+        return all(agrees(entry.analytic, entry.numeric, entry.e) for entry in self.judged)
+
+    @property
+    def training_holds(self) -> bool:
+        return self.norm_training <= EXACT_TOLERANCE
+
+    @property
+    def holds(self) -> bool:
+        return bool(self.judged) and self.backpropagation_holds and self.training_holds
+
+
+def agrees(analytic: float, numeric: float, e: float) -> bool:
+    """Whether the two differ by at most TOLERANCE, relatively, and the rounding at this e."""
+    scale = max(abs(analytic), abs(numeric))
+    return abs(analytic - numeric) <= TOLERANCE * scale + ROUNDING / e  # False for a NaN
+
+
+def check_keras_gradients(
+    config: TrainConfig,
+    examples: Split,
+    *,
+    weights: Arrays | None = None,
+    e: float = E,
+    select: Selection = "first",
+    rng: np.random.Generator,
+) -> KerasGradientCheck:
+    """Check the gradient of a Keras model's mean loss over some examples.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Its model, hidden and seed are used.
+    examples : Split
+    weights : optional
+        Where to check. By default the initial weights of the seed, with the CNNs' biases drawn
+        from N(0, 0.1^2): they start at 0, where every black window of an image sits exactly on
+        the ReLU's corner and the loss has no slope to compare with.
+    e : float in [1e-9, 1]
+        Step of the central difference.
+    select
+        As in ``gradients.check_mlp``: ``first``, how many entries of each parameter to draw by
+        ``rng``, or ``all``.
+
+    Raises
+    ------
+    UsageError
+        When e or select is out of range.
+    """
+    require(np.isfinite(e) and SMALLEST_E <= e <= 1, "e must be between 1e-9 and 1", e)
+    require(select in ("first", "all") or int(select) >= 1, "samples must be at least 1", select)
+    tf = import_tensorflow()
+    lr = 0.5  # not 1, so that a rate that is ignored shows; a power of two divides exactly
+    backend = KerasBackend(
+        build(config.model, hidden=config.hidden, seed=config.seed, dtype="float64"),
+        examples,
+        batch=len(examples),
+        lr=lr,
+        momentum=0.0,
+    )
+    if weights is None:
+        weights = _off_the_corner(backend.weights(), rng)
+    backend.set_weights(weights)
+    at = {name: np.asarray(w, np.float64) for name, w in backend.weights().items()}
+    x = tf.constant(examples.images.astype(np.float64))
+    labels = tf.constant(examples.labels.astype(np.int32))
+
+    _, tensors = graphs.loss_and_gradients(
+        {name: tf.constant(w) for name, w in at.items()}, x, labels, shards=1
+    )
+    gradient = {name: g.numpy() for name, g in tensors.items()}
+    backend.train_epoch(np.arange(len(examples)))
+    after = backend.weights()
+    training = {name: (at[name] - after[name]) / lr for name in at}
+
+    differences = _Differences(at, x, labels)
+    entries = [
+        _check_entry(differences, name, index, float(g[index]), e)
+        for name, g in gradient.items()
+        for index in _selected(g, select, rng)
+    ]
+    return KerasGradientCheck(
+        model=config.model,
+        n_examples=len(examples),
+        e=e,
+        entries=tuple(entries),
+        norm_training=relative_norm(_flat(training), _flat(gradient)),
+    )
+
+
+class _Differences:
+    """Central differences of the mean loss at fixed weights and examples."""
+
+    def __init__(self, weights: Mapping[str, Array], x: Any, labels: Any) -> None:
+        tf = import_tensorflow()
+        self._weights = weights
+        self._tensors = {name: tf.constant(w) for name, w in weights.items()}
+
+        @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+        def at(weights: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+            passed = graphs.forward(weights, x)
+            loss = tf.reduce_mean(graphs.losses(passed.logits, labels))
+            return loss, graphs.sides(passed)
+
+        self._at = at
+
+    def __call__(self, name: str, index: tuple[int, ...], e: float) -> tuple[float, bool]:
+        """(F(w + e) - F(w - e)) / 2e, and whether the two points have a corner between them."""
+        above, sides_above = self._moved(name, index, e)
+        below, sides_below = self._moved(name, index, -e)
+        kink = any(
+            not np.array_equal(one.numpy(), other.numpy())
+            for one, other in zip(sides_above, sides_below, strict=True)
+        )
+        return (float(above) - float(below)) / (2 * e), kink
+
+    def _moved(self, name: str, index: tuple[int, ...], e: float) -> tuple[Any, list[Any]]:
+        tf = import_tensorflow()
+        moved = self._weights[name].copy()
+        moved[index] += e
+        loss, sides = self._at({**self._tensors, name: tf.constant(moved)})
+        return loss, sides
+
+
+def _check_entry(
+    differences: _Differences, name: str, index: tuple[int, ...], analytic: float, e: float
+) -> Entry:
+    numeric, kink = differences(name, index, e)
+    method, step, crossed = "difference", e, kink
+    while step > (SMALLEST_E if crossed else SMOOTH_E) and (
+        crossed or not agrees(analytic, numeric, step)
+    ):
+        step = max(step / 10, SMALLEST_E)
+        numeric, crossed = differences(name, index, step)
+        method = "smaller difference"
+    return Entry(
+        parameter=name,
+        index=index,
+        analytic=analytic,
+        numeric=numeric,
+        relative_error=relative_error(analytic, numeric),
+        kink=kink,
+        e=step,
+        method="unresolved" if crossed else method,
+    )
+
+
+def _off_the_corner(weights: Arrays, rng: np.random.Generator) -> Arrays:
+    return {
+        name: rng.normal(0.0, BIAS_STD, w.shape) if name.endswith("/bias") else w
+        for name, w in weights.items()
+    }
+
+
+def _selected(
+    gradient: Array, select: Selection, rng: np.random.Generator
+) -> list[tuple[int, ...]]:
+    if select == "all":
+        flat = np.arange(gradient.size)
+    elif select == "first":
+        flat = np.array([0])
+        if gradient.flat[0] == 0:  # it proves nothing: the largest as well
+            flat = np.unique([0, np.abs(gradient).argmax()])
+    else:
+        n = min(int(select), gradient.size)
+        flat = np.sort(rng.choice(gradient.size, n, replace=False))
+    axes = np.unravel_index(flat, gradient.shape)
+    return [tuple(int(i) for i in index) for index in zip(*axes, strict=True)]
+
+
+def _flat(arrays: Mapping[str, NDArray[Any]]) -> Array:
+    return np.concatenate([np.ravel(arrays[name]) for name in sorted(arrays)])

@@ -1,0 +1,98 @@
+"""The three models as Keras defines them: the mlp, cnn2 and cnn3, all with logits as output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fmnist_cli.engine.config import IMAGE_SIDE, N_CLASSES, N_INPUTS, ModelName
+from fmnist_cli.engine.keras_models.runtime import import_tensorflow
+from fmnist_cli.engine.numpy_mlp.layers import initial_weights
+from fmnist_cli.engine.seeding import weights_rng
+
+
+def build(model: ModelName, *, hidden: int = 128, seed: int, dtype: str = "float32") -> Any:
+    """A new model with its initial weights.
+
+    The mlp starts from the numbers that the NumPy engine starts from. The CNNs use Keras' own
+    initialisers (Glorot uniform, biases 0), each layer's seeded from ``seed``.
+
+    Parameters
+    ----------
+    model : "mlp", "cnn2" or "cnn3"
+    hidden : int
+        Hidden units of the mlp (H); the CNNs have none.
+    seed : int
+    dtype : "float32" or "float64"
+
+    Returns
+    -------
+    keras.Sequential
+        (N, 784) -> (N, 10) for the mlp, (N, 28, 28, 1) -> (N, 10) for the CNNs; logits.
+    """
+    import_tensorflow()
+    import keras
+
+    rng = weights_rng(seed)
+
+    def seeded(layer: type, *sizes: int, **options: Any) -> Any:
+        initialiser = keras.initializers.GlorotUniform(seed=int(rng.integers(2**31)))
+        return layer(*sizes, kernel_initializer=initialiser, dtype=dtype, **options)
+
+    def conv(filters: int, side: int, name: str) -> Any:
+        return seeded(
+            keras.layers.Conv2D,
+            filters,
+            side,
+            activation="relu",
+            data_format="channels_last",
+            name=name,
+        )
+
+    def pool() -> Any:
+        return keras.layers.MaxPooling2D(2, data_format="channels_last", dtype=dtype)
+
+    def flatten() -> Any:
+        return keras.layers.Flatten(data_format="channels_last", dtype=dtype)
+
+    if model == "mlp":
+        net = keras.Sequential(
+            [
+                keras.Input((N_INPUTS,), dtype=dtype),
+                keras.layers.Dense(hidden, activation="relu", dtype=dtype, name="hidden"),
+                keras.layers.Dense(N_CLASSES, dtype=dtype, name="output"),
+            ],
+            name=model,
+        )
+        drawn = initial_weights(weights_rng(seed), hidden=hidden)
+        for name, variable in variables(net).items():
+            variable.assign(drawn[name].astype(dtype))
+        return net
+
+    image = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), dtype=dtype)
+    layers = [image, conv(64, 7, "conv1"), pool()]  # 28x28 -> 22x22 -> 11x11
+    if model == "cnn3":
+        layers += [conv(128, 2, "conv2"), pool()]  # 11x11 -> 10x10 -> 5x5
+    layers += [flatten(), seeded(keras.layers.Dense, N_CLASSES, name="output")]
+    return keras.Sequential(layers, name=model)
+
+
+def variables(model: Any) -> dict[str, Any]:
+    """The trainable ``tf.Variable`` s by the names that weights are saved under.
+
+    ``W1``, ``b1``, ``W2``, ``b2`` for the mlp, as on the NumPy engine; ``conv1/kernel``,
+    ``conv1/bias``, ..., ``output/kernel``, ``output/bias`` for the CNNs, in layer order. A
+    convolution's kernel is (height, width, channels in, channels out).
+    """
+    with_weights = [layer for layer in model.layers if layer.weights]
+    named = {}
+    for i, layer in enumerate(with_weights, start=1):
+        kernel, bias = (
+            (f"W{i}", f"b{i}")
+            if model.name == "mlp"
+            else (
+                f"{layer.name}/kernel",
+                f"{layer.name}/bias",
+            )
+        )
+        named[kernel], named[bias] = layer.kernel.value, layer.bias.value
+    return named

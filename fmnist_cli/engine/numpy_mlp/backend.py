@@ -1,0 +1,139 @@
+"""The NumPy MLP as the shared training loop sees it: an epoch, an evaluation, its state.
+
+Within an epoch the kernels keep the weights mirrored (``mirrored.py``); between epochs they are
+the plain W1, b1, W2, b2, so that a run resumed from them is, bit for bit, the uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_cli.engine.backend import Arrays, Evaluation, Split
+from fmnist_cli.engine.config import TrainConfig, require
+from fmnist_cli.engine.numpy_mlp.chunked import ChunkedGradients
+from fmnist_cli.engine.numpy_mlp.inference import Inference
+from fmnist_cli.engine.numpy_mlp.kernels import DelayedUpdates
+from fmnist_cli.engine.numpy_mlp.layers import PARAMETERS, Array, initial_weights
+from fmnist_cli.engine.numpy_mlp.mirrored import Mirrored
+from fmnist_cli.engine.numpy_mlp.threads import blas_threads
+from fmnist_cli.engine.seeding import weights_rng
+from fmnist_cli.errors import ArtefactError
+
+LARGEST_DELAYED_BATCH = 64
+SMALLEST_LR = 1e-30
+
+
+class NumPyMLP:
+    """A ``Backend``: the MLP, bound to one training set.
+
+    Parameters
+    ----------
+    train : Split
+        What ``train_epoch`` trains on.
+    weights : mapping with ``W1`` (D, H), ``b1`` (H,), ``W2`` (H, K), ``b2`` (K,)
+        The initial weights; copied.
+    batch : int in [1, len(train)]
+        Examples per step of SGD (B).
+    lr : float >= 1e-30
+        Learning rate. (A smaller one changes no weight, and its inverse is no float32.)
+    momentum : float in [0, 1)
+    dtype : float32 (what trains) or float64 (for checks)
+        What everything is computed in.
+    """
+
+    def __init__(
+        self,
+        train: Split,
+        *,
+        weights: Mapping[str, Array],
+        batch: int,
+        lr: float,
+        momentum: float,
+        dtype: Any = np.float32,
+    ) -> None:
+        require(lr >= SMALLEST_LR, f"lr must be at least {SMALLEST_LR:g} on the numpy engine", lr)
+        self.dtype = np.dtype(dtype)
+        self._lr, self._momentum = float(lr), float(momentum)
+        self._weights = {name: np.array(weights[name], self.dtype) for name in PARAMETERS}
+        self._velocity = {name: np.zeros_like(w) for name, w in self._weights.items()}
+        (n_inputs, hidden), n_classes = self._weights["W1"].shape, len(self._weights["b2"])
+        shape = {"hidden": hidden, "n_classes": n_classes}
+        kernel = DelayedUpdates if batch <= LARGEST_DELAYED_BATCH else ChunkedGradients
+        images = np.ascontiguousarray(train.images, self.dtype)
+        self._kernel = kernel(
+            images, train.labels, batch=batch, lr=self._lr, momentum=self._momentum, **shape
+        )
+        mirrored = (n_inputs, self._kernel.panel_widths, n_classes, self.dtype)
+        self._w = Mirrored.empty(*mirrored)
+        self._v = Mirrored.empty(*mirrored) if self._momentum else None
+        self._inference = Inference(n_inputs, hidden, n_classes, self.dtype)
+
+    @classmethod
+    def from_config(cls, config: TrainConfig, train: Split) -> NumPyMLP:
+        """With the initial weights of ``config.seed``."""
+        return cls(
+            train,
+            weights=initial_weights(weights_rng(config.seed), hidden=config.hidden),
+            batch=config.batch,
+            lr=config.lr,
+            momentum=config.momentum,
+        )
+
+    def train_epoch(self, order: NDArray[np.int64]) -> float:
+        """Train on the rows in ``order``, batch by batch; the running loss."""
+        with blas_threads(), np.errstate(all="ignore"):
+            self._w.load(self._weights)
+            if self._v is not None:
+                self._v.load(self._velocity, self._lr)
+            loss = self._kernel.epoch(self._w, self._v, order)
+            self._w.store(self._weights)
+            if self._v is not None:
+                self._v.store(self._velocity, self._lr)
+        return loss / len(order)
+
+    def evaluate(self, split: Split) -> Evaluation:
+        """Mean loss, accuracy and dead units over a split."""
+        with blas_threads(), np.errstate(all="ignore"):
+            return self._inference.evaluate(self._weights, split)
+
+    def predict(self, split: Split) -> NDArray[np.int64]:
+        """(N,) int64: the most probable class of every image."""
+        with blas_threads(), np.errstate(all="ignore"):
+            return self._inference.predict(self._weights, split)
+
+    def weights(self) -> dict[str, NDArray[np.floating]]:
+        """Copies of W1, b1, W2 and b2."""
+        return {name: w.copy() for name, w in self._weights.items()}
+
+    def set_weights(self, weights: Arrays) -> None:
+        """Replace W1, b1, W2 and b2; ArtefactError on a wrong name, shape or type."""
+        _replace(self._weights, weights, "weights")
+
+    def velocity(self) -> dict[str, NDArray[np.floating]]:
+        """Copies of the momentum arrays; zeros where momentum is 0."""
+        return {name: v.copy() for name, v in self._velocity.items()}
+
+    def set_velocity(self, velocity: Arrays) -> None:
+        """Replace the momentum arrays; ArtefactError on a wrong name, shape or type."""
+        _replace(self._velocity, velocity, "velocity")
+
+
+def _replace(ours: dict[str, Array], theirs: Arrays, what: str) -> None:
+    """Copy ``theirs`` over ``ours``: all of it, or nothing."""
+    if set(theirs) != set(ours):
+        raise ArtefactError(
+            f"The {what} must be {', '.join(ours)}. Received: {', '.join(sorted(theirs))}."
+        )
+    for name, array in ours.items():
+        came = np.asarray(theirs[name])
+        if came.shape != array.shape or came.dtype.kind != "f":
+            raise ArtefactError(
+                f"The {what}' {name} must be floats of shape {array.shape}. "
+                f"Received: {came.dtype} of shape {came.shape}."
+            )
+    for name, array in ours.items():
+        array[...] = theirs[name]

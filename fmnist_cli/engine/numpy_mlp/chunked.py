@@ -1,0 +1,149 @@
+"""Exact mini-batch SGD for large batches: gradients in row chunks that stay in the cache.
+
+At large batches the arithmetic is dense already, and the enemy is memory traffic: a gathered batch
+of 5,000 images is 16 MB. So a batch is gathered and differentiated a chunk of rows at a time, the
+chunk's images, activations and gradients staying in the second-level cache, and only the sum of the
+gradients is kept. From ``2 * MIN_LANE_ROWS`` examples on, a batch is halved and the halves are
+worked on at the same time (``threads.py``); the halves are the same on every machine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_cli.engine.numpy_mlp.mirrored import Array, Mirrored, loss_sum, sign_mask
+from fmnist_cli.engine.numpy_mlp.threads import in_two_lanes
+
+CHUNK_ROWS = 256
+MIN_LANE_ROWS = 64
+
+
+class ChunkedGradients:
+    """An epoch of SGD, each batch's gradient summed over chunks of rows.
+
+    Parameters
+    ----------
+    images : (N, D)
+        Of the type that everything is computed in.
+    labels : (N,) int64 in [0, n_classes)
+    hidden, n_classes : int
+        H and K.
+    batch : int
+        B.
+    lr, momentum : float
+    """
+
+    def __init__(
+        self,
+        images: Array,
+        labels: NDArray[np.int64],
+        *,
+        hidden: int,
+        n_classes: int,
+        batch: int,
+        lr: float,
+        momentum: float,
+        chunk: int = CHUNK_ROWS,
+    ) -> None:
+        self.batch, self.lr, self.momentum = batch, lr, momentum
+        self.panel_widths = [hidden]
+        self.lanes = [_Lane(images, labels, hidden, n_classes, min(chunk, batch)) for _ in range(2)]
+
+    def epoch(self, w: Mirrored, v: Mirrored | None, order: NDArray[np.int64]) -> float:
+        """Train on the rows in ``order``; the sum of their losses (``v`` None: no momentum)."""
+        loss = 0.0
+        for start in range(0, len(order), self.batch):
+            loss += self._step(w, v, order[start : start + self.batch])
+        return loss
+
+    def _step(self, w: Mirrored, v: Mirrored | None, rows: NDArray[np.int64]) -> float:
+        rate = self.lr / len(rows)
+        first, second = self.lanes
+        if len(rows) < 2 * MIN_LANE_ROWS:
+            first.differentiate(w, rows, rate)
+            _update(w, v, self.momentum, first.gradient)
+            return first.loss
+        half = len(rows) // 2
+        in_two_lanes(
+            lambda: first.differentiate(w, rows[:half], rate),
+            lambda: second.differentiate(w, rows[half:], rate),
+        )
+        _update(w, v, self.momentum, first.gradient, second.gradient)
+        return first.loss + second.loss
+
+
+def _update(w: Mirrored, v: Mirrored | None, momentum: float, *gradients: Mirrored) -> None:
+    if v is None:
+        for g in gradients:
+            np.subtract(w.panels[0], g.panels[0], out=w.panels[0])
+            np.subtract(w.W2, g.W2, out=w.W2)
+        return
+    np.multiply(v.panels[0], momentum, out=v.panels[0])
+    np.multiply(v.W2, momentum, out=v.W2)
+    for g in gradients:
+        np.add(v.panels[0], g.panels[0], out=v.panels[0])
+        np.add(v.W2, g.W2, out=v.W2)
+    np.subtract(w.panels[0], v.panels[0], out=w.panels[0])
+    np.subtract(w.W2, v.W2, out=w.W2)
+
+
+class _Lane:
+    """One thread's buffers, for chunks of at most C rows, and the gradient that it sums up."""
+
+    def __init__(
+        self, images: Array, labels: NDArray[np.int64], hidden: int, n_classes: int, chunk: int
+    ) -> None:
+        self.images, self.labels, self.chunk = images, labels, chunk
+        D, H, K, C, dtype = images.shape[1], hidden, n_classes, chunk, images.dtype
+        integer, self.sign_shift = sign_mask(dtype)
+        self.x = np.empty((C, D), dtype)
+        self.y = np.empty(C, np.int64)
+        self.m1 = np.ones((C, H + 1), dtype)  # min(n, 0), and a column of ones for b2
+        self.n = np.empty((C, H), dtype)
+        self.active = np.empty((C, H), integer)
+        self.shifted = np.empty((C, K), dtype)
+        self.e = np.empty((C, K), dtype)
+        self.one_hot = np.eye(K, dtype=dtype)
+        self.target = np.empty((C, K), dtype)
+        self.gradient = Mirrored.empty(D, [H], K, dtype)
+        self.part = Mirrored.empty(D, [H], K, dtype)
+        self.loss = 0.0
+
+    def differentiate(self, w: Mirrored, rows: NDArray[np.int64], rate: float) -> None:
+        """Leave ``rate`` times the gradient of the rows' summed loss, and that sum."""
+        self.loss = 0.0
+        for start in range(0, len(rows), self.chunk):
+            into = self.part if start else self.gradient
+            self.loss += self._chunk(w, rows[start : start + self.chunk], rate, into)
+            if start:
+                np.add(self.gradient.panels[0], self.part.panels[0], out=self.gradient.panels[0])
+                np.add(self.gradient.W2, self.part.W2, out=self.gradient.W2)
+
+    def _chunk(self, w: Mirrored, rows: NDArray[np.int64], rate: float, into: Mirrored) -> float:
+        c = len(rows)
+        x, y, n, m1, e = self.x[:c], self.y[:c], self.n[:c], self.m1[:c], self.e[:c]
+        active, shifted, target = self.active[:c], self.shifted[:c], self.target[:c]
+        m = m1[:, :-1]
+        np.take(self.images, rows, axis=0, out=x, mode="clip")  # (c, D)
+        np.take(self.labels, rows, out=y, mode="clip")  # (c,)
+        np.take(self.one_hot, y, axis=0, out=target, mode="clip")  # (c, K)
+
+        np.dot(x, w.panels[0][:-1], out=n)  # (c, D) @ (D, H) -> (c, H)
+        n += w.panels[0][-1]
+        np.minimum(n, 0, out=m)
+        np.right_shift(m1.view(active.dtype)[:, :-1], self.sign_shift, out=active)
+        np.dot(m1, w.W2.T, out=shifted)  # (c, H+1) @ (H+1, K) -> (c, K)
+        shifted -= shifted.max(axis=1, keepdims=True)
+
+        np.exp(shifted, out=e)
+        e /= e.sum(axis=1, keepdims=True)
+        e -= target  # softmax - one-hot
+        e *= rate
+        np.dot(e.T, m1, out=into.W2)  # (K, c) @ (c, H+1) -> (K, H+1)
+        np.dot(e, w.W2[:, :-1], out=n)  # (c, K) @ (K, H) -> (c, H)
+        bits = n.view(active.dtype)
+        np.bitwise_and(bits, active, out=bits)
+        np.dot(x.T, n, out=into.panels[0][:-1])  # (D, c) @ (c, H) -> (D, H)
+        np.sum(n, axis=0, out=into.panels[0][-1])  # (c, H) -> (H,)
+        return loss_sum(shifted, y)

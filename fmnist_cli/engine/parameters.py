@@ -1,0 +1,182 @@
+"""How many parameters each model has, layer by layer, from the closed forms alone.
+
+A convolution of C kernels of k x k over c channels has k*k*c*C weights and C biases; "valid"
+means that a side of s becomes s - k + 1. A linear layer of n inputs and m outputs has n*m
+weights and m biases. Pooling, ReLU, flatten and softmax have none.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, get_args
+
+from fmnist_cli.engine.config import IMAGE_SIDE, N_CLASSES, N_INPUTS, require
+
+CountedModel = Literal["mlp", "cnn2", "cnn3", "mini-cnn"]
+COUNTED_MODELS: tuple[CountedModel, ...] = get_args(CountedModel)
+
+Shape = tuple[int, ...]  # of one example: (units,) or (rows, columns, channels)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a model.
+
+    Attributes
+    ----------
+    name : str
+        Unique within the model, such as ``conv1``.
+    operation : str
+        What it does, such as ``convolution, 64 kernels 7x7``.
+    input_shape, output_shape : tuple of int
+        Of one example, without the batch axis.
+    formula : str
+        The count with its numbers put in, such as ``784 x 128 + 128``; ``0`` for a layer
+        without parameters.
+    count : int
+    """
+
+    name: str
+    operation: str
+    input_shape: Shape
+    output_shape: Shape
+    formula: str
+    count: int
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """The layers of a model in the order an image passes them, and their sum."""
+
+    model: CountedModel
+    layers: tuple[Layer, ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Which of two models has fewer parameters.
+
+    Attributes
+    ----------
+    fewer : str or None
+        The smaller model's name; None if both have the same number.
+    difference : int >= 0
+    statement : str
+        The same in words.
+    """
+
+    fewer: str | None
+    difference: int
+    statement: str
+
+
+def count(model: CountedModel, hidden: int = 128) -> ParameterCount:
+    """The parameters of a model, layer by layer.
+
+    Parameters
+    ----------
+    model : {"mlp", "cnn2", "cnn3", "mini-cnn"}
+    hidden : int in [1, 65536]
+        Units of the MLP's hidden layer; the other models have none and ignore it.
+
+    Raises
+    ------
+    UsageError
+        When the model is unknown or ``hidden`` is out of range.
+    """
+    require(
+        model in COUNTED_MODELS, f"model must be one of {', '.join(COUNTED_MODELS)}", repr(model)
+    )
+    require(1 <= hidden <= 65_536, "hidden must be between 1 and 65536", hidden)
+    layers: list[Layer] = []
+    image = (IMAGE_SIDE, IMAGE_SIDE, 1)
+    match model:
+        case "mlp":
+            _linear(layers, "linear1", (N_INPUTS,), hidden)
+            _same(layers, "relu", "ReLU")
+            _linear(layers, "linear2", (hidden,), N_CLASSES)
+            _same(layers, "softmax", "softmax")
+        case "cnn2":
+            _convolution_block(layers, 1, image, kernels=64, side=7)
+            _classifier(layers)
+        case "cnn3":
+            _convolution_block(layers, 1, image, kernels=64, side=7)
+            _convolution_block(layers, 2, layers[-1].output_shape, kernels=128, side=2)
+            _classifier(layers)
+        case "mini-cnn":
+            # One filter of two weights over three inputs, and no bias anywhere.
+            layers.append(Layer("filter", "convolution, 1 filter of 2", (3,), (2,), "2", 2))
+            _same(layers, "relu", "ReLU")
+            layers.append(Layer("linear", "linear, no bias", (2,), (1,), "2 x 1", 2))
+    return ParameterCount(model, tuple(layers), sum(layer.count for layer in layers))
+
+
+def compare(first: ParameterCount, second: ParameterCount) -> Comparison:
+    """Which of two models has fewer parameters, and by how many, from their totals."""
+    if first.total == second.total:
+        return Comparison(
+            None,
+            0,
+            f"{first.model} and {second.model} have {first.total:,} parameters each.",
+        )
+    small, large = sorted((first, second), key=lambda counted: counted.total)
+    difference = large.total - small.total
+    share = 100 * difference / large.total
+    return Comparison(
+        small.model,
+        difference,
+        f"{small.model} has {difference:,} fewer parameters than {large.model} "
+        f"({small.total:,} against {large.total:,}, {share:.1f} % fewer).",
+    )
+
+
+def compare_in_order(counts: tuple[ParameterCount, ...]) -> tuple[Comparison, ...]:
+    """Each model against the one before it: cnn2 against mlp, cnn3 against cnn2."""
+    return tuple(compare(second, first) for first, second in pairwise(counts))
+
+
+def _linear(layers: list[Layer], name: str, input_shape: Shape, n_out: int) -> None:
+    (n_in,) = input_shape
+    formula = f"{n_in} x {n_out} + {n_out}"
+    layers.append(
+        Layer(name, f"linear to {n_out}", input_shape, (n_out,), formula, n_in * n_out + n_out)
+    )
+
+
+def _same(layers: list[Layer], name: str, operation: str) -> None:
+    """A layer that changes neither the shape nor the count."""
+    shape = layers[-1].output_shape
+    layers.append(Layer(name, operation, shape, shape, "0", 0))
+
+
+def _convolution_block(
+    layers: list[Layer], number: int, input_shape: Shape, *, kernels: int, side: int
+) -> None:
+    """Convolution (valid), ReLU, max-pool 2x2."""
+    rows, columns, channels = input_shape
+    convolved = (rows - side + 1, columns - side + 1, kernels)
+    pooled = (convolved[0] // 2, convolved[1] // 2, kernels)
+    layers.append(
+        Layer(
+            f"conv{number}",
+            f"convolution, {kernels} kernels {side}x{side}",
+            input_shape,
+            convolved,
+            f"{side} x {side} x {channels} x {kernels} + {kernels}",
+            side * side * channels * kernels + kernels,
+        )
+    )
+    _same(layers, f"relu{number}", "ReLU")
+    layers.append(Layer(f"pool{number}", "max-pool 2x2", convolved, pooled, "0", 0))
+
+
+def _classifier(layers: list[Layer]) -> None:
+    """Flatten, linear to the classes, softmax."""
+    shape = layers[-1].output_shape
+    flat = (math.prod(shape),)
+    layers.append(Layer("flatten", "flatten", shape, flat, "0", 0))
+    _linear(layers, "linear", flat, N_CLASSES)
+    _same(layers, "softmax", "softmax")

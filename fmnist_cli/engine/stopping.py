@@ -1,0 +1,125 @@
+"""Early stopping: when to stop, and which epoch was the best.
+
+Epochs are counted from 1. An epoch improves if its value is strictly better than the best so
+far: greater for an accuracy, smaller for a loss. Training stops after ``patience`` epochs in a
+row without improvement.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from fmnist_cli.engine.config import Monitor, require
+
+
+class EarlyStopping:
+    """Watches one value an epoch.
+
+    Parameters
+    ----------
+    patience : int >= 1, or None
+        None never stops, and still keeps track of the best epoch.
+    monitor : {"val_accuracy", "val_loss"}
+        Decides which way is better.
+
+    Attributes
+    ----------
+    best_epoch : int or None
+        None until an epoch has improved, the first one with a finite value.
+    best_value : float or None
+        The value at ``best_epoch``.
+    epochs_without_improvement : int
+        In a row, up to the last update.
+
+    Raises
+    ------
+    UsageError
+        When the patience is below 1 or the monitor is unknown.
+    """
+
+    def __init__(self, patience: int | None, monitor: Monitor = "val_accuracy") -> None:
+        require(
+            patience is None or patience >= 1,
+            "patience must be at least 1 (use --no-early-stop to train to the last epoch)",
+            patience,
+        )
+        monitors = get_args(Monitor)
+        require(monitor in monitors, f"monitor must be one of {', '.join(monitors)}", monitor)
+        self.patience = patience
+        self.monitor: Monitor = monitor
+        self.best_epoch: int | None = None
+        self.best_value: float | None = None
+        self.epochs_without_improvement = 0
+
+    def update(self, epoch: int, value: float) -> bool:
+        """Take in the epoch's value and say whether it improved; NaN and infinities never do."""
+        if self._is_better(value):
+            self.best_epoch, self.best_value = epoch, value
+            self.epochs_without_improvement = 0
+            return True
+        self.epochs_without_improvement += 1
+        return False
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the patience is used up."""
+        return self.patience is not None and self.epochs_without_improvement >= self.patience
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on later, as plain values that JSON can hold."""
+        return {
+            "patience": self.patience,
+            "monitor": self.monitor,
+            "best_epoch": self.best_epoch,
+            "best_value": self.best_value,
+            "epochs_without_improvement": self.epochs_without_improvement,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> EarlyStopping:
+        """The inverse of ``state``."""
+        stopping = cls(state["patience"], state["monitor"])
+        stopping.best_epoch = state["best_epoch"]
+        stopping.best_value = state["best_value"]
+        stopping.epochs_without_improvement = state["epochs_without_improvement"]
+        return stopping
+
+    def _is_better(self, value: float) -> bool:
+        if not math.isfinite(value):
+            return False
+        if self.best_value is None:
+            return True
+        return (
+            value > self.best_value if self.monitor == "val_accuracy" else value < self.best_value
+        )
+
+
+@dataclass(frozen=True)
+class StopPoint:
+    """Where a patience stops on a curve.
+
+    Attributes
+    ----------
+    best_epoch : int or None
+        The best epoch among those trained until the stop; None if no value is finite.
+    stopped_after : int or None
+        The last epoch trained; None if the patience is not used up within the curve.
+    """
+
+    best_epoch: int | None
+    stopped_after: int | None
+
+
+def stop_epoch(
+    values: Iterable[float], patience: int | None, monitor: Monitor = "val_accuracy"
+) -> StopPoint:
+    """Where training would have stopped, had it watched these values (epochs 1, 2, ...)."""
+    stopping = EarlyStopping(patience, monitor)
+    for epoch, value in enumerate(values, start=1):
+        stopping.update(epoch, value)
+        if stopping.should_stop:
+            return StopPoint(stopping.best_epoch, stopped_after=epoch)
+    return StopPoint(stopping.best_epoch, stopped_after=None)

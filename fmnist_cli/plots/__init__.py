@@ -1,0 +1,48 @@
+"""Results as matplotlib figures: plain data in, a Figure out; ``save`` is the one that writes.
+
+No command line, no registry, no pyplot. Importing this package does not import matplotlib.
+"""
+
+from __future__ import annotations
+
+from fmnist_cli.plots.batch import batch_figure
+from fmnist_cli.plots.compare import compare_figure
+from fmnist_cli.plots.data import (
+    Arm,
+    BatchRun,
+    Curve,
+    Ending,
+    ModelAccuracies,
+    MomentumArm,
+    PatienceStop,
+    RunCaption,
+    ShiftedExample,
+)
+from fmnist_cli.plots.momentum import momentum_figure
+from fmnist_cli.plots.ood import confusion_figure, ood_figure, ood_samples_figure
+from fmnist_cli.plots.samples import samples_figure
+from fmnist_cli.plots.saving import check_path, save
+from fmnist_cli.plots.training import early_stop_figure, train_figure
+
+__all__ = [
+    "Arm",
+    "BatchRun",
+    "Curve",
+    "Ending",
+    "ModelAccuracies",
+    "MomentumArm",
+    "PatienceStop",
+    "RunCaption",
+    "ShiftedExample",
+    "batch_figure",
+    "check_path",
+    "compare_figure",
+    "confusion_figure",
+    "early_stop_figure",
+    "momentum_figure",
+    "ood_figure",
+    "ood_samples_figure",
+    "samples_figure",
+    "save",
+    "train_figure",
+]

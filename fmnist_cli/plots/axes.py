@@ -1,0 +1,292 @@
+"""What the figures do to their axes: limits, ticks, lines with bands, labels beside the lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_cli.engine.config import require
+from fmnist_cli.plots.data import Band, Curve, Metric
+from fmnist_cli.plots.style import SMALL_POINTS, Look
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
+    from matplotlib.lines import Line2D
+
+Floats = NDArray[np.float64]
+
+MANY_EPOCHS = 40  # beyond these, not every point gets a marker
+LOG_RATIO = 10.0  # from this ratio of largest to smallest on, a log axis shows more
+BAND_WORDS: dict[Band, str] = {
+    "range": "lowest to highest",
+    "sd": "mean ± one standard deviation",
+}
+# Multiples of the powers of ten that may be ticks, from sparse to dense.
+_LOG_TICKS: tuple[tuple[float, ...], ...] = (
+    (1,),
+    (1, 3),
+    (1, 2, 5),
+    (1, 1.5, 2, 3, 5, 7),
+    (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9),
+)
+
+
+def require_epochs(curves: Sequence[Curve]) -> None:
+    """UsageError unless some curve has an epoch."""
+    epochs = sum(len(curve.epochs) for curve in curves)
+    require(epochs > 0, "a plot of a run needs at least one recorded epoch", epochs)
+
+
+def require_some(curves: Sequence[Curve], metric: Metric) -> None:
+    """UsageError unless the metric was measured somewhere."""
+    require_epochs(curves)
+    measured = sum(int(np.isfinite(curve.values(metric)).sum()) for curve in curves)
+    words = metric.replace("_", " ")
+    require(measured > 0, f"this plot needs the {words} of at least one epoch", measured)
+
+
+def seeds_note(counts: Iterable[int], band: Band) -> list[str]:
+    """The note that says how many seeds the lines rest on, and what the bands are."""
+    counts = list(counts)
+    low, high = min(counts), max(counts)
+    if high == 1:
+        return []
+    n = f"{high}" if low == high else f"{low} to {high}"
+    return [
+        f"Lines: mean of {n} seeds. Bands: {BAND_WORDS[band]}. Where some seeds have ended, the "
+        "others go on as thin lines."
+    ]
+
+
+def draw_line(ax: Axes, x: Floats, y: Floats, look: Look, **properties: Any) -> Line2D:
+    """One line, with markers on its points (on some of them, where there are many).
+
+    A point between two gaps has no line to either side, so it always has a marker.
+    """
+    finite = np.isfinite(y)
+    alone = finite & ~np.r_[False, finite[:-1]] & ~np.r_[finite[1:], False]
+    step = 1 if len(x) <= MANY_EPOCHS else -(-len(x) // 20)
+    marked = alone if not look.marker else alone | (np.arange(len(x)) % step == 0)
+    (line,) = ax.plot(
+        x,
+        y,
+        color=look.colour,
+        linestyle=look.dashes,
+        marker=look.marker or ".",
+        markevery=np.flatnonzero(marked).tolist(),
+        **({"markersize": 3.2} | properties),
+    )
+    return line
+
+
+def band_limits(values: Floats, band: Band) -> tuple[Floats, Floats, Floats]:
+    """Mean, lower and upper limit over the seeds: (S, E) -> three of (E,), NaN where one is."""
+    mean = values.mean(axis=0)
+    if band == "range":
+        return mean, values.min(axis=0), values.max(axis=0)
+    deviation = values.std(axis=0, ddof=1)
+    return mean, mean - deviation, mean + deviation
+
+
+def draw_curves(
+    ax: Axes, curves: Sequence[Curve], metric: Metric, look: Look, *, band: Band, **properties: Any
+) -> Line2D | None:
+    """One run's line; or the mean of several with its band. None if nothing was measured.
+
+    The mean stops where the first seed does: a mean over the seeds that happen to go on would
+    jump for no reason of theirs. Those go on as thin lines.
+    """
+    curves = [curve for curve in curves if np.isfinite(curve.values(metric)).any()]
+    if not curves:
+        return None
+    if len(curves) == 1:
+        (curve,) = curves
+        return draw_line(
+            ax, np.asarray(curve.epochs, float), curve.values(metric), look, **properties
+        )
+    epochs = sorted({epoch for curve in curves for epoch in curve.epochs})
+    values = np.full((len(curves), len(epochs)), np.nan)  # (S, E)
+    for row, curve in zip(values, curves, strict=True):
+        row[np.searchsorted(epochs, curve.epochs)] = curve.values(metric)
+    x = np.asarray(epochs, float)
+    mean, low, high = band_limits(values, band)
+    shared = np.flatnonzero(np.isfinite(mean))
+    end = int(shared[-1]) if len(shared) else 0
+    for row in values:
+        if np.isfinite(row[end + 1 :]).any():
+            ax.plot(x[end:], row[end:], color=look.colour, linewidth=0.6, alpha=0.6)
+    ax.fill_between(x, low, high, color=look.colour, alpha=0.18, linewidth=0)
+    return draw_line(ax, x, mean, look, **properties)
+
+
+def epoch_axis(ax: Axes, curves: Sequence[Curve], *, label: bool = True) -> None:
+    """Whole epochs from the first to the last, with a little room for the markers."""
+    from matplotlib.ticker import MaxNLocator
+
+    first = min(curve.epochs[0] for curve in curves if curve.epochs)
+    last = max(curve.epochs[-1] for curve in curves if curve.epochs)
+    room = max(0.5, 0.015 * (last - first))
+    ax.set_xlim(first - room, last + room)
+    ax.xaxis.set_major_locator(
+        MaxNLocator(nbins=10, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
+    )
+    if label:
+        ax.set_xlabel("epoch")
+
+
+def accuracy_axis(ax: Axes, label: str = "accuracy") -> None:
+    """As close to the data as it is legible: at least 0.04 high, and no further than [0, 1]."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = ax.get_ylim()
+    if high - low < 0.04:
+        middle = (low + high) / 2
+        low, high = middle - 0.02, middle + 0.02
+    # A line at exactly 0 or 1 keeps its markers whole.
+    ax.set_ylim(max(low, -0.02), min(high, 1.02))
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
+    ax.set_ylabel(label)
+
+
+def worth_a_log(values: Iterable[float]) -> bool:
+    """Whether the finite values are all positive and span a factor of ten or more."""
+    finite = [v for v in values if np.isfinite(v)]
+    return bool(finite) and min(finite) > 0 and max(finite) / min(finite) >= LOG_RATIO
+
+
+def loss_axis(ax: Axes, *, log: bool | None = None, label: str = "loss") -> None:
+    """Nats per example; log where asked for or (``None``) where the lines are worth it."""
+    if log is None:
+        log = worth_a_log(v for line in ax.lines for v in np.asarray(line.get_ydata(), float))
+    if log:
+        log_axis(ax, "y")
+    ax.set_ylabel(f"{label}\n(nats per example{', log scale' if log else ''})")
+
+
+def log_axis(ax: Axes, which: str) -> None:
+    """A log axis with plain numbers at its ticks, however short it is."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+    axis: Axis = getattr(ax, f"{which}axis")
+    getattr(ax, f"set_{which}scale")("log")
+    low, high = axis.get_view_interval()
+    decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    ticks: list[float] = []
+    for multiples in _LOG_TICKS:
+        candidates = [m * 10.0**d for d in decades for m in multiples]
+        denser = [tick for tick in candidates if low <= tick <= high]
+        if len(denser) > 7 and len(ticks) >= 2:
+            break
+        ticks = denser
+    locator = FixedLocator(ticks) if len(ticks) >= 2 else MaxNLocator(5)
+    axis.set_major_locator(locator)
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda v, _: number(v)))
+
+
+def number(value: float) -> str:
+    """``12,000``, ``150``, ``1.5``, ``0.02``: as one would write it."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def beside(ax: Axes, handles: Sequence[Artist], labels: Sequence[str]) -> Legend:
+    """A legend to the right of the axes, at their top."""
+    return ax.legend(
+        handles,
+        labels,
+        loc="upper left",
+        bbox_to_anchor=(1.015, 1.0),
+        borderaxespad=0.0,
+        handlelength=2.8,
+    )
+
+
+def beside_all(
+    figure: Figure, top: Axes, handles: Sequence[Artist], labels: Sequence[str]
+) -> Legend:
+    """A legend beside a stack of axes, which may reach below the uppermost, ``top``.
+
+    Constrained layout would make room below ``top`` for a legend that is taller; so the legend
+    is kept out of the layout, and its width off the sheet.
+    """
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    legend = beside(top, handles, labels)
+    legend.set_in_layout(False)
+    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    left, bottom, width, height = engine.get()["rect"]
+    taken = legend.get_window_extent().width / figure.bbox.width + 0.02
+    engine.set(rect=(left, bottom, width - taken, height))
+    return legend
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> Floats:
+    """Places at least ``gap`` apart, within [low, high], as near to those wanted as can be.
+
+    Least squares under the order of ``wanted``: with i*gap taken off the i-th, the distances
+    become "not decreasing", which pooling adjacent violators solves. The gap shrinks where the
+    room is too small for all.
+    """
+    n = len(wanted)
+    if n > 1:
+        gap = min(gap, (high - low) / (n - 1))
+    order = np.argsort(wanted, kind="stable")
+    pools: list[tuple[float, int]] = []  # (mean, how many)
+    for i, place in enumerate(np.asarray(wanted, float)[order]):
+        mean, size = place - i * gap, 1
+        while pools and pools[-1][0] > mean:
+            before, count = pools.pop()
+            mean, size = (before * count + mean * size) / (count + size), count + size
+        pools.append((mean, size))
+    flat = np.concatenate([np.full(size, mean) for mean, size in pools]) if pools else np.empty(0)
+    flat = np.clip(flat, low, max(low, high - (n - 1) * gap))
+    places = np.empty(n)
+    places[order] = flat + gap * np.arange(n)
+    return places
+
+
+def label_ends(ax: Axes, lines: Sequence[tuple[Line2D, str]]) -> None:
+    """Each line's name to the right of the axes, level with the line's last point.
+
+    Names that would overlap are moved apart; a thin leader joins each to its line's end. The
+    axes must be final but for their width, for the leaders are placed in their height.
+    """
+    figure = ax.get_figure()
+    assert figure is not None
+    figure.draw_without_rendering()  # type: ignore[union-attr]
+    height = ax.get_window_extent().height * 72 / figure.dpi  # points
+    ends = []
+    for line, _ in lines:
+        data = np.column_stack([np.asarray(v, float) for v in line.get_data()])
+        last = data[np.isfinite(data).all(axis=1)][-1]
+        ends.append(ax.transAxes.inverted().transform(ax.transData.transform(last)))
+    rise = SMALL_POINTS * 1.3 / height
+    places = spread([float(y) for _, y in ends], rise, 0.02, 0.98)
+    for (line, name), (x, y), place in zip(lines, ends, places, strict=True):
+        ax.annotate(
+            name,
+            xy=(x, y),
+            xytext=(1.05, place),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            va="center",
+            size=SMALL_POINTS,
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": line.get_color(),
+                "linewidth": 0.8,
+                "shrinkA": 1,
+                "shrinkB": 2,
+                "relpos": (0, 0.5),
+            },
+        )

@@ -1,0 +1,186 @@
+"""What the batch size does to accuracy, time, epochs and updates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fmnist_cli.engine.config import require
+from fmnist_cli.plots.axes import BAND_WORDS, accuracy_axis, log_axis, number, worth_a_log
+from fmnist_cli.plots.data import Band, BatchRun, RunCaption, numbers
+from fmnist_cli.plots.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    PURPLE,
+    SMALL_POINTS,
+    VERMILLION,
+    finish,
+    new_figure,
+    style,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# field, axis label, unit where the label does not say it, colour, marker, always a log y axis
+_PANELS = (
+    ("test_accuracy", "test accuracy", "", BLUE, "o", False),
+    ("train_seconds", "training time", "seconds", VERMILLION, "s", False),
+    ("epochs_to_best", "epochs to the best model", "", GREEN, "^", True),
+    ("updates_to_best", "updates to the best model", "", PURPLE, "D", True),
+)
+
+
+@style()
+def batch_figure(runs: Sequence[BatchRun], caption: RunCaption, *, band: Band = "range") -> Figure:
+    """Test accuracy, training time, and epochs and updates to the best model, by batch size.
+
+    Parameters
+    ----------
+    runs : sequence of BatchRun
+        Several of one batch size are its seeds: points, their mean and a band.
+    band : "range" or "sd"
+
+    Raises
+    ------
+    UsageError
+        When there is no run.
+    """
+    from matplotlib.ticker import FuncFormatter
+
+    require(len(runs) > 0, "a batch plot needs at least one run", len(runs))
+    figure = new_figure(
+        f"Batch size and the training of {caption.model}",
+        caption.line(),
+        _notes(runs, band),
+        height=5.0,
+    )
+    panels = figure.subplots(2, 2, sharex=True)
+    batches = sorted({run.batch for run in runs})
+    for ax, (field, label, unit, colour, marker, log) in zip(panels.flat, _PANELS, strict=True):
+        values = _draw(ax, runs, field, colour, marker, band)
+        if field == "test_accuracy":
+            accuracy_axis(ax, label)
+            continue
+        log = (log and len(set(values)) > 1) or worth_a_log(values)
+        if log:
+            log_axis(ax, "y")
+        else:
+            ax.set_ylim(bottom=0)
+            ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v)))
+        aside = ", ".join(part for part in (unit, "log scale" if log else "") if part)
+        ax.set_ylabel(f"{label}\n({aside})" if aside else label)
+    for ax in panels[1]:
+        ax.set_xlabel("batch size (examples, log scale)")
+    for ax in panels.flat:
+        _batch_ticks(ax, batches)
+    return finish(figure)
+
+
+def _draw(
+    ax: Axes, runs: Sequence[BatchRun], field: str, colour: str, marker: str, band: Band
+) -> list[float]:
+    """One panel's points, mean line and band; returns the values that were drawn."""
+    batches = sorted({run.batch for run in runs})
+    several = len(runs) > len(batches)
+    mean, low, high = [], [], []
+    limited = []
+    for batch in batches:
+        arm = [run for run in runs if run.batch == batch and not run.diverged]
+        values = numbers(getattr(run, field) for run in arm)
+        values = values[np.isfinite(values)]
+        if len(values) == 0:
+            values = np.array([np.nan])
+        spread = values.std(ddof=1) if len(values) > 1 else 0.0
+        mean.append(values.mean())
+        low.append(values.min() if band == "range" else mean[-1] - spread)
+        high.append(values.max() if band == "range" else mean[-1] + spread)
+        limited.append(any(run.still_improving for run in arm))
+    ax.plot(batches, mean, "-", color=colour, linewidth=1.4, zorder=3)
+    if several:
+        ax.fill_between(batches, low, high, color=colour, alpha=0.18, linewidth=0)
+    for open_marker in (False, True):
+        chosen = np.array(limited) == open_marker
+        ax.plot(
+            np.array(batches)[chosen],
+            np.array(mean)[chosen],
+            marker,
+            color=colour,
+            markersize=6.5,
+            markerfacecolor="white" if open_marker else colour,
+            markeredgewidth=1.3,
+            zorder=4,
+        )
+    drawn = [v for v in mean if np.isfinite(v)]
+    for run in runs:
+        value = float(numbers([getattr(run, field)])[0])
+        if run.diverged:
+            # Its numbers mean nothing, and would flatten the others' axis.
+            ax.plot(
+                [run.batch],
+                [0.03],
+                "x",
+                color=BLACK,
+                markersize=6,
+                markeredgewidth=1.5,
+                transform=ax.get_xaxis_transform(),
+                zorder=5,
+            )
+        elif np.isfinite(value) and several:
+            ax.plot([run.batch], [value], marker, color=colour, markersize=2.5, alpha=0.7)
+            drawn.append(value)
+    return drawn
+
+
+def _notes(runs: Sequence[BatchRun], band: Band) -> list[str]:
+    """What the marks mean, where they occur."""
+    kept = [run.batch for run in runs if not run.diverged]
+    counts = [kept.count(batch) for batch in set(kept)]
+    notes = []
+    if counts and max(counts) > 1:
+        n = f"{max(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+        notes.append(
+            f"Large marks: mean of {n} seeds; small marks: each seed. Bands: {BAND_WORDS[band]}."
+        )
+    limited = {run.batch for run in runs if run.still_improving and not run.diverged}
+    if limited:
+        notes.append(
+            f"Open marks: stopped at the epoch limit while still improving "
+            f"(batch {_named(limited)}): more epochs would change these numbers."
+        )
+    diverged = {run.batch for run in runs if run.diverged}
+    if diverged:
+        notes.append(
+            f"Crosses at the bottom edge: diverged, in no mean (batch {_named(diverged)})."
+        )
+    return notes
+
+
+def _named(batches: Iterable[int]) -> str:
+    return ", ".join(f"{batch:,}" for batch in sorted(batches))
+
+
+def _batch_ticks(ax: Axes, batches: Sequence[int]) -> None:
+    """A tick at every batch size; a label at each that has the room for one."""
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+    ax.set_xscale("log")
+    room = (batches[-1] / batches[0]) ** 0.06 if len(batches) > 1 else 2.0
+    ax.set_xlim(batches[0] / room, batches[-1] * room)
+    span = np.log(batches[-1] * room) - np.log(batches[0] / room)
+    panel_points = 2.6 * 72
+    labels, free_from = [], -np.inf
+    for batch in batches:
+        place = (np.log(batch) - np.log(batches[0])) / span * panel_points
+        half = len(f"{batch:,}") * SMALL_POINTS * 0.64 / 2
+        fits = place - half >= free_from
+        labels.append(f"{batch:,}" if fits else "")
+        if fits:
+            free_from = place + half + 3
+    ax.xaxis.set_major_locator(FixedLocator(batches))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FixedFormatter(labels))

@@ -1,0 +1,81 @@
+"""Several runs, or groups of runs, on one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fmnist_cli.engine.config import require
+from fmnist_cli.plots.axes import (
+    accuracy_axis,
+    beside_all,
+    draw_curves,
+    epoch_axis,
+    loss_axis,
+    require_epochs,
+    seeds_note,
+)
+from fmnist_cli.plots.data import Arm, Band, Metric
+from fmnist_cli.plots.style import SMALL_POINTS, finish, look, new_figure, plain, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@style()
+def compare_figure(
+    arms: Sequence[Arm],
+    *,
+    metrics: Sequence[Metric] = ("val_accuracy", "train_loss"),
+    title: str = "Comparison of runs",
+    subtitle: str = "",
+    band: Band = "range",
+) -> Figure:
+    """The runs' curves overlaid, one panel per metric, with one legend.
+
+    Parameters
+    ----------
+    arms : sequence of Arm
+        Several curves in an arm are drawn as their mean and a band.
+    metrics : sequence of Metric
+
+    Raises
+    ------
+    UsageError
+        When no arm has an epoch, or none of the metrics was measured.
+    """
+    require(len(arms) > 0, "a comparison needs at least one run", len(arms))
+    curves = [curve for arm in arms for curve in arm.curves]
+    require_epochs(curves)
+    metrics = [m for m in metrics if any(np.isfinite(c.values(m)).any() for c in curves)]
+    require(len(metrics) > 0, "a comparison needs a metric that was measured", len(metrics))
+
+    labels = [plain(arm.label, 24) for arm in arms]
+    lines = sum(label.count("\n") + 1 for label in labels)
+    legend_height = 0.4 + (1.45 * lines + 0.5 * len(labels)) * SMALL_POINTS / 72
+    n_runs = f"{len(curves)} run{'s' if len(curves) > 1 else ''}"
+    figure = new_figure(
+        title,
+        subtitle or (f"{len(arms)} groups, {n_runs}" if len(curves) > len(arms) else n_runs),
+        seeds_note([len(arm.curves) for arm in arms], band),
+        height=max(0.4 + 2.4 * len(metrics), legend_height),
+    )
+    panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
+    handles = {}
+    for ax, metric in zip(panels, metrics, strict=True):
+        for i, arm in enumerate(arms):
+            line = draw_curves(ax, arm.curves, metric, look(i), band=band, linewidth=1.4)
+            if line is not None:
+                handles[i] = line
+        words = metric.replace("val_", "validation ").replace("train_", "training ")
+        words = words.replace("_", " ")
+        if metric.endswith("accuracy"):
+            accuracy_axis(ax, words)
+        else:
+            loss_axis(ax, label=words)
+        epoch_axis(ax, curves, label=ax is panels[-1])
+    shown = sorted(handles)
+    beside_all(figure, panels[0], [handles[i] for i in shown], [labels[i] for i in shown])
+    return finish(figure)

@@ -1,0 +1,244 @@
+"""What the figures are drawn from: plain, frozen values; nothing of registry or command line.
+
+Accuracies are fractions in [0, 1], losses nats per example, epochs count from 1. None, NaN
+and infinities are gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = Sequence[float | None]
+Band = Literal["range", "sd"]  # lowest to highest, or mean ± one standard deviation
+StopReason = Literal["patience", "max_epochs", "diverged", "interrupted"]
+Metric = Literal[
+    "train_loss",
+    "running_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "test_loss",
+    "test_accuracy",
+]
+
+
+def numbers(values: Iterable[float | None]) -> NDArray[np.float64]:
+    """The values as float64, with NaN for each that is None or not finite."""
+    array = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+    array[~np.isfinite(array)] = np.nan
+    return array
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run, epoch by epoch.
+
+    Attributes
+    ----------
+    epochs : increasing ints
+    train_loss, running_loss, train_accuracy, val_loss, val_accuracy
+        One value per epoch.
+    test_loss, test_accuracy
+        One value per epoch, or None where the study does not measure them.
+
+    Raises
+    ------
+    ValueError
+        When the lengths differ or the epochs do not increase.
+    """
+
+    epochs: Sequence[int]
+    train_loss: Values
+    running_loss: Values
+    train_accuracy: Values
+    val_loss: Values
+    val_accuracy: Values
+    test_loss: Values | None = None
+    test_accuracy: Values | None = None
+
+    def __post_init__(self) -> None:
+        if any(later <= earlier for earlier, later in pairwise(self.epochs)):
+            raise ValueError(f"epochs must increase. Received: {list(self.epochs)}.")
+        for name in get_args(Metric):
+            values = getattr(self, name)
+            if values is not None and len(values) != len(self.epochs):
+                raise ValueError(
+                    f"{name} must have one value per epoch ({len(self.epochs)}). "
+                    f"Received: {len(values)}."
+                )
+
+    def values(self, metric: Metric) -> NDArray[np.float64]:
+        """(E,) float64: the metric by epoch, NaN where it was not measured."""
+        values: Values | None = getattr(self, metric)
+        return numbers([None] * len(self.epochs) if values is None else values)
+
+
+@dataclass(frozen=True)
+class RunCaption:
+    """What a figure's subtitle says of its run or runs.
+
+    None leaves a part out: what the figure itself varies, or what does not apply.
+    """
+
+    run_id: int | str | Sequence[int] | Sequence[str] | None
+    model: str
+    engine: str | None = None
+    batch: int | None = None
+    lr: float | None = None
+    momentum: float | None = None
+    seed: int | Sequence[int] | None = None
+    hidden: int | None = None
+    train_size: int | None = None
+
+    def line(self) -> str:
+        """The parts in reading order, separated by middle dots."""
+        parts = [self.model if self.engine is None else f"{self.model} ({self.engine})"]
+        if self.batch is not None:
+            parts.append(f"batch {self.batch:,}")
+        if self.lr is not None:
+            parts.append(f"lr {self.lr:g}")
+        if self.momentum is not None:
+            parts.append(f"momentum {self.momentum:g}")
+        if self.hidden is not None:
+            parts.append(f"{self.hidden:,} hidden units")
+        if self.train_size is not None:
+            parts.append(f"{self.train_size:,} training images")
+        for word, ids in (("seed", self.seed), ("run", self.run_id)):
+            if ids is not None:
+                parts.append(_listed(word, ids))
+        return " · ".join(parts)
+
+
+def _listed(word: str, ids: int | str | Sequence[int] | Sequence[str]) -> str:
+    """``seed 4``, ``seeds 4–8``, ``seeds 4, 9``, or the first few and how many there are."""
+    if isinstance(ids, int | str):
+        return f"{word} {ids}"
+    names = list(dict.fromkeys(map(str, ids)))
+    numbers = [int(name) for name in names if name.isdecimal()]
+    if len(names) == 1:
+        return f"{word} {names[0]}"
+    in_a_row = len(numbers) == len(names) and all(b == a + 1 for a, b in pairwise(numbers))
+    if in_a_row and len(names) > 2:
+        return f"{word}s {names[0]}–{names[-1]}"
+    if len(names) > 6:
+        return f"{len(names)} {word}s: {', '.join(names[:4])}, …"
+    return f"{word}s {', '.join(names)}"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run came to its end.
+
+    Attributes
+    ----------
+    stop_reason
+    best_epoch : int, or None where no epoch counts
+    patience : int, or None for no early stopping
+    still_improving : bool
+        It stopped at ``max_epochs`` while the watched value was still improving.
+    """
+
+    stop_reason: StopReason
+    best_epoch: int | None
+    patience: int | None = None
+    still_improving: bool = False
+
+    def sentence(self, last_epoch: int) -> str:
+        """What the figure says of the end, given the last epoch that was recorded."""
+        if self.stop_reason == "patience":
+            why = "" if self.patience is None else f" (patience {self.patience})"
+            return f"stopped after epoch {last_epoch}{why}"
+        if self.stop_reason == "diverged":
+            return f"diverged at epoch {last_epoch}"
+        if self.stop_reason == "interrupted":
+            return f"interrupted after epoch {last_epoch}"
+        if self.still_improving:
+            return f"still improving at the limit of {last_epoch} epochs"
+        return f"ended at the limit of {last_epoch} epochs"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One line of a comparison: a name, and one curve per seed."""
+
+    label: str
+    curves: Sequence[Curve]
+
+
+@dataclass(frozen=True)
+class MomentumArm:
+    """One momentum, and one curve per seed."""
+
+    alpha: float
+    curves: Sequence[Curve]
+
+
+@dataclass(frozen=True)
+class BatchRun:
+    """One run of a batch-size sweep; several seeds are several of these.
+
+    Attributes
+    ----------
+    still_improving : bool
+        It stopped at its epoch limit while still improving.
+    diverged : bool
+        Shown, but left out of the mean.
+    """
+
+    batch: int
+    test_accuracy: float | None
+    train_seconds: float | None
+    epochs_to_best: int | None
+    updates_to_best: int | None
+    still_improving: bool = False
+    diverged: bool = False
+
+
+@dataclass(frozen=True)
+class PatienceStop:
+    """Where one patience would have stopped one run.
+
+    Attributes
+    ----------
+    kept_epoch : int
+        The best epoch up to the stop: its weights are the result.
+    stop_epoch : int, or None where the run ended before this patience did
+    curve : int
+        Which of the figure's curves (seeds) it belongs to.
+    """
+
+    patience: int
+    kept_epoch: int
+    stop_epoch: int | None
+    curve: int = 0
+
+
+@dataclass(frozen=True)
+class ModelAccuracies:
+    """One model's accuracy on each test set, by the set's name: one value per seed."""
+
+    model: str
+    accuracy: Mapping[str, Sequence[float | None]]
+
+
+@dataclass(frozen=True)
+class ShiftedExample:
+    """One test image, its shifted copies, and what each model takes them for.
+
+    Attributes
+    ----------
+    label : int in [0, 10)
+    images : by set name, (784,) or (28, 28) in [0, 1]
+        The first is the original.
+    predictions : by model name, then by set name: int in [0, 10)
+    """
+
+    label: int
+    images: Mapping[str, NDArray[np.floating]]
+    predictions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

@@ -1,0 +1,271 @@
+"""How models fare on shifted test sets: bars, images with predictions, a confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_cli.engine.config import CLASS_NAMES, N_CLASSES, require
+from fmnist_cli.plots.axes import BAND_WORDS, beside
+from fmnist_cli.plots.data import Band, ModelAccuracies, RunCaption, ShiftedExample, numbers
+from fmnist_cli.plots.style import (
+    CHARACTER_EM,
+    GREEN,
+    GREY,
+    SMALL_POINTS,
+    TEXT_POINTS,
+    VERMILLION,
+    WIDTH_INCHES,
+    bar_colour,
+    finish,
+    new_figure,
+    plain,
+    style,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
+
+CHANCE = 1 / N_CLASSES
+LICENCE = "Fashion-MNIST: MIT licence, © Zalando SE."
+
+
+@style()
+def ood_figure(
+    models: Sequence[ModelAccuracies], caption: RunCaption, *, band: Band = "range"
+) -> Figure:
+    """Grouped bars: the accuracy of each model on each test set, and the chance line.
+
+    Parameters
+    ----------
+    models : sequence of ModelAccuracies
+        Several values for a set are its seeds: the bar is their mean, the whisker ``band``.
+
+    Raises
+    ------
+    UsageError
+        When there is no accuracy to show.
+    """
+    from matplotlib.patches import Patch
+
+    sets = list(dict.fromkeys(name for model in models for name in model.accuracy))
+    bars = [[numbers(model.accuracy.get(name, ())) for name in sets] for model in models]
+    n_seeds = max((int(np.isfinite(v).sum()) for row in bars for v in row), default=0)
+    require(n_seeds > 0, "an ood plot needs the accuracy of at least one model", n_seeds)
+    notes = []
+    if n_seeds > 1:
+        notes = [f"Bars: mean of {n_seeds} seeds. Whiskers: {BAND_WORDS[band]}."]
+
+    figure = new_figure(
+        "Accuracy on the test set and on its shifted copies", caption.line(), notes, height=3.6
+    )
+    ax = figure.subplots()
+    width = 0.84 / len(models)
+    # A value is as wide as its bar at 15 bars; beyond, it is turned upright.
+    n_bars = len(models) * len(sets)
+    upright = n_bars > 18
+    digits = 3 if n_bars <= 10 else 2
+    handles: list[tuple[Artist, str]] = []
+    for i, (model, row) in enumerate(zip(models, bars, strict=True)):
+        colour, hatch = bar_colour(i)
+        for j, values in enumerate(row):
+            values = values[np.isfinite(values)]
+            if len(values) == 0:
+                continue
+            x = j + (i - (len(models) - 1) / 2) * width
+            height = float(values.mean())
+            low, high = float(values.min()), float(values.max())
+            if band == "sd" and len(values) > 1:
+                low, high = height - values.std(ddof=1), height + values.std(ddof=1)
+            ax.bar(
+                [x],
+                [height],
+                width * 0.94,
+                color=colour,
+                hatch=hatch,
+                edgecolor="white",
+                linewidth=0,
+            )
+            if len(values) > 1:
+                ax.errorbar(
+                    [x],
+                    [height],
+                    yerr=[[height - low], [high - height]],
+                    color="black",
+                    capsize=2,
+                    linewidth=0.9,
+                )
+            ax.annotate(
+                f"{height:.{digits}f}" if height >= 0.005 or height == 0 else f"{height:.4f}",
+                xy=(x, high),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                rotation=90 if upright else 0,
+                size=7,
+                zorder=4,
+                bbox={"boxstyle": "square,pad=0.08", "color": "white"},
+                annotation_clip=False,
+            )
+        patch = Patch(facecolor=colour, hatch=hatch, edgecolor="white", linewidth=0)
+        handles.append((patch, plain(model.model, 18)))
+    chance = ax.axhline(CHANCE, color="black", linewidth=1.0, linestyle=(0, (4, 2)), zorder=3)
+    handles.append((chance, f"chance ({CHANCE:g})"))
+    ax.set_xticks(range(len(sets)), [plain(name, 13) for name in sets])
+    ax.tick_params(axis="x", length=0)
+    ax.grid(False, axis="x")
+    ax.set_xlim(-0.5, len(sets) - 0.5)
+    ax.set_ylim(0, 1)
+    ax.set_ylabel("accuracy")
+    ax.set_xlabel("test set")
+    beside(ax, [handle for handle, _ in handles], [label for _, label in handles])
+    return finish(figure)
+
+
+@style()
+def ood_samples_figure(
+    examples: Sequence[ShiftedExample], caption: RunCaption, *, source: str = LICENCE
+) -> Figure:
+    """Original and shifted images side by side, with what each model takes them for.
+
+    Right predictions have a tick and wrong ones a cross, beside their colours.
+
+    Parameters
+    ----------
+    examples : sequence of ShiftedExample
+        One row each; the columns are the sets of the first.
+    source : str
+        Where the images come from; the note at the bottom.
+
+    Raises
+    ------
+    UsageError
+        When there is no example.
+    """
+    require(len(examples) > 0, "an ood sample plot needs at least one image", len(examples))
+    sets = list(examples[0].images)
+    models = list(dict.fromkeys(name for example in examples for name in example.predictions))
+    heading, aside, gap = 18.0, 62.0, 8.0  # points
+    points, rise = 7.0, 9.0
+    cell = (WIDTH_INCHES * 72 - 12 - aside) / len(sets)
+    side = min(cell - gap, 1.1 * 72)
+    row = side + len(models) * rise + gap
+    height = heading + row * len(examples)
+    notes = ["✓ right, ✗ wrong prediction." if models else "", source]
+
+    figure = new_figure(
+        f"Test images, shifted, and the predictions of {caption.model}"
+        if models
+        else "Test images and their shifted copies",
+        caption.line(),
+        [note for note in notes if note],
+        height=(height + 12) / 72,
+    )
+    ax = figure.subplots()
+    ax.set_axis_off()
+    ax.set_xlim(0, aside + cell * len(sets))
+    ax.set_ylim(height, 0)  # points, downwards
+    columns = int((cell - 11) / (CHARACTER_EM * points))
+    for j, name in enumerate(sets):
+        ax.text(aside + cell * (j + 0.5), heading - 6, plain(name, 24, 1), ha="center")
+    for i, example in enumerate(examples):
+        top = heading + i * row
+        ax.text(0, top + side / 2, plain(CLASS_NAMES[example.label], 11), va="center", ha="left")
+        for j, name in enumerate(sets):
+            left = aside + cell * (j + 0.5) - side / 2
+            if name in example.images:
+                ax.imshow(
+                    _square(example.images[name]),
+                    cmap="gray_r",
+                    vmin=0,
+                    vmax=1,
+                    extent=(left, left + side, top + side, top),
+                    interpolation="nearest",
+                    aspect="auto",
+                )
+            for k, model in enumerate(models):
+                predicted = example.predictions.get(model, {}).get(name)
+                if predicted is None:
+                    continue
+                right = predicted == example.label
+                y = top + side + rise * (k + 0.75)
+                ax.text(
+                    left,
+                    y,
+                    "✓" if right else "✗",
+                    size=points + 1,
+                    weight="bold",
+                    color=GREEN if right else VERMILLION,
+                    va="center",
+                )
+                text = plain(f"{model}: {CLASS_NAMES[predicted]}", columns, 1)
+                ax.text(left + 9, y, text, size=points, va="center")
+    return finish(figure)
+
+
+def _square(image: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(784,) or (28, 28) -> (28, 28), for any square image."""
+    side = round(image.size**0.5)
+    return image.reshape(side, side)
+
+
+@style()
+def confusion_figure(
+    matrix: NDArray[np.integer] | Sequence[Sequence[int]], caption: RunCaption, set_name: str
+) -> Figure:
+    """The confusion matrix: counts in the cells, shares of the true class as their colour.
+
+    Parameters
+    ----------
+    matrix : (K, K) int
+        Row: true class; column: predicted class.
+
+    Raises
+    ------
+    ValueError
+        When the matrix is not (K, K).
+    UsageError
+        When it counts nothing.
+    """
+    counts: NDArray[Any] = np.asarray(matrix)
+    if counts.shape != (N_CLASSES, N_CLASSES):
+        raise ValueError(f"matrix must be {N_CLASSES}x{N_CLASSES}. Received: {counts.shape}.")
+    total = int(counts.sum())
+    require(total > 0, "a confusion plot needs at least one prediction", total)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+    figure = new_figure(
+        f"Confusion of {caption.model} on {set_name}",
+        caption.line(),
+        [f"Accuracy {np.trace(counts) / total:.3f} on {total:,} images. Cells: number of images."],
+        height=5.4,
+    )
+    ax = figure.subplots()
+    image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), count in np.ndenumerate(counts):
+        ax.text(
+            j,
+            i,
+            f"{count}",
+            ha="center",
+            va="center",
+            size=SMALL_POINTS,
+            color="white" if shares[i, j] > 0.5 else (GREY if count == 0 else "black"),
+            weight="bold" if i == j else "normal",
+        )
+    ax.set_xticks(range(N_CLASSES), CLASS_NAMES, rotation=40, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(N_CLASSES), CLASS_NAMES)
+    ax.tick_params(length=0)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.set_xlabel("predicted class", size=TEXT_POINTS)
+    ax.set_ylabel("true class", size=TEXT_POINTS)
+    bar = figure.colorbar(image, ax=ax, shrink=0.8, pad=0.02)
+    bar.set_label("share of the true class")
+    bar.outline.set_visible(False)
+    return finish(figure)

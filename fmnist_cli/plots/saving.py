@@ -1,0 +1,83 @@
+"""The one place where a figure becomes a file."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.engine.config import require
+from fmnist_cli.errors import UsageError
+from fmnist_cli.plots.style import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DEFAULT_DPI = 150
+
+# None takes the date out, so that the same figure is the same bytes.
+_METADATA: dict[str, dict[str, Any]] = {
+    ".png": {},
+    ".svg": {"Date": None},
+    ".pdf": {"CreationDate": None},
+}
+
+
+def check_path(path: str | os.PathLike[str]) -> Path:
+    """The path, if a figure can be saved there; for asking before a long training.
+
+    Raises
+    ------
+    UsageError
+        When the ending is none of ours, the folder is missing or closed, or a folder has the name.
+    """
+    path = Path(path)
+    require(
+        path.suffix.lower() in _METADATA,
+        "the plot's name must end in .png, .svg or .pdf",
+        path.name or path,
+    )
+    target = path.resolve()  # a link stays a link; the file it names is replaced
+    folder = target.parent
+    require(folder.is_dir(), "the plot's folder must exist", path.parent)
+    require(os.access(folder, os.W_OK | os.X_OK), "the plot's folder must be writable", path.parent)
+    require(not target.is_dir(), "the plot's name must not be that of a folder", path)
+    return path
+
+
+def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = DEFAULT_DPI) -> Path:
+    """Write the figure as PNG, SVG or PDF, whichever the name ends in.
+
+    The file appears whole or not at all, and the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    dpi : int in [10, 1200]
+        Dots per inch of a PNG, and of the images inside an SVG or PDF.
+
+    Raises
+    ------
+    UsageError
+        As ``check_path``, and when the file cannot be written.
+    """
+    path = check_path(path)
+    require(10 <= dpi <= 1200, "dpi must be between 10 and 1200", dpi)
+    kind = path.suffix.lower()
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format=kind[1:], dpi=dpi, metadata=_METADATA[kind])
+
+    target = path.resolve()
+    temporary = target.with_name(f".fmnist-{secrets.token_hex(8)}.tmp")
+    try:
+        temporary.write_bytes(buffer.getvalue())
+        temporary.replace(target)
+    except OSError as error:
+        raise UsageError(
+            f"the plot must be writable. Received: {path} ({error.strerror})."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

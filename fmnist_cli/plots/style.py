@@ -1,0 +1,216 @@
+"""The look that every figure shares: type, colours, the sheet with its heading and notes.
+
+Nothing global is touched: ``style()`` sets matplotlib's parameters for a block and puts them
+back. It starts from matplotlib's own defaults, so that a user's matplotlibrc does not change
+what a figure looks like.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito, "Color Universal Design" (2008): told apart by all common colour visions.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY, PALE = "#555555", "#BBBBBB"
+
+WIDTH_INCHES = 7.2  # a text block's width, and a figure's
+TEXT_POINTS, SMALL_POINTS, TITLE_POINTS = 9.0, 8.0, 12.0
+EDGE_POINTS = 6.0
+CHARACTER_EM = 0.56  # mean advance of DejaVu Sans in running text
+
+_RC = {
+    "font.size": TEXT_POINTS,
+    "axes.titlesize": TEXT_POINTS,
+    "axes.labelsize": TEXT_POINTS,
+    "xtick.labelsize": SMALL_POINTS,
+    "ytick.labelsize": SMALL_POINTS,
+    "legend.fontsize": SMALL_POINTS,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.0,
+    "hatch.linewidth": 0.6,
+    "text.parse_math": False,  # a "$" in a run's name is a dollar sign
+    "figure.dpi": 100,
+    "savefig.dpi": 150,
+    "svg.fonttype": "none",  # text stays text: it can be searched and copied
+    "svg.hashsalt": "fmnist",  # else the ids in an SVG are random
+    "pdf.fonttype": 42,  # TrueType, embedded
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Matplotlib's parameters for our figures, within a block or (as ``@style()``) a function."""
+    import matplotlib.style
+
+    with matplotlib.style.context(["default", _RC]), warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+class Look(NamedTuple):
+    """How one line is drawn; the dashes and the marker tell it apart in grey."""
+
+    colour: str
+    dashes: str | tuple[float, tuple[float, ...]]
+    marker: str
+
+
+TRAIN = Look(BLUE, "-", "o")
+VALIDATION = Look(VERMILLION, (0, (5, 1.5)), "s")
+TEST = Look(GREEN, (0, (5, 1.5, 1, 1.5)), "^")
+RUNNING = Look(SKY, "-", "")
+
+_COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, BLACK, SKY)
+_DASHES: tuple[str | tuple[float, tuple[float, ...]], ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (5, 1.5, 1, 1.5)),
+    (0, (1, 1)),
+)
+MARKERS = "os^DvPX<>"
+
+
+def look(i: int) -> Look:
+    """The i-th of many lines: colour, dashes and marker repeat with different periods."""
+    return Look(_COLOURS[i % len(_COLOURS)], _DASHES[i % len(_DASHES)], MARKERS[i % len(MARKERS)])
+
+
+def bar_colour(i: int) -> tuple[str, str]:
+    """Fill and hatch of the i-th kind of bar."""
+    fills = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, YELLOW)
+    hatches = ("", "///", "...", "\\\\\\", "xxx", "---", "+++")
+    return fills[i % len(fills)], hatches[i % len(hatches)]
+
+
+def plain(name: str, width: int | None = None, lines: int = 3) -> str:
+    """A user's name as it may be drawn: printable, wrapped at ``width``, at most ``lines`` lines.
+
+    What is too long loses its middle, for names that differ do so at their start or end.
+    """
+    text = " ".join("".join(c if c.isprintable() else " " for c in name).split())
+    if width is not None:
+        whole, room = text, width * lines
+        while len(textwrap.wrap(text, width)) > lines:  # words leave some of the room unused
+            text = f"{whole[: room // 2]}…{whole[len(whole) - room // 2 + 1 :]}"
+            room -= 1
+        text = "\n".join(textwrap.wrap(text, width))
+    # Matplotlib leaves a label that starts with "_" out of the legend.
+    return f" {text}" if text.startswith("_") else text
+
+
+def new_figure(
+    title: str,
+    subtitle: str,
+    notes: Sequence[str] = (),
+    *,
+    height: float,
+    width: float = WIDTH_INCHES,
+) -> Figure:
+    """A sheet with its heading at the top left and its notes at the bottom left.
+
+    Parameters
+    ----------
+    title, subtitle : str
+        Wrapped to the sheet's width.
+    notes : sequence of str
+        One paragraph each.
+    height, width : float
+        Inches. The height is that of the axes; what heading and notes need is added.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    room = width * 72 - 2 * EDGE_POINTS
+    title_lines = _wrapped(title, TITLE_POINTS, room, weight="bold")
+    subtitle_lines = _wrapped(subtitle, TEXT_POINTS, room)
+    note_lines = [line for note in notes for line in _wrapped(note, SMALL_POINTS, room)]
+    title_height = len(title_lines) * TITLE_POINTS * 1.35
+    top = EDGE_POINTS + title_height + len(subtitle_lines) * TEXT_POINTS * 1.35 + EDGE_POINTS
+    bottom = len(note_lines) * SMALL_POINTS * 1.35 + (EDGE_POINTS if note_lines else 0)
+
+    total = height * 72 + top + bottom
+    figure = Figure(figsize=(width, total / 72), facecolor="white")
+    figure.set_layout_engine(
+        ConstrainedLayoutEngine(
+            rect=(0, bottom / total, 1, 1 - (top + bottom) / total),
+            w_pad=EDGE_POINTS / 72,
+            h_pad=EDGE_POINTS / 72,
+        )
+    )
+    x = EDGE_POINTS / (width * 72)
+    y = 1 - EDGE_POINTS / total
+    figure.text(
+        x, y, "\n".join(title_lines), size=TITLE_POINTS, weight="bold", va="top", gid="title"
+    )
+    figure.text(
+        x,
+        y - title_height / total,
+        "\n".join(subtitle_lines),
+        size=TEXT_POINTS,
+        color=GREY,
+        va="top",
+        gid="subtitle",
+    )
+    if note_lines:
+        figure.text(
+            x,
+            EDGE_POINTS / total,
+            "\n".join(note_lines),
+            size=SMALL_POINTS,
+            color=GREY,
+            va="bottom",
+            gid="notes",
+        )
+    return figure
+
+
+def _wrapped(text: str, points: float, room: float, weight: str = "normal") -> list[str]:
+    """The text in lines no wider than ``room`` points, as the font measures them."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    # Hinting at low resolutions makes text up to 4 % wider than the outlines measured here.
+    font = FontProperties(size=points * 1.04, weight=weight)
+
+    def fits(line: str) -> bool:
+        return text_to_path.get_text_width_height_descent(line, font, ismath=False)[0] <= room
+
+    pieces: list[str] = []  # "batch 5 ·" stays together; a part wider than the sheet does not
+    for part in plain(text).replace(" · ", " ·\n").split("\n"):
+        pieces += [part] if fits(part) else part.split(" ")
+    lines = [""]
+    for piece in pieces:
+        longer = f"{lines[-1]} {piece}".strip()
+        if fits(longer):
+            lines[-1] = longer
+            continue
+        lines.append("")
+        for character in piece:  # a word may be wider than the sheet, too
+            if not fits(lines[-1] + character):
+                lines.append("")
+            lines[-1] += character
+    return [line.removesuffix(" ·") for line in lines if line] or [""]
+
+
+def finish(figure: Figure) -> Figure:
+    """Lay the figure out once and for all, so that every format and resolution is the same."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure

@@ -1,0 +1,282 @@
+"""Curves of a run: how it trained, where patience would have stopped it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fmnist_cli.plots.axes import (
+    accuracy_axis,
+    beside,
+    draw_curves,
+    epoch_axis,
+    loss_axis,
+    require_epochs,
+    require_some,
+    seeds_note,
+)
+from fmnist_cli.plots.data import Band, Curve, Ending, Metric, PatienceStop, RunCaption
+from fmnist_cli.plots.style import (
+    BLACK,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RUNNING,
+    SKY,
+    SMALL_POINTS,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Look,
+    finish,
+    new_figure,
+    style,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PATIENCE_COLOURS = (BLACK, ORANGE, PURPLE, SKY)
+_ACCURACIES: tuple[tuple[str, Metric, Look], ...] = (
+    ("training", "train_accuracy", TRAIN),
+    ("validation", "val_accuracy", VALIDATION),
+    ("test", "test_accuracy", TEST),
+)
+
+
+@style()
+def train_figure(
+    curves: Curve | Sequence[Curve],
+    caption: RunCaption,
+    ending: Ending | None = None,
+    *,
+    band: Band = "range",
+) -> Figure:
+    """Accuracy and loss against epochs, on the training and the validation set.
+
+    Parameters
+    ----------
+    curves : Curve, or one per seed
+        Several are drawn as their mean and a band.
+    ending : Ending, optional
+        Marks the best epoch and the end of a single curve.
+    band : "range" or "sd"
+
+    Raises
+    ------
+    UsageError
+        When no epoch was recorded.
+    ValueError
+        When ``ending`` comes with several curves.
+    """
+    curves = [curves] if isinstance(curves, Curve) else list(curves)
+    require_epochs(curves)
+    if ending is not None and len(curves) > 1:
+        raise ValueError(f"an ending needs a single curve. Received: {len(curves)} curves.")
+    notes = seeds_note([len(curves)], band)
+    if ending is not None:
+        sentence = ending.sentence(curves[0].epochs[-1])
+        notes = [f"{sentence[0].upper()}{sentence[1:]}."]
+
+    figure = new_figure(f"Training of {caption.model}", caption.line(), notes, height=5.0)
+    above, below = figure.subplots(2, 1, sharex=True)
+    handles: list[Artist] = []
+    labels: list[str] = []
+    for name, metric, look in _ACCURACIES[:2]:
+        line = draw_curves(above, curves, metric, look, band=band)
+        if line is not None:
+            handles.append(line)
+            labels.append(name)
+    running = draw_curves(
+        below, curves, "running_loss", RUNNING, band=band, linewidth=0.9, zorder=1.8
+    )
+    draw_curves(below, curves, "train_loss", TRAIN, band=band)
+    draw_curves(below, curves, "val_loss", VALIDATION, band=band)
+    accuracy_axis(above)
+    loss_axis(below)
+    epoch_axis(below, curves)
+    if ending is not None:
+        for artist, label in _mark_end((above, below), curves[0], ending):
+            handles.append(artist)
+            labels.append(label)
+    beside(above, handles, labels)
+    if running is not None:
+        beside(below, [running], ["running training loss\n(mean over the epoch's\nmini-batches)"])
+    return finish(figure)
+
+
+def _mark_end(panels: tuple[Axes, Axes], curve: Curve, ending: Ending) -> list[tuple[Artist, str]]:
+    """Upright lines at the best epoch and at the end, and what the legend says of them."""
+    last = curve.epochs[-1]
+    marks: list[tuple[Artist, str]] = []
+    if ending.best_epoch is not None and ending.best_epoch in curve.epochs:
+        for ax in panels:
+            best = ax.axvline(ending.best_epoch, color=BLACK, linewidth=0.9, zorder=1.5)
+        accuracy = curve.values("val_accuracy")[list(curve.epochs).index(ending.best_epoch)]
+        figures = f"\n(validation {accuracy:.3f})" if np.isfinite(accuracy) else ""
+        marks.append((best, f"best epoch: {ending.best_epoch}{figures}"))
+    if ending.best_epoch != last or ending.stop_reason != "max_epochs":
+        for ax in panels:
+            stop = ax.axvline(last, color=GREY, linewidth=1.1, linestyle=(0, (1, 1.5)), zorder=1.5)
+        marks.append((stop, _short(ending, last)))
+    return marks
+
+
+def _short(ending: Ending, last: int) -> str:
+    words = {
+        "patience": "stop",
+        "max_epochs": "limit",
+        "diverged": "diverged",
+        "interrupted": "interrupted",
+    }
+    return f"{words[ending.stop_reason]}: epoch {last}"
+
+
+@style()
+def early_stop_figure(
+    curves: Curve | Sequence[Curve],
+    caption: RunCaption,
+    stops: Sequence[PatienceStop] = (),
+    *,
+    band: Band = "range",
+) -> Figure:
+    """Training, validation and test accuracy, and what each patience would have kept.
+
+    The stop and the epoch kept are marked on the test curve of their seed, and again in a
+    strip below it, one row per patience, where marks at the same epoch stay apart.
+
+    Parameters
+    ----------
+    curves : Curve, or one per seed
+        Each with test accuracy.
+    stops : sequence of PatienceStop
+
+    Raises
+    ------
+    UsageError
+        When no epoch has a test accuracy.
+    """
+    curves = [curves] if isinstance(curves, Curve) else list(curves)
+    require_some(curves, "test_accuracy")
+    patiences = sorted({stop.patience for stop in stops})
+    notes = seeds_note([len(curves)], band)
+    if len(curves) > 1 and stops:
+        notes = [*notes, "Thin green lines, and the marks on them: each seed's test accuracy."]
+    strip_height = 0.28 + 0.2 * len(patiences) * (1 if len(curves) == 1 else 1.6)
+    figure = new_figure(
+        f"Early stopping of {caption.model}",
+        caption.line(),
+        notes,
+        height=3.6 + (strip_height + 0.1 if patiences else 0),
+    )
+    if patiences:
+        ax, strip = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, strip_height])
+    else:
+        ax = strip = figure.subplots()
+    handles: list[Artist] = []
+    labels: list[str] = []
+    for name, metric, look in _ACCURACIES:
+        line = draw_curves(ax, curves, metric, look, band=band)
+        if line is not None:
+            handles.append(line)
+            labels.append(name)
+    _mark_stops(ax, curves, stops, patiences)
+    accuracy_axis(ax)
+    epoch_axis(strip, curves)
+    beside(ax, handles, labels)
+    if patiences:
+        _patience_strip(strip, curves, stops, patiences)
+    return finish(figure)
+
+
+def _looks(patiences: Sequence[int]) -> dict[int, tuple[str, str]]:
+    """Colour and marker of each patience."""
+    return {
+        patience: (_PATIENCE_COLOURS[i % len(_PATIENCE_COLOURS)], "osDvPX"[i % 6])
+        for i, patience in enumerate(patiences)
+    }
+
+
+def _mark_stops(
+    ax: Axes, curves: Sequence[Curve], stops: Sequence[PatienceStop], patiences: Sequence[int]
+) -> None:
+    """Filled marks where the weights are kept, open ones where training stops."""
+    if len(curves) > 1 and stops:
+        for curve in curves:
+            ax.plot(curve.epochs, curve.values("test_accuracy"), color=TEST.colour, linewidth=0.5)
+    looks = _looks(patiences)
+    at: dict[tuple[int, int | None], int] = {}  # how many marks a point of a curve has already
+    for stop in sorted(stops, key=lambda stop: -stop.patience):
+        curve = curves[stop.curve]
+        test = dict(zip(curve.epochs, curve.values("test_accuracy"), strict=True))
+        colour, marker = looks[stop.patience]
+        for epoch, filled in ((stop.kept_epoch, True), (stop.stop_epoch, False)):
+            if epoch is None or epoch not in test:
+                continue
+            layer = at[stop.curve, epoch] = at.get((stop.curve, epoch), -1) + 1
+            ax.plot(
+                [epoch],
+                [test[epoch]],
+                linestyle="none",
+                marker=marker,
+                markersize=max(3.5, 8.5 - 2.5 * layer) if len(curves) == 1 else 5.0,
+                markerfacecolor=colour if filled else "white",
+                markeredgecolor=colour if not filled else "white",
+                markeredgewidth=1.3 if not filled else 0.6,
+                zorder=5 + layer,
+            )
+
+
+def _patience_strip(
+    ax: Axes, curves: Sequence[Curve], stops: Sequence[PatienceStop], patiences: Sequence[int]
+) -> None:
+    """One row per patience, from the epoch kept to the stop, with the test accuracy kept."""
+    looks = _looks(patiences)
+    rows = {patience: row for row, patience in enumerate(patiences)}
+    for stop in stops:
+        colour, marker = looks[stop.patience]
+        n = len(curves)
+        y = rows[stop.patience] + (stop.curve - (n - 1) / 2) * 0.6 / n
+        last = curves[stop.curve].epochs[-1]
+        end = last if stop.stop_epoch is None else stop.stop_epoch
+        size = 5.5 if n == 1 else 3.5
+        ax.plot([stop.kept_epoch, end], [y, y], color=colour, linewidth=1.0, zorder=2)
+        ax.plot([stop.kept_epoch], [y], marker, color=colour, markersize=size, zorder=3)
+        if stop.stop_epoch is not None:
+            ax.plot(
+                [end], [y], marker, color=colour, markersize=size, markerfacecolor="white", zorder=3
+            )
+    for patience, row in rows.items():
+        ax.annotate(
+            _kept(curves, [stop for stop in stops if stop.patience == patience]),
+            xy=(1.015, row),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            size=SMALL_POINTS,
+            annotation_clip=False,
+        )
+    ax.set_yticks(range(len(patiences)), [f"patience {patience}" for patience in patiences])
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(patiences) - 0.4, -0.6)
+    ax.grid(False, axis="y")
+    ax.set_xlabel("epoch (filled: weights kept; open: training stops)")
+
+
+def _kept(curves: Sequence[Curve], stops: Sequence[PatienceStop]) -> str:
+    """What one patience keeps: the epoch and its test accuracy, or the mean over the seeds."""
+    tests = []
+    for stop in stops:
+        curve = curves[stop.curve]
+        test = dict(zip(curve.epochs, curve.values("test_accuracy"), strict=True))
+        tests.append(test.get(stop.kept_epoch, np.nan))
+    if not np.isfinite(tests).all():
+        return "test not measured"
+    if len(stops) > 1:
+        return f"keeps test {np.mean(tests):.3f} (mean)"
+    (stop,) = stops
+    missed = "" if stop.stop_epoch is not None else ", no stop"
+    return f"keeps epoch {stop.kept_epoch}, test {tests[0]:.3f}{missed}"

@@ -1,0 +1,89 @@
+"""Bring a file to the schema of this program: recognise it, back it up, migrate it, once.
+
+Alembic is imported only when there is something to migrate.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from fmnist_cli import __version__
+from fmnist_cli.errors import RegistryError, SchemaTooNew
+from fmnist_cli.registry.database import TRAIN_FIRST, Database
+from fmnist_cli.registry.schema import HEAD, VIEWS
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def prepare(database: Database, *, readonly: bool) -> None:
+    """Make the file usable: created if absent (not by a reader), upgraded if behind.
+
+    Raises
+    ------
+    RegistryError
+        When it cannot be a registry; it is left untouched.
+    SchemaTooNew
+        When a newer fmnist wrote it; it is left untouched.
+    """
+    database.check_usable(readonly=readonly)
+    if not database.path.exists():
+        database.create_empty()
+    with database.read() as connection:
+        revision = stored_revision(connection, database.shown)
+    if revision is None and readonly:
+        raise RegistryError(f"{database.shown} is an empty database; {TRAIN_FIRST}.")
+    if not readonly:
+        database.use_rollback_journal()
+    if revision != HEAD:
+        _upgrade(database)
+
+
+def stored_revision(connection: Connection, shown: str) -> str | None:
+    """The revision of the schema in the file; None where there is no table at all."""
+    tables = set(connection.dialect.get_table_names(connection))
+    if not tables:
+        return None
+    if not {"alembic_version", "run", "study"} <= tables:
+        raise RegistryError(f"{shown} is not a registry of fmnist; name another with --db.")
+    revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    if not (isinstance(revision, str) and revision.isdigit()):
+        raise RegistryError(
+            f"{shown} is not a registry of fmnist (its schema is {revision!r}); "
+            "name another with --db."
+        )
+    if int(revision) > int(HEAD):
+        raise SchemaTooNew(
+            f"{shown} has schema {revision}, and fmnist {__version__} knows schemas up to {HEAD}; "
+            "upgrade fmnist, or name another file with --db."
+        )
+    return revision
+
+
+def _upgrade(database: Database) -> None:
+    with database.migrate() as connection:
+        # of several processes that arrive here, the first one migrates
+        revision = stored_revision(connection, database.shown)
+        if revision == HEAD:
+            return
+        if revision is not None:
+            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+            name = f"{database.path.name}.backup-{revision}-{stamp}"
+            database.backup(database.path.with_name(name))
+        for view in VIEWS:
+            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view}")
+        _run_alembic(connection)
+        for sql in VIEWS.values():
+            connection.exec_driver_sql(sql)
+
+
+def _run_alembic(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

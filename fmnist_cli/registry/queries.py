@@ -1,0 +1,291 @@
+"""Reading the registry: runs, studies, epochs, checks, evaluations, artefacts.
+
+``find_*`` returns None where there is nothing, ``get_*`` raises RunNotFound, ``list_*`` and the
+plural nouns return sequences, which may be empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select
+
+from fmnist_cli.errors import ArtefactError, RunNotFound
+from fmnist_cli.registry import locks, provenance, schema
+from fmnist_cli.registry.database import TRAIN_FIRST, Database
+from fmnist_cli.registry.digest import stored_digest
+from fmnist_cli.registry.records import (
+    ArtefactRecord,
+    CheckRecord,
+    EpochRecord,
+    EvaluationRecord,
+    RunRecord,
+    Status,
+    StudyRecord,
+)
+from fmnist_cli.registry.values import to_datetime
+
+_MAX_ID = 2**63 - 1
+
+_recorded_epochs = (
+    select(func.max(schema.epoch.c.epoch))
+    .where(schema.epoch.c.run_id == schema.run.c.id)
+    .scalar_subquery()
+)
+_SELECT_RUN = select(
+    *(c for c in schema.run.c if c.name not in ("environment", "epochs_run")),
+    func.coalesce(schema.run.c.epochs_run, _recorded_epochs, 0).label("epochs_run"),
+)
+
+
+class Reader:
+    """The reading half of ``Registry``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find_run(self, run_id: int) -> RunRecord | None:
+        """The run of that id, or None."""
+        if not 0 < run_id <= _MAX_ID:
+            return None
+        records = self._runs(_SELECT_RUN.where(schema.run.c.id == run_id))
+        return records[0] if records else None
+
+    def get_run(self, which: int | str) -> RunRecord:
+        """The run of that id, of that uuid (or the beginning of one), or the ``latest``.
+
+        Raises
+        ------
+        RunNotFound
+            When there is none, or a uuid's beginning fits several.
+        """
+        text = str(which).strip()
+        if text == "latest":
+            records = self.list_runs(limit=1)
+            if not records:
+                raise RunNotFound(f"{self._database.shown} holds no run yet; {TRAIN_FIRST}.")
+            return records[0]
+        if re.fullmatch(r"[0-9]{1,19}", text) and (record := self.find_run(int(text))):
+            return record
+        if re.fullmatch(r"[0-9a-f]{4,32}", text):
+            statement = _SELECT_RUN.where(schema.run.c.uuid.startswith(text)).limit(2)
+            records = self._runs(statement)
+            if len(records) == 1:
+                return records[0]
+            if records:
+                raise RunNotFound(
+                    f"several runs in {self._database.shown} have a uuid that begins with {text}; "
+                    "give more of it."
+                )
+        raise RunNotFound(
+            f"there is no run {text} in {self._database.shown}; "
+            "see which there are: fmnist runs list."
+        )
+
+    def list_runs(
+        self,
+        *,
+        limit: int | None = None,
+        study_id: int | None = None,
+        model: str | None = None,
+        command: str | None = None,
+        status: Status | None = None,
+    ) -> list[RunRecord]:
+        """The runs that fit, newest (highest id) first."""
+        run = schema.run.c
+        statement = _SELECT_RUN.order_by(run.id.desc())
+        for column, wanted in (
+            (run.study_id, study_id),
+            (run.model, model),
+            (run.command, command),
+        ):
+            if wanted is not None:
+                statement = statement.where(column == wanted)
+        if status in ("running", "lost"):  # the same in the table; the locks tell them apart
+            records = self._runs(statement.where(run.status == "running"))
+            return [record for record in records if record.status == status][:limit]
+        if status is not None:
+            statement = statement.where(run.status == status)
+        return self._runs(statement.limit(limit))
+
+    def environment(self, run_id: int) -> dict[str, Any]:
+        """What the run ran on, as ``provenance.environment`` found it."""
+        with self._database.read() as connection:
+            text = connection.execute(
+                select(schema.run.c.environment).where(schema.run.c.id == run_id)
+            ).scalar()
+        if text is None:
+            raise RunNotFound(f"there is no run {run_id} in {self._database.shown}.")
+        environment: dict[str, Any] = json.loads(text)
+        return environment
+
+    def epochs(self, run_id: int) -> tuple[EpochRecord, ...]:
+        """The run's epochs, in order."""
+        rows = self._part(schema.epoch, run_id, schema.epoch.c.epoch)
+        return tuple(EpochRecord(**_plain(row)) for row in rows)
+
+    def checks(self, run_id: int) -> tuple[CheckRecord, ...]:
+        """The run's checks, in the order they were made."""
+        rows = self._part(schema.run_check, run_id, schema.run_check.c.id)
+        return tuple(
+            CheckRecord(**{**_plain(row), "figures": json.loads(row.figures)}) for row in rows
+        )
+
+    def evaluations(self, run_id: int) -> tuple[EvaluationRecord, ...]:
+        """The run's evaluations, in the order they were made."""
+        rows = self._part(schema.evaluation, run_id, schema.evaluation.c.id)
+        return tuple(
+            EvaluationRecord(
+                **{**_plain(row), "confusion": tuple(map(tuple, json.loads(row.confusion)))}
+            )
+            for row in rows
+        )
+
+    def artefacts(self, run_id: int, *, kind: str | None = None) -> tuple[ArtefactRecord, ...]:
+        """The run's saved files (of one kind), in the order they were added."""
+        rows = self._part(schema.artefact, run_id, schema.artefact.c.id)
+        records = (
+            ArtefactRecord(
+                run_id=row.run_id, kind=row.kind, path=row.path, sha256=row.sha256, bytes=row.bytes
+            )
+            for row in rows
+        )
+        return tuple(record for record in records if kind in (None, record.kind))
+
+    def artefact_path(self, artefact: ArtefactRecord) -> Path:
+        """Where the file is, once its content has been compared with its checksum.
+
+        Raises
+        ------
+        ArtefactError
+            When it is missing or has changed.
+        """
+        path = Path(os.path.normpath(self._database.path.parent / artefact.path))
+        what = f"{artefact.path} of run {artefact.run_id}"
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            raise ArtefactError(f"{what} cannot be read: {error.strerror}; train again.") from error
+        if found != artefact.sha256:
+            raise ArtefactError(
+                f"{what} is not the file that was saved: SHA-256 must be {artefact.sha256}. "
+                f"Received: {found}."
+            )
+        return path
+
+    def computed_digest(self, run_id: int) -> str:
+        """The digest of what is stored now; an ended, undamaged run's equals ``run.digest``."""
+        with self._database.read() as connection:
+            found = stored_digest(connection, run_id)
+        if found is None:
+            raise RunNotFound(f"there is no run {run_id} in {self._database.shown}.")
+        return found
+
+    def find_study(self, study_id: int) -> StudyRecord | None:
+        """The study of that id, or None."""
+        if not 0 < study_id <= _MAX_ID:
+            return None
+        studies = self._studies(select(schema.study).where(schema.study.c.id == study_id))
+        return studies[0] if studies else None
+
+    def get_study(self, study_id: int) -> StudyRecord:
+        """The study of that id; RunNotFound when there is none."""
+        found = self.find_study(study_id)
+        if found is None:
+            raise RunNotFound(
+                f"there is no study {study_id} in {self._database.shown}; "
+                "see which runs there are: fmnist runs list."
+            )
+        return found
+
+    def latest_study(self, kind: str) -> StudyRecord | None:
+        """The newest study of that kind, or None."""
+        newest = select(schema.study).where(schema.study.c.kind == kind)
+        studies = self._studies(newest.order_by(schema.study.c.id.desc()).limit(1))
+        return studies[0] if studies else None
+
+    def list_studies(self, *, kind: str | None = None) -> list[StudyRecord]:
+        """The studies (of one kind), newest first."""
+        statement = select(schema.study).order_by(schema.study.c.id.desc())
+        return self._studies(
+            statement if kind is None else statement.where(schema.study.c.kind == kind)
+        )
+
+    def study_runs(self, study_id: int) -> list[RunRecord]:
+        """The study's runs in the order of its arms, then by seed, then as they began."""
+        arms = self.get_study(study_id).arms
+        place = {arm: i for i, arm in enumerate(arms)}
+        return sorted(
+            self.list_runs(study_id=study_id),
+            key=lambda run: (place.get(run.arm or "", len(arms)), run.seed, run.id),
+        )
+
+    def _runs(self, statement: Select[Any]) -> list[RunRecord]:
+        rows = self._rows(statement)
+        gone = {row.id for row in rows if row.status == "running" and self._is_gone(row)}
+        if gone:  # or ended since: the end is committed before the lock is let go
+            rows = self._rows(statement)
+        return [_run_record(row, lost=row.id in gone and row.status == "running") for row in rows]
+
+    def _is_gone(self, row: Row[Any]) -> bool:
+        # a lock tells of this machine's processes only; containers on it have names of their own,
+        # and a laptop may change its name
+        here = row.host == os.uname().nodename or (row.boot_id or "") == provenance.boot_id()
+        return here and not locks.is_held(lock_path(self._database, row.uuid))
+
+    def _part(self, table: Any, run_id: int, order: Any) -> Sequence[Row[Any]]:
+        return self._rows(select(table).where(table.c.run_id == run_id).order_by(order))
+
+    def _studies(self, statement: Select[Any]) -> list[StudyRecord]:
+        return [
+            StudyRecord(
+                id=row.id,
+                uuid=row.uuid,
+                kind=row.kind,
+                name=row.name,
+                arms=tuple(json.loads(row.arms)),
+                config=json.loads(row.config),
+                created_at=datetime.fromisoformat(row.created_at),
+            )
+            for row in self._rows(statement)
+        ]
+
+    def _rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        with self._database.read() as connection:
+            return connection.execute(statement).all()
+
+
+def lock_path(database: Database, uuid: str) -> Path:
+    """The file whose lock a live run holds."""
+    return database.files / "locks" / f"{uuid}.lock"
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plain(row: Row[Any]) -> dict[str, Any]:
+    """The row's values without its keys, ``nonfinite`` decoded."""
+    values = {k: v for k, v in row._mapping.items() if k not in ("id", "run_id")}
+    values["nonfinite"] = json.loads(row.nonfinite) if row.nonfinite else {}
+    return values
+
+
+def _run_record(row: Row[Any], *, lost: bool) -> RunRecord:
+    values = dict(row._mapping)
+    if lost:
+        values["status"] = "lost"
+    values["argv"] = tuple(json.loads(row.argv))
+    values["nonfinite"] = json.loads(row.nonfinite) if row.nonfinite else {}
+    for name in ("started_at", "ended_at", "process_started"):
+        values[name] = to_datetime(values[name])
+    return RunRecord(**values)

@@ -1,0 +1,180 @@
+"""The studies from the command line: arms, answers, continuation, figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fmnist_cli.engine.training import train as engine_train
+from fmnist_cli.registry import Registry
+
+from .conftest import SMALL, Fmnist
+
+EPOCHS = ("--epochs", "4")
+
+
+def runs_of(kind: str) -> list[Any]:
+    with Registry.open("runs.db", readonly=True) as registry:
+        study = registry.latest_study(kind)
+        assert study is not None
+        return registry.study_runs(study.id)
+
+
+def test_sweep_batch(fmnist: Fmnist) -> None:
+    document = fmnist.small_document(
+        "sweep-batch", *EPOCHS, "--batch", 5, "--batch", 50, "--batch", 200
+    )
+    assert document["schema"] == "fmnist.sweep-batch/1"
+    runs = document["runs"]
+    assert [run["batch"] for run in runs] == [5, 50, 200]
+    for run, updates in zip(runs, (40, 4, 1), strict=True):
+        assert run["updates_to_best"] == updates * run["epochs_to_best"]
+    assert [answer["question"] for answer in document["answers"]] == [
+        "Does a smaller batch guarantee faster training?",
+        "Does a larger batch give a higher test accuracy?",
+        "Does a larger batch need fewer gradient updates to converge?",
+    ]
+    assert {run.study_id for run in runs_of("sweep-batch")} == {document["id"]}
+
+
+def test_a_batch_larger_than_the_training_set_is_refused_before_any_training(
+    fmnist: Fmnist,
+) -> None:
+    message = fmnist.error("sweep-batch", *SMALL, "--batch", 5, "--batch", 500, code=2)
+    assert message == "batch must be between 1 and 200. Received: 500."
+    assert not Path("runs.db").exists()
+
+
+def test_a_study_that_was_stopped_continues(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = ("sweep-batch", *EPOCHS, "--batch", 5, "--batch", 50, "--batch", 100)
+    calls = []
+
+    def interrupted(*positional: Any, **keywords: Any) -> Any:
+        calls.append(positional[2].batch)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return engine_train(*positional, **keywords)
+
+    monkeypatch.setattr("fmnist_cli.engine.training.train", interrupted)
+    fmnist.small(*args, code=130)
+    assert [run.status for run in runs_of("sweep-batch")] == ["finished", "interrupted"]
+    first = runs_of("sweep-batch")[0]
+
+    result = fmnist.small(*args)
+    assert "1 of 3 runs are done" in result.stderr
+    assert calls == [5, 50, 50, 100]  # batch 5 is not trained twice
+    runs = runs_of("sweep-batch")
+    assert [run.status for run in runs] == ["finished", "interrupted", "finished", "finished"]
+    assert runs[0] == first
+
+    fmnist.small(*args)  # a study that is complete is not continued: measured anew
+    assert calls[4:] == [5, 50, 100]
+    with Registry.open("runs.db", readonly=True) as registry:
+        assert len(registry.list_studies(kind="sweep-batch")) == 2
+
+
+def test_another_configuration_is_another_study(fmnist: Fmnist) -> None:
+    fmnist.small("momentum", *EPOCHS, "--alpha", 0.5)
+    fmnist.small("momentum", *EPOCHS, "--alpha", 0.5, "--lr", 0.02)
+    with Registry.open("runs.db", readonly=True) as registry:
+        assert len(registry.list_studies(kind="momentum")) == 2
+
+
+def test_early_stop(fmnist: Fmnist) -> None:
+    document = fmnist.small_document(
+        "early-stop", "--epochs", 12, "--patience", 1, "--patience", 3, "--lr", 0.05
+    )
+    (curve,) = document["curves"]
+    assert len(curve["epochs"]) == 12
+    assert all(epoch["test_accuracy"] is not None for epoch in curve["epochs"])
+    assert [stop["patience"] for stop in document["stops"]] == [1, 3]
+    # the definition of spec section 3, straight from the curve
+    for stop in document["stops"]:
+        best, best_epoch, since = -1.0, 0, 0
+        stopped = None
+        for epoch in curve["epochs"]:
+            if epoch["val_accuracy"] > best:
+                best, best_epoch, since = epoch["val_accuracy"], epoch["epoch"], 0
+            else:
+                since += 1
+            if since == stop["patience"]:
+                stopped = epoch["epoch"]
+                break
+        assert (stop["best_epoch"], stop["stopped_after"]) == (best_epoch, stopped)
+        assert stop["test_accuracy"] == curve["epochs"][best_epoch - 1]["test_accuracy"]
+
+
+def test_momentum(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("momentum", *EPOCHS, "--alpha", 0, "--alpha", 0.9)
+    assert [curve["momentum"] for curve in document["curves"]] == [0, 0.9]
+    assert [len(curve["epochs"]) for curve in document["curves"]] == [4, 4]
+    assert len(document["answers"]) == 4
+    (run,) = fmnist.small_document("momentum", "--epochs", 4, "--alpha", 0, "--new")["curves"]
+    plain = document["curves"][0]["epochs"][-1]
+    assert run["epochs"][-1]["train_loss"] == plain["train_loss"]  # the same bits again
+
+
+def test_ood_and_the_weights_of_a_recorded_run(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("ood", "--epochs", 6, "--lr", 0.05)
+    trained = {one["test_set"]: one for one in document["evaluations"]}
+    assert list(trained) == ["test", "up4", "rot90", "rot180", "rot270"]
+    # a bar at a row per class: moved up 4 rows it looks like the class two before
+    assert trained["up4"]["accuracy"] < trained["test"]["accuracy"]
+    assert np.array(trained["up4"]["confusion"]).sum() == 100
+    again = fmnist.document("ood", "--run", document["runs"][0]["id"], "--allow-custom-data")
+    for one in again["evaluations"]:
+        assert one["accuracy"] == trained[one["test_set"]]["accuracy"]
+        assert one["confusion"] == trained[one["test_set"]]["confusion"]
+
+
+def test_ood_of_a_run_without_weights(fmnist: Fmnist) -> None:
+    fmnist.small("gradcheck".replace("gradcheck", "train"), "--lr", 1000, code=4)
+    message = fmnist.error("ood", "--run", "latest", "--allow-custom-data", code=1)
+    assert message.startswith("run 1 must have saved its weights.")
+
+
+def test_seeds_repeat_every_arm(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("momentum", *EPOCHS, "--alpha", 0.5, "--alpha", 0.9,
+                                     "--seeds", 3)  # fmt: skip
+    assert [(run["momentum"], run["seed"]) for run in document["runs"]] == [
+        (alpha, seed) for alpha in (0.5, 0.9) for seed in (42, 43, 44)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("study", "plot"),
+    [
+        (("sweep-batch", "--batch", "5", "--batch", "50"), ("batch",)),
+        (("early-stop",), ("early-stop", "--patience", "2")),
+        (("momentum", "--alpha", "0.5"), ("momentum",)),
+        (("ood",), ("ood",)),
+        (("ood",), ("ood", "--samples", "--allow-custom-data")),
+    ],
+)
+def test_every_study_has_its_figure(
+    fmnist: Fmnist, study: tuple[str, ...], plot: tuple[str, ...]
+) -> None:
+    result = fmnist.small(study[0], *study[1:], *EPOCHS)
+    assert f"fmnist plot {plot[0]} --study 1" in result.stderr
+    document = fmnist.document("plot", *plot, "--out", "figure.png")
+    assert document["study"] == 1
+    assert Path("figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_study_draws_at_once(fmnist: Fmnist) -> None:
+    fmnist.small("momentum", *EPOCHS, "--alpha", 0.5, "--plot", "m.svg")
+    assert "<svg" in Path("m.svg").read_text()
+    message = fmnist.error("momentum", *SMALL, "--plot", "m.gif", code=2)
+    assert message == "the plot's name must end in .png, .svg or .pdf. Received: m.gif."
+
+
+def test_plots_of_what_is_not_there(fmnist: Fmnist) -> None:
+    assert "runs.db does not exist" in fmnist.error("plot", "train", code=1)
+    fmnist.small("train", "--epochs", 1)
+    assert fmnist.error("plot", "momentum", code=1).endswith(" yet: fmnist momentum")
+    assert "there is no run 99" in fmnist.error("plot", "train", "--run", 99, code=1)

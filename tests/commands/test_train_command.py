@@ -1,0 +1,249 @@
+"""`fmnist train` from the command line to the registry, the files and the exit code."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fmnist_cli.registry import Registry
+
+from .conftest import SMALL, Fmnist
+
+
+def latest(db: str = "runs.db") -> Any:
+    with Registry.open(db, readonly=True) as registry:
+        return registry.get_run("latest")
+
+
+def test_a_run_is_recorded_with_all_it_printed(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("train", "--epochs", 6, "--lr", "0.05", "--no-early-stop")
+    assert document["schema"] == "fmnist.train/1"
+    with Registry.open("runs.db", readonly=True) as registry:
+        run = registry.get_run(document["id"])
+        epochs = registry.epochs(run.id)
+        evaluations = registry.evaluations(run.id)
+        artefacts = {a.kind: registry.artefact_path(a) for a in registry.artefacts(run.id)}
+    assert (run.status, run.stop_reason, run.epochs_run) == ("finished", "max_epochs", 6)
+    assert [e.val_accuracy for e in epochs] == [e["val_accuracy"] for e in document["epochs"]]
+    assert [e.updates for e in epochs] == [40, 80, 120, 160, 200, 240]
+    assert run.best_epoch == document["best_epoch"]
+    assert run.test_accuracy == document["test_accuracy"] > 0.3  # learnable: well above chance
+    best = max(epochs, key=lambda e: (e.val_accuracy, -e.epoch))
+    assert run.best_epoch == best.epoch  # the first of the highest
+    (test,) = evaluations
+    assert test.test_set == "test"
+    assert sum(map(sum, test.confusion)) == test.n == 100
+    assert sum(test.confusion[k][k] for k in range(10)) / 100 == run.test_accuracy
+    with np.load(artefacts["weights"], allow_pickle=False) as saved:
+        assert {name: saved[name].shape for name in saved.files} == {
+            "W1": (784, 16),
+            "b1": (16,),
+            "W2": (16, 10),
+            "b2": (10,),
+        }
+
+
+def test_the_result_file_that_course_scripts_read(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("train", "--epochs", 3, "--batch", 7)
+    assert document["result_file"] == "results/MLP_lr0.01_b7.json"
+    content = json.loads(Path("results/MLP_lr0.01_b7.json").read_text())
+    assert sorted(content) == ["test", "time", "train", "val"]
+    assert content["train"] == [e["train_accuracy"] for e in document["epochs"]]
+    assert content["val"] == [e["val_accuracy"] for e in document["epochs"]]
+    assert content["test"] == document["test_accuracy"]
+    assert content["time"] == document["train_seconds"]
+    assert [path.name for path in Path("results").iterdir()] == ["MLP_lr0.01_b7.json"]
+
+
+def test_the_same_command_gives_the_same_bits(fmnist: Fmnist) -> None:
+    def numbers(seed: int) -> tuple[Any, bytes]:
+        document = fmnist.small_document("train", "--epochs", 3, "--seed", seed)
+        with Registry.open("runs.db", readonly=True) as registry:
+            (weights,) = registry.artefacts(document["id"], kind="weights")
+            data = registry.artefact_path(weights).read_bytes()
+        timeless = [
+            {k: v for k, v in e.items() if not k.endswith("seconds")} for e in document["epochs"]
+        ]
+        return timeless, data
+
+    once, again, other = numbers(1), numbers(1), numbers(2)
+    assert once[0] == again[0]
+    with np.load(_file(once[1])) as a, np.load(_file(again[1])) as b, np.load(_file(other[1])) as c:
+        for name in a.files:
+            assert a[name].tobytes() == b[name].tobytes()
+            assert a[name].tobytes() != c[name].tobytes()
+
+
+def _file(data: bytes) -> Any:
+    import io
+
+    return io.BytesIO(data)
+
+
+def test_the_checks_come_first_and_are_recorded(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fmnist_cli.engine.gradients.check_magnitude.__kwdefaults__",
+                        {"n_few": 10, "n_many": 200})  # fmt: skip
+    document = fmnist.small_document(
+        "train", "--epochs", 1, "--check-gradient", "--check-magnitude"
+    )
+    gradient, magnitude = document["checks"]["gradient"], document["checks"]["magnitude"]
+    assert gradient["holds"]
+    assert magnitude["holds"]
+    assert gradient["max_relative_error"] < 1e-4
+    assert {entry["parameter"] for entry in gradient["entries"]} == {"W1", "b1", "W2", "b2"}
+    with Registry.open("runs.db", readonly=True) as registry:
+        checks = registry.checks(document["id"])
+    assert {check.kind for check in checks} == {"gradient", "magnitude"}
+    assert all(check.held for check in checks)
+
+
+def test_a_wrong_gradient_exits_3_and_trains_nothing(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fmnist_cli.engine.numpy_mlp.layers import SoftmaxCrossEntropy
+
+    right = SoftmaxCrossEntropy.backward
+    monkeypatch.setattr(SoftmaxCrossEntropy, "backward", lambda self: -right(self))
+    message = fmnist.error("train", *SMALL, "--check-gradient", code=3)
+    assert message.startswith("the gradient check must hold before training")
+    run = latest()
+    assert (run.status, run.epochs_run) == ("failed", 0)
+
+
+def test_divergence_exits_4_and_keeps_what_was_recorded(fmnist: Fmnist) -> None:
+    message = fmnist.error("train", *SMALL, "--lr", 1000, code=4)
+    assert "training diverged in epoch 1 at learning rate 1000" in message
+    run = latest()
+    assert (run.status, run.stop_reason, run.epochs_run) == ("diverged", "diverged", 1)
+
+
+def test_diverged_json_is_strict(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("train", "--lr", "1e30", code=4)
+    assert document["status"] == "diverged"
+    assert document["epochs"][0]["train_loss"] is None
+    assert document["best_epoch"] is None
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--batch", 0), "batch must be between 1 and 10000. Received: 0."),
+        (("--batch", 20000), "batch must be between 1 and 10000. Received: 20000."),
+        (("--lr", -1), "lr must be a finite number above 0. Received: -1.0."),
+        (("--lr", "nan"), "lr must be a finite number above 0. Received: nan."),
+        (
+            ("--patience", 0),
+            "patience must be at least 1 (use --no-early-stop to train to the last epoch). "
+            "Received: 0.",
+        ),
+        (("--epochs", 0), "epochs must be at least 1. Received: 0."),
+        (("--hidden", 0), "hidden must be between 1 and 65536. Received: 0."),
+        (("--seed", -1), "seed must be between 0 and 2^63 - 1. Received: -1."),
+        (("--train-size", 70000), "train-size must be between 1 and 59999. Received: 70000."),
+        (
+            ("--model", "resnet"),
+            "Invalid value for '--model': 'resnet' is not one of 'mlp', 'cnn2', 'cnn3'. "
+            "Try: fmnist train --help",
+        ),
+        (
+            ("--patience", 2, "--no-early-stop"),
+            "patience and no-early-stop exclude each other. "
+            "Received: --patience 2 --no-early-stop.",
+        ),
+    ],
+)
+def test_wrong_values_are_one_line_and_exit_2(
+    fmnist: Fmnist, args: tuple[object, ...], message: str
+) -> None:
+    assert fmnist.error("train", *args, code=2) == message
+    assert not Path("runs.db").exists()
+    assert not Path("results").exists()
+
+
+def test_an_unwritable_results_folder_is_refused_before_training(fmnist: Fmnist) -> None:
+    Path("taken").write_text("a file")
+    message = fmnist.error("train", *SMALL, "--results", "taken", code=2)
+    assert message == "results must be a folder that can be written. Received: taken (File exists)."
+    assert not Path("runs.db").exists()
+
+
+def test_a_registry_in_a_folder_that_is_absent(fmnist: Fmnist) -> None:
+    message = fmnist.error("train", *SMALL, "--db", "nowhere/runs.db", code=1)
+    assert "nowhere" in message
+    assert "mkdir" in message
+
+
+def test_a_registry_that_is_a_text_file(fmnist: Fmnist) -> None:
+    Path("notes.txt").write_text("not a database, " * 100)
+    message = fmnist.error("train", *SMALL, "--db", "notes.txt", code=1)
+    assert "notes.txt is not an SQLite file" in message
+    assert Path("notes.txt").read_text() == "not a database, " * 100
+
+
+def _copy(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = Path("data").absolute()
+    shutil.copytree(tiny_data, folder)
+    monkeypatch.setenv("FMNIST_DATA_DIR", str(folder))
+    return folder
+
+
+def test_bad_data_is_named_and_nothing_is_recorded_as_finished(
+    fmnist: Fmnist, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _copy(tiny_data, monkeypatch)
+    labels = folder / "train-labels-idx1-ubyte.gz"
+    whole = labels.read_bytes()
+
+    labels.write_bytes(whole[:-20])
+    assert labels.name in fmnist.error("train", *SMALL, code=1)
+    labels.write_bytes(gzip.compress(b"\0\0\x08\x03" + gzip.decompress(whole)[4:]))
+    assert labels.name in fmnist.error("train", *SMALL, code=1)
+    labels.unlink()
+    assert labels.name.removesuffix(".gz") in fmnist.error("train", *SMALL, code=1)
+    labels.write_bytes(whole)
+    message = fmnist.error("train", "--train-size", 200, "--val-size", 50, code=3)
+    assert "--allow-custom-data" in message
+    if Path("runs.db").exists():
+        with Registry.open("runs.db", readonly=True) as registry:
+            assert registry.list_runs(status="finished") == []
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_as_interrupted(
+    fmnist: Fmnist, signum: signal.Signals, code: int
+) -> None:
+    command = [sys.executable, "-m", "fmnist_cli", "train", *SMALL, "--no-early-stop"]
+    process = subprocess.Popen([*command, "--epochs", "1000000"], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if Path("runs.db").exists() and latest_epochs() > 3:
+            break
+        time.sleep(0.1)
+    process.send_signal(signum)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert stderr.strip().splitlines()[-1] in ("Error: Interrupted.", "Error: Terminated.")
+    assert "Traceback" not in stderr
+    run = latest()
+    assert run.status == "interrupted"
+    with Registry.open("runs.db", readonly=True) as registry:
+        assert [e.epoch for e in registry.epochs(run.id)] == list(range(1, run.epochs_run + 1))
+
+
+def latest_epochs() -> int:
+    try:
+        return int(latest().epochs_run)
+    except Exception:
+        return 0

@@ -1,0 +1,90 @@
+"""The check of the Keras gradients: it passes what is right and catches what was planted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fmnist_cli.engine.backend import Split
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.keras_models import graphs
+from fmnist_cli.engine.keras_models.gradcheck import check_keras_gradients
+from fmnist_cli.errors import UsageError
+
+pytestmark = pytest.mark.keras
+
+
+@pytest.fixture
+def examples() -> Split:
+    rng = np.random.default_rng(0)
+    images = rng.random((3, 28, 28), np.float32)
+    images[:, :9] = 0
+    return Split(images.reshape(3, 784), np.array([1, 7, 4]))
+
+
+def check(model: str, examples: Split, **options):
+    config = TrainConfig(model=model, engine="keras", hidden=12)
+    return check_keras_gradients(config, examples, rng=np.random.default_rng(8), **options)
+
+
+@pytest.mark.parametrize(("model", "parameters"), [("mlp", 4), ("cnn2", 4), ("cnn3", 6)])
+def test_the_gradients_hold(model, parameters, examples):
+    result = check(model, examples, select=8)
+    assert result.holds
+    assert result.worst < 1e-4
+    assert result.norm < 1e-6
+    assert len({entry.parameter for entry in result.entries}) == parameters
+    assert len(result.entries) == 8 * parameters
+    assert len(result.judged) >= 0.9 * len(result.entries)
+
+
+def test_kinks_are_named_and_judged_at_a_smaller_e(examples):
+    kinks = [entry for entry in check("cnn3", examples, select=8).entries if entry.kink]
+    assert kinks
+    assert all(entry.method == "smaller difference" and entry.e < 1e-3 for entry in kinks)
+    assert {entry.parameter for entry in kinks} >= {"conv1/kernel"}
+    assert "output/kernel" not in {entry.parameter for entry in kinks}
+
+
+def test_first_takes_the_corner_of_every_parameter(examples):
+    first = [entry.index for entry in check("cnn2", examples).entries]
+    assert (0, 0, 0, 0) in first
+    assert (0, 0) in first
+    assert first.count((0,)) == 2
+
+
+def test_a_wrong_max_pool_gradient_is_caught(examples, monkeypatch):
+    right = graphs.unpool()
+    monkeypatch.setattr(graphs, "unpool", lambda: lambda z, m, dm: right(z, m, dm * 1.01))
+    result = check("cnn3", examples, select=4)
+    assert not result.holds
+    assert not result.backpropagation_holds
+    wrong = {entry.parameter for entry in result.judged if entry.relative_error > 1e-3}
+    assert wrong == {"conv1/kernel", "conv1/bias", "conv2/kernel"}  # below a pool's gradient
+
+
+def test_a_training_step_of_the_wrong_size_is_caught(examples, monkeypatch):
+    from fmnist_cli.engine.keras_models import backend
+
+    right = graphs.loss_and_gradients
+
+    def summed_not_averaged(weights, x, labels, *, shards):
+        loss, gradients = right(weights, x, labels, shards=shards)
+        return loss, {name: g * 3 for name, g in gradients.items()}
+
+    class Wrong:
+        forward, losses = staticmethod(graphs.forward), staticmethod(graphs.losses)
+        loss_and_gradients = staticmethod(summed_not_averaged)
+
+    monkeypatch.setattr(backend, "graphs", Wrong)
+    result = check("cnn2", examples)
+    assert result.backpropagation_holds
+    assert not result.training_holds
+    assert not result.holds
+
+
+def test_e_and_select_have_a_range(examples):
+    with pytest.raises(UsageError, match=r"e must be between 1e-9 and 1\. Received: 0\."):
+        check("cnn2", examples, e=0)
+    with pytest.raises(UsageError, match=r"samples must be at least 1\. Received: 0\."):
+        check("cnn2", examples, select=0)

@@ -1,0 +1,54 @@
+"""The Keras models against the closed form of their parameter counts and plain Keras calls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fmnist_cli.engine.keras_models.models import build, variables
+from fmnist_cli.engine.numpy_mlp.layers import initial_weights
+from fmnist_cli.engine.seeding import weights_rng
+
+pytestmark = pytest.mark.keras
+
+
+@pytest.mark.parametrize(("model", "count"), [("mlp", 101_770), ("cnn2", 80_650), ("cnn3", 68_106)])
+def test_parameter_counts(model, count):
+    net = build(model, seed=1)
+    assert net.count_params() == count
+    assert sum(v.shape.num_elements() for v in variables(net).values()) == count
+
+
+def test_hidden_changes_the_mlp_only():
+    assert build("mlp", hidden=7, seed=1).count_params() == 784 * 7 + 7 + 7 * 10 + 10
+    assert build("cnn2", hidden=7, seed=1).count_params() == 80_650
+
+
+def test_names_and_shapes():
+    shapes = {name: tuple(v.shape) for name, v in variables(build("cnn3", seed=1)).items()}
+    assert shapes == {
+        "conv1/kernel": (7, 7, 1, 64),
+        "conv1/bias": (64,),
+        "conv2/kernel": (2, 2, 64, 128),
+        "conv2/bias": (128,),
+        "output/kernel": (3200, 10),
+        "output/bias": (10,),
+    }
+
+
+def test_mlp_starts_from_the_numpy_engines_numbers():
+    expected = initial_weights(weights_rng(5), hidden=9)
+    for name, v in variables(build("mlp", hidden=9, seed=5)).items():
+        assert np.array_equal(v.numpy(), expected[name].astype(np.float32))
+
+
+def test_cnn_initial_weights_follow_the_seed_and_differ_between_layers():
+    one, same, other = (variables(build("cnn3", seed=seed)) for seed in (5, 5, 6))
+    for name in one:
+        assert np.array_equal(one[name], same[name])
+        assert name.endswith("bias") or not np.array_equal(one[name], other[name])
+    first_numbers = {float(v.numpy().flat[0]) for name, v in one.items() if "kernel" in name}
+    assert len(first_numbers) == 3
+    limit = np.sqrt(6 / (49 * 1 + 49 * 64))  # Glorot and Bengio 2010: sqrt(6 / (fan in + fan out))
+    kernel = one["conv1/kernel"].numpy()
+    assert 0.95 * limit < np.abs(kernel).max() <= limit

@@ -1,0 +1,59 @@
+"""Many processes, one registry: nothing is lost, and no lock error is seen."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from registry_rig import ended, raw, start
+
+from fmnist_cli.registry import Registry
+
+WRITERS_AND_A_READER = """
+from time import sleep
+def work(i):
+    if i == 0:
+        return read()
+    with Registry.open(argv[0]) as registry:
+        with registry.run(spec(seed=i), clock=Ticking(1)) as run:
+            for number in range(1, 31):
+                run.record_epoch(**epoch(number))
+            run.finish(OUTCOME)
+
+def read():
+    reads = 0
+    with Registry.open(argv[0], readonly=True) as registry:
+        while len(registry.list_runs(status="finished")) < 6:
+            for run in registry.list_runs():
+                assert len(registry.epochs(run.id)) >= run.epochs_run
+            assert not registry.list_runs(status="lost")
+            reads += 1
+            sleep(0.02)
+    print(reads)
+
+forked(7, work)
+"""
+
+
+def test_six_writers_and_a_reader(db: Path, registry: Registry) -> None:
+    code, out, err = ended(start(WRITERS_AND_A_READER, db))
+    assert (code, err) == (0, "")
+    assert int(out) >= 1
+    assert raw(db, "SELECT count(*), count(DISTINCT seed) FROM run WHERE status = 'finished'") == [
+        (6, 6)
+    ]
+    assert raw(
+        db, "SELECT run_id, count(*), min(epoch), max(epoch) FROM epoch GROUP BY run_id"
+    ) == [(run_id, 30, 1, 30) for run_id in range(1, 7)]
+    for run in registry.list_runs():
+        assert run.digest == registry.computed_digest(run.id)
+
+
+def test_a_writer_holds_the_lock_from_the_start(db: Path, registry: Registry) -> None:
+    """So that what it reads cannot change before it writes."""
+    other = sqlite3.connect(db, timeout=0, isolation_level=None)
+    with registry._database.write(), pytest.raises(sqlite3.OperationalError, match="is locked"):
+        other.execute("BEGIN IMMEDIATE")
+    other.execute("BEGIN IMMEDIATE")
+    other.close()
