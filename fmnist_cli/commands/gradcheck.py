@@ -61,7 +61,7 @@ def gradcheck(
     if model == "mini-cnn":
         check_mini_cnn(Output(common), common.db, e=e)
         return
-    config = config.but(model=model, engine="auto" if config.engine == "numpy" else config.engine)
+    config = config.but(model=model, engine=config.engine if model == "mlp" else "keras")
     out = Output(common)
     with Registry.open(common.db) as registry:
         dataset = load_data(config, data, out)
@@ -74,10 +74,10 @@ def gradcheck(
                 e=e,
                 select="all" if every else samples or "first",
             )
-            _checks.record_gradient(run, check)
+            check.record(run)
             run.finish(Outcome(stop_reason=None, train_seconds=0.0))
-    out.document("fmnist.gradcheck/1", {"id": run.id, **_checks.gradient_document(check)})
-    _checks.show_gradient(out, check)
+    out.document("fmnist.gradcheck/1", {"id": run.id, "model": model, **check.document()})
+    check.show(out)
     if not check.holds:
         raise CheckFailed(
             "backpropagation must agree with the differences, and the training step with "

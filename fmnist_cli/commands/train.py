@@ -9,7 +9,7 @@ import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, with_options
 from fmnist_cli.commands._output import Output, make_facts, percent, seconds
-from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.config import TrainConfig, require
 from fmnist_cli.errors import CheckFailed, Diverged
 
 if TYPE_CHECKING:
@@ -54,10 +54,7 @@ def train(
     """
     from fmnist_cli.commands._checks import check_gradient as run_gradient_check
     from fmnist_cli.commands._checks import (
-        gradient_document,
         magnitude_document,
-        record_gradient,
-        show_gradient,
         show_magnitude,
     )
     from fmnist_cli.commands._recording import load_data, train_recorded, writable_folder
@@ -67,6 +64,11 @@ def train(
     from fmnist_cli.registry import Registry
 
     out = Output(common)
+    require(
+        config.model == "mlp" or not check_magnitude,
+        "check-magnitude is about the W1 of the mlp; model must be mlp",
+        config.model,
+    )
     writable_folder(results, "results")
     checks: dict[str, Any] = {}
 
@@ -79,9 +81,9 @@ def train(
                 gradient = run_gradient_check(
                     config, dataset.train, n=config.batch, e=gradients.E, select="first"
                 )
-                record_gradient(run, gradient)
-                checks["gradient"] = gradient_document(gradient)
-                show_gradient(out, gradient)
+                gradient.record(run)
+                gradient.show(out)
+                checks["gradient"] = gradient.document()
                 failed += [] if gradient.holds else ["gradient"]
             if check_magnitude:
                 weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
@@ -97,9 +99,10 @@ def train(
                 )
 
         def after(run: Run, backend: Backend, result: TrainResult) -> None:
-            path = results / result_file_name(config)
-            write_result_file(path, result)
-            run.add_artefact("result", path)
+            # the file in results/ is the latest run's of its name; the run keeps its own
+            for folder in (run.folder, results):
+                write_result_file(folder / result_file_name(config), result)
+            run.add_artefact("result", run.folder / result_file_name(config))
 
         recorded = train_recorded(
             config, dataset, registry, out, command="train", before=before, after=after

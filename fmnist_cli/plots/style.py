@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Okabe and Ito, "Color Universal Design" (2008): told apart by all common colour visions.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
-GREY, PALE = "#555555", "#BBBBBB"
+GREY = "#555555"
 
 WIDTH_INCHES = 7.2  # a text block's width, and a figure's
 TEXT_POINTS, SMALL_POINTS, TITLE_POINTS = 9.0, 8.0, 12.0

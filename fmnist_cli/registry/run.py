@@ -121,11 +121,11 @@ class Run:
         updates: int,
         train_seconds: float,
         eval_seconds: float,
-        running_loss: float,
-        train_loss: float,
-        train_accuracy: float,
-        val_loss: float,
-        val_accuracy: float,
+        running_loss: float | None,
+        train_loss: float | None,
+        train_accuracy: float | None,
+        val_loss: float | None,
+        val_accuracy: float | None,
         dead_units: int | None,
         test_loss: float | None = None,
         test_accuracy: float | None = None,
@@ -140,6 +140,8 @@ class Run:
             Gradient updates since the run began.
         train_seconds, eval_seconds : float
             Spent in this epoch on updates, and on evaluation.
+        running_loss, train_loss, ... : float or None
+            None where it was not measured; NaN and infinities where it was, and is not finite.
         """
         values = {
             "run_id": self.id,

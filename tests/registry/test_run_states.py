@@ -100,6 +100,13 @@ def test_what_breaks_the_body_off_ends_the_run_and_goes_on(
     assert record.digest == registry.computed_digest(run.id)
 
 
+def test_a_run_that_trains_nothing(registry: Registry) -> None:
+    with registry.run(spec(command="gradcheck")) as run:
+        run.finish(Outcome(stop_reason=None, train_seconds=0.0))
+    record = registry.get_run(run.id)
+    assert (record.status, record.stop_reason, record.epochs_run) == ("finished", None, 0)
+
+
 def test_leaving_without_an_outcome_is_a_bug_and_recorded(registry: Registry) -> None:
     with pytest.raises(RuntimeError, match="without an outcome"), registry.run(spec()) as run:
         pass

@@ -45,8 +45,8 @@ from fmnist_cli.engine.numpy_mlp.mirrored import Array, Mirrored, loss_sum, sign
 from fmnist_cli.engine.numpy_mlp.threads import in_two_lanes
 
 BLOCK_ROWS = 128
-MOMENTUM_BLOCK_BATCH = 16
-MIN_LANE_FLOPS = 10_000_000
+LARGEST_BLOCK_BATCH, LARGEST_MOMENTUM_BLOCK_BATCH = 32, 16
+LARGEST_BARE_LOGIT = 60.0  # exp(60) is 1e26, exp(-60) 1e-26: both far from float32's limits
 
 
 def block_steps(batch: int, momentum: float) -> int:
@@ -58,7 +58,7 @@ def block_steps(batch: int, momentum: float) -> int:
     a block of several steps costs 4 D H more flops a row and saves three sweeps a step: that pays
     for batches below ``MOMENTUM_BLOCK_BATCH`` only.
     """
-    if momentum and batch >= MOMENTUM_BLOCK_BATCH:
+    if batch > (LARGEST_MOMENTUM_BLOCK_BATCH if momentum else LARGEST_BLOCK_BATCH):
         return 1
     return max(1, BLOCK_ROWS // batch)
 
@@ -101,14 +101,34 @@ class DelayedUpdates:
 
     def epoch(self, w: Mirrored, v: Mirrored | None, order: NDArray[np.int64]) -> float:
         """Train on the rows in ``order``; the sum of their losses (``v`` None: no momentum)."""
-        loss = 0.0
+        loss, self._shift = 0.0, False
         done: _Block | None = None
         for block, rows in self._plan(order):
             _between(done, block, rows, w, v)
-            loss += block.run(w, v)
+            loss += self._run(block, w, v)
             done = block
         _between(done, None, order[:0], w, v)
         return loss
+
+    def _run(self, block: _Block, w: Mirrored, v: Mirrored | None) -> float:
+        """A block's steps; the sum of its losses.
+
+        A row's maximum is taken off its logits where that matters, not everywhere, for it costs a
+        quarter of a step: a block is run without, and once again with, if its logits were large;
+        so are the blocks after it, to the end of the epoch.
+        """
+        if not self._shift:
+            kept = (block.A, w.W2) if v is None else (block.A, w.W2, v.W2)
+            before = [array.copy() for array in kept]
+            block.run(w, v, shift=False)
+            self._shift = not np.abs(block.logits).max() <= LARGEST_BARE_LOGIT  # or NaN
+            if self._shift:
+                for array, copy in zip(kept, before, strict=True):
+                    array[...] = copy
+                block.run(w, v, shift=True)
+        else:
+            block.run(w, v, shift=True)
+        return loss_sum(block.logits, block.y)
 
     def _plan(self, order: NDArray[np.int64]) -> Iterator[tuple[_Block, NDArray[np.int64]]]:
         """The blocks of an epoch and their rows; a last, smaller batch is a block of its own."""
@@ -168,9 +188,9 @@ class _Block:
 
         self.x = [np.empty((R, D), dtype) for _ in of.panel_widths]  # one for each lane
         self.y = np.empty(R, np.int64)
-        self.A = np.empty((R, H), dtype)
+        self.A = np.zeros((R, H + 1), dtype)  # column H stays 0
         self.C = np.eye(R, dtype=dtype)
-        self.shifted = np.empty((R, K), dtype)  # logits less each row's maximum
+        self.logits = np.empty((R, K), dtype)
         self.target = np.empty((R, K), dtype)
         self.gradient = Mirrored.empty(D, of.panel_widths, K, dtype)
         self.units = self.gradient.units()
@@ -180,19 +200,19 @@ class _Block:
         self.scaled_eye = np.eye(K, dtype=dtype) * rate
         self.row_sums = np.full((K, K), 1 / rate, dtype)
 
-        self.n = np.empty((B, H), dtype)
+        self.zero, self.decay = np.array(0, dtype), np.array(of.momentum, dtype)
+        self.n = np.empty((B, H + 1), dtype)
         self.m1 = np.ones((B, H + 1), dtype)  # min(n, 0), and a column of ones for b2
-        self.active = np.empty((B, H), integer)
-        self.top = np.empty((B, 1), dtype)
+        self.active = np.empty((B, H + 1), integer)
         self.e = np.empty((B, K), dtype)
         self.sums = np.empty((B, K), dtype)
-        self.dm = np.empty((B, H), dtype)
+        self.dm = np.empty((B, H + 1), dtype)
         self.views = [
             (
                 self.C[t : t + B, : t + B],
                 self.A[: t + B],
                 self.A[t : t + B].view(integer),
-                self.shifted[t : t + B],
+                self.logits[t : t + B],
                 self.target[t : t + B],
             )
             for t in range(0, R, B)
@@ -241,35 +261,37 @@ class _Block:
             x_v *= self.begin_factors
             A -= x_v
 
-    def run(self, w: Mirrored, v: Mirrored | None) -> float:
-        """The steps of the block; the sum of its losses.
+    def run(self, w: Mirrored, v: Mirrored | None, *, shift: bool) -> None:
+        """The steps of the block, a dozen calls each, of half a microsecond at batch 1.
 
-        A dozen calls of half a microsecond to a microsecond each, at batch 1.
+        Without ``shift`` the softmax is that of the bare logits: exact, unless they are large.
         """
-        n, m1, active, top, e, sums = self.n, self.m1, self.active, self.top, self.e, self.sums
-        m, dm, W2, W2_T, W2_m = m1[:, :-1], self.dm, w.W2, w.W2.T, w.W2[:, :-1]
-        m_bits, dm_bits = m1.view(active.dtype)[:, :-1], dm.view(active.dtype)
-        momentum, e_T = self.momentum, e.T
-        minimum, maximum_reduce, subtract = np.minimum, np.maximum.reduce, np.subtract
-        for C, A, A_t, shifted, target in self.views:
-            C.dot(A, n)  # (B, R') @ (R', H) -> (B, H), R' = (t + 1) B
-            minimum(n, 0, out=m)
-            np.right_shift(m_bits, self.sign_shift, out=active)
-            m1.dot(W2_T, shifted)  # (B, H+1) @ (H+1, K) -> (B, K)
-            maximum_reduce(shifted, axis=1, out=top, keepdims=True)
-            subtract(shifted, top, out=shifted)
-            np.exp(shifted, out=e)
-            e.dot(self.row_sums, sums)  # (B, K) @ (K, K) -> (B, K): each row's sum, K times
-            np.divide(e, sums, out=e)
+        n, m1, active, e, sums, dm = self.n, self.m1, self.active, self.e, self.sums, self.dm
+        pre_activation, m, W2, W2_T, e_T = n[:, :-1], m1[:, :-1], w.W2, w.W2.T, e.T
+        m1_bits, dm_bits = m1.view(active.dtype), dm.view(active.dtype)
+        zero, momentum, row_sums, dW2 = self.zero, self.decay, self.row_sums, self.gradient.W2
+        minimum, right_shift, bitwise_and = np.minimum, np.right_shift, np.bitwise_and
+        subtract, divide, exp = np.subtract, np.divide, np.exp
+        for C, A, G_bits, logits, target in self.views:
+            C.dot(A, n)  # (B, R') @ (R', H+1) -> (B, H+1), R' = (t + 1) B
+            minimum(pre_activation, zero, out=m)
+            right_shift(m1_bits, self.sign_shift, out=active)
+            m1.dot(W2_T, logits)  # (B, H+1) @ (H+1, K) -> (B, K)
+            if shift:
+                logits -= logits.max(axis=1, keepdims=True)
+            exp(logits, out=e)
+            e.dot(row_sums, sums)  # (B, K) @ (K, K) -> (B, K): each row's sum, K times
+            divide(e, sums, out=e)
             subtract(e, target, out=e)  # lr/B (softmax - one-hot)
-            e.dot(W2_m, dm)  # (B, K) @ (K, H) -> (B, H)
-            np.bitwise_and(dm_bits, active, out=A_t)
-            dW2 = e_T.dot(m1, self.gradient.W2)  # (K, B) @ (B, H+1) -> (K, H+1)
-            if v is not None:
+            e.dot(W2, dm)  # (B, K) @ (K, H+1) -> (B, H+1)
+            bitwise_and(dm_bits, active, out=G_bits)
+            e_T.dot(m1, dW2)  # (K, B) @ (B, H+1) -> (K, H+1)
+            if v is None:
+                subtract(W2, dW2, out=W2)
+            else:
                 np.multiply(v.W2, momentum, out=v.W2)
-                dW2 = np.add(v.W2, dW2, out=v.W2)
-            subtract(W2, dW2, out=W2)
-        return loss_sum(self.shifted, self.y)
+                np.add(v.W2, dW2, out=v.W2)
+                subtract(W2, v.W2, out=W2)
 
     def update(self, panel: int, w: Mirrored, v: Mirrored | None) -> None:
         """Apply the block to the panel's columns of the first layer."""

@@ -70,8 +70,8 @@ def sign_mask(dtype: Any) -> tuple[Any, Array]:
     return integer, np.array(8 * integer.itemsize - 1, integer)
 
 
-def loss_sum(shifted: Array, labels: NDArray[np.int64]) -> float:
-    """Sum of the cross-entropies, in float64, from logits (R, K) less each row's maximum."""
-    log_sum = np.log(np.exp(shifted).sum(axis=1))  # (R,)
-    of_label = shifted[np.arange(len(labels)), labels]  # (R,)
+def loss_sum(logits: Array, labels: NDArray[np.int64]) -> float:
+    """Sum of the cross-entropies, in float64, from logits (R, K) whose exp does not overflow."""
+    log_sum = np.log(np.exp(logits).sum(axis=1))  # (R,)
+    of_label = logits[np.arange(len(labels)), labels]  # (R,)
     return float(np.subtract(log_sum, of_label, dtype=np.float64).sum())
