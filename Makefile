@@ -1,6 +1,6 @@
 # make demo    a recorded run on real Fashion-MNIST, from nothing
-# make test    the tests
-# make check   formatting, lint, types and the tests, as CI runs them
+# make test    the tests that are quick
+# make check   formatting, lint, types and all tests, as CI runs them
 # PYTHON=python3.12 make demo   with another Python (3.11 or newer)
 
 PYTHON ?= python3
@@ -8,27 +8,35 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
+QUICK := not slow and not keras and not browser
 
-.PHONY: demo test test-quick check format clean
+.PHONY: demo test test-slow check format docs-reference docs-studies clean
 
 demo: $(READY)
 	$(BIN)/fmnist train --batch 5 --check-gradient --check-magnitude
 
 test: $(READY)
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) -m "$(QUICK)"
 
-test-quick: $(READY)
-	$(BIN)/pytest -n $(WORKERS) -m "not slow and not keras"
+test-slow: $(READY)
+	$(BIN)/pytest -n $(WORKERS) -m "not ($(QUICK))"
 
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) test
+	$(MAKE) test-slow
 
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs-reference: $(READY)
+	$(BIN)/python docs/make_reference.py
+
+docs-studies: $(READY)
+	$(BIN)/python docs/make_studies.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

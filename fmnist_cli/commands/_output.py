@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from fmnist_cli.commands._options import Common
 
-HEADING_WIDTH = 10
+HEADING_WIDTH = 14  # characters, where a heading has several words
 PIPED_WIDTH = 120  # columns, where there is no terminal to ask
 
 
@@ -90,7 +91,7 @@ def make_table(*headings: str) -> Table:
     for heading in headings:
         if heading[:1] in ("<", ">"):
             justify: Literal["left", "right"] = "left" if heading[0] == "<" else "right"
-            words = heading[1:] if len(heading) <= HEADING_WIDTH else heading[1:].replace(" ", "\n")
+            words = "\n".join(textwrap.wrap(heading[1:], HEADING_WIDTH, break_long_words=False))
             table.add_column(words, justify=justify, no_wrap=True, vertical="bottom")
         else:
             table.add_column(heading, overflow="fold")

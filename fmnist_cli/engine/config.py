@@ -14,6 +14,7 @@ from fmnist_cli.errors import UsageError
 ModelName = Literal["mlp", "cnn2", "cnn3"]
 EngineName = Literal["auto", "numpy", "keras"]
 Monitor = Literal["val_accuracy", "val_loss"]
+Augment = Literal["none", "shift", "rotate"]
 
 MODELS: tuple[ModelName, ...] = get_args(ModelName)
 
@@ -72,6 +73,8 @@ class TrainConfig:
         Units of the MLP's hidden layer (H).
     train_size, val_size : int >= 1, together at most 60,000
         Images taken from the head of the training file, and from what follows.
+    augment
+        What the training images go through at every epoch.
 
     Raises
     ------
@@ -91,6 +94,7 @@ class TrainConfig:
     hidden: int = option(128, "Hidden units of the MLP.")
     train_size: int = option(10_000, "Training images, from the head of the training file.")
     val_size: int = option(2_000, "Validation images, the next ones in the training file.")
+    augment: Augment = option("none", "What training images go through: none, shift or rotate.")
 
     def __post_init__(self) -> None:
         require(self.model in MODELS, f"model must be one of {', '.join(MODELS)}", self.model)
@@ -133,6 +137,10 @@ class TrainConfig:
         )
         require(0 <= self.seed < 2**63, "seed must be between 0 and 2^63 - 1", self.seed)
         require(1 <= self.hidden <= 65_536, "hidden must be between 1 and 65536", self.hidden)
+        augments = get_args(Augment)
+        require(
+            self.augment in augments, f"augment must be one of {', '.join(augments)}", self.augment
+        )
 
     @property
     def updates_per_epoch(self) -> int:

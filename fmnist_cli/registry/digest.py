@@ -14,14 +14,17 @@ from sqlalchemy import Connection, select
 from fmnist_cli.registry.schema import PARTS, run
 from fmnist_cli.registry.values import to_json
 
-# what another registry, or a new name or place, may change without changing the run
-_NOT_DIGESTED = frozenset({"id", "run_id", "study_id", "path", "digest"})
+# what another registry, or a new name, note or place, may change without changing the run
+_NOT_DIGESTED = frozenset({"id", "run_id", "study_id", "path", "digest", "note", "heartbeat_at"})
+# columns that a later schema added, with what they say of the runs from before
+_ADDED = {("augment", "none"), ("resumes", 0)}
 
 
 def stored_digest(connection: Connection, run_id: int) -> str | None:
     """SHA-256 over a run's row and the rows of its parts, as they are stored; None if no such run.
 
-    NULLs are left out, so that a column that a later schema adds leaves old digests valid.
+    NULLs and the defaults of columns that a later schema added are left out, so that they leave
+    old digests valid.
     """
     row = connection.execute(select(run).where(run.c.id == run_id)).first()
     if row is None:
@@ -35,5 +38,9 @@ def stored_digest(connection: Connection, run_id: int) -> str | None:
 
 
 def _line(table: str, row: Mapping[Any, Any]) -> bytes:
-    kept = {k: row[k] for k in sorted(row) if k not in _NOT_DIGESTED and row[k] is not None}
+    kept = {
+        k: row[k]
+        for k in sorted(row)
+        if k not in _NOT_DIGESTED and row[k] is not None and (k, row[k]) not in _ADDED
+    }
     return to_json([table, kept]).encode() + b"\n"

@@ -39,9 +39,15 @@ _recorded_epochs = (
     .where(schema.epoch.c.run_id == schema.run.c.id)
     .scalar_subquery()
 )
+_tags = (
+    select(func.aggregate_strings(schema.tag.c.tag, ","))
+    .where(schema.tag.c.run_id == schema.run.c.id)
+    .scalar_subquery()
+)
 _SELECT_RUN = select(
     *(c for c in schema.run.c if c.name not in ("environment", "epochs_run")),
     func.coalesce(schema.run.c.epochs_run, _recorded_epochs, 0).label("epochs_run"),
+    _tags.label("tags"),
 )
 
 
@@ -130,6 +136,14 @@ class Reader:
         """The run's epochs, in order."""
         rows = self._part(schema.epoch, run_id, schema.epoch.c.epoch)
         return tuple(EpochRecord(**_plain(row)) for row in rows)
+
+    def dynamics(self, run_id: int) -> dict[str, list[tuple[int, float | None]]]:
+        """The run's further figures: by name, (epoch, value) in order; None is not finite."""
+        rows = self._part(schema.dynamics, run_id, schema.dynamics.c.epoch)
+        figures: dict[str, list[tuple[int, float | None]]] = {}
+        for row in rows:
+            figures.setdefault(row.name, []).append((row.epoch, row.value))
+        return figures
 
     def checks(self, run_id: int) -> tuple[CheckRecord, ...]:
         """The run's checks, in the order they were made."""
@@ -286,6 +300,7 @@ def _run_record(row: Row[Any], *, lost: bool) -> RunRecord:
         values["status"] = "lost"
     values["argv"] = tuple(json.loads(row.argv))
     values["nonfinite"] = json.loads(row.nonfinite) if row.nonfinite else {}
-    for name in ("started_at", "ended_at", "process_started"):
+    values["tags"] = tuple(sorted(row.tags.split(","))) if row.tags else ()
+    for name in ("started_at", "ended_at", "process_started", "heartbeat_at", "resumed_at"):
         values[name] = to_datetime(values[name])
     return RunRecord(**values)

@@ -28,6 +28,7 @@ CONFIG_COLUMNS = {
     "hidden": "hidden",
     "train_size": "train_size",
     "val_size": "val_size",
+    "augment": "augment",
 }
 
 
@@ -116,7 +117,7 @@ class RunRecord:
 
     ``status`` is ``lost`` where the run never reached an end and its process is gone.
     ``epochs_run`` counts what is recorded so far. The outcome's fields are None until the run has
-    ended, and where they do not apply.
+    ended, and where they do not apply. ``tags`` are in alphabetical order.
     """
 
     id: int
@@ -162,6 +163,12 @@ class RunRecord:
     total_seconds: float | None
     nonfinite: Mapping[str, str]
     digest: str | None
+    augment: str
+    note: str | None
+    tags: tuple[str, ...]
+    heartbeat_at: datetime | None
+    resumed_at: datetime | None
+    resumes: int
 
     @property
     def config(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from fmnist_cli.registry.values import now, to_row, utc_text
 FLUSH_SECONDS = 0.25  # epochs that are shorter than this share a transaction
 
 _INSERT_EPOCH = insert(schema.epoch)
+_INSERT_DYNAMICS = insert(schema.dynamics)
 
 
 class Run:
@@ -53,6 +54,7 @@ class Run:
         self._lock = RunLock(lock_path(database, self.uuid))
         self._asked = _asked(spec)
         self._pending: list[dict[str, Any]] = []  # epochs that are not committed yet
+        self._pending_dynamics: list[dict[str, Any]] = []
         self._ended = False
 
     @property
@@ -164,8 +166,21 @@ class Run:
         if self._clock() - self._flushed >= FLUSH_SECONDS:
             with self._database.write() as connection:
                 connection.execute(_INSERT_EPOCH, self._pending)
+                if self._pending_dynamics:
+                    connection.execute(_INSERT_DYNAMICS, self._pending_dynamics)
             self._pending.clear()
+            self._pending_dynamics.clear()
             self._flushed = self._clock()
+
+    def record_dynamics(self, epoch: int, figures: Mapping[str, float]) -> None:
+        """Record an epoch's further figures by name: ``(3, {"gradient_norm/W1": 0.2, ...})``.
+
+        They are committed together with the epoch when this is called before ``record_epoch``.
+        """
+        self._must_be_open()
+        for name, value in figures.items():
+            row = {"run_id": self.id, "epoch": epoch, "name": name, "value": value}
+            self._pending_dynamics.append(to_row(schema.dynamics, row | {"nonfinite": None}))
 
     def record_check(self, kind: str, name: str, figures: Mapping[str, Any], held: bool) -> None:
         """Record a check's figures, and whether it held: ``("gradient", "W1", {...}, True)``."""
@@ -252,6 +267,12 @@ class Run:
             pending = [row for row in self._pending if row["epoch"] > last]
             if pending:
                 connection.execute(_INSERT_EPOCH, pending)
+            dynamics = schema.dynamics.c
+            named = select(dynamics.epoch, dynamics.name).where(dynamics.run_id == self.id)
+            there = {tuple(row) for row in connection.execute(named)}
+            figures = [r for r in self._pending_dynamics if (r["epoch"], r["name"]) not in there]
+            if figures:
+                connection.execute(_INSERT_DYNAMICS, figures)
             n, seconds = connection.execute(
                 select(func.count(), func.coalesce(func.sum(epoch.train_seconds), 0.0)).where(
                     epoch.run_id == self.id

@@ -26,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 
 STATUSES = ("running", "finished", "failed", "interrupted", "diverged")
 STOP_REASONS = ("patience", "max_epochs", "diverged", "interrupted")
@@ -123,6 +123,12 @@ run = Table(
     Column("total_seconds", Float),
     Column("nonfinite", Text),
     Column("digest", String(64)),  # SHA-256 of the ended run's values, see digest.py
+    # since revision 0002
+    Column("augment", String(16), nullable=False, server_default="none"),
+    Column("note", Text),
+    Column("heartbeat_at", String(27)),
+    Column("resumed_at", String(27)),
+    Column("resumes", Integer, nullable=False, server_default="0"),
     _one_of("run", "status", STATUSES),
     _one_of("run", "stop_reason", STOP_REASONS),
     CheckConstraint("(status = 'running') = (ended_at IS NULL)", name="ck_run_ended_at"),
@@ -200,9 +206,36 @@ artefact = Table(
     UniqueConstraint("run_id", "path"),
 )
 
-PARTS = (epoch, run_check, evaluation, artefact)  # what belongs to a run, in the digest's order
+dynamics = Table(
+    "dynamics",
+    metadata,
+    _run_id(primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("name", Text, primary_key=True),  # such as gradient_norm/W1
+    Column("value", Float),
+    Column("nonfinite", Text),
+    sqlite_with_rowid=False,
+)
 
-# The views are made anew whenever the schema is upgraded, so migrations need not carry them.
+tag = Table(
+    "tag",
+    metadata,
+    _run_id(primary_key=True),
+    Column("tag", String(64), primary_key=True),
+    Index(None, "tag"),
+    sqlite_with_rowid=False,
+)
+
+PARTS = (
+    epoch,
+    run_check,
+    evaluation,
+    artefact,
+    dynamics,
+)  # what belongs to a run, in the digest's order
+
+# The views are made anew whenever the schema is upgraded, so migrations need not carry them. The
+# aggregate over text has a name of its own in each database; tags hold no comma.
 VIEWS = {
     "run_summary": """\
 CREATE VIEW run_summary AS
@@ -216,7 +249,9 @@ SELECT run.id AS run_id, run.uuid, run.name, run.command, run.study_id, study.ki
        run.best_epoch, run.updates_to_best, run.best_val_accuracy, run.best_val_loss,
        run.test_accuracy, run.test_loss, run.train_seconds, run.total_seconds,
        run.train_seconds / NULLIF(run.epochs_run, 0) AS train_seconds_per_epoch,
-       run.host, run.fmnist_version, run.data_source, run.data_fingerprint
+       run.host, run.fmnist_version, run.data_source, run.data_fingerprint,
+       run.augment, run.note, run.resumes,
+       (SELECT group_concat(tag.tag, ',') FROM tag WHERE tag.run_id = run.id) AS tags
   FROM run LEFT JOIN study ON study.id = run.study_id
 """,
     "epoch_curve": """\

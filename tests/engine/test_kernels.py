@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from fmnist_cli.engine.numpy_mlp.chunked import ChunkedGradients
-from fmnist_cli.engine.numpy_mlp.kernels import BLOCK_ROWS, DelayedUpdates, block_steps
+from fmnist_cli.engine.numpy_mlp.kernels import (
+    BLOCK_ROWS,
+    LARGEST_BARE_LOGIT,
+    DelayedUpdates,
+    block_steps,
+)
 from fmnist_cli.engine.numpy_mlp.layers import MLP, PARAMETERS, initial_weights, sgd_step
 from fmnist_cli.engine.numpy_mlp.mirrored import Mirrored
 
@@ -152,9 +157,21 @@ def test_the_two_kernels_agree_at_the_size_of_the_real_images(batch):
 
 @pytest.mark.parametrize("batch", range(1, 400, 7))
 def test_a_block_is_at_least_a_step_and_at_most_its_rows(batch):
-    steps = block_steps(batch, 0.0)
-    assert steps == 1 or steps * batch <= BLOCK_ROWS
-    assert (steps + 1) * batch > BLOCK_ROWS
+    steps = block_steps(batch)
+    assert steps == 1 or BLOCK_ROWS - batch < steps * batch <= BLOCK_ROWS
+
+
+@MOMENTA
+@pytest.mark.parametrize("scale", [3e2, 3e4])
+def test_logits_too_large_for_a_bare_exp_are_shifted(scale, momentum):
+    p = problem()
+    p.weights["W2"] *= scale
+    logits = MLP(p.weights).logits(p.images[p.orders[0][:100]])
+    assert np.abs(logits).max() > LARGEST_BARE_LOGIT
+    want = textbook(p, batch=5, momentum=momentum)
+    with np.errstate(all="ignore"):  # as the backend does: the bare exp overflows, and is redone
+        got = fast(DelayedUpdates, p, batch=5, momentum=momentum)
+    assert_agree(got, want, rtol=1e-10)
 
 
 def test_mirroring_is_exact_both_ways():

@@ -1,7 +1,7 @@
 """What the registry's tests share, here and in the processes that they start.
 
 Run as a program, it writes the sample registry that is kept of each released schema:
-``python registry_rig.py data/schema_0001.db``.
+``python registry_rig.py data/schema_0002.db``.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ CONFIG = {
     "hidden": 128,
     "train_size": 10_000,
     "val_size": 2_000,
+    "augment": "none",
 }
 
 
@@ -159,6 +160,7 @@ def write_sample(path: Path) -> None:
         study = registry.study("sweep-batch", {"seeds": [42]}, arms=("batch 5", "batch 50"))
         with registry.run(spec(study_id=study.id, arm="batch 5")) as run:
             run.record_check("gradient", "W1", {"relative_error": 1e-9}, True)
+            run.record_dynamics(1, {"gradient_norm/W1": 0.5, "update_ratio/W1": float("inf")})
             run.record_epoch(**epoch(1))
             run.record_epoch(**epoch(2, train_loss=float("nan")))
             run.record_evaluation("test", 10, 0.5, 0.9, [[1] * 10] * 10)

@@ -224,6 +224,9 @@ def test_every_released_schema_opens(db: Path, released: Path) -> None:
         assert [e.test_set for e in registry.evaluations(run.id)] == ["test"]
         assert [a.kind for a in registry.artefacts(run.id)] == ["weights"]
         assert [s.id for s in registry.list_studies()] == [run.study_id]
+        assert (run.augment, run.resumes, run.note, run.tags) == ("none", 0, None, ())
+        figures = {"gradient_norm/W1": [(1, 0.5)], "update_ratio/W1": [(1, None)]}
+        assert registry.dynamics(run.id) == ({} if released.stem == "schema_0001" else figures)
         with registry.run(spec(name="new")) as new:
             new.record_epoch(**epoch(1))
             new.finish(OUTCOME_AT_ONCE)
@@ -243,7 +246,7 @@ revision = "9000"
 down_revision = "{head}"
 def upgrade() -> None:
     with op.batch_alter_table("run", recreate="always") as table:
-        table.add_column(sa.Column("note", sa.Text()))
+        table.add_column(sa.Column("colour", sa.Text()))
     {then}
 """
 
@@ -272,7 +275,7 @@ def test_an_old_file_is_backed_up_and_upgraded(
         run = registry.get_run("latest")
         assert run.digest == registry.computed_digest(run.id)
         assert len(registry.epochs(run.id)) == 2  # the rebuilt table took no epochs with it
-    assert raw(db, "SELECT note FROM run") == [(None,)]
+    assert raw(db, "SELECT colour FROM run") == [(None,)]
     assert raw(db, "SELECT count(*) FROM run_summary") == [(1,)]
     (backup,) = db.parent.glob("runs.db.*")
     assert re.fullmatch(rf"runs\.db\.backup-{HEAD}-\d{{8}}T\d{{6}}Z", backup.name)
@@ -289,7 +292,7 @@ def test_a_migration_that_fails_changes_nothing(
     with pytest.raises(ZeroDivisionError):
         Registry.open(db)
     assert raw(db, "SELECT version_num FROM alembic_version") == [(HEAD,)]
-    assert "note" not in {row[1] for row in raw(db, "PRAGMA table_info(run)")}
+    assert "colour" not in {row[1] for row in raw(db, "PRAGMA table_info(run)")}
     assert {row[0] for row in raw(db, "SELECT name FROM sqlite_master WHERE type = 'view'")} == set(
         VIEWS
     )

@@ -127,27 +127,27 @@ class KerasBackend:
         x, labels = tf.gather(self._images, rows), tf.gather(self._labels, rows)
         loss, gradients = graphs.loss_and_gradients(self._variables, x, labels, shards=self._shards)
         for name, w in self._variables.items():
-            g = gradients[name]
-            if self._momentum:
-                v = self._velocity[name]
-                g = v.assign(self._momentum * v + g)
-            w.assign_sub(self._lr * g)
-        return tf.cast(loss, tf.float64)
+            self._update(w, self._velocity[name], gradients[name])
+        return tf.cast(loss, tf.float64) * rows.shape[0]
+
+    def _update(self, w: Any, v: Any, g: Any) -> None:
+        """v <- alpha v + g, w <- w - eta v: one pass over the numbers each."""
+        tf = import_tensorflow()
+        lr, momentum = tf.constant(self._lr, g.dtype), tf.constant(self._momentum, g.dtype)
+        if self._momentum:
+            tf.raw_ops.ResourceApplyMomentum(
+                var=w.handle, accum=v.handle, lr=lr, grad=g, momentum=momentum
+            )
+        else:
+            tf.raw_ops.ResourceApplyGradientDescent(var=w.handle, alpha=lr, delta=g)
 
     def _chunk_graph(self, images: Any, labels: Any) -> tuple[Any, Any, Any]:
         """Summed loss (float64), classes (N,) int64, and which units are alive (H or C,) bool."""
         tf = import_tensorflow()
-        n = images.shape[0]
-        k = min(self._shards, n)
-        sizes = [n // k + (i < n % k) for i in range(k)]
-        loss, classes, alive = [], [], []
-        for x, y in zip(tf.split(images, sizes), tf.split(labels, sizes), strict=True):
-            logits, hidden, *_ = graphs.forward(self._variables, x)
-            loss.append(tf.reduce_sum(tf.cast(graphs.losses(logits, y), tf.float64)))
-            classes.append(tf.argmax(logits, axis=1))
-            units = tf.reshape(hidden, (-1, hidden.shape[-1]))  # (N h w, C)
-            alive.append(tf.reduce_max(units, axis=0) > 0)
-        return tf.add_n(loss), tf.concat(classes, 0), tf.reduce_any(tf.stack(alive), 0)
+        passed = graphs.forward(self._variables, images, shards=self._shards)
+        loss = tf.reduce_sum(tf.cast(graphs.losses(passed.logits, labels), tf.float64))
+        units = tf.reshape(passed.hidden, (-1, passed.hidden.shape[-1]))  # (N h w, C)
+        return loss, tf.argmax(passed.logits, axis=1), tf.reduce_max(units, axis=0) > 0
 
     def _chunks(self, split: Split) -> Iterator[tuple[Any, NDArray[np.int32]]]:
         for start in range(0, len(split), EVALUATION_CHUNK):

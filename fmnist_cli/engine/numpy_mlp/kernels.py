@@ -42,24 +42,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.numpy_mlp.mirrored import Array, Mirrored, loss_sum, sign_mask
-from fmnist_cli.engine.numpy_mlp.threads import in_two_lanes
+from fmnist_cli.engine.numpy_mlp.threads import LANE_START_FLOPS, in_two_lanes
 
 BLOCK_ROWS = 128
-LARGEST_BLOCK_BATCH, LARGEST_MOMENTUM_BLOCK_BATCH = 32, 16
 LARGEST_BARE_LOGIT = 60.0  # exp(60) is 1e26, exp(-60) 1e-26: both far from float32's limits
 
 
-def block_steps(batch: int, momentum: float) -> int:
+def block_steps(batch: int) -> int:
     """Steps in a block of at most ``BLOCK_ROWS`` rows; at least one.
 
-    A row of a block of R rows costs 4 D H flops in the two products with W1, D R to 2 D R in the
-    Gram matrix and H R in the corrections; the sweep over W1 that the block saves is shared by its
-    R rows. R near H = 128 balances them, and A and C stay in the second-level cache. With momentum
-    a block of several steps costs 4 D H more flops a row and saves three sweeps a step: that pays
-    for batches below ``MOMENTUM_BLOCK_BATCH`` only.
+    A row of a block of R rows costs 4 D H flops in the two products with W1, D R in the Gram
+    matrix and H R in the corrections; the sweep over W1 that the block saves is shared by its R
+    rows. R near H = 128 balances them, and A and C stay in the second-level cache.
     """
-    if batch > (LARGEST_MOMENTUM_BLOCK_BATCH if momentum else LARGEST_BLOCK_BATCH):
-        return 1
     return max(1, BLOCK_ROWS // batch)
 
 
@@ -77,7 +72,7 @@ class DelayedUpdates:
         B.
     lr, momentum : float
     steps : int, optional
-        T; by default ``block_steps(batch, momentum)``.
+        T; by default ``block_steps(batch)``.
     """
 
     def __init__(
@@ -94,9 +89,9 @@ class DelayedUpdates:
     ) -> None:
         self.images, self.labels = images, labels
         self.batch, self.lr, self.momentum = batch, lr, momentum
-        self.steps = block_steps(batch, momentum) if steps is None else steps
+        self.steps = block_steps(batch) if steps is None else steps
         self.hidden, self.n_classes = hidden, n_classes
-        self.panel_widths = _panel_widths(hidden, self.steps, batch)
+        self.panel_widths = _panel_widths(images.shape[1], hidden, self.steps, batch)
         self._blocks: dict[tuple[int, int], _Block] = {}
 
     def epoch(self, w: Mirrored, v: Mirrored | None, order: NDArray[np.int64]) -> float:
@@ -144,10 +139,15 @@ class DelayedUpdates:
             start = stop
 
 
-def _panel_widths(hidden: int, steps: int, batch: int) -> list[int]:
-    """How the hidden units are shared out: the second lane has the Gram matrix to do as well."""
-    gram = steps * batch if steps > 1 else 0  # its flops a row are D R, the products' 4 D H
-    first = min(hidden, round(hidden / 2 + gram / 8))
+def _panel_widths(n_inputs: int, hidden: int, steps: int, batch: int) -> list[int]:
+    """How the hidden units are shared out so that both lanes end together.
+
+    Of a block of R rows a unit costs 4 D R flops between the blocks; the second lane also has the
+    Gram matrix to do (D R^2 flops, by its symmetry), and begins late (``LANE_START_FLOPS``).
+    """
+    rows = steps * batch
+    extra_units = (n_inputs * rows**2 + LANE_START_FLOPS) / (4 * n_inputs * rows)
+    first = min(hidden, round((hidden + extra_units) / 2))
     return [first, hidden - first]
 
 
@@ -189,7 +189,7 @@ class _Block:
         self.x = [np.empty((R, D), dtype) for _ in of.panel_widths]  # one for each lane
         self.y = np.empty(R, np.int64)
         self.A = np.zeros((R, H + 1), dtype)  # column H stays 0
-        self.C = np.eye(R, dtype=dtype)
+        self.C = np.empty((R, R), dtype)
         self.logits = np.empty((R, K), dtype)
         self.target = np.empty((R, K), dtype)
         self.gradient = Mirrored.empty(D, of.panel_widths, K, dtype)
@@ -222,7 +222,7 @@ class _Block:
         lag = np.maximum(step[:, None] - step, 0)  # (R, R): t - s, where that is positive
         self.C_factors = -_geometric(of.momentum, lag).astype(dtype)  # c_0 = 0
         self.identity = np.eye(R, dtype=dtype)
-        if of.momentum and steps > 1:
+        if of.momentum:
             self.x_v = np.empty((R, H), dtype)
             self.weighted = np.empty((R, H), dtype)
             factors = (
@@ -243,18 +243,17 @@ class _Block:
     def correlate(self, panel: int) -> None:
         """C from the Gram matrix of the block."""
         x = self.x[panel]
-        if self.steps > 1:  # else it is the identity
-            np.dot(x, x.T, out=self.C)  # (R, D) @ (D, R) -> (R, R)
-            self.C += 1
-            self.C *= self.C_factors
-            self.C += self.identity
+        np.dot(x, x.T, out=self.C)  # (R, D) @ (D, R) -> (R, R)
+        self.C += 1
+        self.C *= self.C_factors
+        self.C += self.identity
 
     def begin(self, panel: int, w: Mirrored, v: Mirrored | None) -> None:
         """The panel's columns of A: the pre-activations at the block's first weights."""
         A = self.A[:, self.units[panel]]
         np.matmul(self.x[panel], w.panels[panel][:-1], out=A)  # (R, D) @ (D, H_i) -> (R, H_i)
         A += w.panels[panel][-1]
-        if v is not None and self.steps > 1:
+        if v is not None:
             x_v = self.x_v[:, self.units[panel]]
             np.matmul(self.x[panel], v.panels[panel][:-1], out=x_v)  # (R, D) @ (D, H_i) -> (R, H_i)
             x_v += v.panels[panel][-1]
@@ -302,19 +301,16 @@ class _Block:
             np.subtract(W, dW, out=W)
             return
         V, momentum, T = v.panels[panel], self.momentum, self.steps
-        if T > 1:
-            weighted = self.weighted[:, self.units[panel]]
-            np.multiply(G, self.weight_factors, out=weighted)
-            self._gradient(panel, weighted)
-            np.subtract(W, dW, out=W)
-            np.multiply(V, momentum * _geometric(momentum, T), out=dW)
-            np.subtract(W, dW, out=W)
-            G = np.multiply(G, self.velocity_factors, out=weighted)
-        self._gradient(panel, G)
+        weighted = self.weighted[:, self.units[panel]]
+        np.multiply(G, self.weight_factors, out=weighted)
+        self._gradient(panel, weighted)
+        np.subtract(W, dW, out=W)
+        np.multiply(V, momentum * _geometric(momentum, T), out=dW)
+        np.subtract(W, dW, out=W)
+        np.multiply(G, self.velocity_factors, out=weighted)
+        self._gradient(panel, weighted)
         np.multiply(V, momentum**T, out=V)
         np.add(V, dW, out=V)
-        if T == 1:
-            np.subtract(W, V, out=W)
 
     def _gradient(self, panel: int, G: Array) -> None:
         dW = self.gradient.panels[panel]

@@ -1,0 +1,125 @@
+"""Remake ``docs/studies.md`` and the pictures in ``docs/images`` from runs on the real data.
+
+    make docs-studies
+
+Every number and sentence on the page is what a command printed; nothing is typed in by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+DOCS = Path(__file__).parent
+IMAGES = DOCS / "images"
+WIDTH = 100
+SVG = (
+    '<svg class="rich-terminal" viewBox="0 0 {width} {height}" '
+    'xmlns="http://www.w3.org/2000/svg"><style>{styles}'
+    ".{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', "
+    "monospace; font-size: {char_height}px; line-height: {line_height}px; "
+    "font-variant-east-asian: full-width; }}</style>"
+    '<defs><clipPath id="{unique_id}-clip-terminal"><rect x="0" y="0" width="{terminal_width}" '
+    'height="{terminal_height}"/></clipPath>{lines}</defs>{chrome}'
+    '<g transform="translate({terminal_x}, {terminal_y})" '
+    'clip-path="url(#{unique_id}-clip-terminal)">{backgrounds}'
+    '<g class="{unique_id}-matrix">{matrix}</g></g></svg>'
+)
+
+STUDIES = (
+    ("Batch size", ["sweep-batch"], ["batch"]),
+    (
+        "Early stopping",
+        ["early-stop", "--patience", "1", "--patience", "3", "--patience", "5"],
+        ["early-stop", "--patience", "1", "--patience", "3", "--patience", "5"],
+    ),
+    ("Momentum", ["momentum"], ["momentum"]),
+    ("Shifted and rotated images", ["ood", "--model", "all"], ["ood"]),
+)
+
+
+def fmnist(*args: str, work: Path, colour: bool = False) -> str:
+    """What the command prints on stdout."""
+    environment = os.environ | {"COLUMNS": str(WIDTH)}
+    environment |= {"FORCE_COLOR": "1"} if colour else {"NO_COLOR": "1"}
+    command = [sys.executable, "-m", "fmnist_cli", *args]
+    print("fmnist", *args, file=sys.stderr)
+    return subprocess.run(
+        command, cwd=work, env=environment, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def picture(name: str, args: list[str], work: Path) -> None:
+    """The terminal after the command, as an SVG."""
+    printed = fmnist(*args, work=work, colour=True)
+    with open(os.devnull, "w") as nowhere:
+        console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True)
+        console.print(Text.from_ansi(printed.rstrip()), soft_wrap=True)
+        svg = console.export_svg(title=" ".join(["fmnist", *args]), code_format=SVG)
+    (IMAGES / f"{name}.svg").write_text(re.sub(r"terminal-\d+", f"terminal-{name}", svg))
+
+
+def section(title: str, args: list[str], plot: list[str], work: Path) -> str:
+    """One study of the page: command, table, figure, answers."""
+    printed = fmnist(*args, "--quiet", work=work).rstrip()
+    image = f"{plot[0]}.svg"
+    fmnist("plot", *plot, "--out", str(IMAGES / image), "--quiet", work=work)
+    return (
+        f"## {title}\n\n```console\n$ fmnist {' '.join(args)}\n{printed}\n```\n\n"
+        f"![{title}](images/{image})\n\n"
+        f"Drawn by `fmnist plot {' '.join(plot)}`.\n"
+    )
+
+
+def environment(work: Path) -> str:
+    run: dict[str, Any] = json.loads(fmnist("runs", "show", "--json", work=work))
+    found = run["environment"]
+    packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
+    return (
+        f"{found['cpus']} cores ({found['cpu']}), Python {found['python']}, {packages}; "
+        f"fmnist {run['fmnist_version']}, {run['started_at'][:10]}."
+    )
+
+
+def main() -> None:
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        picture("train", ["train", "--batch", "5", "--check-gradient", "--check-magnitude"], work)
+        fmnist("plot", "train", "--out", str(IMAGES / "train-curve.svg"), work=work)
+        fmnist("plot", "samples", "--out", str(IMAGES / "samples.png"), work=work)
+        parts = [section(*study, work) for study in STUDIES]
+        fmnist("plot", "ood", "--samples", "--out", str(IMAGES / "ood-samples.png"), work=work)
+        parts[-1] += (
+            "\n![Shifted images and what each model takes them for](images/ood-samples.png)\n\n"
+            "Drawn by `fmnist plot ood --samples`.\n"
+        )
+        parameters = fmnist("count-params", "--verify", work=work).rstrip()
+        parts.append(
+            f"## Parameters\n\n```console\n$ fmnist count-params --verify\n{parameters}\n```\n"
+        )
+        checked = fmnist("gradcheck", "--batch", "50", "--samples", "3", work=work).rstrip()
+        parts.append(
+            "## Is the gradient right?\n\n```console\n"
+            f"$ fmnist gradcheck --batch 50 --samples 3\n{checked}\n```\n"
+        )
+        head = (
+            "# The studies on the real data\n\n"
+            "Made by `make docs-studies`; every number and sentence below a command is what it "
+            f"printed.\n\nMachine: {environment(work)}\n\n"
+            "Fashion-MNIST: MIT licence, (c) Zalando SE.\n\n"
+        )
+    (DOCS / "studies.md").write_text(head + "\n".join(parts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
