@@ -13,12 +13,7 @@ from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import CheckFailed, UsageError
 
 
-@with_options(
-    omit=(
-        *("model", "lr", "momentum", "epochs", "patience", "monitor"),
-        *("train_size", "val_size"),
-    )
-)
+@with_options(omit=("model", "lr", "momentum", "epochs", "patience", "monitor", "augment"))
 def gradcheck(
     config: TrainConfig,
     data: DataOptions,

@@ -10,6 +10,7 @@ import typer
 
 from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output, make_facts, make_table, percent
+from fmnist_cli.engine.config import TrainConfig, require
 from fmnist_cli.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -58,7 +59,6 @@ def mini_cnn(
       fmnist mini-cnn --train --steps 8000
     """
     from fmnist_cli.engine import mini_cnn as engine
-    from fmnist_cli.engine.config import require
     from fmnist_cli.registry import Outcome, Registry
 
     out = Output(common)
@@ -192,11 +192,11 @@ def _spec(command: str, path: Path | None, **settings: Any) -> Any:
     from fmnist_cli.commands._recording import argv
     from fmnist_cli.registry import RunSpec
 
-    nothing = {"momentum": 0.0, "epochs": 1, "patience": None, "monitor": "none", "hidden": None}
-    config = {"model": "mini-cnn", "engine": "numpy", "batch": 1, "lr": 0.0, "seed": 0}
+    defaults = asdict(TrainConfig()) | {"model": "mini-cnn", "engine": "numpy", "hidden": None}
+    nothing = {"batch": 1, "lr": 0.0, "epochs": 1, "patience": None, "monitor": "none", "seed": 0}
     return RunSpec(
         command=command,
-        config=config | nothing | {"train_size": 1, "val_size": 0} | settings,
+        config=defaults | nothing | {"train_size": 1, "val_size": 0} | settings,
         data_fingerprint="-",
         data_source=str(path) if path else "made from the seed",
         argv=argv(),

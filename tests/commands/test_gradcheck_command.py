@@ -1,0 +1,102 @@
+"""`fmnist gradcheck` and `fmnist mini-cnn` from the command line."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from fmnist_cli.registry import Registry
+
+from .conftest import SMALL, Fmnist
+
+
+def test_every_entry_of_the_mlp(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("gradcheck", "--batch", 20, "--all")
+    assert document["schema"] == "fmnist.gradcheck/1"
+    assert document["entries_checked"] == 784 * 16 + 16 + 16 * 10 + 10
+    assert document["norm_relative_error"] < 1e-6
+    assert len(document["kink_indices"]) == document["kinks"]
+    assert document["training_step_norm_relative_error"] < 1e-9
+    with Registry.open("runs.db", readonly=True) as registry:
+        run = registry.get_run(document["id"])
+        checks = registry.checks(run.id)
+    assert (run.command, run.status, run.epochs_run) == ("gradcheck", "finished", 0)
+    assert checks[0].name == "summary"
+    assert all(check.held for check in checks)
+
+
+def test_a_planted_error_in_the_code_that_trains_exits_3(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
+
+    right = NumPyMLP.weights
+
+    def wrong(self: NumPyMLP) -> dict:
+        weights = right(self)
+        weights["b2"] = weights["b2"] * 1.01
+        return weights
+
+    monkeypatch.setattr(NumPyMLP, "weights", wrong)
+    message = fmnist.error("gradcheck", *SMALL, code=3)
+    assert message.startswith("backpropagation must agree with the differences")
+
+
+def test_all_and_samples_exclude_each_other(fmnist: Fmnist) -> None:
+    message = fmnist.error("gradcheck", "--all", "--samples", 3, code=2)
+    assert message == "all and samples exclude each other. Received: --all --samples 3."
+
+
+def test_mini_cnn_by_hand(fmnist: Fmnist) -> None:
+    # x = (1, 2, -1), w = (1/2, 1/4), v = (1, -1/4), y = 1:
+    # a = (1, 3/4), y^ = 1 - 3/16 = 13/16, dl/dy^ = -1 / (1 + e^(13/16))
+    document = fmnist.document("mini-cnn")
+    d = -1 / (1 + math.exp(13 / 16))
+    values = {one["name"]: one["value"] for one in document["derivatives"]}
+    assert document["forward"]["y_hat"] == 13 / 16
+    assert document["loss"] == pytest.approx(math.log1p(math.exp(-13 / 16)), rel=1e-14)
+    assert values["dl/dv1"] == pytest.approx(d * 1, rel=1e-14)
+    assert values["dl/dv2"] == pytest.approx(d * 0.75, rel=1e-14)
+    assert values["dl/dw1"] == pytest.approx(d * (1 * 1 - 0.25 * 2), rel=1e-14)
+    assert values["dl/dw2"] == pytest.approx(d * (1 * 2 + 0.25 * 1), rel=1e-14)
+
+
+def test_mini_cnn_trains_and_is_recorded(fmnist: Fmnist) -> None:
+    document = fmnist.document("mini-cnn", "--train", "--seed", 3)
+    history = document["training"]["history"]
+    assert history[-1]["accuracy"] > 0.95
+    assert history[-1]["loss"] < 0.1 < history[0]["loss"]
+    with Registry.open("runs.db", readonly=True) as registry:
+        epochs = registry.epochs(document["id"])
+    assert [e.train_loss for e in epochs] == [state["loss"] for state in history[1:]]
+
+
+def test_mini_cnn_never_overflows(fmnist: Fmnist) -> None:
+    args = ("--x", "1000", "1000", "1000", "--v", "1000", "1000", "--w", "1000", "1000")
+    for y in (1, -1):
+        assert math.isfinite(fmnist.document("mini-cnn", *args, "--y", y)["loss"])
+
+
+def test_mini_cnn_reads_examples_from_a_file(fmnist: Fmnist) -> None:
+    Path("four.csv").write_text("x1,x2,x3,y\n1,0,0,1\n0,0,1,-1\n2,0,0,1\n0,0,2,-1\n")
+    document = fmnist.document("mini-cnn", "--train", "--data", "four.csv", "--steps", 400)
+    assert document["training"]["history"][-1]["accuracy"] == 1.0
+    Path("bad.csv").write_text("x1,x2,x3,y\n1,0,zero,1\n")
+    message = fmnist.error("mini-cnn", "--train", "--data", "bad.csv", code=1)
+    assert "bad.csv, line 2" in message
+
+
+def test_mini_cnn_gradcheck(fmnist: Fmnist) -> None:
+    document = fmnist.document("gradcheck", "--model", "mini-cnn")
+    assert document["holds"]
+    assert len(document["entries"]) == 4
+
+
+def test_a_wrong_derivative_exits_3(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fmnist_cli.engine import mini_cnn
+
+    right = mini_cnn._sigmoid
+    monkeypatch.setattr(mini_cnn, "_sigmoid", lambda s: right(-s))
+    assert "the chain rule must agree" in fmnist.error("mini-cnn", code=3)

@@ -1,0 +1,115 @@
+"""The commands that run Keras, on the small data set."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmnist_cli.registry import Registry
+
+from .conftest import SMALL, Fmnist
+
+pytestmark = pytest.mark.keras
+
+FEW = ("--epochs", "2", "--batch", "20")
+
+
+def without_times(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {key: value for key, value in epoch.items() if not key.endswith("seconds")}
+        for epoch in document["epochs"]
+    ]
+
+
+def test_a_cnn_is_trained_recorded_and_its_weights_come_back(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("train", "--model", "cnn2", "--lr", 0.05, *FEW)
+    assert document["config"]["engine"] == "keras"
+    assert document["status"] == "finished"
+    assert document["result_file"] == "results/CNN2_lr0.05_b20.json"
+    with Registry.open("runs.db", readonly=True) as registry:
+        run = registry.get_run(document["id"])
+        assert run.hidden is None
+        (test,) = registry.evaluations(run.id)
+    again = fmnist.document("ood", "--run", document["id"], "--allow-custom-data")
+    restored = {one["test_set"]: one for one in again["evaluations"]}["test"]
+    assert restored["accuracy"] == test.accuracy == document["test_accuracy"]
+    assert [list(row) for row in test.confusion] == restored["confusion"]
+
+
+def test_the_same_command_gives_the_same_metrics_in_another_process(
+    fmnist: Fmnist, tmp_path: Path
+) -> None:
+    import json
+
+    command = [sys.executable, "-m", "fmnist_cli", "train", "--model", "cnn3", *SMALL, *FEW]
+    documents = [
+        json.loads(
+            subprocess.run(
+                [*command, "--json", "--db", str(tmp_path / f"{i}.db")],
+                capture_output=True, check=True, text=True,
+            ).stdout
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    assert without_times(documents[0]) == without_times(documents[1])
+
+
+def test_the_log_noise_of_tensorflow_does_not_reach_the_user(fmnist: Fmnist) -> None:
+    command = [sys.executable, "-m", "fmnist_cli", "train", "--model", "cnn2", *SMALL, *FEW]
+    result = subprocess.run(
+        [*command, "--quiet"], capture_output=True, text=True, check=True,
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+    )  # fmt: skip
+    assert result.stderr == ""
+    assert result.stdout.startswith("Run 1: cnn2 (keras)")
+
+
+def test_both_engines_follow_the_same_curve(fmnist: Fmnist) -> None:
+    args = ("train", "--epochs", 4, "--batch", 7, "--momentum", 0.5, "--no-early-stop")
+    numpy, keras = (fmnist.small_document(*args, "--engine", name) for name in ("numpy", "keras"))
+    for ours, theirs in zip(numpy["epochs"], keras["epochs"], strict=True):
+        # float32 rounds to 6e-8; 120 steps of this training amplify it to some 1e-5
+        for loss in ("running_loss", "train_loss", "val_loss"):
+            assert ours[loss] == pytest.approx(theirs[loss], rel=1e-3)
+        # at most one of 50 images may fall on the other side
+        assert abs(ours["val_accuracy"] - theirs["val_accuracy"]) <= 1 / 50 + 1e-9
+
+
+def test_ood_of_every_model(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("ood", "--model", "all", "--epochs", 1, "--batch", 20)
+    assert [run["model"] for run in document["runs"]] == ["mlp", "cnn2", "cnn3"]
+    assert len(document["evaluations"]) == 15
+    shown = fmnist.document("plot", "ood", "--samples", "--allow-custom-data", "--out", "s.png")
+    assert Path(shown["file"]).exists()
+
+
+@pytest.mark.parametrize("model", ["cnn2", "cnn3"])
+def test_gradcheck_of_a_cnn(fmnist: Fmnist, model: str) -> None:
+    document = fmnist.small_document(
+        "gradcheck", "--model", model, "--batch", 2, "--samples", 2,
+        "--seed", 3,
+    )  # fmt: skip
+    assert document["holds"]
+    assert document["max_relative_error"] < 1e-4
+    assert document["training_step_norm_relative_error"] < 1e-9
+
+
+def test_counts_are_those_of_the_built_models(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = fmnist.document("count-params", "--verify")
+    totals = {m["model"]: (m["total"], m["built_total"]) for m in document["models"]}
+    assert totals == {
+        "mlp": (101_770, 101_770),
+        "cnn2": (80_650, 80_650),
+        "cnn3": (68_106, 68_106),
+    }
+    monkeypatch.setattr("fmnist_cli.commands.count_params._built", lambda *args: 1)
+    assert "the counts must be those of the built models" in fmnist.error(
+        "count-params", "--verify", code=3
+    )
