@@ -1,5 +1,6 @@
 # make demo    a recorded run on real Fashion-MNIST, from nothing
 # make test    the tests that are quick
+# make torture 200 trainings killed at random moments, and 20 on Keras, each resumed and compared
 # make check   formatting, lint, types and all tests, as CI runs them
 # PYTHON=python3.12 make demo   with another Python (3.11 or newer)
 
@@ -10,7 +11,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 QUICK := not slow and not keras and not browser
 
-.PHONY: demo test test-slow check format docs-reference docs-studies clean
+.PHONY: demo test test-slow torture check format docs-reference docs-studies clean
 
 demo: $(READY)
 	$(BIN)/fmnist train --batch 5 --check-gradient --check-magnitude
@@ -20,6 +21,10 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/pytest -n $(WORKERS) -m "not ($(QUICK))"
+
+torture: $(READY)
+	$(BIN)/python tests/reliability/torture.py --kills 200
+	$(BIN)/python tests/reliability/torture.py --kills 20 --engine keras
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -44,6 +44,13 @@ class Simple:
     weights: Callable[[], list[np.ndarray]]
 
 
+def set_blas_threads(threads: int) -> None:
+    """For this process, which is one peer's own."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(threads)
+
+
 def fmnist(data: Data, batch: int, momentum: float) -> Trainer:
     from fmnist_cli.engine.backend import Split
     from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
@@ -58,10 +65,11 @@ def fmnist(data: Data, batch: int, momentum: float) -> Trainer:
     return Simple(mlp.train_epoch, lambda: list(mlp.weights().values()))
 
 
-def numpy_textbook_float64(data: Data, batch: int, momentum: float) -> Trainer:
+def numpy_textbook_float64(data: Data, batch: int, momentum: float, *, threads: int) -> Trainer:
     """The layers of ``layers.py``, step by step."""
     from fmnist_cli.engine.numpy_mlp.layers import MLP, sgd_step
 
+    set_blas_threads(threads)
     weights = {name: w.copy() for name, w in data.weights.items()}
     velocity = {name: np.zeros_like(w) for name, w in weights.items()}
     model, images = MLP(weights), data.images.astype(np.float64)
@@ -75,8 +83,9 @@ def numpy_textbook_float64(data: Data, batch: int, momentum: float) -> Trainer:
     return Simple(epoch, lambda: list(weights.values()))
 
 
-def numpy_preallocated(data: Data, batch: int, momentum: float) -> Trainer:
+def numpy_preallocated(data: Data, batch: int, momentum: float, *, threads: int) -> Trainer:
     """The textbook's formulas in float32 with every buffer allocated once."""
+    set_blas_threads(threads)
     W1, b1, W2, b2 = weights = data.float32_weights
     velocity = [np.zeros_like(w) for w in weights]
     grads = [np.empty_like(w) for w in weights]
@@ -229,10 +238,11 @@ def pytorch(data: Data, batch: int, momentum: float, *, threads: int, fused: boo
     return Simple(epoch, lambda: [w.detach().numpy().copy() for w in weights])
 
 
-def scikit_learn(data: Data, batch: int, momentum: float) -> Trainer:
+def scikit_learn(data: Data, batch: int, momentum: float, *, threads: int) -> Trainer:
     """``MLPClassifier.partial_fit``, no shuffling of its own, one epoch a call."""
     from sklearn.neural_network import MLPClassifier
 
+    set_blas_threads(threads)
     W1, b1, W2, b2 = data.float32_weights
     model = MLPClassifier(
         (len(b1),),
@@ -245,7 +255,7 @@ def scikit_learn(data: Data, batch: int, momentum: float) -> Trainer:
         shuffle=False,
     )
     classes = np.arange(10)
-    model.partial_fit(data.images[:batch], data.labels[:batch], classes)
+    model.partial_fit(data.images[:batch], data.labels[:batch], classes=classes)
     for ours, theirs in zip((W1, W2), model.coefs_, strict=True):
         theirs[...] = ours
     for ours, theirs in zip((b1, b2), model.intercepts_, strict=True):
@@ -298,13 +308,16 @@ PEERS: dict[str, Callable[[Data, int, float], Trainer]] = {
     "fmnist": fmnist,
     "JAX, epoch one lax.scan": jax_scan,
     "TensorFlow, epoch one XLA loop": tensorflow_xla,
-    "NumPy, preallocated": numpy_preallocated,
-    "NumPy, textbook float64": numpy_textbook_float64,
+    "NumPy, preallocated, 1 thread": functools.partial(numpy_preallocated, threads=1),
+    "NumPy, preallocated, 2 threads": functools.partial(numpy_preallocated, threads=2),
+    "NumPy, textbook float64, 1 thread": functools.partial(numpy_textbook_float64, threads=1),
+    "NumPy, textbook float64, 2 threads": functools.partial(numpy_textbook_float64, threads=2),
     "PyTorch, 1 thread": functools.partial(pytorch, threads=1, fused=False),
     "PyTorch, 2 threads": functools.partial(pytorch, threads=2, fused=False),
     "PyTorch, fused, 1 thread": functools.partial(pytorch, threads=1, fused=True),
     "PyTorch, fused, 2 threads": functools.partial(pytorch, threads=2, fused=True),
-    "scikit-learn": scikit_learn,
+    "scikit-learn, 1 thread": functools.partial(scikit_learn, threads=1),
+    "scikit-learn, 2 threads": functools.partial(scikit_learn, threads=2),
     "Keras fit": keras_fit,
     "Keras fit, 50 steps a call": functools.partial(keras_fit, steps_per_execution=50),
     "Keras fit, 50 steps a call, jit": functools.partial(

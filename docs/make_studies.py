@@ -7,6 +7,7 @@ Every number and sentence on the page is what a command printed; nothing is type
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -61,10 +62,9 @@ def fmnist(*args: str, work: Path, colour: bool = False) -> str:
 def picture(name: str, args: list[str], work: Path) -> None:
     """The terminal after the command, as an SVG."""
     printed = fmnist(*args, work=work, colour=True)
-    with open(os.devnull, "w") as nowhere:
-        console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True)
-        console.print(Text.from_ansi(printed.rstrip()), soft_wrap=True)
-        svg = console.export_svg(title=" ".join(["fmnist", *args]), code_format=SVG)
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    console.print(Text.from_ansi(printed.rstrip()), soft_wrap=True)
+    svg = console.export_svg(title=" ".join(["fmnist", *args]), code_format=SVG)
     (IMAGES / f"{name}.svg").write_text(re.sub(r"terminal-\d+", f"terminal-{name}", svg))
 
 

@@ -1,3 +1,90 @@
-"""fmnist: a laboratory for training dynamics on Fashion-MNIST."""
+"""fmnist: a laboratory for training dynamics on Fashion-MNIST.
+
+The command line is one import away in Python. What the package offers is listed in ``__all__``,
+and nothing is imported before it is used::
+
+    from fmnist_cli import TrainConfig, load_data, make_backend, train
+
+    config = TrainConfig(batch=50, lr=0.05, epochs=3, train_size=2_000, val_size=500)
+    data = load_data(config.train_size, config.val_size)
+    result = train(make_backend(config, data.train), data, config)
+    print(result.best.epoch, result.test.accuracy)
+
+A study trains several configurations, records every run, and answers from them::
+
+    from fmnist_cli import Registry, study, sweep_answers
+
+    with Registry.open("lesson.db") as registry:
+        arms = {f"batch {size}": config.but(batch=size) for size in (5, 50, 500)}
+        sweep = study("sweep-batch", arms, data, registry)
+    for answer in sweep_answers(sweep.as_answers()):
+        print(answer.question, answer.statement)
+
+Which function does what: ``docs/python.md``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fmnist_cli import plots as plots
+    from fmnist_cli.api import check_gradient as check_gradient
+    from fmnist_cli.api import figure_of as figure_of
+    from fmnist_cli.api import study as study
+    from fmnist_cli.engine.answers import early_stop_answers as early_stop_answers
+    from fmnist_cli.engine.answers import momentum_answers as momentum_answers
+    from fmnist_cli.engine.answers import sweep_answers as sweep_answers
+    from fmnist_cli.engine.config import TrainConfig as TrainConfig
+    from fmnist_cli.engine.data import load as load_data  # noqa: F401
+    from fmnist_cli.engine.gradients import check_magnitude as check_magnitude
+    from fmnist_cli.engine.gradients import check_mlp as check_mlp
+    from fmnist_cli.engine.parameters import count as count_parameters  # noqa: F401
+    from fmnist_cli.engine.shifts import SHIFTED_SETS as SHIFTED_SETS
+    from fmnist_cli.engine.shifts import shifted_split as shifted_split
+    from fmnist_cli.engine.stopping import EarlyStopping as EarlyStopping
+    from fmnist_cli.engine.training import assess as assess
+    from fmnist_cli.engine.training import make_backend as make_backend
+    from fmnist_cli.engine.training import train as train
+    from fmnist_cli.registry import Registry as Registry
 
 __version__ = "0.1.0"
+
+# the public name, the module it is in, and its name there
+_PUBLIC = {
+    "EarlyStopping": ("fmnist_cli.engine.stopping", "EarlyStopping"),
+    "Registry": ("fmnist_cli.registry", "Registry"),
+    "SHIFTED_SETS": ("fmnist_cli.engine.shifts", "SHIFTED_SETS"),
+    "TrainConfig": ("fmnist_cli.engine.config", "TrainConfig"),
+    "assess": ("fmnist_cli.engine.training", "assess"),
+    "check_gradient": ("fmnist_cli.api", "check_gradient"),
+    "check_magnitude": ("fmnist_cli.engine.gradients", "check_magnitude"),
+    "check_mlp": ("fmnist_cli.engine.gradients", "check_mlp"),
+    "count_parameters": ("fmnist_cli.engine.parameters", "count"),
+    "early_stop_answers": ("fmnist_cli.engine.answers", "early_stop_answers"),
+    "figure_of": ("fmnist_cli.api", "figure_of"),
+    "load_data": ("fmnist_cli.engine.data", "load"),
+    "make_backend": ("fmnist_cli.engine.training", "make_backend"),
+    "momentum_answers": ("fmnist_cli.engine.answers", "momentum_answers"),
+    "shifted_split": ("fmnist_cli.engine.shifts", "shifted_split"),
+    "study": ("fmnist_cli.api", "study"),
+    "sweep_answers": ("fmnist_cli.engine.answers", "sweep_answers"),
+    "train": ("fmnist_cli.engine.training", "train"),
+}
+
+__all__ = ["__version__", "plots", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    if name == "plots":
+        return import_module("fmnist_cli.plots")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, there = _PUBLIC[name]
+    return getattr(import_module(module), there)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -11,13 +12,16 @@ import typer
 from typer.core import TyperGroup
 
 from fmnist_cli import __version__
-from fmnist_cli.commands import data, plot, runs
+from fmnist_cli.commands import config, data, plot, runs
+from fmnist_cli.commands._settings import default_map, read_settings
 from fmnist_cli.commands.count_params import count_params
+from fmnist_cli.commands.doctor import doctor
 from fmnist_cli.commands.early_stop import early_stop
 from fmnist_cli.commands.gradcheck import gradcheck
 from fmnist_cli.commands.mini_cnn import mini_cnn
 from fmnist_cli.commands.momentum import momentum
 from fmnist_cli.commands.ood import ood
+from fmnist_cli.commands.report import report
 from fmnist_cli.commands.sweep_batch import sweep_batch
 from fmnist_cli.commands.train import train
 from fmnist_cli.errors import FmnistError, Terminated
@@ -34,7 +38,9 @@ class FmnistGroup(TyperGroup):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         signal.signal(signal.SIGTERM, _terminate)
         try:
-            code = super().main(*args, **kwargs | {"standalone_mode": False})
+            defaults = default_map(self, read_settings())
+            own = {"standalone_mode": False, "default_map": defaults}
+            code = super().main(*args, **kwargs | own)
         except FmnistError as error:
             code = _fail(str(error), error.exit_code)
         except typer.TyperException as error:  # a usage error that Typer found
@@ -63,7 +69,8 @@ def _fail(message: str, exit_code: int) -> int:
     if not message:
         return exit_code
     line = " ".join(message.split())
-    style = "\033[1;31m{}\033[0m" if sys.stderr.isatty() else "{}"
+    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    style = "\033[1;31m{}\033[0m" if sys.stderr.isatty() and not plain else "{}"
     print(style.format("Error:"), line, file=sys.stderr)
     return exit_code
 
@@ -111,9 +118,12 @@ app.command()(momentum)
 app.command()(ood)
 app.command()(count_params)
 app.command()(mini_cnn)
+app.command()(report)
 app.add_typer(plot.app, name="plot")
 app.add_typer(runs.app, name="runs")
 app.add_typer(data.app, name="data")
+app.add_typer(config.app, name="config")
+app.command()(doctor)
 
 
 def main() -> None:

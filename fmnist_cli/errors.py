@@ -7,6 +7,7 @@
     ├── DataError               1   the images or labels cannot be had or read
     │   └── ChecksumError       3   they are not what they should be
     ├── RegistryError           1   the registry cannot be opened, read or written
+    │   ├── RegistryUnavailable 1   just now: locked, full, damaged, moved away
     │   ├── RunNotFound         1   no run (or study) of that id
     │   └── SchemaTooNew        1   the file was written by a newer fmnist
     ├── ArtefactError           1   a saved file (weights, ...) is missing or damaged
@@ -46,6 +47,10 @@ class ChecksumError(DataError):
 
 class RegistryError(FmnistError):
     """The registry cannot be opened, read or written."""
+
+
+class RegistryUnavailable(RegistryError):
+    """The registry's file cannot be used just now: it is locked, full, damaged or gone."""
 
 
 class RunNotFound(RegistryError):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fmnist_cli.commands._study import StudyResult, Trained
     from fmnist_cli.engine.answers import Score
     from fmnist_cli.engine.data import Dataset
+    from fmnist_cli.engine.ood_curves import CurveName
     from fmnist_cli.registry import EpochRecord, Registry, RunRecord, StudyRecord
 
 METRICS = (
@@ -72,8 +73,21 @@ def ending_of(run: RunRecord) -> plots.Ending | None:
     )
 
 
-def study_figure(result: StudyResult, *, patiences: Sequence[int] = (3,)) -> Figure:
-    """The figure that belongs to the study's kind."""
+def study_figure(
+    result: StudyResult,
+    *,
+    patiences: Sequence[int] = (3,),
+    curve: CurveName | None = None,
+    band: plots.Band = "ci",
+) -> Figure:
+    """The figure that belongs to the study's kind.
+
+    Parameters
+    ----------
+    patiences : of an early-stop study
+    curve : of an ood study; None for its bars
+    band : what several seeds are drawn as
+    """
     with_epochs = [run for run in result.runs if run.epochs]
     if not with_epochs:
         raise RegistryError(f"study {result.study.id} must have a finished run. It has none yet.")
@@ -91,14 +105,14 @@ def study_figure(result: StudyResult, *, patiences: Sequence[int] = (3,)) -> Fig
             )
             for run in with_epochs
         ]
-        return plots.batch_figure(points, caption_of(records, varied=["batch"]))
+        return plots.batch_figure(points, caption_of(records, varied=["batch"]), band=band)
     if result.study.kind == "momentum":
         arms = [
             plots.MomentumArm(runs[0].run.momentum, [curve_of(run.epochs) for run in runs])
             for runs in result.by_label().values()
             if all(run.epochs for run in runs)
         ]
-        return plots.momentum_figure(arms, caption_of(records, varied=["momentum"]))
+        return plots.momentum_figure(arms, caption_of(records, varied=["momentum"]), band=band)
     if result.study.kind == "early-stop":
         from fmnist_cli.engine.answers import kept_by
 
@@ -108,8 +122,14 @@ def study_figure(result: StudyResult, *, patiences: Sequence[int] = (3,)) -> Fig
                 kept = kept_by(run.as_answers(), patience, run.run.monitor)  # type: ignore[arg-type]
                 stops.append(plots.PatienceStop(patience, kept.best_epoch, kept.stopped_after, i))
         curves = [curve_of(run.epochs) for run in with_epochs]
-        return plots.early_stop_figure(curves, caption_of(records), stops)
-    return ood_figure(with_epochs)
+        return plots.early_stop_figure(curves, caption_of(records), stops, band=band)
+    if result.study.kind == "train":
+        ending = ending_of(records[0]) if len(records) == 1 else None
+        curves = [curve_of(run.epochs) for run in with_epochs]
+        return plots.train_figure(curves, caption_of(records), ending, band=band)
+    if curve is not None:
+        return ood_curve_figure(result, curve, band)
+    return ood_figure(with_epochs, band)
 
 
 def scores_of(runs: Sequence[Trained]) -> list[Score]:
@@ -119,7 +139,7 @@ def scores_of(runs: Sequence[Trained]) -> list[Score]:
     names = {recorded: name for name, recorded in RECORDED_AS.items()}
     return [
         Score(
-            model=run.run.model,
+            model=run.name,
             seed=run.run.seed,
             set_name=names[one.test_set],
             accuracy=one.accuracy,
@@ -130,7 +150,28 @@ def scores_of(runs: Sequence[Trained]) -> list[Score]:
     ]
 
 
-def ood_figure(runs: Sequence[Trained]) -> Figure:
+def ood_curve_figure(result: StudyResult, curve: CurveName, band: plots.Band) -> Figure:
+    """Lines: accuracy against distance or angle."""
+    from fmnist_cli.commands._ood_curves import require_measured
+
+    points = require_measured(result.runs, curve, result.study.id)
+    lines: dict[tuple[str, str], list[Any]] = {}
+    for one in points:
+        lines.setdefault((one.model, one.point.series), []).append(one)
+    curves = [
+        plots.OodCurve(
+            model=model,
+            series=series,
+            x=[one.point.x for one in of_line],
+            accuracy=[[one.accuracy[seed] for one in of_line] for seed in of_line[0].accuracy],
+        )
+        for (model, series), of_line in lines.items()
+    ]
+    caption = caption_of([run.run for run in result.runs], varied=["engine", "hidden"])
+    return plots.ood_curve_figure(curves, caption, kind=curve, band=band)
+
+
+def ood_figure(runs: Sequence[Trained], band: plots.Band = "ci") -> Figure:
     """Bars: models x sets."""
     scores = scores_of(runs)
     models = [
@@ -146,7 +187,7 @@ def ood_figure(runs: Sequence[Trained]) -> Figure:
         for model in dict.fromkeys(score.model for score in scores)
     ]
     return plots.ood_figure(
-        models, caption_of([run.run for run in runs], varied=["engine", "hidden"])
+        models, caption_of([run.run for run in runs], varied=["engine", "hidden"]), band=band
     )
 
 
@@ -161,7 +202,7 @@ def ood_samples_figure(registry: Registry, result: StudyResult, dataset: Dataset
     rows = [int(np.flatnonzero(labels == klass)[0]) for klass in np.unique(labels)]
     chosen = Split(dataset.test.images[rows], labels[rows])
     shifted = {s.name: shifted_split(chosen, s) for s in SHIFTED_SETS}
-    first = {run.run.model: run.run for run in reversed(result.runs)}
+    first = {run.name: run.run for run in reversed(result.runs)}
     predictions: dict[str, dict[str, Any]] = {}
     for model, record in reversed(first.items()):
         backend = restored(registry, record.id, TrainConfig(**record.config), dataset)
@@ -197,15 +238,21 @@ def chosen_study(registry: Registry, kind: str, study_id: int | None) -> StudyRe
 
 
 def draw_study(
-    path: Path | None, result: StudyResult, out: Output, *, patiences: Sequence[int] = (3,)
+    path: Path | None,
+    result: StudyResult,
+    out: Output,
+    *,
+    patiences: Sequence[int] = (3,),
+    curve: CurveName | None = None,
 ) -> None:
     """Draw the study into the file that was asked for, or say which command draws it."""
     if path is not None:
-        plots.save(study_figure(result, patiences=patiences), path)
+        plots.save(study_figure(result, patiences=patiences, curve=curve), path)
         out.say(f"Saved {path}")
     else:
         name = result.study.kind.removeprefix("sweep-")
-        out.say(f"Next: fmnist plot {name} --study {result.study.id}   fmnist runs list")
+        by = f" --curve {curve}" if curve else ""
+        out.say(f"Next: fmnist plot {name} --study {result.study.id}{by}   fmnist runs list")
 
 
 def save_figure(figure: Figure, path: Path, out: Output, schema: str, **content: Any) -> None:

@@ -51,20 +51,54 @@ class StudyOptions:
     """What every study takes."""
 
     seeds: int = option(1, "Repeat every arm with so many seeds, from --seed up.")
+    seed_list: str | None = option(None, "Or with these seeds: 1,5,9.")
+    jobs: int = option(1, "Train so many runs side by side, each in a process of its own.")
     new: bool = option(False, "Begin a new study, even where one could be continued.")
     plot: Path | None = option(None, "Draw the study into this .png, .svg or .pdf file.")
 
     def __post_init__(self) -> None:
         require(1 <= self.seeds <= 1000, "seeds must be between 1 and 1000", self.seeds)
+        require(1 <= self.jobs <= 256, "jobs must be between 1 and 256", self.jobs)
+        if self.seed_list is not None:
+            self._listed()
+            require(
+                self.seeds == 1,
+                "seeds and seed-list exclude each other",
+                f"--seeds {self.seeds} --seed-list {self.seed_list}",
+            )
+
+    def seeds_from(self, first: int) -> tuple[int, ...]:
+        """The seeds of every arm; ``first`` is where ``--seeds`` counts from."""
+        if self.seed_list is not None:
+            return self._listed()
+        return tuple(range(first, first + self.seeds))
+
+    def _listed(self) -> tuple[int, ...]:
+        given = self.seed_list or ""
+        words = [word.strip() for word in given.split(",")]
+        numbers = all(word.isdecimal() for word in words)
+        require(
+            numbers and len({int(word) for word in words}) == len(words),
+            "seed-list must be different whole numbers with commas between, such as 1,5,9",
+            given or "nothing",
+        )
+        return tuple(int(word) for word in words)
 
 
-_ENVIRONMENT = {"data_dir": "FMNIST_DATA_DIR", "db": "FMNIST_DB"}
 _PANELS: dict[type, str] = {
     TrainConfig: "Training",
     StudyOptions: "Study",
     DataOptions: "Data",
     Common: "Registry and output",
 }
+
+
+GROUPS = tuple(_PANELS)
+
+
+def environment_variable(name: str) -> str:
+    """``FMNIST_TRAIN_SIZE`` for ``train_size``: what sets the option where no flag does."""
+    return f"FMNIST_{name.upper()}"
 
 
 def with_options(
@@ -162,7 +196,8 @@ def _option(group: type, name: str, changed: Mapping[str, Any]) -> inspect.Param
     info = typer.Option(
         flag,
         help=help,
-        envvar=_ENVIRONMENT.get(name),
+        envvar=environment_variable(name),
+        show_envvar=name in ("data_dir", "db"),
         show_default=default is not None and default is not False,
         rich_help_panel=_PANELS[group],
     )

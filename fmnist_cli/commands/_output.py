@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -45,7 +46,12 @@ class Output:
     def document(self, schema: str, content: Mapping[str, Any]) -> None:
         """Print the result for a program, where JSON was asked for."""
         if self.json:
-            sys.stdout.write(to_json({"schema": schema, **content}) + "\n")
+            _write(to_json({"schema": schema, **content}) + "\n")
+
+    def text(self, text: str) -> None:
+        """Write a result that has its form already, as it is; nothing where JSON was asked for."""
+        if not self.json:
+            _write(text)
 
     def say(self, text: str) -> None:
         """A line of talk: what happens now, or what to type next."""
@@ -68,6 +74,14 @@ class Output:
         )
 
 
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def stdout_console() -> Console:
     """A console on stdout, as wide as the terminal (120 columns where it is piped)."""
     from rich.console import Console
@@ -78,7 +92,7 @@ def stdout_console() -> Console:
     return console
 
 
-def make_table(*headings: str) -> Table:
+def make_table(*headings: str, heading_width: int = HEADING_WIDTH) -> Table:
     """A table in the house's one style.
 
     ``>`` before a heading makes a column of numbers, ``<`` one of words that are not wrapped; the
@@ -91,8 +105,9 @@ def make_table(*headings: str) -> Table:
     for heading in headings:
         if heading[:1] in ("<", ">"):
             justify: Literal["left", "right"] = "left" if heading[0] == "<" else "right"
-            words = "\n".join(textwrap.wrap(heading[1:], HEADING_WIDTH, break_long_words=False))
-            table.add_column(words, justify=justify, no_wrap=True, vertical="bottom")
+            align: Literal["top", "bottom"] = "bottom" if heading[0] == ">" else "top"
+            words = "\n".join(textwrap.wrap(heading[1:], heading_width, break_long_words=False))
+            table.add_column(words, justify=justify, no_wrap=True, vertical=align)
         else:
             table.add_column(heading, overflow="fold")
     return table

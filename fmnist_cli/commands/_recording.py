@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.commands._output import percent, seconds
 from fmnist_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,14 +18,16 @@ if TYPE_CHECKING:
     from fmnist_cli.commands._options import DataOptions
     from fmnist_cli.commands._output import Output
     from fmnist_cli.engine.backend import Backend
+    from fmnist_cli.engine.checkpoint import Checkpoint, Checkpoints
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.training import Assessment, TrainResult
-    from fmnist_cli.registry import Registry, Run, RunSpec
+    from fmnist_cli.registry import Registry, Run, RunRecord, RunSpec
+    from fmnist_cli.registry.beginnings import ResumedRun
 
 
 Before = Callable[["Run", "Backend"], None]
-After = Callable[["Run", "Backend", "TrainResult"], None]
+After = Callable[["Run", "Backend", "TrainResult", "Dataset"], None]
 
 
 @dataclass(frozen=True)
@@ -95,46 +98,138 @@ def train_recorded(
     command: str,
     arm: Arm | None = None,
     test_every_epoch: bool = False,
+    dynamics: bool = False,
     before: Before | None = None,
     after: After | None = None,
+    resume: RunRecord | None = None,
 ) -> Recorded:
     """Train one configuration inside a run of its own, and record everything about it.
 
+    The run keeps checkpoints until it has ended. A registry that cannot be written meanwhile
+    does not stop it.
+
     Parameters
     ----------
+    dynamics
+        Record the figures of ``engine.dynamics`` at every epoch.
     before, after
         Called with the run and the backend around the training, inside the run: what they
         raise ends the run as failed.
+    resume
+        Go on with this run (``registry.resumable``) from its newest whole checkpoint; ``before``
+        is called only where there is none.
+
+    Raises
+    ------
+    RegistryUnavailable
+        When the run is in its journal, and the registry cannot be written even now.
     """
+    from fmnist_cli.engine.checkpoint import Checkpoints
     from fmnist_cli.engine.training import make_backend, train
     from fmnist_cli.engine.weights import save_weights
+    from fmnist_cli.errors import RegistryUnavailable
 
     weights_path = None
-    with registry.run(run_spec(command, asdict(config), data, arm)) as run:
+    resumed = None if resume is None else registry.resume(resume)
+    run = resumed or registry.run(run_spec(command, asdict(config), data, arm))
+    watch = _Watch(run, out)
+    with watch, run:
+        checkpoints = Checkpoints(run.folder, before=run.flush, on_failure=watch.unsaved)
+        start = None if resumed is None else _restart(resumed, checkpoints, config, out)
+        done = 0 if start is None else len(start.epochs)
         backend = make_backend(config, data.train)
-        if before is not None:
+        if before is not None and start is None:
             before(run, backend)
         label = f"{config.model} b{config.batch}" if arm is None else arm.label
-        with out.bar(config.epochs, label, unit="epoch") as bar:
+        with checkpoints, out.bar(config.epochs, label, unit="epoch", initial=done) as bar:
 
             def on_epoch(**numbers: Any) -> None:
                 run.record_epoch(**numbers)
+                watch.look()
                 bar.set_postfix_str(f"val {numbers['val_accuracy']:.4f}", refresh=False)
                 bar.update()
 
             result = train(
-                backend, data, config, on_epoch=on_epoch, test_every_epoch=test_every_epoch
+                backend,
+                data,
+                config,
+                on_epoch=on_epoch,
+                on_dynamics=run.record_dynamics if dynamics else None,
+                on_checkpoint=checkpoints.offer,
+                resume_from=start,
+                test_every_epoch=test_every_epoch,
             )
-        if result.weights is not None:
-            weights_path = run.folder / "weights.npz"
-            save_weights(weights_path, result.weights)
-            run.add_artefact("weights", weights_path)
-        if result.test is not None:
-            record_assessment(run, "test", result.test)
-        if after is not None:
-            after(run, backend, result)
-        run.finish(outcome_of(result))
+            if result.weights is not None:
+                weights_path = run.folder / "weights.npz"
+                save_weights(weights_path, result.weights)
+                run.add_artefact("weights", weights_path)
+            if result.test is not None:
+                record_assessment(run, "test", result.test)
+            if after is not None:
+                after(run, backend, result, data)
+            run.finish(outcome_of(result))
+    if run.trouble is not None:
+        raise RegistryUnavailable(run.unrecorded)
+    checkpoints.remove()
     return Recorded(run=run, result=result, weights_path=weights_path)
+
+
+class _Watch:
+    """Tells the user, once each, of what does not stop a training and yet has to be known."""
+
+    def __init__(self, run: Run, out: Output) -> None:
+        self.run, self.out = run, out
+        self.told: set[str] = set()
+
+    def __enter__(self) -> _Watch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None and self.run.trouble is not None:
+            self.out.say(self.run.unrecorded)
+
+    def look(self) -> None:
+        """Tell of a registry that cannot be written."""
+        if self.run.trouble is not None:
+            self._tell("registry", f"{self.run.trouble} Training goes on, in a journal.")
+
+    def unsaved(self, error: OSError) -> None:
+        """Tell of a checkpoint that could not be saved."""
+        self._tell(
+            "checkpoint",
+            f"no checkpoint can be saved: {error.strerror}. Training goes on; if it is cut "
+            "short now, it can be resumed from an earlier epoch only.",
+        )
+
+    def _tell(self, what: str, text: str) -> None:
+        if what not in self.told:
+            self.told.add(what)
+            self.out.say(text)
+
+
+def _restart(
+    run: ResumedRun, checkpoints: Checkpoints, config: TrainConfig, out: Output
+) -> Checkpoint | None:
+    """Set the run back to its newest whole checkpoint, and say so; None: to its start."""
+    start, problems = checkpoints.load(asdict(config))
+    for problem in problems:
+        out.say(problem)
+    run.go_on_from(start.epochs if start else ())
+    place = f"after epoch {len(start.epochs)}" if start else "from the start; it has no checkpoint"
+    out.say(f"Run {run.id} goes on {place}.")
+    return start
+
+
+def told(name: str, recorded: Recorded) -> str:
+    """How a run went, in a line."""
+    result = recorded.result
+    if result.best is None or result.test is None:
+        return f"{name}: {result.divergence}"
+    limit = ", still improving at its limit" if result.still_improving else ""
+    return (
+        f"{name}: best epoch {result.best.epoch} of {len(result.epochs)}{limit}, "
+        f"test {percent(result.test.accuracy)}, {seconds(result.train_seconds)}"
+    )
 
 
 def argv() -> tuple[str, ...]:

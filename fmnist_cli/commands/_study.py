@@ -1,18 +1,22 @@
 """A study: the same training with one thing varied, recorded as runs that belong together.
 
 A study that was stopped goes on where it stopped: started again with the same configuration on
-the same data, it trains only the runs that have no result yet.
+the same data, it trains only the runs that have no result yet. A run that fails keeps no other
+from being trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._output import percent, seconds
-from fmnist_cli.commands._recording import Arm, Recorded, train_recorded
+from fmnist_cli.commands._jobs import Job, Shared, train_side_by_side
+from fmnist_cli.commands._recording import Arm, told, train_recorded
+from fmnist_cli.commands._summaries import summaries_document
+from fmnist_cli.errors import FmnistError, UsageError
 
 if TYPE_CHECKING:
     from fmnist_cli.commands._options import StudyOptions
@@ -40,6 +44,11 @@ class Trained:
     @property
     def label(self) -> str:
         return self.run.arm or ""
+
+    @property
+    def name(self) -> str:
+        """What a table calls it: its arm, or the model of a run outside of studies."""
+        return self.run.arm or self.run.model
 
     @property
     def epochs_to_best(self) -> tuple[EpochRecord, ...]:
@@ -84,10 +93,22 @@ class Trained:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """A study and its runs with a result, in the order of its arms, then of their seeds."""
+    """A study and its runs with a result, in the order of its arms, then of their seeds.
+
+    Attributes
+    ----------
+    failures : tuple of str
+        The runs that failed just now, each with the reason.
+    """
 
     study: StudyRecord
     runs: tuple[Trained, ...]
+    failures: tuple[str, ...] = ()
+
+    @property
+    def jobs(self) -> int:
+        """How many runs were trained side by side, and so share the times they took."""
+        return int(self.study.config.get("jobs", 1))
 
     def by_label(self) -> dict[str, list[Trained]]:
         grouped: dict[str, list[Trained]] = {}
@@ -98,11 +119,27 @@ class StudyResult:
     def as_answers(self) -> list[answers.Arm]:
         return [run.as_answers() for run in self.runs]
 
+    def require_complete(self) -> None:
+        """Raise an error that names the runs that failed, if any did."""
+        if self.failures:
+            n = len(self.failures)
+            raise FmnistError(
+                f"{n} run{'s' if n > 1 else ''} of study {self.study.id} failed: "
+                f"{'; '.join(self.failures)}. The others are recorded; the same command again "
+                "trains what is missing."
+            )
+
     def document(self) -> dict[str, Any]:
-        """The study as plain values, one entry a run."""
+        """The study as plain values, one entry an arm and one a run."""
         return {
             "id": self.study.id,
             "uuid": self.study.uuid,
+            "jobs": self.jobs,
+            "failures": list(self.failures),
+            "arms": [
+                {"arm": label, **summaries_document(runs)}
+                for label, runs in self.by_label().items()
+            ],
             "runs": [
                 {
                     "id": run.run.id,
@@ -136,7 +173,10 @@ def run_study(
     options: StudyOptions,
     *,
     test_every_epoch: bool = False,
+    dynamics: bool = False,
     after: After | None = None,
+    measured: Mapping[str, Any] | None = None,
+    reuse: bool = False,
 ) -> StudyResult:
     """Train every arm with every seed, unless it has a result already, and read all back.
 
@@ -146,42 +186,89 @@ def run_study(
         The command, such as ``sweep-batch``.
     arms : sequence of (label, configuration)
         Labels differ.
-    after
-        As in ``train_recorded``.
+    dynamics, after
+        As in ``train_recorded``; with ``options.jobs`` above 1 ``after`` must be a function of a
+        module.
+    measured
+        What else the study asks for, for one that asks for less is not continued.
+    reuse
+        Take a study that is complete as it is, instead of measuring anew.
+
+    Raises
+    ------
+    FmnistError
+        When no run has a result.
     """
     runs = {
-        (label, config.seed + i): config.but(seed=config.seed + i)
+        (label, seed): config.but(seed=seed)
         for label, config in arms
-        for i in range(options.seeds)
+        for seed in options.seeds_from(config.seed)
     }
     asked = {
         "runs": [[label, asdict(config)] for (label, _), config in runs.items()],
         "data_fingerprint": data.fingerprint,
+        **(measured or {}),
     }
-    study = None if options.new else _unfinished(registry, kind, asked)
+    if options.jobs > 1:
+        asked["jobs"] = options.jobs  # times taken side by side are not mixed with others
+    study = None if options.new else _same_study(registry, kind, asked, complete=reuse)
     if study is None:
         study = registry.study(kind, asked, arms=[label for label, _ in arms])
+    cut_short = _cut_short(registry, study)
     done = _results(registry, study)
-    if done:
+    if len(done) == len(runs):
+        out.say(f"Taking study {study.id} as it is: its {len(runs)} runs are done.")
+    elif done:
         out.say(f"Continuing study {study.id}: {len(done)} of {len(runs)} runs are done.")
+    several_seeds = len(runs) > len(arms)
+    todo = [
+        Job(
+            f"{label}, seed {seed}" if several_seeds else label,
+            config,
+            Arm(study.id, label),
+            cut_short.get((label, seed)),
+        )
+        for (label, seed), config in runs.items()
+        if (label, seed) not in done
+    ]
     with out.bar(len(runs), kind, unit="run", initial=len(done), position=0) as bar:
-        for number, ((label, seed), config) in enumerate(runs.items(), start=1):
-            if (label, seed) in done:
-                continue
-            bar.set_description_str(f"{kind}: run {number} of {len(runs)}")
-            recorded = train_recorded(
-                config,
-                data,
-                registry,
-                out,
+        if options.jobs > 1:
+            shared = Shared(
                 command=kind,
-                arm=Arm(study.id, label),
+                db=registry.path,
+                data_folder=data.folder,
+                data_source=data.source,
+                data_fingerprint=data.fingerprint,
                 test_every_epoch=test_every_epoch,
+                dynamics=dynamics,
                 after=after,
             )
-            bar.update()
-            out.say(_told(label if options.seeds == 1 else f"{label}, seed {seed}", recorded))
-    return read_study(registry, study)
+            failures = train_side_by_side(todo, shared, options.jobs, out, bar)
+        else:
+            failures = []
+            for job in todo:
+                bar.set_description_str(f"{kind}: {job.name}")
+                try:
+                    recorded = train_recorded(
+                        job.config,
+                        data,
+                        registry,
+                        out,
+                        command=kind,
+                        arm=job.arm,
+                        test_every_epoch=test_every_epoch,
+                        dynamics=dynamics,
+                        after=after,
+                        resume=job.resume,
+                    )
+                    out.say(told(job.name, recorded))
+                except FmnistError as error:
+                    failures.append(f"{job.name}: {error}")
+                bar.update()
+    result = replace(read_study(registry, study), failures=tuple(failures))
+    if not result.runs:
+        result.require_complete()
+    return result
 
 
 def read_study(registry: Registry, study: StudyRecord) -> StudyResult:
@@ -196,14 +283,24 @@ def read_study(registry: Registry, study: StudyRecord) -> StudyResult:
     )
 
 
-def mean_and_spread(values: Iterable[float | None], show: Any) -> str:
+def mean_and_spread(values: Iterable[float | None], show: Callable[[float], str]) -> str:
     """One value as it is; several as their mean and standard deviation; a dash for none."""
     present = [value for value in values if value is not None]
     if not present:
         return "-"
     if len(present) == 1:
-        return str(show(present[0]))
+        return show(present[0])
     return f"{show(fmean(present))} ± {show(stdev(present))}"
+
+
+def times_note(result: StudyResult) -> list[str]:
+    """What a table with times must say of them, if they were taken side by side."""
+    if result.jobs == 1:
+        return []
+    return [
+        f"[yellow]The times were taken with {result.jobs} runs side by side (--jobs), which "
+        "slows each of them down.[/yellow]"
+    ]
 
 
 def show_answers(out: Output, given: Sequence[answers.Answer]) -> None:
@@ -218,12 +315,15 @@ def answers_document(given: Sequence[answers.Answer]) -> list[dict[str, Any]]:
     return [asdict(answer) for answer in given]
 
 
-def _unfinished(registry: Registry, kind: str, asked: dict[str, Any]) -> StudyRecord | None:
-    """The newest study that asked for exactly this, if a run of it has no result."""
+def _same_study(
+    registry: Registry, kind: str, asked: dict[str, Any], *, complete: bool
+) -> StudyRecord | None:
+    """The newest study that asked for exactly this, if it can go on (or, with ``complete``, even
+    if every run of it has a result)."""
     for study in registry.list_studies(kind=kind):
         if dict(study.config) == asked:
-            complete = len(_results(registry, study)) == len(asked["runs"])
-            return None if complete else study
+            is_complete = len(_results(registry, study)) == len(asked["runs"])
+            return study if complete or not is_complete else None
     return None
 
 
@@ -235,12 +335,15 @@ def _results(registry: Registry, study: StudyRecord) -> dict[Key, RunRecord]:
     }
 
 
-def _told(name: str, recorded: Recorded) -> str:
-    result = recorded.result
-    if result.best is None or result.test is None:
-        return f"{name}: {result.divergence}"
-    limit = ", still improving at its limit" if result.still_improving else ""
-    return (
-        f"{name}: best epoch {result.best.epoch} of {len(result.epochs)}{limit}, "
-        f"test {percent(result.test.accuracy)}, {seconds(result.train_seconds)}"
-    )
+def _cut_short(registry: Registry, study: StudyRecord) -> dict[Key, RunRecord]:
+    """The newest run of each arm and seed that can go on from a checkpoint of its own."""
+    from fmnist_cli.engine.checkpoint import Checkpoints
+    from fmnist_cli.registry.beginnings import RESUMABLE
+
+    found = {}
+    for run in registry.study_runs(study.id):
+        checkpoints = Checkpoints(registry.run_folder(run))
+        if run.arm is not None and run.status in RESUMABLE and checkpoints.exist:
+            with suppress(UsageError):  # its journal may turn out to hold its end
+                found[run.arm, run.seed] = registry.resumable(run.id)
+    return found

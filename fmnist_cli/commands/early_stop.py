@@ -76,14 +76,17 @@ def early_stop(
         },
     )
     for run in result.runs:
-        seed = "" if study.seeds == 1 else f", seed {run.run.seed}"
+        seed = "" if len(result.runs) == 1 else f", seed {run.run.seed}"
         out.section(
             f"Study {result.study.id}, run {run.run.id}{seed}: accuracy by epoch",
             _curve(run.epochs, [one for one in kept if one.seed == run.run.seed]),
         )
     out.section("Where each patience stops", _stops(kept))
+    if len(runs) > 1:
+        out.section(f"Over {len(runs)} seeds", _over_seeds(kept))
     show_answers(out, answers)
     _figures.draw_study(study.plot, result, out, patiences=patiences)
+    result.require_complete()
 
 
 def _curve(epochs: Sequence[EpochRecord], kept: Sequence[Kept]) -> Table:
@@ -105,16 +108,34 @@ def _stops(kept: Sequence[Kept]) -> Table:
     table = make_table(
         *(">patience", ">seed", ">stops after", ">keeps epoch", ">test acc kept"),
         *(">best epoch", ">its test acc", ">cost"),
+        heading_width=9,
     )
     for one in kept:
         table.add_row(
             str(one.patience),
             str(one.seed),
-            str(one.stopped_after or "not within the curve"),
+            str(one.stopped_after or "no stop"),
             str(one.best_epoch),
             percent(one.test_accuracy),
             str(one.curve_best_epoch),
             percent(one.curve_test_accuracy),
             f"{100 * one.cost:+.2f} %",
+        )
+    return table
+
+
+def _over_seeds(kept: Sequence[Kept]) -> Table:
+    from fmnist_cli.commands._summaries import cell, interval_cell
+
+    table = make_table(">patience", ">keeps epoch", ">test acc kept", ">95 % interval", ">cost")
+    for patience in dict.fromkeys(one.patience for one in kept):
+        of_one = [one for one in kept if one.patience == patience]
+        accuracies = [one.test_accuracy for one in of_one]
+        table.add_row(
+            str(patience),
+            cell([one.best_epoch for one in of_one], lambda v: f"{v:.3g}"),
+            cell(accuracies, percent),
+            interval_cell(accuracies, percent),
+            cell([one.cost for one in of_one], lambda v: f"{100 * v:+.2f} %"),
         )
     return table

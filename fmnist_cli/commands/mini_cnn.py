@@ -15,6 +15,10 @@ from fmnist_cli.errors import CheckFailed
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.mini_cnn import Derivative, DerivativeCheck, Examples, Trained
+    from fmnist_cli.registry import Registry, Run
+
+N_EXAMPLES, LR, STEPS = 200, 0.1, 2_000
+MADE = "made from the seed"
 
 
 @with_options()
@@ -41,9 +45,9 @@ def mini_cnn(
         Path | None,
         typer.Option("--data", help="CSV file x1,x2,x3,y to train on; else made from the seed."),
     ] = None,
-    n: Annotated[int, typer.Option("--examples", help="How many examples to make.")] = 200,
-    lr: Annotated[float, typer.Option("--lr", help="Learning rate.")] = 0.1,
-    steps: Annotated[int, typer.Option("--steps", help="Gradient updates.")] = 2_000,
+    n: Annotated[int, typer.Option("--examples", help="How many examples to make.")] = N_EXAMPLES,
+    lr: Annotated[float, typer.Option("--lr", help="Learning rate.")] = LR,
+    steps: Annotated[int, typer.Option("--steps", help="Gradient updates.")] = STEPS,
     seed: Annotated[int, typer.Option("--seed", help="Makes and picks the examples.")] = 42,
 ) -> None:
     """Work through the mini CNN: forward values, derivatives factor by factor, training.
@@ -59,7 +63,7 @@ def mini_cnn(
       fmnist mini-cnn --train --steps 8000
     """
     from fmnist_cli.engine import mini_cnn as engine
-    from fmnist_cli.registry import Outcome, Registry
+    from fmnist_cli.registry import Registry
 
     out = Output(common)
     x, w, v = x or engine.DEFAULT_X, w or engine.DEFAULT_W, v or engine.DEFAULT_V
@@ -69,15 +73,11 @@ def mini_cnn(
     checks = engine.check(x, y, w, v, e=e)
     loss = float(engine.loss(y, forward.y_hat))
 
-    trained: Trained | None = None
     with Registry.open(common.db) as registry:
-        data = _examples(examples, n, seed) if train else None
-        settings = {"lr": lr, "seed": seed, "batch": 1, "train_size": len(data) if data else 1}
-        with registry.run(_spec("mini-cnn", examples, **settings)) as run:
-            _record(run, checks)
-            if data is not None:
-                trained = _train(run, out, data, w, v, lr=lr, steps=steps, seed=seed)
-            run.finish(Outcome(stop_reason="max_epochs" if trained else None, train_seconds=0.0))
+        data = load_examples(examples, n, seed) if train else None
+        run, trained = record_exercise(
+            registry, out, checks, examples, data, w, v, lr=lr, steps=steps, seed=seed
+        )
 
     values = {name: float(value) for name, value in asdict(forward).items()}
     out.document(
@@ -91,7 +91,7 @@ def mini_cnn(
             "forward": values,
             "loss": loss,
             "derivatives": [
-                asdict(derivative) | _check_document(check)
+                asdict(derivative) | check_document(check)
                 for derivative, check in zip(derivatives, checks, strict=True)
             ],
             "holds": all(check.holds for check in checks),
@@ -137,14 +137,40 @@ def check_mini_cnn(out: Output, db: str, *, e: float) -> None:
             "model": "mini-cnn",
             "e": e,
             "holds": all(check.holds for check in checks),
-            "entries": [{"name": check.name, **_check_document(check)} for check in checks],
+            "entries": [{"name": check.name, **check_document(check)} for check in checks],
         },
     )
     _show_checks(out, checks)
     _raise_unless_held(checks)
 
 
-def _examples(path: Path | None, n: int, seed: int) -> Examples:
+def record_exercise(
+    registry: Registry,
+    out: Output,
+    checks: tuple[DerivativeCheck, ...],
+    source: Path | None,
+    data: Examples | None,
+    w: Any,
+    v: Any,
+    *,
+    lr: float,
+    steps: int,
+    seed: int,
+) -> tuple[Run, Trained | None]:
+    """A run with the checks, and with the training where there is data for it."""
+    from fmnist_cli.registry import Outcome
+
+    settings = {"lr": lr, "seed": seed, "batch": 1, "train_size": len(data) if data else 1}
+    with registry.run(_spec("mini-cnn", source, **settings)) as run:
+        _record(run, checks)
+        trained = None
+        if data is not None:
+            trained = _train(run, out, data, w, v, lr=lr, steps=steps, seed=seed)
+        run.finish(Outcome(stop_reason="max_epochs" if trained else None, train_seconds=0.0))
+    return run, trained
+
+
+def load_examples(path: Path | None, n: int, seed: int) -> Examples:
     import numpy as np
 
     from fmnist_cli.engine import mini_cnn as engine
@@ -198,17 +224,17 @@ def _spec(command: str, path: Path | None, **settings: Any) -> Any:
         command=command,
         config=defaults | nothing | {"train_size": 1, "val_size": 0} | settings,
         data_fingerprint="-",
-        data_source=str(path) if path else "made from the seed",
+        data_source=str(path) if path else MADE,
         argv=argv(),
     )
 
 
 def _record(run: Any, checks: tuple[DerivativeCheck, ...]) -> None:
     for check in checks:
-        run.record_check("gradient", check.name, _check_document(check), check.holds)
+        run.record_check("gradient", check.name, check_document(check), check.holds)
 
 
-def _check_document(check: DerivativeCheck) -> dict[str, Any]:
+def check_document(check: DerivativeCheck) -> dict[str, Any]:
     judged = check.judged
     return {
         "backpropagation": judged.analytic,

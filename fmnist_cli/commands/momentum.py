@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
-from fmnist_cli.commands._output import Output, make_table, percent
+from fmnist_cli.commands._output import HEADING_WIDTH, Output, make_table, percent
 from fmnist_cli.engine.config import TrainConfig, require
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from rich.table import Table
 
     from fmnist_cli.commands._study import StudyResult
@@ -42,7 +44,7 @@ def momentum(
 
       fmnist momentum --plot momentum.png
 
-      fmnist momentum --alpha 0 --alpha 0.9 --seeds 5
+      fmnist momentum --alpha 0 --alpha 0.9 --seeds 5 --jobs 2
     """
     from fmnist_cli import plots
     from fmnist_cli.commands import _figures
@@ -75,17 +77,22 @@ def momentum(
     )
     out.section(f"Study {result.study.id}: momentum", _table(result))
     if every:
-        out.section("Training loss and test accuracy by epoch", _epochs(result))
+        means = " (means over the seeds)" if len(result.runs) > len(arms) else ""
+        out.section(f"Training loss and test accuracy (%) by epoch{means}", _epochs(result))
     show_answers(out, answers)
     _figures.draw_study(study.plot, result, out)
+    result.require_complete()
 
 
 def _table(result: StudyResult) -> Table:
-    from fmnist_cli.commands._study import mean_and_spread
+    from fmnist_cli.commands._summaries import cell, ended, interval_cell
 
+    several = len(result.runs) > len(result.by_label())
     table = make_table(
-        *(">alpha", ">epochs", ">running loss", ">training loss", ">lowest", ">best test acc"),
-        *(">last test acc", "<ended"),
+        *(">alpha", ">epochs", *([] if several else [">running loss"]), ">training loss"),
+        *(">lowest", ">best test acc"),
+        *(">last test acc", *([">95 % interval"] if several else []), "<ended"),
+        heading_width=9 if several else HEADING_WIDTH,
     )
 
     def loss(value: float) -> str:
@@ -98,29 +105,35 @@ def _table(result: StudyResult) -> Table:
         table.add_row(
             f"{runs[0].run.momentum:g}",
             ", ".join(sorted({str(len(run.epochs)) for run in runs})),
-            mean_and_spread([e.running_loss for e in last], loss),
-            mean_and_spread([e.train_loss for e in last], loss),
-            mean_and_spread([min(losses, default=None) for losses in lowest], loss),
-            mean_and_spread([max(accuracies, default=None) for accuracies in best], percent),
-            mean_and_spread([e.test_accuracy for e in last], percent),
-            ", ".join(sorted({run.run.stop_reason or "-" for run in runs})),
+            *([] if several else [cell([e.running_loss for e in last], loss)]),
+            cell([e.train_loss for e in last], loss),
+            cell([min(losses, default=None) for losses in lowest], loss),
+            cell([max(accuracies, default=None) for accuracies in best], percent),
+            cell([e.test_accuracy for e in last], percent),
+            *([interval_cell([e.test_accuracy for e in last], percent)] if several else []),
+            ", ".join(sorted({ended(run.run) for run in runs})),
         )
     return table
 
 
 def _epochs(result: StudyResult) -> Table:
-    from fmnist_cli.commands._study import mean_and_spread
+    from fmnist_cli.engine.answers import summarise
+
+    def mean(values: Sequence[float | None], show: Callable[[float], str]) -> str:
+        summary = summarise(values)
+        return "-" if summary is None else show(summary.mean)
 
     labels = result.by_label()
     table = make_table(
         ">epoch", *(f">loss {label.removeprefix('momentum ')}" for label in labels),
         *(f">test {label.removeprefix('momentum ')}" for label in labels),
+        heading_width=5,
     )  # fmt: skip
     for i in range(max(len(run.epochs) for run in result.runs)):
         at = [[run.epochs[i] for run in runs if i < len(run.epochs)] for runs in labels.values()]
         table.add_row(
             str(i + 1),
-            *(mean_and_spread([e.train_loss for e in arm], lambda v: f"{v:.4f}") for arm in at),
-            *(mean_and_spread([e.test_accuracy for e in arm], percent) for arm in at),
+            *(mean([e.train_loss for e in arm], lambda v: f"{v:.4f}") for arm in at),
+            *(mean([e.test_accuracy for e in arm], lambda v: f"{100 * v:.1f}") for arm in at),
         )
     return table

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
 from fmnist_cli.commands._output import Output, make_table, percent
 from fmnist_cli.engine.config import MODELS, TrainConfig
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from fmnist_cli.commands._study import Trained
     from fmnist_cli.engine.backend import Backend
     from fmnist_cli.engine.data import Dataset
+    from fmnist_cli.engine.ood_curves import CurveName
     from fmnist_cli.engine.training import TrainResult
     from fmnist_cli.registry import Registry, Run
 
@@ -36,66 +39,115 @@ def ood(
     ] = "mlp",
     run_id: Annotated[
         str | None,
-        typer.Option("--run", metavar="ID", help="Take a recorded run's weights; train nothing."),
+        typer.Option(
+            "--run",
+            metavar="ID",
+            help="Take a recorded run's weights; train nothing.",
+            autocompletion=complete_run,
+        ),
+    ] = None,
+    curve: Annotated[
+        Literal["shift", "rotation", "both"] | None,
+        typer.Option(
+            "--curve",
+            help="Also by distance (0 to 8 pixels, four directions) or angle (0 to 345 degrees).",
+        ),
     ] = None,
 ) -> None:
     """Measure the accuracy on the test set and on four shifted copies of it.
 
     The copies: moved up 4 pixels (zero fill), and rotated by 90, 180 and 270 degrees
-    counter-clockwise.
+    counter-clockwise. With --augment every model is trained with and without it, and the answer
+    says what it repairs and what it costs.
 
     Examples:
 
       fmnist ood --model all --plot ood.png
 
-      fmnist ood --run latest
+      fmnist ood --run latest --curve rotation
+
+      fmnist ood --augment shift --curve shift --seeds 3
     """
     from fmnist_cli import plots
     from fmnist_cli.commands import _figures
+    from fmnist_cli.commands._ood_curves import curve_tables, curves_document, measured
     from fmnist_cli.commands._recording import load_data
     from fmnist_cli.commands._study import answers_document, run_study, show_answers
-    from fmnist_cli.engine.answers import ood_answers
+    from fmnist_cli.engine.answers import augment_answer, ood_answers
+    from fmnist_cli.engine.shifts import IN_DOMAIN
     from fmnist_cli.registry import Registry
 
     out = Output(common)
+    curves: tuple[CurveName, ...] = ()
+    if curve is not None:
+        curves = ("shift", "rotation") if curve == "both" else (curve,)
     if study.plot:
         plots.check_path(study.plot)
     with Registry.open(common.db) as registry:
         if run_id is not None:
-            if study.plot or study.seeds > 1:
+            if study.plot or study.seeds > 1 or study.seed_list:
                 raise UsageError("run cannot be combined with plot or seeds. Received: both.")
-            runs = [_evaluate_run(registry, run_id, data, out)]
+            runs = [_evaluate_run(registry, run_id, data, out, curves)]
             document: dict[str, Any] = {"id": runs[0].run.id}
         else:
-            names = MODELS if model == "all" else (model,)
-            arms = [(name, config.but(model=name, engine=_engine(config, name))) for name in names]
+            arms = _arms(config, MODELS if model == "all" else (model,))
             dataset = load_data(config, data, out)
-
-            def after(run: Run, backend: Backend, result: TrainResult) -> None:
-                if result.test is not None:
-                    _record_shifted(run, backend, dataset)
-
-            result = run_study("ood", arms, dataset, registry, out, study, after=after)
+            result = run_study(
+                "ood",
+                arms,
+                dataset,
+                registry,
+                out,
+                study,
+                after=partial(record_shifted, curves=curves),
+                measured={"curves": list(curves)} if curves else None,
+            )
             runs = [run for run in result.runs if run.evaluations]
             document = result.document()
     scores = _figures.scores_of(runs)
-    answers = ood_answers(scores) if scores else ()
+    answers = list(ood_answers(scores)) if scores else []
+    if run_id is None and config.augment != "none":
+        of_runs = [run.as_answers() for run in runs]
+        trained = {arm.label for arm in of_runs}
+        for (usual, _), (label, _) in zip(arms[::2], arms[1::2], strict=True):
+            if {usual, label} <= trained:
+                answers.append(
+                    augment_answer(
+                        scores, of_runs, usual=usual, augmented=label, in_domain=IN_DOMAIN
+                    )
+                )
     out.document(
         "fmnist.ood/1",
         {
             **document,
             "evaluations": [
-                {"run": run.run.id, "model": run.run.model, "seed": run.run.seed, **asdict(one)}
+                {"run": run.run.id, "model": run.name, "seed": run.run.seed, **asdict(one)}
                 for run in runs
                 for one in run.evaluations
             ],
+            "curves": curves_document(runs, curves),
             "answers": answers_document(answers),
         },
     )
-    out.section("Accuracy on the test set and its shifted copies", _table(runs))
+    out.section("Accuracy on the test set and its shifted copies, and the change", _table(runs))
+    for one in curves:
+        for title, table in curve_tables(measured(runs, one)):
+            out.section(title, table)
     show_answers(out, answers)
     if run_id is None:
-        _figures.draw_study(study.plot, result, out)
+        _figures.draw_study(study.plot, result, out, curve=curves[0] if curves else None)
+        result.require_complete()
+
+
+def _arms(config: TrainConfig, models: Sequence[str]) -> list[tuple[str, TrainConfig]]:
+    """Each model as it is, and with ``--augment`` once again with it."""
+    arms = []
+    for name in models:
+        of_model = config.but(model=name, engine=_engine(config, name))
+        arms.append((name, of_model.but(augment="none")))
+        if config.augment != "none":
+            arms.append((f"{name} + {config.augment}", of_model))
+    return arms
 
 
 def _engine(config: TrainConfig, model: str) -> str:
@@ -103,19 +155,36 @@ def _engine(config: TrainConfig, model: str) -> str:
     return config.engine if model == "mlp" else "keras"
 
 
-def _record_shifted(run: Run, backend: Backend, dataset: Dataset) -> None:
-    """Evaluate and record every shifted copy of the test set; the test set itself is recorded."""
+def record_shifted(
+    run: Run,
+    backend: Backend,
+    result: TrainResult,
+    data: Dataset,
+    *,
+    curves: Sequence[CurveName] = (),
+) -> None:
+    """Evaluate a trained model on every shifted copy of the test set, and on the curves."""
+    if result.test is not None:
+        _record_sets(run, backend, data, curves)
+
+
+def _record_sets(run: Run, backend: Backend, data: Dataset, curves: Sequence[CurveName]) -> None:
+    """The test set itself is recorded already."""
+    from fmnist_cli.commands._ood_curves import record_curves
     from fmnist_cli.commands._recording import record_assessment
     from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS, shifted_split
     from fmnist_cli.engine.training import assess
 
     for shifted in SHIFTED_SETS:
         if shifted.name != IN_DOMAIN:
-            split = shifted_split(dataset.test, shifted)
+            split = shifted_split(data.test, shifted)
             record_assessment(run, shifted.name, assess(backend, split))
+    record_curves(run, backend, data, curves)
 
 
-def _evaluate_run(registry: Registry, run_id: str, data: DataOptions, out: Output) -> Trained:
+def _evaluate_run(
+    registry: Registry, run_id: str, data: DataOptions, out: Output, curves: Sequence[CurveName]
+) -> Trained:
     """A new run that evaluates the weights of a recorded one."""
     from fmnist_cli.commands._recording import load_data, record_assessment, run_spec
     from fmnist_cli.commands._study import Trained
@@ -134,7 +203,7 @@ def _evaluate_run(registry: Registry, run_id: str, data: DataOptions, out: Outpu
     with registry.run(run_spec("ood", asdict(config), dataset)) as run:
         test = assess(backend, dataset.test)
         record_assessment(run, "test", test)
-        _record_shifted(run, backend, dataset)
+        _record_sets(run, backend, dataset, curves)
         run.finish(
             Outcome(
                 stop_reason=None,
@@ -166,23 +235,26 @@ def restored(registry: Registry, run_id: int, config: TrainConfig, dataset: Data
 
 def _table(runs: Sequence[Trained]) -> Table:
     from fmnist_cli.commands._figures import RECORDED_AS
-    from fmnist_cli.commands._study import mean_and_spread
+    from fmnist_cli.commands._summaries import cell, interval_cell
     from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS
 
     table = make_table("<model", *(f">{shifted.name}" for shifted in SHIFTED_SETS))
-    for model in dict.fromkeys(run.run.model for run in runs):
-        cells, drops = [], []
+    for model in dict.fromkeys(run.name for run in runs):
+        cells, drops, intervals = [], [], []
         for shifted in SHIFTED_SETS:
             pairs = []
             for run in runs:
-                if run.run.model == model:
+                if run.name == model:
                     by_set = {one.test_set: one.accuracy for one in run.evaluations}
                     pairs.append(
                         (by_set[RECORDED_AS[IN_DOMAIN]], by_set[RECORDED_AS[shifted.name]])
                     )
-            cells.append(mean_and_spread([accuracy for _, accuracy in pairs], percent))
+            cells.append(cell([accuracy for _, accuracy in pairs], percent))
+            intervals.append(interval_cell([accuracy for _, accuracy in pairs], percent))
             change = sum((b or 0.0) - (a or 0.0) for a, b in pairs) / len(pairs)
             drops.append("" if shifted.name == IN_DOMAIN else f"{100 * change:+.2f}")
         table.add_row(f"[bold]{model}[/bold]", *cells)
-        table.add_row("[dim]  against in-domain[/dim]", *(f"[dim]{drop}[/dim]" for drop in drops))
+        if len(pairs) > 1:
+            table.add_row("[dim]  interval[/dim]", *(f"[dim]{one}[/dim]" for one in intervals))
+        table.add_row("[dim]  change[/dim]", *(f"[dim]{drop}[/dim]" for drop in drops))
     return table

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
+from fmnist_cli.commands._completion import complete_run, complete_study
 from fmnist_cli.commands._options import Common, DataOptions, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.commands.runs._groups import Groups
+from fmnist_cli.engine.config import TrainConfig, require
 from fmnist_cli.errors import RegistryError
 
 app = typer.Typer(no_args_is_help=True, help="Draw figures of recorded runs, and of the data.")
@@ -19,17 +21,51 @@ Out = Annotated[
     typer.Option("--out", help="The file: .png, .svg or .pdf.", show_default="results/NAME.png"),
 ]
 RunId = Annotated[
-    str, typer.Option("--run", metavar="ID", help="A run's id, a uuid's beginning, or latest.")
+    str,
+    typer.Option(
+        "--run",
+        metavar="ID",
+        help="A run's id, a uuid's beginning, or latest.",
+        autocompletion=complete_run,
+    ),
 ]
 StudyId = Annotated[
-    int | None, typer.Option("--study", metavar="ID", help="A study's id.", show_default="latest")
+    int | None,
+    typer.Option(
+        "--study",
+        metavar="ID",
+        help="A study's id.",
+        show_default="latest",
+        autocompletion=complete_study,
+    ),
+]
+
+
+Band = Annotated[
+    Literal["range", "sd", "ci"],
+    typer.Option(
+        "--band",
+        help="With several seeds: lowest to highest, standard deviation, or 95 % interval.",
+    ),
 ]
 
 
 @app.command()
 @with_options()
-def train(common: Common, run: RunId = "latest", out: Out = None) -> None:
+def train(
+    common: Common,
+    run: RunId = "latest",
+    study: Annotated[
+        int | None,
+        typer.Option("--study", metavar="ID", help="The seeds of train --seeds, instead."),
+    ] = None,
+    band: Band = "ci",
+    out: Out = None,
+) -> None:
     """Draw one run: accuracy and loss against epochs, with the best epoch and the stop."""
+    if study is not None:
+        _draw(common, "train", study, out, band=band)
+        return
     from fmnist_cli import plots
     from fmnist_cli.commands._figures import caption_of, curve_of, ending_of, save_figure
     from fmnist_cli.registry import Registry
@@ -72,9 +108,9 @@ def samples(
 
 @app.command()
 @with_options()
-def batch(common: Common, study: StudyId = None, out: Out = None) -> None:
+def batch(common: Common, study: StudyId = None, band: Band = "ci", out: Out = None) -> None:
     """Draw a batch-size sweep: test accuracy, time, epochs and updates to the best model."""
-    _draw(common, "sweep-batch", study, out, (3,))
+    _draw(common, "sweep-batch", study, out, band=band)
 
 
 @app.command("early-stop")
@@ -86,17 +122,19 @@ def early_stop(
         list[int] | None,
         typer.Option("--patience", help="Mark where it stops; several times.", show_default="3"),
     ] = None,
+    band: Band = "ci",
     out: Out = None,
 ) -> None:
     """Draw an early-stopping study: three accuracies, and where each patience stops."""
-    _draw(common, "early-stop", study, out, tuple(sorted(set(patience or [3]))))
+    patiences = tuple(sorted(set(patience or [3])))
+    _draw(common, "early-stop", study, out, band=band, patiences=patiences)
 
 
 @app.command()
 @with_options()
-def momentum(common: Common, study: StudyId = None, out: Out = None) -> None:
+def momentum(common: Common, study: StudyId = None, band: Band = "ci", out: Out = None) -> None:
     """Draw a momentum study: one training-loss curve per alpha."""
-    _draw(common, "momentum", study, out, (3,))
+    _draw(common, "momentum", study, out, band=band)
 
 
 @app.command()
@@ -109,11 +147,16 @@ def ood(
         bool,
         typer.Option("--samples", help="Shifted images with the predictions, instead of bars."),
     ] = False,
+    curve: Annotated[
+        Literal["shift", "rotation"] | None,
+        typer.Option("--curve", help="Lines by distance or by angle, instead of bars."),
+    ] = None,
+    band: Band = "ci",
     out: Out = None,
 ) -> None:
     """Draw a study of shifted images: accuracy of each model on each set."""
     if not samples:
-        _draw(common, "ood", study, out, (3,))
+        _draw(common, "ood", study, out, band=band, curve=curve)
         return
     from fmnist_cli import plots
     from fmnist_cli.commands import _figures
@@ -134,8 +177,81 @@ def ood(
     _figures.save_figure(figure, path, output, "fmnist.plot.ood/1", study=result.study.id)
 
 
+@app.command()
+@with_options()
+def dynamics(common: Common, run: RunId = "latest", out: Out = None) -> None:
+    """Draw what train --dynamics recorded: gradients, changes and dead units by layer."""
+    from fmnist_cli import plots
+    from fmnist_cli.commands._figures import caption_of, save_figure
+    from fmnist_cli.registry import Registry
+
+    output = Output(common)
+    if out is not None:
+        plots.check_path(out)
+    with Registry.open(common.db, readonly=True) as registry:
+        record = registry.get_run(run)
+        figures = registry.dynamics(record.id)
+    if not figures:
+        raise RegistryError(
+            f"run {record.id} must have recorded its dynamics. It has not: fmnist train --dynamics"
+        )
+    figure = plots.dynamics_figure(figures, caption_of([record]))
+    path = out or Path(f"results/dynamics-run{record.id}.png")
+    save_figure(figure, path, output, "fmnist.plot.dynamics/1", run=record.id)
+
+
+@app.command()
+@with_options()
+def compare(
+    common: Common,
+    names: Groups,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            help="What to draw; several times: a panel each.",
+            show_default="val_accuracy and train_loss",
+        ),
+    ] = None,
+    band: Band = "range",
+    out: Out = None,
+) -> None:
+    """Overlay the curves of runs, of a study's arms, or of the runs with a tag."""
+    from fmnist_cli import plots
+    from fmnist_cli.commands._figures import METRICS, curve_of, save_figure
+    from fmnist_cli.commands.runs._groups import resolve
+    from fmnist_cli.registry import Registry
+
+    metrics: Any = metric or ["val_accuracy", "train_loss"]
+    for one in metrics:
+        require(one in METRICS, f"metric must be one of {', '.join(METRICS)}", one)
+    output = Output(common)
+    if out is not None:
+        plots.check_path(out)
+    with Registry.open(common.db, readonly=True) as registry:
+        arms = []
+        for group in resolve(registry, names):
+            curves = [epochs for run in group.runs if (epochs := registry.epochs(run.id))]
+            if curves:
+                arms.append(plots.Arm(group.label, [curve_of(epochs) for epochs in curves]))
+    if not arms:
+        raise RegistryError(
+            "what is compared must have recorded an epoch to be drawn. "
+            f"Received: {' '.join(names)}, which has none."
+        )
+    figure = plots.compare_figure(arms, metrics=metrics, band=band)
+    save_figure(figure, out or Path("results/compare.png"), output, "fmnist.plot.compare/1")
+
+
 def _draw(
-    common: Common, kind: str, study_id: int | None, out: Path | None, patiences: tuple[int, ...]
+    common: Common,
+    kind: str,
+    study_id: int | None,
+    out: Path | None,
+    *,
+    band: Literal["range", "sd", "ci"],
+    patiences: tuple[int, ...] = (3,),
+    curve: Literal["shift", "rotation"] | None = None,
 ) -> None:
     from fmnist_cli import plots
     from fmnist_cli.commands import _figures
@@ -147,7 +263,8 @@ def _draw(
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
         result = read_study(registry, _figures.chosen_study(registry, kind, study_id))
-    figure = _figures.study_figure(result, patiences=patiences)
+    figure = _figures.study_figure(result, patiences=patiences, curve=curve, band=band)
     name = kind.removeprefix("sweep-")
-    path = out or Path(f"results/{name}-study{result.study.id}.png")
+    by = f"-{curve}" if curve else ""
+    path = out or Path(f"results/{name}{by}-study{result.study.id}.png")
     _figures.save_figure(figure, path, output, f"fmnist.plot.{name}/1", study=result.study.id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
-from fmnist_cli.commands._output import Output, make_table, percent, seconds
+from fmnist_cli.commands._output import HEADING_WIDTH, Output, make_table, percent, seconds
 from fmnist_cli.engine.config import TrainConfig, require
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def sweep_batch(
 ) -> None:
     """Train at several batch sizes, and compare speed, accuracy and updates.
 
-    Started again after an interruption, it continues: finished runs are not trained twice.
+    Started again after an interruption, it continues: finished runs are not trained twice. With
+    --jobs the times are taken side by side, and the table says so.
 
     Examples:
 
@@ -44,7 +45,12 @@ def sweep_batch(
     from fmnist_cli import plots
     from fmnist_cli.commands import _figures
     from fmnist_cli.commands._recording import load_data
-    from fmnist_cli.commands._study import answers_document, run_study, show_answers
+    from fmnist_cli.commands._study import (
+        answers_document,
+        run_study,
+        show_answers,
+        times_note,
+    )
     from fmnist_cli.engine.answers import sweep_answers
     from fmnist_cli.registry import Registry
 
@@ -61,40 +67,37 @@ def sweep_batch(
     out.document(
         "fmnist.sweep-batch/1", {**result.document(), "answers": answers_document(answers)}
     )
-    out.section(f"Study {result.study.id}: batch sizes", _table(result))
+    out.section(f"Study {result.study.id}: batch sizes", _table(result), *times_note(result))
     show_answers(out, answers)
     _figures.draw_study(study.plot, result, out)
+    result.require_complete()
 
 
 def _table(result: StudyResult) -> Table:
-    from fmnist_cli.commands._study import mean_and_spread
+    from fmnist_cli.commands._summaries import cell, ended, interval_cell
 
+    several = len(result.runs) > len(result.by_label())
     table = make_table(
         *(">batch", ">best epoch", ">updates to best", ">seconds to best", ">s/epoch"),
-        *(">val acc", ">test acc", "ended"),
+        *([] if several else [">val acc"]),
+        *(">test acc", *([">95 % interval"] if several else []), "ended"),
+        heading_width=9 if several else HEADING_WIDTH,
     )
     for runs in result.by_label().values():
         records = [run.run for run in runs]
-        ended = sorted({_ending(r.stop_reason, bool(r.still_improving)) for r in records})
+        endings = sorted({ended(record, improving=True) for record in records})
         table.add_row(
             f"{records[0].batch:,}",
-            mean_and_spread([r.best_epoch for r in records], lambda v: f"{v:.3g}"),
-            mean_and_spread([r.updates_to_best for r in records], lambda v: f"{v:,.0f}"),
-            mean_and_spread([run.seconds_to_best for run in runs], seconds),
-            mean_and_spread(
+            cell([r.best_epoch for r in records], lambda v: f"{v:.3g}"),
+            cell([r.updates_to_best for r in records], lambda v: f"{v:,.0f}"),
+            cell([run.seconds_to_best for run in runs], seconds),
+            cell(
                 [(r.train_seconds or 0.0) / max(r.epochs_run, 1) for r in records],
                 lambda v: f"{v:.3f}",
             ),
-            mean_and_spread([r.best_val_accuracy for r in records], percent),
-            mean_and_spread([r.test_accuracy for r in records], percent),
-            ", ".join(ended),
+            *([] if several else [cell([r.best_val_accuracy for r in records], percent)]),
+            cell([r.test_accuracy for r in records], percent),
+            *([interval_cell([r.test_accuracy for r in records], percent)] if several else []),
+            ", ".join(endings),
         )
     return table
-
-
-def _ending(stop_reason: str | None, still_improving: bool) -> str:
-    if still_improving:
-        return "[yellow]limit, still improving[/yellow]"
-    return {"max_epochs": "limit", "diverged": "[red]diverged[/red]"}.get(
-        stop_reason or "", stop_reason or "-"
-    )

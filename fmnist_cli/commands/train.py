@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fmnist_cli.commands._options import Common, DataOptions, with_options
+from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
 from fmnist_cli.commands._output import Output, make_facts, percent, seconds
 from fmnist_cli.engine.config import TrainConfig, require
-from fmnist_cli.errors import CheckFailed, Diverged
+from fmnist_cli.errors import ArtefactError, CheckFailed, Diverged
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from fmnist_cli.commands._recording import Recorded
     from fmnist_cli.engine.backend import Backend
+    from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.training import TrainResult
-    from fmnist_cli.registry import Run
+    from fmnist_cli.registry import Registry, Run, RunRecord
+
+ResultsFolder = Annotated[
+    Path, typer.Option("--results", help="Folder for the result file that scripts read.")
+]
 
 
-@with_options()
+@with_options(omit=("plot",))
 def train(
+    context: typer.Context,
     config: TrainConfig,
+    study: StudyOptions,
     data: DataOptions,
     common: Common,
     check_gradient: Annotated[
@@ -36,13 +44,26 @@ def train(
             "--check-magnitude", help="First compare the gradient's size on 50 and 5,000 images."
         ),
     ] = False,
-    results: Annotated[
-        Path, typer.Option("--results", help="Folder for the result file that scripts read.")
-    ] = Path("results"),
+    dynamics: Annotated[
+        bool,
+        typer.Option(
+            "--dynamics",
+            help="Record each layer's gradient norm and change, and the dead units, every epoch.",
+        ),
+    ] = False,
+    results: ResultsFolder = Path("results"),
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume", metavar="ID", help="Go on with a run that was cut short, as it was asked."
+        ),
+    ] = None,
 ) -> None:
     """Train one model on Fashion-MNIST and record every epoch.
 
-    Stops early, keeps the best epoch's weights, and reports the test accuracy they reach.
+    Stops early, keeps the best epoch's weights, and reports the test accuracy they reach. With
+    --seeds it trains once a seed, and says how much the seeds differ. A run that was interrupted
+    or killed goes on with --resume, and ends as if it had not been.
 
     Examples:
 
@@ -50,69 +71,120 @@ def train(
 
       fmnist train --lr 0.1 --batch 50 --momentum 0.9 --seed 7
 
+      fmnist train --seeds 5 --jobs 2
+
       fmnist train --model cnn3 --json
+
+      fmnist train --resume latest
     """
-    from fmnist_cli.commands._checks import check_gradient as run_gradient_check
-    from fmnist_cli.commands._checks import (
-        magnitude_document,
-        show_magnitude,
-    )
-    from fmnist_cli.commands._recording import load_data, train_recorded, writable_folder
-    from fmnist_cli.engine import gradients
-    from fmnist_cli.engine.numpy_mlp.layers import initial_weights
-    from fmnist_cli.engine.seeding import weights_rng
+    from fmnist_cli.commands._recording import load_data, writable_folder
     from fmnist_cli.registry import Registry
 
     out = Output(common)
+    if resume is not None:
+        from fmnist_cli.commands._resuming import refuse_settings, resume_training
+
+        refuse_settings(context)
+        resume_training(resume, data, common, results)
+        return
     require(
         config.model == "mlp" or not check_magnitude,
         "check-magnitude is about the W1 of the mlp; model must be mlp",
         config.model,
     )
-    writable_folder(results, "results")
-    checks: dict[str, Any] = {}
+    seeds = study.seeds_from(config.seed)
+    if len(seeds) > 1:
+        from fmnist_cli.commands._train_seeds import train_seeds
 
+        require(
+            not (check_gradient or check_magnitude),
+            "check-gradient and check-magnitude go with one seed",
+            f"{len(seeds)} seeds",
+        )
+        writable_folder(results, "results")
+        train_seeds(config, study, data, out, db=common.db, results=results, dynamics=dynamics)
+        return
+    config = config.but(seed=seeds[0])
+    writable_folder(results, "results")
+    extras = Extras(check_gradient, check_magnitude, dynamics)
     with Registry.open(common.db) as registry:
         dataset = load_data(config, data, out)
+        train_one(config, dataset, registry, out, extras, results)
 
-        def before(run: Run, backend: Backend) -> None:
-            failed = []
-            if check_gradient:
-                gradient = run_gradient_check(
-                    config, dataset.train, n=config.batch, e=gradients.E, select="first"
-                )
-                gradient.record(run)
-                gradient.show(out)
-                checks["gradient"] = gradient.document()
-                failed += [] if gradient.holds else ["gradient"]
-            if check_magnitude:
-                weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
-                magnitude = gradients.check_magnitude(weights, dataset.train)
-                checks["magnitude"] = magnitude_document(magnitude)
-                run.record_check("magnitude", "W1", checks["magnitude"], magnitude.holds)
-                show_magnitude(out, magnitude)
-                failed += [] if magnitude.holds else ["magnitude"]
-            if failed:
-                raise CheckFailed(
-                    f"the {' and the '.join(failed)} check must hold before training; it did "
-                    "not, so nothing was trained. The figures are above and in the run's record."
-                )
 
-        def after(run: Run, backend: Backend, result: TrainResult) -> None:
-            # the file in results/ is the latest run's of its name; the run keeps its own
-            for folder in (run.folder, results):
-                write_result_file(folder / result_file_name(config), result)
-            run.add_artefact("result", run.folder / result_file_name(config))
+@dataclass(frozen=True)
+class Extras:
+    """What a run does besides training."""
 
-        recorded = train_recorded(
-            config, dataset, registry, out, command="train", before=before, after=after
-        )
+    check_gradient: bool = False
+    check_magnitude: bool = False
+    dynamics: bool = False
+
+
+def train_one(
+    config: TrainConfig,
+    dataset: Dataset,
+    registry: Registry,
+    out: Output,
+    extras: Extras,
+    results: Path,
+    resume: RunRecord | None = None,
+) -> None:
+    """Train one configuration, as a new run or on from a recorded one, and show how it went."""
+    from fmnist_cli.commands._checks import check_gradient, magnitude_document, show_magnitude
+    from fmnist_cli.commands._recording import train_recorded
+    from fmnist_cli.engine import gradients
+    from fmnist_cli.engine.numpy_mlp.layers import initial_weights
+    from fmnist_cli.engine.seeding import weights_rng
+
+    checks: dict[str, Any] = {}
+
+    def before(run: Run, backend: Backend) -> None:
+        failed = []
+        if extras.check_gradient:
+            gradient = check_gradient(
+                config, dataset.train, n=config.batch, e=gradients.E, select="first"
+            )
+            gradient.record(run)
+            gradient.show(out)
+            checks["gradient"] = gradient.document()
+            failed += [] if gradient.holds else ["gradient"]
+        if extras.check_magnitude:
+            weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
+            magnitude = gradients.check_magnitude(weights, dataset.train)
+            checks["magnitude"] = magnitude_document(magnitude)
+            run.record_check("magnitude", "W1", checks["magnitude"], magnitude.holds)
+            show_magnitude(out, magnitude)
+            failed += [] if magnitude.holds else ["magnitude"]
+        if failed:
+            raise CheckFailed(
+                f"the {' and the '.join(failed)} check must hold before training; it did "
+                "not, so nothing was trained. The figures are above and in the run's record."
+            )
+
+    def after(run: Run, backend: Backend, result: TrainResult, data: Dataset) -> None:
+        # the file in results/ is the latest run's of its name; the run keeps its own
+        for folder in (run.folder, results):
+            write_result_file(folder / result_file_name(config), result)
+        run.add_artefact("result", run.folder / result_file_name(config))
+
+    recorded = train_recorded(
+        config,
+        dataset,
+        registry,
+        out,
+        command="train",
+        before=before,
+        after=after,
+        dynamics=extras.dynamics,
+        resume=resume,
+    )
 
     result_path = results / result_file_name(config)
     out.document("fmnist.train/1", _document(config, recorded, checks, result_path))
     out.section(
         f"Run {recorded.run.id}: {describe(config)}",
-        _summary(config, recorded, result_path, common.db),
+        _summary(config, recorded, result_path, registry.shown),
     )
     if recorded.result.stop_reason == "diverged":
         raise Diverged(
@@ -141,8 +213,15 @@ def write_result_file(path: Path, result: TrainResult) -> None:
         "time": result.train_seconds,
     }
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(to_json(content) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(to_json(content) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise ArtefactError(
+            f"{path} cannot be written: {error.strerror}; make room, then: fmnist runs resume."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _document(

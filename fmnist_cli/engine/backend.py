@@ -61,7 +61,9 @@ class Evaluation:
 class Backend(Protocol):
     """One model on one engine, bound to one training set."""
 
-    def train_epoch(self, order: NDArray[np.int64]) -> float:
+    def train_epoch(
+        self, order: NDArray[np.int64], images: NDArray[np.float32] | None = None
+    ) -> float:
         """Train on the training set in the given order, batch by batch.
 
         Parameters
@@ -69,6 +71,8 @@ class Backend(Protocol):
         order : (N,) int64
             A permutation of range(N). Rows ``order[0:B]`` are the first batch, and so on; a
             last, smaller batch is trained on too.
+        images : (N, 784), optional
+            Train on these in place of the training set's own, in this epoch.
 
         Returns
         -------
@@ -79,6 +83,9 @@ class Backend(Protocol):
 
     def evaluate(self, split: Split) -> Evaluation:
         """Mean loss, accuracy and dead units over a split; changes nothing."""
+
+    def gradient(self, split: Split) -> dict[str, NDArray[np.floating]]:
+        """The gradient of the mean loss over a split, by the weights' names; changes nothing."""
 
     def predict(self, split: Split) -> NDArray[np.int64]:
         """(N,) int64: the most probable class of every image."""

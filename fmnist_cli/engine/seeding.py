@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_WEIGHTS, _ORDER = 0, 1
+_WEIGHTS, _ORDER, _AUGMENT = 0, 1, 2
 
 
 def weights_rng(seed: int) -> np.random.Generator:
@@ -23,3 +23,8 @@ def epoch_order(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
     """(n,) int64: the permutation of range(n) that epoch ``epoch`` (from 1) visits."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_ORDER, epoch)))
     return rng.permutation(n)
+
+
+def augment_rng(seed: int, epoch: int) -> np.random.Generator:
+    """The generator that says how epoch ``epoch`` (from 1) moves the training images."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_AUGMENT, epoch)))

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_cli.engine.augment import augmented
 from fmnist_cli.engine.backend import Arrays, Backend, Evaluation, Split
+from fmnist_cli.engine.checkpoint import Checkpoint
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import Dataset
+from fmnist_cli.engine.dynamics import epoch_figures
 from fmnist_cli.engine.metrics import confusion_matrix
 from fmnist_cli.engine.seeding import epoch_order
 from fmnist_cli.engine.stopping import EarlyStopping
@@ -38,7 +42,8 @@ class Epoch:
     updates : int
         Gradient updates since the start of the run.
     train_seconds, eval_seconds : float
-        Wall time of this epoch's updates alone, and of the evaluations after it.
+        Wall time of this epoch's updates (and of the augmentation of its images) alone, and of
+        the evaluations after it.
     running_loss : float
         Mean over the epoch of the loss each example had when its batch was met.
     train_loss, val_loss, test_loss : float
@@ -155,6 +160,9 @@ def train(
     config: TrainConfig,
     *,
     on_epoch: OnEpoch | None = None,
+    on_dynamics: Callable[[int, dict[str, float]], object] | None = None,
+    on_checkpoint: Callable[[Checkpoint], object] | None = None,
+    resume_from: Checkpoint | None = None,
     test_every_epoch: bool = False,
 ) -> TrainResult:
     """Train until early stopping, the last epoch or divergence; keep the best epoch's weights.
@@ -165,31 +173,64 @@ def train(
         At its initial weights; left at the best epoch's.
     on_epoch : callable, optional
         Called after every epoch with the fields of its ``Epoch`` as keywords.
+    on_dynamics : callable, optional
+        Called before ``on_epoch`` with the epoch and its figures, which ``dynamics.py`` defines;
+        they take a pass over the training set more.
+    on_checkpoint : callable, optional
+        Called after every epoch, unless it diverged, with all that it takes to go on from there.
+    resume_from : Checkpoint, optional
+        Go on from there, to the same bits as without the break; ``on_epoch`` hears the epochs
+        after it, the result has all.
     test_every_epoch : bool
         Evaluate the test set after every epoch as well.
     """
     stopping = EarlyStopping(config.patience, config.monitor)
-    epochs: list[Epoch] = []
-    weights: dict[str, NDArray[np.floating]] | None = None
+    numbers: list[Mapping[str, Any]] = []
+    weights: dict[str, NDArray[np.floating]] = {}
+    if resume_from is not None:
+        stopping = EarlyStopping.from_state(resume_from.stopping)
+        numbers += resume_from.epochs
+        weights = dict(resume_from.best_weights)
+        backend.set_weights(resume_from.weights)
+        if resume_from.velocity:
+            backend.set_velocity(resume_from.velocity)
+    epochs = [Epoch(**one) for one in numbers]
+    plain_config = asdict(config)
     divergence = ""
-    for number in range(1, config.epochs + 1):
+    while len(epochs) < config.epochs and not stopping.should_stop:
+        number = len(epochs) + 1
+        before = backend.weights() if on_dynamics is not None else {}
         epoch, evaluation = _one_epoch(backend, data, config, number, test_every_epoch)
-        divergence = _divergence(epoch, evaluation, backend.weights(), config.lr)
+        present = backend.weights()
+        divergence = _divergence(epoch, evaluation, present, config.lr)
         epochs.append(epoch)
+        numbers.append(asdict(epoch))
+        if on_dynamics is not None:
+            gradient = backend.gradient(data.train)
+            on_dynamics(number, epoch_figures(before, present, gradient, evaluation))
         if on_epoch is not None:
-            on_epoch(**asdict(epoch))
+            on_epoch(**numbers[-1])
         if divergence:
             break
         if stopping.update(number, getattr(epoch, config.monitor)):
-            weights = backend.weights()
-        if stopping.should_stop:
-            break
+            weights = present
+        if on_checkpoint is not None:
+            on_checkpoint(
+                Checkpoint(
+                    config=plain_config,
+                    epochs=tuple(numbers),
+                    stopping=stopping.state(),
+                    weights=present,
+                    velocity=backend.velocity() if config.momentum else {},
+                    best_weights=weights,
+                )
+            )
 
     best = epochs[stopping.best_epoch - 1] if stopping.best_epoch is not None else None
     stop_reason: StopReason = (
         "diverged" if divergence else "patience" if stopping.should_stop else "max_epochs"
     )
-    if weights is not None:
+    if weights:
         backend.set_weights(weights)
     return TrainResult(
         epochs=tuple(epochs),
@@ -201,8 +242,8 @@ def train(
             and len(epochs) - best.epoch < (config.patience or STILL_IMPROVING_WITHIN)
         ),
         divergence=divergence,
-        weights=weights,
-        test=assess(backend, data.test) if weights is not None else None,
+        weights=weights or None,
+        test=assess(backend, data.test) if weights else None,
     )
 
 
@@ -211,7 +252,8 @@ def _one_epoch(
 ) -> tuple[Epoch, Evaluation]:
     order = epoch_order(config.seed, number, len(data.train))
     start = time.perf_counter()
-    running_loss = backend.train_epoch(order)
+    images = augmented(data.train.images, config.augment, seed=config.seed, epoch=number)
+    running_loss = backend.train_epoch(order, images)
     trained = time.perf_counter()
     on_train = backend.evaluate(data.train)
     on_val = backend.evaluate(data.val)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +16,24 @@ from fmnist_cli.errors import ArtefactError
 
 
 def save_weights(path: Path, weights: Arrays) -> None:
-    """Write the arrays; the file is whole or absent, never half-written."""
+    """Write the arrays; the file is whole or absent, never half-written.
+
+    Raises
+    ------
+    ArtefactError
+        When it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            arrays: dict[str, Any] = {n.replace("/", "__"): array for n, array in weights.items()}
-            np.savez(file, **arrays)
+            file.write(array_bytes(weights))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise ArtefactError(
+            f"{path} cannot be written: {error.strerror}; make room, then: fmnist runs resume."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -37,14 +47,59 @@ def load_weights(path: Path) -> dict[str, NDArray[np.floating[Any]]]:
         When the file is missing, damaged, or holds anything but floating-point arrays.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name.replace("__", "/"): archive[name] for name in archive.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ArtefactError(f"{path} must be an .npz file of weights: {reason}.") from error
+        with path.open("rb") as file:
+            return read_arrays(file, str(path))
+    except OSError as error:
+        raise ArtefactError(f"{path} must be an .npz file of weights: {error.strerror}.") from error
+
+
+def array_bytes(arrays: Arrays) -> bytes:
+    """The content of an ``.npz`` file of the arrays, not compressed."""
+    content = io.BytesIO()
+    named: dict[str, Any] = {name.replace("/", "__"): array for name, array in arrays.items()}
+    np.savez(content, **named)
+    return content.getvalue()
+
+
+def read_arrays(file: BinaryIO, shown: str) -> dict[str, NDArray[np.floating[Any]]]:
+    """The arrays of ``array_bytes``, from a file that may be damaged or hostile.
+
+    No code in it is run, and no more memory is used than the file is long.
+
+    Raises
+    ------
+    ArtefactError
+        With ``shown`` in it, for anything but whole floating-point arrays.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+        if any(member.compress_type for member in members):
+            raise ValueError("its arrays are compressed")
+        if sum(member.file_size for member in members) > file.seek(0, io.SEEK_END):
+            raise ValueError("its arrays claim to be longer than the file")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as loaded:
+            arrays = {name.replace("__", "/"): loaded[name] for name in loaded.files}
+    except _NO_ARRAYS as error:
+        raise ArtefactError(f"{shown} must be an .npz file of weights: {error}.") from error
     for name, array in arrays.items():
-        if not np.issubdtype(array.dtype, np.floating):
+        if not (isinstance(array, np.ndarray) and np.issubdtype(array.dtype, np.floating)):
+            kind = getattr(array, "dtype", type(array).__name__)
             raise ArtefactError(
-                f"{path} must hold floating-point arrays only. Received: {name} of {array.dtype}."
+                f"{shown} must hold floating-point arrays only. Received: {name} of {kind}."
             )
     return arrays
+
+
+# what zipfile and NumPy raise for a file that is not one of theirs
+_NO_ARRAYS = (
+    EOFError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    zipfile.BadZipFile,
+)

@@ -9,6 +9,7 @@ from fmnist_cli.plots.batch import batch_figure
 from fmnist_cli.plots.compare import compare_figure
 from fmnist_cli.plots.data import (
     Arm,
+    Band,
     BatchRun,
     Curve,
     Ending,
@@ -18,19 +19,23 @@ from fmnist_cli.plots.data import (
     RunCaption,
     ShiftedExample,
 )
+from fmnist_cli.plots.dynamics import dynamics_figure
 from fmnist_cli.plots.momentum import momentum_figure
 from fmnist_cli.plots.ood import confusion_figure, ood_figure, ood_samples_figure
+from fmnist_cli.plots.ood_curves import OodCurve, ood_curve_figure
 from fmnist_cli.plots.samples import samples_figure
 from fmnist_cli.plots.saving import check_path, save
 from fmnist_cli.plots.training import early_stop_figure, train_figure
 
 __all__ = [
     "Arm",
+    "Band",
     "BatchRun",
     "Curve",
     "Ending",
     "ModelAccuracies",
     "MomentumArm",
+    "OodCurve",
     "PatienceStop",
     "RunCaption",
     "ShiftedExample",
@@ -38,8 +43,10 @@ __all__ = [
     "check_path",
     "compare_figure",
     "confusion_figure",
+    "dynamics_figure",
     "early_stop_figure",
     "momentum_figure",
+    "ood_curve_figure",
     "ood_figure",
     "ood_samples_figure",
     "samples_figure",

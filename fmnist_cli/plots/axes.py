@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_cli.engine.answers.intervals import LEVEL, t_quantile
 from fmnist_cli.engine.config import require
 from fmnist_cli.plots.data import Band, Curve, Metric
 from fmnist_cli.plots.style import SMALL_POINTS, Look
@@ -27,6 +29,7 @@ LOG_RATIO = 10.0  # from this ratio of largest to smallest on, a log axis shows 
 BAND_WORDS: dict[Band, str] = {
     "range": "lowest to highest",
     "sd": "mean ± one standard deviation",
+    "ci": "95 % interval of the mean (Student's t)",
 }
 # Multiples of the powers of ten that may be ticks, from sparse to dense.
 _LOG_TICKS: tuple[tuple[float, ...], ...] = (
@@ -89,10 +92,12 @@ def draw_line(ax: Axes, x: Floats, y: Floats, look: Look, **properties: Any) -> 
 def band_limits(values: Floats, band: Band) -> tuple[Floats, Floats, Floats]:
     """Mean, lower and upper limit over the seeds: (S, E) -> three of (E,), NaN where one is."""
     mean = values.mean(axis=0)
-    if band == "range":
+    if band == "range" or len(values) == 1:
         return mean, values.min(axis=0), values.max(axis=0)
-    deviation = values.std(axis=0, ddof=1)
-    return mean, mean - deviation, mean + deviation
+    margin = values.std(axis=0, ddof=1)
+    if band == "ci":
+        margin *= t_quantile(LEVEL, len(values) - 1) / math.sqrt(len(values))
+    return mean, mean - margin, mean + margin
 
 
 def draw_curves(

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmnist_cli.engine.config import require
-from fmnist_cli.plots.axes import BAND_WORDS, accuracy_axis, log_axis, number, worth_a_log
+from fmnist_cli.plots.axes import (
+    BAND_WORDS,
+    accuracy_axis,
+    band_limits,
+    log_axis,
+    number,
+    worth_a_log,
+)
 from fmnist_cli.plots.data import Band, BatchRun, RunCaption, numbers
 from fmnist_cli.plots.style import (
     BLACK,
@@ -43,7 +50,7 @@ def batch_figure(runs: Sequence[BatchRun], caption: RunCaption, *, band: Band = 
     ----------
     runs : sequence of BatchRun
         Several of one batch size are its seeds: points, their mean and a band.
-    band : "range" or "sd"
+    band : "range", "sd" or "ci"
 
     Raises
     ------
@@ -87,7 +94,9 @@ def _draw(
     """One panel's points, mean line and band; returns the values that were drawn."""
     batches = sorted({run.batch for run in runs})
     several = len(runs) > len(batches)
-    mean, low, high = [], [], []
+    mean: list[float] = []
+    low: list[float] = []
+    high: list[float] = []
     limited = []
     for batch in batches:
         arm = [run for run in runs if run.batch == batch and not run.diverged]
@@ -95,10 +104,8 @@ def _draw(
         values = values[np.isfinite(values)]
         if len(values) == 0:
             values = np.array([np.nan])
-        spread = values.std(ddof=1) if len(values) > 1 else 0.0
-        mean.append(values.mean())
-        low.append(values.min() if band == "range" else mean[-1] - spread)
-        high.append(values.max() if band == "range" else mean[-1] + spread)
+        for limits, limit in zip((mean, low, high), band_limits(values, band), strict=True):
+            limits.append(float(limit))
         limited.append(any(run.still_improving for run in arm))
     ax.plot(batches, mean, "-", color=colour, linewidth=1.4, zorder=3)
     if several:

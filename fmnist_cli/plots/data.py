@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Values = Sequence[float | None]
-Band = Literal["range", "sd"]  # lowest to highest, or mean ± one standard deviation
+Band = Literal["range", "sd", "ci"]  # as ``axes.BAND_WORDS`` says
 StopReason = Literal["patience", "max_epochs", "diverged", "interrupted"]
 Metric = Literal[
     "train_loss",

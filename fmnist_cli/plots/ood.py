@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.config import CLASS_NAMES, N_CLASSES, require
-from fmnist_cli.plots.axes import BAND_WORDS, beside
+from fmnist_cli.plots.axes import BAND_WORDS, band_limits, beside
 from fmnist_cli.plots.data import Band, ModelAccuracies, RunCaption, ShiftedExample, numbers
 from fmnist_cli.plots.style import (
     CHARACTER_EM,
@@ -77,10 +77,7 @@ def ood_figure(
             if len(values) == 0:
                 continue
             x = j + (i - (len(models) - 1) / 2) * width
-            height = float(values.mean())
-            low, high = float(values.min()), float(values.max())
-            if band == "sd" and len(values) > 1:
-                low, high = height - values.std(ddof=1), height + values.std(ddof=1)
+            height, low, high = (float(limit) for limit in band_limits(values, band))
             ax.bar(
                 [x],
                 [height],

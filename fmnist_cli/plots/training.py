@@ -64,7 +64,7 @@ def train_figure(
         Several are drawn as their mean and a band.
     ending : Ending, optional
         Marks the best epoch and the end of a single curve.
-    band : "range" or "sd"
+    band : "range", "sd" or "ci"
 
     Raises
     ------

@@ -5,18 +5,23 @@ It never imports the engine: plain values go in, frozen records come out.
 
 from __future__ import annotations
 
-from fmnist_cli.registry.records import (
-    ArtefactRecord,
-    CheckRecord,
-    EpochRecord,
-    EvaluationRecord,
-    Outcome,
-    RunRecord,
-    RunSpec,
-    StudyRecord,
-)
-from fmnist_cli.registry.run import Run
-from fmnist_cli.registry.store import Registry
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fmnist_cli.registry.records import (
+        ArtefactRecord,
+        CheckRecord,
+        EpochRecord,
+        EvaluationRecord,
+        Outcome,
+        RunRecord,
+        RunSpec,
+        StudyRecord,
+    )
+    from fmnist_cli.registry.run import Run
+    from fmnist_cli.registry.sql import Selection, SqlReader
+    from fmnist_cli.registry.store import Registry
 
 __all__ = [
     "ArtefactRecord",
@@ -28,5 +33,22 @@ __all__ = [
     "Run",
     "RunRecord",
     "RunSpec",
+    "Selection",
+    "SqlReader",
     "StudyRecord",
 ]
+
+_ELSEWHERE = {
+    "Registry": "store",
+    "Run": "run",
+    "Selection": "sql",
+    "SqlReader": "sql",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # SQLAlchemy takes longer to import than a list of runs to make, which does without it
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_ELSEWHERE.get(name, 'records')}")
+    return getattr(module, name)

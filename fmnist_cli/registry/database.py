@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from fmnist_cli.errors import RegistryError
+from fmnist_cli.errors import RegistryError, RegistryUnavailable
 
 BUSY_SECONDS = 30.0
 TRAIN_FIRST = "train something first: fmnist train"
@@ -192,7 +192,7 @@ class Database:
         explain = _EXPLANATIONS.get(code) or _EXPLANATIONS.get(code & 0xFF)
         if explain is None:
             return RegistryError(f"{self.shown}: {error}.")
-        return RegistryError(f"{self.shown} {explain}.")
+        return RegistryUnavailable(f"{self.shown} {explain}.")
 
 
 _EXPLANATIONS = {

@@ -36,18 +36,27 @@ class RunLock:
         """Take the lock; RegistryError where the file cannot be made or another holds it."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BaseException:
-                os.close(fd)
-                raise
+            while (fd := self._locked()) is None:
+                pass
         except OSError as error:
             raise RegistryError(
                 f"the run's lock file {self.path} cannot be locked: {error.strerror}."
             ) from error
         self._fd = fd
         _held.add(fd)
+
+    def _locked(self) -> int | None:
+        """A descriptor that holds the lock; None where the file was removed meanwhile."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self.path.exists() and os.path.samestat(os.fstat(fd), self.path.stat()):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+        return None
 
     def release(self) -> None:
         """Remove the file, then let go; harmless when the lock is not held."""

@@ -103,6 +103,7 @@ class Reader:
         model: str | None = None,
         command: str | None = None,
         status: Status | None = None,
+        tag: str | None = None,
     ) -> list[RunRecord]:
         """The runs that fit, newest (highest id) first."""
         run = schema.run.c
@@ -114,6 +115,9 @@ class Reader:
         ):
             if wanted is not None:
                 statement = statement.where(column == wanted)
+        if tag is not None:
+            tagged = select(schema.tag.c.run_id).where(schema.tag.c.tag == tag)
+            statement = statement.where(run.id.in_(tagged))
         if status in ("running", "lost"):  # the same in the table; the locks tell them apart
             records = self._runs(statement.where(run.status == "running"))
             return [record for record in records if record.status == status][:limit]
@@ -131,6 +135,12 @@ class Reader:
             raise RunNotFound(f"there is no run {run_id} in {self._database.shown}.")
         environment: dict[str, Any] = json.loads(text)
         return environment
+
+    def environments(self, run_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """What each of the runs ran on."""
+        run = schema.run.c
+        rows = self._rows(select(run.id, run.environment).where(run.id.in_(run_ids)))
+        return {row.id: json.loads(row.environment) for row in rows}
 
     def epochs(self, run_id: int) -> tuple[EpochRecord, ...]:
         """The run's epochs, in order."""
@@ -172,6 +182,10 @@ class Reader:
             for row in rows
         )
         return tuple(record for record in records if kind in (None, record.kind))
+
+    def run_folder(self, run: RunRecord) -> Path:
+        """The run's own folder, there or not."""
+        return run_folder(self._database, run.id, run.uuid)
 
     def artefact_path(self, artefact: ArtefactRecord) -> Path:
         """Where the file is, once its content has been compared with its checksum.
@@ -279,6 +293,11 @@ class Reader:
 def lock_path(database: Database, uuid: str) -> Path:
     """The file whose lock a live run holds."""
     return database.files / "locks" / f"{uuid}.lock"
+
+
+def run_folder(database: Database, run_id: int, uuid: str) -> Path:
+    """A run's own folder, there or not."""
+    return database.files / f"{run_id}-{uuid[:8]}"
 
 
 def sha256_of(path: Path) -> str:

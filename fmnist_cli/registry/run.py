@@ -3,95 +3,105 @@
 from __future__ import annotations
 
 import os
-import time
-import uuid
+import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import Table, func, insert, select, update
+from sqlalchemy import Table, delete
 
-from fmnist_cli import __version__
-from fmnist_cli.errors import FmnistError, RegistryError, Terminated
-from fmnist_cli.registry import provenance, schema
+from fmnist_cli.errors import (
+    ArtefactError,
+    FmnistError,
+    RegistryError,
+    RegistryUnavailable,
+    Terminated,
+)
+from fmnist_cli.registry import schema
 from fmnist_cli.registry.database import Database, insert_row
-from fmnist_cli.registry.digest import stored_digest
+from fmnist_cli.registry.journal import Entry, Journal, end_run, put_entries, put_epochs
 from fmnist_cli.registry.locks import RunLock
-from fmnist_cli.registry.queries import lock_path, sha256_of
-from fmnist_cli.registry.records import CONFIG_COLUMNS, ArtefactRecord, Outcome, RunSpec
-from fmnist_cli.registry.values import now, to_row, utc_text
+from fmnist_cli.registry.queries import lock_path, run_folder, sha256_of
+from fmnist_cli.registry.records import ArtefactRecord, Outcome
+from fmnist_cli.registry.values import now, to_row
 
 FLUSH_SECONDS = 0.25  # epochs that are shorter than this share a transaction
 
-_INSERT_EPOCH = insert(schema.epoch)
-_INSERT_DYNAMICS = insert(schema.dynamics)
 
-
-class Run:
-    """One run, from ``with`` to its end; made by ``Registry.run``.
+class Run(ABC):
+    """One run, from ``with`` to its end; made by ``Registry.run`` and ``Registry.resume``.
 
     Entering commits the run's row. ``finish`` ends it; whatever leaves the body before that ends
     it too, as failed, or as interrupted for KeyboardInterrupt and Terminated, and goes on its way.
     After the end nothing can be recorded.
+
+    A registry that cannot be written once the run has begun does not stop it: what it records
+    goes to a journal, and into the registry at the end if that can be written by then.
 
     Attributes
     ----------
     id : int
     uuid : str
         32 hexadecimal digits.
+    trouble : RegistryUnavailable or None
+        Why the registry could not be written; None while it can.
     """
 
     id: int
 
-    def __init__(
-        self, database: Database, spec: RunSpec, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.uuid = uuid.uuid4().hex
+    def __init__(self, database: Database, uuid: str, clock: Callable[[], float]) -> None:
+        self.uuid = uuid
+        self.trouble: RegistryError | None = None
         self._database = database
         self._clock = clock
-        self._lock = RunLock(lock_path(database, self.uuid))
-        self._asked = _asked(spec)
-        self._pending: list[dict[str, Any]] = []  # epochs that are not committed yet
-        self._pending_dynamics: list[dict[str, Any]] = []
+        self._lock = RunLock(lock_path(database, uuid))
+        self._entries: list[Entry] = []  # all that was recorded, should a journal be needed
+        self._journal: Journal
+        self._pending: list[Entry] = []  # of epochs, not committed yet
+        self._last_epoch = 0
+        self._seconds_before = 0.0  # spent on the run by processes before this one
         self._ended = False
 
     @property
     def folder(self) -> Path:
         """The run's own folder, ``runs.files/<id>-<uuid's beginning>``, made when first used."""
-        folder = self._database.files / f"{self.id}-{self.uuid[:8]}"
+        folder = run_folder(self._database, self.id, self.uuid)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RegistryError(f"folder {folder} cannot be made: {error.strerror}.") from error
         return folder
 
-    def __enter__(self) -> Run:
-        started = provenance.process_started()
-        row = to_row(
-            schema.run,
-            self._asked
-            | {
-                "uuid": self.uuid,
-                "fmnist_version": __version__,
-                "environment": provenance.environment(),
-                "host": os.uname().nodename,
-                "boot_id": provenance.boot_id(),
-                "pid": os.getpid(),
-                "process_started": None if started is None else utc_text(started),
-                "status": "running",
-                "started_at": now(),
-            },
+    @property
+    def unrecorded(self) -> str:
+        """What has become of a run in ``trouble``, and what to do, in one line."""
+        if self._journal.path is None:
+            return f"{self.trouble} Nor can a journal of run {self.id} be written anywhere."
+        return (
+            f"{self.trouble} Run {self.id} is kept in {self._journal.path}; once the registry can "
+            "be written again, bring it in: fmnist runs recover"
         )
+
+    @abstractmethod
+    def _begin(self) -> Mapping[str, Any]:
+        """Commit the row as running, set ``id``, and return the row."""
+
+    def __enter__(self) -> Run:
         # locked before the row can be seen, or a reader would take the run for lost
         self._lock.acquire()
         try:
-            with self._database.write() as connection:
-                self.id = insert_row(connection, schema.run, row)
+            self._entries.append(("run", {**self._begin(), "registry": str(self._database.path)}))
         except BaseException:
             self._lock.release()
             raise
+        folders = (
+            run_folder(self._database, self.id, self.uuid),
+            Path(tempfile.gettempdir()),
+        )
+        self._journal = Journal(self._entries, folders, self.uuid)
         self._started = self._flushed = self._clock()
         return self
 
@@ -162,15 +172,10 @@ class Run:
             "nonfinite": None,  # rows of one statement have the same columns
         }
         self._must_be_open()
-        self._pending.append(to_row(schema.epoch, values))
+        self._keep(schema.epoch, values)
+        self._last_epoch = epoch
         if self._clock() - self._flushed >= FLUSH_SECONDS:
-            with self._database.write() as connection:
-                connection.execute(_INSERT_EPOCH, self._pending)
-                if self._pending_dynamics:
-                    connection.execute(_INSERT_DYNAMICS, self._pending_dynamics)
-            self._pending.clear()
-            self._pending_dynamics.clear()
-            self._flushed = self._clock()
+            self.flush()
 
     def record_dynamics(self, epoch: int, figures: Mapping[str, float]) -> None:
         """Record an epoch's further figures by name: ``(3, {"gradient_norm/W1": 0.2, ...})``.
@@ -180,7 +185,22 @@ class Run:
         self._must_be_open()
         for name, value in figures.items():
             row = {"run_id": self.id, "epoch": epoch, "name": name, "value": value}
-            self._pending_dynamics.append(to_row(schema.dynamics, row | {"nonfinite": None}))
+            self._keep(schema.dynamics, {**row, "nonfinite": None})
+
+    def flush(self) -> None:
+        """Commit the epochs that wait for the next transaction, now."""
+        if not self._pending:
+            return
+        if self.trouble is None:
+            try:
+                with self._database.write() as connection:
+                    put_epochs(connection, self._pending)
+            except RegistryUnavailable as error:
+                self.trouble = error
+        if self.trouble is not None:
+            self._journal.sync()
+        self._pending.clear()
+        self._flushed = self._clock()
 
     def record_check(self, kind: str, name: str, figures: Mapping[str, Any], held: bool) -> None:
         """Record a check's figures, and whether it held: ``("gradient", "W1", {...}, True)``."""
@@ -222,12 +242,16 @@ class Run:
         """
         absolute = path.resolve()
         relative = os.path.relpath(absolute, self._database.path.parent)
+        try:
+            sha256, size = sha256_of(absolute), absolute.stat().st_size
+        except OSError as error:
+            raise ArtefactError(f"{relative} cannot be read: {error.strerror}.") from error
         artefact = ArtefactRecord(
             run_id=self.id,
             kind=kind,
             path=Path(relative).as_posix(),
-            sha256=sha256_of(absolute),
-            bytes=absolute.stat().st_size,
+            sha256=sha256,
+            bytes=size,
         )
         self._add(schema.artefact, asdict(artefact))
         return artefact
@@ -242,11 +266,24 @@ class Run:
         if self._ended:
             raise RuntimeError(f"run {self.id} has ended: nothing more can be recorded")
 
+    def _keep(self, table: Table, values: Mapping[str, Any]) -> None:
+        """Have a row of an epoch wait for the next transaction."""
+        entry = (table.name, to_row(table, values))
+        self._pending.append(entry)
+        self._entries.append(entry)
+
     def _add(self, table: Table, values: Mapping[str, Any]) -> None:
         self._must_be_open()
         row = to_row(table, {"run_id": self.id, **values})
-        with self._database.write() as connection:
-            insert_row(connection, table, row)
+        if self.trouble is None:
+            try:
+                with self._database.write() as connection:
+                    insert_row(connection, table, row)
+            except RegistryUnavailable as error:
+                self.trouble = error
+        self._entries.append((table.name, row))
+        if self.trouble is not None:
+            self._journal.sync()
 
     def _end(self, status: str, outcome: Mapping[str, Any]) -> None:
         values = to_row(
@@ -255,54 +292,30 @@ class Run:
                 **outcome,
                 "status": status,
                 "ended_at": now(),
-                "total_seconds": self._clock() - self._started,
+                "total_seconds": self._seconds_before + self._clock() - self._started,
             },
         )
-        run, epoch = schema.run, schema.epoch.c
-        with self._database.write() as connection:
-            # an interrupt may come just after a commit, before that is known here: epochs that
-            # are in the table are not inserted again, and an end that is there stays
-            recorded = select(func.max(epoch.epoch)).where(epoch.run_id == self.id)
-            last = connection.execute(recorded).scalar() or 0
-            pending = [row for row in self._pending if row["epoch"] > last]
-            if pending:
-                connection.execute(_INSERT_EPOCH, pending)
-            dynamics = schema.dynamics.c
-            named = select(dynamics.epoch, dynamics.name).where(dynamics.run_id == self.id)
-            there = {tuple(row) for row in connection.execute(named)}
-            figures = [r for r in self._pending_dynamics if (r["epoch"], r["name"]) not in there]
-            if figures:
-                connection.execute(_INSERT_DYNAMICS, figures)
-            n, seconds = connection.execute(
-                select(func.count(), func.coalesce(func.sum(epoch.train_seconds), 0.0)).where(
-                    epoch.run_id == self.id
-                )
-            ).one()
-            values = {"epochs_run": n, "train_seconds": seconds} | values
-            this = update(run).where(run.c.id == self.id)
-            if connection.execute(this.where(run.c.status == "running").values(values)).rowcount:
-                # of what is stored, so it is made here, the one computation in a transaction
-                connection.execute(this.values(digest=stored_digest(connection, self.id)))
+        epoch = schema.epoch
+        later = (epoch.c.run_id == self.id) & (epoch.c.epoch > self._last_epoch)
+        try:
+            with self._database.write() as connection:
+                if self.trouble is not None:
+                    put_entries(connection, self.id, self._entries)
+                put_epochs(connection, self._pending)
+                if status in ("finished", "diverged"):
+                    # a resumed run may, on another machine, have ended earlier than it once got
+                    connection.execute(delete(epoch).where(later))
+                end_run(connection, self.id, values)
+        except RegistryError as error:
+            if self.trouble is None and not isinstance(error, RegistryUnavailable):
+                raise
+            self.trouble = self.trouble or error
+            self._entries.append(("end", values))
+            self._journal.sync()
+        else:
+            self.trouble = None
+            self._journal.remove()
         self._ended = True
-
-
-def _asked(spec: RunSpec) -> dict[str, Any]:
-    if spec.config.keys() != CONFIG_COLUMNS.keys():
-        raise TypeError(
-            f"config must have the keys {sorted(CONFIG_COLUMNS)}. Received: {sorted(spec.config)}"
-        )
-    asked = {column: spec.config[name] for name, column in CONFIG_COLUMNS.items()}
-    if asked["model"] != "mlp":
-        asked["hidden"] = None
-    return asked | {
-        "command": spec.command,
-        "argv": list(spec.argv),
-        "data_fingerprint": spec.data_fingerprint,
-        "data_source": spec.data_source,
-        "study_id": spec.study_id,
-        "arm": spec.arm,
-        "name": spec.name,
-    }
 
 
 def _broken_off(error: BaseException) -> tuple[str, dict[str, Any]]:

@@ -26,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0002"
+from fmnist_cli.registry.migrations import HEAD as HEAD
 
 STATUSES = ("running", "finished", "failed", "interrupted", "diverged")
 STOP_REASONS = ("patience", "max_epochs", "diverged", "interrupted")

@@ -9,13 +9,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fmnist_cli.registry import schema
+from fmnist_cli.errors import UsageError
+from fmnist_cli.registry import labels, schema
+from fmnist_cli.registry.beginnings import RESUMABLE, NewRun, ResumedRun, refuse_to_resume
 from fmnist_cli.registry.database import Database, insert_row, locate
+from fmnist_cli.registry.journal import SUFFIX
+from fmnist_cli.registry.merging import Merged, merge
 from fmnist_cli.registry.migrate import prepare
 from fmnist_cli.registry.queries import Reader
-from fmnist_cli.registry.records import RunSpec, StudyRecord
+from fmnist_cli.registry.records import RunRecord, RunSpec, StudyRecord
+from fmnist_cli.registry.recovery import Recovered, find_journals, recover_journal
+from fmnist_cli.registry.retention import Removal, collect, delete_runs, garbage
 from fmnist_cli.registry.run import Run
 from fmnist_cli.registry.values import now, to_row
+from fmnist_cli.registry.verify import Verification, verify
 
 
 class Registry(Reader):
@@ -70,6 +77,11 @@ class Registry(Reader):
         """The file, absolute."""
         return self._database.path
 
+    @property
+    def shown(self) -> str:
+        """The file as the user named it, for messages."""
+        return self._database.shown
+
     def study(
         self,
         kind: str,
@@ -105,4 +117,86 @@ class Registry(Reader):
 
     def run(self, spec: RunSpec, *, clock: Callable[[], float] = time.monotonic) -> Run:
         """A run to train inside: ``with registry.run(spec) as run: ...``."""
-        return Run(self._database, spec, clock)
+        return NewRun(self._database, spec, clock)
+
+    def resumable(self, which: int | str) -> RunRecord:
+        """The run of that id, uuid or ``latest``, which was cut short and does not run.
+
+        Raises
+        ------
+        RunNotFound
+            When there is none.
+        UsageError
+            When it has ended by itself, or still runs.
+        """
+        run = self.get_run(which)
+        journal = self.run_folder(run) / f"{run.uuid}{SUFFIX}"
+        if run.status == "lost" and journal.exists():
+            self.recover(journal)
+            run = self.get_run(run.id)
+        if run.status == "running":
+            raise UsageError(
+                f"run {run.id} must have been cut short to be resumed. Received: it runs, as "
+                f"process {run.pid} on {run.host}."
+            )
+        if run.status not in RESUMABLE:
+            refuse_to_resume(run.id, run.status)
+        return run
+
+    def resume(self, run: RunRecord, *, clock: Callable[[], float] = time.monotonic) -> ResumedRun:
+        """A ``resumable`` run, to train on inside; ``go_on_from`` comes first."""
+        return ResumedRun(self._database, run, clock)
+
+    def journals(self) -> list[Path]:
+        """The journals of runs that could not be recorded."""
+        return find_journals(self._database)
+
+    def recover(self, journal: Path) -> Recovered:
+        """Bring a journal into the registry and remove it; RegistryError when that cannot be."""
+        return recover_journal(self._database, journal)
+
+    def tag(self, run_id: int, tags: Sequence[str], *, remove: bool = False) -> RunRecord:
+        """Put tags on a run, or take them off it."""
+        (labels.remove_tags if remove else labels.add_tags)(self._database, run_id, tags)
+        return self.get_run(run_id)
+
+    def note(self, run_id: int, text: str) -> RunRecord:
+        """Set a run's note; an empty text takes it away."""
+        labels.set_text(self._database, run_id, "note", text)
+        return self.get_run(run_id)
+
+    def rename(self, run_id: int, name: str) -> RunRecord:
+        """Set a run's name; an empty text takes it away."""
+        labels.set_text(self._database, run_id, "name", name)
+        return self.get_run(run_id)
+
+    def merge(
+        self,
+        other: str | Path,
+        *,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Merged:
+        """Copy the runs of another registry that are not here yet; see ``merging.merge``."""
+        return merge(self._database, other, on_progress)
+
+    def verify(self) -> Verification:
+        """Check everything that is recorded; see ``Verification``."""
+        return verify(self._database, self)
+
+    def delete(self, runs: Sequence[RunRecord]) -> list[Path]:
+        """Delete runs and their folders; the artefacts elsewhere, which stay, are returned.
+
+        Raises
+        ------
+        UsageError
+            When one of them is running; none is deleted then.
+        """
+        return delete_runs(self._database, self, runs)
+
+    def garbage(self, *, keep_days: float) -> list[Removal]:
+        """What no run needs in the registry's own folder; see ``retention.garbage``."""
+        return garbage(self._database, self, keep_days=keep_days)
+
+    def collect(self, removals: Sequence[Removal]) -> None:
+        """Remove what ``garbage`` found."""
+        collect(self._database, removals)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fmnist_cli.cli import app
+
+from .recorded import write_registry
 
 SMALL = ("--train-size", "200", "--val-size", "50", "--hidden", "16", "--allow-custom-data")
 
@@ -54,3 +57,18 @@ def fmnist(isolated: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """The command line, with the small data set in place of Fashion-MNIST."""
     monkeypatch.setenv("FMNIST_DATA_DIR", str(tiny_data))
     return Fmnist()
+
+
+@pytest.fixture(scope="session")
+def recorded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with ``recorded.write_registry``'s registry, to be copied."""
+    folder = tmp_path_factory.mktemp("recorded")
+    write_registry(folder / "runs.db")
+    return folder
+
+
+@pytest.fixture
+def recorded(isolated: Path, recorded_once: Path) -> Path:
+    """A registry with a run of every kind, in the current folder."""
+    shutil.copytree(recorded_once, isolated, dirs_exist_ok=True)
+    return isolated / "runs.db"

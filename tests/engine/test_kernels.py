@@ -17,7 +17,7 @@ from fmnist_cli.engine.numpy_mlp.kernels import (
     block_steps,
 )
 from fmnist_cli.engine.numpy_mlp.layers import MLP, PARAMETERS, initial_weights, sgd_step
-from fmnist_cli.engine.numpy_mlp.mirrored import Mirrored
+from fmnist_cli.engine.numpy_mlp.mirrored import Mirrored, Sgd
 
 N = 211  # prime: no batch size but 1 and N divides it
 LR = 0.05
@@ -74,7 +74,7 @@ def fast(
     weights = {name: a.astype(dtype) for name, a in p.weights.items()}
     velocity = {name: np.zeros_like(a) for name, a in weights.items()}
     trainer = kernel(
-        p.images.astype(dtype), p.labels, batch=batch, lr=LR, momentum=momentum, **p.sizes, **how
+        p.images.astype(dtype), p.labels, sgd=Sgd(batch, LR, momentum), **p.sizes, **how
     )
     D, K = p.images.shape[1], len(p.weights["b2"])
     w, v = (Mirrored.empty(D, trainer.panel_widths, K, dtype) for _ in range(2))

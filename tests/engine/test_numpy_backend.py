@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
 from fmnist_cli.engine.numpy_mlp.layers import MLP, PARAMETERS, initial_weights
-from fmnist_cli.engine.numpy_mlp.threads import blas_threads
+from fmnist_cli.engine.numpy_mlp.threads import blas_threads, in_two_lanes
 from fmnist_cli.engine.seeding import epoch_order, weights_rng
 from fmnist_cli.errors import ArtefactError, UsageError
 
@@ -268,6 +271,41 @@ def test_blas_threads_are_set_and_restored():
         with blas_threads():
             assert threads() == {1}
         assert threads() == before
+
+
+def test_a_forked_child_trains_too(split):
+    mlp = model(split, batch=300)
+    mlp.train_epoch(epoch_order(1, 1, N))  # the second lane's thread is the parent's
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: forking with threads
+        child = os.fork()
+    if not child:
+        signal.alarm(20)  # rather than hang
+        mlp.train_epoch(epoch_order(1, 2, N))
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_an_interrupted_epoch_leaves_the_state_before_it(split, monkeypatch):
+    mlp = model(split, momentum=0.9)
+    mlp.train_epoch(epoch_order(1, 1, N))
+    before = state(mlp)
+
+    def interrupt(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fmnist_cli.engine.numpy_mlp.kernels.loss_sum", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        mlp.train_epoch(epoch_order(1, 2, N))
+    assert_same_bits(state(mlp), before)
+
+
+def test_an_error_in_the_second_lane_is_raised_and_the_lane_lives_on():
+    done = []
+    with pytest.raises(ZeroDivisionError):
+        in_two_lanes(lambda: done.append("first"), lambda: done.append(1 / 0))
+    in_two_lanes(lambda: None, lambda: done.append("second"))
+    assert done == ["first", "second"]
 
 
 def test_numpy_is_all_it_needs():

@@ -51,7 +51,7 @@ class Script:
     def _now(self, values: list[Any] | None, default: Any) -> Any:
         return default if values is None else values[self.epoch - 1]
 
-    def train_epoch(self, order: np.ndarray) -> float:
+    def train_epoch(self, order: np.ndarray, images: np.ndarray | None = None) -> float:
         self.epoch += 1
         self.orders.append(order)
         return float(self._now(self.running_loss, 1.0))

@@ -96,6 +96,7 @@ def test_the_file_holds_numbers_not_blobs(db: Path, registry: Registry) -> None:
 def _recorded(registry: Registry, folder: Path) -> RunRecord:
     with registry.run(spec(momentum=0, name="first")) as run:
         run.record_check("gradient", "W1", {"error": 1e-9}, True)
+        run.record_dynamics(1, {"gradient_norm/W1": np.float32(0.5), "dead_share": math.nan})
         run.record_epoch(**epoch(1, test_loss=np.float32(0.1), train_loss=math.nan))
         run.record_epoch(**epoch(2, test_accuracy=1))
         run.record_evaluation("test", 10, 0.5, 0.9, [[1] * 10] * 10)
@@ -124,6 +125,9 @@ def test_the_digest_is_that_of_what_is_stored(tmp_path: Path, registry: Registry
         "UPDATE run_check SET held = 0",
         "UPDATE evaluation SET n = 11",
         "UPDATE artefact SET bytes = 8",
+        "UPDATE dynamics SET value = 0.25 WHERE epoch = 1",
+        "UPDATE run SET augment = 'shift'",
+        "UPDATE run SET resumes = 1",
     ],
 )
 def test_the_digest_finds_a_changed_value(
@@ -134,15 +138,16 @@ def test_the_digest_finds_a_changed_value(
     assert run.digest != registry.computed_digest(run.id)
 
 
-def test_the_digest_survives_a_new_name_and_another_id(
+def test_the_digest_survives_labels_and_another_id(
     tmp_path: Path, db: Path, registry: Registry
 ) -> None:
     run = _recorded(registry, tmp_path)
     for table, column in [("run", "id"), *((t, "run_id") for t in _PARTS)]:
         raw(db, f"UPDATE {table} SET {column} = 77")
-    raw(db, "UPDATE run SET name = 'second'")
+    raw(db, "UPDATE run SET name = 'second', note = 'noted', heartbeat_at = 'x'")
+    raw(db, "INSERT INTO tag VALUES (77, 'good')")
     raw(db, "UPDATE artefact SET path = 'elsewhere.npz'")
     assert run.digest == registry.computed_digest(77)
 
 
-_PARTS = ("epoch", "run_check", "evaluation", "artefact")
+_PARTS = ("epoch", "run_check", "evaluation", "artefact", "dynamics")

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
 from fmnist_cli.commands._options import Common, with_options
-from fmnist_cli.commands._output import Output, make_table, percent, seconds
-from fmnist_cli.commands.runs._common import STATUS_STYLE, run_document
+from fmnist_cli.commands._output import Output, stdout_console
+from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
 from fmnist_cli.engine.config import require
-
-if TYPE_CHECKING:
-    pass
-
-
-Status = Literal["running", "finished", "failed", "interrupted", "diverged", "lost"]
-
-VARIED = {"lr": "lr", "momentum": "mom", "seed": "seed"}  # shown where they differ
 
 
 @with_options()
@@ -26,67 +18,83 @@ def list_runs(
     common: Common,
     limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many.")] = 20,
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
-    study: Annotated[int | None, typer.Option("--study", help="Only this study's.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Only this model's.")] = None,
-    command: Annotated[
-        str | None, typer.Option("--command", help="Only those of this command.")
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            metavar="COLUMN",
+            help="Order by a column of run_summary; with - before it, the greatest first.",
+        ),
+    ] = "-run_id",
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", metavar="A,B,...", help="These columns of run_summary."),
     ] = None,
-    status: Annotated[Status | None, typer.Option("--status", help="Only those.")] = None,
+    where: Where = None,
+    study: Study = None,
+    tag: Tag = None,
+    model: Model = None,
+    command: Command = None,
+    status: OfStatus = None,
 ) -> None:
     """List the runs, newest first."""
-    from rich.markup import escape
-
-    from fmnist_cli.registry import Registry
+    from fmnist_cli.commands.runs import _columns
+    from fmnist_cli.registry.sql import Selection, SqlReader
 
     require(limit >= 1, "limit must be at least 1", limit)
+    named = [name.strip() for name in columns.split(",")] if columns else []
     out = Output(common)
-    with Registry.open(common.db, readonly=True) as registry:
-        runs = registry.list_runs(
-            limit=None if every else limit + 1,
-            study_id=study,
-            model=model,
-            command=command,
-            status=status,
-        )
-    more = not every and len(runs) > limit
-    runs = runs if every else runs[:limit]
-    out.document("fmnist.runs.list/1", {"runs": [run_document(run) for run in runs]})
-
-    varying = [name for name in VARIED if len({getattr(r, name) for r in runs}) > 1]
-    table = make_table(
-        *(">run", "<status", ">age", "<command", "<model", ">batch"),
-        *(f">{VARIED[name]}" for name in varying),
-        *(">best", ">val %", ">test %", ">time"),
+    chosen = Selection(
+        where=where, study=study, tag=tag or (), model=model, command=command, status=status
     )
-    now = datetime.now(UTC)
-    for run in runs:
-        best = f"{run.best_epoch or '-'}/{run.epochs_run}{'+' if run.still_improving else ''}"
-        table.add_row(
-            str(run.id),
-            f"[{STATUS_STYLE[run.status]}]{run.status}[/]",
-            age(now - run.started_at),
-            escape(run.command),
-            run.model,
-            str(run.batch),
-            *(f"{getattr(run, name):g}" for name in varying),
-            best,
-            percent(run.best_val_accuracy, 1).removesuffix(" %"),
-            percent(run.test_accuracy, 1).removesuffix(" %"),
-            seconds(run.train_seconds or None),
-        )
-    out.result(table)
-    if any(run.still_improving for run in runs):
-        out.say("best: best epoch / epochs run; + stopped at its limit while still improving")
-    if more:
-        out.say(f"The newest {limit}; for more: fmnist runs list --limit N, or --all")
-    if not runs:
+    with SqlReader(common.db) as reader:
+        reader.check_columns("columns", named)
+        answer = reader.summaries(chosen, sort=sort, limit=None if every else limit + 1)
+    rows = answer.dicts()
+    more = not every and len(rows) > limit
+    rows = rows if every else rows[:limit]
+    if out.json:
+        documents = [summary_document(row) for row in rows]
+        out.document("fmnist.runs.list/1", {"runs": documents, "more": more})
+        return
+    if not rows:
         out.say("No run fits.")
+        return
+    usual = _columns.usual_columns
+    shown = _columns.named_columns(named, rows) if named else usual(rows)
+    table, left_out = _columns.fitting_table(shown, rows, stdout_console().width)
+    if isinstance(table, str):
+        out.text(table)
+    else:
+        out.result(table)
+    _hints(out, rows, left_out, named, limit if more else None)
 
 
-def age(delta: Any) -> str:
-    """How long ago, in the largest unit that makes sense: ``40s``, ``12m``, ``5h``, ``3d``."""
-    total = max(0, int(delta.total_seconds()))
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if total >= size:
-            return f"{total // size}{unit}"
-    return f"{total}s"
+def summary_document(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of ``run_summary`` as plain values: ``id``, tags as a list, true and false."""
+    document = {"id": row["run_id"], **row}
+    del document["run_id"]
+    document["tags"] = sorted(row["tags"].split(",")) if row["tags"] else []
+    if row["still_improving"] is not None:
+        document["still_improving"] = bool(row["still_improving"])
+    return document
+
+
+def _hints(
+    out: Output,
+    rows: Sequence[dict[str, Any]],
+    left_out: Sequence[str],
+    named: Sequence[str],
+    limit: int | None,
+) -> None:
+    from fmnist_cli.commands.runs._columns import in_common
+
+    if not named:
+        if same := in_common(rows):
+            out.say(f"In all: {same}")
+        if any(row["still_improving"] for row in rows) and "best" not in left_out:
+            out.say("best: best epoch / epochs run; + stopped at its limit while still improving")
+    if left_out:
+        out.say(f"No room for: {', '.join(left_out)}; choose with --columns, or widen the terminal")
+    if limit is not None:
+        out.say(f"The first {limit}; for more: --limit N, or --all")

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output, make_facts, make_table, percent, seconds
-from fmnist_cli.commands.runs._common import STATUS_STYLE, run_document
+from fmnist_cli.commands.runs._common import (
+    STATUS_STYLE,
+    repeat_command,
+    run_document,
+    write_file,
+)
+from fmnist_cli.engine.config import require
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,21 +27,32 @@ if TYPE_CHECKING:
     from fmnist_cli.registry import CheckRecord, EpochRecord, EvaluationRecord, RunRecord
 
 SPARKS = "▁▂▃▄▅▆▇█"
+SVG_WIDTH = 100  # columns
 
 
 @with_options()
 def show(
     common: Common,
     run_id: Annotated[
-        str, typer.Argument(metavar="ID", help="A run's id, a uuid's beginning, or latest.")
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="A run's id, a uuid's beginning, or latest.",
+            autocompletion=complete_run,
+        ),
     ] = "latest",
     epochs: Annotated[bool, typer.Option("--epochs", help="Every epoch's numbers.")] = False,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", help="Save what is shown, in colour, as this .svg.")
+    ] = None,
 ) -> None:
     """Show one run: what was asked, how it went, on what it ran."""
     from rich.markup import escape
 
     from fmnist_cli.registry import Registry
 
+    if svg is not None:
+        require(svg.suffix == ".svg", "svg must be a file that ends in .svg", svg)
     out = Output(common)
     with Registry.open(common.db, readonly=True) as registry:
         run = registry.get_run(run_id)
@@ -41,6 +60,7 @@ def show(
         checks = registry.checks(run.id)
         evaluations = registry.evaluations(run.id)
         artefacts = registry.artefacts(run.id)
+        dynamics = registry.dynamics(run.id)
         environment = registry.environment(run.id)
 
     out.document(
@@ -52,27 +72,31 @@ def show(
             "checks": [asdict(check) for check in checks],
             "evaluations": [asdict(evaluation) for evaluation in evaluations],
             "artefacts": [asdict(artefact) for artefact in artefacts],
+            "dynamics": dynamics,
             "environment": environment,
         },
     )
     name = f" {escape(run.name)}" if run.name else ""
-    out.section(
-        f"Run {run.id}{name}: [{STATUS_STYLE[run.status]}]{run.status}[/]",
-        _facts(run, curve, environment, [f"{a.kind}: {a.path}" for a in artefacts]),
-    )
+    sections = {
+        f"Run {run.id}{name}: [{STATUS_STYLE[run.status]}]{run.status}[/]": _facts(
+            run, curve, environment, [f"{a.kind}: {a.path}" for a in artefacts]
+        )
+    }
     if checks:
-        out.section("Checks", _checks(checks))
+        sections["Checks"] = _checks(checks)
     if evaluations:
-        out.section("Evaluations", _evaluations(evaluations))
+        sections["Evaluations"] = _evaluations(evaluations)
+    if dynamics:
+        sections["Dynamics"] = _dynamics(dynamics)
     if epochs and curve:
-        out.section("Epochs", _epochs(curve))
+        sections["Epochs"] = _epochs(curve)
+    for title, table in sections.items():
+        out.section(title, table)
+    if svg is not None:
+        write_file(svg, _as_svg(f"fmnist runs show {run.id}", sections))
+        out.say(f"Saved {svg}")
     if curve:
         out.say(f"Next: fmnist plot train --run {run.id}   fmnist runs show {run.id} --epochs")
-
-
-def repeat_command(run: RunRecord) -> str:
-    """What to type to run it again."""
-    return shlex.join(["fmnist", *run.argv[1:]])
 
 
 def sparkline(values: Sequence[float | None], width: int = 40) -> str:
@@ -106,6 +130,10 @@ def _facts(
     row("training", f"batch {run.batch}, lr {run.lr:g}, momentum {run.momentum:g}, seed {run.seed}")
     patience = f"patience {run.patience} on {run.monitor}" if run.patience else "no early stopping"
     row("limits", f"at most {run.max_epochs} epochs, {patience}")
+    if run.augment != "none":
+        row("augmentation", run.augment)
+    row("tags", ", ".join(run.tags))
+    row("note", run.note)
     if run.study_id:
         row("study", f"{run.study_id}, arm {run.arm}")
     reason = {"patience": "patience used up", "max_epochs": "the limit"}.get(run.stop_reason or "")
@@ -134,28 +162,73 @@ def _facts(
     row("started", f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC on {run.host}")
     row("data", f"{run.train_size:,} + {run.val_size:,} of {run.data_source}")
     row("fingerprint", run.data_fingerprint)
-    row("environment", _environment(environment))
+    for label, value in _environment(environment).items():
+        row(label, value)
     for artefact in artefacts:
         row("file", artefact)
     row("repeat", repeat_command(run))
     return table
 
 
-def _environment(environment: dict[str, Any]) -> str:
-    parts = []
-    for key, value in environment.items():
-        if isinstance(value, dict):
-            value = " ".join(f"{k} {v}" for k, v in value.items() if v is not None)
-        elif isinstance(value, list):
-            value = "; ".join(
-                " ".join(f"{k} {v}" for k, v in item.items())
-                if isinstance(item, dict)
-                else str(item)
-                for item in value
-            )
-        if value not in (None, ""):
-            parts.append(f"{key} {value}")
-    return "\n".join(parts)
+def _environment(environment: Mapping[str, Any]) -> dict[str, str]:
+    """What the run ran on, in a few lines."""
+
+    def joined(*words: object) -> str:
+        return " ".join(str(word) for word in words if word not in (None, ""))
+
+    packages = environment.get("packages") or {}
+    libraries = [
+        joined(library.get("internal_api"), library.get("version"), library.get("architecture"))
+        + f" ({library.get('num_threads')} threads)"
+        for library in environment.get("blas") or []
+    ]
+    git = environment.get("git") or {}
+    return {
+        "software": ", ".join(
+            [
+                f"Python {environment.get('python')}",
+                *(f"{name} {version}" for name, version in packages.items() if version),
+            ]
+        ),
+        "machine": joined(
+            *(environment.get(name) for name in ("cpu", "machine", "system", "release")),
+            f"({environment.get('cpus_usable')} of {environment.get('cpus')} processors)",
+        ),
+        "BLAS": ", ".join(libraries),
+        "variables": joined(*(f"{k}={v}" for k, v in (environment.get("variables") or {}).items())),
+        "commit": joined(git.get("commit"), "with changes" if git.get("dirty") else ""),
+    }
+
+
+def _dynamics(dynamics: Mapping[str, Sequence[tuple[int, float | None]]]) -> Table:
+    from rich.markup import escape
+
+    table = make_table("<figure", "<by epoch", ">first", ">last")
+    for name, pairs in dynamics.items():
+        values = [value for _, value in pairs]
+        first, last = ("-" if v is None else f"{v:.4g}" for v in (values[0], values[-1]))
+        table.add_row(escape(name), sparkline(values), first, last)
+    return table
+
+
+def _as_svg(title: str, sections: Mapping[str, Table]) -> str:
+    from io import StringIO
+
+    from rich.console import Console
+
+    console = Console(
+        width=SVG_WIDTH,
+        record=True,
+        file=StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        highlight=False,
+        _environ={},
+    )
+    for heading, table in sections.items():
+        console.print(f"[bold]{heading}[/bold]", table, "")
+    # rich's fonts are fetched from a web server; a picture should need none
+    return re.sub(r"\s*@font-face \{.*?\}", "", console.export_svg(title=title), flags=re.DOTALL)
 
 
 def _loss(value: float | None) -> str:

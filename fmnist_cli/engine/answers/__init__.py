@@ -5,6 +5,7 @@ at its word and say so; with several they are ``yes`` or ``no`` where a confiden
 excludes chance, and otherwise ``not settled``.
 """
 
+from fmnist_cli.engine.answers.augment import augment_answer
 from fmnist_cli.engine.answers.early_stop import Kept, Trend, early_stop_answers, kept_by
 from fmnist_cli.engine.answers.momentum import (
     Instability,
@@ -15,6 +16,7 @@ from fmnist_cli.engine.answers.momentum import (
 )
 from fmnist_cli.engine.answers.ood import ood_answers
 from fmnist_cli.engine.answers.records import Answer, Arm, Epoch, Score, Verdict
+from fmnist_cli.engine.answers.summary import Summary, summarise
 from fmnist_cli.engine.answers.sweep import sweep_answers
 
 __all__ = [
@@ -24,8 +26,10 @@ __all__ = [
     "Instability",
     "Kept",
     "Score",
+    "Summary",
     "Trend",
     "Verdict",
+    "augment_answer",
     "common_loss",
     "early_stop_answers",
     "epochs_to_loss",
@@ -33,5 +37,6 @@ __all__ = [
     "kept_by",
     "momentum_answers",
     "ood_answers",
+    "summarise",
     "sweep_answers",
 ]

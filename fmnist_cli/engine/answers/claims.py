@@ -238,11 +238,19 @@ def caveats(arms: Sequence[Arm], *, limits: bool = True) -> list[str]:
     interrupted = [arm.label for arm in arms if arm.stop_reason == "interrupted"]
     improving = [arm.label for arm in arms if limits and arm.still_improving and not arm.diverged]
     said = [
-        sentence(f"{listing(dict.fromkeys(labels))} {words}.")
-        for labels, words in (
-            (diverged, "diverged and is left out"),
-            (interrupted, "was interrupted"),
-            (improving, "was still improving at its epoch limit"),
+        sentence(f"{listing(labels)} {one if len(labels) == 1 else several}.")
+        for labels, one, several in (
+            (
+                dict.fromkeys(diverged),
+                "diverged and is left out",
+                "diverged and are left out",
+            ),
+            (dict.fromkeys(interrupted), "was interrupted", "were interrupted"),
+            (
+                dict.fromkeys(improving),
+                "was still improving at its epoch limit",
+                "were still improving at their epoch limits",
+            ),
         )
         if labels
     ]

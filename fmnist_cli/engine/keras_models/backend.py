@@ -17,7 +17,7 @@ from fmnist_cli.engine.backend import Arrays, Evaluation, Split
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.keras_models import graphs
 from fmnist_cli.engine.keras_models.models import build, variables
-from fmnist_cli.engine.keras_models.runtime import import_tensorflow, threads
+from fmnist_cli.engine.keras_models.runtime import SHARDS, import_tensorflow
 from fmnist_cli.errors import ArtefactError
 
 EVALUATION_CHUNK = 500  # images: their activations stay small
@@ -33,9 +33,9 @@ class KerasBackend:
     train : Split
     batch, lr, momentum
         As in ``TrainConfig``.
-    shards : int, optional
-        Parts of a CNN's batch that run side by side; one a core by default. The sums of their
-        gradients round differently for another number.
+    shards : int
+        Parts of a CNN's batch that run side by side. The sums of their gradients round
+        differently for another number.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class KerasBackend:
         batch: int,
         lr: float,
         momentum: float,
-        shards: int | None = None,
+        shards: int = SHARDS,
     ) -> None:
         tf = import_tensorflow()
         self.model = model
@@ -58,10 +58,11 @@ class KerasBackend:
         }
         self._images = tf.constant(train.images.astype(self._dtype, copy=False))
         self._labels = tf.constant(train.labels.astype(np.int32))
+        self._shards = shards
         compiled = model.name == "mlp"
-        self._shards = 1 if compiled else (shards or threads())
         self._epoch = tf.function(self._epoch_graph, jit_compile=compiled, autograph=False)
         self._chunk = tf.function(self._chunk_graph, jit_compile=compiled, autograph=False)
+        self._slope = tf.function(self._slope_graph, jit_compile=compiled, autograph=False)
 
     @classmethod
     def from_config(cls, config: TrainConfig, train: Split) -> KerasBackend:
@@ -69,8 +70,14 @@ class KerasBackend:
         model = build(config.model, hidden=config.hidden, seed=config.seed)
         return cls(model, train, batch=config.batch, lr=config.lr, momentum=config.momentum)
 
-    def train_epoch(self, order: NDArray[np.int64]) -> float:
-        return float(self._epoch(order.astype(np.int32))) / len(order)
+    def train_epoch(
+        self, order: NDArray[np.int64], images: NDArray[np.float32] | None = None
+    ) -> float:
+        tf = import_tensorflow()
+        x = self._images
+        if images is not None:
+            x = tf.constant(images.astype(self._dtype, copy=False))
+        return float(self._epoch(order.astype(np.int32), x)) / len(order)
 
     def evaluate(self, split: Split) -> Evaluation:
         loss, correct, alive = 0.0, 0, np.zeros(1, bool)
@@ -85,6 +92,13 @@ class KerasBackend:
             dead_units=int(np.count_nonzero(~alive)),
             hidden_units=len(alive),
         )
+
+    def gradient(self, split: Split) -> dict[str, NDArray[np.floating]]:
+        total = {name: np.zeros(v.shape) for name, v in self._variables.items()}
+        for images, labels in self._chunks(split):
+            for name, mean in self._slope(images, labels).items():
+                total[name] += mean.numpy() * len(labels)
+        return {name: array / len(split) for name, array in total.items()}
 
     def predict(self, split: Split) -> NDArray[np.int64]:
         chunks = [self._chunk(images, labels)[1] for images, labels in self._chunks(split)]
@@ -102,14 +116,14 @@ class KerasBackend:
     def set_velocity(self, velocity: Arrays) -> None:
         self._set(self._velocity, velocity, "velocity")
 
-    def _epoch_graph(self, order: Any) -> Any:
-        """(N,) int32 -> the epoch's summed loss; updates the variables on the way."""
+    def _epoch_graph(self, order: Any, images: Any) -> Any:
+        """(N,) int32 and (N, 784) -> the epoch's summed loss; updates the variables on the way."""
         tf = import_tensorflow()
         n, size = order.shape[0], self._batch
 
         def body(start: Any, total: Any) -> tuple[Any, Any]:
             rows = tf.slice(order, [start], [size])
-            return start + size, total + self._step(rows)
+            return start + size, total + self._step(images, rows)
 
         _, total = tf.while_loop(
             lambda start, total: start + size <= n,
@@ -118,13 +132,13 @@ class KerasBackend:
             parallel_iterations=1,
         )
         if n % size:
-            total += self._step(order[n - n % size :])
+            total += self._step(images, order[n - n % size :])
         return total
 
-    def _step(self, rows: Any) -> Any:
+    def _step(self, images: Any, rows: Any) -> Any:
         """(B,) int32 -> the batch's summed loss, float64; one update of the variables."""
         tf = import_tensorflow()
-        x, labels = tf.gather(self._images, rows), tf.gather(self._labels, rows)
+        x, labels = tf.gather(images, rows), tf.gather(self._labels, rows)
         loss, gradients = graphs.loss_and_gradients(self._variables, x, labels, shards=self._shards)
         for name, w in self._variables.items():
             self._update(w, self._velocity[name], gradients[name])
@@ -140,6 +154,10 @@ class KerasBackend:
             )
         else:
             tf.raw_ops.ResourceApplyGradientDescent(var=w.handle, alpha=lr, delta=g)
+
+    def _slope_graph(self, images: Any, labels: Any) -> dict[str, Any]:
+        """The gradient of the mean loss, by parameter name."""
+        return graphs.loss_and_gradients(self._variables, images, labels, shards=self._shards)[1]
 
     def _chunk_graph(self, images: Any, labels: Any) -> tuple[Any, Any, Any]:
         """Summed loss (float64), classes (N,) int64, and which units are alive (H or C,) bool."""

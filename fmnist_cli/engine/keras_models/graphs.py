@@ -8,9 +8,8 @@ What differs from the layers of ``models.py``, and why the numbers are the same:
   convolutions of cnn2 together (0.8 of 1.3 ms at batch 5, one core). As there, of equal values
   in a window the first in row-major order gets the gradient. The one difference: two different
   z that rounding makes equal after adding b are a tie there, and none here.
-- The convolutions take a batch in shards, one a core, whose gradients are added up in a fixed
-  order: two halves side by side leave no core waiting, while threads inside an operation meet
-  in every operation, which at small batches costs more than it brings.
+- The convolutions take a batch in shards, side by side, whose gradients are added up in a fixed
+  order (``runtime.import_tensorflow`` says why).
 
 Notation as in ``backend.py``, and h, w, C for the rows, columns and channels of an image.
 """

@@ -84,15 +84,10 @@ def variables(model: Any) -> dict[str, Any]:
     convolution's kernel is (height, width, channels in, channels out).
     """
     with_weights = [layer for layer in model.layers if layer.weights]
-    named = {}
+    named: dict[str, Any] = {}
     for i, layer in enumerate(with_weights, start=1):
-        kernel, bias = (
-            (f"W{i}", f"b{i}")
-            if model.name == "mlp"
-            else (
-                f"{layer.name}/kernel",
-                f"{layer.name}/bias",
-            )
-        )
-        named[kernel], named[bias] = layer.kernel.value, layer.bias.value
+        names = (f"W{i}", f"b{i}")
+        if model.name != "mlp":
+            names = (f"{layer.name}/kernel", f"{layer.name}/bias")
+        named |= zip(names, (layer.kernel.value, layer.bias.value), strict=True)
     return named

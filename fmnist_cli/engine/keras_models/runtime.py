@@ -16,12 +16,24 @@ from typing import Any
 
 from fmnist_cli.errors import UsageError
 
+SHARDS = 2
+"""Into how many parts the convolutions take a batch, side by side, each on one thread.
 
-def threads() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+Fixed, because the gradient's last bits depend on it: the same run gives the same bits however
+many cores it is allowed.
+"""
+
+
+_pool_threads = SHARDS
+
+
+def limit_pool(n: int) -> None:
+    """Leave cores to other processes: at most n threads. Call it before TensorFlow's first use.
+
+    The shards stay as they are, and so do the bits.
+    """
+    global _pool_threads
+    _pool_threads = min(n, SHARDS)
 
 
 @cache
@@ -29,9 +41,9 @@ def import_tensorflow() -> Any:
     """The ``tensorflow`` module, set up on its first use in the process.
 
     Each operation runs on one thread, and operations that do not depend on each other run side
-    by side on all cores: the graphs split a batch into as many shards as there are cores.
-    Shards are large pieces of work that meet once a step; threads inside an operation would
-    meet in every operation, which at small batches costs more than it brings.
+    by side: the graphs see to it that there are always ``SHARDS`` of them. Shards are large
+    pieces of work that meet once or twice a step; threads inside an operation would meet in
+    every operation, which at small batches costs more than it brings.
 
     Raises
     ------
@@ -44,15 +56,15 @@ def import_tensorflow() -> Any:
         import keras
         import tensorflow as tf
 
-        if keras.backend.backend() != "tensorflow":
-            raise UsageError(
-                "Keras must run on the tensorflow backend; set KERAS_BACKEND=tensorflow. "
-                f"Received: {keras.backend.backend()}."
-            )
         tf.get_logger().setLevel("ERROR")
         tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(threads())
+        tf.config.threading.set_inter_op_parallelism_threads(_pool_threads)
         tf.zeros(1)  # starts the runtime, which has things to log as well
+    if keras.backend.backend() != "tensorflow":
+        raise UsageError(
+            "Keras must run on the tensorflow backend; set KERAS_BACKEND=tensorflow. "
+            f"Received: {keras.backend.backend()}."
+        )
     return tf
 
 

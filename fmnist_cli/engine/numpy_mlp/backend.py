@@ -7,6 +7,7 @@ the plain W1, b1, W2, b2, so that a run resumed from them is, bit for bit, the u
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from fmnist_cli.engine.config import TrainConfig, require
 from fmnist_cli.engine.numpy_mlp.chunked import ChunkedGradients
 from fmnist_cli.engine.numpy_mlp.inference import Inference
 from fmnist_cli.engine.numpy_mlp.kernels import DelayedUpdates
-from fmnist_cli.engine.numpy_mlp.layers import PARAMETERS, Array, initial_weights
-from fmnist_cli.engine.numpy_mlp.mirrored import Mirrored
+from fmnist_cli.engine.numpy_mlp.layers import MLP, PARAMETERS, Array, initial_weights
+from fmnist_cli.engine.numpy_mlp.mirrored import Mirrored, Sgd
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
 from fmnist_cli.engine.seeding import weights_rng
 from fmnist_cli.errors import ArtefactError
@@ -59,23 +60,19 @@ class NumPyMLP:
     ) -> None:
         require(lr >= SMALLEST_LR, f"lr must be at least {SMALLEST_LR:g} on the numpy engine", lr)
         self.dtype = np.dtype(dtype)
-        self._lr, self._momentum = float(lr), float(momentum)
+        self._sgd = sgd = Sgd(batch, float(lr), float(momentum))
         self._weights = {name: np.array(weights[name], self.dtype) for name in PARAMETERS}
         self._velocity = {name: np.zeros_like(w) for name, w in self._weights.items()}
         (n_inputs, hidden), n_classes = self._weights["W1"].shape, len(self._weights["b2"])
         delayed = LARGEST_DELAYED_BATCH_WITH_MOMENTUM if momentum else LARGEST_DELAYED_BATCH
-        self._kernel = (DelayedUpdates if batch <= delayed else ChunkedGradients)(
-            np.ascontiguousarray(train.images, self.dtype),
-            train.labels,
-            hidden=hidden,
-            n_classes=n_classes,
-            batch=batch,
-            lr=self._lr,
-            momentum=self._momentum,
+        kernel = DelayedUpdates if batch <= delayed else ChunkedGradients
+        self._kernel_on = partial(
+            kernel, labels=train.labels, hidden=hidden, n_classes=n_classes, sgd=sgd
         )
+        self._kernel = self._kernel_on(np.ascontiguousarray(train.images, self.dtype))
         mirrored = (n_inputs, self._kernel.panel_widths, n_classes, self.dtype)
         self._w = Mirrored.empty(*mirrored)
-        self._v = Mirrored.empty(*mirrored) if self._momentum else None
+        self._v = Mirrored.empty(*mirrored) if momentum else None
         self._inference = Inference(n_inputs, hidden, n_classes, self.dtype)
 
     @classmethod
@@ -89,22 +86,34 @@ class NumPyMLP:
             momentum=config.momentum,
         )
 
-    def train_epoch(self, order: NDArray[np.int64]) -> float:
+    def train_epoch(
+        self, order: NDArray[np.int64], images: NDArray[np.float32] | None = None
+    ) -> float:
         """Train on the rows in ``order``, batch by batch; the running loss."""
+        kernel = self._kernel
+        if images is not None:
+            kernel = self._kernel_on(np.ascontiguousarray(images, self.dtype))
         with blas_threads(), np.errstate(all="ignore"):
             self._w.load(self._weights)
             if self._v is not None:
-                self._v.load(self._velocity, self._lr)
-            loss = self._kernel.epoch(self._w, self._v, order)
+                self._v.load(self._velocity, self._sgd.lr)
+            loss = kernel.epoch(self._w, self._v, order)
             self._w.store(self._weights)
             if self._v is not None:
-                self._v.store(self._velocity, self._lr)
+                self._v.store(self._velocity, self._sgd.lr)
         return loss / len(order)
 
     def evaluate(self, split: Split) -> Evaluation:
         """Mean loss, accuracy and dead units over a split."""
         with blas_threads(), np.errstate(all="ignore"):
             return self._inference.evaluate(self._weights, split)
+
+    def gradient(self, split: Split) -> dict[str, NDArray[np.floating]]:
+        """The gradient of the mean loss over a split, from the textbook layers."""
+        with blas_threads(), np.errstate(all="ignore"):
+            mlp = MLP(self._weights)
+            mlp.forward(split.images.astype(self.dtype, copy=False), split.labels)
+            return mlp.backward()
 
     def predict(self, split: Split) -> NDArray[np.int64]:
         """(N,) int64: the most probable class of every image."""

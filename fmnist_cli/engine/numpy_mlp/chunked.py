@@ -2,8 +2,8 @@
 
 At large batches the arithmetic is dense already, and the enemy is memory traffic: a gathered batch
 of 5,000 images is 16 MB. So a batch is gathered and differentiated a chunk of rows at a time, the
-chunk's images, activations and gradients staying in the second-level cache, and only the sum of the
-gradients is kept. From ``2 * MIN_LANE_ROWS`` examples on, a batch is halved and the halves are
+chunk's images, activations and gradients staying in the cache, and only the sum of the gradients is
+kept. From ``2 * MIN_LANE_ROWS`` examples on, a batch is halved and the halves are
 worked on at the same time (``threads.py``); the halves are the same on every machine.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.numpy_mlp.mirrored import Array, Mirrored, loss_sum, sign_mask
+from fmnist_cli.engine.numpy_mlp.mirrored import Array, Mirrored, Sgd, sign_mask
 from fmnist_cli.engine.numpy_mlp.threads import in_two_lanes
 
 CHUNK_ROWS = 256
@@ -29,9 +29,10 @@ class ChunkedGradients:
     labels : (N,) int64 in [0, n_classes)
     hidden, n_classes : int
         H and K.
-    batch : int
-        B.
-    lr, momentum : float
+    sgd : Sgd
+        B, the learning rate and alpha.
+    chunk : int
+        Rows differentiated at a time (C).
     """
 
     def __init__(
@@ -41,35 +42,35 @@ class ChunkedGradients:
         *,
         hidden: int,
         n_classes: int,
-        batch: int,
-        lr: float,
-        momentum: float,
+        sgd: Sgd,
         chunk: int = CHUNK_ROWS,
     ) -> None:
-        self.batch, self.lr, self.momentum = batch, lr, momentum
+        self.sgd = sgd
         self.panel_widths = [hidden]
-        self.lanes = [_Lane(images, labels, hidden, n_classes, min(chunk, batch)) for _ in range(2)]
+        self.lanes = [
+            _Lane(images, labels, hidden, n_classes, min(chunk, sgd.batch)) for _ in range(2)
+        ]
 
     def epoch(self, w: Mirrored, v: Mirrored | None, order: NDArray[np.int64]) -> float:
         """Train on the rows in ``order``; the sum of their losses (``v`` None: no momentum)."""
         loss = 0.0
-        for start in range(0, len(order), self.batch):
-            loss += self._step(w, v, order[start : start + self.batch])
+        for start in range(0, len(order), self.sgd.batch):
+            loss += self._step(w, v, order[start : start + self.sgd.batch])
         return loss
 
     def _step(self, w: Mirrored, v: Mirrored | None, rows: NDArray[np.int64]) -> float:
-        rate = self.lr / len(rows)
+        rate = self.sgd.lr / len(rows)
         first, second = self.lanes
         if len(rows) < 2 * MIN_LANE_ROWS:
             first.differentiate(w, rows, rate)
-            _update(w, v, self.momentum, first.gradient)
+            _update(w, v, self.sgd.momentum, first.gradient)
             return first.loss
         half = len(rows) // 2
         in_two_lanes(
             lambda: first.differentiate(w, rows[:half], rate),
             lambda: second.differentiate(w, rows[half:], rate),
         )
-        _update(w, v, self.momentum, first.gradient, second.gradient)
+        _update(w, v, self.sgd.momentum, first.gradient, second.gradient)
         return first.loss + second.loss
 
 
@@ -108,6 +109,7 @@ class _Lane:
         self.target = np.empty((C, K), dtype)
         self.gradient = Mirrored.empty(D, [H], K, dtype)
         self.part = Mirrored.empty(D, [H], K, dtype)
+        self.zero, self.ones, self.chunk_rows = np.array(0, dtype), np.ones(C, dtype), np.arange(C)
         self.loss = 0.0
 
     def differentiate(self, w: Mirrored, rows: NDArray[np.int64], rate: float) -> None:
@@ -130,14 +132,15 @@ class _Lane:
         np.take(self.one_hot, y, axis=0, out=target, mode="clip")  # (c, K)
 
         np.dot(x, w.panels[0][:-1], out=n)  # (c, D) @ (D, H) -> (c, H)
-        n += w.panels[0][-1]
-        np.minimum(n, 0, out=m)
+        np.add(n, w.panels[0][-1], out=n)
+        np.minimum(n, self.zero, out=m)
         np.right_shift(m1.view(active.dtype)[:, :-1], self.sign_shift, out=active)
         np.dot(m1, w.W2.T, out=shifted)  # (c, H+1) @ (H+1, K) -> (c, K)
         shifted -= shifted.max(axis=1, keepdims=True)
 
         np.exp(shifted, out=e)
-        e /= e.sum(axis=1, keepdims=True)
+        sums = e.sum(axis=1, keepdims=True)  # (c, 1)
+        e /= sums
         e -= target  # softmax - one-hot
         e *= rate
         np.dot(e.T, m1, out=into.W2)  # (K, c) @ (c, H+1) -> (K, H+1)
@@ -145,5 +148,7 @@ class _Lane:
         bits = n.view(active.dtype)
         np.bitwise_and(bits, active, out=bits)
         np.dot(x.T, n, out=into.panels[0][:-1])  # (D, c) @ (c, H) -> (D, H)
-        np.sum(n, axis=0, out=into.panels[0][-1])  # (c, H) -> (H,)
-        return loss_sum(shifted, y)
+        np.dot(self.ones[:c], n, out=into.panels[0][-1])  # (c,) @ (c, H) -> (H,)
+
+        of_label = shifted[self.chunk_rows[:c], y]  # (c,)
+        return float(np.subtract(np.log(sums[:, 0]), of_label, dtype=np.float64).sum())

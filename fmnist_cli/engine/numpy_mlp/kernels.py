@@ -5,8 +5,8 @@ the processor sets its pace. LAPACK meets the same trouble in its factorisations
 *delayed rank-k updates*: a block of steps keeps its updates as the two thin factors that they are
 made of, corrects what it needs next by small products, and applies them to the large matrix at the
 end in one product (Bischof and Van Loan, "The WY representation for products of Householder
-matrices", SIAM J. Sci. Stat. Comput. 8, 1987; Golub and Van Loan, *Matrix Computations*, section
-5.2.3). The sums are only associated differently: exact SGD up to rounding.
+matrices", SIAM J. Sci. Stat. Comput. 8, 1987; Golub and Van Loan, *Matrix Computations*, 4th ed.,
+sections 5.1.7 and 5.2.3). The sums are only associated differently: exact SGD up to rounding.
 
 Plain SGD
     A block is T steps of B examples, R = T B rows. X_t (B, D) are the inputs of step t = 0..T-1,
@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.numpy_mlp.mirrored import Array, Mirrored, loss_sum, sign_mask
+from fmnist_cli.engine.numpy_mlp.mirrored import Array, Mirrored, Sgd, loss_sum, sign_mask
 from fmnist_cli.engine.numpy_mlp.threads import LANE_START_FLOPS, in_two_lanes
 
 BLOCK_ROWS = 128
@@ -68,9 +68,8 @@ class DelayedUpdates:
     labels : (N,) int64 in [0, n_classes)
     hidden, n_classes : int
         H and K.
-    batch : int
-        B.
-    lr, momentum : float
+    sgd : Sgd
+        B, the learning rate and alpha.
     steps : int, optional
         T; by default ``block_steps(batch)``.
     """
@@ -82,16 +81,14 @@ class DelayedUpdates:
         *,
         hidden: int,
         n_classes: int,
-        batch: int,
-        lr: float,
-        momentum: float,
+        sgd: Sgd,
         steps: int | None = None,
     ) -> None:
-        self.images, self.labels = images, labels
-        self.batch, self.lr, self.momentum = batch, lr, momentum
-        self.steps = block_steps(batch) if steps is None else steps
-        self.hidden, self.n_classes = hidden, n_classes
-        self.panel_widths = _panel_widths(images.shape[1], hidden, self.steps, batch)
+        self.images, self.labels, self.sgd = images, labels, sgd
+        self.steps = block_steps(sgd.batch) if steps is None else steps
+        self.hidden, n_inputs = hidden, images.shape[1]
+        self.panel_widths = _panel_widths(n_inputs, hidden, self.steps * sgd.batch)
+        self.gradient = Mirrored.empty(n_inputs, self.panel_widths, n_classes, images.dtype)
         self._blocks: dict[tuple[int, int], _Block] = {}
 
     def epoch(self, w: Mirrored, v: Mirrored | None, order: NDArray[np.int64]) -> float:
@@ -127,11 +124,10 @@ class DelayedUpdates:
 
     def _plan(self, order: NDArray[np.int64]) -> Iterator[tuple[_Block, NDArray[np.int64]]]:
         """The blocks of an epoch and their rows; a last, smaller batch is a block of its own."""
-        whole = len(order) - len(order) % self.batch
-        start = 0
-        while start < len(order):
-            left = (whole - start) // self.batch
-            steps, batch = (min(self.steps, left), self.batch) if left else (1, len(order) - whole)
+        start, n = 0, len(order)
+        while start < n:
+            left = (n - start) // self.sgd.batch  # whole batches
+            steps, batch = (min(self.steps, left), self.sgd.batch) if left else (1, n - start)
             if (steps, batch) not in self._blocks:
                 self._blocks[steps, batch] = _Block(self, steps, batch)
             stop = start + steps * batch
@@ -139,13 +135,13 @@ class DelayedUpdates:
             start = stop
 
 
-def _panel_widths(n_inputs: int, hidden: int, steps: int, batch: int) -> list[int]:
+def _panel_widths(n_inputs: int, hidden: int, rows: int) -> list[int]:
     """How the hidden units are shared out so that both lanes end together.
 
-    Of a block of R rows a unit costs 4 D R flops between the blocks; the second lane also has the
-    Gram matrix to do (D R^2 flops, by its symmetry), and begins late (``LANE_START_FLOPS``).
+    Of a block of ``rows`` (R), a unit costs 4 D R flops between the blocks; the second lane also
+    has the Gram matrix to do (D R^2 flops, by its symmetry), and begins late
+    (``LANE_START_FLOPS``).
     """
-    rows = steps * batch
     extra_units = (n_inputs * rows**2 + LANE_START_FLOPS) / (4 * n_inputs * rows)
     first = min(hidden, round((hidden + extra_units) / 2))
     return [first, hidden - first]
@@ -180,10 +176,11 @@ class _Block:
     """The buffers of a block of ``steps`` steps of ``batch`` examples, and what is done in them."""
 
     def __init__(self, of: DelayedUpdates, steps: int, batch: int) -> None:
-        self.steps, self.batch, self.momentum = steps, batch, of.momentum
-        self.images, self.labels = of.images, of.labels
-        dtype, (D, H, K) = of.images.dtype, (of.images.shape[1], of.hidden, of.n_classes)
-        R, B = steps * batch, batch
+        self.steps, self.momentum = steps, of.sgd.momentum
+        self.images, self.labels, self.gradient = of.images, of.labels, of.gradient
+        self.units = self.gradient.units()
+        dtype, (K, H) = of.images.dtype, (len(of.gradient.W2), of.hidden)
+        R, B, D = steps * batch, batch, of.images.shape[1]
         integer, self.sign_shift = sign_mask(dtype)
 
         self.x = [np.empty((R, D), dtype) for _ in of.panel_widths]  # one for each lane
@@ -192,15 +189,13 @@ class _Block:
         self.C = np.empty((R, R), dtype)
         self.logits = np.empty((R, K), dtype)
         self.target = np.empty((R, K), dtype)
-        self.gradient = Mirrored.empty(D, of.panel_widths, K, dtype)
-        self.units = self.gradient.units()
 
         # 1/B and the learning rate go into the softmax's denominator and the labels.
-        rate = of.lr / batch
+        rate = of.sgd.lr / batch
         self.scaled_eye = np.eye(K, dtype=dtype) * rate
         self.row_sums = np.full((K, K), 1 / rate, dtype)
 
-        self.zero, self.decay = np.array(0, dtype), np.array(of.momentum, dtype)
+        self.zero, self.decay = np.array(0, dtype), np.array(self.momentum, dtype)
         self.n = np.empty((B, H + 1), dtype)
         self.m1 = np.ones((B, H + 1), dtype)  # min(n, 0), and a column of ones for b2
         self.active = np.empty((B, H + 1), integer)
@@ -220,21 +215,22 @@ class _Block:
 
         step = np.arange(R) // batch
         lag = np.maximum(step[:, None] - step, 0)  # (R, R): t - s, where that is positive
-        self.C_factors = -_geometric(of.momentum, lag).astype(dtype)  # c_0 = 0
+        self.C_factors = -_geometric(self.momentum, lag).astype(dtype)  # c_0 = 0
         self.identity = np.eye(R, dtype=dtype)
-        if of.momentum:
+        if self.momentum:
             self.x_v = np.empty((R, H), dtype)
             self.weighted = np.empty((R, H), dtype)
             factors = (
-                of.momentum * _geometric(of.momentum, step),
-                _geometric(of.momentum, steps - step),
-                of.momentum ** (steps - 1.0 - step),
+                self.momentum * _geometric(self.momentum, step),
+                _geometric(self.momentum, steps - step),
+                self.momentum ** (steps - 1.0 - step),
             )
             self.begin_factors, self.weight_factors, self.velocity_factors = (
                 f[:, None].astype(dtype) for f in factors
             )
 
     def gather(self, panel: int, rows: NDArray[np.int64]) -> None:
+        """The lane's copy of the images; the first lane's labels serve both."""
         np.take(self.images, rows, axis=0, out=self.x[panel], mode="clip")  # (R, D)
         if panel == 0:
             np.take(self.labels, rows, out=self.y, mode="clip")  # (R,)

@@ -21,6 +21,15 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
+class Sgd:
+    """Batch size (B), learning rate (eta) and momentum (alpha)."""
+
+    batch: int
+    lr: float
+    momentum: float
+
+
+@dataclass(frozen=True)
 class Mirrored:
     """Weights, velocity or gradient of the mirrored network, changed in place.
 

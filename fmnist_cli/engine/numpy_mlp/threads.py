@@ -9,11 +9,13 @@ with fixed shares of the work give the same bits whatever the number of cores.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from functools import cache
+from functools import cache, partial
+from queue import SimpleQueue
+from threading import Thread
 
 from threadpoolctl import ThreadpoolController
 
@@ -36,9 +38,42 @@ def blas_threads(n: int = BLAS_THREADS) -> Iterator[None]:
         yield
 
 
+_one_lane = False
+
+
+def use_one_lane() -> None:
+    """From now on do in turn what two lanes would do at once, for other processes have the cores.
+
+    The lanes' shares of the work stay as they are, and so do the bits.
+    """
+    global _one_lane
+    _one_lane = True
+
+
+_Task = tuple[Callable[[], None], SimpleQueue[BaseException | None]]
+
+
 @cache
-def _second_lane() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="fmnist-lane")
+def _second_lane() -> SimpleQueue[_Task]:
+    """The queue of the second lane's thread. (An executor's futures cost more than the wait.)"""
+    tasks: SimpleQueue[_Task] = SimpleQueue()
+
+    def work() -> None:
+        while True:
+            task, done = tasks.get()
+            try:
+                task()
+            except BaseException as error:  # raised again by the thread that waits
+                done.put(error)
+            else:
+                done.put(None)
+
+    Thread(target=work, name="fmnist-second-lane", daemon=True).start()
+    return tasks
+
+
+# A forked child has the queue but not the thread.
+os.register_at_fork(after_in_child=_second_lane.cache_clear)
 
 
 def in_two_lanes(first: Callable[[], None], second: Callable[[], None]) -> None:
@@ -46,8 +81,11 @@ def in_two_lanes(first: Callable[[], None], second: Callable[[], None]) -> None:
 
     The other runs in this one's context, which is where NumPy keeps ``np.errstate``.
     """
-    other = _second_lane().submit(copy_context().run, second)
+    done: SimpleQueue[BaseException | None] = SimpleQueue()
+    _second_lane().put((partial(copy_context().run, second), done))
     try:
         first()
     finally:
-        other.result()
+        error = done.get()
+    if error is not None:
+        raise error

@@ -1,0 +1,96 @@
+"""Going on with a recorded run, for `train --resume` and `runs resume`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fmnist_cli.commands._output import Output
+from fmnist_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    import typer
+
+    from fmnist_cli.commands._options import Common, DataOptions
+    from fmnist_cli.engine.config import TrainConfig
+    from fmnist_cli.engine.data import Dataset
+    from fmnist_cli.registry import Registry, RunRecord
+
+# what `train --resume` takes beside the run
+_GO_TOGETHER = {"resume", "results", "data_dir", "allow_custom_data", "db", "json", "quiet"}
+
+
+def refuse_settings(context: typer.Context) -> None:
+    """Refuse options that ask for another training than the run's own."""
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in context.params
+        if name not in _GO_TOGETHER and _is_typed(context, name)
+    ]
+    if given:
+        raise UsageError(
+            f"a resumed run keeps the settings it began with. Received: {' '.join(given)}."
+        )
+
+
+def resume_training(which: str, data: DataOptions, common: Common, results: Path) -> None:
+    """Train a run that was cut short to its end, and show how it went."""
+    from fmnist_cli.commands._recording import writable_folder
+    from fmnist_cli.commands.train import Extras, train_one
+    from fmnist_cli.registry import Registry
+
+    out = Output(common)
+    writable_folder(results, "results")
+    with Registry.open(common.db) as registry:
+        run = registry.resumable(which)
+        if run.study_id is not None:
+            raise UsageError(
+                f"run {run.id} goes on, from where it stopped, with study {run.study_id}. "
+                f"Try: {_command(run)}"
+            )
+        if run.command != "train":
+            raise UsageError(f"only a run that trains can be resumed. Received: {run.command}.")
+        config, dataset = recorded_setting(registry, run, data, out)
+        extras = Extras(
+            check_gradient="--check-gradient" in run.argv,
+            check_magnitude="--check-magnitude" in run.argv,
+            dynamics="--dynamics" in run.argv,
+        )
+        train_one(config, dataset, registry, out, extras, results, resume=run)
+
+
+def recorded_setting(
+    registry: Registry, run: RunRecord, options: DataOptions, out: Output
+) -> tuple[TrainConfig, Dataset]:
+    """A run's configuration, and the data that it saw.
+
+    Raises
+    ------
+    UsageError
+        When the data that is found is other data.
+    """
+    from dataclasses import replace
+
+    from fmnist_cli.commands._recording import load_data
+    from fmnist_cli.engine.config import TrainConfig
+
+    config = TrainConfig(**run.config)
+    # what it is, is settled by the fingerprint
+    dataset = load_data(config, replace(options, allow_custom_data=True), out)
+    if dataset.fingerprint != run.data_fingerprint:
+        raise UsageError(
+            f"run {run.id} must go on with the data it began with, fingerprint "
+            f"{run.data_fingerprint[:12]} ({run.data_source}); give it with --data-dir. "
+            f"Received: {dataset.fingerprint[:12]}."
+        )
+    return config, dataset
+
+
+def _command(run: RunRecord) -> str:
+    return shlex.join(["fmnist", *(word for word in run.argv[1:] if word != "--new")])
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

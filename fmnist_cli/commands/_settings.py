@@ -1,0 +1,92 @@
+"""Defaults of the user's own: flags win over the environment, the environment over a file.
+
+The file is the first that exists of ``$FMNIST_CONFIG``, ``./fmnist.toml`` and
+``~/.config/fmnist/fmnist.toml``. It holds options by their names, such as ``batch = 50``,
+``train-size = 20000`` or ``db = "/data/runs.db"``, and they hold for every command that has them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any
+
+from fmnist_cli.commands._options import GROUPS, environment_variable
+from fmnist_cli.errors import UsageError
+
+FILE_NAME = "fmnist.toml"
+FILE_VARIABLE = "FMNIST_CONFIG"
+
+
+def known_options() -> dict[str, Field[Any]]:
+    """Every option that a file may set, by its Python name."""
+    return {field.name: field for group in GROUPS for field in fields(group)}
+
+
+def settings_file() -> Path | None:
+    """The file that is read, or None."""
+    named = os.environ.get(FILE_VARIABLE)
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise UsageError(f"{FILE_VARIABLE} must name a file that exists. Received: {named}.")
+        return path
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
+    for path in (Path(FILE_NAME), home / "fmnist" / FILE_NAME):
+        if path.is_file():
+            return path
+    return None
+
+
+def read_settings() -> dict[str, Any]:
+    """What the file sets, by Python name.
+
+    Raises
+    ------
+    UsageError
+        When the file is not TOML, or sets what is no option.
+    """
+    path = settings_file()
+    if path is None:
+        return {}
+    import tomllib
+
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} must be a TOML file. Received: {error}.") from error
+    known = known_options()
+    settings = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0].replace('_', '-')}?" if near else ""
+            raise UsageError(f"{path} may set options only. Received: {key}.{hint}")
+        if isinstance(value, dict | list):
+            raise UsageError(f"{path}: {key} must be one value. Received: {value}.")
+        settings[name] = value
+    return settings
+
+
+def default_map(command: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as Typer takes them: for each command those of its options that take one
+    value."""
+    if hasattr(command, "commands"):
+        return {name: default_map(sub, settings) for name, sub in command.commands.items()}
+    taken = {p.name for p in command.params if not getattr(p, "multiple", False)}
+    return {name: value for name, value in settings.items() if name in taken}
+
+
+def source_of(name: str, settings: Mapping[str, Any]) -> tuple[Any, str]:
+    """The value that an option has where no flag sets it, and where it comes from."""
+    variable = environment_variable(name)
+    if variable in os.environ:
+        return os.environ[variable], f"environment: {variable}"
+    if name in settings:
+        return settings[name], f"file: {settings_file()}"
+    return known_options()[name].default, "default"

@@ -1,0 +1,82 @@
+"""What the seeds of one arm say together, for tables and documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.commands._output import make_table, percent, seconds
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from fmnist_cli.commands._study import Trained
+    from fmnist_cli.registry import RunRecord
+
+SUMMARISED = ("test_accuracy", "best_epoch", "train_seconds")
+
+
+def cell(values: Iterable[float | None], show: Callable[[float], str]) -> str:
+    """``mean_and_spread`` in two lines, so that a table of many columns fits a terminal."""
+    from fmnist_cli.commands._study import mean_and_spread
+
+    return mean_and_spread(values, show).replace(" ± ", "\n± ")
+
+
+def interval_cell(values: Iterable[float | None], show: Callable[[float], str]) -> str:
+    """``interval`` in two lines."""
+    return interval(values, show).replace(" to ", "\nto ")
+
+
+def ended(run: RunRecord, *, improving: bool = False) -> str:
+    """How a run ended, in a word; ``improving`` tells one that was still improving apart."""
+    if improving and run.still_improving:
+        return "[yellow]limit, still improving[/yellow]"
+    words = {"max_epochs": "limit", "diverged": "[red]diverged[/red]"}
+    return words.get(run.stop_reason or "", run.stop_reason or "-")
+
+
+def interval(values: Iterable[float | None], show: Callable[[float], str]) -> str:
+    """The 95 % interval of the mean of several values; a dash where there is none."""
+    from fmnist_cli.engine.answers import summarise
+
+    summary = summarise(values)
+    if summary is None or summary.low is None or summary.high is None:
+        return "-"
+    return f"{show(summary.low)} to {show(summary.high)}"
+
+
+def summaries_document(runs: Sequence[Trained]) -> dict[str, Any]:
+    """What the runs of one arm say together, as plain values."""
+    from fmnist_cli.engine.answers import summarise
+
+    document: dict[str, Any] = {"seeds": [run.run.seed for run in runs]}
+    for name in SUMMARISED:
+        summary = summarise(getattr(run.run, name) for run in runs)
+        document[name] = None if summary is None else asdict(summary)
+    return document
+
+
+def summary_table(runs: Sequence[Trained]) -> Table:
+    """The same as a table."""
+    from fmnist_cli.engine.answers import summarise
+
+    table = make_table(
+        *("<over the seeds", ">n", ">mean", ">sd", ">95 % interval", ">lowest", ">highest")
+    )
+    shows: tuple[Callable[[float], str], ...] = (percent, lambda v: f"{v:.3g}", seconds)
+    for name, show in zip(SUMMARISED, shows, strict=True):
+        summary = summarise(getattr(run.run, name) for run in runs)
+        if summary is None:
+            continue
+        table.add_row(
+            name.replace("train_seconds", "training time").replace("_", " "),
+            str(summary.n),
+            show(summary.mean),
+            "-" if summary.sd is None else show(summary.sd),
+            interval([getattr(run.run, name) for run in runs], show),
+            show(summary.minimum),
+            show(summary.maximum),
+        )
+    return table

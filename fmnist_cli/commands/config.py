@@ -1,0 +1,54 @@
+"""`fmnist config`: the user's own defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from fmnist_cli.commands._options import Common, environment_variable, with_options
+from fmnist_cli.commands._output import Output, make_table
+
+app = typer.Typer(no_args_is_help=True, help="Your own defaults, and where each comes from.")
+
+
+@app.command()
+@with_options(omit=("db",))
+def show(common: Common) -> None:
+    """Show every option's value where no flag sets it, and where that value comes from.
+
+    A flag wins over FMNIST_* in the environment, and that over a file: $FMNIST_CONFIG, or
+    ./fmnist.toml, or ~/.config/fmnist/fmnist.toml, with lines such as batch = 50.
+    """
+    from rich.markup import escape
+
+    from fmnist_cli.commands._settings import (
+        known_options,
+        read_settings,
+        settings_file,
+        source_of,
+    )
+
+    out = Output(common)
+    settings = read_settings()
+    rows = [(name, *source_of(name, settings)) for name in known_options()]
+    path = settings_file()
+    out.document(
+        "fmnist.config.show/1",
+        {
+            "file": str(path) if path else None,
+            "options": {
+                name: {
+                    "value": str(value) if isinstance(value, Path) else value,
+                    "source": source,
+                    "environment_variable": environment_variable(name),
+                }
+                for name, value, source in rows
+            },
+        },
+    )
+    table = make_table("<option", "value", "from")
+    for name, value, source in rows:
+        shown = "-" if value is None else str(value)
+        table.add_row(f"--{name.replace('_', '-')}", escape(shown), escape(source))
+    out.section(f"Defaults (file: {escape(str(path)) if path else 'none'})", table)

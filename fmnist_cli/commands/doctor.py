@@ -1,0 +1,136 @@
+"""`fmnist doctor`: is everything there, and if not, what mends it?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fmnist_cli import __version__
+from fmnist_cli.commands._options import Common, DataOptions, with_options
+from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.errors import CheckFailed, FmnistError
+
+FREE_BYTES = 200 * 2**20  # the data, its decoded copy, and room for runs
+
+PACKAGES = ("numpy", "tensorflow", "keras", "sqlalchemy", "alembic", "matplotlib", "typer", "rich")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    mend : str
+        The command that mends it, where it is not ok.
+    """
+
+    subject: str
+    ok: bool
+    found: str
+    mend: str = ""
+
+
+@with_options()
+def doctor(data: DataOptions, common: Common) -> None:
+    """Look at versions, BLAS, data, registry and disk, and say what mends what is missing.
+
+    Exits 3 if something needs mending.
+    """
+    from rich.markup import escape
+
+    out = Output(common)
+    findings = [*_program(), *_packages(), _blas(), _data(data), _registry(common.db), *_disk()]
+    bad = [finding for finding in findings if not finding.ok]
+    out.document(
+        "fmnist.doctor/1",
+        {"holds": not bad, "findings": [asdict(finding) for finding in findings]},
+    )
+    table = make_table("<", "<subject", "found", "to mend it")
+    for finding in findings:
+        mark = "[green]ok[/green]" if finding.ok else "[red]no[/red]"
+        mend = "" if finding.ok else escape(finding.mend)
+        table.add_row(mark, finding.subject, escape(finding.found), mend)
+    out.section("fmnist doctor", table)
+    if bad:
+        named = ", ".join(finding.subject for finding in bad)
+        raise CheckFailed(f"everything must be there. Not so: {named}; see what mends it above.")
+
+
+def _program() -> Iterator[Finding]:
+    yield Finding("fmnist", True, f"{__version__} in {Path(__file__).parents[1]}")
+    python = platform.python_version()
+    yield Finding("Python", sys.version_info >= (3, 11), python, "install Python 3.11 or newer")
+    yield Finding(
+        "system", True, f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    for name in PACKAGES:
+        try:
+            yield Finding(name, True, version(name))
+        except PackageNotFoundError:
+            yield Finding(name, False, "not installed", f"pip install {name}")
+
+
+def _blas() -> Finding:
+    import numpy  # noqa: F401  (loads the BLAS that is looked at)
+    from threadpoolctl import threadpool_info
+
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    if not pools:
+        return Finding("BLAS", True, "none that threadpoolctl knows: bits may depend on threads")
+    found = ", ".join(
+        f"{pool['internal_api']} {pool['version']} ({pool.get('architecture', '?')})"
+        for pool in pools
+    )
+    return Finding("BLAS", True, f"{found}; fmnist uses one thread of it per product")
+
+
+def _data(options: DataOptions) -> Finding:
+    from fmnist_cli.engine import data
+
+    try:
+        found = data.info(options.data_dir, allow_custom=options.allow_custom_data)
+    except FmnistError as error:
+        return Finding("data", False, str(error), "fmnist data fetch")
+    used = next((source for source in found.sources if source.wins), None)
+    if used is None:
+        return Finding("data", False, "not on this machine yet", "fmnist data fetch")
+    return Finding("data", True, f"{used.source} ({used.folder}), {used.state}")
+
+
+def _registry(db: str) -> Finding:
+    from fmnist_cli.registry import Registry
+
+    if "://" not in db and not Path(db).exists():
+        return Finding("registry", True, f"{db} will be made by the first run")
+    try:
+        with Registry.open(db, readonly=True) as registry:
+            n = len(registry.list_runs())
+            lost = len(registry.list_runs(status="lost"))
+    except FmnistError as error:
+        return Finding("registry", False, str(error), "fmnist runs verify")
+    return Finding("registry", True, f"{db}: {n:,} runs" + (f", {lost} lost" if lost else ""))
+
+
+def _disk() -> Iterator[Finding]:
+    from fmnist_cli.engine.data import cache_folder
+
+    for subject, path in (("disk here", Path()), ("disk of the cache", cache_folder())):
+        existing = next(p for p in (path, *path.absolute().parents) if p.exists())
+        free = shutil.disk_usage(existing).free
+        yield Finding(
+            subject,
+            free >= FREE_BYTES,
+            f"{free / 2**30:.1f} GiB free",
+            "" if free >= FREE_BYTES else f"make room: {FREE_BYTES // 2**20} MiB are needed",
+        )

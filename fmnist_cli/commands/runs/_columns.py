@@ -1,0 +1,198 @@
+"""How rows of ``run_summary`` look as a table that fits the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.commands._output import make_table, percent, seconds
+from fmnist_cli.commands.runs._common import STATUS_STYLE
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Row = Mapping[str, Any]
+
+MAX_TEXT = 24  # characters of a name, a note or the tags
+GAP = 2  # between columns
+LONG = 1000  # rows
+
+# shown where they differ: column, heading, importance
+VARIED = (
+    ("engine", "engine", 44),
+    ("lr", "lr", 76),
+    ("momentum", "momentum", 74),
+    ("hidden", "hidden", 72),
+    ("augment", "augment", 70),
+    ("train_size", "train size", 48),
+    ("val_size", "val size", 38),
+    ("max_epochs", "max epochs", 42),
+    ("patience", "patience", 46),
+    ("monitor", "monitor", 36),
+    ("seed", "seed", 68),
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: what is in its cells, and how long it stays where the terminal is narrow."""
+
+    heading: str
+    cell: Callable[[Row], str]
+    importance: int = 0
+    right: bool = True
+
+    def cells(self, rows: Sequence[Row]) -> list[str]:
+        return [self.cell(row) for row in rows]
+
+
+def usual_columns(rows: Sequence[Row]) -> list[Column]:
+    """What tells these runs apart, and how they went."""
+    now = datetime.now(UTC)
+
+    def varies(name: str) -> bool:
+        return len({row[name] for row in rows}) > 1
+
+    def given(name: str) -> bool:
+        return any(row[name] for row in rows)
+
+    columns = [
+        Column("run", lambda row: str(row["run_id"]), 100),
+        Column("status", lambda row: row["status"], 90, right=False),
+        Column("age", lambda row: age(now - datetime.fromisoformat(row["started_at"])), 62),
+        Column("command", _text("command"), 58 if varies("command") else 10, right=False),
+    ]
+    if given("name"):
+        columns.append(Column("name", _text("name"), 66, right=False))
+    if given("study_id"):
+        columns.append(Column("study", _text("study_id"), 20))
+    columns.append(Column("model", _text("model"), 78 if varies("model") else 40, right=False))
+    columns.append(Column("batch", _text("batch"), 77 if varies("batch") else 30))
+    columns += [
+        Column(heading, _text(name), importance)
+        for name, heading, importance in VARIED
+        if varies(name) and not (name == "hidden" and _one_but_none(rows, name))
+    ]
+    columns += [
+        Column("best", _best, 55),
+        Column("val %", lambda row: _percent(row["best_val_accuracy"]), 80),
+        Column("test %", lambda row: _percent(row["test_accuracy"]), 85),
+        Column("time", lambda row: seconds(row["train_seconds"] or None), 52),
+    ]
+    if given("tags"):
+        columns.append(Column("tags", _text("tags"), 60, right=False))
+    if given("note"):
+        columns.append(Column("note", _text("note"), 40, right=False))
+    return columns
+
+
+def named_columns(names: Sequence[str], rows: Sequence[Row]) -> list[Column]:
+    """Columns of the view, as they are; the first ones stay longest."""
+    return [
+        Column(name, _text(name), -i, right=all(is_number(row[name]) for row in rows))
+        for i, name in enumerate(names)
+    ]
+
+
+def is_number(value: object) -> bool:
+    """Whether it goes into a column of numbers."""
+    return value is None or isinstance(value, int | float)
+
+
+def in_common(rows: Sequence[Row]) -> str:
+    """What all of several runs share: ``lr 0.01, momentum 0``; empty where nothing is."""
+    names = ("model", "batch", *(name for name, *_ in VARIED))
+    same = [
+        f"{name.replace('_', ' ')} {_shown(rows[0][name])}"
+        for name in names
+        if rows[0][name] not in (None, "none") and len({row[name] for row in rows}) == 1
+    ]
+    return ", ".join(same) if len(rows) > 1 else ""
+
+
+def fitting_table(
+    columns: Sequence[Column], rows: Sequence[Row], width: int
+) -> tuple[Table | str, list[str]]:
+    """The table, and the headings of the columns for which there was no room.
+
+    A long one is plain text: rich would take seconds for it.
+    """
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    cells = {column: column.cells(rows) for column in columns}
+    widths = {
+        column: max(map(cell_len, (column.heading, *texts))) for column, texts in cells.items()
+    }
+    kept = list(columns)
+    while len(kept) > 1 and sum(widths[c] + GAP for c in kept) > width:
+        kept.remove(min(kept, key=lambda column: column.importance))
+    left_out = [column.heading for column in columns if column not in kept]
+    if len(rows) > LONG:
+        lines = zip(*([column.heading, *cells[column]] for column in kept), strict=True)
+        sides = [(column.right, widths[column]) for column in kept]
+        return "".join(_line(line, sides) for line in lines), left_out
+    table = make_table()
+    for column in kept:
+        table.add_column(column.heading, justify="right" if column.right else "left", no_wrap=True)
+    for i in range(len(rows)):
+        table.add_row(
+            *(
+                Text(
+                    cells[c][i], STATUS_STYLE.get(cells[c][i], "") if c.heading == "status" else ""
+                )
+                for c in kept
+            )
+        )
+    return table, left_out
+
+
+def _line(cells: Sequence[str], sides: Sequence[tuple[bool, int]]) -> str:
+    from rich.cells import cell_len
+
+    padded = []
+    for text, (right, width) in zip(cells, sides, strict=True):
+        gap = " " * (width - cell_len(text))
+        padded.append(gap + text if right else text + gap)
+    return (" " + "  ".join(padded)).rstrip() + "\n"
+
+
+def age(delta: timedelta) -> str:
+    """How long ago, in the largest unit that makes sense: ``40s``, ``12m``, ``5h``, ``3d``."""
+    total = max(0, int(delta.total_seconds()))
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if total >= size:
+            return f"{total // size}{unit}"
+    return f"{total}s"
+
+
+def shortened(text: str, length: int = MAX_TEXT) -> str:
+    """The text on one line, at most so long."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+def _text(name: str) -> Callable[[Row], str]:
+    return lambda row: _shown(row[name])
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return shortened(str(value))
+
+
+def _percent(fraction: float | None) -> str:
+    return percent(fraction, 1).removesuffix(" %")
+
+
+def _best(row: Row) -> str:
+    return f"{row['best_epoch'] or '-'}/{row['epochs_run']}{'+' if row['still_improving'] else ''}"
+
+
+def _one_but_none(rows: Sequence[Row], name: str) -> bool:
+    return len({row[name] for row in rows} - {None}) == 1

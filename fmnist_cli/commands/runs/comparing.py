@@ -1,0 +1,230 @@
+"""`fmnist runs compare`: what differs between runs, or between groups of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._output import Output, make_table, percent, stdout_console
+from fmnist_cli.commands.runs._columns import shortened
+from fmnist_cli.commands.runs._groups import Group, Groups, resolve
+from fmnist_cli.engine.config import require
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from fmnist_cli.engine.answers.intervals import Interval
+    from fmnist_cli.registry import Registry
+
+PARAMETERS = (
+    *("command", "model", "engine", "batch", "lr", "momentum", "hidden", "augment", "max_epochs"),
+    *("patience", "monitor", "seed", "train_size", "val_size", "data_source", "data_fingerprint"),
+)
+STATES = ("status", "stop_reason", "still_improving", "message")
+METRICS = (
+    *("best_val_accuracy", "test_accuracy", "best_val_loss", "test_loss", "best_epoch"),
+    *("updates_to_best", "epochs_run", "train_seconds"),
+)
+DIFFERENCES = ("best_val_accuracy", "test_accuracy")
+
+LABEL_WIDTH = 20  # columns of the terminal
+VALUE_WIDTH = 20
+
+
+@with_options()
+def compare(
+    common: Common,
+    names: Groups,
+    every: Annotated[
+        bool, typer.Option("--all", help="What is the same in all of them, too.")
+    ] = False,
+) -> None:
+    """Show what differs: parameters, environment and outcome.
+
+    Of groups (the arms of a study, the runs with a tag) the outcome is the mean over their n runs
+    with its 95 % interval, and each group's difference from the first.
+    [bold]fmnist plot compare[/bold] takes the same words and overlays the curves.
+    """
+    from fmnist_cli.registry import Registry
+
+    out = Output(common)
+    with Registry.open(common.db, readonly=True) as registry:
+        groups = resolve(registry, names)
+        require(len(groups) >= 2, "compare needs at least two runs or groups", " ".join(names))
+        facts = _facts(registry, groups)
+    outcomes = [{name: _interval(group, name) for name in METRICS} for group in groups]
+    differences = [
+        {"group": group.label, "against": groups[0].label, "metric": name, **asdict(found)}
+        for group in groups[1:]
+        for name in DIFFERENCES
+        if (found := _difference(groups[0], group, name)) is not None
+    ]
+    out.document(
+        "fmnist.runs.compare/1",
+        {
+            "groups": [
+                {"label": group.label, "runs": [run.id for run in group.runs]} for group in groups
+            ],
+            "facts": facts,
+            "outcomes": [
+                {name: None if one is None else asdict(one) for name, one in outcome.items()}
+                for outcome in outcomes
+            ],
+            "differences": differences,
+        },
+    )
+    if out.json:
+        return
+    columns = max(2, (stdout_console().width - LABEL_WIDTH) // VALUE_WIDTH)
+    for section, rows in facts.items():
+        shown = {
+            name: [", ".join(map(_shown, values)) or "-" for values in one]
+            for name, one in rows.items()
+        }
+        _print(out, section, shown, groups, columns, every)
+    grouped = any(len(group.runs) > 1 for group in groups)
+    results = {
+        name.replace("_", " "): [_result(name, outcome[name]) for outcome in outcomes]
+        for name in METRICS
+    }
+    if grouped:
+        results = {"runs": [str(len(group.runs)) for group in groups]} | results
+    _print(out, "Outcome", results, groups, columns, every)
+    if grouped and differences:
+        out.section(f"Difference from {shortened(groups[0].label)}", _differences(differences))
+    out.say(f"Next: fmnist plot compare {' '.join(names)}")
+
+
+def _facts(registry: Registry, groups: Sequence[Group]) -> dict[str, dict[str, list[list[Any]]]]:
+    """By section and name, for each group the values that its runs have."""
+    found = registry.environments([run.id for group in groups for run in group.runs])
+    environments = {
+        run.id: _flat(found[run.id]) | {"host": run.host, "fmnist": run.fmnist_version}
+        for group in groups
+        for run in group.runs
+    }
+
+    def values(read: Any) -> list[list[Any]]:
+        return [list(dict.fromkeys(read(run) for run in group.runs)) for group in groups]
+
+    def fields(names: Sequence[str]) -> dict[str, list[list[Any]]]:
+        return {
+            name.replace("_", " "): values(lambda run, name=name: getattr(run, name))
+            for name in names
+        }
+
+    known = dict.fromkeys(name for one in environments.values() for name in one)
+    return {
+        "Parameters": fields(PARAMETERS),
+        "Environment": {
+            name: values(lambda run, name=name: environments[run.id].get(name)) for name in known
+        },
+        "State": fields(STATES),
+    }
+
+
+def _flat(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """The environment with each package and each fact by a name of its own."""
+    flat: dict[str, Any] = {}
+    for name, value in environment.items():
+        if isinstance(value, Mapping):
+            flat |= {str(key): part for key, part in value.items()}
+        else:
+            flat[name] = json.dumps(value) if isinstance(value, list) else value
+    return flat
+
+
+def _interval(group: Group, name: str) -> Interval | None:
+    from fmnist_cli.engine.answers.intervals import mean_interval
+
+    values = _by_seed(group, name).values()
+    return mean_interval(list(values)) if values else None
+
+
+def _difference(first: Group, second: Group, name: str) -> Interval | None:
+    from fmnist_cli.engine.answers.intervals import difference
+
+    one, other = _by_seed(first, name), _by_seed(second, name)
+    return difference(one, other) if one and other else None
+
+
+def _by_seed(group: Group, name: str) -> dict[int, float]:
+    """The values that were measured, by seed; by run where a seed comes several times."""
+    seeds = [run.seed for run in group.runs]
+    keys = seeds if len(set(seeds)) == len(seeds) else [-run.id for run in group.runs]
+    found = {key: getattr(run, name) for key, run in zip(keys, group.runs, strict=True)}
+    return {key: float(value) for key, value in found.items() if value is not None}
+
+
+def _print(
+    out: Output,
+    title: str,
+    rows: Mapping[str, Sequence[str]],
+    groups: Sequence[Group],
+    columns: int,
+    every: bool,
+) -> None:
+    """One section, in as many tables as the terminal's width asks for."""
+    kept = {name: cells for name, cells in rows.items() if every or len(set(cells)) > 1}
+    if not kept:
+        out.section(title, "the same in all")
+        return
+    tables: list[Table] = []
+    for start in range(0, len(groups), columns):
+        part = groups[start : start + columns]
+        table = make_table("<")
+        for group in part:
+            table.add_column(shortened(group.label), overflow="fold")
+        for name, cells in kept.items():
+            table.add_row(name, *map(_escaped, cells[start : start + columns]))
+        tables.append(table)
+    out.section(title, *tables)
+
+
+def _differences(differences: Sequence[Mapping[str, Any]]) -> Table:
+    table = make_table("group", "<metric", ">n", ">difference", "<95 % interval", "verdict")
+    for one in differences:
+        interval = "-"
+        verdict = "one seed: no interval"
+        if one["low"] is not None:
+            interval = f"{100 * one['low']:+.2f} to {100 * one['high']:+.2f}"
+            settled = not one["low"] <= 0 <= one["high"]
+            verdict = "differs" if settled else "not settled"
+        table.add_row(
+            _escaped(shortened(one["group"])),
+            one["metric"].replace("_", " "),
+            str(one["n"]),
+            f"{100 * one['mean']:+.2f} points",
+            interval,
+            verdict,
+        )
+    return table
+
+
+def _result(name: str, interval: Interval | None) -> str:
+    if interval is None:
+        return "-"
+    if name.endswith("accuracy"):
+        text = percent(interval.mean)
+        margin = 100 * ((interval.high or 0.0) - interval.mean)
+    else:
+        text = f"{interval.mean:.4g}" if "loss" in name else f"{interval.mean:,.6g}"
+        margin = (interval.high or 0.0) - interval.mean
+    return text if interval.high is None else f"{text} ± {margin:.2g}"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,148 @@
+"""`fmnist runs export` and `import`: the registry's runs elsewhere, and others' runs here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._output import Output
+from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
+from fmnist_cli.errors import CheckFailed, UsageError
+
+if TYPE_CHECKING:
+    from fmnist_cli.registry.merging import Merged
+
+Format = Literal["csv", "jsonl", "parquet", "md", "course"]
+Program = Literal["mlflow", "tensorboard"]
+
+
+@with_options(omit=("json",))
+def export(
+    common: Common,
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="These runs; without any, all that fit."),
+    ] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="course: the file that fmnist train writes.")
+    ] = "csv",
+    to: Annotated[
+        Program | None,
+        typer.Option("--to", help="Write what this program reads, into the folder --out."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A file instead of stdout, or the folder of --to.")
+    ] = None,
+    epochs: Annotated[
+        bool, typer.Option("--epochs", help="One row an epoch (the view epoch_curve).")
+    ] = False,
+    where: Where = None,
+    study: Study = None,
+    tag: Tag = None,
+    model: Model = None,
+    command: Command = None,
+    status: OfStatus = None,
+) -> None:
+    """Write runs for other programs: one row a run, as in the view run_summary.
+
+    [bold]fmnist runs export --format parquet --out runs.parquet[/bold]
+    [bold]fmnist runs export --to mlflow --out mlruns --study 3[/bold]
+    """
+    from fmnist_cli.commands.runs import _exporting, _programs
+    from fmnist_cli.commands.runs._common import write_file
+    from fmnist_cli.registry import Registry
+    from fmnist_cli.registry.sql import Selection, SqlReader
+
+    output = Output(common)
+    if (to is not None or form == "parquet") and out is None:
+        what = f"--to {to}" if to else "--format parquet"
+        raise UsageError(f"out must name where to write. Received: {what} without --out.")
+    with SqlReader(common.db) as reader, Registry.open(common.db, readonly=True) as registry:
+        chosen = Selection(
+            where=where,
+            study=study,
+            tag=tag or (),
+            model=model,
+            command=command,
+            status=status,
+            ids=[registry.get_run(one).id for one in ids] if ids else None,
+        )
+        if to is None and form != "course":
+            answer = reader.curves(chosen) if epochs else reader.summaries(chosen, sort="run_id")
+            content = _exporting.FORMATS[form](answer)
+            n = len(answer.rows)
+        else:
+            found = reader.summaries(chosen, sort="run_id").dicts()
+            runs = [registry.get_run(row["run_id"]) for row in found]
+            n = len(runs)
+            if to is not None:
+                assert out is not None
+                said = _programs.PROGRAMS[to](registry, runs, out)
+                output.say(f"Wrote {n} run{'s' if n != 1 else ''} to {out}")
+                for line in said:
+                    output.say(line)
+                return
+            content = _exporting.course(registry, runs)
+    if out is None:
+        assert isinstance(content, str)
+        output.text(content)
+        return
+    write_file(out, content)
+    output.say(f"Wrote {n} row{'s' if n != 1 else ''} to {out}")
+
+
+@with_options()
+def import_(
+    common: Common,
+    other: Annotated[
+        Path, typer.Argument(metavar="OTHER.db", help="Another registry.", show_default=False)
+    ],
+) -> None:
+    """Bring in the runs of another registry, with their files; those that are here stay.
+
+    Done twice it changes nothing, so two machines merge by importing each other's registry.
+    """
+    from fmnist_cli.registry import Registry
+
+    out = Output(common)
+    with Registry.open(common.db) as registry, out.bar(None, "import", unit="run") as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        merged = registry.merge(other, on_progress=progress)
+    out.document(
+        "fmnist.runs.import/1",
+        {
+            "imported": merged.runs,
+            "known": merged.known,
+            "unfinished": merged.unfinished,
+            "damaged": merged.damaged,
+            "differing": merged.differing,
+            "files_missing": merged.files_missing,
+        },
+    )
+    out.result(f"Imported {len(merged.runs)} runs; {merged.known} were here already")
+    _talk(out, merged)
+    if merged.damaged:
+        raise CheckFailed(
+            f"every run must be as it was recorded. Left out, since they were changed: "
+            f"{_listed(merged.damaged)} of {other}."
+        )
+
+
+def _talk(out: Output, merged: Merged) -> None:
+    if merged.unfinished:
+        out.say(f"Left out, since they have not ended there: {_listed(merged.unfinished)}")
+    if merged.differing:
+        out.say(f"Here already and different there, kept as here: {_listed(merged.differing)}")
+    if merged.files_missing:
+        out.say(f"Gone or changed there, so not copied: {', '.join(merged.files_missing)}")
+
+
+def _listed(runs: tuple[int, ...]) -> str:
+    return f"run{'s' if len(runs) > 1 else ''} {', '.join(map(str, runs))}"

@@ -1,0 +1,87 @@
+"""`fmnist runs explain`: why a run went as it did."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fmnist_cli.commands._completion import complete_run
+from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._output import Output
+from fmnist_cli.commands.runs._common import STATUS_STYLE
+
+if TYPE_CHECKING:
+    from fmnist_cli.engine.explain import Longer
+    from fmnist_cli.registry import Registry, RunRecord
+
+MAY_DIFFER = ("epochs", "patience")
+
+
+@with_options()
+def explain(
+    common: Common,
+    run_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="A run's id, a uuid's beginning, or latest.",
+            autocompletion=complete_run,
+        ),
+    ] = "latest",
+) -> None:
+    """Say in a few sentences why a run went as it did.
+
+    Each sentence is a rule that its curve meets: diverged, unstable, still improving at the
+    limit, overfitting, too small a patience (judged by a longer run of the same configuration,
+    where there is one), too small a learning rate.
+    """
+    from rich.markup import escape
+
+    from fmnist_cli.commands._study import Trained
+    from fmnist_cli.engine.explain import explain as explain_run
+    from fmnist_cli.registry import Registry
+
+    out = Output(common)
+    with Registry.open(common.db, readonly=True) as registry:
+        run = registry.get_run(run_id)
+        trained = Trained(run, registry.epochs(run.id), ())
+        longer = _longer(registry, run)
+    findings = explain_run(
+        trained.as_answers(),
+        lr=run.lr,
+        patience=run.patience,
+        monitor=run.monitor,  # type: ignore[arg-type]
+        hidden=run.hidden,
+        longer=longer,
+    )
+    out.document(
+        "fmnist.runs.explain/1",
+        {"id": run.id, "status": run.status, "findings": [asdict(one) for one in findings]},
+    )
+    style = STATUS_STYLE[run.status]
+    out.section(
+        f"Run {run.id}: [{style}]{run.status}[/]", *(escape(one.sentence) for one in findings)
+    )
+    out.say(f"Next: fmnist runs show {run.id}   fmnist plot train --run {run.id}")
+
+
+def _longer(registry: Registry, run: RunRecord) -> Longer | None:
+    """The longest run on the same data that differs in its limit and its patience alone."""
+    from fmnist_cli.commands._study import Trained
+    from fmnist_cli.engine.explain import Longer
+
+    def fixed(one: RunRecord) -> tuple[object, ...]:
+        config = {k: v for k, v in one.config.items() if k not in MAY_DIFFER}
+        return (*sorted(config.items()), one.data_fingerprint)
+
+    others = [
+        one
+        for one in registry.list_runs(model=run.model)
+        if one.epochs_run > run.epochs_run and fixed(one) == fixed(run) and one.best_epoch
+    ]
+    if not others:
+        return None
+    best = max(others, key=lambda one: one.epochs_run)
+    return Longer(f"run {best.id}", Trained(best, registry.epochs(best.id), ()).as_answers())

@@ -1,0 +1,58 @@
+"""`fmnist runs query`: SQL on the registry, read-only."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands.runs._columns import is_number
+from fmnist_cli.errors import UsageError
+
+SHOWN_ROWS = 500  # of a table; --csv and --json have no such end
+
+
+@with_options()
+def query(
+    common: Common,
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.", show_default=False)],
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Ask the registry in SQL; nothing can be changed.
+
+    The views [bold]run_summary[/bold] (one row a run) and [bold]epoch_curve[/bold] (one row an
+    epoch) have all numbers: [bold]fmnist runs query "SELECT batch, avg(test_accuracy) FROM
+    run_summary GROUP BY batch"[/bold].
+    """
+    from rich.markup import escape
+    from rich.text import Text
+
+    from fmnist_cli.commands.runs import _exporting
+    from fmnist_cli.registry.sql import SqlReader
+
+    if as_csv and common.json:
+        raise UsageError("csv and json exclude each other. Received: --csv --json.")
+    out = Output(common)
+    with SqlReader(common.db) as reader:
+        answer = reader.query(sql)
+    out.document("fmnist.runs.query/1", {"columns": answer.columns, "rows": answer.rows})
+    if as_csv:
+        out.text(_exporting.as_csv(answer))
+        return
+    table = make_table(*(escape(name) for name in answer.columns))
+    for column, values in zip(table.columns, zip(*answer.rows, strict=True), strict=False):
+        if all(map(is_number, values)):
+            column.justify = "right"
+    for row in answer.rows[:SHOWN_ROWS]:
+        table.add_row(*(Text(_shown(value)) for value in row))
+    out.result(table)
+    if len(answer.rows) > SHOWN_ROWS:
+        out.say(f"The first {SHOWN_ROWS} of {len(answer.rows):,} rows; all of them: --csv")
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

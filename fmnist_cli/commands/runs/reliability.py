@@ -1,0 +1,298 @@
+"""`fmnist runs resume`, `recover`, `verify`, `reproduce`, `delete`, `gc`: runs that last."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fmnist_cli.commands._options import Common, DataOptions, with_options
+from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands.train import ResultsFolder
+from fmnist_cli.engine.config import require
+from fmnist_cli.errors import CheckFailed, RegistryError, RegistryUnavailable, UsageError
+
+WhichRun = Annotated[
+    str, typer.Argument(metavar="ID", help="A run's id, a uuid's beginning, or latest.")
+]
+
+
+@with_options()
+def resume(
+    run_id: WhichRun,
+    data: DataOptions,
+    common: Common,
+    results: ResultsFolder = Path("results"),
+) -> None:
+    """Go on with a run that was interrupted, killed or failed, from its newest checkpoint.
+
+    It ends with the numbers and the weights that it would have had without the break.
+
+    Examples:
+
+      fmnist runs resume latest
+    """
+    from fmnist_cli.commands._resuming import resume_training
+
+    resume_training(run_id, data, common, results)
+
+
+@with_options()
+def recover(
+    common: Common,
+    journals: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="JOURNAL...", help="Only these; by default all that are found."),
+    ] = None,
+) -> None:
+    """Bring in the runs that were kept in journals while the registry could not be written.
+
+    Examples:
+
+      fmnist runs recover
+    """
+    from rich.markup import escape
+
+    from fmnist_cli.registry import Registry
+
+    out = Output(common)
+    recovered, failures = [], []
+    with Registry.open(common.db) as registry:
+        for journal in journals or registry.journals():
+            try:
+                recovered.append(registry.recover(journal))
+            except RegistryError as error:
+                failures.append(str(error))
+    out.document(
+        "fmnist.runs.recover/1",
+        {
+            "recovered": [{**asdict(one), "path": str(one.path)} for one in recovered],
+            "failures": failures,
+        },
+    )
+    table = make_table(">run", ">epochs", "ended", "journal")
+    for one in recovered:
+        ended = "yes" if one.ended else f"no: fmnist runs resume {one.run_id}"
+        table.add_row(str(one.run_id), str(one.epochs), ended, escape(str(one.path)))
+    if recovered:
+        out.result(table)
+    elif not failures:
+        out.say("There is no journal: nothing is to be recovered.")
+    if failures:
+        raise RegistryError(" ".join(failures))
+
+
+@with_options()
+def verify(common: Common) -> None:
+    """Check the registry: its structure, every run's numbers against their digest and against
+    each other, every saved file against its checksum.
+
+    Exits 3 if anything does not hold.
+
+    Examples:
+
+      fmnist runs verify
+    """
+    from rich.markup import escape
+
+    from fmnist_cli.registry import Registry
+
+    out = Output(common)
+    try:
+        with Registry.open(common.db, readonly=True) as registry:
+            found = registry.verify()
+    except RegistryUnavailable as error:
+        raise CheckFailed(str(error)) from error
+    out.document(
+        "fmnist.runs.verify/1",
+        {
+            "runs": found.runs,
+            "epochs": found.epochs,
+            "artefacts": found.artefacts,
+            "unfinished": [{"id": run.id, "status": run.status} for run in found.unfinished],
+            "findings": [asdict(finding) for finding in found.findings],
+            "holds": not found.findings,
+        },
+    )
+    if found.findings:
+        table = make_table(">run", "finding")
+        for finding in found.findings:
+            table.add_row(str(finding.run_id or "-"), escape(finding.what))
+        out.section("Findings", table)
+    looked_at = f"{found.runs:,} runs, {found.epochs:,} epochs and {found.artefacts:,} files"
+    if found.unfinished:
+        states = [f"{run.id} ({run.status})" for run in found.unfinished]
+        out.say(f"Without a result: run {', '.join(states)}")
+    if found.findings:
+        n = len(found.findings)
+        raise CheckFailed(
+            f"every number and file must be as it was recorded. Found {n} that "
+            f"{'is' if n == 1 else 'are'} not, among {looked_at}."
+        )
+    out.result(f"[green]All holds[/green]: {looked_at}")
+
+
+@with_options()
+def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
+    """Train a recorded configuration again, as a new run, and compare epoch by epoch.
+
+    Says whether all numbers are the same to the bit, the same within rounding, or different
+    from which epoch on (then it exits 3), and what differs in the environment.
+
+    Examples:
+
+      fmnist runs reproduce latest
+    """
+    from rich.markup import escape
+
+    from fmnist_cli.commands._recording import train_recorded
+    from fmnist_cli.commands._reproducing import compare_curves, environment_differences
+    from fmnist_cli.commands._resuming import recorded_setting
+    from fmnist_cli.registry import Registry
+
+    out = Output(common)
+    with Registry.open(common.db) as registry:
+        run = registry.get_run(run_id)
+        curve = registry.epochs(run.id)
+        if run.status == "running" or not curve:
+            raise UsageError(
+                "a run must have ended, and have trained, to be reproduced. "
+                f"Received: run {run.id}, {run.status}, {len(curve)} epochs."
+            )
+        config, dataset = recorded_setting(registry, run, data, out)
+        if run.status not in ("finished", "diverged"):
+            config = config.but(epochs=len(curve))  # as far as it got
+        recorded = train_recorded(
+            config,
+            dataset,
+            registry,
+            out,
+            command="reproduce",
+            test_every_epoch=curve[0].test_loss is not None,
+        )
+        comparison = compare_curves(curve, registry.epochs(recorded.run.id))
+        differences = environment_differences(
+            registry.environment(run.id), registry.environment(recorded.run.id)
+        )
+    out.document(
+        "fmnist.runs.reproduce/1",
+        {
+            "id": run.id,
+            "reproduced_by": recorded.run.id,
+            "verdict": comparison.verdict,
+            "epochs_compared": comparison.n,
+            "first_difference_epoch": comparison.first_difference,
+            "first_beyond_rounding_epoch": comparison.first_beyond_rounding,
+            "max_relative_loss_difference": comparison.largest,
+            "environment_differences": [
+                {"name": name, "recorded": before, "now": now} for name, before, now in differences
+            ],
+        },
+    )
+    words = {
+        "identical": "[green]the same to the bit[/green]",
+        "close": (
+            f"[yellow]the same within rounding[/yellow] from epoch {comparison.first_difference} "
+            f"on (losses differ by at most {comparison.largest:.1e})"
+        ),
+        "different": f"[red]different[/red] from epoch {comparison.first_beyond_rounding} on",
+    }[comparison.verdict]
+    table = make_table("environment", "recorded", "now")
+    for name, before, now in differences:
+        table.add_row(*(escape(str(value)) for value in (name, before, now)))
+    out.section(
+        f"Run {run.id}, again as run {recorded.run.id}",
+        f"{comparison.n} epochs: {words}",
+        *([table] if differences else ["the environment is the same"]),
+    )
+    if comparison.verdict == "different":
+        raise CheckFailed(
+            f"run {run.id} must come out the same again. It differs from epoch "
+            f"{comparison.first_beyond_rounding} on: fmnist runs show {recorded.run.id} --epochs."
+        )
+
+
+@with_options()
+def delete(
+    run_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The runs.")],
+    common: Common,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete runs with all that was recorded of them, and their folders.
+
+    Refuses a run that is running. Files outside of the registry's own folder stay.
+
+    Examples:
+
+      fmnist runs delete 3 4 --yes
+    """
+    from fmnist_cli.registry import Registry
+
+    out = Output(common)
+    with Registry.open(common.db) as registry:
+        runs = {run.id: run for run in map(registry.get_run, run_ids)}
+        if not yes:
+            for run in runs.values():
+                out.say(f"run {run.id}: {run.command}, {run.status}, {run.epochs_run} epochs")
+            typer.confirm(f"Delete {len(runs)}, for good?", abort=True, err=True)
+        stay = registry.delete(list(runs.values()))
+    out.document(
+        "fmnist.runs.delete/1", {"deleted": list(runs), "kept_files": [str(path) for path in stay]}
+    )
+    for path in stay:
+        out.say(f"{path} stays: it is not in the registry's own folder.")
+    out.say(f"Deleted: run {', '.join(map(str, runs))}")
+
+
+@with_options()
+def gc(
+    common: Common,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be removed.")
+    ] = False,
+    keep_days: Annotated[
+        float,
+        typer.Option("--keep-days", help="How long a run that was cut short can be resumed."),
+    ] = 30.0,
+) -> None:
+    """Remove what no run needs from the registry's own folder.
+
+    Folders of runs that are gone, locks that nobody holds, half-written files, and checkpoints:
+    at once of runs that have ended, after --keep-days of those that were cut short.
+
+    Examples:
+
+      fmnist runs gc --dry-run
+    """
+    from rich.markup import escape
+
+    from fmnist_cli.registry import Registry
+
+    require(keep_days >= 0, "keep-days must be at least 0", keep_days)
+    out = Output(common)
+    with Registry.open(common.db) as registry:
+        removals = registry.garbage(keep_days=keep_days)
+        if not dry_run:
+            registry.collect(removals)
+        root = registry.path.parent
+    total = sum(removal.size for removal in removals)
+    out.document(
+        "fmnist.runs.gc/1",
+        {
+            "dry_run": dry_run,
+            "total_bytes": total,
+            "removed": [
+                {"path": str(one.path.relative_to(root)), "why": one.why, "size_bytes": one.size}
+                for one in removals
+            ],
+        },
+    )
+    table = make_table("path", ">bytes", "why")
+    for one in removals:
+        table.add_row(escape(str(one.path.relative_to(root))), f"{one.size:,}", one.why)
+    if removals:
+        out.result(table)
+    done = "Would remove" if dry_run else "Removed"
+    out.say(f"{done} {len(removals)} files and folders, {total:,} bytes.")

@@ -1,0 +1,216 @@
+"""A training run between two epochs, as a file: all that it needs to go on as if never stopped.
+
+The order of every epoch comes from (seed, epoch), so there is no random state to keep.
+
+A file is a line that names the format, a line with the SHA-256 of all that follows, a line of
+JSON, and the arrays as ``.npz``. Two files take turns: the newest is never overwritten, and each
+appears under its name only when it is whole and on the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fmnist_cli.engine.backend import Arrays
+from fmnist_cli.engine.weights import array_bytes, read_arrays
+from fmnist_cli.errors import ArtefactError
+
+FORMAT = b"fmnist checkpoint 1\n"
+SLOTS = ("checkpoint-a.ckpt", "checkpoint-b.ckpt")
+
+LEAST_SECONDS = 0.25
+"""Checkpoints are at least so far apart,"""
+GREATEST_SHARE = 0.02
+"""and so far that writing them takes at most this share of the time."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run after an epoch.
+
+    Attributes
+    ----------
+    config : mapping
+        The ``TrainConfig``, as plain values.
+    epochs : one mapping an epoch trained
+        The fields of its ``Epoch``.
+    stopping : mapping
+        ``EarlyStopping.state()``.
+    weights, velocity : arrays by name
+        ``velocity`` is empty where the momentum is 0.
+    best_weights : arrays by name
+        Those of the best epoch; empty if no epoch has improved.
+    """
+
+    config: Mapping[str, Any]
+    epochs: tuple[Mapping[str, Any], ...]
+    stopping: Mapping[str, Any]
+    weights: Arrays
+    velocity: Arrays
+    best_weights: Arrays
+
+    def to_bytes(self) -> bytes:
+        """The content of its file."""
+        # right after an improvement the best weights are the weights
+        same = self.best_weights is self.weights
+        groups = {"weights": self.weights, "velocity": self.velocity}
+        if not same:
+            groups["best_weights"] = self.best_weights
+        state = {
+            "config": dict(self.config),
+            "epochs": list(self.epochs),
+            "stopping": dict(self.stopping),
+            "best_is_last": same,
+        }
+        body = json.dumps(state, separators=(",", ":")).encode() + b"\n"
+        body += array_bytes(
+            {f"{group}/{name}": a for group, arrays in groups.items() for name, a in arrays.items()}
+        )
+        return FORMAT + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+
+    @classmethod
+    def from_bytes(cls, content: bytes, shown: str) -> Checkpoint:
+        """The inverse of ``to_bytes``; ArtefactError, with ``shown`` in it, for a damaged file."""
+        digest, _, body = content.removeprefix(FORMAT).partition(b"\n")
+        if not content.startswith(FORMAT) or hashlib.sha256(body).hexdigest().encode() != digest:
+            raise ArtefactError(f"{shown} is damaged: its checksum does not hold.")
+        line, _, archive = body.partition(b"\n")
+        groups: dict[str, dict[str, Any]] = {"weights": {}, "velocity": {}, "best_weights": {}}
+        for name, array in read_arrays(io.BytesIO(archive), shown).items():
+            group, _, own = name.partition("/")
+            groups.setdefault(group, {})[own] = array
+        try:
+            state = json.loads(line)
+            if state.pop("best_is_last"):
+                groups["best_weights"] = groups["weights"]
+            return cls(**state | groups | {"epochs": tuple(state["epochs"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise ArtefactError(f"{shown} is no checkpoint of this version: {error}.") from error
+
+
+class Checkpoints:
+    """The checkpoints of one run, in its folder; written by the one process that trains it.
+
+    As a context manager, it saves the last epoch's on the way out of an exception, an interrupt
+    included.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when the first one is saved.
+    before : callable
+        Called before one is saved: what must be on the disk at least as early.
+    on_failure : callable
+        Told of every one that could not be saved; training goes on.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        before: Callable[[], object] = lambda: None,
+        on_failure: Callable[[OSError], object] = lambda error: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._slots = [folder / name for name in SLOTS]
+        self._before, self._on_failure = before, on_failure
+        self._clock = clock
+        self._unsaved: Checkpoint | None = None
+        self._due = clock() + LEAST_SECONDS
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.flush()
+
+    @property
+    def exist(self) -> bool:
+        """Whether there is a file of one, whole or not."""
+        return any(path.exists() for path in self._slots)
+
+    def offer(self, checkpoint: Checkpoint) -> None:
+        """Save it if one is due; else keep it until the next one is offered."""
+        self._unsaved = checkpoint
+        if self._clock() >= self._due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Save the one offered last, if that has not been done."""
+        if self._unsaved is None:
+            return
+        self._before()
+        started = self._clock()
+        try:
+            self._write(self._unsaved.to_bytes())
+            self._unsaved = None
+        except OSError as error:
+            self._on_failure(error)
+        ended = self._clock()
+        self._due = ended + max(LEAST_SECONDS, (ended - started) / GREATEST_SHARE)
+
+    def load(self, config: Mapping[str, Any]) -> tuple[Checkpoint | None, list[str]]:
+        """The newest whole checkpoint of this configuration, and what is wrong with the others."""
+        newest: Checkpoint | None = None
+        problems = []
+        config = json.loads(json.dumps(dict(config)))  # as it comes out of a file
+        for path in list(self._slots):
+            try:
+                found = Checkpoint.from_bytes(path.read_bytes(), path.name)
+                if found.config != config:
+                    raise ArtefactError(f"{path.name} is of another configuration.")
+            except FileNotFoundError:
+                continue
+            except (OSError, ArtefactError) as error:
+                problems.append(str(error))
+                continue
+            if newest is None or len(found.epochs) > len(newest.epochs):
+                newest = found
+                self._slots.sort(key=path.__eq__)  # the next one goes to the other slot
+        return newest, problems
+
+    def remove(self) -> None:
+        """Remove the files: the run has ended."""
+        self._unsaved = None
+        for path in self._slots:
+            path.unlink(missing_ok=True)
+            _partial(path).unlink(missing_ok=True)
+
+    def _write(self, content: bytes) -> None:
+        path = self._slots[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _partial(path).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        _partial(path).replace(path)
+        sync_folder(path.parent)
+        self._slots.reverse()
+
+
+def sync_folder(folder: Path) -> None:
+    """See to it that a name given in the folder outlives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")

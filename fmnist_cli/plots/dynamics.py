@@ -1,0 +1,82 @@
+"""What goes on inside a network while it trains: gradients, changes and dead units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fmnist_cli.engine.config import require
+from fmnist_cli.plots.axes import beside_all, draw_line, log_axis, worth_a_log
+from fmnist_cli.plots.data import RunCaption, numbers
+from fmnist_cli.plots.style import BLACK, Look, finish, look, new_figure, style
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
+
+_PANELS = (
+    ("gradient_norm", "gradient norm\n(whole training set)"),
+    ("update_ratio", "change in the epoch\n(share of the weights)"),
+    ("dead_share", "dead units\n(share of the layer)"),
+)
+
+
+@style()
+def dynamics_figure(
+    figures: Mapping[str, Sequence[tuple[int, float | None]]], caption: RunCaption
+) -> Figure:
+    """One panel a figure, one line a layer.
+
+    Parameters
+    ----------
+    figures : by the names of ``engine.dynamics``, (epoch, value) in order
+        ``gradient_norm/LAYER``, ``update_ratio/LAYER``, ``dead_share``; others are not drawn.
+
+    Raises
+    ------
+    UsageError
+        When there is nothing to draw.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    found = {kind: _layers(figures, kind) for kind, _ in _PANELS}
+    panels = [(kind, label) for kind, label in _PANELS if found[kind]]
+    require(len(panels) > 0, "a dynamics plot needs the figures of one epoch", len(panels))
+    layers = list(dict.fromkeys(layer for kind, _ in panels for layer in found[kind] if layer))
+    figure = new_figure(
+        f"Inside the training of {caption.model}", caption.line(), height=0.4 + 2.0 * len(panels)
+    )
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    handles: dict[str, Artist] = {}
+    for ax, (kind, label) in zip(axes, panels, strict=True):
+        drawn: list[float] = []
+        for layer, values in found[kind].items():
+            one = look(layers.index(layer)) if layer else Look(BLACK, "-", "o")
+            y = numbers(value for _, value in values)
+            line = draw_line(ax, np.array([epoch for epoch, _ in values], float), y, one)
+            if layer:
+                handles[layer] = line
+            drawn += y.tolist()
+        if worth_a_log(drawn):
+            log_axis(ax, "y")
+        else:
+            ax.set_ylim(bottom=0)
+        ax.set_ylabel(label)
+    axes[-1].set_xlabel("epoch")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+    beside_all(figure, axes[0], list(handles.values()), list(handles))
+    return finish(figure)
+
+
+def _layers(
+    figures: Mapping[str, Sequence[tuple[int, float | None]]], kind: str
+) -> dict[str, Sequence[tuple[int, float | None]]]:
+    """The kind's values by layer; the layer is empty where the figure is of no layer."""
+    found = {}
+    for name, values in figures.items():
+        first, _, layer = name.partition("/")
+        if first == kind and values:
+            found[layer] = values
+    return found

@@ -1,0 +1,49 @@
+"""What may be said of a run afterwards: tags, a note, a name. Its digest leaves them out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from sqlalchemy import delete, insert, select, update
+
+from fmnist_cli.errors import UsageError
+from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.schema import run, tag
+from fmnist_cli.registry.values import clean
+
+MAX_TAG = 64
+MAX_TEXT = 10_000
+
+
+def add_tags(database: Database, run_id: int, tags: Sequence[str]) -> None:
+    """Put tags on a run; UsageError for one that cannot be a tag."""
+    for one in tags:
+        # no commas, which separate tags, nor what a shell or a terminal takes for its own
+        if not re.fullmatch(rf"[\w.:/+@=-]{{1,{MAX_TAG}}}", one):
+            raise UsageError(
+                f"a tag must be 1 to {MAX_TAG} letters, digits or any of ._:/+@=- in a row. "
+                f"Received: {one!r}."
+            )
+    with database.write() as connection:
+        there = set(connection.execute(select(tag.c.tag).where(tag.c.run_id == run_id)).scalars())
+        new = [{"run_id": run_id, "tag": one} for one in dict.fromkeys(tags) if one not in there]
+        if new:
+            connection.execute(insert(tag), new)
+
+
+def remove_tags(database: Database, run_id: int, tags: Sequence[str]) -> None:
+    """Take tags off a run, whether they are on it or not."""
+    with database.write() as connection:
+        connection.execute(delete(tag).where(tag.c.run_id == run_id, tag.c.tag.in_(tags)))
+
+
+def set_text(database: Database, run_id: int, column: str, text: str) -> None:
+    """Set a run's ``name`` or ``note``; an empty text takes it away."""
+    if len(text) > MAX_TEXT:
+        raise UsageError(
+            f"a {column} must have at most {MAX_TEXT:,} characters. Received: {len(text):,}."
+        )
+    with database.write() as connection:
+        value = clean(text, {}) or None
+        connection.execute(update(run).where(run.c.id == run_id).values({column: value}))

@@ -1,0 +1,154 @@
+"""Whether the registry holds what was recorded: its structure, its numbers and its files.
+
+SQLite's own check sees to the structure only; a changed number is found by the run's digest, and
+a number that was wrong from the start by what must hold among the numbers of a run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fmnist_cli.errors import ArtefactError, RegistryError
+from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.queries import Reader
+from fmnist_cli.registry.records import EpochRecord, RunRecord
+
+BY_ITSELF = ("finished", "diverged")
+ENDED = (*BY_ITSELF, "failed", "interrupted")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that does not hold; ``run_id`` is None where it is the file's."""
+
+    run_id: int | None
+    what: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was looked at, and what was found."""
+
+    runs: int
+    epochs: int
+    artefacts: int
+    unfinished: tuple[RunRecord, ...]
+    findings: tuple[Finding, ...]
+
+
+def verify(database: Database, reader: Reader) -> Verification:
+    """Check the whole registry; a file too damaged to be read is a finding, too."""
+    findings = list(_structure(database))
+    runs: list[RunRecord] = []
+    n_epochs = n_artefacts = 0
+    try:
+        runs = reader.list_runs()
+        for run in runs:
+            epochs = reader.epochs(run.id)
+            artefacts = reader.artefacts(run.id)
+            n_epochs += len(epochs)
+            n_artefacts += len(artefacts)
+            problems = [*_epochs(run, epochs), *_end(run, epochs), *_evaluations(reader, run)]
+            if run.status in ENDED and run.digest != reader.computed_digest(run.id):
+                problems.append("its numbers are not those that were recorded (digest)")
+            for artefact in artefacts:
+                try:
+                    reader.artefact_path(artefact)
+                except ArtefactError as error:
+                    problems.append(str(error))
+            findings += [Finding(run.id, problem) for problem in problems]
+    except (RegistryError, ValueError, TypeError) as error:
+        # ValueError, TypeError: text where a time, a number or JSON was written
+        findings.append(Finding(None, f"it cannot be read to its end: {error}"))
+    return Verification(
+        runs=len(runs),
+        epochs=n_epochs,
+        artefacts=n_artefacts,
+        unfinished=tuple(run for run in runs if run.status not in BY_ITSELF),
+        findings=tuple(findings),
+    )
+
+
+def _structure(database: Database) -> Iterator[Finding]:
+    try:
+        with database.read() as connection:
+            for (line,) in connection.exec_driver_sql("PRAGMA integrity_check"):
+                if line != "ok":
+                    yield Finding(None, f"its structure is damaged: {line}")
+            for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+                yield Finding(None, f"a row of {row[0]} belongs to a run that is not there")
+    except RegistryError as error:
+        yield Finding(None, str(error))
+
+
+def _epochs(run: RunRecord, epochs: Sequence[EpochRecord]) -> Iterator[str]:
+    numbers = [epoch.epoch for epoch in epochs]
+    if numbers != list(range(1, len(numbers) + 1)):
+        yield f"its epochs must be 1, 2, ... without a gap; they are {_short(numbers)}"
+    if run.status in ENDED and run.epochs_run != len(epochs):
+        yield f"it ran {run.epochs_run} epochs, and {len(epochs)} are recorded"
+    per_epoch = -(-run.train_size // run.batch)
+    for epoch in epochs:
+        if epoch.updates != epoch.epoch * per_epoch:
+            yield (
+                f"after epoch {epoch.epoch} it must have made {epoch.epoch * per_epoch} updates "
+                f"({run.train_size} images, batch {run.batch}); {epoch.updates} are recorded"
+            )
+            return
+
+
+def _end(run: RunRecord, epochs: Sequence[EpochRecord]) -> Iterator[str]:
+    if run.status not in BY_ITSELF or not epochs:
+        return
+    # an epoch that diverged is never the best
+    judged = epochs[:-1] if run.status == "diverged" else epochs
+    best = _best(run, judged)
+    if run.best_epoch != (best.epoch if best else None):
+        yield (
+            f"its best epoch by {run.monitor} must be {best.epoch if best else 'none'}; "
+            f"{run.best_epoch} is recorded"
+        )
+    elif best is not None:
+        recorded = (run.updates_to_best, run.best_val_accuracy, run.best_val_loss)
+        if recorded != (best.updates, best.val_accuracy, best.val_loss):
+            yield f"the figures of its best epoch are not those of epoch {best.epoch}"
+    n = len(epochs)
+    if run.stop_reason == "max_epochs" and n != run.max_epochs:
+        yield f"it stopped at its limit of {run.max_epochs} epochs, and {n} are recorded"
+    if run.stop_reason == "patience" and run.patience != n - (best.epoch if best else 0):
+        yield f"it stopped for its patience of {run.patience}, and not so long after its best epoch"
+    if run.train_seconds is None or not math.isclose(
+        run.train_seconds, math.fsum(epoch.train_seconds for epoch in epochs)
+    ):
+        yield "its training time is not the sum over its epochs"
+
+
+def _best(run: RunRecord, epochs: Sequence[EpochRecord]) -> EpochRecord | None:
+    """The first of the best by what early stopping watched."""
+    best: EpochRecord | None = None
+    best_value = -math.inf
+    for epoch in epochs:
+        value = epoch.val_accuracy if run.monitor == "val_accuracy" else epoch.val_loss
+        if value is None:
+            continue
+        value = value if run.monitor == "val_accuracy" else -value
+        if value > best_value:
+            best, best_value = epoch, value
+    return best
+
+
+def _evaluations(reader: Reader, run: RunRecord) -> Iterator[str]:
+    for evaluation in reader.evaluations(run.id):
+        counted = sum(map(sum, evaluation.confusion))
+        right = sum(evaluation.confusion[k][k] for k in range(len(evaluation.confusion)))
+        if counted != evaluation.n or not math.isclose(
+            right, (evaluation.accuracy or 0) * evaluation.n, abs_tol=1e-6
+        ):
+            yield f"its evaluation on {evaluation.test_set} disagrees with the confusion matrix"
+
+
+def _short(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:8]))
+    return f"{shown}, ..." if len(numbers) > 8 else shown

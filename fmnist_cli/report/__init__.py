@@ -1,0 +1,35 @@
+"""The report: content in, one HTML page or its Markdown twin out.
+
+``blocks`` says what a report consists of; ``html`` and ``markdown`` write it; ``figures`` makes
+matplotlib's SVG fit a light and a dark page. No command line, no registry, no training.
+"""
+
+from fmnist_cli.report.blocks import (
+    FIGURES_FOLDER,
+    Column,
+    Finding,
+    Picture,
+    Prose,
+    Report,
+    Section,
+    Table,
+    run_anchor,
+)
+from fmnist_cli.report.figures import draw
+from fmnist_cli.report.html import to_html
+from fmnist_cli.report.markdown import to_markdown
+
+__all__ = [
+    "FIGURES_FOLDER",
+    "Column",
+    "Finding",
+    "Picture",
+    "Prose",
+    "Report",
+    "Section",
+    "Table",
+    "draw",
+    "run_anchor",
+    "to_html",
+    "to_markdown",
+]

@@ -1,0 +1,145 @@
+"""What a report consists of: plain, frozen values, without any markup in their texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fmnist_cli.engine.answers import Answer
+
+FIGURES_FOLDER = "figures"  # beside the Markdown file
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column; numbers stand to the right, their digits below each other."""
+
+    heading: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names its rows.
+
+    Attributes
+    ----------
+    caption : str
+    columns : tuple of Column
+    rows : tuple of rows, each as long as ``columns``
+    anchors : tuple of str
+        What a link can point at, one a row; none where nothing does.
+    """
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    anchors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure.
+
+    Attributes
+    ----------
+    name : str
+        The file's name without its ending.
+    caption : str
+    alt : str
+        What it shows, for who does not see it.
+    svg : str
+        The drawing, as ``figures.draw`` makes it.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A question and its answer in one line, for the summary.
+
+    Attributes
+    ----------
+    key : str
+        Of the section that says more.
+    question : str
+    verdict : str
+        ``yes``, ``no``, ``not settled``, or the number that was asked for.
+    line : str
+        What the verdict rests on.
+    """
+
+    key: str
+    question: str
+    verdict: str
+    line: str
+
+
+Block = Prose | Table | Picture | Answer
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the work.
+
+    Attributes
+    ----------
+    key : str
+        Unique within the report; the section's anchor.
+    title : str
+    blocks : tuple of Block
+    command : str
+        What to type to do this part again; empty where there is nothing to do.
+    run_ids : tuple of int
+        The recorded runs that the part rests on.
+    """
+
+    key: str
+    title: str
+    blocks: tuple[Block, ...]
+    command: str = ""
+    run_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole.
+
+    Attributes
+    ----------
+    title, lead : str
+    label : str
+        What the reader of any part must know, such as that the report is a quick one; empty
+        where there is no such thing.
+    findings : tuple of Finding
+    sections : tuple of Section
+        In the order of reading; the last ones may be about runs and machine.
+    """
+
+    title: str
+    lead: str
+    label: str
+    findings: tuple[Finding, ...]
+    sections: tuple[Section, ...]
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        return tuple(b for s in self.sections for b in s.blocks if isinstance(b, Picture))
+
+
+def run_anchor(run_id: int) -> str:
+    """Where the table of runs has the run."""
+    return f"run-{run_id}"
+
+
+MARKED = {"yes": "yes", "no": "no", "not settled": "open"}  # verdicts, and how they are marked

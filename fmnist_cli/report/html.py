@@ -1,0 +1,165 @@
+"""A report as one HTML page that needs nothing else: no network, no script, no other file."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from html import escape
+from importlib.resources import files
+
+from fmnist_cli.engine.answers import Answer
+from fmnist_cli.report.blocks import (
+    MARKED,
+    Block,
+    Picture,
+    Prose,
+    Report,
+    Section,
+    Table,
+    run_anchor,
+)
+
+SHORT = 24  # characters
+
+_VIEW_BOX = re.compile(r'viewBox="0 0 ([0-9.]+) ([0-9.]+)"')
+
+
+def to_html(report: Report) -> str:
+    """The page."""
+    return "\n".join(_page(report)) + "\n"
+
+
+def _page(report: Report) -> Iterator[str]:
+    css = (files("fmnist_cli.report") / "page.css").read_text(encoding="utf-8")
+    title = f"{report.title} ({report.label})" if report.label else report.title
+    yield "<!DOCTYPE html>"
+    yield '<html lang="en">'
+    yield "<head>"
+    yield '<meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield '<meta name="color-scheme" content="light dark">'
+    yield f"<title>{escape(title)}</title>"
+    yield '<link rel="icon" href="data:,">'
+    yield f"<style>\n{css}</style>"
+    yield "</head>"
+    yield "<body>"
+    yield "<header>"
+    yield f"<h1>{escape(report.title)}{_badge(report)}</h1>"
+    yield f"<p>{escape(report.lead)}</p>"
+    yield "</header>"
+    yield '<nav aria-labelledby="contents">'
+    yield '<h2 id="contents">Contents</h2>'
+    yield "<ol>"
+    for section in report.sections:
+        yield f'<li><a href="#{section.key}">{escape(section.title)}</a></li>'
+    yield "</ol>"
+    yield "</nav>"
+    yield "<main>"
+    yield '<section aria-labelledby="summary">'
+    yield f'<h2 id="summary">The answers{_badge(report)}</h2>'
+    yield '<dl class="findings">'
+    for finding in report.findings:
+        yield f'<dt><a href="#{finding.key}">{escape(finding.question)}</a></dt>'
+        yield f"<dd>{_verdict(finding.verdict)} {escape(finding.line)}</dd>"
+    yield "</dl>"
+    yield "</section>"
+    for section in report.sections:
+        yield from _section(section, report)
+    yield "</main>"
+    yield "</body>"
+    yield "</html>"
+
+
+def _section(section: Section, report: Report) -> Iterator[str]:
+    yield f'<section aria-labelledby="{section.key}">'
+    yield f'<h2 id="{section.key}">{escape(section.title)}{_badge(report)}</h2>'
+    for block in section.blocks:
+        yield from _block(block)
+    if section.command or section.run_ids:
+        yield '<footer class="source">'
+        if section.command:
+            yield f"<p>Again: <code>{escape(section.command)}</code></p>"
+        if section.run_ids:
+            links = ", ".join(
+                f'<a href="#{run_anchor(run_id)}">{run_id}</a>' for run_id in section.run_ids
+            )
+            yield f"<p>Recorded as run{'s' if len(section.run_ids) > 1 else ''} {links}.</p>"
+        yield "</footer>"
+    yield "</section>"
+
+
+def _block(block: Block) -> Iterator[str]:
+    if isinstance(block, Prose):
+        yield f"<p>{escape(block.text)}</p>"
+    elif isinstance(block, Answer):
+        yield '<div class="answer">'
+        yield f"<h3>{escape(block.question)}</h3>"
+        yield f"<p>{_verdict(block.verdict)} {escape(_without_opening(block))}</p>"
+        yield "</div>"
+    elif isinstance(block, Picture):
+        yield from _picture(block)
+    else:
+        yield from _table(block)
+
+
+def _picture(picture: Picture) -> Iterator[str]:
+    data = base64.b64encode(picture.svg.encode()).decode()
+    size = _VIEW_BOX.search(picture.svg)
+    assert size is not None
+    # points to CSS pixels; with both known, the page does not jump while it loads
+    width, height = (round(float(points) * 96 / 72) for points in size.groups())
+    yield "<figure>"
+    yield f'<div class="scroll" role="region" aria-label="Figure {picture.name}" tabindex="0">'
+    yield (
+        f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(picture.alt)}" '
+        f'width="{width}" height="{height}">'
+    )
+    yield "</div>"
+    yield f"<figcaption>{escape(picture.caption)}</figcaption>"
+    yield "</figure>"
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield f'<div class="scroll" role="region" aria-label="{escape(table.caption)}" tabindex="0">'
+    yield "<table>"
+    yield f"<caption>{escape(table.caption)}</caption>"
+    kinds = [' class="number"' if column.numeric else "" for column in table.columns]
+    yield "<thead><tr>"
+    for column, kind in zip(table.columns, kinds, strict=True):
+        yield f'<th scope="col"{kind}>{escape(column.heading)}</th>'
+    yield "</tr></thead>"
+    yield "<tbody>"
+    for i, row in enumerate(table.rows):
+        anchor = f' id="{table.anchors[i]}"' if table.anchors else ""
+        cells = "".join(
+            f'<th scope="row"{kind}>{escape(cell)}</th>'
+            if j == 0
+            else f"<td{kind or _short(cell)}>{escape(cell)}</td>"
+            for j, (cell, kind) in enumerate(zip(row, kinds, strict=True))
+        )
+        yield f"<tr{anchor}>{cells}</tr>"
+    yield "</tbody>"
+    yield "</table>"
+    yield "</div>"
+
+
+def _short(cell: str) -> str:
+    """Few words stay on one line: breaking at a hyphen would not make a table narrower by much."""
+    return ' class="short"' if len(cell) <= SHORT else ""
+
+
+def _badge(report: Report) -> str:
+    return f' <span class="label">{escape(report.label)}</span>' if report.label else ""
+
+
+def _verdict(verdict: str) -> str:
+    """A verdict is a sentence of its own; a number begins one."""
+    if verdict not in MARKED:
+        return f'<strong class="verdict">{escape(verdict)}</strong>'
+    return f'<strong class="verdict {MARKED[verdict]}">{escape(verdict.capitalize())}.</strong>'
+
+
+def _without_opening(answer: Answer) -> str:
+    """The statement, which begins with the verdict in words, without it."""
+    return answer.statement.partition(". ")[2] or answer.statement

@@ -1,0 +1,88 @@
+"""A report as Markdown (GitHub's), its figures as files beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from fmnist_cli.engine.answers import Answer
+from fmnist_cli.report.blocks import (
+    FIGURES_FOLDER,
+    MARKED,
+    Block,
+    Picture,
+    Prose,
+    Report,
+    Section,
+    Table,
+)
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
+
+
+def to_markdown(report: Report) -> str:
+    """The text; each picture is expected at ``figures/<name>.svg``."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: Report) -> Iterator[str]:
+    label = f" ({_escape(report.label)})" if report.label else ""
+    yield f"# {_escape(report.title)}{label}"
+    yield ""
+    yield _escape(report.lead)
+    yield ""
+    yield f"## The answers{label}"
+    yield ""
+    for finding in report.findings:
+        verdict = finding.verdict
+        verdict = f"{verdict.capitalize()}." if verdict in MARKED else _escape(verdict)
+        yield f"- {_escape(finding.question)} **{verdict}** {_escape(finding.line)}"
+    for section in report.sections:
+        yield ""
+        yield f"## {_escape(section.title)}{label}"
+        yield from _section(section)
+
+
+def _section(section: Section) -> Iterator[str]:
+    for block in section.blocks:
+        yield ""
+        yield from _block(block)
+    if section.command:
+        yield ""
+        yield f"Again: `{section.command}`"
+    if section.run_ids:
+        yield ""
+        ids = ", ".join(map(str, section.run_ids))
+        yield f"Recorded as run{'s' if len(section.run_ids) > 1 else ''} {ids}."
+
+
+def _block(block: Block) -> Iterator[str]:
+    if isinstance(block, Prose):
+        yield _escape(block.text)
+    elif isinstance(block, Answer):
+        yield f"### {_escape(block.question)}"
+        yield ""
+        yield _escape(block.statement)
+    elif isinstance(block, Picture):
+        yield f"![{_escape(block.alt)}]({FIGURES_FOLDER}/{block.name}.svg)"
+        yield ""
+        yield f"*{_escape(block.caption)}*"
+    else:
+        yield from _table(block)
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield f"*{_escape(table.caption)}*"
+    yield ""
+    yield _row(column.heading for column in table.columns)
+    yield "|" + "|".join(" ---: " if c.numeric else " --- " for c in table.columns) + "|"
+    for row in table.rows:
+        yield _row(row)
+
+
+def _row(cells: Iterator[str] | tuple[str, ...]) -> str:
+    return "| " + " | ".join(map(_escape, cells)) + " |"
+
+
+def _escape(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))

@@ -1,0 +1,157 @@
+"""What goes further than the course: curves, augmentation, dynamics, explanations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fmnist_cli.engine.ood_curves import curve_points
+from fmnist_cli.registry import Registry
+
+from .conftest import SMALL, Fmnist
+
+EPOCHS = ("--epochs", "3", "--lr", "0.05")
+
+
+@pytest.mark.parametrize("curve", ["shift", "rotation"])
+def test_a_curve_is_recorded_shown_and_drawn(fmnist: Fmnist, curve: str) -> None:
+    document = fmnist.small_document("ood", *EPOCHS, "--curve", curve)
+    points = curve_points(curve)  # type: ignore[arg-type]
+    assert [one["test_set"] for one in document["curves"]] == [point.name for point in points]
+    recorded = {one["test_set"]: one for one in document["evaluations"]}
+    for one in document["curves"]:
+        evaluation = recorded[one["test_set"]]
+        assert one["accuracy"] == one["accuracy_by_seed"]["42"] == evaluation["accuracy"]
+        counts = evaluation["confusion"]
+        recalls = [row[klass] / sum(row) for klass, row in enumerate(counts)]
+        assert one["worst_class_accuracy"] == min(recalls)
+    # the curve meets the four sets of the course
+    same = {"shift": ("shift-up-4", "up4"), "rotation": ("rot-90", "rot90")}[curve]
+    assert recorded[same[0]]["confusion"] == recorded[same[1]]["confusion"]
+
+    shown = fmnist.small("ood", *EPOCHS, "--curve", curve)
+    assert f"mlp: accuracy by {curve} (one seed)" in shown.stdout
+    assert f"fmnist plot ood --study 2 --curve {curve}" in shown.stderr
+    drawn = fmnist.document("plot", "ood", "--curve", curve)
+    assert drawn["file"] == f"results/ood-{curve}-study2.png"
+    assert Path(drawn["file"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_both_curves_of_a_recorded_run(fmnist: Fmnist) -> None:
+    fmnist.small("train", *EPOCHS)
+    args = ("ood", "--run", "latest", "--curve", "both", "--allow-custom-data")
+    document = fmnist.document(*args)
+    assert {one["curve"] for one in document["curves"]} == {"shift", "rotation"}
+    assert len(document["evaluations"]) == 1 + 4 + 32 + 23
+
+
+def test_a_study_without_the_curve(fmnist: Fmnist) -> None:
+    fmnist.small("ood", *EPOCHS)
+    message = fmnist.error("plot", "ood", "--curve", "shift", code=1)
+    assert message == (
+        "study 1 must have measured the shift curve. It has not: fmnist ood --curve shift"
+    )
+
+
+def test_ood_with_augmentation_trains_with_and_without(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("ood", *EPOCHS, "--augment", "shift", "--seeds", 2)
+    assert [(run["arm"], run["seed"]) for run in document["runs"]] == [
+        ("mlp", 42), ("mlp", 43), ("mlp + shift", 42), ("mlp + shift", 43)
+    ]  # fmt: skip
+    last = document["answers"][-1]
+    assert last["question"] == "Does mlp + shift do better than mlp on every shifted set?"
+    mean = {
+        (label, name): sum(
+            one["accuracy"] for one in document["evaluations"]
+            if (one["model"], one["test_set"]) == (label, name)
+        ) / 2
+        for label in ("mlp", "mlp + shift") for name in ("test", "up4")
+    }  # fmt: skip
+    (up4,) = [one for one in last["evidence"]["sets"] if one["set"] == "up4"]
+    gain = mean["mlp + shift", "up4"] - mean["mlp", "up4"]
+    assert up4["gain"]["mean"] == pytest.approx(gain)
+    cost = mean["mlp + shift", "test"] - mean["mlp", "test"]
+    assert last["evidence"]["in_domain_change"]["mean"] == pytest.approx(cost)
+    assert "times the training time an epoch" in last["statement"]
+    assert "n = 2 seeds." in last["statement"]
+    with Registry.open("runs.db", readonly=True) as registry:
+        assert [run.augment for run in registry.study_runs(document["id"])] == (
+            ["none"] * 2 + ["shift"] * 2
+        )
+    fmnist("plot", "ood", "--out", "o.png")
+    fmnist("plot", "ood", "--samples", "--allow-custom-data", "--out", "s.png")
+
+
+def test_augmentation_changes_the_training_and_repeats(fmnist: Fmnist) -> None:
+    def losses(*args: object) -> list[float]:
+        document = fmnist.small_document("train", *EPOCHS, *args)
+        return [epoch["train_loss"] for epoch in document["epochs"]]
+
+    plain, shifted, turned = losses(), losses("--augment", "shift"), losses("--augment", "rotate")
+    assert plain != shifted != turned
+    assert shifted == losses("--augment", "shift")
+    message = fmnist.error("train", *SMALL, "--augment", "flip", code=2)
+    assert "'flip' is not one of 'none', 'shift', 'rotate'" in message
+
+
+def test_dynamics_are_recorded_on_request_and_drawn(fmnist: Fmnist) -> None:
+    plain = fmnist.small_document("train", *EPOCHS)
+    watched = fmnist.small_document("train", *EPOCHS, "--dynamics")
+    for one, other in zip(plain["epochs"], watched["epochs"], strict=True):
+        assert one["train_loss"] == other["train_loss"]
+    with Registry.open("runs.db", readonly=True) as registry:
+        assert registry.dynamics(plain["id"]) == {}
+        figures = registry.dynamics(watched["id"])
+    assert set(figures) == {
+        *(f"{kind}/{layer}" for kind in ("gradient_norm", "update_ratio")
+          for layer in ("linear1", "linear2")),
+        "dead_share",
+    }  # fmt: skip
+    assert all([epoch for epoch, _ in values] == [1, 2, 3] for values in figures.values())
+    fmnist("plot", "dynamics", "--out", "d.svg")
+    assert "gradient norm" in Path("d.svg").read_text()
+    message = fmnist.error("plot", "dynamics", "--run", plain["id"], code=1)
+    assert message == "run 1 must have recorded its dynamics. It has not: fmnist train --dynamics"
+
+
+def test_dynamics_of_several_seeds_side_by_side(fmnist: Fmnist) -> None:
+    args = ("train", *EPOCHS, "--dynamics", "--seeds", 2, "--jobs", 2)
+    document = fmnist.small_document(*args)
+    with Registry.open("runs.db", readonly=True) as registry:
+        for run in document["runs"]:
+            assert len(registry.dynamics(run["id"])["dead_share"]) == 3
+
+
+def test_explain_a_diverged_run(fmnist: Fmnist) -> None:
+    fmnist.small("train", "--lr", 1000, code=4)
+    document = fmnist.document("runs", "explain")
+    assert document["schema"] == "fmnist.runs.explain/1"
+    (finding,) = document["findings"]
+    assert finding["rule"] == "diverged"
+    assert finding["figures"]["epoch"] == 1
+    assert "100 is worth a try" in finding["sentence"]
+    result = fmnist("runs", "explain", 1)
+    assert " ".join(result.stdout.split()).endswith(finding["sentence"])
+
+
+def test_explain_judges_the_patience_by_a_longer_run(fmnist: Fmnist) -> None:
+    base = ("train", "--lr", 0.02)
+    short = fmnist.small_document(*base, "--epochs", 40, "--patience", 1)
+    fmnist.small(*base, "--epochs", 40, "--no-early-stop", "--seed", 43)  # of another seed
+    rules = {one["rule"] for one in fmnist.document("runs", "explain", short["id"])["findings"]}
+    longer = fmnist.small_document(*base, "--epochs", 40, "--no-early-stop")
+    (finding,) = [
+        one for one in fmnist.document("runs", "explain", short["id"])["findings"]
+        if one["rule"].startswith("patience")
+    ]  # fmt: skip
+    better = longer["best_val_accuracy"] > short["best_val_accuracy"]
+    assert finding["rule"] == ("patience_too_small" if better else "patience_enough")
+    assert finding["figures"]["longer_run"] == f"run {longer['id']}"
+    assert finding["figures"]["longer_val_accuracy"] == longer["best_val_accuracy"]
+    assert "patience_enough" not in rules
+
+
+def test_explain_what_is_not_there(fmnist: Fmnist) -> None:
+    fmnist.small("train", *EPOCHS)
+    assert "there is no run 9" in fmnist.error("runs", "explain", 9, code=1)

@@ -1,0 +1,250 @@
+"""`runs export` and `runs import`: other programs read what was recorded, and registries merge."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+import sqlite3
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmnist_cli.registry import Registry
+from fmnist_cli.registry.records import EpochRecord
+
+from .conftest import Fmnist
+from .recorded import DIVERGED, LOST, TRAIN
+
+pytestmark = pytest.mark.usefixtures("recorded")
+
+
+def view(name: str) -> list[dict[str, Any]]:
+    with closing(sqlite3.connect("runs.db")) as connection:
+        connection.row_factory = sqlite3.Row
+        order = "run_id, epoch" if name == "epoch_curve" else "run_id"
+        rows = connection.execute(f"SELECT * FROM {name} ORDER BY {order}")
+        found = [dict(row) for row in rows]
+    for row in found:
+        if row.get("status") == "running":  # as the table has it
+            row["status"] = "lost"
+    return found
+
+
+def curve(run: int) -> list[EpochRecord]:
+    with Registry.open("runs.db", readonly=True) as registry:
+        return list(registry.epochs(run))
+
+
+def test_csv_has_every_number(fmnist: Fmnist) -> None:
+    assert "Wrote 9 rows" in fmnist("runs", "export", "--out", "runs.csv").stderr
+    with Path("runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = view("run_summary")
+    assert [list(row) for row in rows] == [list(row) for row in expected]
+    for row, wanted in zip(rows, expected, strict=True):
+        for name, value in wanted.items():
+            found = row[name]
+            assert found == "" if value is None else type(value)(found) == value
+
+
+def test_jsonl_of_epochs_and_filters(fmnist: Fmnist) -> None:
+    lines = fmnist("runs", "export", "--format", "jsonl", "--epochs").stdout.splitlines()
+    assert [json.loads(line) for line in lines] == view("epoch_curve")
+    lines = fmnist("runs", "export", 3, TRAIN, "--format", "jsonl").stdout.splitlines()
+    assert [json.loads(line)["run_id"] for line in lines] == [3, TRAIN]
+    args = ("runs", "export", "--format", "jsonl", "--where", "momentum = 0.9", "--epochs")
+    lines = fmnist(*args).stdout.splitlines()
+    assert {json.loads(line)["run_id"] for line in lines} == {4, 5, 6}
+
+
+def test_markdown(fmnist: Fmnist) -> None:
+    fmnist("runs", "note", 1, "a | b\nc")
+    lines = fmnist("runs", "export", 1, "--format", "md").stdout.splitlines()
+    assert len(lines) == 3
+    assert "a \\| b c" in lines[2]
+    assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+
+
+def test_course(fmnist: Fmnist) -> None:
+    content = json.loads(fmnist("runs", "export", TRAIN, "--format", "course").stdout)
+    assert content == {"train": [0.75, 0.93], "val": [0.7, 0.88], "test": 0.87, "time": 1.0}
+    assert fmnist.error("runs", "export", "--format", "course", code=2) == (
+        "format course must be of one run; give its id. Received: 9 runs."
+    )
+
+
+def test_course_is_what_train_writes(fmnist: Fmnist) -> None:
+    file = fmnist.small_document("train", "--epochs", 2)["result_file"]
+    exported = fmnist("runs", "export", "latest", "--format", "course").stdout
+    assert json.loads(exported) == json.loads(Path(file).read_text())
+
+
+def test_out_is_whole_or_absent(fmnist: Fmnist) -> None:
+    message = fmnist.error("runs", "export", "--out", "absent/runs.csv", code=2)
+    assert "Received: absent/runs.csv (No such file or directory)" in message
+    assert fmnist.error("runs", "export", "--format", "parquet", code=2) == (
+        "out must name where to write. Received: --format parquet without --out."
+    )
+    assert fmnist.error("runs", "export", "--to", "mlflow", code=2) == (
+        "out must name where to write. Received: --to mlflow without --out."
+    )
+
+
+def test_parquet(fmnist: Fmnist) -> None:
+    import pyarrow.parquet
+
+    for args, name in (((), "run_summary"), (("--epochs",), "epoch_curve")):
+        fmnist("runs", "export", "--format", "parquet", "--out", "x.parquet", *args)
+        assert pyarrow.parquet.read_table("x.parquet").to_pylist() == view(name)
+    fmnist("runs", "export", "--format", "parquet", "--out", "no.parquet", "--model", "cnn2")
+    empty = pyarrow.parquet.read_table("no.parquet")
+    assert (empty.num_rows, empty.column_names) == (0, list(view("run_summary")[0]))
+
+
+@pytest.mark.filterwarnings("default")  # what MLflow and what it uses warn of is not ours
+def test_mlflow_reads_it(fmnist: Fmnist) -> None:
+    from mlflow.tracking import MlflowClient
+
+    fmnist("runs", "tag", TRAIN, "good")
+    fmnist("runs", "note", TRAIN, "noted")
+    for _ in range(2):  # a run that is there is not written again
+        result = fmnist("runs", "export", "--to", "mlflow", "--out", "ml")
+        assert "Wrote 9 runs to ml" in result.stderr
+    client = MlflowClient(tracking_uri=f"sqlite:///{Path('ml/mlflow.db').resolve()}")
+    experiment = client.get_experiment_by_name("fmnist")
+    found = {
+        int(r.data.tags["fmnist.id"]): r for r in client.search_runs([experiment.experiment_id])
+    }
+    assert sorted(found) == list(range(1, LOST + 1))
+    run = found[TRAIN]
+    assert (run.data.params["batch"], run.data.params["lr"]) == ("50", "0.1")
+    assert run.data.metrics["result.test_accuracy"] == 0.87
+    assert run.data.tags["fmnist.tag.good"] == ""
+    assert run.data.tags["mlflow.note.content"] == "noted"
+    assert run.info.run_name == "[bold]best[/]"
+    for name in ("val_accuracy", "train_loss", "running_loss"):
+        history = client.get_metric_history(run.info.run_id, name)
+        expected = [(epoch.epoch, getattr(epoch, name)) for epoch in curve(TRAIN)]
+        assert [(m.step, m.value) for m in history] == expected
+    assert client.get_metric_history(found[DIVERGED].info.run_id, "train_loss") == []
+    assert [found[i].info.status for i in (TRAIN, DIVERGED, LOST)] == [
+        *("FINISHED", "FAILED", "FAILED")
+    ]
+    artefacts = client.list_artifacts(run.info.run_id, "weights")
+    assert [a.path for a in artefacts] == ["weights/weights.npz"]
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_file_that_has_changed_is_left_out_of_an_export(fmnist: Fmnist) -> None:
+    (path,) = Path("runs.files").glob(f"{TRAIN}-*/weights.npz")
+    path.write_bytes(b"other")
+    result = fmnist("runs", "export", TRAIN, "--to", "mlflow", "--out", "ml")
+    assert "Left out: " in result.stderr
+    assert "weights.npz" in result.stderr
+
+
+@pytest.mark.keras
+@pytest.mark.filterwarnings("default")  # TensorBoard's own
+def test_tensorboard_reads_it(fmnist: Fmnist) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for _ in range(2):
+        fmnist("runs", "export", "--study", 1, "--to", "tensorboard", "--out", "tb")
+    folders = sorted(Path("tb").iterdir())
+    assert [folder.name.partition("-")[0] for folder in folders] == [f"run{i}" for i in range(1, 7)]
+    assert [len(list(folder.iterdir())) for folder in folders] == [1] * 6
+    reader = EventAccumulator(str(folders[0])).Reload()
+    for name in ("val_accuracy", "train_loss", "updates"):
+        expected = [(epoch.epoch, getattr(epoch, name)) for epoch in curve(1)]
+        found = [(scalar.step, scalar.value) for scalar in reader.Scalars(name)]
+        assert found == [(step, pytest.approx(value, rel=1e-6)) for step, value in expected]
+    assert [s.value for s in reader.Scalars("gradient_norm/W1")][:2] == [1.0, 0.5]
+    times = [scalar.wall_time for scalar in reader.Scalars("val_loss")]
+    assert [b - a for a, b in pairwise(times)] == [pytest.approx(0.75, abs=1e-3)] * 2
+
+
+@pytest.mark.parametrize(
+    ("missing", "args"),
+    [("pyarrow", ("--format", "parquet")), ("mlflow", ("--to", "mlflow"))],
+)
+def test_an_extra_that_is_missing_is_named(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch, missing: str, args: tuple[str, ...]
+) -> None:
+    for module in (missing, f"{missing}.tracking"):
+        monkeypatch.setitem(__import__("sys").modules, module, None)
+    message = fmnist.error("runs", "export", *args, "--out", "x", code=2)
+    assert 'install it: pip install "fmnist[' in message
+    assert not Path("x").exists()
+
+
+def test_import_merges_two_machines(fmnist: Fmnist) -> None:
+    Path("laptop").mkdir()
+    shutil.move("runs.db", "laptop/runs.db")
+    shutil.move("runs.files", "laptop/runs.files")
+    fmnist.small("train", "--epochs", 1)
+    before = Path("laptop/runs.db").read_bytes()
+    document = fmnist.document("runs", "import", "laptop/runs.db")
+    assert document == {
+        "schema": "fmnist.runs.import/1",
+        "imported": list(range(2, LOST + 1)),
+        "known": 0,
+        "unfinished": [LOST],
+        "damaged": [],
+        "differing": [],
+        "files_missing": [],
+    }
+    assert Path("laptop/runs.db").read_bytes() == before
+    again = fmnist.document("runs", "import", "laptop/runs.db")
+    assert (again["imported"], again["known"]) == ([], LOST - 1)
+    back = fmnist.document("runs", "import", "runs.db", "--db", "laptop/runs.db")
+    assert (len(back["imported"]), back["known"]) == (1, LOST - 1)
+    same = ("uuid", "best_val_loss", "test_accuracy", "arm", "study_kind", "name")
+    runs = {}
+    for db in ("runs.db", "laptop/runs.db"):
+        listed = fmnist.document("runs", "list", "--db", db, "--where", "status != 'lost'")["runs"]
+        runs[db] = sorted(tuple(run[name] for name in same) for run in listed)
+    assert runs["runs.db"] == runs["laptop/runs.db"]
+    assert len(runs["runs.db"]) == LOST
+
+
+def test_import_says_what_it_left_out(fmnist: Fmnist) -> None:
+    Path("other").mkdir()
+    shutil.copy("runs.db", "other/runs.db")  # without its files
+    with closing(sqlite3.connect("other/runs.db")) as connection, connection:
+        connection.execute("UPDATE run SET test_accuracy = 0.99 WHERE id = 2")
+    result = fmnist("runs", "import", "other/runs.db", "--db", "fresh.db", code=3)
+    assert "Imported 7 runs; 0 were here already" in result.stdout
+    assert f"Left out, since they have not ended there: run {LOST}" in result.stderr
+    assert "Gone or changed there, so not copied: " in result.stderr
+    assert "Left out, since they were changed: run 2 of other/runs.db" in result.stderr
+
+
+def test_import_of_what_is_no_registry(fmnist: Fmnist) -> None:
+    Path("notes.txt").write_text("these are notes " * 100)
+    assert "is not an SQLite file" in fmnist.error("runs", "import", "notes.txt", code=1)
+    assert "does not exist" in fmnist.error("runs", "import", "absent.db", code=1)
+    assert fmnist.error("runs", "import", "runs.db", code=2) == (
+        "import must take another registry than this one. Received: runs.db."
+    )
+
+
+def test_sqlite_utils_reads_the_views() -> None:
+    import sqlite_utils
+
+    database = sqlite_utils.Database("runs.db")
+    assert {"run_summary", "epoch_curve"} <= set(database.view_names())
+    best = next(
+        database.query(
+            "SELECT run_id, test_accuracy FROM run_summary ORDER BY test_accuracy DESC LIMIT 1"
+        )
+    )
+    assert best == {"run_id": TRAIN, "test_accuracy": 0.87}
+    rows = list(database["epoch_curve"].rows_where("run_id = ?", [DIVERGED]))
+    assert [(row["epoch"], row["train_loss"]) for row in rows] == [(1, None)]
+    database.conn.close()
+    assert not any(isinstance(v, float) and math.isnan(v) for row in rows for v in row.values())

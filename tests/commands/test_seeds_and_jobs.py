@@ -1,0 +1,341 @@
+"""Several seeds, and runs side by side: the numbers, the failures, the signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fmnist_cli.commands import _jobs
+from fmnist_cli.commands._options import Common, DataOptions, StudyOptions
+from fmnist_cli.commands._output import Output
+from fmnist_cli.commands._recording import load_data
+from fmnist_cli.commands._study import StudyResult, run_study
+from fmnist_cli.engine.answers.claims import judge
+from fmnist_cli.engine.answers.sweep import TEST_ACCURACY
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.errors import DataError, FmnistError
+from fmnist_cli.registry import Registry
+
+from .conftest import SMALL, Fmnist
+
+EPOCHS = ("--epochs", "3")
+CONFIG = TrainConfig(train_size=200, val_size=50, hidden=16, epochs=3, patience=None)
+
+
+def timeless(document: dict[str, Any]) -> list[Any]:
+    return [
+        {k: v for k, v in epoch.items() if not k.endswith("seconds")}
+        for curve in document["curves"]
+        for epoch in curve["epochs"]
+    ]
+
+
+# Seeds
+
+
+def test_a_list_of_seeds(fmnist: Fmnist) -> None:
+    args = ("momentum", *EPOCHS, "--alpha", 0.5, "--seed-list", "9, 1,5")
+    document = fmnist.small_document(*args)
+    assert [run["seed"] for run in document["runs"]] == [1, 5, 9]
+    (arm,) = document["arms"]
+    found = [run["test_accuracy"] for run in document["runs"]]
+    summary = arm["test_accuracy"]
+    assert summary["n"] == 3
+    assert summary["mean"] == pytest.approx(statistics.fmean(found))
+    assert summary["sd"] == pytest.approx(statistics.stdev(found))
+    assert (summary["minimum"], summary["maximum"]) == (min(found), max(found))
+    margin = 4.302653 * statistics.stdev(found) / 3**0.5  # Student's t, 2 degrees of freedom
+    assert summary["low"] == pytest.approx(summary["mean"] - margin, rel=1e-6)
+    assert summary["high"] == pytest.approx(summary["mean"] + margin, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--seed-list", "1,x"), "Received: 1,x."),
+        (("--seed-list", ""), "Received: nothing."),
+        (("--seed-list", "3,3"), "Received: 3,3."),
+        (("--seed-list", "-1"), "Received: -1."),
+        (
+            ("--seed-list", "1,2", "--seeds", 2),
+            "seeds and seed-list exclude each other. Received: --seeds 2 --seed-list 1,2.",
+        ),
+        (("--seeds", 0), "seeds must be between 1 and 1000. Received: 0."),
+        (("--jobs", 0), "jobs must be between 1 and 256. Received: 0."),
+    ],
+)
+def test_wrong_seeds(fmnist: Fmnist, args: tuple[object, ...], message: str) -> None:
+    for command in ("momentum", "train"):
+        assert fmnist.error(command, *SMALL, *args, code=2).endswith(message)
+    assert not Path("runs.db").exists()
+
+
+def test_train_with_several_seeds(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("train", *EPOCHS, "--seeds", 3)
+    assert document["schema"] == "fmnist.train-seeds/1"
+    assert [run["seed"] for run in document["runs"]] == [42, 43, 44]
+    single = fmnist.small_document("train", *EPOCHS, "--seed", 43)
+    assert document["runs"][1]["test_accuracy"] == single["test_accuracy"]
+    assert document["runs"][1]["best_val_accuracy"] == single["best_val_accuracy"]
+    with Registry.open("runs.db", readonly=True) as registry:
+        study = registry.get_study(document["id"])
+        assert study.kind == "train"
+        for run in registry.study_runs(study.id):
+            (file,) = registry.artefacts(run.id, kind="result")
+            assert registry.artefact_path(file).name == "MLP_lr0.01_b5.json"
+    result = fmnist.small("train", *EPOCHS, "--seeds", 3, "--new")
+    for word in ("mean", "sd", "95 %", "lowest", "highest", "test accuracy", "training time"):
+        assert word in result.stdout
+    fmnist("plot", "train", "--study", document["id"], "--out", "seeds.png")
+    assert Path("seeds.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_seed_says_so(fmnist: Fmnist) -> None:
+    assert "on one seed" in fmnist.small("train", *EPOCHS).stdout
+    assert fmnist.small("train", *EPOCHS, "--seed-list", 7).stdout.count("seed 7") == 1
+    for study in (("momentum", "--alpha", 0.5, "--alpha", 0.9), ("ood",), ("early-stop",),
+                  ("sweep-batch", "--batch", 5, "--batch", 50)):  # fmt: skip
+        assert "rests on one seed (42)" in " ".join(fmnist.small(*study, *EPOCHS).stdout.split())
+
+
+def test_checks_go_with_one_seed(fmnist: Fmnist) -> None:
+    message = fmnist.error("train", *SMALL, "--seeds", 2, "--check-gradient", code=2)
+    assert message == "check-gradient and check-magnitude go with one seed. Received: 2 seeds."
+
+
+def test_diverged_seeds_are_named(fmnist: Fmnist) -> None:
+    message = fmnist.error("train", *SMALL, *EPOCHS, "--seeds", 2, "--lr", 1000, code=4)
+    assert message.startswith("the training diverged with 2 of 2 seeds (42, 43)")
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_tables_of_several_seeds_have_the_interval_and_fit(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    alphas = [word for alpha in (0.1, 0.3, 0.5, 0.7, 0.9) for word in ("--alpha", alpha)]
+    for study in (("momentum", "--epoch-table", *alphas), ("ood",), ("early-stop",), ("train",),
+                  ("sweep-batch", "--batch", 5)):  # fmt: skip
+        several = fmnist.small(*study, *EPOCHS, "--seeds", 2).stdout
+        assert study[0] == "train" or "± " in several
+        assert "interval" in several
+        assert "…" not in several  # no number is cut off
+
+
+# Planted effects
+
+
+def study_of(lrs: dict[str, float], seeds: int) -> StudyResult:
+    out = Output(Common(quiet=True))
+    data = load_data(CONFIG, DataOptions(allow_custom_data=True, data_dir=_data_dir()), out)
+    arms = [(label, CONFIG.but(lr=lr)) for label, lr in lrs.items()]
+    with Registry.open("runs.db") as registry:
+        return run_study("train", arms, data, registry, out, StudyOptions(seeds=seeds))
+
+
+def _data_dir() -> Path:
+    return Path(os.environ["FMNIST_DATA_DIR"])
+
+
+def test_a_learning_rate_10_times_smaller_is_called(fmnist: Fmnist) -> None:
+    result = study_of({"lr 0.01": 0.01, "lr 0.001": 0.001}, seeds=4)
+    arms = result.as_answers()
+    # both arms stop at the limit of 3 epochs: what is compared is the accuracy after 3 epochs
+    after_3 = replace(TEST_ACCURACY, lower_bound=False)
+    claim = judge(arms, after_3, rises=False)
+    assert claim.verdict == "yes"
+    assert [len(setting.values) for setting in claim.settings] == [4, 4]
+    assert judge(arms, after_3, rises=True).verdict == "no"
+    # as the final accuracy it is a lower bound, for the slow arm was still improving
+    assert judge(arms, TEST_ACCURACY, rises=False).verdict == "not settled"
+
+
+# Jobs
+
+
+def test_the_bits_do_not_depend_on_the_jobs(fmnist: Fmnist) -> None:
+    args = ("momentum", *EPOCHS, "--alpha", 0, "--alpha", 0.9, "--seeds", 2)
+    alone = fmnist.small_document(*args)
+    beside = fmnist.small_document(*args, "--jobs", 3)
+    assert (alone["jobs"], beside["jobs"]) == (1, 3)
+    assert timeless(alone) == timeless(beside)
+    assert len({run.pid for run in runs_of(beside["id"])}) > 1
+    with Registry.open("runs.db", readonly=True) as registry:
+        runs = [registry.study_runs(one["id"]) for one in (alone, beside)]
+        weights = [
+            [
+                np.load(registry.artefact_path(registry.artefacts(r.id, kind="weights")[0]))
+                for r in of
+            ]
+            for of in runs
+        ]
+        for one, other in zip(*weights, strict=True):
+            for name in one.files:
+                assert one[name].tobytes() == other[name].tobytes()
+        assert {r.data_source for r in runs[0]} == {r.data_source for r in runs[1]}
+        assert {r.data_fingerprint for r in runs[0]} == {r.data_fingerprint for r in runs[1]}
+
+
+def test_large_batches_have_the_same_bits_in_one_lane(fmnist: Fmnist) -> None:
+    args = ("sweep-batch", *EPOCHS, "--batch", 200, "--batch", 150)
+    alone, beside = (fmnist.small_document(*args, "--jobs", jobs) for jobs in (1, 2))
+    for one, other in zip(alone["runs"], beside["runs"], strict=True):
+        assert one["best_val_accuracy"] == other["best_val_accuracy"]
+        with Registry.open("runs.db", readonly=True) as registry:
+            losses = [
+                [epoch.train_loss for epoch in registry.epochs(run["id"])] for run in (one, other)
+            ]
+        assert losses[0] == losses[1]
+
+
+def test_times_side_by_side_are_marked(fmnist: Fmnist) -> None:
+    args = ("sweep-batch", *EPOCHS, "--batch", 5, "--batch", 50)
+    assert "side by side" not in fmnist.small(*args).stdout
+    marked = fmnist.small(*args, "--jobs", 2).stdout
+    assert "The times were taken with 2 runs side by side (--jobs)" in " ".join(marked.split())
+
+
+def test_ood_side_by_side_records_the_evaluations(fmnist: Fmnist) -> None:
+    args = ("ood", *EPOCHS, "--curve", "shift", "--seeds", 2, "--jobs", 2)
+    document = fmnist.small_document(*args)
+    for run in document["runs"]:
+        sets = [one["test_set"] for one in document["evaluations"] if one["run"] == run["id"]]
+        assert len(sets) == 1 + 4 + 32
+
+
+def refuse_seed_43(run: Any, backend: Any, result: Any, data: Any) -> None:
+    with Registry.open("runs.db", readonly=True) as registry:
+        if registry.get_run(run.id).seed == 43:
+            raise DataError("seed 43 is refused.")
+
+
+def die_with_seed_43(run: Any, backend: Any, result: Any, data: Any) -> None:
+    with Registry.open("runs.db", readonly=True) as registry:
+        if registry.get_run(run.id).seed == 43:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stumble(run: Any, backend: Any, result: Any, data: Any) -> None:
+    raise ZeroDivisionError("a bug")
+
+
+def with_after(after: Any, jobs: int, seeds: int = 3) -> StudyResult:
+    out = Output(Common())
+    data = load_data(CONFIG, DataOptions(allow_custom_data=True, data_dir=_data_dir()), out)
+    with Registry.open("runs.db") as registry:
+        options = StudyOptions(seeds=seeds, jobs=jobs)
+        return run_study("train", [("arm", CONFIG)], data, registry, out, options, after=after)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_failure_does_not_stop_the_rest(fmnist: Fmnist, jobs: int) -> None:
+    result = with_after(refuse_seed_43, jobs)
+    assert [run.run.seed for run in result.runs] == [42, 44]
+    assert result.failures == ("arm, seed 43: seed 43 is refused.",)
+    with pytest.raises(FmnistError, match="1 run of study 1 failed: arm, seed 43: seed 43 is"):
+        result.require_complete()
+    assert sorted(run.status for run in runs_of(1)) == ["failed", "finished", "finished"]
+
+
+def test_a_worker_that_is_killed_costs_its_run_alone(fmnist: Fmnist) -> None:
+    result = with_after(die_with_seed_43, 2)
+    assert [run.run.seed for run in result.runs] == [42, 44]
+    assert result.failures == ("arm, seed 43: its process was ended by signal 9",)
+    assert sorted(run.status for run in runs_of(1)) == ["finished", "finished", "lost"]
+
+
+def test_a_bug_in_a_worker_shows_its_traceback(
+    fmnist: Fmnist, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(FmnistError, match="arm, seed 42: ZeroDivisionError: a bug"):
+        with_after(stumble, 2, seeds=2)
+    assert "in stumble" in capsys.readouterr().err
+
+
+def runs_of(study_id: int) -> list[Any]:
+    with Registry.open("runs.db", readonly=True) as registry:
+        return registry.study_runs(study_id)
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_every_worker(fmnist: Fmnist, signum: signal.Signals, code: int) -> None:
+    command = [sys.executable, "-m", "fmnist_cli", "momentum", *SMALL, "--epochs", "1000000"]
+    process = subprocess.Popen(
+        [*command, "--alpha", "0", "--alpha", "0.5", "--alpha", "0.9", "--jobs", "2"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(training()) < 2:
+        time.sleep(0.1)
+    pids = [run.pid for run in training()]
+    assert len(set(pids)) == 2
+    os.killpg(process.pid, signum)  # as a terminal does: everyone gets it
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert stderr.strip().splitlines()[-1] in ("Error: Interrupted.", "Error: Terminated.")
+    assert "Traceback" not in stderr
+    assert [run.status for run in runs_of(1)] == ["interrupted"] * 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def training() -> list[Any]:
+    """The runs that have recorded some epochs."""
+    try:
+        return [run for run in runs_of(1) if run.epochs_run > 3]
+    except FmnistError:
+        return []
+
+
+def test_workers_end_when_the_parent_is_killed(fmnist: Fmnist) -> None:
+    command = [sys.executable, "-m", "fmnist_cli", "momentum", *SMALL, "--epochs", "1000000"]
+    process = subprocess.Popen([*command, "--alpha", "0", "--alpha", "0.5", "--jobs", "2"])
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(training()) < 2:
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    while time.monotonic() < deadline and any(r.status == "running" for r in runs_of(1)):
+        time.sleep(0.1)
+    assert [run.status for run in runs_of(1)] == ["interrupted"] * 2
+
+
+def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fmnist_cli.engine.keras_models import runtime
+    from fmnist_cli.engine.numpy_mlp import threads
+
+    monkeypatch.setattr(runtime, "_pool_threads", runtime.SHARDS)
+    monkeypatch.setattr(threads, "_one_lane", False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    _jobs._share_cores(2)
+    assert (runtime._pool_threads, threads._one_lane) == (2, False)
+    _jobs._share_cores(5)
+    assert (runtime._pool_threads, threads._one_lane) == (1, True)
+
+
+@pytest.mark.keras
+def test_keras_has_the_same_bits_side_by_side(fmnist: Fmnist) -> None:
+    for model in ("mlp", "cnn3"):
+        args = ("train", "--epochs", 2, "--batch", 20, "--model", model, "--engine", "keras",
+                "--seeds", 2, "--new")  # fmt: skip
+        alone, beside = (fmnist.small_document(*args, "--jobs", jobs) for jobs in (1, 2))
+        with Registry.open("runs.db", readonly=True) as registry:
+            for one, other in zip(alone["runs"], beside["runs"], strict=True):
+                losses = [
+                    [(e.running_loss, e.val_loss) for e in registry.epochs(run["id"])]
+                    for run in (one, other)
+                ]
+                assert losses[0] == losses[1]

@@ -1,0 +1,83 @@
+"""Flags win over the environment, the environment over a file; doctor says what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import Fmnist
+
+SMALL = ("--train-size", "200", "--val-size", "50", "--allow-custom-data", "--epochs", "1")
+
+
+def config_of(fmnist: Fmnist, *args: object) -> dict:
+    return fmnist.document("train", *SMALL, *args)["config"]
+
+
+def test_precedence(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config_of(fmnist)["batch"] == 5
+    Path("fmnist.toml").write_text("batch = 20\nlr = 0.5\npatience = 7\n")
+    assert (config_of(fmnist)["batch"], config_of(fmnist)["patience"]) == (20, 7)
+    monkeypatch.setenv("FMNIST_BATCH", "40")
+    config = config_of(fmnist)
+    assert (config["batch"], config["lr"]) == (40, 0.5)
+    assert config_of(fmnist, "--batch", 50)["batch"] == 50
+    shown = fmnist.document("config", "show")
+    assert shown["file"] == "fmnist.toml"
+    sources = {name: (o["value"], o["source"]) for name, o in shown["options"].items()}
+    assert sources["batch"] == ("40", "environment: FMNIST_BATCH")
+    assert sources["lr"] == (0.5, "file: fmnist.toml")
+    assert sources["momentum"] == (0.0, "default")
+
+
+def test_the_file_of_the_user_and_a_named_one(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "fmnist").mkdir()
+    (tmp_path / "fmnist" / "fmnist.toml").write_text("hidden = 3\n")
+    assert config_of(fmnist)["hidden"] == 3
+    (tmp_path / "other.toml").write_text("hidden = 4\n")
+    monkeypatch.setenv("FMNIST_CONFIG", str(tmp_path / "other.toml"))
+    assert config_of(fmnist)["hidden"] == 4
+    monkeypatch.setenv("FMNIST_CONFIG", "absent.toml")
+    message = fmnist.error("train", *SMALL, code=2)
+    assert message == "FMNIST_CONFIG must name a file that exists. Received: absent.toml."
+
+
+def test_an_option_that_takes_several_values_keeps_its_own_default(fmnist: Fmnist) -> None:
+    Path("fmnist.toml").write_text("batch = 20\n")
+    document = fmnist.document("sweep-batch", *SMALL, "--batch", 5, "--batch", 10)
+    assert [run["batch"] for run in document["runs"]] == [5, 10]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "bacth = 5",
+            "fmnist.toml may set options only. Received: bacth. Did you mean batch?",
+        ),
+        ("batch = [1, 2]", "fmnist.toml: batch must be one value. Received: [1, 2]."),
+        ("batch 5", "fmnist.toml must be a TOML file."),
+        ("batch = 0", "batch must be between 1 and 200. Received: 0."),
+        ("lr = 'fast'", "Invalid value for '--lr'"),
+    ],
+)
+def test_a_bad_file_is_one_line(fmnist: Fmnist, content: str, message: str) -> None:
+    Path("fmnist.toml").write_text(content)
+    assert fmnist.error("train", *SMALL, code=2).startswith(message)
+
+
+def test_doctor(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = fmnist.document("doctor", "--allow-custom-data")
+    assert document["holds"]
+    found = {finding["subject"]: finding for finding in document["findings"]}
+    assert "custom" in found["data"]["found"]
+    assert found["registry"]["found"] == "runs.db will be made by the first run"
+    monkeypatch.delenv("FMNIST_DATA_DIR")
+    Path("runs.db").write_text("not a registry")
+    bad = fmnist.document("doctor", code=3)["findings"]
+    mends = {finding["subject"]: finding["mend"] for finding in bad if not finding["ok"]}
+    assert mends == {"data": "fmnist data fetch", "registry": "fmnist runs verify"}

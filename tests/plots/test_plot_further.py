@@ -1,0 +1,97 @@
+"""Curves of shifted images, dynamics, and the bands of several seeds."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from fmnist_cli.errors import UsageError
+from fmnist_cli.plots import (
+    OodCurve,
+    RunCaption,
+    dynamics_figure,
+    ood_curve_figure,
+)
+from fmnist_cli.plots.axes import BAND_WORDS, band_limits
+
+CAPTION = RunCaption(run_id=1, model="mlp")
+
+
+def test_the_ci_band_is_students_interval_of_the_mean() -> None:
+    values = np.array([[0.80, 0.5], [0.84, 0.5], [0.85, 0.5]])
+    mean, low, high = band_limits(values, "ci")
+    margin = 4.302653 * np.std([0.80, 0.84, 0.85], ddof=1) / math.sqrt(3)
+    np.testing.assert_allclose(mean, [0.83, 0.5])
+    np.testing.assert_allclose(high - mean, [margin, 0], atol=1e-7)
+    np.testing.assert_allclose(mean - low, [margin, 0], atol=1e-7)
+    for band in BAND_WORDS:  # one seed has no width
+        one = band_limits(values[:1], band)
+        assert all(np.array_equal(limit, values[0]) for limit in one)
+
+
+def lines(ax):
+    return [line for line in ax.lines if len(line.get_xdata()) > 2]
+
+
+def test_a_panel_for_each_direction_and_a_line_for_each_model() -> None:
+    curves = [
+        OodCurve(model, series, range(9), [[0.8 - 0.05 * x for x in range(9)]])
+        for model in ("mlp", "cnn2")
+        for series in ("up", "down", "left", "right")
+    ]
+    figure = ood_curve_figure(curves, CAPTION, kind="shift")
+    assert [ax.get_title() for ax in figure.axes] == ["up", "down", "left", "right"]
+    for ax in figure.axes:
+        assert len(lines(ax)) == 2
+        np.testing.assert_allclose(lines(ax)[0].get_ydata(), 0.8 - 0.05 * np.arange(9))
+        assert ax.get_ylim() == (0, 1)
+    texts = [text.get_text() for legend in figure.axes[1].get_children()
+             if hasattr(legend, "get_texts") for text in legend.get_texts()]  # fmt: skip
+    assert texts == ["mlp", "cnn2", "chance (0.1)"]
+
+
+def test_several_seeds_are_a_mean_and_a_band() -> None:
+    x = range(0, 360, 15)
+    values = [[0.5] * 24, [0.7] * 24]
+    figure = ood_curve_figure(
+        [OodCurve("mlp", "rotation", x, values)], CAPTION, kind="rotation", band="range"
+    )
+    (ax,) = figure.axes
+    np.testing.assert_allclose(lines(ax)[0].get_ydata(), 0.6)
+    (band,) = ax.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (0.5, 0.7)
+    notes = next(text for text in figure.texts if text.get_gid() == "notes")
+    assert "mean of 2 seeds" in notes.get_text()
+
+
+def test_dynamics_have_a_panel_each_and_a_line_for_each_layer() -> None:
+    figures = {
+        "gradient_norm/linear1": [(1, 0.5), (2, 0.4)],
+        "gradient_norm/linear2": [(1, 5.0), (2, None)],
+        "update_ratio/linear1": [(1, 0.1), (2, 0.05)],
+        "update_ratio/linear2": [(1, 0.2), (2, 0.1)],
+        "dead_share": [(1, 0.0), (2, 0.25)],
+        "something_else": [(1, 1.0)],
+    }
+    figure = dynamics_figure(figures, CAPTION)
+    gradients, ratios, dead = figure.axes
+    assert [len(ax.lines) for ax in figure.axes] == [2, 2, 1]
+    assert gradients.get_yscale() == "log"
+    assert ratios.get_yscale() == "linear"
+    np.testing.assert_array_equal(dead.lines[0].get_ydata(), [0, 0.25])
+    np.testing.assert_array_equal(gradients.lines[1].get_ydata(), [5, np.nan])
+
+
+def test_dead_share_alone_is_one_panel() -> None:
+    (ax,) = dynamics_figure({"dead_share": [(1, 0.1)]}, CAPTION).axes
+    assert "dead units" in ax.get_ylabel()
+
+
+def test_nothing_to_draw() -> None:
+    with pytest.raises(UsageError, match="needs at least one curve"):
+        ood_curve_figure([], CAPTION, kind="shift")
+    with pytest.raises(UsageError, match="needs the figures of one epoch"):
+        dynamics_figure({}, CAPTION)

@@ -1,0 +1,157 @@
+"""`fmnist report`: what it trains, what it reuses, and that its commands do what it says."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmnist_cli.engine.training import train as engine_train
+from fmnist_cli.registry import Registry
+
+from ..commands.conftest import Fmnist
+from .conftest import QUICK, Made
+
+KEYS = [
+    *("checks", "training", "batch-sizes", "early-stopping", "momentum", "parameters"),
+    *("shifted-images", "mini-cnn"),
+]
+
+
+def runs() -> list[Any]:
+    with Registry.open("runs.db", readonly=True) as registry:
+        return registry.list_runs()[::-1]
+
+
+@pytest.mark.usefixtures("only_mlp")
+def test_a_second_report_trains_nothing(fmnist: Fmnist) -> None:
+    document = fmnist.document(*QUICK)
+    assert document["schema"] == "fmnist.report/1"
+    assert document["quick"] is True
+    assert [part["key"] for part in document["parts"]] == KEYS
+    # one run of the defaults with its checks, four batch sizes up to 200 images, one curve, five
+    # momenta, one model, one exercise
+    commands = [run.command for run in runs()]
+    assert commands == [
+        "train", *["sweep-batch"] * 3, "early-stop", *["momentum"] * 5, "ood", "mini-cnn"
+    ]  # fmt: skip
+    assert sum(part["new_runs"] for part in document["parts"]) == len(commands)
+    written = [document["html"], document["markdown"], *document["figures"]]
+    assert len(written) == 7
+    assert all(Path(path).stat().st_size > 1000 for path in written)
+    first = [Path(path).read_bytes() for path in written]
+
+    again = fmnist.document(*QUICK)
+    assert len(runs()) == len(commands)
+    assert [part["runs"] for part in again["parts"]] == [p["runs"] for p in document["parts"]]
+    assert {part["new_runs"] for part in again["parts"]} == {0}
+    assert [Path(path).read_bytes() for path in written] == first
+
+
+@pytest.mark.usefixtures("only_mlp")
+def test_what_other_commands_trained_is_reused(fmnist: Fmnist) -> None:
+    small = ("--epochs", "8")
+    fmnist.small("train", *small)
+    fmnist.small("momentum", *small)
+    fmnist.small("ood", *small)
+    fmnist("mini-cnn", "--train")
+    there = {run.id for run in runs()}
+    document = fmnist.document(*QUICK)
+    by_key = {part["key"]: set(part["runs"]) for part in document["parts"]}
+    for key in ("training", "momentum", "shifted-images", "mini-cnn"):
+        assert by_key[key] <= there
+    assert by_key["checks"].isdisjoint(there)  # that training had made no checks
+    assert [run.command for run in runs() if run.id not in there] == [
+        "gradcheck", *["sweep-batch"] * 3, "early-stop"
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("only_mlp")
+def test_another_seed_or_a_mini_cnn_of_other_weights_is_not_the_same(fmnist: Fmnist) -> None:
+    fmnist.small("train", "--epochs", 8, "--seed", 7)
+    fmnist("mini-cnn", "--train", "--w", 0.5, 0.75)
+    there = {run.id for run in runs()}
+    document = fmnist.document(*QUICK)
+    assert there.isdisjoint(i for part in document["parts"] for i in part["runs"])
+
+
+@pytest.mark.usefixtures("only_mlp")
+def test_an_interrupted_report_goes_on(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def interrupted(*positional: Any, **keywords: Any) -> Any:
+        calls.append(positional[2].batch)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return engine_train(*positional, **keywords)
+
+    monkeypatch.setattr("fmnist_cli.engine.training.train", interrupted)
+    fmnist(*QUICK, code=130)
+    assert [run.status for run in runs()] == ["finished", "finished", "interrupted"]
+    assert not Path("results/report/index.html").exists()
+    fmnist(*QUICK)
+    assert calls[:6] == [5, 1, 5, 5, 50, 5]
+    page = Path("results/report/index.html").read_text()
+    assert 'id="run-2"' in page
+    assert 'id="run-3"' not in page
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("only_mlp")
+def test_seeds_and_jobs(fmnist: Fmnist) -> None:
+    document = fmnist.document(*QUICK, "--seeds", 2, "--jobs", 2)
+    counts = {part["key"]: len(part["runs"]) for part in document["parts"]}
+    assert counts["batch-sizes"] == 6
+    assert counts["momentum"] == 10
+    assert counts["training"] == 1
+    page = Path(document["html"]).read_text()
+    assert "The studies rest on 2 seeds each, the training curve on one." in page
+    assert "--seeds 2" in page
+    assert "Up to 2 runs were trained side by side, but for the batch sizes." in page
+    with Registry.open("runs.db", readonly=True) as registry:
+        sweep = registry.latest_study("sweep-batch")
+        assert sweep is not None
+        assert "jobs" not in sweep.config
+
+
+def test_the_commands_of_the_page_do_the_same_again(fmnist: Fmnist, made: Made) -> None:
+    with Registry.open(made.db, readonly=True) as registry:
+        known = {
+            run.command: (run.config | {"batch": None, "momentum": None})
+            for run in registry.list_runs()
+        }
+    lines = [line for line in made.markdown.splitlines() if line.startswith("Again: `fmnist ")]
+    typed = [shlex.split(line.removeprefix("Again: `").removesuffix("`"))[1:] for line in lines]
+    assert [words[0] for words in typed] == [
+        *("train", "train", "sweep-batch", "early-stop", "momentum", "count-params", "ood"),
+        *("mini-cnn", "runs"),
+    ]
+    for words in typed:
+        if words[0] in ("train", "sweep-batch", "early-stop", "momentum", "mini-cnn"):
+            # the magnitude check needs more images than the small data set has
+            fmnist(*(word for word in words if word != "--check-magnitude"))
+            again = runs()[-1]
+            assert again.command == words[0]
+            assert again.config | {"batch": None, "momentum": None} == known[words[0]]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_first(fmnist: Fmnist) -> None:
+    Path("file").touch()
+    message = fmnist.error(*QUICK, "--out", "file", code=2)
+    assert message.startswith("out must be a folder that can be written. Received: file")
+    assert not Path("runs.db").exists()
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+def test_all_three_models(fmnist: Fmnist) -> None:
+    document = fmnist.document(*QUICK)
+    (part,) = [part for part in document["parts"] if part["key"] == "shifted-images"]
+    with Registry.open("runs.db", readonly=True) as registry:
+        models = [registry.get_run(run_id).model for run_id in part["runs"]]
+    assert models == ["mlp", "cnn2", "cnn3"]
+    assert (
+        "Is one model the most robust on every shifted set?" in Path(document["html"]).read_text()
+    )

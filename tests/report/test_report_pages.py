@@ -1,0 +1,205 @@
+"""The two pages as text: valid, complete, escaped, alone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from matplotlib.figure import Figure
+
+from fmnist_cli.engine.answers import Answer
+from fmnist_cli.registry import Registry
+from fmnist_cli.report import (
+    Column,
+    Finding,
+    Picture,
+    Prose,
+    Report,
+    Section,
+    Table,
+    draw,
+    to_html,
+    to_markdown,
+)
+from fmnist_cli.report.figures import CONTRAST, DARK_GROUND, DARK_INK, on_dark
+
+from .conftest import Made
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+NASTY = '<b>&amp; "quoted" | `code` * _x_ [y](z) </script>'
+
+
+class Parsed(HTMLParser):
+    """Every start tag with its attributes; fails on a tag that is not closed in its place."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = [name for name, _ in attrs]
+        assert len(set(names)) == len(names)
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def small_report(text: str, label: str = "") -> Report:
+    figure = Figure()
+    figure.subplots().plot([1, 2])
+    section = Section(
+        "one",
+        text,
+        (
+            Prose(text),
+            Table(text, (Column(text, numeric=False), Column(text)), ((text, text),), ("run-1",)),
+            Picture("line", text, text, draw(figure)),
+            Answer(text, "not settled", f"Not settled. {text}"),
+        ),
+        f"fmnist {text}",
+        (1,),
+    )
+    return Report(text, text, label, (Finding("one", text, "yes", text),), (section,))
+
+
+def test_the_page_is_balanced_and_semantic(made: Made) -> None:
+    page = Parsed(made.html)
+    names = [name for name, _ in page.tags]
+    assert names.count("h1") == names.count("main") == names.count("title") == 1
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(set(ids)) == len(ids)
+    headings = [name for name in names if name in ("h1", "h2", "h3")]
+    assert headings[:2] == ["h1", "h2"]
+    assert names.count("figure") == names.count("figcaption") == names.count("img") == 5
+    assert names.count("table") == names.count("caption")
+    assert all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
+    for image in page.all("img"):
+        assert len(image["alt"] or "") > 40
+        assert (image["src"] or "").startswith("data:image/svg+xml;base64,")
+    assert page.all("html") == [{"lang": "en"}]
+
+
+def test_the_page_needs_nothing_else(made: Made) -> None:
+    page = Parsed(made.html)
+    assert page.all("script") == []
+    for _, attributes in page.tags:
+        for name in ("src", "href"):
+            if name in attributes:
+                assert re.match("#|data:", attributes[name] or "")
+    assert "http" not in made.html
+    assert not re.search(r"@import|@font-face|url\(", made.html)
+
+
+def test_the_runs_of_the_page_are_those_of_the_registry(made: Made) -> None:
+    page = Parsed(made.html)
+    with Registry.open(made.db, readonly=True) as registry:
+        known = {f"run-{run.id}" for run in registry.list_runs()}
+    linked = {(a["href"] or "")[1:] for a in page.all("a") if "#run-" in (a["href"] or "")}
+    assert linked == known == {a["id"] for a in page.all("tr") if "id" in a}
+
+
+def test_the_figures_of_the_markdown_are_there(made: Made) -> None:
+    named = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", made.markdown)
+    assert len(named) == 5
+    for name in named:
+        assert (made.folder / name).read_text().startswith("<svg")
+
+
+def test_both_pages_say_that_they_are_quick_at_every_heading(made: Made) -> None:
+    assert "<title>Fashion-MNIST, step by step (quick version)</title>" in made.html
+    headings = re.findall(r"<h[12][^>]*>.*?</h[12]>", made.html)
+    assert all("quick version" in h for h in headings if 'id="contents"' not in h)
+    headings = re.findall(r"^##? .*$", made.markdown, re.MULTILINE)
+    assert len(headings) > 10
+    assert all(heading.endswith("(quick version)") for heading in headings)
+
+
+def test_numbers_of_the_page_are_those_of_the_registry(made: Made) -> None:
+    with Registry.open(made.db, readonly=True) as registry:
+        (trained,) = registry.list_runs(command="train")
+        sweep = registry.list_runs(command="sweep-batch")
+    text = "".join(Parsed(made.html).texts)
+    for run in (trained, *sweep):
+        assert f"{100 * run.test_accuracy:.2f} %" in text  # type: ignore[operator]
+        assert f"{run.updates_to_best:,}" in text
+
+
+def test_every_text_is_escaped() -> None:
+    page = Parsed(to_html(small_report(NASTY, NASTY)))
+    assert page.all("b") == page.all("script") == []
+    # title, h1, lead, contents, summary, finding (2), section, prose, table (5), figure, answer (2)
+    assert "".join(page.texts).count(NASTY) > 15
+    assert page.all("img")[0]["alt"] == NASTY
+
+
+def test_markdown_escapes_what_would_be_markup() -> None:
+    lines = to_markdown(small_report(NASTY)).splitlines()
+    unescaped = [re.sub(r"\\.", "", line) for line in lines]
+    (row,) = [line for line in unescaped if line.startswith("|") and "quoted" in line][1:]
+    assert row.count("|") == 3
+    assert not any("<b>" in line for line in lines if not line.startswith("Again"))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "shown"),
+    [
+        ("yes", '<strong class="verdict yes">Yes.</strong>'),
+        ("no", '<strong class="verdict no">No.</strong>'),
+        ("not settled", '<strong class="verdict open">Not settled.</strong>'),
+        ("84 %", '<strong class="verdict">84 %</strong>'),
+    ],
+)
+def test_verdicts_are_marked(verdict: str, shown: str) -> None:
+    report = replace(small_report("text"), findings=(Finding("one", "q", verdict, "line"),))
+    assert f"<dd>{shown} line</dd>" in to_html(report)
+
+
+def test_an_answer_is_not_opened_twice() -> None:
+    assert "Not settled.</strong> text" in to_html(small_report("text"))
+
+
+def luminance(colour: str) -> float:
+    """WCAG 2.2, "relative luminance"."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_colours_on_dark_ground() -> None:
+    assert on_dark("#ffffff") == DARK_GROUND
+    assert on_dark("#000000") == DARK_INK
+    for colour in ("#440154", "#0072b2", "#d55e00", "#009e73", "#f0e442", "#555555"):
+        counterpart = luminance(on_dark(colour))
+        assert (counterpart + 0.05) / (luminance(DARK_GROUND) + 0.05) >= CONTRAST
+    assert on_dark("#f0e442") == "#f0e442"  # light enough as it is
+
+
+def test_a_drawing_is_the_same_each_time_and_carries_no_address() -> None:
+    def drawn() -> str:
+        figure = Figure()
+        figure.subplots().plot([3, 1, 2], color="#0072b2")
+        return draw(figure)
+
+    svg = drawn()
+    assert svg == drawn()
+    assert svg.startswith("<svg")
+    assert set(re.findall(r"https?://[^\"]+", svg)) <= {
+        "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+    }  # fmt: skip
+    assert f'[style*="stroke: #0072b2"]{{stroke:{on_dark("#0072b2")}!important}}' in svg

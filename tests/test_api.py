@@ -1,0 +1,78 @@
+"""The Python interface: its names, its examples, and that importing it costs nothing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import fmnist_cli
+from fmnist_cli.engine.data import load
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "python.md"
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import fmnist_cli; "
+        "print(*(m for m in set(sys.modules) - before if m.startswith(('fmnist', 'numpy'))))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.split() == ["fmnist_cli"]
+
+
+@pytest.mark.parametrize("name", fmnist_cli.__all__)
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    assert name in dir(fmnist_cli)
+    assert getattr(fmnist_cli, name).__doc__
+    if name != "__version__":
+        assert f"`{name}" in DOCUMENT.read_text(encoding="utf-8")
+
+
+def test_what_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="module 'fmnist_cli' has no attribute 'fit'"):
+        _ = fmnist_cli.fit
+
+
+def test_the_examples_of_the_docstring_run(
+    tiny_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = "\n".join(re.findall(r"(?m)^    .*$", fmnist_cli.__doc__ or ""))
+    for size, smaller in (("2_000", "200"), ("=500", "=50"), ("50, 500", "50, 150")):
+        assert size in example
+        example = example.replace(size, smaller)
+    monkeypatch.setattr(
+        fmnist_cli, "load_data", partial(load, data_dir=tiny_data, allow_custom=True), raising=False
+    )
+    exec(textwrap.dedent(example), {})
+    printed = capsys.readouterr()
+    assert re.match(r"[1-3] 0\.\d+\n", printed.out)
+    assert printed.out.count("This rests on one seed (42).") == 3
+    assert printed.err == ""
+
+
+def test_a_study_is_recorded_once_and_read_again(tiny_data: Path) -> None:
+    data = fmnist_cli.load_data(200, 50, data_dir=tiny_data, allow_custom=True)
+    config = fmnist_cli.TrainConfig(train_size=200, val_size=50, epochs=2, hidden=8)
+    arms = {f"momentum {alpha:g}": config.but(momentum=alpha) for alpha in (0.5, 0.9)}
+    with fmnist_cli.Registry.open("runs.db") as registry:
+        first = fmnist_cli.study("momentum", arms, data, registry, seeds=2)
+        again = fmnist_cli.study("momentum", arms, data, registry, seeds=2)
+        anew = fmnist_cli.study("momentum", arms, data, registry, seeds=2, reuse=False)
+        assert len(registry.list_runs()) == 8
+    assert again == first
+    losses = [[run.epochs[-1].train_loss for run in one.runs] for one in (first, anew)]
+    assert losses[0] == losses[1]
+
+
+def test_the_gradient_check_is_the_one_of_the_command(tiny_data: Path) -> None:
+    data = fmnist_cli.load_data(200, 50, data_dir=tiny_data, allow_custom=True)
+    config = fmnist_cli.TrainConfig(train_size=200, val_size=50, hidden=8)
+    check = fmnist_cli.check_gradient(config, data, select=7)
+    assert check.holds
+    assert check.summary["entries_checked"] == 28
