@@ -7,13 +7,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+INSTALLED := $(VENV)/.installed# what fmnist needs
+READY := $(VENV)/.ready# and what its tests and documents need
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORKERS ?= 2
 QUICK := not slow and not keras and not browser
 
 .PHONY: demo test test-slow torture check format docs-reference docs-studies clean
 
-demo: $(READY)
+demo: $(INSTALLED)
 	$(BIN)/fmnist train --batch 5 --check-gradient --check-magnitude
 
 test: $(READY)
@@ -46,9 +48,13 @@ docs-studies: $(READY)
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(READY): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "fmnist needs Python 3.11 or newer. Received: $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	$(INSTALL) --editable .
+	@touch $@
+
+$(READY): $(INSTALLED)
+	$(INSTALL) --editable ".[dev]"
 	@touch $@

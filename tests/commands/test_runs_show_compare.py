@@ -77,7 +77,7 @@ def test_the_command_repeats_a_study_s_run_to_the_bit(fmnist: Fmnist) -> None:
     fmnist(*shlex.split(first["repeat"])[1:], "--allow-custom-data")
     again = fmnist.document("runs", "show")
     assert again["id"] == first["id"] + 1
-    assert again["argv"][1] == "train"
+    assert again["command"] == "train"
     for name in ("best_val_loss", "test_accuracy", "test_loss", "batch", "seed", "hidden"):
         assert again[name] == first[name]
     assert SMALL[0] in first["repeat"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -88,7 +87,7 @@ def test_any_file_name(tmp_path: Path, made: Path, name: str) -> None:
     shutil.copy(made, tmp_path / name)
     with SqlReader(tmp_path / name) as reader:
         assert reader.query("SELECT count(*) FROM run").rows == [(0,)]
-    assert sorted(os.listdir(tmp_path)) == [name]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_it_needs_the_standard_library_alone(db: Path, made: Path) -> None:

@@ -127,8 +127,8 @@ def _span(command: tuple[Any, ...], folder: Path, whole: bool) -> float:
     process = start(*command, folder=folder, whole=whole)
     _wait_for(process, folder / "runs.db", 0)
     first = time.monotonic()
-    process.wait(timeout=300)
-    assert process.returncode == 0, process.communicate()[1]
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
     return time.monotonic() - first
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ Groups = Annotated[
         help="Runs by id, uuid or latest; study:ID for the arms of a study; tag:NAME for the runs "
         "with a tag.",
         show_default=False,
+        autocompletion=complete_run,
     ),
 ]
 

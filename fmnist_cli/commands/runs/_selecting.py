@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from fmnist_cli.commands._completion import complete_study, complete_tag
+
 Status = Literal["running", "finished", "failed", "interrupted", "diverged", "lost"]
 
 _PANEL = "Which runs"
@@ -22,12 +24,21 @@ Where = Annotated[
 ]
 Study = Annotated[
     int | None,
-    typer.Option("--study", metavar="ID", help="Only this study's.", rich_help_panel=_PANEL),
+    typer.Option(
+        "--study",
+        metavar="ID",
+        help="Only this study's.",
+        rich_help_panel=_PANEL,
+        autocompletion=complete_study,
+    ),
 ]
 Tag = Annotated[
     list[str] | None,
     typer.Option(
-        "--tag", help="Only those with this tag; several times: all.", rich_help_panel=_PANEL
+        "--tag",
+        help="Only those with this tag; several times: all.",
+        rich_help_panel=_PANEL,
+        autocompletion=complete_tag,
     ),
 ]
 Model = Annotated[

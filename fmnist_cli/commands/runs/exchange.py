@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
@@ -24,7 +25,11 @@ def export(
     common: Common,
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help="These runs; without any, all that fit."),
+        typer.Argument(
+            metavar="[ID]...",
+            help="These runs; without any, all that fit.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     form: Annotated[
         Format, typer.Option("--format", help="course: the file that fmnist train writes.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fmnist_cli.commands._completion import complete_run, complete_tag
 from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output
 
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 RunId = Annotated[
     str,
     typer.Argument(
-        metavar="ID", help="A run's id, a uuid's beginning, or latest.", show_default=False
+        metavar="ID",
+        help="A run's id, a uuid's beginning, or latest.",
+        show_default=False,
+        autocompletion=complete_run,
     ),
 ]
 
@@ -24,7 +28,10 @@ RunId = Annotated[
 def tag(
     common: Common,
     run: RunId,
-    tags: Annotated[list[str], typer.Argument(metavar="TAG...", show_default=False)],
+    tags: Annotated[
+        list[str],
+        typer.Argument(metavar="TAG...", show_default=False, autocompletion=complete_tag),
+    ],
     remove: Annotated[bool, typer.Option("--remove", help="Take the tags off.")] = False,
 ) -> None:
     """Put tags on a run, to find it again: fmnist runs list --tag TAG."""
