@@ -1,6 +1,7 @@
 # make demo    a recorded run on real Fashion-MNIST, from nothing
 # make test    the tests that are quick
 # make torture 200 trainings killed at random moments, and 20 on Keras, each resumed and compared
+# make bench   fmnist and its peers side by side, into docs/benchmarks*.md
 # make check   formatting, lint, types and all tests, as CI runs them
 # PYTHON=python3.12 make demo   with another Python (3.11 or newer)
 
@@ -10,10 +11,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed# what fmnist needs
 READY := $(VENV)/.ready# and what its tests and documents need
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+BENCH_VENV := .venv-bench# the peers are large: apart
+BENCH := $(BENCH_VENV)/.ready
 WORKERS ?= 2
 QUICK := not slow and not keras and not browser
 
-.PHONY: demo test test-slow torture check format docs-reference docs-studies clean
+.PHONY: demo test test-slow torture check bench format docs-reference docs-studies clean
 
 demo: $(INSTALLED)
 	$(BIN)/fmnist train --batch 5 --check-gradient --check-magnitude
@@ -35,6 +38,11 @@ check: $(READY)
 	$(MAKE) test
 	$(MAKE) test-slow
 
+bench: $(BENCH)
+	$(BENCH_VENV)/bin/python benchmarks/bench_epoch.py
+	$(BENCH_VENV)/bin/python benchmarks/bench_cnn.py
+	$(BENCH_VENV)/bin/python benchmarks/bench_scaling.py
+
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -46,13 +54,18 @@ docs-studies: $(READY)
 	$(BIN)/python docs/make_studies.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "fmnist needs Python 3.11 or newer. Received: $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --editable .
+	@touch $@
+
+$(BENCH): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[bench]"
 	@touch $@
 
 $(READY): $(INSTALLED)

@@ -1,0 +1,216 @@
+"""Time one epoch of the CNNs by fmnist and its peers, side by side; write docs/benchmarks-cnn.md.
+
+    python benchmarks/bench_cnn.py [--rounds 3] [--n 10000]
+
+As in ``bench_epoch.py``: every peer in a process of its own, asked in turn, from the same weights
+over the same batches; the run fails unless all reach the same running loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from bench_epoch import SEED, cpu, learnable, versions
+
+from fmnist_cli.engine.seeding import epoch_order
+
+OUT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks-cnn.md"
+MODELS, BATCHES = ("cnn2", "cnn3"), (5, 50)
+PEERS = ("fmnist", "Keras fit", "PyTorch, 1 thread", "PyTorch, 2 threads")
+SAME_LOSS = 5e-3  # relative; float32 convolutions round differently
+LR = 0.01
+
+Epoch = Callable[[np.ndarray], float]  # the order -> the running loss
+
+
+def initial(model: str) -> dict[str, np.ndarray]:
+    """The weights that all start from, drawn as Keras does: Glorot uniform, biases 0."""
+    shapes = {"conv1": (7, 7, 1, 64), "output": (7744, 10)}
+    if model == "cnn3":
+        shapes = {"conv1": (7, 7, 1, 64), "conv2": (2, 2, 64, 128), "output": (3200, 10)}
+    rng, weights = np.random.default_rng(SEED), {}
+    for layer, shape in shapes.items():
+        field = int(np.prod(shape[:-2]))
+        limit = np.sqrt(6 / (field * (shape[-2] + shape[-1])))
+        weights[f"{layer}/kernel"] = rng.uniform(-limit, limit, shape).astype(np.float32)
+        weights[f"{layer}/bias"] = np.zeros(shape[-1], np.float32)
+    return weights
+
+
+def ours(model: str, batch: int, images: np.ndarray, labels: np.ndarray) -> Epoch:
+    from fmnist_cli.engine.backend import Split
+    from fmnist_cli.engine.keras_models.backend import KerasBackend
+    from fmnist_cli.engine.keras_models.models import build
+
+    net: Any = build(model, seed=SEED)  # type: ignore[arg-type]
+    backend = KerasBackend(net, Split(images, labels), batch=batch, lr=LR, momentum=0.0)
+    backend.set_weights(initial(model))
+    return backend.train_epoch
+
+
+def keras_fit(model: str, batch: int, images: np.ndarray, labels: np.ndarray) -> Epoch:
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import keras
+
+    layers: list[Any] = [keras.Input((28, 28, 1)), keras.layers.Conv2D(64, 7, activation="relu")]
+    layers.append(keras.layers.MaxPooling2D(2))
+    if model == "cnn3":
+        layers += [keras.layers.Conv2D(128, 2, activation="relu"), keras.layers.MaxPooling2D(2)]
+    net = keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(10)])
+    net.set_weights(list(initial(model).values()))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    net.compile(keras.optimizers.SGD(LR), loss)
+    x = images.reshape(-1, 28, 28, 1)
+
+    def epoch(order: np.ndarray) -> float:
+        history = net.fit(x[order], labels[order], batch_size=batch, shuffle=False, verbose=0)
+        return float(history.history["loss"][0])
+
+    return epoch
+
+
+def pytorch(
+    model: str, batch: int, images: np.ndarray, labels: np.ndarray, *, threads: int
+) -> Epoch:
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    torch.set_num_threads(threads)
+    weights = initial(model)
+    conv1, output = nn.Conv2d(1, 64, 7), nn.Linear(7744 if model == "cnn2" else 3200, 10)
+    conv2 = nn.Conv2d(64, 128, 2) if model == "cnn3" else None
+    side, channels = (11, 64) if model == "cnn2" else (5, 128)
+
+    def load(layer: Any, name: str) -> None:
+        kernel = weights[f"{name}/kernel"]
+        if kernel.ndim == 4:  # Keras: height, width, in, out; PyTorch: out, in, height, width
+            kernel = kernel.transpose(3, 2, 0, 1)
+        else:  # Keras flattens height, width, channels; PyTorch channels, height, width
+            kernel = kernel.reshape(side, side, channels, 10).transpose(3, 2, 0, 1).reshape(10, -1)
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(np.ascontiguousarray(kernel)))
+            layer.bias.zero_()
+
+    layers = [layer for layer in (conv1, conv2, output) if layer is not None]
+    for layer, name in zip((conv1, conv2, output), ("conv1", "conv2", "output"), strict=True):
+        if layer is not None:
+            load(layer, name)
+    optimiser = torch.optim.SGD([p for layer in layers for p in layer.parameters()], lr=LR)
+    x = torch.from_numpy(images).reshape(-1, 1, 28, 28)
+    y = torch.from_numpy(labels)
+
+    def epoch(order: np.ndarray) -> float:
+        rows, total = torch.from_numpy(order), 0.0
+        for start in range(0, len(order), batch):
+            part = rows[start : start + batch]
+            a = F.max_pool2d(F.relu(conv1(x[part])), 2)
+            if conv2 is not None:
+                a = F.max_pool2d(F.relu(conv2(a)), 2)
+            loss = F.cross_entropy(output(a.flatten(1)), y[part])
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            total += loss.item() * len(part)
+        return total / len(order)
+
+    return epoch
+
+
+def serve(name: str, model: str, batch: int, n: int) -> None:
+    images, labels = learnable(n)
+    if name == "fmnist":
+        epoch = ours(model, batch, images, labels)
+    elif name == "Keras fit":
+        epoch = keras_fit(model, batch, images, labels)
+    else:
+        epoch = pytorch(model, batch, images, labels, threads=2 if "2 threads" in name else 1)
+    for number, _ in enumerate(sys.stdin, start=1):
+        order = epoch_order(SEED, number, n)
+        start = time.perf_counter()
+        loss = epoch(order)
+        answer = {"seconds": time.perf_counter() - start, "loss": loss}
+        print(json.dumps(answer), file=sys.__stdout__, flush=True)
+
+
+def measure(model: str, batch: int, n: int, rounds: int) -> dict[str, list[float]]:
+    """Each peer's seconds of every counted round; the first, which compiles, is not counted."""
+    workers = {
+        name: subprocess.Popen(
+            [sys.executable, __file__, "--n", str(n), "--serve", name, model, str(batch)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        for name in PEERS
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in PEERS}
+    for number in range(rounds + 1):
+        losses = {}
+        for name, process in workers.items():
+            assert process.stdin is not None
+            assert process.stdout is not None
+            print(file=process.stdin, flush=True)
+            answer = json.loads(process.stdout.readline())
+            losses[name] = answer["loss"]
+            if number:
+                seconds[name].append(answer["seconds"])
+        if max(losses.values()) - min(losses.values()) > SAME_LOSS * max(losses.values()):
+            sys.exit(f"All must reach the same loss; {model}, batch {batch}: {losses}.")
+    for process in workers.values():
+        process.communicate()
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--n", type=int, default=10_000)
+    args = parser.parse_args()
+    if args.serve:
+        name, model, batch = args.serve
+        serve(name, model, int(batch), args.n)
+        return
+    lines = [
+        "# Benchmarks: the CNNs",
+        "",
+        "Written by `python benchmarks/bench_cnn.py` (`make bench`).",
+        "",
+        f"One epoch of SGD over {args.n:,} examples. Median seconds of {args.rounds} rounds "
+        "(fastest to slowest), and fmnist's time over the peer's, median of the rounds' ratios "
+        "(below 1: fmnist is faster). Same weights, same batches, the same running loss.",
+        "",
+        f"Machine: {cpu()}, {os.cpu_count()} cores; {'; '.join(versions())}.",
+        "",
+        "| model | batch | " + " | ".join(PEERS) + " |",
+        "| --- | --- |" + " --- |" * len(PEERS),
+    ]
+    for model in MODELS:
+        for batch in BATCHES:
+            seconds = measure(model, batch, args.n, args.rounds)
+            cells = []
+            for name, times in seconds.items():
+                cell = f"{median(times):.2f} ({min(times):.2f} to {max(times):.2f})"
+                if name != "fmnist":
+                    ratios = [a / b for a, b in zip(seconds["fmnist"], times, strict=True)]
+                    cell += f", **{median(ratios):.2f}**"
+                cells.append(cell)
+            lines.append(f"| {model} | {batch} | " + " | ".join(cells) + " |")
+            print(lines[-1], file=sys.stderr)
+    OUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
