@@ -32,7 +32,7 @@ from fmnist_cli.engine.seeding import epoch_order, weights_rng
 ROOT = Path(__file__).resolve().parent.parent
 N, HIDDEN, SEED = 10_000, 128, 42
 BATCHES, MOMENTA = (1, 5, 50, 500, 5000), (0.0, 0.9)
-ROUNDS = 7
+ROUNDS = 5
 SLOW_SECONDS, SLOW_ROUNDS = 1.0, 2  # a peer whose first epoch takes longer is asked less often
 VERY_SLOW_SECONDS, VERY_SLOW_ROUNDS = 5.0, 1
 SAME_LOSS = 2e-3  # relative; float32 peers drift apart by rounding (a ReLU flips)

@@ -63,7 +63,7 @@ def picture(name: str, args: list[str], work: Path) -> None:
     """The terminal after the command, as an SVG."""
     printed = fmnist(*args, work=work, colour=True)
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
-    console.print(Text.from_ansi(printed.rstrip()), soft_wrap=True)
+    console.print(Text.from_ansi(printed.rstrip() + "\n"), soft_wrap=True)  # room for _ and g
     svg = console.export_svg(title=" ".join(["fmnist", *args]), code_format=SVG)
     (IMAGES / f"{name}.svg").write_text(re.sub(r"terminal-\d+", f"terminal-{name}", svg))
 

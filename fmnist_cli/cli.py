@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -28,6 +29,11 @@ from fmnist_cli.errors import FmnistError, Terminated
 
 INTERRUPTED = 130
 
+_SHORTER = {
+    "Input should be a valid integer": "must be a whole number",
+    "Input should be a valid number": "must be a number",
+}
+
 
 class FmnistGroup(TyperGroup):
     """Turns every error that we raise, and every wrong usage, into one line and an exit code.
@@ -37,8 +43,11 @@ class FmnistGroup(TyperGroup):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         signal.signal(signal.SIGTERM, _terminate)
+        for name in ("stdout", "stderr"):  # None where the shell has closed it
+            if getattr(sys, name) is None:
+                setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
         try:
-            defaults = default_map(self, read_settings())
+            defaults = default_map(self, _settings(args[0] if args else kwargs.get("args")))
             own = {"standalone_mode": False, "default_map": defaults}
             code = super().main(*args, **kwargs | own)
         except FmnistError as error:
@@ -54,15 +63,36 @@ class FmnistGroup(TyperGroup):
         sys.exit(code or 0)
 
 
+def _settings(args: Sequence[str] | None) -> dict[str, Any]:
+    """What the user's file sets; a bad file is no obstacle to help, nor to what examines it."""
+    words = sys.argv[1:] if args is None else args
+    try:
+        return read_settings()
+    except FmnistError:
+        if not words or words[0] == "doctor" or {"-h", "--help", "--version"} & {*words}:
+            return {}
+        raise
+
+
 def _usage(error: typer.TyperException) -> str:
     """A usage error in one line, with the help page that mends it."""
     message = error.format_message().replace("Value error, ", "").strip()
+    for verbose, short in _SHORTER.items():
+        if verbose in message:
+            message = f"{message.partition(verbose)[0]}{short}."
+            message += _received(error)
     if not message:  # a group without a command: its help is on the screen already
         return ""
     if message[-1] not in ".?!":
         message += "."
     context = getattr(error, "ctx", None)
     return f"{message} Try: {context.command_path} --help" if context else message
+
+
+def _received(error: typer.TyperException) -> str:
+    """The value that Pydantic refused, where it is behind the error."""
+    causes: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
+    return f" Received: {causes[0]['input']}." if causes else ""
 
 
 def _fail(message: str, exit_code: int) -> int:

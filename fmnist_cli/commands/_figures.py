@@ -108,7 +108,11 @@ def study_figure(
         return plots.batch_figure(points, caption_of(records, varied=["batch"]), band=band)
     if result.study.kind == "momentum":
         arms = [
-            plots.MomentumArm(runs[0].run.momentum, [curve_of(run.epochs) for run in runs])
+            plots.MomentumArm(
+                runs[0].run.momentum,
+                [curve_of(run.epochs) for run in runs],
+                diverged=any(run.run.status == "diverged" for run in runs),
+            )
             for runs in result.by_label().values()
             if all(run.epochs for run in runs)
         ]
@@ -252,7 +256,9 @@ def draw_study(
     else:
         name = result.study.kind.removeprefix("sweep-")
         by = f" --curve {curve}" if curve else ""
-        out.say(f"Next: fmnist plot {name} --study {result.study.id}{by}   fmnist runs list")
+        if tuple(patiences) != (3,):
+            by += "".join(f" --patience {patience}" for patience in patiences)
+        out.next(f"plot {name} --study {result.study.id}{by}", "runs list")
 
 
 def save_figure(figure: Figure, path: Path, out: Output, schema: str, **content: Any) -> None:
@@ -261,4 +267,4 @@ def save_figure(figure: Figure, path: Path, out: Output, schema: str, **content:
         path.parent.mkdir(exist_ok=True)
     plots.save(figure, path)
     out.document(schema, {"file": str(path), **content})
-    out.result(f"Saved {path}")
+    out.text(f"Saved {path}\n")

@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import sys
 import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
+
+from fmnist_cli.errors import FmnistError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -31,13 +34,16 @@ class Output:
     def __init__(self, common: Common) -> None:
         self.json = common.json
         self.quiet = common.quiet
+        self.db = common.db
 
     def result(self, *renderables: RenderableType) -> None:
         """Print a result for a person; nothing where JSON was asked for."""
         if not self.json:
             console = stdout_console()
-            for renderable in renderables:
-                console.print(renderable)
+            with console.capture() as printed:
+                for renderable in renderables:
+                    console.print(renderable)
+            _write(printed.get())
 
     def section(self, title: str, *renderables: RenderableType) -> None:
         """Print a bold title and what belongs under it, then an empty line."""
@@ -57,6 +63,16 @@ class Output:
         """A line of talk: what happens now, or what to type next."""
         if not self.quiet:
             print(text, file=sys.stderr)
+
+    def next(self, *commands: str | None) -> None:
+        """What to type next, with the registry that this command was given; None is left out."""
+        from fmnist_cli.commands._settings import read_settings, source_of
+
+        usual, _ = source_of("db", read_settings())
+        flag = "" if self.db == usual else f" --db {shlex.quote(self.db)}"
+        typed = [f"{command}{'' if '--db' in command else flag}" for command in commands if command]
+        if typed:
+            self.say("Next: " + "   ".join(f"fmnist {command}" for command in typed))
 
     def bar(self, total: float | None, label: str, *, unit: str, **keywords: Any) -> tqdm[Any]:
         """A progress bar on stderr; silent when quiet or not on a terminal."""
@@ -80,6 +96,12 @@ def _write(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads, such as head, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise FmnistError(
+            f"the output must be written somewhere. Received: {error.strerror}. What was recorded "
+            "is kept: fmnist runs list"
+        ) from error
 
 
 def stdout_console() -> Console:
@@ -96,20 +118,27 @@ def make_table(*headings: str, heading_width: int = HEADING_WIDTH) -> Table:
     """A table in the house's one style.
 
     ``>`` before a heading makes a column of numbers, ``<`` one of words that are not wrapped; the
-    words of their headings stand below each other where they are long.
+    words of their headings stand below each other where they are long. Headings stand at the
+    bottom of their row, cells at the top.
     """
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in headings:
+    wrapped = [
+        textwrap.wrap(heading[1:], heading_width, break_long_words=False)
+        if heading[:1] in ("<", ">")
+        else [heading]
+        for heading in headings
+    ]
+    height = max(map(len, wrapped), default=0)
+    for heading, lines in zip(headings, wrapped, strict=True):
+        words = "\n".join([*[""] * (height - len(lines)), *lines])
         if heading[:1] in ("<", ">"):
             justify: Literal["left", "right"] = "left" if heading[0] == "<" else "right"
-            align: Literal["top", "bottom"] = "bottom" if heading[0] == ">" else "top"
-            words = "\n".join(textwrap.wrap(heading[1:], heading_width, break_long_words=False))
-            table.add_column(words, justify=justify, no_wrap=True, vertical=align)
+            table.add_column(words, justify=justify, no_wrap=True)
         else:
-            table.add_column(heading, overflow="fold")
+            table.add_column(words, overflow="fold")
     return table
 
 

@@ -12,7 +12,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fmnist_cli.commands._options import GROUPS, environment_variable
 from fmnist_cli.errors import UsageError
@@ -47,7 +48,7 @@ def read_settings() -> dict[str, Any]:
     Raises
     ------
     UsageError
-        When the file is not TOML, or sets what is no option.
+        When the file is not TOML, sets what is no option, or gives a value of the wrong type.
     """
     path = settings_file()
     if path is None:
@@ -60,6 +61,7 @@ def read_settings() -> dict[str, Any]:
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} must be a TOML file. Received: {error}.") from error
     known = known_options()
+    annotations = {name: a for group in GROUPS for name, a in get_type_hints(group).items()}
     settings = {}
     for key, value in content.items():
         name = key.replace("-", "_")
@@ -69,8 +71,26 @@ def read_settings() -> dict[str, Any]:
             raise UsageError(f"{path} may set options only. Received: {key}.{hint}")
         if isinstance(value, dict | list):
             raise UsageError(f"{path}: {key} must be one value. Received: {value}.")
+        wanted = _wanted(annotations[name], value)
+        if wanted is not None:
+            received = str(value).lower() if isinstance(value, bool) else repr(value)
+            raise UsageError(f"{path}: {key} must be {wanted}. Received: {received}.")
         settings[name] = value
     return settings
+
+
+def _wanted(annotation: Any, value: Any) -> str | None:
+    """What the value must be instead, or None where its type is right."""
+    if get_origin(annotation) is Literal:
+        choices = get_args(annotation)
+        return None if value in choices else f"one of {', '.join(map(str, choices))}"
+    (kind,) = {*(get_args(annotation) or (annotation,))} - {NoneType}
+    types, words = {
+        int: ((int,), "a whole number"),
+        float: ((int, float), "a number"),
+        bool: ((bool,), "true or false"),
+    }.get(kind, ((str,), "a string"))
+    return None if type(value) in types else words  # a bool is an int, and no number
 
 
 def default_map(command: Any, settings: Mapping[str, Any]) -> dict[str, Any]:

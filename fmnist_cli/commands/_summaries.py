@@ -30,9 +30,9 @@ def interval_cell(values: Iterable[float | None], show: Callable[[float], str]) 
 
 
 def ended(run: RunRecord, *, improving: bool = False) -> str:
-    """How a run ended, in a word; ``improving`` tells one that was still improving apart."""
+    """How a run ended, in a word; ``improving`` marks one that was still improving: ``limit +``."""
     if improving and run.still_improving:
-        return "[yellow]limit, still improving[/yellow]"
+        return "[yellow]limit +[/yellow]"
     words = {"max_epochs": "limit", "diverged": "[red]diverged[/red]"}
     return words.get(run.stop_reason or "", run.stop_reason or "-")
 

@@ -63,7 +63,7 @@ def train_seeds(
     n = len(result.runs)
     out.section(f"Study {result.study.id}: {label}, {n} seeds", _table(result))
     out.section(f"Over {n} seeds", summary_table(result.runs), *times_note(result))
-    out.say(f"Next: fmnist plot train --study {result.study.id}   fmnist runs list")
+    out.next(f"plot train --study {result.study.id}", "runs list")
     result.require_complete()
     diverged = [str(run.run.seed) for run in result.runs if run.run.status == "diverged"]
     if diverged:

@@ -45,7 +45,15 @@ def doctor(data: DataOptions, common: Common) -> None:
     from rich.markup import escape
 
     out = Output(common)
-    findings = [*_program(), *_packages(), _blas(), _data(data), _registry(common.db), *_disk()]
+    findings = [
+        *_program(),
+        *_packages(),
+        _blas(),
+        _file(),
+        _data(data),
+        _registry(common.db),
+        *_disk(),
+    ]
     bad = [finding for finding in findings if not finding.ok]
     out.document(
         "fmnist.doctor/1",
@@ -93,6 +101,16 @@ def _blas() -> Finding:
         for pool in pools
     )
     return Finding("BLAS", True, f"{found}; fmnist uses one thread of it per product")
+
+
+def _file() -> Finding:
+    from fmnist_cli.commands._settings import read_settings, settings_file
+
+    try:
+        read_settings()
+        return Finding("settings", True, str(settings_file() or "no file"))
+    except FmnistError as error:
+        return Finding("settings", False, str(error), "edit the file")
 
 
 def _data(options: DataOptions) -> Finding:

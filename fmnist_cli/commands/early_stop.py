@@ -107,7 +107,7 @@ def _curve(epochs: Sequence[EpochRecord], kept: Sequence[Kept]) -> Table:
 def _stops(kept: Sequence[Kept]) -> Table:
     table = make_table(
         *(">patience", ">seed", ">stops after", ">keeps epoch", ">test acc kept"),
-        *(">best epoch", ">its test acc", ">cost"),
+        *(">best epoch", ">its test acc", ">cost (points)"),
         heading_width=9,
     )
     for one in kept:
@@ -119,7 +119,7 @@ def _stops(kept: Sequence[Kept]) -> Table:
             percent(one.test_accuracy),
             str(one.curve_best_epoch),
             percent(one.curve_test_accuracy),
-            f"{100 * one.cost:+.2f} %",
+            f"{100 * one.cost:+.2f}",
         )
     return table
 
@@ -127,7 +127,9 @@ def _stops(kept: Sequence[Kept]) -> Table:
 def _over_seeds(kept: Sequence[Kept]) -> Table:
     from fmnist_cli.commands._summaries import cell, interval_cell
 
-    table = make_table(">patience", ">keeps epoch", ">test acc kept", ">95 % interval", ">cost")
+    table = make_table(
+        ">patience", ">keeps epoch", ">test acc kept", ">95 % interval", ">cost (points)"
+    )
     for patience in dict.fromkeys(one.patience for one in kept):
         of_one = [one for one in kept if one.patience == patience]
         accuracies = [one.test_accuracy for one in of_one]
@@ -136,6 +138,6 @@ def _over_seeds(kept: Sequence[Kept]) -> Table:
             cell([one.best_epoch for one in of_one], lambda v: f"{v:.3g}"),
             cell(accuracies, percent),
             interval_cell(accuracies, percent),
-            cell([one.cost for one in of_one], lambda v: f"{100 * v:+.2f} %"),
+            cell([one.cost for one in of_one], lambda v: f"{100 * v:+.2f}"),
         )
     return table

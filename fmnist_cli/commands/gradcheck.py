@@ -9,7 +9,7 @@ import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.config import TrainConfig, require
 from fmnist_cli.errors import CheckFailed, UsageError
 
 
@@ -52,6 +52,12 @@ def gradcheck(
     if every and samples is not None:
         raise UsageError(
             f"all and samples exclude each other. Received: --all --samples {samples}."
+        )
+    if samples is not None:
+        require(samples >= 1, "samples must be at least 1", samples)
+    if every and model in ("cnn2", "cnn3"):
+        raise UsageError(
+            f"all is for mlp and mini-cnn; use --samples N. Received: --all --model {model}."
         )
     if model == "mini-cnn":
         check_mini_cnn(Output(common), common.db, e=e)

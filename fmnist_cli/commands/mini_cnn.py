@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from fmnist_cli.registry import Registry, Run
 
 N_EXAMPLES, LR, STEPS = 200, 0.1, 2_000
+MOST_STEPS = 10_000_000
 MADE = "made from the seed"
 
 
@@ -160,7 +162,11 @@ def record_exercise(
     """A run with the checks, and with the training where there is data for it."""
     from fmnist_cli.registry import Outcome
 
-    settings = {"lr": lr, "seed": seed, "batch": 1, "train_size": len(data) if data else 1}
+    settings: dict[str, Any] = {"lr": lr, "seed": seed}
+    if data is not None:
+        require(math.isfinite(lr) and lr > 0, "lr must be a finite number above 0", lr)
+        require(1 <= steps <= MOST_STEPS, f"steps must be between 1 and {MOST_STEPS}", steps)
+        settings |= {"train_size": len(data), "epochs": -(-steps // len(data))}
     with registry.run(_spec("mini-cnn", source, **settings)) as run:
         _record(run, checks)
         trained = None

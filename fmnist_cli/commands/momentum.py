@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
-from fmnist_cli.commands._output import HEADING_WIDTH, Output, make_table, percent
+from fmnist_cli.commands._output import Output, make_table, percent
 from fmnist_cli.engine.config import TrainConfig, require
 
 if TYPE_CHECKING:
@@ -89,10 +89,9 @@ def _table(result: StudyResult) -> Table:
 
     several = len(result.runs) > len(result.by_label())
     table = make_table(
-        *(">alpha", ">epochs", *([] if several else [">running loss"]), ">training loss"),
-        *(">lowest", ">best test acc"),
-        *(">last test acc", *([">95 % interval"] if several else []), "<ended"),
-        heading_width=9 if several else HEADING_WIDTH,
+        *(">alpha", ">epochs", ">training loss", ">lowest", ">test acc kept"),
+        *(">95 % interval" if several else ">best test acc", ">last test acc", "<ended"),
+        heading_width=8,
     )
 
     def loss(value: float) -> str:
@@ -101,16 +100,18 @@ def _table(result: StudyResult) -> Table:
     for runs in result.by_label().values():
         last = [run.epochs[-1] for run in runs if run.epochs]
         lowest = [[e.train_loss for e in run.epochs if e.train_loss is not None] for run in runs]
+        kept = [run.run.test_accuracy for run in runs]
         best = [[e.test_accuracy or 0.0 for e in run.epochs] for run in runs]
         table.add_row(
             f"{runs[0].run.momentum:g}",
             ", ".join(sorted({str(len(run.epochs)) for run in runs})),
-            *([] if several else [cell([e.running_loss for e in last], loss)]),
             cell([e.train_loss for e in last], loss),
             cell([min(losses, default=None) for losses in lowest], loss),
-            cell([max(accuracies, default=None) for accuracies in best], percent),
+            cell(kept, percent),
+            interval_cell(kept, percent)
+            if several
+            else cell([max(accuracies, default=None) for accuracies in best], percent),
             cell([e.test_accuracy for e in last], percent),
-            *([interval_cell([e.test_accuracy for e in last], percent)] if several else []),
             ", ".join(sorted({ended(run.run) for run in runs})),
         )
     return table

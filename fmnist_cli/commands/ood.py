@@ -85,8 +85,18 @@ def ood(
         plots.check_path(study.plot)
     with Registry.open(common.db) as registry:
         if run_id is not None:
-            if study.plot or study.seeds > 1 or study.seed_list:
-                raise UsageError("run cannot be combined with plot or seeds. Received: both.")
+            given = {
+                "model": model != "mlp" and model,
+                "seeds": study.seeds > 1 and study.seeds,
+                "seed-list": study.seed_list,
+                "plot": study.plot,
+            }
+            others = [f"--{name} {value}" for name, value in given.items() if value]
+            if others:
+                raise UsageError(
+                    "run cannot be combined with model, seeds, seed-list or plot. "
+                    f"Received: --run {run_id} {' '.join(others)}."
+                )
             runs = [_evaluate_run(registry, run_id, data, out, curves)]
             document: dict[str, Any] = {"id": runs[0].run.id}
         else:

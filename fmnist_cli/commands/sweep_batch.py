@@ -67,7 +67,13 @@ def sweep_batch(
     out.document(
         "fmnist.sweep-batch/1", {**result.document(), "answers": answers_document(answers)}
     )
-    out.section(f"Study {result.study.id}: batch sizes", _table(result), *times_note(result))
+    improving = any(run.run.still_improving for run in result.runs)
+    out.section(
+        f"Study {result.study.id}: batch sizes",
+        _table(result),
+        *(["+: still improving at its limit."] if improving else []),
+        *times_note(result),
+    )
     show_answers(out, answers)
     _figures.draw_study(study.plot, result, out)
     result.require_complete()
@@ -80,7 +86,7 @@ def _table(result: StudyResult) -> Table:
     table = make_table(
         *(">batch", ">best epoch", ">updates to best", ">seconds to best", ">s/epoch"),
         *([] if several else [">val acc"]),
-        *(">test acc", *([">95 % interval"] if several else []), "ended"),
+        *(">test acc", *([">95 % interval"] if several else []), "<ended"),
         heading_width=9 if several else HEADING_WIDTH,
     )
     for runs in result.by_label().values():
@@ -98,6 +104,6 @@ def _table(result: StudyResult) -> Table:
             *([] if several else [cell([r.best_val_accuracy for r in records], percent)]),
             cell([r.test_accuracy for r in records], percent),
             *([interval_cell([r.test_accuracy for r in records], percent)] if several else []),
-            ", ".join(endings),
+            ",\n".join(endings),
         )
     return table

@@ -10,7 +10,7 @@ import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
 from fmnist_cli.commands._output import Output, make_facts, percent, seconds
-from fmnist_cli.engine.config import TrainConfig, require
+from fmnist_cli.engine.config import MAGNITUDE_IMAGES, TrainConfig, require
 from fmnist_cli.errors import ArtefactError, CheckFailed, Diverged
 
 if TYPE_CHECKING:
@@ -91,6 +91,12 @@ def train(
         config.model == "mlp" or not check_magnitude,
         "check-magnitude is about the W1 of the mlp; model must be mlp",
         config.model,
+    )
+    most = MAGNITUDE_IMAGES[1]
+    require(
+        config.train_size >= most or not check_magnitude,
+        f"check-magnitude needs a train-size of at least {most}",
+        config.train_size,
     )
     seeds = study.seeds_from(config.seed)
     if len(seeds) > 1:
@@ -191,10 +197,8 @@ def train_one(
             f"{recorded.result.divergence}. Try a smaller --lr. "
             f"What was recorded is kept: fmnist runs show {recorded.run.id}"
         )
-    out.say(
-        f"Next: fmnist plot train --run {recorded.run.id}   fmnist runs show {recorded.run.id}"
-        "   fmnist runs list"
-    )
+    run_id = recorded.run.id
+    out.next(f"plot train --run {run_id}", f"runs show {run_id}", "runs list")
 
 
 def result_file_name(config: TrainConfig) -> str:
@@ -252,6 +256,8 @@ def _document(
 
 
 def _summary(config: TrainConfig, recorded: Recorded, result_path: Path, db: str) -> Table:
+    from rich.markup import escape
+
     result, best, test = recorded.result, recorded.result.best, recorded.result.test
     n = len(result.epochs)
     table = make_facts()
@@ -271,7 +277,7 @@ def _summary(config: TrainConfig, recorded: Recorded, result_path: Path, db: str
         "training time",
         f"{seconds(result.train_seconds)} ({seconds(result.train_seconds / n)} an epoch)",
     )
-    table.add_row("recorded", f"{db}, {result_path}")
+    table.add_row("recorded", escape(f"{db}, {result_path}"))
     return table
 
 

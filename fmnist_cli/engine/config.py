@@ -33,6 +33,8 @@ CLASS_NAMES = (
     "Bag",
     "Ankle boot",
 )
+SMALLEST_LR = 1e-30  # a smaller one changes no weight, and its inverse is no float32
+MAGNITUDE_IMAGES = (50, 5_000)  # that the magnitude check compares
 N_TRAINING_IMAGES = 60_000  # in the official training file
 
 
@@ -124,6 +126,7 @@ class TrainConfig:
         require(
             math.isfinite(self.lr) and self.lr > 0, "lr must be a finite number above 0", self.lr
         )
+        require(self.lr >= SMALLEST_LR, f"lr must be at least {SMALLEST_LR:g}", self.lr)
         require(0 <= self.momentum < 1, "momentum must be at least 0 and below 1", self.momentum)
         require(self.epochs >= 1, "epochs must be at least 1", self.epochs)
         require(

@@ -204,7 +204,7 @@ def _lr_too_small(run: Arm, lr: float) -> Finding | None:
     fall = 1 - (losses[-1] / losses[0]) ** (1 / STEADY_EPOCHS)
     end = last[-1]
     gap = end.val_loss / end.train_loss - 1
-    if fall < STEADY_FALL or gap > SMALL_GAP:
+    if fall < STEADY_FALL or not gap <= SMALL_GAP:  # NaN without a validation set
         return None
     return Finding(
         "lr_too_small",
@@ -305,12 +305,25 @@ def _fine(run: Arm) -> Finding:
     if not run.epochs:
         return Finding("fine", "It recorded no epoch: there is nothing to explain.")
     first, last = run.epochs[0], run.epochs[-1]
+    losses = [
+        f"the {name} loss went from {start:.4f} to {end:.4f}"
+        for name, start, end in (
+            ("running", first.running_loss, last.running_loss),
+            ("training", first.train_loss, last.train_loss),
+        )
+        if math.isfinite(start) and math.isfinite(end)
+    ]
+    accuracies = [
+        f"{value:.4f} ({name})"
+        for name, value in (("training", last.train_accuracy), ("validation", last.val_accuracy))
+        if math.isfinite(value)
+    ]
+    said = [*losses[:1], *([f"the accuracy to {listing(accuracies)}"] if accuracies else [])]
     best = f" The best is epoch {run.best_epoch}." if run.best_epoch else ""
     return Finding(
         "fine",
-        f"Nothing unusual: in {_epochs(len(run.epochs))} the running loss went from "
-        f"{first.running_loss:.4f} to {last.running_loss:.4f}, the accuracy to "
-        f"{last.train_accuracy:.4f} (training) and {last.val_accuracy:.4f} (validation).{best}",
+        f"Nothing unusual: in {_epochs(len(run.epochs))} "
+        f"{', '.join(said) or 'no number was recorded'}.{best}",
         {
             "epochs": len(run.epochs),
             "best_epoch": run.best_epoch,

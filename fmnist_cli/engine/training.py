@@ -27,8 +27,8 @@ from fmnist_cli.engine.stopping import EarlyStopping
 
 StopReason = Literal["patience", "max_epochs", "diverged"]
 
-STILL_IMPROVING_WITHIN = 3
-"""Without a patience, a best epoch among the last so many counts as still improving."""
+STILL_IMPROVING_WITHIN = 2
+"""A run at its last epoch still improves if its best epoch is among the last so many."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def train(
         still_improving=(
             stop_reason == "max_epochs"
             and best is not None
-            and len(epochs) - best.epoch < (config.patience or STILL_IMPROVING_WITHIN)
+            and len(epochs) - best.epoch < STILL_IMPROVING_WITHIN
         ),
         divergence=divergence,
         weights=weights or None,

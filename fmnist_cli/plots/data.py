@@ -173,10 +173,17 @@ class Arm:
 
 @dataclass(frozen=True)
 class MomentumArm:
-    """One momentum, and one curve per seed."""
+    """One momentum, and one curve per seed.
+
+    Attributes
+    ----------
+    diverged : bool
+        Some of its runs did; its label says so.
+    """
 
     alpha: float
     curves: Sequence[Curve]
+    diverged: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from fmnist_cli.plots.axes import (
     seeds_note,
 )
 from fmnist_cli.plots.data import Band, Metric, MomentumArm, RunCaption
-from fmnist_cli.plots.style import MARKERS, Look, finish, new_figure, style
+from fmnist_cli.plots.style import MARKERS, SMALL_POINTS, Look, finish, new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,18 +68,32 @@ def momentum_figure(
     panels = figure.subplots(2 if tested else 1, 1, sharex=True, squeeze=False)[:, 0]
     # Viridis keeps its order in grey; its yellow end is too pale on white.
     colours = colormaps["viridis"](np.linspace(0.0, 0.78, len(arms)))
+    last = max(curve.epochs[-1] for curve in curves if curve.epochs)
     metrics: tuple[Metric, ...] = (loss, "test_accuracy")
     for ax, metric in zip(panels, metrics, strict=False):
-        lines = []
+        lines, short = [], []
         for i, (arm, colour) in enumerate(zip(arms, colours, strict=True)):
             look = Look(to_hex(colour), "-", MARKERS[i % len(MARKERS)])
             line = draw_curves(ax, arm.curves, metric, look, band=band)
-            if line is not None and np.isfinite(np.asarray(line.get_ydata(), float)).any():
-                lines.append((line, f"α = {arm.alpha:g}"))
+            if line is None:
+                continue
+            points = np.column_stack([np.asarray(v, float) for v in line.get_data()])
+            points = points[np.isfinite(points).all(axis=1)]
+            if len(points):
+                name = f"α = {arm.alpha:g}{', diverged' if arm.diverged else ''}"
+                if points[-1, 0] < last:
+                    short.append((name, points[-1]))
+                else:
+                    lines.append((line, name))
         if metric == "test_accuracy":
             accuracy_axis(ax, "test accuracy")
         else:
             loss_axis(ax, log=log, label=_LOSS_WORDS[loss])
         epoch_axis(ax, curves, label=ax is panels[-1])
         label_ends(ax, lines)
+        for name, point in short:  # a leader to the right edge would cross the others
+            ax.annotate(
+                name, xy=point, xytext=(5, 5), textcoords="offset points",
+                size=SMALL_POINTS,
+            )  # fmt: skip
     return finish(figure)

@@ -188,11 +188,16 @@ class Database:
             raise self._explained(error) from error
 
     def _explained(self, error: BaseException | None) -> RegistryError:
-        code = getattr(error, "sqlite_errorcode", None) or 0
-        explain = _EXPLANATIONS.get(code) or _EXPLANATIONS.get(code & 0xFF)
-        if explain is None:
-            return RegistryError(f"{self.shown}: {error}.")
-        return RegistryUnavailable(f"{self.shown} {explain}.")
+        return explained(self.shown, error)
+
+
+def explained(shown: str, error: BaseException | None) -> RegistryError:
+    """What a database's error means for the file ``shown``, and what to do."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    explain = _EXPLANATIONS.get(code) or _EXPLANATIONS.get(code & 0xFF)
+    if explain is None:
+        return RegistryError(f"{shown}: {error}.")
+    return RegistryUnavailable(f"{shown} {explain}.")
 
 
 _EXPLANATIONS = {

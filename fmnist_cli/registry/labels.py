@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from sqlalchemy import delete, insert, select, update
@@ -39,11 +40,17 @@ def remove_tags(database: Database, run_id: int, tags: Sequence[str]) -> None:
 
 
 def set_text(database: Database, run_id: int, column: str, text: str) -> None:
-    """Set a run's ``name`` or ``note``; an empty text takes it away."""
+    """Set a run's ``name`` or ``note``; an empty text takes it away.
+
+    UsageError for one that is too long or holds control characters.
+    """
     if len(text) > MAX_TEXT:
         raise UsageError(
             f"a {column} must have at most {MAX_TEXT:,} characters. Received: {len(text):,}."
         )
+    allowed = "\n\t" if column == "note" else ""
+    if any(unicodedata.category(one) == "Cc" and one not in allowed for one in text):
+        raise UsageError(f"a {column} must have no control characters. Received: {text[:100]!r}.")
     with database.write() as connection:
         value = clean(text, {}) or None
         connection.execute(update(run).where(run.c.id == run_id).values({column: value}))

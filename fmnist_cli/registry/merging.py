@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, Table, insert, select, update
 
 from fmnist_cli.errors import RegistryError, UsageError
 from fmnist_cli.registry import schema
-from fmnist_cli.registry.database import Database, insert_row, locate
+from fmnist_cli.registry.database import TRAIN_FIRST, Database, insert_row, locate
 from fmnist_cli.registry.digest import stored_digest
 from fmnist_cli.registry.migrate import prepare
 from fmnist_cli.registry.queries import run_folder, sha256_of
@@ -123,7 +123,8 @@ def merge(database: Database, other: str | Path, on_progress: Callable[[int, int
         When ``other`` is no registry.
     """
     there = Database(locate(other))
-    there.check_usable(readonly=True)
+    with _advising():
+        there.check_usable(readonly=True)
     if there.path.samefile(database.path):
         raise UsageError(f"import must take another registry than this one. Received: {other}.")
     with _upgraded_copy(there) as source, source.read() as reading:
@@ -135,14 +136,24 @@ def _upgraded_copy(there: Database) -> Iterator[Database]:
     """The other registry at this program's schema, and still as long as it is read."""
     with tempfile.TemporaryDirectory(prefix="fmnist-import-") as folder:
         copy = Database(Path(folder) / "runs.db")
-        there.backup(copy.path)
-        try:
+        copy.shown = there.shown  # the file that the user knows
+        with _advising():
+            there.backup(copy.path)
             prepare(copy, readonly=True)
-        except Exception:
-            prepare(there, readonly=True)  # says the same of the file that the user knows
-            raise
         yield copy
         copy.dispose()
+
+
+@contextmanager
+def _advising() -> Iterator[None]:
+    """Advise what helps an import, where the advice is for the registry in use."""
+    try:
+        yield
+    except RegistryError as error:
+        what, _, advice = str(error).removesuffix(".").rpartition("; ")
+        if advice in (TRAIN_FIRST, "name another with --db"):
+            raise type(error)(f"{what}; name another registry to import.") from error
+        raise
 
 
 def _merge(

@@ -91,7 +91,7 @@ class Reader:
                     "give more of it."
                 )
         raise RunNotFound(
-            f"there is no run {text} in {self._database.shown}; "
+            f"there is no run {text or repr(text)} in {self._database.shown}; "
             "see which there are: fmnist runs list."
         )
 

@@ -26,6 +26,7 @@ from fmnist_cli.registry.migrations import HEAD
 QUERY_SECONDS = 10.0
 MAX_ROWS = 100_000
 MAX_BYTES = 10_000_000  # of one value
+MAX_INTEGER = 2**63 - 1  # which SQLite can take
 
 _READING = {
     sqlite3.SQLITE_SELECT,
@@ -98,7 +99,11 @@ class SqlReader:
                 registry.list_runs(limit=1)  # which finds out what else may be wrong
         self._connection = _connect(path)
         self._connection.text_factory = lambda text: text.decode(errors="replace")
-        self._show_lost(path)
+        try:
+            self._show_lost(path)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise self._unreadable(error) from error
         self._connection.execute("PRAGMA query_only = ON")
         self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BYTES)
         self._connection.set_authorizer(_authorise)
@@ -169,6 +174,8 @@ class SqlReader:
                 )
 
     def _selected(self, view: str, chosen: Selection, sort: str, limit: int | None) -> Answer:
+        if chosen.study is not None and not 0 < chosen.study <= MAX_INTEGER:
+            raise UsageError(f"study must be the id of a study. Received: {chosen.study}.")
         column = sort.removeprefix("-")
         self.check_columns("sort", [column])
         values = {name: getattr(chosen, name) for name in _WHERE}
@@ -180,7 +187,7 @@ class SqlReader:
             conditions.append(f"run_id IN ({', '.join(str(int(i)) for i in chosen.ids)})")
         if chosen.where is not None:
             # alone at first: an expression that closes a bracket of ours is none
-            asked = chosen.where
+            asked = re.sub(r"[\s;]+\Z", "", chosen.where)
             self._answer("where", asked, f"EXPLAIN SELECT\n{asked}\nFROM run_summary", {}, 0)
             conditions.append(f"(\n{asked}\n)")
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
@@ -227,16 +234,23 @@ class SqlReader:
                 f"{what} must end within {QUERY_SECONDS:g} s. {received}, which does not."
             )
         if code not in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH):
-            return RegistryError(f"{self.shown}: {text}.")
+            return self._unreadable(error)
         if match := re.fullmatch(r"no such (column|table): (.+)", text):
             kind, name = match[1], match[2].rpartition(".")[2]
             known, where = self._known(kind, what)
+            if what == "where" and name in known:  # a semicolon cut it off from the view
+                return UsageError(f"{must}. {received}.")
             return UsageError(
                 f"{what} must name a {kind} of {where}. Received: {name}{_nearest(name, known)}."
             )
         if "one statement at a time" in text:
             return UsageError(f"{must}; nothing was changed. {received}.")
         return UsageError(f"{must}. {received} ({text}).")
+
+    def _unreadable(self, error: BaseException) -> RegistryError:
+        from fmnist_cli.registry.database import explained
+
+        return explained(self.shown, error)
 
     def _known(self, kind: str, what: str) -> tuple[Sequence[str], str]:
         if what == "where":
@@ -315,5 +329,5 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def _short(sql: str) -> str:
-    text = " ".join(sql.split())
+    text = " ".join(sql.split()) or "nothing"
     return text if len(text) <= 100 else f"{text[:99]}…"

@@ -91,6 +91,9 @@ def _epochs(run: RunRecord, epochs: Sequence[EpochRecord]) -> Iterator[str]:
         yield f"it ran {run.epochs_run} epochs, and {len(epochs)} are recorded"
     per_epoch = -(-run.train_size // run.batch)
     for epoch in epochs:
+        # the mini CNN picks examples at random, and may stop in the middle of an epoch
+        if run.model == "mini-cnn" and epoch is epochs[-1]:
+            continue
         if epoch.updates != epoch.epoch * per_epoch:
             yield (
                 f"after epoch {epoch.epoch} it must have made {epoch.epoch * per_epoch} updates "

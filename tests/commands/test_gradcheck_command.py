@@ -49,6 +49,15 @@ def test_all_and_samples_exclude_each_other(fmnist: Fmnist) -> None:
     assert message == "all and samples exclude each other. Received: --all --samples 3."
 
 
+def test_samples_and_all_are_refused_where_they_mean_nothing(fmnist: Fmnist) -> None:
+    message = fmnist.error("gradcheck", "--samples", 0, code=2)
+    assert message == "samples must be at least 1. Received: 0."
+    message = fmnist.error("gradcheck", "--model", "cnn2", "--all", code=2)
+    assert message == (
+        "all is for mlp and mini-cnn; use --samples N. Received: --all --model cnn2."
+    )
+
+
 def test_mini_cnn_by_hand(fmnist: Fmnist) -> None:
     # x = (1, 2, -1), w = (1/2, 1/4), v = (1, -1/4), y = 1:
     # a = (1, 3/4), y^ = 1 - 3/16 = 13/16, dl/dy^ = -1 / (1 + e^(13/16))
@@ -71,6 +80,19 @@ def test_mini_cnn_trains_and_is_recorded(fmnist: Fmnist) -> None:
     with Registry.open("runs.db", readonly=True) as registry:
         epochs = registry.epochs(document["id"])
     assert [e.train_loss for e in epochs] == [state["loss"] for state in history[1:]]
+
+
+def test_a_mini_cnn_run_is_sound(fmnist: Fmnist) -> None:
+    fmnist("mini-cnn", "--train", "--steps", 500)  # two and a half times its 200 examples
+    assert fmnist.document("runs", "verify")["findings"] == []
+
+
+@pytest.mark.parametrize("lr", ["nan", "0", "-1"])
+def test_mini_cnn_refuses_a_rate_before_anything_is_recorded(fmnist: Fmnist, lr: str) -> None:
+    message = fmnist.error("mini-cnn", "--train", "--lr", lr, code=2)
+    assert message.startswith("lr must be a finite number above 0. Received: ")
+    with Registry.open("runs.db") as registry:
+        assert registry.list_runs() == []
 
 
 def test_mini_cnn_never_overflows(fmnist: Fmnist) -> None:

@@ -42,6 +42,7 @@ def test_newest_first_and_a_limit(fmnist: Fmnist) -> None:
         (("--status", "running"), []),
         (("--where", "status = 'lost'"), [LOST]),
         (("--where", "batch = 50 and test_accuracy > 0.85"), [TRAIN]),
+        (("--where", "run_id = 3; "), [3]),
         (("--where", "momentum = 0.9 -- the greater one"), [6, 5, 4]),
         # what is not there, or is not finite, satisfies nothing
         (("--where", "test_accuracy < 2 or test_accuracy >= 2"), [9, 7, 6, 5, 4, 3, 2, 1]),
@@ -156,7 +157,17 @@ def test_a_long_list_is_the_same_table(fmnist: Fmnist, monkeypatch: pytest.Monke
             "where must be one SQL expression over the columns of run_summary. Received: 1) OR "
             '(1 (near ")": syntax error).',
         ),
+        (
+            ("--where", "run_id = 3; SELECT 1"),
+            "where must be one SQL expression over the columns of run_summary. Received: "
+            "run_id = 3; SELECT 1.",
+        ),
         (("--limit", 0), "limit must be at least 1. Received: 0."),
+        (
+            ("--limit", 10**20),
+            f"limit must be less than {2**63 - 1}; or give --all. Received: {10**20}.",
+        ),
+        (("--study", 10**20), f"study must be the id of a study. Received: {10**20}."),
     ],
 )
 def test_one_line_says_what_is_wrong(
@@ -235,7 +246,7 @@ def test_a_query_names_what_it_does_not_find(fmnist: Fmnist) -> None:
         "val_loss."
     )
     assert "syntax error" in fmnist.error("runs", "query", "SELEC 1", code=2)
-    assert "Received: ." in fmnist.error("runs", "query", "", code=2)
+    assert "Received: nothing." in fmnist.error("runs", "query", "", code=2)
 
 
 def test_a_query_as_table_csv_and_json(fmnist: Fmnist) -> None:
@@ -287,3 +298,44 @@ def test_json_is_strict_at_40_columns(
     assert result.stdout == wide
     document = json.loads(result.stdout, parse_constant=lambda word: pytest.fail(word))
     assert document["schema"].startswith(f"fmnist.runs.{command[1]}/")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--model", "cnn9", "--status", "lost"), "No run fits: --model cnn9."),
+        (("--command", "train", "--study", 1), "No run fits: --study 1, --command train."),
+    ],
+)
+def test_the_filter_that_left_nothing_is_named(
+    fmnist: Fmnist, args: tuple[object, ...], said: str
+) -> None:
+    assert fmnist("runs", "list", *args).stderr.strip() == said
+
+
+def test_the_settings_of_training_are_no_filters(fmnist: Fmnist) -> None:
+    Path("fmnist.toml").write_text('model = "cnn2"\nepochs = 7\n')
+    assert listed(fmnist) == list(range(LOST, 0, -1))
+    assert len(fmnist("runs", "export").stdout.splitlines()) == 1 + LOST
+    assert "Epochs" not in fmnist("runs", "show", TRAIN).stdout
+
+
+def test_rows_that_do_not_fit_are_shown_as_records(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = fmnist("runs", "query", "SELECT * FROM run_summary LIMIT 2").stdout.splitlines()
+    assert [line.split() for line in lines if line.startswith("run_id")] == [
+        ["run_id", "1"],
+        ["run_id", "2"],
+    ]
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_damaged_registry_is_named(fmnist: Fmnist, recorded: Path) -> None:
+    content = bytearray(recorded.read_bytes())
+    content[8192:] = b"\xff" * (len(content) - 8192)
+    Path("damaged.db").write_bytes(content)
+    for args in (("list", "--db"), ("query", "SELECT * FROM run", "--db"), ("import",)):
+        message = fmnist.error("runs", *args, "damaged.db", code=1)
+        assert message.startswith("damaged.db is damaged; restore a copy"), args

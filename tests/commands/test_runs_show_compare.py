@@ -45,6 +45,33 @@ def test_what_is_no_tag_is_refused(fmnist: Fmnist, tag: str) -> None:
     assert fmnist.document("runs", "show", 1)["tags"] == []
 
 
+def test_labels_hold_no_control_characters(fmnist: Fmnist) -> None:
+    for what in ("note", "rename"):
+        message = fmnist.error("runs", what, 1, "a\x1b[31m", code=2)
+        assert message.endswith("must have no control characters. Received: 'a\\x1b[31m'.")
+    assert fmnist.document("runs", "note", 1, "two\nlines")["note"] == "two\nlines"
+
+
+def test_next_is_what_goes_on(fmnist: Fmnist) -> None:
+    assert f"fmnist train --resume {LOST} " in fmnist("runs", "show", LOST).stderr
+    assert f"fmnist train --resume {LOST} " in fmnist("runs", "explain", LOST).stderr
+    said = fmnist("runs", "show", TRAIN, "--epochs").stderr
+    assert "--resume" not in said
+    assert "--epochs" not in said
+
+
+def test_delete_asks_or_needs_yes(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fmnist_cli.commands.runs import reliability
+
+    class NoStdin:
+        stdin = None
+
+    monkeypatch.setattr(reliability, "sys", NoStdin)
+    assert fmnist.error("runs", "delete", TRAIN, code=2) == (
+        "delete must have --yes where it cannot ask. Received: no stdin."
+    )
+
+
 def test_labels_of_a_run_that_is_not_there(fmnist: Fmnist) -> None:
     assert "there is no run 99" in fmnist.error("runs", "tag", 99, "x", code=1)
 
@@ -112,7 +139,7 @@ def test_compare_shows_what_differs_and_no_more(fmnist: Fmnist) -> None:
     assert "hidden" not in result
     assert "hidden" in fmnist("runs", "compare", 1, TRAIN, "--all").stdout
     document = fmnist.document("runs", "compare", 1, TRAIN)
-    assert document["facts"]["Parameters"]["batch"] == [[5], [50]]
+    assert document["facts"]["parameters"]["batch"] == [[5], [50]]
 
 
 def interval_of_three(values: Sequence[float]) -> tuple[float, float]:

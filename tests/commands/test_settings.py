@@ -62,12 +62,28 @@ def test_an_option_that_takes_several_values_keeps_its_own_default(fmnist: Fmnis
         ("batch = [1, 2]", "fmnist.toml: batch must be one value. Received: [1, 2]."),
         ("batch 5", "fmnist.toml must be a TOML file."),
         ("batch = 0", "batch must be between 1 and 200. Received: 0."),
-        ("lr = 'fast'", "Invalid value for '--lr'"),
+        ("lr = 'fast'", "fmnist.toml: lr must be a number. Received: 'fast'."),
+        ("batch = true", "fmnist.toml: batch must be a whole number. Received: true."),
+        ("batch = 1.5", "fmnist.toml: batch must be a whole number. Received: 1.5."),
+        ("db = 3", "fmnist.toml: db must be a string. Received: 3."),
+        ("plot = 3", "fmnist.toml: plot must be a string. Received: 3."),
+        ("quiet = 1", "fmnist.toml: quiet must be true or false. Received: 1."),
+        ("model = 'cnn'", "fmnist.toml: model must be one of mlp, cnn2, cnn3. Received: 'cnn'."),
     ],
 )
 def test_a_bad_file_is_one_line(fmnist: Fmnist, content: str, message: str) -> None:
     Path("fmnist.toml").write_text(content)
     assert fmnist.error("train", *SMALL, code=2).startswith(message)
+
+
+def test_a_bad_file_is_no_obstacle_to_help_and_doctor(fmnist: Fmnist) -> None:
+    Path("fmnist.toml").write_text("batch = true")
+    for args in (("--version",), ("--help",), ("train", "--help")):
+        assert fmnist(*args).stdout
+    findings = fmnist.document("doctor", "--allow-custom-data", code=3)["findings"]
+    assert [(f["subject"], f["found"]) for f in findings if not f["ok"]] == [
+        ("settings", "fmnist.toml: batch must be a whole number. Received: true.")
+    ]
 
 
 def test_doctor(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -> None:

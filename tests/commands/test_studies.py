@@ -132,6 +132,20 @@ def test_ood_and_the_weights_of_a_recorded_run(fmnist: Fmnist) -> None:
         assert one["confusion"] == trained[one["test_set"]]["confusion"]
 
 
+def test_ood_of_a_run_takes_no_other_model_seeds_or_plot(fmnist: Fmnist) -> None:
+    for others in (
+        ("--model", "cnn2"),
+        ("--seeds", 3),
+        ("--seed-list", "1,2"),
+        ("--plot", "a.png"),
+    ):
+        message = fmnist.error("ood", "--run", 3, *others, code=2)
+        assert message == (
+            "run cannot be combined with model, seeds, seed-list or plot. "
+            f"Received: --run 3 {others[0]} {others[1]}."
+        )
+
+
 def test_ood_of_a_run_without_weights(fmnist: Fmnist) -> None:
     fmnist.small("gradcheck".replace("gradcheck", "train"), "--lr", 1000, code=4)
     message = fmnist.error("ood", "--run", "latest", "--allow-custom-data", code=1)

@@ -53,6 +53,19 @@ def test_a_run_is_recorded_with_all_it_printed(fmnist: Fmnist) -> None:
         }
 
 
+def test_a_hint_names_the_registry_that_was_given(fmnist: Fmnist) -> None:
+    assert (
+        "fmnist runs list --db other.db"
+        in fmnist.small("train", "--epochs", 1, "--db", "other.db").stderr
+    )
+    assert "--db" not in fmnist.small("train", "--epochs", 1).stderr
+
+
+def test_markup_in_a_path_is_shown_as_it_is(fmnist: Fmnist) -> None:
+    result = fmnist.small("train", "--epochs", 1, "--results", "a[/bold]b")
+    assert "a[/bold]b" in result.stdout
+
+
 def test_the_result_file_that_course_scripts_read(fmnist: Fmnist) -> None:
     document = fmnist.small_document("train", "--epochs", 3, "--batch", 7)
     assert document["result_file"] == "results/MLP_lr0.01_b7.json"
@@ -95,6 +108,7 @@ def test_the_checks_come_first_and_are_recorded(
 ) -> None:
     monkeypatch.setattr("fmnist_cli.engine.gradients.check_magnitude.__kwdefaults__",
                         {"n_few": 10, "n_many": 200})  # fmt: skip
+    monkeypatch.setattr("fmnist_cli.commands.train.MAGNITUDE_IMAGES", (10, 200))
     document = fmnist.small_document(
         "train", "--epochs", 1, "--check-gradient", "--check-magnitude"
     )
@@ -139,6 +153,11 @@ def test_diverged_json_is_strict(fmnist: Fmnist) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
+        (("--lr", "1e-320"), "lr must be at least 1e-30. Received: 1e-320."),
+        (
+            ("--check-magnitude", "--train-size", 2000),
+            "check-magnitude needs a train-size of at least 5000. Received: 2000.",
+        ),
         (("--batch", 0), "batch must be between 1 and 10000. Received: 0."),
         (("--batch", 20000), "batch must be between 1 and 10000. Received: 20000."),
         (("--lr", -1), "lr must be a finite number above 0. Received: -1.0."),
@@ -149,6 +168,11 @@ def test_diverged_json_is_strict(fmnist: Fmnist) -> None:
             "Received: 0.",
         ),
         (("--epochs", 0), "epochs must be at least 1. Received: 0."),
+        (
+            ("--batch", "x"),
+            "Invalid value for '--batch': must be a whole number. Received: x. "
+            "Try: fmnist train --help",
+        ),
         (("--hidden", 0), "hidden must be between 1 and 65536. Received: 0."),
         (("--seed", -1), "seed must be between 0 and 2^63 - 1. Received: -1."),
         (("--train-size", 70000), "train-size must be between 1 and 59999. Received: 70000."),

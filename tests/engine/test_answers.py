@@ -72,6 +72,7 @@ def test_one_step_against_it_is_enough_for_no(which, tie):
     answers = sweep_answers(sweep(**turned))
     assert answers[which].verdict == "no"
     assert "Against it: batch 50 to batch 500 (" in answers[which].statement
+    assert ("Against it: batch 50 to batch 500 (no change)" in answers[which].statement) == tie
     assert [answers[i].verdict for i in range(3) if i != which] == ["yes", "yes"]
 
 
@@ -104,6 +105,7 @@ def test_a_run_at_its_limit_is_a_lower_bound():
     assert fewer.verdict == "not settled"  # its 100 updates might become more than 200
     assert "at least 100 at batch 500" in fewer.statement
     assert "More epochs are needed" in fewer.statement
+    assert "would settle it" not in fewer.statement
     assert "Batch 500 was still improving at its epoch limit." in fewer.statement
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -77,6 +78,18 @@ def test_a_run_with_nothing_to_say_of_it() -> None:
     assert one.sentence == (
         "Nothing unusual: in 6 epochs the running loss went from 0.6000 to 0.5000, the accuracy "
         "to 0.8500 (training) and 0.8000 (validation). The best is epoch 1."
+    )
+
+
+def test_numbers_that_were_not_recorded_are_not_spoken_of() -> None:
+    bare = {"running_loss": math.nan, "val_loss": math.nan, "val_accuracy": math.nan}
+    epochs = tuple(replace(epoch, **bare) for epoch in curve(FLAT))
+    (one,) = found(run(epochs, best_epoch=None))
+    assert one.rule == "fine"
+    first, last = epochs[0].train_loss, epochs[-1].train_loss
+    assert one.sentence == (
+        f"Nothing unusual: in 6 epochs the training loss went from {first:.4f} to {last:.4f}, "
+        "the accuracy to 0.8500 (training)."
     )
 
 

@@ -115,6 +115,12 @@ def test_a_run_that_still_improves_at_its_limit_says_so(data: Dataset) -> None:
     assert result.still_improving
 
 
+def test_a_run_whose_best_epoch_lies_back_does_not_still_improve(data: Dataset) -> None:
+    result = train(Script([0.3, 0.2, 0.1]), data, config(epochs=3))
+    assert result.stop_reason == "max_epochs"
+    assert not result.still_improving
+
+
 def test_epochs_are_told_as_plain_numbers(data: Dataset) -> None:
     heard: list[dict[str, Any]] = []
     train(

@@ -391,6 +391,20 @@ def test_momentum_has_a_labelled_line_per_alpha() -> None:
     assert greys == sorted(greys)
 
 
+def test_a_momentum_that_diverged_is_labelled_where_it_ends() -> None:
+    def arm(alpha: float, losses: list[float], diverged: bool) -> MomentumArm:
+        none = [None] * len(losses)
+        epochs = range(1, len(losses) + 1)
+        return MomentumArm(alpha, [Curve(epochs, losses, losses, none, none, none)], diverged)
+
+    arms = [arm(0.5, [1.0, 0.8, 0.7, 0.6], False), arm(0.9, [1.5, 2.5], True)]
+    through, ended = momentum_figure(arms, CAPTION).axes[0].texts
+    assert (through.get_text(), ended.get_text()) == ("α = 0.5", "α = 0.9, diverged")
+    assert through.arrow_patch is not None
+    assert ended.arrow_patch is None
+    assert tuple(ended.xy) == (2, 2.5)
+
+
 def test_momentum_takes_a_log_axis_where_the_losses_span_a_decade() -> None:
     def arm(last: float) -> MomentumArm:
         losses = [1.0, last]

@@ -23,6 +23,20 @@ STATUS_STYLE = {
 }
 
 
+def counted(n: int, noun: str) -> str:
+    """``1 epoch``, ``2,000 epochs``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def resume_hint(run: RunRecord) -> str | None:
+    """What to type after ``fmnist`` to go on with a run that was cut short, or None."""
+    if run.status not in ("interrupted", "lost", "failed"):
+        return None
+    if run.study_id is not None:
+        return shlex.join(word for word in run.argv[1:] if word != "--new")
+    return f"train --resume {run.id}" if run.command == "train" else None
+
+
 def run_document(run: RunRecord) -> dict[str, Any]:
     """The run as plain values, times in ISO 8601."""
     document = asdict(run)

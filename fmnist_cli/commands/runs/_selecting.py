@@ -12,6 +12,9 @@ Status = Literal["running", "finished", "failed", "interrupted", "diverged", "lo
 
 _PANEL = "Which runs"
 
+# a parameter of the name of an option that fmnist.toml sets would be filled from there, so the
+# commands name theirs otherwise: only_model, every_epoch
+
 Where = Annotated[
     str | None,
     typer.Option(

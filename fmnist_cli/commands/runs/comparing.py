@@ -70,7 +70,10 @@ def compare(
             "groups": [
                 {"label": group.label, "runs": [run.id for run in group.runs]} for group in groups
             ],
-            "facts": facts,
+            "facts": {
+                _key(section): {_key(name): values for name, values in rows.items()}
+                for section, rows in facts.items()
+            },
             "outcomes": [
                 {name: None if one is None else asdict(one) for name, one in outcome.items()}
                 for outcome in outcomes
@@ -97,7 +100,11 @@ def compare(
     _print(out, "Outcome", results, groups, columns, every)
     if grouped and differences:
         out.section(f"Difference from {shortened(groups[0].label)}", _differences(differences))
-    out.say(f"Next: fmnist plot compare {' '.join(names)}")
+    out.next(f"plot compare {' '.join(names)}")
+
+
+def _key(heading: str) -> str:
+    return heading if heading.isupper() else heading.lower().replace(" ", "_")
 
 
 def _facts(registry: Registry, groups: Sequence[Group]) -> dict[str, dict[str, list[list[Any]]]]:

@@ -10,6 +10,7 @@ import typer
 from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output
+from fmnist_cli.commands.runs._common import counted
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
 from fmnist_cli.errors import CheckFailed, UsageError
 
@@ -41,13 +42,13 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", help="A file instead of stdout, or the folder of --to.")
     ] = None,
-    epochs: Annotated[
+    every_epoch: Annotated[
         bool, typer.Option("--epochs", help="One row an epoch (the view epoch_curve).")
     ] = False,
     where: Where = None,
     study: Study = None,
     tag: Tag = None,
-    model: Model = None,
+    only_model: Model = None,
     command: Command = None,
     status: OfStatus = None,
 ) -> None:
@@ -70,13 +71,15 @@ def export(
             where=where,
             study=study,
             tag=tag or (),
-            model=model,
+            model=only_model,
             command=command,
             status=status,
             ids=[registry.get_run(one).id for one in ids] if ids else None,
         )
         if to is None and form != "course":
-            answer = reader.curves(chosen) if epochs else reader.summaries(chosen, sort="run_id")
+            answer = (
+                reader.curves(chosen) if every_epoch else reader.summaries(chosen, sort="run_id")
+            )
             content = _exporting.FORMATS[form](answer)
             n = len(answer.rows)
         else:
@@ -86,7 +89,7 @@ def export(
             if to is not None:
                 assert out is not None
                 said = _programs.PROGRAMS[to](registry, runs, out)
-                output.say(f"Wrote {n} run{'s' if n != 1 else ''} to {out}")
+                output.say(f"Wrote {counted(n, 'run')} to {out}")
                 for line in said:
                     output.say(line)
                 return
@@ -96,7 +99,7 @@ def export(
         output.text(content)
         return
     write_file(out, content)
-    output.say(f"Wrote {n} row{'s' if n != 1 else ''} to {out}")
+    output.say(f"Wrote {counted(n, 'row')} to {out}")
 
 
 @with_options()
@@ -131,7 +134,7 @@ def import_(
             "files_missing": merged.files_missing,
         },
     )
-    out.result(f"Imported {len(merged.runs)} runs; {merged.known} were here already")
+    out.result(f"Imported {counted(len(merged.runs), 'run')}; {merged.known} were here already")
     _talk(out, merged)
     if merged.damaged:
         raise CheckFailed(

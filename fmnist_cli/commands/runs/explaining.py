@@ -10,7 +10,7 @@ import typer
 from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands.runs._common import STATUS_STYLE
+from fmnist_cli.commands.runs._common import STATUS_STYLE, resume_hint
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.explain import Longer
@@ -64,7 +64,7 @@ def explain(
     out.section(
         f"Run {run.id}: [{style}]{run.status}[/]", *(escape(one.sentence) for one in findings)
     )
-    out.say(f"Next: fmnist runs show {run.id}   fmnist plot train --run {run.id}")
+    out.next(resume_hint(run), f"runs show {run.id}", f"plot train --run {run.id}")
 
 
 def _longer(registry: Registry, run: RunRecord) -> Longer | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +12,9 @@ from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output, stdout_console
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
 from fmnist_cli.engine.config import require
+
+if TYPE_CHECKING:
+    from fmnist_cli.registry.sql import Selection, SqlReader
 
 
 @with_options()
@@ -33,23 +37,25 @@ def list_runs(
     where: Where = None,
     study: Study = None,
     tag: Tag = None,
-    model: Model = None,
+    only_model: Model = None,
     command: Command = None,
     status: OfStatus = None,
 ) -> None:
     """List the runs, newest first."""
     from fmnist_cli.commands.runs import _columns
-    from fmnist_cli.registry.sql import Selection, SqlReader
+    from fmnist_cli.registry.sql import MAX_INTEGER, Selection, SqlReader
 
     require(limit >= 1, "limit must be at least 1", limit)
+    require(limit < MAX_INTEGER, f"limit must be less than {MAX_INTEGER}; or give --all", limit)
     named = [name.strip() for name in columns.split(",")] if columns else []
     out = Output(common)
     chosen = Selection(
-        where=where, study=study, tag=tag or (), model=model, command=command, status=status
+        where=where, study=study, tag=tag or (), model=only_model, command=command, status=status
     )
     with SqlReader(common.db) as reader:
         reader.check_columns("columns", named)
         answer = reader.summaries(chosen, sort=sort, limit=None if every else limit + 1)
+        nothing = _without_runs(reader, chosen) if not answer.rows else []
     rows = answer.dicts()
     more = not every and len(rows) > limit
     rows = rows if every else rows[:limit]
@@ -58,7 +64,7 @@ def list_runs(
         out.document("fmnist.runs.list/1", {"runs": documents, "more": more})
         return
     if not rows:
-        out.say("No run fits.")
+        out.say(f"No run fits{': ' if nothing else ''}{', '.join(nothing)}.")
         return
     usual = _columns.usual_columns
     shown = _columns.named_columns(named, rows) if named else usual(rows)
@@ -68,6 +74,24 @@ def list_runs(
     else:
         out.result(table)
     _hints(out, rows, left_out, named, limit if more else None)
+
+
+def _without_runs(reader: SqlReader, chosen: Selection) -> list[str]:
+    """The filters that fit no run: each that leaves none alone, or all where only together."""
+    from fmnist_cli.registry.sql import Selection
+
+    given = {name: value for name, value in vars(chosen).items() if value not in (None, ())}
+    alone = [
+        name
+        for name, value in given.items()
+        if not reader.summaries(Selection(**{name: value}), limit=1).rows
+    ]
+    return [
+        f"--{name} {shlex.quote(str(one))}"
+        for name, value in given.items()
+        if name in alone or not alone
+        for one in (value if name == "tag" else [value])
+    ]
 
 
 def summary_document(row: dict[str, Any]) -> dict[str, Any]:

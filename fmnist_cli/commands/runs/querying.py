@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fmnist_cli.commands._options import Common, with_options
-from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands._output import Output, make_facts, make_table, stdout_console
 from fmnist_cli.commands.runs._columns import is_number
 from fmnist_cli.errors import UsageError
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+UNLIMITED = 100_000  # columns of a terminal
 SHOWN_ROWS = 500  # of a table; --csv and --json have no such end
 
 
@@ -41,15 +46,35 @@ def query(
     if as_csv:
         out.text(_exporting.as_csv(answer))
         return
+    shown = answer.rows[:SHOWN_ROWS]
     table = make_table(*(escape(name) for name in answer.columns))
     for column, values in zip(table.columns, zip(*answer.rows, strict=True), strict=False):
         if all(map(is_number, values)):
             column.justify = "right"
-    for row in answer.rows[:SHOWN_ROWS]:
+    for row in shown:
         table.add_row(*(Text(_shown(value)) for value in row))
-    out.result(table)
+    console = stdout_console()
+    unbroken = console.measure(table, options=console.options.update(width=UNLIMITED)).minimum
+    if shown and unbroken > console.width:
+        out.result(*_records(answer.columns, shown))
+    else:
+        out.result(table)
     if len(answer.rows) > SHOWN_ROWS:
         out.say(f"The first {SHOWN_ROWS} of {len(answer.rows):,} rows; all of them: --csv")
+
+
+def _records(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Table | str]:
+    """Each row as lines of column and value, an empty line between two rows."""
+    from rich.markup import escape
+    from rich.text import Text
+
+    blocks: list[Table | str] = []
+    for row in rows:
+        table = make_facts()
+        for name, value in zip(columns, row, strict=True):
+            table.add_row(escape(name), Text(_shown(value)))
+        blocks += [table, ""]
+    return blocks[:-1]
 
 
 def _shown(value: object) -> str:

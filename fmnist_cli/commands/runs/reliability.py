@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, with_options
 from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands.runs._common import counted
 from fmnist_cli.commands.train import ResultsFolder
 from fmnist_cli.engine.config import require
 from fmnist_cli.errors import CheckFailed, RegistryError, RegistryUnavailable, UsageError
@@ -121,7 +123,10 @@ def verify(common: Common) -> None:
         for finding in found.findings:
             table.add_row(str(finding.run_id or "-"), escape(finding.what))
         out.section("Findings", table)
-    looked_at = f"{found.runs:,} runs, {found.epochs:,} epochs and {found.artefacts:,} files"
+    looked_at = (
+        f"{counted(found.runs, 'run')}, {counted(found.epochs, 'epoch')} and "
+        f"{counted(found.artefacts, 'file')}"
+    )
     if found.unfinished:
         states = [f"{run.id} ({run.status})" for run in found.unfinished]
         out.say(f"Without a result: run {', '.join(states)}")
@@ -159,7 +164,7 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
         if run.status == "running" or not curve:
             raise UsageError(
                 "a run must have ended, and have trained, to be reproduced. "
-                f"Received: run {run.id}, {run.status}, {len(curve)} epochs."
+                f"Received: run {run.id}, {run.status}, {counted(len(curve), 'epoch')}."
             )
         config, dataset = recorded_setting(registry, run, data, out)
         if run.status not in ("finished", "diverged"):
@@ -204,7 +209,7 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
         table.add_row(*(escape(str(value)) for value in (name, before, now)))
     out.section(
         f"Run {run.id}, again as run {recorded.run.id}",
-        f"{comparison.n} epochs: {words}",
+        f"{counted(comparison.n, 'epoch')}: {words}",
         *([table] if differences else ["the environment is the same"]),
     )
     if comparison.verdict == "different":
@@ -234,8 +239,12 @@ def delete(
     with Registry.open(common.db) as registry:
         runs = {run.id: run for run in map(registry.get_run, run_ids)}
         if not yes:
+            if sys.stdin is None or sys.stdin.closed:
+                raise UsageError("delete must have --yes where it cannot ask. Received: no stdin.")
             for run in runs.values():
-                out.say(f"run {run.id}: {run.command}, {run.status}, {run.epochs_run} epochs")
+                out.say(
+                    f"run {run.id}: {run.command}, {run.status}, {counted(run.epochs_run, 'epoch')}"
+                )
             typer.confirm(f"Delete {len(runs)}, for good?", abort=True, err=True)
         stay = registry.delete(list(runs.values()))
     out.document(
@@ -294,5 +303,6 @@ def gc(
         table.add_row(escape(str(one.path.relative_to(root))), f"{one.size:,}", one.why)
     if removals:
         out.result(table)
+    what = "file or folder" if len(removals) == 1 else "files and folder"
     done = "Would remove" if dry_run else "Removed"
-    out.say(f"{done} {len(removals)} files and folders, {total:,} bytes.")
+    out.say(f"{done} {counted(len(removals), what)}, {counted(total, 'byte')}.")

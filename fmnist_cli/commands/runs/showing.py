@@ -15,7 +15,9 @@ from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output, make_facts, make_table, percent, seconds
 from fmnist_cli.commands.runs._common import (
     STATUS_STYLE,
+    counted,
     repeat_command,
+    resume_hint,
     run_document,
     write_file,
 )
@@ -41,7 +43,7 @@ def show(
             autocompletion=complete_run,
         ),
     ] = "latest",
-    epochs: Annotated[bool, typer.Option("--epochs", help="Every epoch's numbers.")] = False,
+    every_epoch: Annotated[bool, typer.Option("--epochs", help="Every epoch's numbers.")] = False,
     svg: Annotated[
         Path | None, typer.Option("--svg", help="Save what is shown, in colour, as this .svg.")
     ] = None,
@@ -88,15 +90,18 @@ def show(
         sections["Evaluations"] = _evaluations(evaluations)
     if dynamics:
         sections["Dynamics"] = _dynamics(dynamics)
-    if epochs and curve:
+    if every_epoch and curve:
         sections["Epochs"] = _epochs(curve)
     for title, table in sections.items():
         out.section(title, table)
     if svg is not None:
         write_file(svg, _as_svg(f"fmnist runs show {run.id}", sections))
         out.say(f"Saved {svg}")
+    hints = [resume_hint(run)]
     if curve:
-        out.say(f"Next: fmnist plot train --run {run.id}   fmnist runs show {run.id} --epochs")
+        hints.append(f"plot train --run {run.id}")
+        hints.append(None if every_epoch else f"runs show {run.id} --epochs")
+    out.next(*hints)
 
 
 def sparkline(values: Sequence[float | None], width: int = 40) -> str:
@@ -129,7 +134,7 @@ def _facts(
     row("model", f"{run.model} ({run.engine}){hidden}")
     row("training", f"batch {run.batch}, lr {run.lr:g}, momentum {run.momentum:g}, seed {run.seed}")
     patience = f"patience {run.patience} on {run.monitor}" if run.patience else "no early stopping"
-    row("limits", f"at most {run.max_epochs} epochs, {patience}")
+    row("limits", f"at most {counted(run.max_epochs, 'epoch')}, {patience}")
     if run.augment != "none":
         row("augmentation", run.augment)
     row("tags", ", ".join(run.tags))
@@ -143,7 +148,8 @@ def _facts(
     )
     row("message", run.message)
     if run.best_epoch:
-        row("best epoch", f"{run.best_epoch} of {run.epochs_run} ({run.updates_to_best:,} updates)")
+        updates = counted(run.updates_to_best or 0, "update")
+        row("best epoch", f"{run.best_epoch} of {run.epochs_run} ({updates})")
         row("validation", f"{percent(run.best_val_accuracy)} (loss {_loss(run.best_val_loss)})")
         row("test", f"{percent(run.test_accuracy)} (loss {_loss(run.test_loss)})")
     if curve:

@@ -173,24 +173,20 @@ class Claim:
 
     def _step(self, pair: Pair) -> str:
         show, step = self.measure.show, pair.difference
-        text = (
-            f"{pair.first.label} to {pair.second.label} "
-            f"({show(pair.first.interval.mean)} to {show(pair.second.interval.mean)}"
-        )
+        before, after = show(pair.first.interval.mean), show(pair.second.interval.mean)
+        text = f"{pair.first.label} to {pair.second.label} "
+        text += f"({before} to {after}" if step.mean or before != after else "(no change"
         if step.low is not None and step.high is not None:
             text += f", {level(step)} interval of the change {signed(step.low)} to "
             text += signed(step.high)
         return text + ")"
 
     def _advice(self, unsettled: Sequence[Pair]) -> list[str]:
-        said = []
+        if not all(pair.noisy for pair in unsettled):  # more seeds alone would not do
+            return ["More epochs are needed: a value of a run at its limit is a lower bound."]
         if self.more_seeds is not None:
-            said.append(f"About {plural(self.more_seeds, 'more seed')} would settle it.")
-        elif any(pair.noisy for pair in unsettled):
-            said.append("More than 1,000 more seeds would be needed to settle it.")
-        if not all(pair.noisy for pair in unsettled):
-            said.append("More epochs are needed: the smaller of a pair is only a lower bound.")
-        return said
+            return [f"About {plural(self.more_seeds, 'more seed')} would settle it."]
+        return ["More than 1,000 more seeds would be needed to settle it."]
 
 
 def judge(arms: Sequence[Arm], measure: Measure, *, rises: bool) -> Claim:

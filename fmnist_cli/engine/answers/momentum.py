@@ -115,7 +115,7 @@ def _lowest(arms: Sequence[Arm]) -> Answer:
 
 
 def _test_accuracy(arms: Sequence[Arm]) -> Answer:
-    measure = Measure("test accuracy", lambda arm: arm.test_accuracy, accuracy)
+    measure = Measure("test accuracy of the kept epoch", lambda arm: arm.test_accuracy, accuracy)
     claim = judge(arms, measure, rises=True)
     return _answer("Does a larger momentum give a higher test accuracy?", arms, claim, [], {})
 

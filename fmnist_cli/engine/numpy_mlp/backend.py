@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays, Evaluation, Split
-from fmnist_cli.engine.config import TrainConfig, require
+from fmnist_cli.engine.config import SMALLEST_LR, TrainConfig, require
 from fmnist_cli.engine.numpy_mlp.chunked import ChunkedGradients
 from fmnist_cli.engine.numpy_mlp.inference import Inference
 from fmnist_cli.engine.numpy_mlp.kernels import DelayedUpdates
@@ -27,7 +27,6 @@ from fmnist_cli.errors import ArtefactError
 # Where a sweep over W1 a step becomes cheaper than a block's Gram matrix (measured). With momentum
 # it is three sweeps, but a block's products with W1 double.
 LARGEST_DELAYED_BATCH, LARGEST_DELAYED_BATCH_WITH_MOMENTUM = 16, 8
-SMALLEST_LR = 1e-30
 
 
 class NumPyMLP:
