@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,12 @@ from fmnist_cli.engine.data import apt, official
 from fmnist_cli.engine.data.idx import write_idx
 
 N_TINY_TRAIN, N_TINY_TEST = 300, 100
+
+
+def pytest_configure() -> None:
+    """Started in the background, a shell has SIGINT ignored, and so would every process that a
+    test starts and interrupts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
