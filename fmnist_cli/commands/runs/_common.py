@@ -6,12 +6,24 @@ import shlex
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from fmnist_cli.registry import RunRecord
+
+OneRun = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="A run's id, a uuid's beginning, or latest.",
+        autocompletion=complete_run,
+    ),
+]
 
 STATUS_STYLE = {
     "running": "cyan",

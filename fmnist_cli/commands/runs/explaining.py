@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands.runs._common import STATUS_STYLE, resume_hint
+from fmnist_cli.commands.runs._common import STATUS_STYLE, OneRun, resume_hint
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.explain import Longer
@@ -22,14 +19,7 @@ MAY_DIFFER = ("epochs", "patience")
 @with_options()
 def explain(
     common: Common,
-    run_id: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID",
-            help="A run's id, a uuid's beginning, or latest.",
-            autocompletion=complete_run,
-        ),
-    ] = "latest",
+    run_id: OneRun = "latest",
 ) -> None:
     """Say in a few sentences why a run went as it did.
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output, make_facts, make_table, percent, seconds
 from fmnist_cli.commands.runs._common import (
     STATUS_STYLE,
+    OneRun,
     counted,
     repeat_command,
     resume_hint,
@@ -35,14 +35,7 @@ SVG_WIDTH = 100  # columns
 @with_options()
 def show(
     common: Common,
-    run_id: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID",
-            help="A run's id, a uuid's beginning, or latest.",
-            autocompletion=complete_run,
-        ),
-    ] = "latest",
+    run_id: OneRun = "latest",
     every_epoch: Annotated[bool, typer.Option("--epochs", help="Every epoch's numbers.")] = False,
     svg: Annotated[
         Path | None, typer.Option("--svg", help="Save what is shown, in colour, as this .svg.")
