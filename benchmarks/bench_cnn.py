@@ -1,6 +1,6 @@
 """Time one epoch of the CNNs by fmnist and its peers, side by side; write docs/benchmarks-cnn.md.
 
-    python benchmarks/bench_cnn.py [--rounds 3] [--n 10000]
+    python benchmarks/bench_cnn.py [--rounds 5] [--n 10000]
 
 As in ``bench_epoch.py``: every peer in a process of its own, asked in turn, from the same weights
 over the same batches; the run fails unless all reach the same running loss.
@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from bench_epoch import SEED, cpu, learnable, versions
+from bench_epoch import SEED, SETTLE_SECONDS, cpu, learnable, versions
 
 from fmnist_cli.engine.seeding import epoch_order
 
@@ -161,6 +161,7 @@ def measure(model: str, batch: int, n: int, rounds: int) -> dict[str, list[float
         for name, process in workers.items():
             assert process.stdin is not None
             assert process.stdout is not None
+            time.sleep(SETTLE_SECONDS)
             print(file=process.stdin, flush=True)
             answer = json.loads(process.stdout.readline())
             losses[name] = answer["loss"]
@@ -176,7 +177,7 @@ def measure(model: str, batch: int, n: int, rounds: int) -> dict[str, list[float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--n", type=int, default=10_000)
     args = parser.parse_args()
     if args.serve:

@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 N, HIDDEN, SEED = 10_000, 128, 42
 BATCHES, MOMENTA = (1, 5, 50, 500, 5000), (0.0, 0.9)
 ROUNDS = 5
+SETTLE_SECONDS = 0.3  # before each turn: the threads of the peer before may still wait by spinning
 SLOW_SECONDS, SLOW_ROUNDS = 1.0, 2  # a peer whose first epoch takes longer is asked less often
 VERY_SLOW_SECONDS, VERY_SLOW_ROUNDS = 5.0, 1
 SAME_LOSS = 2e-3  # relative; float32 peers drift apart by rounding (a ReLU flips)
@@ -99,6 +100,7 @@ class Worker:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         request = {"batch": batch, "momentum": momentum, "epoch": epoch}
+        time.sleep(SETTLE_SECONDS)
         print(json.dumps(request), file=self.process.stdin, flush=True)
         answer = json.loads(self.process.stdout.readline() or '{"error": "the process ended"}')
         self.error = answer.get("error", "")
