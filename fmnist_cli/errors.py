@@ -9,6 +9,7 @@
     ├── RegistryError           1   the registry cannot be opened, read or written
     │   ├── RegistryUnavailable 1   just now: locked, full, damaged, moved away
     │   ├── RunNotFound         1   no run (or study) of that id
+    │   ├── RunTakenOver        1   another process goes on with the run
     │   └── SchemaTooNew        1   the file was written by a newer fmnist
     ├── ArtefactError           1   a saved file (weights, ...) is missing or damaged
     ├── CheckFailed             3   a gradient, a count or a reproduction did not hold
@@ -55,6 +56,10 @@ class RegistryUnavailable(RegistryError):
 
 class RunNotFound(RegistryError):
     """No run, or no study, has the id that was asked for."""
+
+
+class RunTakenOver(RegistryError):
+    """A run that was taken for dead lives, and another process has gone on with it."""
 
 
 class SchemaTooNew(RegistryError):

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -56,3 +61,49 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_idx(folder / f"{part}-images-idx3-ubyte.gz", images)
         write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The folder of the socket of a PostgreSQL server that is this session's own."""
+    found = [shutil.which("pg_ctl"), *sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))]
+    pg_ctl = next((Path(path) for path in reversed(found) if path), None)
+    if pg_ctl is None:
+        if "CI" in os.environ:
+            pytest.fail("PostgreSQL must be installed where CI runs: see .ci/run")
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    # a server refuses to run as root, whose Debian package brings a user for it
+    user = "postgres" if os.getuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="fmnist-postgres-"))
+    if user is not None:
+        shutil.chown(folder, user)
+
+    def run(program: str, *arguments: str) -> None:
+        command = [str(pg_ctl.with_name(program)), *arguments, "-D", f"{folder}/data"]
+        subprocess.run(command, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
+
+    settings = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+    try:
+        run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync")
+        run("pg_ctl", "start", "--wait", f"--log={folder}/log", f"--options={settings}")
+        yield str(folder)
+        run("pg_ctl", "stop", "--mode=immediate")
+    finally:
+        shutil.rmtree(folder)
+
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: str) -> Callable[[Path], str]:
+    """Makes a database without tables for a registry whose files are in that folder; its URL."""
+    import psycopg
+
+    def make(files: Path) -> str:
+        name = f"fmnist_{next(_numbers)}"
+        with psycopg.connect(host=postgres, user="postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return f"postgresql+psycopg://postgres@/{name}?host={postgres}&files={files}"
+
+    return make

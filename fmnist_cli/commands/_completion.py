@@ -1,5 +1,5 @@
-"""What the shell offers for run ids, studies and tags, read with sqlite3 alone: importing
-SQLAlchemy would take longer than a key press may."""
+"""What the shell offers for run ids, studies and tags, read with sqlite3 (or psycopg) alone:
+importing SQLAlchemy would take longer than a key press may."""
 
 from __future__ import annotations
 
@@ -51,12 +51,30 @@ def complete_tag(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _rows(ctx: typer.Context, sql: str, incomplete: str) -> Iterator[tuple[Any, ...]]:
     """Nothing where there is no registry to ask: a completion has no place for an error."""
-    path = Path(ctx.params.get("db") or os.environ.get("FMNIST_DB") or "runs.db")
+    target = str(ctx.params.get("db") or os.environ.get("FMNIST_DB") or "runs.db")
+    begins = incomplete.replace("%", "").replace("_", "") + "%"
+    if target.startswith("postgresql"):
+        yield from _server_rows(target, sql.replace("?", "%s"), (begins, NEWEST))
+        return
+    path = Path(target)
     if not path.is_file():
         return
-    begins = incomplete.replace("%", "").replace("_", "") + "%"
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             yield from database.execute(sql, (begins, NEWEST))
     except sqlite3.Error:
+        return
+
+
+def _server_rows(target: str, sql: str, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    try:
+        import psycopg
+
+        from fmnist_cli.registry.sql_postgres import conninfo
+    except ModuleNotFoundError:
+        return
+    try:
+        with psycopg.connect(conninfo(target), connect_timeout=2) as connection:
+            yield from connection.execute(sql.encode(), values)
+    except psycopg.Error:
         return

@@ -62,15 +62,15 @@ class Shared:
 
     Attributes
     ----------
-    db : Path
-        The registry's file.
+    db : str
+        What opens the registry.
     data_folder : Path
     data_source, data_fingerprint : str
         What the parent found there.
     """
 
     command: str
-    db: Path
+    db: str
     data_folder: Path
     data_source: str
     data_fingerprint: str

@@ -67,9 +67,10 @@ class Output:
     def next(self, *commands: str | None) -> None:
         """What to type next, with the registry that this command was given; None is left out."""
         from fmnist_cli.commands._settings import read_settings, source_of
+        from fmnist_cli.registry.urls import without_password
 
         usual, _ = source_of("db", read_settings())
-        flag = "" if self.db == usual else f" --db {shlex.quote(self.db)}"
+        flag = "" if self.db == usual else f" --db {shlex.quote(without_password(self.db))}"
         typed = [f"{command}{'' if '--db' in command else flag}" for command in commands if command]
         if typed:
             self.say("Next: " + "   ".join(f"fmnist {command}" for command in typed))

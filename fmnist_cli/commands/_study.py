@@ -235,7 +235,7 @@ def run_study(
         if options.jobs > 1:
             shared = Shared(
                 command=kind,
-                db=registry.path,
+                db=registry.target,
                 data_folder=data.folder,
                 data_source=data.source,
                 data_fingerprint=data.fingerprint,

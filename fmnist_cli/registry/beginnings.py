@@ -16,6 +16,7 @@ from fmnist_cli.registry import provenance, schema
 from fmnist_cli.registry.database import Database, insert_row
 from fmnist_cli.registry.records import CONFIG_COLUMNS, RunRecord, RunSpec
 from fmnist_cli.registry.run import Run
+from fmnist_cli.registry.urls import without_password
 from fmnist_cli.registry.values import now, to_json, to_row, utc_text
 
 RESUMABLE = ("lost", "interrupted", "failed")
@@ -54,6 +55,8 @@ class NewRun(Run):
             },
         )
         with self._database.write() as connection:
+            if self._database.is_shared:
+                row["heartbeat_at"] = utc_text(self._database.clock(connection))
             self.id = insert_row(connection, schema.run, row)
         return {**row, "id": self.id}
 
@@ -68,6 +71,7 @@ class ResumedRun(Run):
     def __init__(self, database: Database, run: RunRecord, clock: Callable[[], float]) -> None:
         super().__init__(database, run.uuid, clock)
         self.id = run.id
+        self._resumes = run.resumes + 1
 
     def go_on_from(self, epochs: Sequence[Mapping[str, Any]]) -> None:
         """Go on after these epochs; with none, begin again, checks included.
@@ -97,11 +101,17 @@ class ResumedRun(Run):
         run, epoch = schema.run, schema.epoch.c
         process, ran_on = _process(), provenance.environment()
         with self._database.write() as connection:
-            row = connection.execute(select(run).where(run.c.id == self.id)).first()
+            this = select(run).where(run.c.id == self.id).with_for_update()
+            row = connection.execute(this).first()
             if row is None:
                 raise RunNotFound(f"there is no run {self.id} in {self._database.shown} any more.")
-            if row.status not in ("running", *RESUMABLE):  # and locked, so it does not run
+            if row.status not in ("running", *RESUMABLE):  # and locked, so it does not run here
                 refuse_to_resume(self.id, row.status)
+            if row.resumes + 1 != self._resumes:
+                raise UsageError(
+                    f"run {self.id} must not be resumed twice at once. Received: it has just been "
+                    f"resumed on {row.host}."
+                )
             spent = connection.execute(
                 select(func.sum(epoch.train_seconds + epoch.eval_seconds)).where(
                     epoch.run_id == self.id
@@ -119,8 +129,10 @@ class ResumedRun(Run):
                 "status": "running",
                 "environment": to_json(environment),
                 "resumed_at": now(),
-                "resumes": row.resumes + 1,
+                "resumes": self._resumes,
             }
+            if self._database.is_shared:
+                values["heartbeat_at"] = utc_text(self._database.clock(connection))
             connection.execute(update(run).where(run.c.id == self.id).values(values))
         self._seconds_before = row.total_seconds or spent or 0.0
         return {**row._mapping, **values}
@@ -155,7 +167,7 @@ def _asked(spec: RunSpec) -> dict[str, Any]:
         asked["hidden"] = None
     return asked | {
         "command": spec.command,
-        "argv": list(spec.argv),
+        "argv": [without_password(word) for word in spec.argv],
         "data_fingerprint": spec.data_fingerprint,
         "data_source": spec.data_source,
         "study_id": spec.study_id,

@@ -31,9 +31,11 @@ def stored_digest(connection: Connection, run_id: int) -> str | None:
         return None
     sha = hashlib.sha256(_line("run", {**row._mapping, "name": None}))  # a run may be renamed
     for table in PARTS:
-        statement = select(table).where(table.c.run_id == run_id).order_by(*table.primary_key)
-        for part in connection.execute(statement):
-            sha.update(_line(table.name, part._mapping))
+        # sorted here: databases differ in how they order texts
+        key = [column.name for column in table.primary_key]
+        parts = connection.execute(select(table).where(table.c.run_id == run_id)).mappings()
+        for part in sorted(parts, key=lambda part: [part[name] for name in key]):
+            sha.update(_line(table.name, part))
     return sha.hexdigest()
 
 

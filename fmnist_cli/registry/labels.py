@@ -27,6 +27,7 @@ def add_tags(database: Database, run_id: int, tags: Sequence[str]) -> None:
                 f"Received: {one!r}."
             )
     with database.write() as connection:
+        connection.execute(select(run.c.id).where(run.c.id == run_id).with_for_update())
         there = set(connection.execute(select(tag.c.tag).where(tag.c.run_id == run_id)).scalars())
         new = [{"run_id": run_id, "tag": one} for one in dict.fromkeys(tags) if one not in there]
         if new:

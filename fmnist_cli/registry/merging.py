@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, Table, insert, select, update
 
 from fmnist_cli.errors import RegistryError, UsageError
 from fmnist_cli.registry import schema
-from fmnist_cli.registry.database import TRAIN_FIRST, Database, insert_row, locate
+from fmnist_cli.registry.database import TRAIN_FIRST, Database, insert_row, open_database
 from fmnist_cli.registry.digest import stored_digest
 from fmnist_cli.registry.migrate import prepare
 from fmnist_cli.registry.queries import run_folder, sha256_of
@@ -68,7 +68,7 @@ class _Files:
         for artefact in artefacts:
             name = PurePosixPath(artefact.path).name
             names.append(name if name not in names else f"{len(names)}-{name}")
-            found = self._source.parent / artefact.path
+            found = self._source / artefact.path
             if not (found.is_file() and sha256_of(found) == artefact.sha256):
                 self.missing.append(artefact.path)
                 continue
@@ -122,23 +122,26 @@ def merge(database: Database, other: str | Path, on_progress: Callable[[int, int
     RegistryError
         When ``other`` is no registry.
     """
-    there = Database(locate(other))
-    with _advising():
-        there.check_usable(readonly=True)
-    if there.path.samefile(database.path):
-        raise UsageError(f"import must take another registry than this one. Received: {other}.")
-    with _upgraded_copy(there) as source, source.read() as reading:
-        return _merge(reading, there.path, database, on_progress)
+    there = open_database(other)
+    try:
+        with _advising():
+            there.check_usable(readonly=True)
+        if there.identity == database.identity:
+            raise UsageError(
+                f"import must take another registry than this one. Received: {there.shown}."
+            )
+        with _frozen(there) as source, source.read() as reading:
+            return _merge(reading, there, database, on_progress)
+    finally:
+        there.dispose()
 
 
 @contextmanager
-def _upgraded_copy(there: Database) -> Iterator[Database]:
+def _frozen(there: Database) -> Iterator[Database]:
     """The other registry at this program's schema, and still as long as it is read."""
     with tempfile.TemporaryDirectory(prefix="fmnist-import-") as folder:
-        copy = Database(Path(folder) / "runs.db")
-        copy.shown = there.shown  # the file that the user knows
         with _advising():
-            there.backup(copy.path)
+            copy = there.frozen(Path(folder))
             prepare(copy, readonly=True)
         yield copy
         copy.dispose()
@@ -157,7 +160,10 @@ def _advising() -> Iterator[None]:
 
 
 def _merge(
-    reading: Connection, path: Path, database: Database, on_progress: Callable[[int, int], None]
+    reading: Connection,
+    there: Database,
+    database: Database,
+    on_progress: Callable[[int, int], None],
 ) -> Merged:
     run = schema.run
     with database.read() as connection:
@@ -178,7 +184,7 @@ def _merge(
             left_out["damaged"].append(row.id)
         else:
             new.append(row)
-    files = _Files(path, database)
+    files = _Files(there.folder, database)
     try:
         # the copying of files takes its time, so it comes before the transaction
         names = {
@@ -186,6 +192,8 @@ def _merge(
         }
         ids: dict[int, int] = {}
         with database.write() as writing:
+            come = set(writing.execute(select(run.c.uuid)).scalars())
+            new = [row for row in new if row.uuid not in come]  # by another import, just now
             studies = _studies(reading, writing, {row.study_id for row in new} - {None})
             waiting = iter(new)
             while batch := list(islice(waiting, BATCH)):
@@ -200,7 +208,7 @@ def _merge(
     except OSError as error:
         files.take_back()
         raise RegistryError(
-            f"the files of {path} cannot be copied: {error.strerror}; nothing was imported."
+            f"the files of {there.shown} cannot be copied: {error.strerror}; nothing was imported."
         ) from error
     except BaseException:
         files.take_back()
@@ -247,7 +255,7 @@ def _paths(
     names: Mapping[int, Sequence[str]],
 ) -> dict[int, Iterator[str]]:
     """By the run's id there, where its files are to be, in their order."""
-    base = database.path.parent
+    base = database.folder
     return {
         row.id: iter(
             [

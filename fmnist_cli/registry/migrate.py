@@ -1,11 +1,10 @@
-"""Bring a file to the schema of this program: recognise it, back it up, migrate it, once.
+"""Bring a registry to the schema of this program: recognise it, back it up, migrate it, once.
 
 Alembic is imported only when there is something to migrate.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -13,13 +12,13 @@ from sqlalchemy import Connection
 from fmnist_cli import __version__
 from fmnist_cli.errors import RegistryError, SchemaTooNew
 from fmnist_cli.registry.database import TRAIN_FIRST, Database
-from fmnist_cli.registry.schema import HEAD, VIEWS
+from fmnist_cli.registry.schema import HEAD, views_for
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def prepare(database: Database, *, readonly: bool) -> None:
-    """Make the file usable: created if absent (not by a reader), upgraded if behind.
+    """Make the registry usable: created if absent (not by a reader), upgraded if behind.
 
     Raises
     ------
@@ -29,14 +28,12 @@ def prepare(database: Database, *, readonly: bool) -> None:
         When a newer fmnist wrote it; it is left untouched.
     """
     database.check_usable(readonly=readonly)
-    if not database.path.exists():
-        database.create_empty()
     with database.read() as connection:
         revision = stored_revision(connection, database.shown)
     if revision is None and readonly:
         raise RegistryError(f"{database.shown} is an empty database; {TRAIN_FIRST}.")
     if not readonly:
-        database.use_rollback_journal()
+        database.settle()
     if revision != HEAD:
         _upgrade(database)
 
@@ -69,13 +66,12 @@ def _upgrade(database: Database) -> None:
         if revision == HEAD:
             return
         if revision is not None:
-            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-            name = f"{database.path.name}.backup-{revision}-{stamp}"
-            database.backup(database.path.with_name(name))
-        for view in VIEWS:
+            database.back_up(connection, revision)
+        views = views_for(connection.dialect.name)
+        for view in views:
             connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view}")
         _run_alembic(connection)
-        for sql in VIEWS.values():
+        for sql in views.values():
             connection.exec_driver_sql(sql)
 
 

@@ -18,9 +18,10 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select
 
 from fmnist_cli.errors import ArtefactError, RunNotFound
-from fmnist_cli.registry import locks, provenance, schema
+from fmnist_cli.registry import schema
 from fmnist_cli.registry.database import TRAIN_FIRST, Database
 from fmnist_cli.registry.digest import stored_digest
+from fmnist_cli.registry.liveness import is_gone, lock_file
 from fmnist_cli.registry.records import (
     ArtefactRecord,
     CheckRecord,
@@ -195,7 +196,7 @@ class Reader:
         ArtefactError
             When it is missing or has changed.
         """
-        path = Path(os.path.normpath(self._database.path.parent / artefact.path))
+        path = Path(os.path.normpath(self._database.folder / artefact.path))
         what = f"{artefact.path} of run {artefact.run_id}"
         try:
             found = sha256_of(path)
@@ -257,16 +258,18 @@ class Reader:
 
     def _runs(self, statement: Select[Any]) -> list[RunRecord]:
         rows = self._rows(statement)
-        gone = {row.id for row in rows if row.status == "running" and self._is_gone(row)}
+        gone = {
+            row.id
+            for row in rows
+            if row.status == "running" and is_gone(row, self._database.files, self._clock)
+        }
         if gone:  # or ended since: the end is committed before the lock is let go
             rows = self._rows(statement)
         return [_run_record(row, lost=row.id in gone and row.status == "running") for row in rows]
 
-    def _is_gone(self, row: Row[Any]) -> bool:
-        # a lock tells of this machine's processes only; containers on it have names of their own,
-        # and a laptop may change its name
-        here = row.host == os.uname().nodename or (row.boot_id or "") == provenance.boot_id()
-        return here and not locks.is_held(lock_path(self._database, row.uuid))
+    def _clock(self) -> datetime:
+        with self._database.read() as connection:
+            return self._database.clock(connection)
 
     def _part(self, table: Any, run_id: int, order: Any) -> Sequence[Row[Any]]:
         return self._rows(select(table).where(table.c.run_id == run_id).order_by(order))
@@ -292,7 +295,7 @@ class Reader:
 
 def lock_path(database: Database, uuid: str) -> Path:
     """The file whose lock a live run holds."""
-    return database.files / "locks" / f"{uuid}.lock"
+    return lock_file(database.files, uuid)
 
 
 def run_folder(database: Database, run_id: int, uuid: str) -> Path:

@@ -48,7 +48,7 @@ def find_journals(database: Database) -> list[Path]:
             row = dict(read_journal(path)[0][1])
         except RegistryError:
             continue
-        if row.get("registry") == str(database.path):
+        if row.get("registry") == database.identity:
             elsewhere.append(path)
     return [*sorted(database.files.glob(f"*/*{SUFFIX}")), *elsewhere]
 
@@ -68,7 +68,7 @@ def recover_journal(database: Database, path: Path) -> Recovered:
     lock.acquire()
     try:
         with database.write() as connection:
-            run_id = _find_or_insert(connection, row)
+            run_id = _find_or_insert(connection, row, path)
             put_entries(connection, run_id, entries)
         path.unlink()
     except OSError as error:
@@ -86,14 +86,24 @@ def recover_journal(database: Database, path: Path) -> Recovered:
     )
 
 
-def _find_or_insert(connection: Connection, row: Mapping[str, Any]) -> int:
+def _find_or_insert(connection: Connection, row: Mapping[str, Any], path: Path) -> int:
     run, study = schema.run.c, schema.study.c
-    there = connection.execute(select(run.id).where(run.uuid == row["uuid"])).scalar()
+    this = select(run.id, run.resumes).where(run.uuid == row["uuid"]).with_for_update()
+    there = connection.execute(this).first()
     if there is not None:
-        return int(there)
-    # a registry that has lost the run, or another one: ids, too, may be taken
+        if there.resumes != row.get("resumes", 0):
+            raise RegistryError(
+                f"{path} must be of run {there.id} as it is. Received: from before it was resumed; "
+                "what it holds was trained again, so it can be removed."
+            )
+        return int(there.id)
+    # a registry that has lost the run, or another one: ids, too, may be taken, and a server
+    # would give this one again
     new = dict(row)
-    if connection.execute(select(run.id).where(run.id == row["id"])).first() is not None:
+    if (
+        connection.dialect.name != "sqlite"
+        or connection.execute(select(run.id).where(run.id == row["id"])).first() is not None
+    ):
         del new["id"]
     if connection.execute(select(study.id).where(study.id == row["study_id"])).first() is None:
         new["study_id"] = None

@@ -71,7 +71,7 @@ def delete_runs(database: Database, reader: Reader, runs: Sequence[RunRecord]) -
             stay += [
                 path
                 for artefact in reader.artefacts(run.id)
-                if not _is_within(path := database.path.parent / artefact.path, database.files)
+                if not _is_within(path := database.folder / artefact.path, database.files)
                 and path.exists()
             ]
         with database.write() as connection:

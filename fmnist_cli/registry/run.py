@@ -6,27 +6,30 @@ import os
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import Table, delete
+from sqlalchemy import Connection, Table, delete, update
 
 from fmnist_cli.errors import (
     ArtefactError,
     FmnistError,
     RegistryError,
     RegistryUnavailable,
+    RunTakenOver,
     Terminated,
 )
 from fmnist_cli.registry import schema
 from fmnist_cli.registry.database import Database, insert_row
 from fmnist_cli.registry.journal import Entry, Journal, end_run, put_entries, put_epochs
+from fmnist_cli.registry.liveness import Heartbeat
 from fmnist_cli.registry.locks import RunLock
 from fmnist_cli.registry.queries import lock_path, run_folder, sha256_of
 from fmnist_cli.registry.records import ArtefactRecord, Outcome
-from fmnist_cli.registry.values import now, to_row
+from fmnist_cli.registry.values import now, to_row, utc_text
 
 FLUSH_SECONDS = 0.25  # epochs that are shorter than this share a transaction
 
@@ -63,6 +66,8 @@ class Run(ABC):
         self._pending: list[Entry] = []  # of epochs, not committed yet
         self._last_epoch = 0
         self._seconds_before = 0.0  # spent on the run by processes before this one
+        self._resumes = 0  # tells this process's hold of the run from a later one's
+        self._heartbeat = Heartbeat(self._beat) if database.is_shared else None
         self._ended = False
 
     @property
@@ -93,7 +98,7 @@ class Run(ABC):
         # locked before the row can be seen, or a reader would take the run for lost
         self._lock.acquire()
         try:
-            self._entries.append(("run", {**self._begin(), "registry": str(self._database.path)}))
+            self._entries.append(("run", {**self._begin(), "registry": self._database.identity}))
         except BaseException:
             self._lock.release()
             raise
@@ -103,6 +108,8 @@ class Run(ABC):
         )
         self._journal = Journal(self._entries, folders, self.uuid)
         self._started = self._flushed = self._clock()
+        if self._heartbeat is not None:
+            self._heartbeat.start()
         return self
 
     def __exit__(
@@ -124,6 +131,8 @@ class Run(ABC):
                 # what broke the run off matters more than that it could not be recorded
                 error.add_note(f"the end of run {self.id} could not be recorded: {unrecorded}")
         finally:
+            if self._heartbeat is not None:
+                self._heartbeat.stop()
             self._lock.release()
 
     def record_epoch(
@@ -194,6 +203,7 @@ class Run(ABC):
         if self.trouble is None:
             try:
                 with self._database.write() as connection:
+                    self._hold(connection)
                     put_epochs(connection, self._pending)
             except RegistryUnavailable as error:
                 self.trouble = error
@@ -241,7 +251,7 @@ class Run(ABC):
         is found again as long as the two keep their places.
         """
         absolute = path.resolve()
-        relative = os.path.relpath(absolute, self._database.path.parent)
+        relative = os.path.relpath(absolute, self._database.folder)
         try:
             sha256, size = sha256_of(absolute), absolute.stat().st_size
         except OSError as error:
@@ -262,6 +272,27 @@ class Run(ABC):
         status = "diverged" if outcome.stop_reason == "diverged" else "finished"
         self._end(status, asdict(outcome))
 
+    def _hold(self, connection: Connection) -> None:
+        """Say in a shared registry that the run lives, and learn whether it is still ours."""
+        if self._database.is_shared:
+            run = schema.run
+            ours = (run.c.id == self.id) & (run.c.resumes == self._resumes)
+            beat = (
+                update(run)
+                .where(ours)
+                .values(heartbeat_at=utc_text(self._database.clock(connection)))
+            )
+            if connection.execute(beat).rowcount == 0:
+                raise RunTakenOver(
+                    f"run {self.id} was taken over by another process while nothing was heard of "
+                    "this one; nothing more is recorded here."
+                )
+
+    def _beat(self) -> None:
+        # what goes wrong here shows, and is dealt with, when there is something to record
+        with suppress(RegistryError), self._database.write() as connection:
+            self._hold(connection)
+
     def _must_be_open(self) -> None:
         if self._ended:
             raise RuntimeError(f"run {self.id} has ended: nothing more can be recorded")
@@ -278,6 +309,7 @@ class Run(ABC):
         if self.trouble is None:
             try:
                 with self._database.write() as connection:
+                    self._hold(connection)
                     insert_row(connection, table, row)
             except RegistryUnavailable as error:
                 self.trouble = error
@@ -299,6 +331,7 @@ class Run(ABC):
         later = (epoch.c.run_id == self.id) & (epoch.c.epoch > self._last_epoch)
         try:
             with self._database.write() as connection:
+                self._hold(connection)
                 if self.trouble is not None:
                     put_entries(connection, self.id, self._entries)
                 put_epochs(connection, self._pending)

@@ -4,7 +4,7 @@ Times are UTC, as ISO 8601 text; JSON is text; accuracies are fractions, losses 
 durations seconds. ``nonfinite`` is JSON such as ``{"val_loss": "nan"}`` and says what was not
 finite among the row's numbers, which are NULL there.
 
-The SQL is portable; what is SQLite's own is in ``database.py``. A change here needs a migration
+The SQL is portable, but for what the modules of the databases do. A change here needs a migration
 (tests hold the two together) and a new ``HEAD``.
 """
 
@@ -234,9 +234,9 @@ PARTS = (
     dynamics,
 )  # what belongs to a run, in the digest's order
 
-# The views are made anew whenever the schema is upgraded, so migrations need not carry them. The
-# aggregate over text has a name of its own in each database; tags hold no comma.
-VIEWS = {
+# The views are made anew whenever the schema is upgraded, so migrations need not carry them.
+# Tags hold no comma.
+_VIEWS = {
     "run_summary": """\
 CREATE VIEW run_summary AS
 SELECT run.id AS run_id, run.uuid, run.name, run.command, run.study_id, study.kind AS study_kind,
@@ -251,7 +251,7 @@ SELECT run.id AS run_id, run.uuid, run.name, run.command, run.study_id, study.ki
        run.train_seconds / NULLIF(run.epochs_run, 0) AS train_seconds_per_epoch,
        run.host, run.fmnist_version, run.data_source, run.data_fingerprint,
        run.augment, run.note, run.resumes,
-       (SELECT group_concat(tag.tag, ',') FROM tag WHERE tag.run_id = run.id) AS tags
+       (SELECT {join}(tag.tag, ',') FROM tag WHERE tag.run_id = run.id) AS tags
   FROM run LEFT JOIN study ON study.id = run.study_id
 """,
     "epoch_curve": """\
@@ -263,3 +263,9 @@ SELECT epoch.run_id, run.name, run.study_id, run.arm, run.model, run.engine, run
   FROM epoch JOIN run ON run.id = epoch.run_id
 """,
 }
+
+
+def views_for(dialect: str) -> dict[str, str]:
+    """The statements that make the views, by name: the join of texts has several names."""
+    join = {"sqlite": "group_concat", "postgresql": "string_agg"}[dialect]
+    return {name: sql.format(join=join) for name, sql in _VIEWS.items()}

@@ -12,7 +12,7 @@ from typing import Any
 from fmnist_cli.errors import UsageError
 from fmnist_cli.registry import labels, schema
 from fmnist_cli.registry.beginnings import RESUMABLE, NewRun, ResumedRun, refuse_to_resume
-from fmnist_cli.registry.database import Database, insert_row, locate
+from fmnist_cli.registry.database import insert_row, open_database
 from fmnist_cli.registry.journal import SUFFIX
 from fmnist_cli.registry.merging import Merged, merge
 from fmnist_cli.registry.migrate import prepare
@@ -42,7 +42,8 @@ class Registry(Reader):
         Parameters
         ----------
         target : str or Path
-            A path, or a URL such as ``sqlite:///runs.db``.
+            A path, or a URL such as ``sqlite:///runs.db`` or
+            ``postgresql+psycopg://user@host/database``.
         readonly : bool, default False
             Refuse an absent or empty file instead of making one.
 
@@ -53,8 +54,12 @@ class Registry(Reader):
         SchemaTooNew
             When a newer fmnist wrote it.
         """
-        database = Database(locate(target))
-        prepare(database, readonly=readonly)
+        database = open_database(target)
+        try:
+            prepare(database, readonly=readonly)
+        except BaseException:
+            database.dispose()
+            raise
         return cls(database)
 
     def __enter__(self) -> Registry:
@@ -73,14 +78,29 @@ class Registry(Reader):
         self._database.dispose()
 
     @property
-    def path(self) -> Path:
-        """The file, absolute."""
-        return self._database.path
+    def target(self) -> str:
+        """What opens it in another process: an absolute path, or a URL with its password."""
+        return self._database.target
 
     @property
     def shown(self) -> str:
-        """The file as the user named it, for messages."""
+        """It as the user named it, without a password, for messages."""
         return self._database.shown
+
+    @property
+    def folder(self) -> Path:
+        """What the paths of artefacts are relative to."""
+        return self._database.folder
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several machines may record runs in it."""
+        return self._database.is_shared
+
+    @property
+    def caution(self) -> str | None:
+        """What the user must know of before relying on it."""
+        return self._database.caution
 
     def study(
         self,
@@ -119,8 +139,14 @@ class Registry(Reader):
         """A run to train inside: ``with registry.run(spec) as run: ...``."""
         return NewRun(self._database, spec, clock)
 
-    def resumable(self, which: int | str) -> RunRecord:
+    def resumable(self, which: int | str, *, take_over: bool = False) -> RunRecord:
         """The run of that id, uuid or ``latest``, which was cut short and does not run.
+
+        Parameters
+        ----------
+        take_over : bool, default False
+            Take a run of another machine for dead before its grace is over, because something
+            else (a cluster's scheduler) knows; should it live, it learns of it and stops.
 
         Raises
         ------
@@ -134,12 +160,12 @@ class Registry(Reader):
         if run.status == "lost" and journal.exists():
             self.recover(journal)
             run = self.get_run(run.id)
-        if run.status == "running":
+        if run.status == "running" and not (take_over and self.is_shared):
             raise UsageError(
                 f"run {run.id} must have been cut short to be resumed. Received: it runs, as "
                 f"process {run.pid} on {run.host}."
             )
-        if run.status not in RESUMABLE:
+        if run.status not in ("running", *RESUMABLE):
             refuse_to_resume(run.id, run.status)
         return run
 

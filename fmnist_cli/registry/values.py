@@ -38,8 +38,9 @@ def clean(value: object, kinds: dict[str, str], where: str = "") -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
-        # an argument that is no UTF-8 arrives with lone surrogates, which cannot be stored
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        # an argument that is no UTF-8 arrives with lone surrogates, which cannot be stored, and
+        # no text of PostgreSQL holds a NUL
+        return value.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
     dot = f"{where}." if where else ""
     if isinstance(value, Mapping):
         return {str(key): clean(item, kinds, f"{dot}{key}") for key, item in value.items()}

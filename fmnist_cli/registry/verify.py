@@ -74,11 +74,8 @@ def verify(database: Database, reader: Reader) -> Verification:
 def _structure(database: Database) -> Iterator[Finding]:
     try:
         with database.read() as connection:
-            for (line,) in connection.exec_driver_sql("PRAGMA integrity_check"):
-                if line != "ok":
-                    yield Finding(None, f"its structure is damaged: {line}")
-            for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-                yield Finding(None, f"a row of {row[0]} belongs to a run that is not there")
+            for what in database.damage(connection):
+                yield Finding(None, what)
     except RegistryError as error:
         yield Finding(None, str(error))
 

@@ -18,6 +18,8 @@ from typing import Any
 
 from fmnist_cli.registry import Outcome, Registry, RunSpec
 
+Target = Path | str  # of an SQLite file, or of a PostgreSQL server
+
 CONFIG = {
     "model": "mlp",
     "engine": "numpy",
@@ -144,9 +146,17 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def raw(path: Path, sql: str) -> list[tuple[Any, ...]]:
-    """Execute SQL with the standard library alone, as a user of the file would."""
-    connection = sqlite3.connect(path)
+def raw(target: Target, sql: str) -> list[tuple[Any, ...]]:
+    """Execute SQL with the database's own module alone, as a user of the registry would."""
+    if isinstance(target, str):
+        import psycopg
+
+        from fmnist_cli.registry.sql_postgres import conninfo
+
+        with psycopg.connect(conninfo(target)) as server:
+            cursor = server.execute(sql.encode())
+            return cursor.fetchall() if cursor.description else []
+    connection = sqlite3.connect(target)
     try:
         with connection:
             return connection.execute(sql).fetchall()
@@ -154,9 +164,9 @@ def raw(path: Path, sql: str) -> list[tuple[Any, ...]]:
         connection.close()
 
 
-def write_sample(path: Path) -> None:
+def write_sample(target: Target) -> None:
     """A small registry with something in every table."""
-    with Registry.open(path) as registry:
+    with Registry.open(target) as registry:
         study = registry.study("sweep-batch", {"seeds": [42]}, arms=("batch 5", "batch 50"))
         with registry.run(spec(study_id=study.id, arm="batch 5")) as run:
             run.record_check("gradient", "W1", {"relative_error": 1e-9}, True)
@@ -168,7 +178,9 @@ def write_sample(path: Path) -> None:
             weights.write_bytes(b"weights")
             run.add_artefact("weights", weights)
             run.finish(OUTCOME)
-    connection = sqlite3.connect(path)
+    if isinstance(target, str):
+        return
+    connection = sqlite3.connect(target)
     connection.execute("PRAGMA page_size = 512")
     connection.execute("VACUUM")
     connection.close()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 
 import pytest
-from registry_rig import ended, raw, start
+from registry_rig import Target, ended, raw, start
 
 from fmnist_cli.registry import Registry
 
@@ -36,7 +35,7 @@ forked(7, work)
 """
 
 
-def test_six_writers_and_a_reader(db: Path, registry: Registry) -> None:
+def test_six_writers_and_a_reader(db: Target, registry: Registry) -> None:
     code, out, err = ended(start(WRITERS_AND_A_READER, db))
     assert (code, err) == (0, "")
     assert int(out) >= 1
@@ -44,13 +43,14 @@ def test_six_writers_and_a_reader(db: Path, registry: Registry) -> None:
         (6, 6)
     ]
     assert raw(
-        db, "SELECT run_id, count(*), min(epoch), max(epoch) FROM epoch GROUP BY run_id"
+        db, "SELECT run_id, count(*), min(epoch), max(epoch) FROM epoch GROUP BY run_id ORDER BY 1"
     ) == [(run_id, 30, 1, 30) for run_id in range(1, 7)]
     for run in registry.list_runs():
         assert run.digest == registry.computed_digest(run.id)
 
 
-def test_a_writer_holds_the_lock_from_the_start(db: Path, registry: Registry) -> None:
+@pytest.mark.sqlite
+def test_a_writer_holds_the_lock_from_the_start(db: Target, registry: Registry) -> None:
     """So that what it reads cannot change before it writes."""
     other = sqlite3.connect(db, timeout=0, isolation_level=None)
     with registry._database.write(), pytest.raises(sqlite3.OperationalError, match="is locked"):

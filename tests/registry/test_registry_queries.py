@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from registry_rig import CONFIG, OUTCOME_AT_ONCE, raw, spec
+from registry_rig import CONFIG, OUTCOME_AT_ONCE, Target, raw, spec
 
 from fmnist_cli import __version__
 from fmnist_cli.errors import ArtefactError, RunNotFound
@@ -54,7 +54,7 @@ def test_list_runs_filters(registry: Registry) -> None:
     assert ids(limit=0) == []
 
 
-def test_get_run_by_id_uuid_and_latest(db: Path, registry: Registry) -> None:
+def test_get_run_by_id_uuid_and_latest(db: Target, registry: Registry) -> None:
     with pytest.raises(RunNotFound) as raised:
         registry.get_run("latest")
     assert str(raised.value) == f"{db} holds no run yet; train something first: fmnist train."
@@ -83,13 +83,13 @@ def test_find_run(registry: Registry) -> None:
     assert registry.find_run(2**70) is None
 
 
-def test_an_id_is_never_given_twice(db: Path, registry: Registry) -> None:
+def test_an_id_is_never_given_twice(db: Target, registry: Registry) -> None:
     first = recorded(registry)
     raw(db, "DELETE FROM run")
     assert recorded(registry) == first + 1
 
 
-def test_deleting_a_run_takes_its_parts_along(db: Path, registry: Registry) -> None:
+def test_deleting_a_run_takes_its_parts_along(db: Target, registry: Registry) -> None:
     with registry.run(spec()) as run:
         run.record_check("gradient", "W1", {}, True)
         run.finish(OUTCOME_AT_ONCE)
@@ -115,7 +115,7 @@ def test_a_configuration_must_be_whole(registry: Registry) -> None:
 @pytest.mark.parametrize(
     "name", ["[/foo]", "[bold red]x[/]", "naïve 猫 \U0001f980 \u202e", "'; --", ""]
 )
-def test_names_are_kept_to_the_letter(db: Path, registry: Registry, name: str) -> None:
+def test_names_are_kept_to_the_letter(db: Target, registry: Registry, name: str) -> None:
     study = registry.study("momentum", {"label": name}, arms=(name,), name=name)
     run = registry.get_run(
         recorded(registry, name=name, arm=name, study_id=study.id, argv=("fmnist", name))

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from registry_rig import OUTCOME_AT_ONCE, raw, spec, write_sample
+from registry_rig import OUTCOME_AT_ONCE, Target, raw, spec, write_sample
 
 from fmnist_cli.errors import RegistryError, SchemaTooNew
 from fmnist_cli.registry import Registry, Selection, SqlReader
@@ -21,19 +21,20 @@ STATUSES = "SELECT status FROM run_summary ORDER BY run_id"
 
 
 def test_a_running_run_is_running_and_one_without_a_process_is_lost(
-    db: Path, registry: Registry
+    db: Target, registry: Registry
 ) -> None:
     for _ in range(2):
         with registry.run(spec()) as run:
             run.finish(OUTCOME_AT_ONCE)
-    raw(db, "UPDATE run SET status = 'running', ended_at = NULL WHERE id = 1")
+    raw(db, "UPDATE run SET status = 'running', ended_at = NULL, heartbeat_at = NULL WHERE id = 1")
     raw(
         db,
-        "UPDATE run SET status = 'running', ended_at = NULL, host = 'x', boot_id = 'y' "
+        "UPDATE run SET status = 'running', ended_at = NULL, host = 'x', boot_id = 'y', "
+        "heartbeat_at = NULL "
         "WHERE id = 2",
     )  # of another machine nothing is known
     with registry.run(spec()) as run:
-        with SqlReader(db) as reader:
+        with SqlReader.open(db) as reader:
             rows = reader.query(STATUSES).rows
             lost = reader.summaries(Selection(status="lost")).dicts()
         run.finish(OUTCOME_AT_ONCE)
@@ -43,29 +44,32 @@ def test_a_running_run_is_running_and_one_without_a_process_is_lost(
     assert raw(db, "SELECT status FROM run WHERE id = 1") == [("running",)]
 
 
-def test_a_file_that_is_behind_is_upgraded_and_read(db: Path) -> None:
+@pytest.mark.sqlite
+def test_a_file_that_is_behind_is_upgraded_and_read(db: Target) -> None:
     shutil.copy(DATA / "schema_0001.db", db)
-    with SqlReader(f"sqlite:///{db}") as reader:
+    with SqlReader.open(f"sqlite:///{db}") as reader:
         assert reader.query("SELECT augment, tags FROM run_summary").rows == [("none", None)]
     assert raw(db, "SELECT version_num FROM alembic_version") == [(HEAD,)]
     assert len(list(db.parent.glob("runs.db.backup-0001-*"))) == 1
 
 
-def test_what_cannot_be_opened_is_named_as_ever(db: Path) -> None:
+@pytest.mark.sqlite
+def test_what_cannot_be_opened_is_named_as_ever(db: Target) -> None:
     with pytest.raises(RegistryError, match="does not exist; train something first"):
-        SqlReader(db)
+        SqlReader.open(db)
     assert not db.exists()
     db.write_bytes(b"notes" * 1000)
     with pytest.raises(RegistryError, match="is not an SQLite file"):
-        SqlReader(db)
+        SqlReader.open(db)
     db.unlink()
     write_sample(db)
     raw(db, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(SchemaTooNew):
-        SqlReader(db)
+        SqlReader.open(db)
 
 
-def test_what_a_killed_writer_left_is_rolled_back_first(db: Path, tmp_path: Path) -> None:
+@pytest.mark.sqlite
+def test_what_a_killed_writer_left_is_rolled_back_first(db: Target, tmp_path: Path) -> None:
     write_sample(db)
     code = """
 import os, sqlite3, sys
@@ -78,24 +82,26 @@ os.kill(os.getpid(), 9)
 """
     subprocess.run([sys.executable, "-c", code, db], check=False)
     assert db.with_name("runs.db-journal").exists()
-    with SqlReader(db) as reader:
+    with SqlReader.open(db) as reader:
         assert reader.query("SELECT seed FROM run_summary").rows == [(42,)]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("name", ["a b.db", "50%25?mode=rw#x.db", "é猫[bold].db"])
 def test_any_file_name(tmp_path: Path, made: Path, name: str) -> None:
     shutil.copy(made, tmp_path / name)
-    with SqlReader(tmp_path / name) as reader:
+    with SqlReader.open(tmp_path / name) as reader:
         assert reader.query("SELECT count(*) FROM run").rows == [(0,)]
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_it_needs_the_standard_library_alone(db: Path, made: Path) -> None:
+@pytest.mark.sqlite
+def test_it_needs_the_standard_library_alone(db: Target, made: Path) -> None:
     shutil.copy(made, db)
     code = """
 import json, sys
 from fmnist_cli.registry import Selection, SqlReader
-with SqlReader(sys.argv[1]) as reader:
+with SqlReader.open(sys.argv[1]) as reader:
     reader.summaries(Selection())
 print(json.dumps([name for name in sys.modules if name in ("sqlalchemy", "numpy", "alembic")]))
 """
@@ -103,10 +109,11 @@ print(json.dumps([name for name in sys.modules if name in ("sqlalchemy", "numpy"
     assert json.loads(out) == []
 
 
-def test_a_writer_is_waited_for_and_not_disturbed(db: Path, registry: Registry) -> None:
+@pytest.mark.sqlite
+def test_a_writer_is_waited_for_and_not_disturbed(db: Target, registry: Registry) -> None:
     other = sqlite3.connect(db, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")  # readers may read beside it
-    with SqlReader(db) as reader:
+    with SqlReader.open(db) as reader:
         assert reader.query("SELECT count(*) FROM run").rows == [(0,)]
     other.execute("INSERT INTO study VALUES (1, 'u', 'k', NULL, '[]', '{}', '')")
     other.execute("COMMIT")

@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 import signal
-import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from registry_rig import (
     OUTCOME,
     OUTCOME_AT_ONCE,
     UNPRIVILEGED,
+    Target,
     Ticking,
     ended,
     epoch,
@@ -28,7 +28,7 @@ from fmnist_cli.errors import RegistryError, Terminated, UsageError
 from fmnist_cli.registry import Outcome, Registry, schema
 
 
-def test_the_row_is_there_before_the_body(db: Path, registry: Registry) -> None:
+def test_the_row_is_there_before_the_body(db: Target, registry: Registry) -> None:
     with registry.run(spec()) as run:
         assert raw(db, "SELECT id, status, ended_at, pid FROM run") == [
             (run.id, "running", None, os.getpid())
@@ -50,7 +50,7 @@ def test_finish(registry: Registry) -> None:
     assert record.still_improving is False
     assert record.ended_at is not None
     assert record.ended_at >= record.started_at
-    assert not list((registry.path.parent / "runs.files" / "locks").iterdir())
+    assert not list((registry.folder / "runs.files" / "locks").iterdir())
 
 
 def test_diverged(registry: Registry) -> None:
@@ -134,7 +134,7 @@ def test_an_error_after_the_end_leaves_the_run_finished(registry: Registry) -> N
     assert registry.get_run(run.id).status == "finished"
 
 
-def test_short_epochs_share_a_transaction(db: Path, registry: Registry) -> None:
+def test_short_epochs_share_a_transaction(db: Target, registry: Registry) -> None:
     def committed() -> int:
         return int(raw(db, "SELECT count(*) FROM epoch")[0][0])
 
@@ -150,7 +150,7 @@ def test_short_epochs_share_a_transaction(db: Path, registry: Registry) -> None:
     assert committed() == 7
 
 
-def test_long_epochs_are_committed_at_once(db: Path, registry: Registry) -> None:
+def test_long_epochs_are_committed_at_once(db: Target, registry: Registry) -> None:
     with registry.run(spec(), clock=Ticking(0.25)) as run:
         for number in (1, 2, 3):
             run.record_epoch(**epoch(number))
@@ -163,7 +163,7 @@ class InterruptedAsItIsEmptied(list[object]):
         raise KeyboardInterrupt
 
 
-def test_dynamics_are_committed_with_their_epoch(db: Path, registry: Registry) -> None:
+def test_dynamics_are_committed_with_their_epoch(db: Target, registry: Registry) -> None:
     with registry.run(spec(), clock=Ticking(1.0)) as run:
         run.record_dynamics(1, {"gradient_norm/W1": 0.5, "dead_share": math.inf})
         assert raw(db, "SELECT count(*) FROM dynamics") == [(0,)]
@@ -203,7 +203,7 @@ with Registry.open(argv[0]) as registry, registry.run(spec(), clock=Ticking(1)) 
 
 
 def test_killed_is_lost_at_once_and_keeps_what_was_acknowledged(
-    db: Path, registry: Registry
+    db: Target, registry: Registry
 ) -> None:
     process = start(TRAINS_FOR_EVER, db)
     assert process.stdin is not None
@@ -231,10 +231,10 @@ def test_killed_is_lost_at_once_and_keeps_what_was_acknowledged(
     assert record.epochs_run == len(numbers)
     assert [run.id for run in registry.list_runs(status="lost")] == [record.id]
     assert registry.list_runs(status="running") == []
-    assert raw(db, "PRAGMA integrity_check") == [("ok",)]
+    assert [finding.what for finding in registry.verify().findings] == []
 
 
-def test_a_forked_child_does_not_keep_a_dead_run_alive(db: Path, registry: Registry) -> None:
+def test_a_forked_child_does_not_keep_a_dead_run_alive(db: Target, registry: Registry) -> None:
     code = """
 import os, time
 with Registry.open(argv[0]) as registry, registry.run(spec()) as run:
@@ -260,8 +260,9 @@ with Registry.open(argv[0]) as registry, registry.run(spec()) as run:
             os.kill(child, signal.SIGKILL)
 
 
+@pytest.mark.sqlite
 def test_another_machines_run_is_not_judged(
-    db: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+    db: Target, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fmnist_cli.registry.provenance.boot_id", lambda: "this boot")
     with registry.run(spec()) as run:
@@ -286,7 +287,7 @@ def test_another_machines_run_is_not_judged(
 
 
 def test_a_run_that_ends_while_it_is_judged_is_not_lost(
-    db: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+    db: Target, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with registry.run(spec()) as run:
 
@@ -307,14 +308,18 @@ def test_listing_ended_runs_touches_no_lock(
     assert len(registry.list_runs()) == 1
 
 
-def test_a_failing_end_does_not_hide_what_broke_the_body_off(db: Path, registry: Registry) -> None:
+@pytest.mark.sqlite
+def test_a_failing_end_does_not_hide_what_broke_the_body_off(
+    db: Target, registry: Registry
+) -> None:
     with pytest.raises(KeyboardInterrupt), registry.run(spec()):
         db.unlink()
         raise KeyboardInterrupt
 
 
+@pytest.mark.sqlite
 def test_a_transaction_cut_by_kill_is_rolled_back_by_the_next_reader(
-    db: Path, registry: Registry
+    db: Target, registry: Registry
 ) -> None:
     with registry.run(spec(), clock=Ticking(1)) as run:
         run.record_epoch(**epoch(1))
@@ -357,7 +362,8 @@ def test_an_interrupt_after_the_end_was_committed_does_not_replace_it(registry: 
     assert record.digest == registry.computed_digest(run.id)
 
 
-def test_a_registry_that_vanishes_within_a_transaction(db: Path, registry: Registry) -> None:
+@pytest.mark.sqlite
+def test_a_registry_that_vanishes_within_a_transaction(db: Target, registry: Registry) -> None:
     with (
         pytest.raises(RegistryError, match=r"runs\.db was moved or removed while it was in use"),
         registry._database.write() as connection,
@@ -368,20 +374,20 @@ def test_a_registry_that_vanishes_within_a_transaction(db: Path, registry: Regis
 
 def test_readers_cannot_write(registry: Registry) -> None:
     with (
-        pytest.raises(RegistryError, match=r"runs\.db cannot be written"),
+        pytest.raises(RegistryError, match="cannot be written"),
         registry._database.read() as connection,
     ):
         connection.exec_driver_sql("DELETE FROM run")
 
 
-def test_the_database_refuses_what_cannot_be(registry: Registry, db: Path) -> None:
+def test_the_database_refuses_what_cannot_be(registry: Registry, db: Target) -> None:
     with registry.run(spec()) as run:
         with pytest.raises(RegistryError, match="ck_epoch_val_accuracy"):
             run._add(schema.epoch, epoch(1, val_accuracy=1.5))
-        with pytest.raises(RegistryError, match="FOREIGN KEY"):
+        with pytest.raises(RegistryError, match=r"(?i)foreign key"):
             run._add(schema.epoch, epoch(1) | {"run_id": 99})
         run.finish(OUTCOME_AT_ONCE)
-    with pytest.raises(sqlite3.IntegrityError, match="ck_run_status"):
+    with pytest.raises(Exception, match="ck_run_status"):
         raw(db, "UPDATE run SET status = 'lost'")
-    with pytest.raises(sqlite3.IntegrityError, match="ck_run_ended_at"):
+    with pytest.raises(Exception, match="ck_run_ended_at"):
         raw(db, "UPDATE run SET status = 'running'")

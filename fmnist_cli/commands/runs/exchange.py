@@ -66,7 +66,7 @@ def export(
     if (to is not None or form == "parquet") and out is None:
         what = f"--to {to}" if to else "--format parquet"
         raise UsageError(f"out must name where to write. Received: {what} without --out.")
-    with SqlReader(common.db) as reader, Registry.open(common.db, readonly=True) as registry:
+    with SqlReader.open(common.db) as reader, Registry.open(common.db, readonly=True) as registry:
         chosen = Selection(
             where=where,
             study=study,

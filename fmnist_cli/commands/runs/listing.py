@@ -52,7 +52,7 @@ def list_runs(
     chosen = Selection(
         where=where, study=study, tag=tag or (), model=only_model, command=command, status=status
     )
-    with SqlReader(common.db) as reader:
+    with SqlReader.open(common.db) as reader:
         reader.check_columns("columns", named)
         answer = reader.summaries(chosen, sort=sort, limit=None if every else limit + 1)
         nothing = _without_runs(reader, chosen) if not answer.rows else []

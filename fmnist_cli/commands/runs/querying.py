@@ -40,7 +40,7 @@ def query(
     if as_csv and common.json:
         raise UsageError("csv and json exclude each other. Received: --csv --json.")
     out = Output(common)
-    with SqlReader(common.db) as reader:
+    with SqlReader.open(common.db) as reader:
         answer = reader.query(sql)
     out.document("fmnist.runs.query/1", {"columns": answer.columns, "rows": answer.rows})
     if as_csv:

@@ -285,7 +285,7 @@ def gc(
         removals = registry.garbage(keep_days=keep_days)
         if not dry_run:
             registry.collect(removals)
-        root = registry.path.parent
+        root = registry.folder
     total = sum(removal.size for removal in removals)
     out.document(
         "fmnist.runs.gc/1",

@@ -1,0 +1,79 @@
+"""Whether a run that has no end yet still lives.
+
+On its own machine the lock that it holds (``locks.py``) decides. Where several machines record in
+one registry, a run also says every ``BEAT_SECONDS`` that it lives, by the registry's clock, and
+one that has not been heard of for ``GRACE_SECONDS`` is taken for dead by the others. The grace is
+so long that a busy machine does not miss it; and a run that was taken for dead in error, and
+then taken over, learns of it with the next thing it records, and stops (``run.py``).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from fmnist_cli.registry import locks, provenance
+
+BEAT_SECONDS = 20.0
+GRACE_SECONDS = 300.0
+
+
+class Place(Protocol):
+    """What a run's row says of its process."""
+
+    @property
+    def uuid(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def boot_id(self) -> str | None: ...
+    @property
+    def heartbeat_at(self) -> str | None: ...
+
+
+def lock_file(files: Path, uuid: str) -> Path:
+    """The file whose lock a live run holds."""
+    return files / "locks" / f"{uuid}.lock"
+
+
+def is_gone(run: Place, files: Path, now: Callable[[], datetime]) -> bool:
+    """Whether a run without an end has lost its process.
+
+    Parameters
+    ----------
+    now
+        The registry's clock, read where there is a heartbeat to be judged.
+    """
+    # containers on a machine have names of their own, and a laptop may change its name
+    here = run.host == os.uname().nodename or (run.boot_id or "") == provenance.boot_id()
+    path = lock_file(files, run.uuid)
+    if here and (run.heartbeat_at is None or path.exists()):
+        return not locks.is_held(path)
+    if run.heartbeat_at is None:
+        return False  # another machine's, of which nothing is known
+    silence = now() - datetime.fromisoformat(run.heartbeat_at)
+    return silence.total_seconds() > GRACE_SECONDS
+
+
+class Heartbeat:
+    """Calls ``beat`` every ``BEAT_SECONDS`` in a thread of its own, from ``start`` to ``stop``."""
+
+    def __init__(self, beat: Callable[[], None]) -> None:
+        self._beat = beat
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._go, name="fmnist-heartbeat", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _go(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            self._beat()

@@ -1,0 +1,227 @@
+"""A registry in an SQLite file. What is SQLite's own is here and in ``sql.py``.
+
+A connection lives for one transaction. That costs under a millisecond, and a file that was
+moved away or replaced in the meantime is noticed instead of written to blindly.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+
+from fmnist_cli.errors import RegistryError, RegistryUnavailable
+from fmnist_cli.registry.database import BUSY_SECONDS, TRAIN_FIRST, Database
+from fmnist_cli.registry.mounts import network_mount
+
+
+class SQLite(Database):
+    """One SQLite file; ``runs.files`` is the folder of ``runs.db``.
+
+    Attributes
+    ----------
+    path : Path
+        Absolute, with symbolic links followed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.shown = str(path)
+        self.path = Path(os.path.realpath(path))
+        self.target = self.identity = str(self.path)
+        self.files = self.path.with_name(self.path.stem + ".files")
+        kind = network_mount(self.path)
+        self.is_shared = kind is not None
+        if kind is not None:
+            self.caution = (
+                f"{self.shown} is on a network mount ({kind}), where SQLite's locks cannot be "
+                "trusted: let one machine at a time record in it, or share a PostgreSQL server "
+                "(--db postgresql+psycopg://...)."
+            )
+        self._reader = _engine(self.path, "ro", "BEGIN")
+        self._writer = _engine(self.path, "rw", "BEGIN IMMEDIATE")
+        # a migration that rebuilds a table must not cascade into the rows that refer to it
+        self._migrator = _engine(self.path, "rw", "BEGIN IMMEDIATE", foreign_keys=False)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        if self.path.with_name(self.path.name + "-journal").exists():
+            self._recover()
+        with self._explaining(), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        # the write lock is held from the start: what is read cannot change before it is written
+        with self._explaining(), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def migrate(self) -> Iterator[Connection]:
+        with self._explaining(), self._migrator.begin() as connection:
+            yield connection
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+            if broken:
+                raise RegistryError(f"{self.shown} holds rows whose run is gone: {broken[:3]}.")
+
+    def dispose(self) -> None:
+        for engine in (self._reader, self._writer, self._migrator):
+            engine.dispose()
+
+    def back_up(self, connection: Connection, revision: str) -> None:
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        self._copy(self.path.with_name(f"{self.path.name}.backup-{revision}-{stamp}"))
+
+    def frozen(self, folder: Path) -> SQLite:
+        copy = SQLite(folder / "runs.db")
+        copy.shown = self.shown  # the file that the user knows
+        self._copy(copy.path)
+        return copy
+
+    def clock(self, connection: Connection) -> datetime:
+        return datetime.now(UTC)
+
+    def damage(self, connection: Connection) -> Iterator[str]:
+        for (line,) in connection.exec_driver_sql("PRAGMA integrity_check"):
+            if line != "ok":
+                yield f"its structure is damaged: {line}"
+        for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+            yield f"a row of {row[0]} belongs to a run that is not there"
+
+    def explained(self, error: BaseException | None) -> RegistryError:
+        return explained(self.shown, error)
+
+    def _copy(self, to: Path) -> None:
+        """Copy the file, as of the last commit; ``to`` appears whole or not at all."""
+        partial = to.with_name(to.name + ".part")
+        partial.unlink(missing_ok=True)
+        try:
+            with (
+                self._explaining(),
+                # never through open(): closing any descriptor of the file drops SQLite's locks
+                closing(_connect(self.path, "ro")) as source,
+                closing(sqlite3.connect(partial)) as copy,
+            ):
+                source.backup(copy)
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            partial.replace(to)
+        except OSError as error:
+            raise RegistryError(f"{to.name} cannot be written: {error.strerror}.") from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def check_usable(self, *, readonly: bool) -> None:
+        # by name, and before SQLite touches it
+        try:
+            self._check_usable(readonly)
+            if not self.path.exists():
+                self.path.touch()
+        except OSError as error:
+            raise RegistryError(f"{self.shown} cannot be reached: {error.strerror}.") from error
+
+    def _check_usable(self, readonly: bool) -> None:
+        path, shown, folder = self.path, self.shown, self.path.parent
+        if path.is_dir():
+            raise RegistryError(f"{shown} is a folder; name a file, such as {shown}/runs.db.")
+        if not folder.is_dir():
+            raise RegistryError(
+                f"the folder of {shown} does not exist; make it first: mkdir -p {folder}."
+            )
+        if not path.exists():
+            if readonly:
+                raise RegistryError(f"{shown} does not exist; {TRAIN_FIRST}.")
+        elif not path.is_file():
+            raise RegistryError(f"{shown} is not a regular file; name another with --db.")
+        elif not os.access(path, os.R_OK):
+            raise RegistryError(f"{shown} cannot be read; ask its owner for permission.")
+        elif readonly and path.stat().st_size == 0:
+            raise RegistryError(f"{shown} is empty (0 bytes); {TRAIN_FIRST}.")
+        elif path.stat().st_size == 1:  # which SQLite takes for an empty file
+            raise RegistryError(f"{shown} {_EXPLANATIONS[sqlite3.SQLITE_NOTADB]}.")
+        if not readonly:
+            if path.exists() and not os.access(path, os.W_OK):
+                raise RegistryError(f"{shown} cannot be written; name another with --db.")
+            if not os.access(folder, os.W_OK):
+                raise RegistryError(
+                    f"the folder of {shown} cannot be written; name another with --db."
+                )
+
+    def settle(self) -> None:
+        # out of WAL mode, where some other tool has put it
+        with self._explaining(), closing(_connect(self.path, "rw")) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+
+    def _recover(self) -> None:
+        # a writer that was killed in mid-transaction leaves its journal, which a read-only
+        # connection may not roll back; reading through a writable one does
+        if os.access(self.path, os.W_OK):
+            with self._explaining(), closing(_connect(self.path, "rw")) as connection:
+                connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            with super()._explaining():
+                yield
+        except sqlite3.Error as error:  # of a connection that SQLAlchemy does not know
+            raise self.explained(error) from error
+
+
+def explained(shown: str, error: BaseException | None) -> RegistryError:
+    """What a database's error means for the file ``shown``, and what to do."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    explain = _EXPLANATIONS.get(code) or _EXPLANATIONS.get(code & 0xFF)
+    if explain is None:
+        return RegistryError(f"{shown}: {error}.")
+    return RegistryUnavailable(f"{shown} {explain}.")
+
+
+_EXPLANATIONS = {
+    sqlite3.SQLITE_BUSY: (
+        f"has been locked by another process for {BUSY_SECONDS:.0f} s; "
+        "end that process or try again later"
+    ),
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; see that it and its folder exist and are writable",
+    sqlite3.SQLITE_CORRUPT: "is damaged; restore a copy, or save the rest with sqlite3's .recover",
+    sqlite3.SQLITE_FULL: "cannot grow: the disk is full; free some space and try again",
+    sqlite3.SQLITE_IOERR: "cannot be read or written: the disk reports an error or is full",
+    sqlite3.SQLITE_NOTADB: "is not an SQLite file; name another with --db",
+    sqlite3.SQLITE_READONLY_DBMOVED: "was moved or removed while it was in use; put it back",
+    sqlite3.SQLITE_READONLY_ROLLBACK: (
+        "holds what a killed process left half written; "
+        "open it once as a user who may write it: fmnist runs list"
+    ),
+    sqlite3.SQLITE_READONLY: "cannot be written; name another with --db",
+}
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file:{quote(os.fsencode(path))}?mode={mode}",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,  # the module begins no transactions of its own
+    )
+
+
+def _engine(path: Path, mode: str, begin: str, *, foreign_keys: bool = True) -> Engine:
+    creator: Callable[[], sqlite3.Connection] = lambda: _connect(path, mode)  # noqa: E731
+    engine = create_engine("sqlite://", creator=creator, poolclass=NullPool)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+        connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+        connection.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
