@@ -312,6 +312,9 @@ class _Reporting(Output):
     def say(self, text: str) -> None:
         self.send(_Said(text))
 
+    def caution(self, text: str | None) -> None:
+        pass  # the parent has said it
+
     def bar(self, total: float | None, label: str, *, unit: str, **keywords: Any) -> Any:
         return _RemoteBar(self, int(keywords.get("initial", 0)), int(total or 0))
 

@@ -35,6 +35,7 @@ class Output:
         self.json = common.json
         self.quiet = common.quiet
         self.db = common.db
+        self._cautioned: set[str] = set()
 
     def result(self, *renderables: RenderableType) -> None:
         """Print a result for a person; nothing where JSON was asked for."""
@@ -63,6 +64,12 @@ class Output:
         """A line of talk: what happens now, or what to type next."""
         if not self.quiet:
             print(text, file=sys.stderr)
+
+    def caution(self, text: str | None) -> None:
+        """Say once what the user must know of, if there is anything."""
+        if text is not None and text not in self._cautioned:
+            self._cautioned.add(text)
+            self.say(text)
 
     def next(self, *commands: str | None) -> None:
         """What to type next, with the registry that this command was given; None is left out."""

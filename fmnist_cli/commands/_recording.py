@@ -129,6 +129,7 @@ def train_recorded(
     from fmnist_cli.engine.weights import save_weights
     from fmnist_cli.errors import RegistryUnavailable
 
+    out.caution(registry.caution)
     weights_path = None
     resumed = None if resume is None else registry.resume(resume)
     run = resumed or registry.run(run_spec(command, asdict(config), data, arm))

@@ -211,6 +211,7 @@ def run_study(
     }
     if options.jobs > 1:
         asked["jobs"] = options.jobs  # times taken side by side are not mixed with others
+    out.caution(registry.caution)
     study = None if options.new else _same_study(registry, kind, asked, complete=reuse)
     if study is None:
         study = registry.study(kind, asked, arms=[label for label, _ in arms])

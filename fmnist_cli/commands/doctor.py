@@ -127,6 +127,7 @@ def _data(options: DataOptions) -> Finding:
 
 
 def _registry(db: str) -> Finding:
+    from fmnist_cli.commands.runs._common import counted
     from fmnist_cli.registry import Registry
 
     if "://" not in db and not Path(db).exists():
@@ -137,7 +138,12 @@ def _registry(db: str) -> Finding:
             lost = len(registry.list_runs(status="lost"))
     except FmnistError as error:
         return Finding("registry", False, str(error), "fmnist runs verify")
-    return Finding("registry", True, f"{db}: {n:,} runs" + (f", {lost} lost" if lost else ""))
+    found = f"{registry.shown}: {counted(n, 'run')}" + (f", {lost} lost" if lost else "")
+    if registry.caution is not None:
+        return Finding(
+            "registry", False, registry.caution, "fmnist runs import, into such a server"
+        )
+    return Finding("registry", True, found)
 
 
 def _disk() -> Iterator[Finding]:

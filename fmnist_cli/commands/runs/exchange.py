@@ -106,7 +106,10 @@ def export(
 def import_(
     common: Common,
     other: Annotated[
-        Path, typer.Argument(metavar="OTHER.db", help="Another registry.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="OTHER", help="Another registry: a path or a URL.", show_default=False
+        ),
     ],
 ) -> None:
     """Bring in the runs of another registry, with their files; those that are here stay.
@@ -114,6 +117,7 @@ def import_(
     Done twice it changes nothing, so two machines merge by importing each other's registry.
     """
     from fmnist_cli.registry import Registry
+    from fmnist_cli.registry.urls import without_password
 
     out = Output(common)
     with Registry.open(common.db) as registry, out.bar(None, "import", unit="run") as bar:
@@ -139,7 +143,7 @@ def import_(
     if merged.damaged:
         raise CheckFailed(
             f"every run must be as it was recorded. Left out, since they were changed: "
-            f"{_listed(merged.damaged)} of {other}."
+            f"{_listed(merged.damaged)} of {without_password(other)}."
         )
 
 
