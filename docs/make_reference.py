@@ -7,6 +7,7 @@ A test fails when the page is not what the app says today.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +57,7 @@ def _command(path: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
     usage = " ".join([path, *(f"[{p.metavar or p.name.upper()}]" for p in arguments), "[OPTIONS]"])
-    prose = [textwrap.fill(part, 100) for part in _plain(command.help).split("\n\n")]
+    prose = [textwrap.fill(part, 100) for part in _prose(command.help).split("\n\n")]
     shown = [f"# {comment}\n{typed}\n" for comment, typed in examples(command)]
     lines = [
         f"## {path}\n",
@@ -77,10 +78,15 @@ def _row(name: str, parameter: Any) -> str:
     shown = parameter.show_default if isinstance(parameter.show_default, str) else default
     if shown is None or shown is False or callable(shown):
         shown = ""
-    meaning = _plain(parameter.help or "").replace("|", "\\|")
+    meaning = _prose(parameter.help or "").replace("|", "\\|")
     if parameter.envvar:
         meaning += f" (environment: `{parameter.envvar}`)"
     return f"| `{name}` | {shown} | {meaning} |"
+
+
+def _prose(text: str) -> str:
+    """Help text as Markdown, its options as code."""
+    return re.sub(r"(?<![\w`-])(--[a-z][a-z-]*)", r"`\1`", _plain(text))
 
 
 def _plain(text: str) -> str:
