@@ -47,7 +47,8 @@ def test_links_and_pictures_lead_somewhere(page: Path) -> None:
 def commands_on(page: Path) -> list[str]:
     """The lines of the console blocks that are fmnist commands."""
     blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    lines = (line.removeprefix("$ ") for block in blocks for line in block.splitlines())
+    whole = (block.replace("\\\n", "") for block in blocks)  # a line may go on in the next
+    lines = (line.removeprefix("$ ") for block in whole for line in block.splitlines())
     return [line.split("  #")[0].strip() for line in lines if line.startswith("fmnist ")]
 
 
