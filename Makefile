@@ -2,6 +2,7 @@
 # make test    the tests that are quick
 # make torture 200 trainings killed at random moments, and 20 on Keras, each resumed and compared
 # make bench   fmnist and its peers side by side, into docs/benchmarks*.md
+# make docs    the documentation as a site, into build/docs
 # make check   formatting, lint, types and all tests, as CI runs them
 # PYTHON=python3.12 make demo   with another Python (3.11 or newer)
 
@@ -16,7 +17,7 @@ BENCH := $(BENCH_VENV)/.ready
 WORKERS ?= 2
 QUICK := not slow and not keras and not browser
 
-.PHONY: demo test test-slow torture check bench format docs-reference docs-studies clean
+.PHONY: demo test test-slow torture check bench format docs docs-reference docs-studies docs-tutorial clean
 
 demo: $(INSTALLED)
 	$(BIN)/fmnist train --batch 5 --check-gradient --check-magnitude
@@ -47,11 +48,17 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(READY)
+	$(BIN)/sphinx-build -W --keep-going -n -d build/doctrees docs build/docs
+
 docs-reference: $(READY)
 	$(BIN)/python docs/make_reference.py
 
 docs-studies: $(READY)
 	$(BIN)/python docs/make_studies.py
+
+docs-tutorial: $(READY)
+	$(BIN)/python docs/make_tutorial.py
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

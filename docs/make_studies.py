@@ -48,9 +48,9 @@ STUDIES = (
 )
 
 
-def fmnist(*args: str, work: Path, colour: bool = False) -> str:
+def fmnist(*args: str, work: Path, colour: bool = False, width: int = WIDTH) -> str:
     """What the command prints on stdout."""
-    environment = os.environ | {"COLUMNS": str(WIDTH)}
+    environment = os.environ | {"COLUMNS": str(width)}
     environment |= {"FORCE_COLOR": "1"} if colour else {"NO_COLOR": "1"}
     command = [sys.executable, "-m", "fmnist_cli", *args]
     print("fmnist", *args, file=sys.stderr)

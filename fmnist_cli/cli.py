@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,10 @@ class FmnistGroup(TyperGroup):
     Whatever else escapes a command is a bug, and keeps its traceback.
     """
 
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        _lay_out_help(self)
+
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         signal.signal(signal.SIGTERM, _terminate)
         for name in ("stdout", "stderr"):  # None where the shell has closed it
@@ -61,6 +66,18 @@ class FmnistGroup(TyperGroup):
         if code == INTERRUPTED:
             _fail("Interrupted.", code)
         sys.exit(code or 0)
+
+
+def _lay_out_help(group: TyperGroup) -> None:
+    """Make each docstring a help page: its prose flows, its examples come after the options."""
+    for command in group.commands.values():
+        if isinstance(command, TyperGroup):
+            _lay_out_help(command)
+            continue
+        prose, _, examples = (command.help or "").partition("\n\nExamples:\n")
+        command.help = "\n\n".join(" ".join(part.split()) for part in prose.split("\n\n"))
+        examples = re.sub("(?m)^ *#.*$", r"[dim]\g<0>[/dim]", examples)
+        command.epilog = f"\n[bold]Examples[/bold]\n{examples}" if examples else None
 
 
 def _settings(args: Sequence[str] | None) -> dict[str, Any]:

@@ -6,21 +6,34 @@ import importlib.util
 import re
 import shlex
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)|\]\((?!http)([^)#]+)[^)]*\)")
+HELP_WIDTH = 78  # of a terminal of 80 columns
 
 
-def test_the_command_reference_is_the_apps() -> None:
+def load_reference() -> ModuleType:
     spec = importlib.util.spec_from_file_location("reference", ROOT / "docs/make_reference.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.PAGE.read_text(encoding="utf-8") == module.reference(), "make docs-reference"
+    return module
+
+
+reference = load_reference()
+COMMANDS = dict(reference.commands())
+
+
+def test_the_command_reference_is_the_apps() -> None:
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.reference(), (
+        "make docs-reference"
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -34,25 +47,38 @@ def test_links_and_pictures_lead_somewhere(page: Path) -> None:
 def commands_on(page: Path) -> list[str]:
     """The lines of the console blocks that are fmnist commands."""
     blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    lines = (line.removeprefix("$ ") for block in blocks for line in block.splitlines())
+    whole = (block.replace("\\\n", "") for block in blocks)  # a line may go on in the next
+    lines = (line.removeprefix("$ ") for block in whole for line in block.splitlines())
     return [line.split("  #")[0].strip() for line in lines if line.startswith("fmnist ")]
+
+
+def parse(line: str) -> None:
+    """Read a command line as the app does, and run nothing; a wrong one is an error."""
+    words = shlex.split(line.split(" | ")[0])
+    given = max((path for path in COMMANDS if line.startswith(f"{path} ") or line == path), key=len)
+    command: Any = COMMANDS[given]
+    command.make_context(given, words[len(given.split()) :])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_on_the_page_parses(page: Path) -> None:
-    """Each command and each of its options exists (``--help`` last lets nothing run)."""
-    import typer.main
-
-    from fmnist_cli.cli import app
-
-    root = typer.main.get_command(app)
     for line in commands_on(page):
-        words = shlex.split(line.split(" | ")[0])[1:]
-        command = root
-        while words and hasattr(command, "commands") and words[0] in command.commands:
-            command = command.commands[words.pop(0)]
-        assert not hasattr(command, "commands") or words in ([], ["--help"]), line
-        known = {flag for param in command.params for flag in (*param.opts, *param.secondary_opts)}
-        for word in words:
-            if word.startswith("--"):
-                assert word.split("=")[0] in known | {"--help"}, f"{line}: {word}"
+        parse(line)
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_the_help_ends_with_examples_that_parse(path: str) -> None:
+    examples = reference.examples(COMMANDS[path])
+    assert 2 <= len(examples) <= 4
+    for purpose, typed in examples:
+        assert purpose
+        assert typed.startswith(path)
+        assert max(len(purpose), len(typed)) + len("  # ") <= HELP_WIDTH
+        parse(typed)
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_the_help_says_what_is_done_in_a_line_and_then_more(path: str) -> None:
+    line, *more = COMMANDS[path].help.split("\n\n")
+    assert len(line) <= 90
+    assert more

@@ -19,6 +19,12 @@ def show(common: Common) -> None:
 
     A flag wins over FMNIST_* in the environment, and that over a file: $FMNIST_CONFIG, or
     ./fmnist.toml, or ~/.config/fmnist/fmnist.toml, with lines such as batch = 50.
+
+    Examples:
+      # why is my batch size 50?
+      fmnist config show
+      # for a program
+      fmnist config show --json
     """
     from rich.markup import escape
 

@@ -35,7 +35,18 @@ def count_params(
 ) -> None:
     """Count the parameters of each model, layer by layer, with the formula.
 
-    With --verify the counts are compared with those of the built models (exit 3 if they differ).
+    Prints every layer's shapes, formula and count, and which model is the smaller by how much;
+    nothing is recorded. With --verify the counts are compared with those of the built models.
+
+    Exits 3 if they differ.
+
+    Examples:
+      # the three models of the course
+      fmnist count-params
+      # and are they built like that?
+      fmnist count-params --verify
+      # an MLP of 256 hidden units
+      fmnist count-params --model mlp --hidden 256
     """
     from fmnist_cli.engine.parameters import compare_in_order, count
 

@@ -30,8 +30,15 @@ def fetch(
 ) -> None:
     """Get Fashion-MNIST onto this machine, unless it is there already.
 
-    Looks in fmnist's cache and where Keras, torchvision and Debian leave it; then downloads it
-    from a public mirror, or as Debian's package where apt is at hand. Every file is verified.
+    Looks in fmnist's cache and where Keras, torchvision and Debian leave it; then downloads it from
+    a public mirror, or as Debian's package where apt is at hand. Every file is verified; the folder
+    is printed.
+
+    Examples:
+      # before a lesson without a network
+      fmnist data fetch
+      # anew, because a file is damaged
+      fmnist data fetch --force
     """
     from fmnist_cli.commands._recording import DataProgress
     from fmnist_cli.engine import data
@@ -50,7 +57,18 @@ def fetch(
 @app.command()
 @with_options(omit=("db",))
 def verify(common: Common, data_dir: DataDir = None) -> None:
-    """Compare the four files with the official ones, bit for bit (exit 3 if they differ)."""
+    """Compare the four files with the official ones, bit for bit.
+
+    Prints a row a file: what is in it, the head of its SHA-256, and the verdict.
+
+    Exits 3 if one differs.
+
+    Examples:
+      # the files that fmnist uses
+      fmnist data verify
+      # those in a folder
+      fmnist data verify --data-dir my-images
+    """
     from fmnist_cli.engine import data
 
     out = Output(common)
@@ -76,7 +94,16 @@ def verify(common: Common, data_dir: DataDir = None) -> None:
 @app.command()
 @with_options(omit=("db",))
 def info(common: Common, data_dir: DataDir = None) -> None:
-    """Show where the images are looked for, which place wins, and what is cached."""
+    """Show where the images are looked for, which place wins, and what is cached.
+
+    Prints a row a place and the fingerprint of the data, by which every run names what it saw.
+
+    Examples:
+      # this machine
+      fmnist data info
+      # a data set of your own
+      fmnist data info --data-dir my-images
+    """
     from fmnist_cli.engine import data
 
     out = Output(common)

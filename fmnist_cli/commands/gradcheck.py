@@ -32,16 +32,22 @@ def gradcheck(
         bool, typer.Option("--all", help="Check every entry (of the MLP or the mini CNN).")
     ] = False,
 ) -> None:
-    """Compare backpropagation with central differences, in float64 (exit 3 if they disagree).
+    """Compare backpropagation with central differences, in float64.
 
-    By default the first entry of each weight matrix and bias. An entry whose difference straddles
-    a kink of the ReLU is named and judged by the complex step, which has no step to straddle with.
-    The update of one training step is compared as well: that is the code that trains.
+    Prints entries of the gradient from both, and whether all that were checked agree; by default
+    the first entry of each weight matrix and bias. An entry whose difference straddles a kink of
+    the ReLU is named and judged by the complex step, which has no step to straddle with. The update
+    of one training step is compared as well: that is the code that trains. The figures are recorded
+    as a run.
+
+    Exits 3 if a gradient does not hold.
 
     Examples:
-
+      # one entry of each parameter of the MLP, on 5 images
+      fmnist gradcheck
+      # all 101,770 of them, on 50 images
       fmnist gradcheck --batch 50 --all
-
+      # five random entries of each parameter of a CNN
       fmnist gradcheck --model cnn3 --samples 5
     """
     from fmnist_cli.commands import _checks

@@ -57,15 +57,17 @@ def ood(
     """Measure the accuracy on the test set and on four shifted copies of it.
 
     The copies: moved up 4 pixels (zero fill), and rotated by 90, 180 and 270 degrees
-    counter-clockwise. With --augment every model is trained with and without it, and the answer
-    says what it repairs and what it costs.
+    counter-clockwise. Prints each model's accuracy on every set and the change, then what follows;
+    the trainings are recorded as the runs of one study, with their confusion matrices. With
+    --augment every model is trained with and without it, and the answer says what it repairs and
+    what it costs.
 
     Examples:
-
+      # the MLP and both CNNs, and the figure
       fmnist ood --model all --plot ood.png
-
+      # train nothing: the newest run's weights, at every angle
       fmnist ood --run latest --curve rotation
-
+      # does training on shifted images help on shifted images?
       fmnist ood --augment shift --curve shift --seeds 3
     """
     from fmnist_cli import plots

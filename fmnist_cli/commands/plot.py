@@ -62,7 +62,17 @@ def train(
     band: Band = "ci",
     out: Out = None,
 ) -> None:
-    """Draw one run: accuracy and loss against epochs, with the best epoch and the stop."""
+    """Draw one run: accuracy and loss against epochs, with the best epoch and the stop.
+
+    Reads the registry, trains nothing, and prints the name of the file that it saves. With --study
+    it draws the seeds of fmnist train --seeds: the mean and a band.
+
+    Examples:
+      # the newest run, into results/
+      fmnist plot train
+      # run 3, for a document
+      fmnist plot train --run 3 --out run3.svg
+    """
     if study is not None:
         _draw(common, "train", study, out, band=band)
         return
@@ -93,7 +103,16 @@ def samples(
     per_class: Annotated[int, typer.Option("--per-class", help="Images a class.")] = 10,
     out: Out = None,
 ) -> None:
-    """Draw images of the ten classes, from the head of the training set."""
+    """Draw images of the ten classes, from the head of the training set.
+
+    Prints the name of the file that it saves; nothing is recorded.
+
+    Examples:
+      # ten images of each class
+      fmnist plot samples
+      # a smaller picture
+      fmnist plot samples --per-class 4 --out classes.png
+    """
     from fmnist_cli import plots
     from fmnist_cli.commands._figures import save_figure
     from fmnist_cli.commands._recording import load_data
@@ -109,7 +128,17 @@ def samples(
 @app.command()
 @with_options()
 def batch(common: Common, study: StudyId = None, band: Band = "ci", out: Out = None) -> None:
-    """Draw a batch-size sweep: test accuracy, time, epochs and updates to the best model."""
+    """Draw a batch-size sweep: test accuracy, time, epochs and updates to the best model.
+
+    Reads a study of fmnist sweep-batch from the registry, trains nothing, and prints the name of
+    the file that it saves.
+
+    Examples:
+      # the newest sweep
+      fmnist plot batch
+      # study 1, where it has several seeds from the lowest to the highest
+      fmnist plot batch --study 1 --band range --out sweep.pdf
+    """
     _draw(common, "sweep-batch", study, out, band=band)
 
 
@@ -125,7 +154,17 @@ def early_stop(
     band: Band = "ci",
     out: Out = None,
 ) -> None:
-    """Draw an early-stopping study: three accuracies, and where each patience stops."""
+    """Draw an early-stopping study: three accuracies, and where each patience stops.
+
+    Reads a study of fmnist early-stop from the registry, trains nothing, and prints the name of the
+    file that it saves.
+
+    Examples:
+      # the newest one, with patience 3
+      fmnist plot early-stop
+      # three patiences, whatever the study was asked for
+      fmnist plot early-stop --patience 1 --patience 3 --patience 5
+    """
     patiences = tuple(sorted(set(patience or [3])))
     _draw(common, "early-stop", study, out, band=band, patiences=patiences)
 
@@ -133,7 +172,17 @@ def early_stop(
 @app.command()
 @with_options()
 def momentum(common: Common, study: StudyId = None, band: Band = "ci", out: Out = None) -> None:
-    """Draw a momentum study: one training-loss curve per alpha."""
+    """Draw a momentum study: one training-loss curve per alpha.
+
+    Reads a study of fmnist momentum from the registry, trains nothing, and prints the name of the
+    file that it saves.
+
+    Examples:
+      # the newest one
+      fmnist plot momentum
+      # study 3, for a document
+      fmnist plot momentum --study 3 --out momentum.svg
+    """
     _draw(common, "momentum", study, out, band=band)
 
 
@@ -154,7 +203,19 @@ def ood(
     band: Band = "ci",
     out: Out = None,
 ) -> None:
-    """Draw a study of shifted images: accuracy of each model on each set."""
+    """Draw a study of shifted images: accuracy of each model on each set.
+
+    Reads a study of fmnist ood from the registry, trains nothing, and prints the name of the file
+    that it saves.
+
+    Examples:
+      # bars, a group a set
+      fmnist plot ood
+      # images, and what each model takes them for
+      fmnist plot ood --samples
+      # by angle, where the study measured it (fmnist ood --curve rotation)
+      fmnist plot ood --curve rotation
+    """
     if not samples:
         _draw(common, "ood", study, out, band=band, curve=curve)
         return
@@ -180,7 +241,16 @@ def ood(
 @app.command()
 @with_options()
 def dynamics(common: Common, run: RunId = "latest", out: Out = None) -> None:
-    """Draw what train --dynamics recorded: gradients, changes and dead units by layer."""
+    """Draw what train --dynamics recorded: gradients, changes and dead units by layer.
+
+    Reads the registry, trains nothing, and prints the name of the file that it saves.
+
+    Examples:
+      # the newest run
+      fmnist plot dynamics
+      # run 3, for a document
+      fmnist plot dynamics --run 3 --out dynamics.svg
+    """
     from fmnist_cli import plots
     from fmnist_cli.commands._figures import caption_of, save_figure
     from fmnist_cli.registry import Registry
@@ -216,7 +286,18 @@ def compare(
     band: Band = "range",
     out: Out = None,
 ) -> None:
-    """Overlay the curves of runs, of a study's arms, or of the runs with a tag."""
+    """Overlay the curves of runs, of a study's arms, or of the runs with a tag.
+
+    Reads the registry, trains nothing, and prints the name of the file that it saves.
+
+    Examples:
+      # two runs and the newest
+      fmnist plot compare 3 4 latest
+      # the arms of study 2, by the losses seen in training
+      fmnist plot compare study:2 --metric running_loss
+      # two groups of runs that you have tagged
+      fmnist plot compare tag:baseline tag:shifted --out compare.png
+    """
     from fmnist_cli import plots
     from fmnist_cli.commands._figures import METRICS, curve_of, save_figure
     from fmnist_cli.commands.runs._groups import resolve

@@ -33,13 +33,15 @@ def sweep_batch(
 ) -> None:
     """Train at several batch sizes, and compare speed, accuracy and updates.
 
-    Started again after an interruption, it continues: finished runs are not trained twice. With
-    --jobs the times are taken side by side, and the table says so.
+    Prints for each size the epochs, updates and seconds to its best model and the accuracies, then
+    what follows from the numbers. The trainings are recorded as the runs of one study; started
+    again after an interruption, it continues: finished runs are not trained twice. With --jobs the
+    times are taken side by side, and the table says so.
 
     Examples:
-
+      # batch sizes 1, 5, 50, 500 and 5000, and their figure
       fmnist sweep-batch --plot sweep.png
-
+      # sizes of your own, each with three seeds
       fmnist sweep-batch --batch 8 --batch 32 --batch 128 --seeds 3
     """
     from fmnist_cli import plots

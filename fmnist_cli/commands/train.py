@@ -61,20 +61,22 @@ def train(
 ) -> None:
     """Train one model on Fashion-MNIST and record every epoch.
 
-    Stops early, keeps the best epoch's weights, and reports the test accuracy they reach. With
-    --seeds it trains once a seed, and says how much the seeds differ. A run that was interrupted
-    or killed goes on with --resume, and ends as if it had not been.
+    Stops early, and prints the best epoch, the test accuracy of its weights, and the time. The run
+    goes to the registry (--db), its weights to the folder beside it, and its accuracies by epoch to
+    the file in --results that course scripts read. With --seeds it trains once a seed, and says how
+    much the seeds differ. A run that was interrupted or killed goes on with --resume, and ends as
+    if it had not been.
+
+    Exits 3 if a check does not hold (then nothing is trained), 4 if the training diverged.
 
     Examples:
-
-      fmnist train --batch 5 --check-gradient --check-magnitude
-
-      fmnist train --lr 0.1 --batch 50 --momentum 0.9 --seed 7
-
+      # the MLP of the course; first, is its gradient right?
+      fmnist train --check-gradient --check-magnitude
+      # a larger step on larger batches, with momentum
+      fmnist train --lr 0.1 --batch 50 --momentum 0.5
+      # five seeds, two at a time: how much of the result is chance?
       fmnist train --seeds 5 --jobs 2
-
-      fmnist train --model cnn3 --json
-
+      # the newest run was interrupted: go on with it
       fmnist train --resume latest
     """
     from fmnist_cli.commands._recording import load_data, writable_folder

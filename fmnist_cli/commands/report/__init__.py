@@ -50,18 +50,17 @@ def report(
 ) -> None:
     """Do the whole assignment, and write it up as one page.
 
-    The checks, the training curve, the batch sizes, early stopping, momentum, the parameter
-    counts, shifted images and the mini CNN: what the registry has is used, what is missing is
-    trained. Interrupted, it goes on from there when started again.
-
-    Writes index.html, which needs nothing beside it, and report.md with its figures.
+    The checks, the training curve, the batch sizes, early stopping, momentum, the parameter counts,
+    shifted images and the mini CNN: what the registry has is used, what is missing is trained and
+    recorded. Interrupted, it goes on from there when started again. Prints what each part took, and
+    writes index.html, which needs nothing beside it, and report.md with its figures.
 
     Examples:
-
+      # everything, into results/report
       fmnist report
-
+      # a draft in seconds, on fewer images and epochs
       fmnist report --quick --out draft
-
+      # every study with five seeds: means, intervals, verdicts
       fmnist report --seeds 5
     """
     from fmnist_cli.commands._recording import load_data, writable_folder

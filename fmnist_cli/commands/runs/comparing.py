@@ -46,9 +46,17 @@ def compare(
 ) -> None:
     """Show what differs: parameters, environment and outcome.
 
-    Of groups (the arms of a study, the runs with a tag) the outcome is the mean over their n runs
-    with its 95 % interval, and each group's difference from the first.
+    Prints a column a run. Of groups (the arms of a study, the runs with a tag) the outcome is the
+    mean over their n runs with its 95 % interval, and each group's difference from the first.
     [bold]fmnist plot compare[/bold] takes the same words and overlays the curves.
+
+    Examples:
+      # two runs and the newest
+      fmnist runs compare 3 4 latest
+      # the arms of study 2
+      fmnist runs compare study:2
+      # two groups of runs that you have tagged, and what they share
+      fmnist runs compare tag:baseline tag:shifted --all
     """
     from fmnist_cli.registry import Registry
 

@@ -54,8 +54,18 @@ def export(
 ) -> None:
     """Write runs for other programs: one row a run, as in the view run_summary.
 
-    [bold]fmnist runs export --format parquet --out runs.parquet[/bold]
-    [bold]fmnist runs export --to mlflow --out mlruns --study 3[/bold]
+    Writes to stdout, or to --out: CSV, JSON lines, Markdown, Parquet, the file of the course, or
+    what MLflow and TensorBoard read. The registry stays as it is.
+
+    Examples:
+      # every run, for a spreadsheet
+      fmnist runs export --out runs.csv
+      # every epoch, for pandas
+      fmnist runs export --epochs --format parquet --out epochs.parquet
+      # the result file of run 3, as fmnist train writes it
+      fmnist runs export 3 --format course --out MLP_lr0.01_b5.json
+      # the runs of study 2, for MLflow
+      fmnist runs export --study 2 --to mlflow --out mlflow
     """
     from fmnist_cli.commands.runs import _exporting, _programs
     from fmnist_cli.commands.runs._common import write_file
@@ -114,7 +124,16 @@ def import_(
 ) -> None:
     """Bring in the runs of another registry, with their files; those that are here stay.
 
-    Done twice it changes nothing, so two machines merge by importing each other's registry.
+    Prints how many came and how many were here already. Done twice it changes nothing, so two
+    machines merge by importing each other's registry.
+
+    Exits 3 if a run there is not what its digest says; it is left out.
+
+    Examples:
+      # the runs of the other laptop
+      fmnist runs import /media/stick/runs.db
+      # into a registry other than runs.db
+      fmnist runs import laptop.db --db all.db
     """
     from fmnist_cli.registry import Registry
     from fmnist_cli.registry.urls import without_password

@@ -23,9 +23,15 @@ def explain(
 ) -> None:
     """Say in a few sentences why a run went as it did.
 
-    Each sentence is a rule that its curve meets: diverged, unstable, still improving at the
-    limit, overfitting, too small a patience (judged by a longer run of the same configuration,
-    where there is one), too small a learning rate.
+    Each sentence is a rule that its curve meets: diverged, unstable, still improving at the limit,
+    overfitting, too small a patience (judged by a longer run of the same configuration, where there
+    is one), too small a learning rate.
+
+    Examples:
+      # the newest run
+      fmnist runs explain
+      # run 3, for a program
+      fmnist runs explain 3 --json
     """
     from rich.markup import escape
 

@@ -34,7 +34,17 @@ def tag(
     ],
     remove: Annotated[bool, typer.Option("--remove", help="Take the tags off.")] = False,
 ) -> None:
-    """Put tags on a run, to find it again: fmnist runs list --tag TAG."""
+    """Put tags on a run, to find it again.
+
+    Prints the tags that it has then. They are recorded beside the run's numbers, which stay as they
+    are.
+
+    Examples:
+      # two tags on run 3, to be found by fmnist runs list --tag baseline
+      fmnist runs tag 3 baseline lr-study
+      # and one off again
+      fmnist runs tag 3 lr-study --remove
+    """
     from fmnist_cli.registry import Registry
 
     with Registry.open(common.db) as registry:
@@ -48,7 +58,17 @@ def note(
     run: RunId,
     text: Annotated[str, typer.Argument(metavar="TEXT", help='"" takes the note away.')],
 ) -> None:
-    """Write a note on a run."""
+    """Write a note on a run.
+
+    It is recorded beside the run's numbers, which stay as they are, and printed; fmnist runs show
+    has it.
+
+    Examples:
+      # a note on run 3
+      fmnist runs note 3 "the one of the report"
+      # and away with it
+      fmnist runs note 3 ""
+    """
     from fmnist_cli.registry import Registry
 
     with Registry.open(common.db) as registry:
@@ -62,7 +82,17 @@ def rename(
     run: RunId,
     name: Annotated[str, typer.Argument(metavar="NAME", help='"" takes the name away.')],
 ) -> None:
-    """Give a run a name."""
+    """Give a run a name.
+
+    It is recorded beside the run's numbers, which stay as they are, and printed; lists, figures and
+    comparisons call the run by it.
+
+    Examples:
+      # run 3 is the baseline
+      fmnist runs rename 3 baseline-b5
+      # and has no name again
+      fmnist runs rename 3 ""
+    """
     from fmnist_cli.registry import Registry
 
     with Registry.open(common.db) as registry:

@@ -41,7 +41,19 @@ def list_runs(
     command: Command = None,
     status: OfStatus = None,
 ) -> None:
-    """List the runs, newest first."""
+    """List the runs, newest first.
+
+    Prints a row a run with what varies between them, and says what they have in common. --where and
+    --sort take the columns of the view run_summary.
+
+    Examples:
+      # the newest 20
+      fmnist runs list
+      # the five best of the MLP
+      fmnist runs list --model mlp --sort -test_accuracy --limit 5
+      # any condition that SQL can say
+      fmnist runs list --where "batch = 5 and test_accuracy > 0.85"
+    """
     from fmnist_cli.commands.runs import _columns
     from fmnist_cli.registry.sql import MAX_INTEGER, Selection, SqlReader
 

@@ -27,9 +27,14 @@ def query(
 ) -> None:
     """Ask the registry in SQL; nothing can be changed.
 
-    The views [bold]run_summary[/bold] (one row a run) and [bold]epoch_curve[/bold] (one row an
-    epoch) have all numbers: [bold]fmnist runs query "SELECT batch, avg(test_accuracy) FROM
-    run_summary GROUP BY batch"[/bold].
+    Prints the rows as a table, as CSV or as JSON. The views [bold]run_summary[/bold] (one row a
+    run) and [bold]epoch_curve[/bold] (one row an epoch) have all numbers.
+
+    Examples:
+      # how many runs there are of each batch size
+      fmnist runs query "SELECT batch, count(*) FROM run_summary GROUP BY batch"
+      # every epoch, for another program
+      fmnist runs query "SELECT run_id, epoch, val_loss FROM epoch_curve" --csv
     """
     from rich.markup import escape
     from rich.text import Text

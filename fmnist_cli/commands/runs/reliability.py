@@ -30,11 +30,16 @@ def resume(
 ) -> None:
     """Go on with a run that was interrupted, killed or failed, from its newest checkpoint.
 
-    It ends with the numbers and the weights that it would have had without the break.
+    It keeps its id, and ends with the numbers and the weights that it would have had without the
+    break; what is printed and written is what fmnist train prints and writes.
+
+    Exits 4 if the training diverged.
 
     Examples:
-
+      # the newest run
       fmnist runs resume latest
+      # run 3, which read a data set of your own
+      fmnist runs resume 3 --data-dir my-images
     """
     from fmnist_cli.commands._resuming import resume_training
 
@@ -51,9 +56,13 @@ def recover(
 ) -> None:
     """Bring in the runs that were kept in journals while the registry could not be written.
 
-    Examples:
+    Prints a row a run: how far it got, and whether it has ended. What is recorded already stays.
 
+    Examples:
+      # every journal beside the registry
       fmnist runs recover
+      # those that lie elsewhere
+      fmnist runs recover /media/stick/*.journal
     """
     from rich.markup import escape
 
@@ -88,14 +97,19 @@ def recover(
 
 @with_options()
 def verify(common: Common) -> None:
-    """Check the registry: its structure, every run's numbers against their digest and against
-    each other, every saved file against its checksum.
+    """Check that the registry is as it was recorded.
+
+    Looks at its structure, at every run's numbers against their digest and against each other, and
+    at every saved file against its checksum. Prints what does not hold, a line each; changes
+    nothing.
 
     Exits 3 if anything does not hold.
 
     Examples:
-
+      # the registry in this folder
       fmnist runs verify
+      # another one
+      fmnist runs verify --db backup.db
     """
     from rich.markup import escape
 
@@ -143,12 +157,16 @@ def verify(common: Common) -> None:
 def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
     """Train a recorded configuration again, as a new run, and compare epoch by epoch.
 
-    Says whether all numbers are the same to the bit, the same within rounding, or different
-    from which epoch on (then it exits 3), and what differs in the environment.
+    Prints whether all numbers are the same to the bit, the same within rounding, or different from
+    which epoch on, and what differs in the environment. Both runs stay in the registry.
+
+    Exits 3 if the numbers are different.
 
     Examples:
-
+      # the newest run
       fmnist runs reproduce latest
+      # run 3, by its number
+      fmnist runs reproduce 3
     """
     from rich.markup import escape
 
@@ -227,10 +245,13 @@ def delete(
 ) -> None:
     """Delete runs with all that was recorded of them, and their folders.
 
-    Refuses a run that is running. Files outside of the registry's own folder stay.
+    Names them and asks first. Refuses a run that is running; files outside of the registry's own
+    folder stay.
 
     Examples:
-
+      # one run, after a question
+      fmnist runs delete 3
+      # two, without
       fmnist runs delete 3 4 --yes
     """
     from fmnist_cli.registry import Registry
@@ -268,12 +289,15 @@ def gc(
 ) -> None:
     """Remove what no run needs from the registry's own folder.
 
-    Folders of runs that are gone, locks that nobody holds, half-written files, and checkpoints:
-    at once of runs that have ended, after --keep-days of those that were cut short.
+    Folders of runs that are gone, locks that nobody holds, half-written files, and checkpoints: at
+    once of runs that have ended, after --keep-days of those that were cut short. Prints each with
+    its bytes.
 
     Examples:
-
+      # what would go?
       fmnist runs gc --dry-run
+      # and nothing is to be resumed any more
+      fmnist runs gc --keep-days 0
     """
     from rich.markup import escape
 

@@ -41,7 +41,19 @@ def show(
         Path | None, typer.Option("--svg", help="Save what is shown, in colour, as this .svg.")
     ] = None,
 ) -> None:
-    """Show one run: what was asked, how it went, on what it ran."""
+    """Show one run: what was asked, how it went, on what it ran.
+
+    Prints its parameters, outcome, curve, checks, evaluations and environment, and the command that
+    repeats it. Without an id it is the newest.
+
+    Examples:
+      # the newest run
+      fmnist runs show
+      # run 3 with every epoch's numbers
+      fmnist runs show 3 --epochs
+      # as a picture, to hand in
+      fmnist runs show 3 --svg run3.svg
+    """
     from rich.markup import escape
 
     from fmnist_cli.registry import Registry
