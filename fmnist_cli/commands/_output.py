@@ -12,7 +12,8 @@ import os
 import shlex
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from fmnist_cli.errors import FmnistError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fmnist_cli.commands._options import Common
 
 HEADING_WIDTH = 14  # characters, where a heading has several words
+LINES_AT_ONCE = 1000
 PIPED_WIDTH = 120  # columns, where there is no terminal to ask
 
 
@@ -54,6 +56,20 @@ class Output:
         """Print the result for a program, where JSON was asked for."""
         if self.json:
             _write(to_json({"schema": schema, **content}) + "\n")
+
+    def documents(
+        self, schema: str, content: Mapping[str, Any], key: str, items: Iterable[Mapping[str, Any]]
+    ) -> None:
+        """As ``document``, with a long list under ``key``: an item a line, as they come."""
+        if self.json:
+            begin = json.dumps({"schema": schema, **_plain(content)}, ensure_ascii=False)
+            lines = (json.dumps(_plain(i), allow_nan=False, ensure_ascii=False) for i in items)
+            _write(f'{begin[:-1]}, "{key}": [')
+            separator = "\n"
+            while some := list(islice(lines, LINES_AT_ONCE)):
+                _write(separator + ",\n".join(some))
+                separator = ",\n"
+            _write("\n]}\n")
 
     def text(self, text: str) -> None:
         """Write a result that has its form already, as it is; nothing where JSON was asked for."""
@@ -166,6 +182,8 @@ def to_json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if value is None or type(value) in (str, int, bool):
+        return value
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -62,9 +62,17 @@ class Answer:
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
 
-    def dicts(self) -> list[dict[str, Any]]:
+    def __iter__(self) -> Iterator[dict[str, Any]]:
         """The rows by column."""
-        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+        return (dict(zip(self.columns, row, strict=True)) for row in self.rows)
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """The rows by column, all of them."""
+        return list(self)
+
+    def first(self, n: int) -> Answer:
+        """The first ``n`` rows."""
+        return Answer(self.columns, self.rows[:n])
 
 
 RUNNING = "SELECT id, uuid, host, boot_id, heartbeat_at FROM run WHERE status = 'running'"

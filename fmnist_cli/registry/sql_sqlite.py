@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -98,7 +99,7 @@ class SqliteReader(SqlReader):
             raise self._explained(what, asked, error) from error
         finally:
             self._connection.set_progress_handler(None, 0)
-        if any(isinstance(value, bytes) for row in rows for value in row):
+        if bytes in set(map(type, chain.from_iterable(rows))):
             rows = [tuple(v.hex() if isinstance(v, bytes) else v for v in row) for row in rows]
         return Answer(columns, rows)
 

@@ -119,13 +119,10 @@ def fitting_table(
 
     A long one is plain text: rich would take seconds for it.
     """
-    from rich.cells import cell_len
     from rich.text import Text
 
     cells = {column: column.cells(rows) for column in columns}
-    widths = {
-        column: max(map(cell_len, (column.heading, *texts))) for column, texts in cells.items()
-    }
+    widths = {column: max(map(_width, (column.heading, *texts))) for column, texts in cells.items()}
     kept = list(columns)
     while len(kept) > 1 and sum(widths[c] + GAP for c in kept) > width:
         kept.remove(min(kept, key=lambda column: column.importance))
@@ -150,13 +147,20 @@ def fitting_table(
 
 
 def _line(cells: Sequence[str], sides: Sequence[tuple[bool, int]]) -> str:
-    from rich.cells import cell_len
-
     padded = []
     for text, (right, width) in zip(cells, sides, strict=True):
-        gap = " " * (width - cell_len(text))
+        gap = " " * (width - _width(text))
         padded.append(gap + text if right else text + gap)
     return (" " + "  ".join(padded)).rstrip() + "\n"
+
+
+def _width(text: str) -> int:
+    """Columns that the text takes in a terminal."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def age(delta: timedelta) -> str:

@@ -68,13 +68,13 @@ def list_runs(
         reader.check_columns("columns", named)
         answer = reader.summaries(chosen, sort=sort, limit=None if every else limit + 1)
         nothing = _without_runs(reader, chosen) if not answer.rows else []
-    rows = answer.dicts()
-    more = not every and len(rows) > limit
-    rows = rows if every else rows[:limit]
+    more = not every and len(answer.rows) > limit
+    answer = answer if every else answer.first(limit)
     if out.json:
-        documents = [summary_document(row) for row in rows]
-        out.document("fmnist.runs.list/1", {"runs": documents, "more": more})
+        documents = map(summary_document, answer)
+        out.documents("fmnist.runs.list/1", {"more": more}, "runs", documents)
         return
+    rows = list(answer)
     if not rows:
         out.say(f"No run fits{': ' if nothing else ''}{', '.join(nothing)}.")
         return
