@@ -15,6 +15,7 @@ from fmnist_cli.engine.answers.claims import (
     accuracy,
     basis,
     caveats,
+    count,
     judge,
     listing,
     sentence,
@@ -127,7 +128,7 @@ def _fastest(arms: Sequence[Arm]) -> Answer:
         return None if threshold is None else epochs_to_loss(arm, threshold)
 
     reached = "the training loss" if threshold is None else f"a training loss of {_loss(threshold)}"
-    measure = Measure(f"epochs to {reached}", epochs, lambda value: f"{value:.3g}")
+    measure = Measure(f"epochs to {reached}", epochs, count)
     claim = judge(arms, measure, rises=False)
     said = [] if threshold is None else ["It is the smallest loss that all of these runs reach."]
     return _answer(
