@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from fmnist_cli.registry import Registry, Run
 
 
+CurveWord = Literal["shift", "rotation", "both"]
+
+
 @with_options(omit=("model",))
 def ood(
     config: TrainConfig,
@@ -47,7 +50,7 @@ def ood(
         ),
     ] = None,
     curve: Annotated[
-        Literal["shift", "rotation", "both"] | None,
+        CurveWord | None,
         typer.Option(
             "--curve",
             help="Also by distance (0 to 8 pixels, four directions) or angle (0 to 345 degrees).",
@@ -78,9 +81,7 @@ def ood(
     from fmnist_cli.registry import Registry
 
     out = Output(common)
-    curves: tuple[CurveName, ...] = ()
-    if curve is not None:
-        curves = ("shift", "rotation") if curve == "both" else (curve,)
+    curves = asked_curves(curve)
     if study.plot:
         plots.check_path(study.plot)
     with Registry.open(common.db) as registry:
@@ -145,8 +146,15 @@ def ood(
             out.section(title, table)
     show_answers(out, answers)
     if run_id is None:
-        _figures.draw_study(study.plot, result, out, curve=curves[0] if curves else None)
+        _figures.draw_study(study.plot, result, out, curves=curves)
         result.require_complete()
+
+
+def asked_curves(word: CurveWord | None) -> tuple[CurveName, ...]:
+    """The curves that ``--curve`` asks for."""
+    if word is None:
+        return ()
+    return ("shift", "rotation") if word == "both" else (word,)
 
 
 def _arms(config: TrainConfig, models: Sequence[str]) -> list[tuple[str, TrainConfig]]:

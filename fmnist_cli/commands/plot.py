@@ -10,6 +10,7 @@ import typer
 from fmnist_cli.commands._completion import complete_run, complete_study
 from fmnist_cli.commands._options import Common, DataOptions, with_options
 from fmnist_cli.commands._output import Output
+from fmnist_cli.commands.ood import CurveWord, asked_curves
 from fmnist_cli.commands.runs._groups import Groups
 from fmnist_cli.engine.config import TrainConfig, require
 from fmnist_cli.errors import RegistryError
@@ -148,7 +149,7 @@ def ood(
         typer.Option("--samples", help="Shifted images with the predictions, instead of bars."),
     ] = False,
     curve: Annotated[
-        Literal["shift", "rotation"] | None,
+        CurveWord | None,
         typer.Option("--curve", help="Lines by distance or by angle, instead of bars."),
     ] = None,
     band: Band = "ci",
@@ -251,7 +252,7 @@ def _draw(
     *,
     band: Literal["range", "sd", "ci"],
     patiences: tuple[int, ...] = (3,),
-    curve: Literal["shift", "rotation"] | None = None,
+    curve: CurveWord | None = None,
 ) -> None:
     from fmnist_cli import plots
     from fmnist_cli.commands import _figures
@@ -263,7 +264,9 @@ def _draw(
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
         result = read_study(registry, _figures.chosen_study(registry, kind, study_id))
-    figure = _figures.study_figure(result, patiences=patiences, curve=curve, band=band)
+    figure = _figures.study_figure(
+        result, patiences=patiences, curves=asked_curves(curve), band=band
+    )
     name = kind.removeprefix("sweep-")
     by = f"-{curve}" if curve else ""
     path = out or Path(f"results/{name}{by}-study{result.study.id}.png")
