@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fmnist_cli.commands._options import typed
 from fmnist_cli.commands._output import Output
 from fmnist_cli.errors import UsageError
 
@@ -23,14 +24,10 @@ _GO_TOGETHER = {"resume", "results", "data_dir", "allow_custom_data", "db", "jso
 
 def refuse_settings(context: typer.Context) -> None:
     """Refuse options that ask for another training than the run's own."""
-    given = [
-        f"--{name.replace('_', '-')}"
-        for name in context.params
-        if name not in _GO_TOGETHER and _is_typed(context, name)
-    ]
+    given = typed(context, but=_GO_TOGETHER)
     if given:
         raise UsageError(
-            f"a resumed run keeps the settings it began with. Received: {' '.join(given)}."
+            f"a resumed run keeps the settings it began with. Received: {' '.join(given.values())}."
         )
 
 
@@ -89,8 +86,3 @@ def recorded_setting(
 
 def _command(run: RunRecord) -> str:
     return shlex.join(["fmnist", *(word for word in run.argv[1:] if word != "--new")])
-
-
-def _is_typed(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"

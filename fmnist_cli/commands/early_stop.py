@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
+from fmnist_cli.commands._options import (
+    Common,
+    DataOptions,
+    StudyOptions,
+    require_distinct,
+    with_options,
+)
 from fmnist_cli.commands._output import Output, make_table, percent
 from fmnist_cli.engine.config import TrainConfig, require
 
@@ -48,8 +54,9 @@ def early_stop(
     from fmnist_cli.engine.answers import early_stop_answers, kept_by
     from fmnist_cli.registry import Registry
 
-    patiences = sorted(set(patience or [TrainConfig.patience or 3]))
+    patiences = sorted(patience or [TrainConfig.patience or 3])
     require(patiences[0] >= 1, "patience must be at least 1", patiences[0])
+    require_distinct("patience", patiences)
     if study.plot:
         plots.check_path(study.plot)
     out = Output(common)

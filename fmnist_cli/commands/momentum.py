@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
+from fmnist_cli.commands._options import (
+    Common,
+    DataOptions,
+    StudyOptions,
+    require_distinct,
+    with_options,
+)
 from fmnist_cli.commands._output import Output, make_table, percent
-from fmnist_cli.engine.config import TrainConfig, require
+from fmnist_cli.engine.config import TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +60,7 @@ def momentum(
     from fmnist_cli.registry import Registry
 
     alphas = alpha or list(ALPHAS)
-    require(len(set(alphas)) == len(alphas), "the momenta must differ", alphas)
+    require_distinct("alpha", alphas)
     arms = [(f"momentum {a:g}", config.but(momentum=a)) for a in alphas]
     if study.plot:
         plots.check_path(study.plot)

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from fmnist_cli.commands._completion import complete_run, complete_study
-from fmnist_cli.commands._options import Common, DataOptions, with_options
+from fmnist_cli.commands._options import Common, DataOptions, require_distinct, typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.ood import CurveWord, asked_curves
 from fmnist_cli.commands.runs._groups import Groups
 from fmnist_cli.engine.config import TrainConfig, require
-from fmnist_cli.errors import RegistryError
+from fmnist_cli.errors import RegistryError, UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Draw figures of recorded runs, and of the data.")
 
@@ -54,6 +54,7 @@ Band = Annotated[
 @app.command()
 @with_options()
 def train(
+    context: typer.Context,
     common: Common,
     run: RunId = "latest",
     study: Annotated[
@@ -65,6 +66,8 @@ def train(
 ) -> None:
     """Draw one run: accuracy and loss against epochs, with the best epoch and the stop."""
     if study is not None:
+        if one := typed(context).get("run"):
+            raise UsageError(f"run and study exclude each other. Received: --study {study} {one}.")
         _draw(common, "train", study, out, band=band)
         return
     from fmnist_cli import plots
@@ -127,7 +130,9 @@ def early_stop(
     out: Out = None,
 ) -> None:
     """Draw an early-stopping study: three accuracies, and where each patience stops."""
-    patiences = tuple(sorted(set(patience or [3])))
+    patiences = tuple(sorted(patience or [3]))
+    require(patiences[0] >= 1, "patience must be at least 1", patiences[0])
+    require_distinct("patience", patiences)
     _draw(common, "early-stop", study, out, band=band, patiences=patiences)
 
 
@@ -159,6 +164,10 @@ def ood(
     if not samples:
         _draw(common, "ood", study, out, band=band, curve=curve)
         return
+    if curve is not None:
+        raise UsageError(
+            f"samples and curve exclude each other. Received: --samples --curve {curve}."
+        )
     from fmnist_cli import plots
     from fmnist_cli.commands import _figures
     from fmnist_cli.commands._recording import load_data
@@ -226,6 +235,7 @@ def compare(
     metrics: Any = metric or ["val_accuracy", "train_loss"]
     for one in metrics:
         require(one in METRICS, f"metric must be one of {', '.join(METRICS)}", one)
+    require_distinct("metric", metrics)
     output = Output(common)
     if out is not None:
         plots.check_path(out)

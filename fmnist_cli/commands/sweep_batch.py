@@ -6,9 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
+from fmnist_cli.commands._options import (
+    Common,
+    DataOptions,
+    StudyOptions,
+    require_distinct,
+    with_options,
+)
 from fmnist_cli.commands._output import HEADING_WIDTH, Output, make_table, percent, seconds
-from fmnist_cli.engine.config import TrainConfig, require
+from fmnist_cli.engine.config import TrainConfig
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,7 +61,7 @@ def sweep_batch(
     from fmnist_cli.registry import Registry
 
     batches = batch or list(BATCHES)
-    require(len(set(batches)) == len(batches), "the batch sizes must differ", batches)
+    require_distinct("batch", batches)
     arms = [(f"batch {size}", config.but(batch=size)) for size in batches]
     if study.plot:
         plots.check_path(study.plot)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
+from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, typed, with_options
 from fmnist_cli.commands._output import Output, make_facts, percent, seconds
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, TrainConfig, require
-from fmnist_cli.errors import ArtefactError, CheckFailed, Diverged
+from fmnist_cli.errors import ArtefactError, CheckFailed, Diverged, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -110,6 +110,11 @@ def train(
         writable_folder(results, "results")
         train_seeds(config, study, data, out, db=common.db, results=results, dynamics=dynamics)
         return
+    beside = [flag for name, flag in typed(context).items() if name in ("jobs", "new")]
+    if beside not in ([], ["--jobs 1"]):
+        raise UsageError(
+            f"jobs and new go with several seeds. Received: {' '.join(beside)} and one seed."
+        )
     config = config.but(seed=seeds[0])
     writable_folder(results, "results")
     extras = Extras(check_gradient, check_magnitude, dynamics)
