@@ -14,7 +14,7 @@ from fmnist_cli.commands._options import (
     require_distinct,
     with_options,
 )
-from fmnist_cli.commands._output import Output, make_table, percent
+from fmnist_cli.commands._output import Output, make_table, mean_count, percent
 from fmnist_cli.engine.config import TrainConfig, require
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _over_seeds(kept: Sequence[Kept]) -> Table:
         accuracies = [one.test_accuracy for one in of_one]
         table.add_row(
             str(patience),
-            cell([one.best_epoch for one in of_one], lambda v: f"{v:.3g}"),
+            cell([one.best_epoch for one in of_one], mean_count),
             cell(accuracies, percent),
             interval_cell(accuracies, percent),
             cell([one.cost for one in of_one], lambda v: f"{100 * v:+.2f}"),
