@@ -35,11 +35,23 @@ _SHORTER = {
 }
 
 
+class _Interrupted(FmnistError):
+    """Ctrl-C, in words; the signal itself ends here."""
+
+    exit_code = INTERRUPTED
+
+
 class FmnistGroup(TyperGroup):
     """Turns every error that we raise, and every wrong usage, into one line and an exit code.
 
     Whatever else escapes a command is a bug, and keeps its traceback.
     """
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:  # Typer would make a bare exit code of it
+            raise _Interrupted(_kept("Interrupted", error)) from None
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         signal.signal(signal.SIGTERM, _terminate)
@@ -50,6 +62,8 @@ class FmnistGroup(TyperGroup):
             defaults = default_map(self, _settings(args[0] if args else kwargs.get("args")))
             own = {"standalone_mode": False, "default_map": defaults}
             code = super().main(*args, **kwargs | own)
+            if code == INTERRUPTED:  # before the command began
+                _fail("Interrupted.", code)
         except FmnistError as error:
             code = _fail(str(error), error.exit_code)
         except typer.TyperException as error:  # a usage error that Typer found
@@ -57,9 +71,7 @@ class FmnistGroup(TyperGroup):
         except typer.Abort:
             code = _fail("Aborted.", 1)
         except Terminated as signalled:
-            code = _fail("Terminated.", signalled.exit_code)
-        if code == INTERRUPTED:
-            _fail("Interrupted.", code)
+            code = _fail(_kept("Terminated", signalled), signalled.exit_code)
         sys.exit(code or 0)
 
 
@@ -72,6 +84,12 @@ def _settings(args: Sequence[str] | None) -> dict[str, Any]:
         if not words or words[0] == "doctor" or {"-h", "--help", "--version"} & {*words}:
             return {}
         raise
+
+
+def _kept(word: str, error: BaseException) -> str:
+    """What ended the command, and what was noted on the way: what it keeps, how to go on."""
+    notes = getattr(error, "__notes__", [])
+    return f"{word}: {' '.join(notes)}" if notes else f"{word}."
 
 
 def _usage(error: typer.TyperException) -> str:

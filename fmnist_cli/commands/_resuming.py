@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,7 @@ def refuse_settings(context: typer.Context) -> None:
 def resume_training(which: str, data: DataOptions, common: Common, results: Path) -> None:
     """Train a run that was cut short to its end, and show how it went."""
     from fmnist_cli.commands._recording import writable_folder
+    from fmnist_cli.commands.runs._common import resume_hint
     from fmnist_cli.commands.train import Extras, train_one
     from fmnist_cli.registry import Registry
 
@@ -42,9 +42,10 @@ def resume_training(which: str, data: DataOptions, common: Common, results: Path
     with Registry.open(common.db) as registry:
         run = registry.resumable(which)
         if run.study_id is not None:
+            again = resume_hint(run)
             raise UsageError(
                 f"run {run.id} goes on, from where it stopped, with study {run.study_id}. "
-                f"Try: {_command(run)}"
+                f"Try: {f'fmnist {again}' if again else run.argv[0]}"
             )
         if run.command != "train":
             raise UsageError(f"only a run that trains can be resumed. Received: {run.command}.")
@@ -82,7 +83,3 @@ def recorded_setting(
             f"Received: {dataset.fingerprint[:12]}."
         )
     return config, dataset
-
-
-def _command(run: RunRecord) -> str:
-    return shlex.join(["fmnist", *(word for word in run.argv[1:] if word != "--new")])

@@ -249,7 +249,7 @@ def _spec(command: str, path: Path | None, **settings: Any) -> Any:
         config=defaults | nothing | {"train_size": 1, "val_size": 0} | settings,
         data_fingerprint="-",
         data_source=str(path) if path else MADE,
-        argv=argv(),
+        argv=argv(command),
     )
 
 

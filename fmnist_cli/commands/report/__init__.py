@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fmnist_cli.commands._files import write_file
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
 from fmnist_cli.commands._output import Output, make_table, seconds
 from fmnist_cli.engine.config import TrainConfig
@@ -193,9 +194,7 @@ def _write(folder: Path, page: Report) -> list[Path]:
         **{folder / FIGURES_FOLDER / f"{p.name}.svg": p.svg for p in page.pictures},
     }
     for path, text in contents.items():
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_file(path, text)
     return list(contents)
 
 

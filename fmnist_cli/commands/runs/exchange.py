@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fmnist_cli.commands._completion import complete_run
+from fmnist_cli.commands._files import write_file
 from fmnist_cli.commands._options import Common, with_options
-from fmnist_cli.commands._output import Output
-from fmnist_cli.commands.runs._common import counted
+from fmnist_cli.commands._output import Output, counted
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
 from fmnist_cli.errors import CheckFailed, UsageError
 
@@ -58,7 +58,6 @@ def export(
     [bold]fmnist runs export --to mlflow --out mlruns --study 3[/bold]
     """
     from fmnist_cli.commands.runs import _exporting, _programs
-    from fmnist_cli.commands.runs._common import write_file
     from fmnist_cli.registry import Registry
     from fmnist_cli.registry.sql import Selection, SqlReader
 

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fmnist_cli.commands._files import write_file
 from fmnist_cli.commands._options import Common, with_options
-from fmnist_cli.commands._output import Output, make_facts, make_table, percent, seconds
+from fmnist_cli.commands._output import Output, counted, make_facts, make_table, percent, seconds
 from fmnist_cli.commands.runs._common import (
     STATUS_STYLE,
     OneRun,
-    counted,
     repeat_command,
     resume_hint,
     run_document,
-    write_file,
 )
 from fmnist_cli.engine.config import require
 
