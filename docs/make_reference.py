@@ -7,6 +7,7 @@ A test fails when the page is not what the app says today.
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import typer.main
 from fmnist_cli.cli import app
 
 PAGE = Path(__file__).parent / "commands.md"
+WIDTH = 96  # columns
 HEAD = """# Commands
 
 Made from the app by `make docs-reference`. What each command prints on the real data is on
@@ -46,7 +48,7 @@ def _command(path: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
     usage = " ".join([path, *(f"[{p.metavar or p.name.upper()}]" for p in arguments), "[OPTIONS]"])
-    lines = [f"## {path}\n", f"```\n{usage}\n```\n", _plain(command.help or "").strip() + "\n"]
+    lines = [f"## {path}\n", f"```\n{usage}\n```\n", _filled(_plain(command.help or "")) + "\n"]
     if options:
         lines += ["| option | default | meaning |", "| --- | --- | --- |"]
         lines += [_row(option) for option in options]
@@ -63,6 +65,14 @@ def _row(option: Any) -> str:
     if option.envvar:
         meaning += f" (environment: `{option.envvar}`)"
     return f"| `{', '.join(option.opts)}` | {shown} | {meaning} |"
+
+
+def _filled(text: str) -> str:
+    """Every paragraph in lines that fit the page's source."""
+    return "\n\n".join(
+        p if p.startswith(" ") else textwrap.fill(p, WIDTH, break_on_hyphens=False)
+        for p in text.strip().split("\n\n")
+    )
 
 
 def _plain(text: str) -> str:

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from fmnist_cli import __version__
 from fmnist_cli.commands import config, data, plot, runs
+from fmnist_cli.commands._options import flowing
 from fmnist_cli.commands._settings import default_map, read_settings
 from fmnist_cli.commands.count_params import count_params
 from fmnist_cli.commands.doctor import doctor
@@ -28,6 +29,7 @@ from fmnist_cli.commands.train import train
 from fmnist_cli.errors import FmnistError, Terminated
 
 INTERRUPTED = 130
+HELP_NAMES = ["-h", "--help"]
 
 _SHORTER = {
     "Input should be a valid integer": "must be a whole number",
@@ -58,6 +60,7 @@ class FmnistGroup(TyperGroup):
         for name in ("stdout", "stderr"):  # None where the shell has closed it
             if getattr(sys, name) is None:
                 setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
+        _show_no_value_of_flags(self)
         try:
             defaults = default_map(self, _settings(args[0] if args else kwargs.get("args")))
             own = {"standalone_mode": False, "default_map": defaults}
@@ -75,13 +78,23 @@ class FmnistGroup(TyperGroup):
         sys.exit(code or 0)
 
 
+def _show_no_value_of_flags(command: Any) -> None:
+    """Have the help say nothing where Typer would say ``<bool>``."""
+    context = typer.Context(command, help_option_names=HELP_NAMES)
+    for parameter in command.get_params(context):
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    for subcommand in getattr(command, "commands", {}).values():
+        _show_no_value_of_flags(subcommand)
+
+
 def _settings(args: Sequence[str] | None) -> dict[str, Any]:
     """What the user's file sets; a bad file is no obstacle to help, nor to what examines it."""
     words = sys.argv[1:] if args is None else args
     try:
         return read_settings()
     except FmnistError:
-        if not words or words[0] == "doctor" or {"-h", "--help", "--version"} & {*words}:
+        if not words or words[0] == "doctor" or {*HELP_NAMES, "--version"} & {*words}:
             return {}
         raise
 
@@ -132,7 +145,7 @@ app = typer.Typer(
     cls=FmnistGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": HELP_NAMES},
     rich_markup_mode="rich",
 )
 
@@ -157,6 +170,8 @@ def root(
     [bold]fmnist plot train[/bold].
     """
 
+
+root.__doc__ = flowing(root.__doc__ or "")
 
 app.command()(train)
 app.command()(gradcheck)

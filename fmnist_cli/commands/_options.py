@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -35,6 +36,15 @@ class DataOptions:
     allow_custom_data: bool = option(
         False, "Accept files in --data-dir that are not the official ones."
     )
+
+    def __post_init__(self) -> None:
+        if self.data_dir is None:
+            return
+        with suppress(PermissionError):
+            is_file = self.data_dir.is_file()
+            require(not is_file, "data-dir must be a folder, not a file", self.data_dir)
+        if self.data_dir == Path():  # "." or an empty word: messages name the folder
+            object.__setattr__(self, "data_dir", Path.cwd())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +109,15 @@ GROUPS = tuple(_PANELS)
 def environment_variable(name: str) -> str:
     """``FMNIST_TRAIN_SIZE`` for ``train_size``: what sets the option where no flag does."""
     return f"FMNIST_{name.upper()}"
+
+
+def flowing(help: str) -> str:
+    """The help with each paragraph on one line, to be broken where the terminal ends.
+
+    A paragraph that is indented, such as an example, stays as it is.
+    """
+    paragraphs = inspect.cleandoc(help).split("\n\n")
+    return "\n\n".join(p if p.startswith(" ") else " ".join(p.split()) for p in paragraphs)
 
 
 def typed(context: typer.Context, *, but: Collection[str] = ()) -> dict[str, str]:
@@ -189,6 +208,7 @@ def with_options(
             if parameter.name == "patience":
                 parameters.append(_NO_EARLY_STOP)
         call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        call.__doc__ = flowing(command.__doc__ or "")
         call.__annotations__ = {p.name: p.annotation for p in parameters}
         return call
 
