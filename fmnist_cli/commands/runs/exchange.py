@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 Format = Literal["csv", "jsonl", "parquet", "md", "course"]
 Program = Literal["mlflow", "tensorboard"]
 
+_SCHEMA = "fmnist.runs.export/1"
 
-@with_options(omit=("json",))
+
+@with_options()
 def export(
     common: Common,
     ids: Annotated[
@@ -55,6 +57,7 @@ def export(
     """Write runs for other programs: one row a run, as in the view run_summary.
 
     [bold]fmnist runs export --format parquet --out runs.parquet[/bold]
+
     [bold]fmnist runs export --to mlflow --out mlruns --study 3[/bold]
     """
     from fmnist_cli.commands.runs import _exporting, _programs
@@ -65,6 +68,10 @@ def export(
     if (to is not None or form == "parquet") and out is None:
         what = f"--to {to}" if to else "--format parquet"
         raise UsageError(f"out must name where to write. Received: {what} without --out.")
+    if common.json and out is None:
+        raise UsageError(
+            "json must have --out, for stdout is where the runs go. Received: --json without --out."
+        )
     with SqlReader(common.db) as reader, Registry.open(common.db, readonly=True) as registry:
         chosen = Selection(
             where=where,
@@ -80,14 +87,18 @@ def export(
                 reader.curves(chosen) if every_epoch else reader.summaries(chosen, sort="run_id")
             )
             content = _exporting.FORMATS[form](answer)
+            at = answer.columns.index("run_id")
+            written = list(dict.fromkeys(row[at] for row in answer.rows))
             n = len(answer.rows)
         else:
             found = reader.summaries(chosen, sort="run_id").dicts()
             runs = [registry.get_run(row["run_id"]) for row in found]
+            written = [run.id for run in runs]
             n = len(runs)
             if to is not None:
                 assert out is not None
                 said = _programs.PROGRAMS[to](registry, runs, out)
+                output.document(_SCHEMA, _written(out, to, written))
                 output.say(f"Wrote {counted(n, 'run')} to {out}")
                 for line in said:
                     output.say(line)
@@ -98,7 +109,12 @@ def export(
         output.text(content)
         return
     write_file(out, content)
+    output.document(_SCHEMA, _written(out, form, written))
     output.say(f"Wrote {counted(n, 'row')} to {out}")
+
+
+def _written(path: Path, form: str, runs: list[int]) -> dict[str, Any]:
+    return {"file": str(path), "format": form, "runs": runs}
 
 
 @with_options()
