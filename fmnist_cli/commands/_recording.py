@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -187,11 +188,14 @@ def train_recorded(
 
 @contextmanager
 def noted(words: Callable[[], str | None]) -> Iterator[None]:
-    """Have an interrupt say what it leaves behind, and how to go on; None: somebody else does."""
+    """Have an interrupt say what it leaves behind, and how to go on; the innermost words count.
+
+    Words that are None leave it to those around.
+    """
     try:
         yield
     except (KeyboardInterrupt, Terminated) as error:
-        if text := words():
+        if not hasattr(error, "__notes__") and (text := words()):
             error.add_note(text)
         raise
 
@@ -271,6 +275,12 @@ def argv(command: str) -> tuple[str, ...]:
 def without_new(argv: Sequence[str]) -> list[str]:
     """A study's command line as it is typed to go on with the study."""
     return [word for word in argv if word != "--new"]
+
+
+def again(command: str) -> str:
+    """What starts this command once more, to go on where it was stopped."""
+    words = without_new(argv(command))
+    return shlex.join(words) if len(words) > 1 else words[0]  # a call from Python is one word
 
 
 def run_spec(

@@ -7,7 +7,6 @@ from being trained.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.commands._jobs import Job, Shared, train_side_by_side
 from fmnist_cli.commands._output import counted
-from fmnist_cli.commands._recording import Arm, argv, noted, told, train_recorded, without_new
+from fmnist_cli.commands._recording import Arm, again, noted, told, train_recorded
 from fmnist_cli.commands._summaries import summaries_document
 from fmnist_cli.errors import FmnistError, UsageError
 
@@ -236,10 +235,8 @@ def run_study(
 
     def kept() -> str:
         n = len(_results(registry, study))
-        typed = without_new(argv(kind))
-        again = shlex.join(typed) if len(typed) > 1 else typed[0]  # a call from Python is one word
         runs_kept = f"{n} of {counted(len(runs), 'run')}, and the epochs of what was under way"
-        return f"study {study.id} keeps {runs_kept}; go on with: {again}"
+        return f"study {study.id} keeps {runs_kept}; go on with: {again(kind)}"
 
     with noted(kept), out.bar(len(runs), kind, unit="run", initial=len(done), position=0) as bar:
         if options.jobs > 1:

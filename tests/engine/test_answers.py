@@ -313,7 +313,7 @@ def test_instability_is_named_where_it_happens():
     assert found.rises[0][1] == pytest.approx(0.25)
     answer = momentum_answers([*MOMENTUM[:2], rough])[3]
     assert answer.verdict == "yes"
-    assert "Momentum 0.9: the running loss rises at epoch 3, most by 25% (3)." in answer.statement
+    assert "Momentum 0.9: the running loss rises at epoch 3, most by 25 % (3)." in answer.statement
 
 
 def test_divergence_is_instability():

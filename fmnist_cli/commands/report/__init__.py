@@ -65,7 +65,7 @@ def report(
 
       fmnist report --seeds 5
     """
-    from fmnist_cli.commands._recording import load_data, writable_folder
+    from fmnist_cli.commands._recording import again, load_data, noted, writable_folder
     from fmnist_cli.commands.report.work import Work, quick_config
     from fmnist_cli.registry import Registry
 
@@ -74,7 +74,11 @@ def report(
     if quick:
         config = quick_config(config)
     begun = time.perf_counter()
-    with Registry.open(common.db) as registry:
+
+    def kept() -> str:
+        return f"what is done is kept; go on with: {again('report')}"
+
+    with Registry.open(common.db) as registry, noted(kept):
         dataset = load_data(config, data, output)
         work = Work(config, study, quick, dataset, registry, output, _data_flags(data))
         done = _do_all(work)

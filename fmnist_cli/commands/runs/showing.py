@@ -124,7 +124,10 @@ def _facts(
 
     hidden = f", {run.hidden} hidden units" if run.hidden else ""
     row("model", f"{run.model} ({run.engine}){hidden}")
-    row("training", f"batch {run.batch}, lr {run.lr:g}, momentum {run.momentum:g}, seed {run.seed}")
+    row(
+        "training",
+        f"batch {run.batch}, lr {run.lr:g}, momentum {run.momentum:.12g}, seed {run.seed}",
+    )
     patience = f"patience {run.patience} on {run.monitor}" if run.patience else "no early stopping"
     row("limits", f"at most {counted(run.max_epochs, 'epoch')}, {patience}")
     if run.augment != "none":

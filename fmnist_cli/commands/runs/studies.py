@@ -41,15 +41,17 @@ def studies(
     if not rows:
         out.say("No study fits." if kind else "There is no study yet: fmnist sweep-batch")
         return
+    named = any(row["name"] for row in rows)
     table = make_table(
-        *(">study", "<kind", "name", "arms", ">seeds", ">with a result", ">jobs", "<created (UTC)"),
+        *(">study", "<kind", *(["name"] if named else []), "arms", ">seeds", ">with a result"),
+        *(">jobs", "<created (UTC)"),
         heading_width=8,
     )
     for row in rows:
         table.add_row(
             str(row["id"]),
             row["kind"],
-            escape(row["name"] or "-"),
+            *([escape(row["name"] or "-")] if named else []),
             escape(", ".join(row["arms"])),
             str(len(row["seeds"])),
             f"{row['runs_with_result']} of {row['runs_asked']}",
