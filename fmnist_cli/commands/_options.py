@@ -15,7 +15,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -36,15 +35,6 @@ class DataOptions:
     allow_custom_data: bool = option(
         False, "Accept files in --data-dir that are not the official ones."
     )
-
-    def __post_init__(self) -> None:
-        if self.data_dir is None:
-            return
-        with suppress(PermissionError):
-            is_file = self.data_dir.is_file()
-            require(not is_file, "data-dir must be a folder, not a file", self.data_dir)
-        if self.data_dir == Path():  # "." or an empty word: messages name the folder
-            object.__setattr__(self, "data_dir", Path.cwd())
 
 
 @dataclass(frozen=True, kw_only=True)

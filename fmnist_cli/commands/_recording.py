@@ -6,12 +6,13 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.commands._output import counted, percent, seconds
+from fmnist_cli.engine.config import require
 from fmnist_cli.errors import Terminated, UsageError
 
 if TYPE_CHECKING:
@@ -57,10 +58,18 @@ def load_data(config: TrainConfig, options: DataOptions, out: Output) -> Dataset
         return load(
             config.train_size,
             config.val_size,
-            data_dir=options.data_dir,
+            data_dir=_folder(options.data_dir),
             allow_custom=options.allow_custom_data,
             on_progress=progress,
         )
+
+
+def _folder(data_dir: Path | None) -> Path | None:
+    """The folder that was given, by a name that messages can use; UsageError for a file."""
+    if data_dir is not None:
+        with suppress(PermissionError):  # which reading it will tell of
+            require(not data_dir.is_file(), "data-dir must be a folder, not a file", data_dir)
+    return Path.cwd() if data_dir == Path() else data_dir  # "." or an empty word
 
 
 class DataProgress:
