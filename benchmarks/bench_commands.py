@@ -118,8 +118,8 @@ def main() -> None:
         "",
         "Written by `python benchmarks/bench_commands.py` (`make bench`).",
         "",
-        f"From the shell to the prompt, {args.rounds} rounds, the real data decoded and cached; the "
-        "`runs` commands and the completion on a registry of 10,000 runs of 20 epochs.",
+        f"From the shell to the prompt, {args.rounds} rounds, the real data decoded and cached; "
+        "the `runs` commands and the completion on a registry of 10,000 runs of 20 epochs.",
         "",
         f"Machine: {cpu()}, {os.cpu_count()} cores; {'; '.join(versions())}.",
         "",
@@ -133,8 +133,8 @@ def main() -> None:
     lines += [
         "",
         f"`fmnist {' '.join(TRAIN)}`: the whole process took {median(p for p, _ in whole):.2f} s, "
-        f"of which {median(t for _, t in whole):.2f} s were training (gradient updates). Beyond 1.5 "
-        f"times its training time it took {beyond:.2f} s, median of the rounds.",
+        f"of which {median(t for _, t in whole):.2f} s were training (gradient updates). Beyond "
+        f"1.5 times its training time it took {beyond:.2f} s, median of the rounds.",
         "",
         f"Recording (registry and checkpoints) makes {TRAININGS} epochs at batch 5, with their "
         f"evaluations, {share:+.1%} longer: each round trains once without a record and once with.",

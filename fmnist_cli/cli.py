@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from fmnist_cli import __version__
 from fmnist_cli.commands import config, data, plot, runs
+from fmnist_cli.commands._options import flowing
 from fmnist_cli.commands._settings import default_map, read_settings
 from fmnist_cli.commands.count_params import count_params
 from fmnist_cli.commands.doctor import doctor
@@ -29,11 +30,18 @@ from fmnist_cli.commands.train import train
 from fmnist_cli.errors import FmnistError, Terminated
 
 INTERRUPTED = 130
+HELP_NAMES = ["-h", "--help"]
 
 _SHORTER = {
     "Input should be a valid integer": "must be a whole number",
     "Input should be a valid number": "must be a number",
 }
+
+
+class _Interrupted(FmnistError):
+    """Ctrl-C, in words; the signal itself ends here."""
+
+    exit_code = INTERRUPTED
 
 
 class FmnistGroup(TyperGroup):
@@ -46,15 +54,24 @@ class FmnistGroup(TyperGroup):
         super().__init__(**attributes)
         _lay_out_help(self)
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:  # Typer would make a bare exit code of it
+            raise _Interrupted(_kept("Interrupted", error)) from None
+
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         signal.signal(signal.SIGTERM, _terminate)
         for name in ("stdout", "stderr"):  # None where the shell has closed it
             if getattr(sys, name) is None:
                 setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
+        _show_no_value_of_flags(self)
         try:
             defaults = default_map(self, _settings(args[0] if args else kwargs.get("args")))
             own = {"standalone_mode": False, "default_map": defaults}
             code = super().main(*args, **kwargs | own)
+            if code == INTERRUPTED:  # before the command began
+                _fail("Interrupted.", code)
         except FmnistError as error:
             code = _fail(str(error), error.exit_code)
         except typer.TyperException as error:  # a usage error that Typer found
@@ -62,9 +79,7 @@ class FmnistGroup(TyperGroup):
         except typer.Abort:
             code = _fail("Aborted.", 1)
         except Terminated as signalled:
-            code = _fail("Terminated.", signalled.exit_code)
-        if code == INTERRUPTED:
-            _fail("Interrupted.", code)
+            code = _fail(_kept("Terminated", signalled), signalled.exit_code)
         sys.exit(code or 0)
 
 
@@ -80,15 +95,31 @@ def _lay_out_help(group: TyperGroup) -> None:
         command.epilog = f"\n[bold]Examples[/bold]\n{examples}" if examples else None
 
 
+def _show_no_value_of_flags(command: Any) -> None:
+    """Have the help say nothing where Typer would say ``<bool>``."""
+    context = typer.Context(command, help_option_names=HELP_NAMES)
+    for parameter in command.get_params(context):
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    for subcommand in getattr(command, "commands", {}).values():
+        _show_no_value_of_flags(subcommand)
+
+
 def _settings(args: Sequence[str] | None) -> dict[str, Any]:
     """What the user's file sets; a bad file is no obstacle to help, nor to what examines it."""
     words = sys.argv[1:] if args is None else args
     try:
         return read_settings()
     except FmnistError:
-        if not words or words[0] == "doctor" or {"-h", "--help", "--version"} & {*words}:
+        if not words or words[0] == "doctor" or {*HELP_NAMES, "--version"} & {*words}:
             return {}
         raise
+
+
+def _kept(word: str, error: BaseException) -> str:
+    """What ended the command, and what was noted on the way: what it keeps, how to go on."""
+    notes = getattr(error, "__notes__", [])
+    return f"{word}: {' '.join(notes)}" if notes else f"{word}."
 
 
 def _usage(error: typer.TyperException) -> str:
@@ -131,7 +162,7 @@ app = typer.Typer(
     cls=FmnistGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": HELP_NAMES},
     rich_markup_mode="rich",
 )
 
@@ -156,6 +187,8 @@ def root(
     [bold]fmnist plot train[/bold].
     """
 
+
+root.__doc__ = flowing(root.__doc__ or "")
 
 app.command()(train)
 app.command()(gradcheck)

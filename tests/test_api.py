@@ -70,6 +70,34 @@ def test_a_study_is_recorded_once_and_read_again(tiny_data: Path) -> None:
     assert losses[0] == losses[1]
 
 
+def test_what_python_called_is_recorded_as_called(
+    tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fmnist_cli.commands.runs._common import repeat_command, resume_hint
+    from fmnist_cli.engine import training
+
+    data = fmnist_cli.load_data(200, 50, data_dir=tiny_data, allow_custom=True)
+    config = fmnist_cli.TrainConfig(train_size=200, val_size=50, epochs=2, hidden=8)
+    monkeypatch.setattr(sys, "argv", ["/lib/ipykernel_launcher.py", "-f", "kernel-7.json"])
+
+    def interrupted(*args: object, **keywords: object) -> None:
+        raise KeyboardInterrupt
+
+    with fmnist_cli.Registry.open("runs.db") as registry:
+        fmnist_cli.study("momentum", {"one": config}, data, registry)
+        monkeypatch.setattr(training, "train", interrupted)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            fmnist_cli.study("momentum", {"one": config.but(lr=0.02)}, data, registry)
+        stopped, done = registry.list_runs()
+    call = "fmnist_cli.study('momentum', ...)"
+    assert caught.value.__notes__ == [
+        f"study 2 keeps 0 of 1 run, and the epochs of what was under way; go on with: {call}"
+    ]
+    assert stopped.argv == done.argv == (call,)
+    assert resume_hint(stopped) is None  # there is nothing to type
+    assert repeat_command(done).startswith("fmnist train --epochs 2 ")
+
+
 def test_the_gradient_check_is_the_one_of_the_command(tiny_data: Path) -> None:
     data = fmnist_cli.load_data(200, 50, data_dir=tiny_data, allow_custom=True)
     config = fmnist_cli.TrainConfig(train_size=200, val_size=50, hidden=8)

@@ -62,11 +62,11 @@ def caption_of(runs: Sequence[RunRecord], *, varied: Sequence[str] = ()) -> plot
 
 def ending_of(run: RunRecord) -> plots.Ending | None:
     """How the run ended, as a figure marks it; None while it runs."""
-    stop_reason = run.stop_reason or ("interrupted" if run.status != "running" else None)
-    if stop_reason is None:
+    if run.status == "running":
         return None
+    cut_short = run.status if run.status in ("failed", "lost") else "interrupted"
     return plots.Ending(
-        stop_reason=stop_reason,
+        stop_reason=run.stop_reason or cut_short,
         best_epoch=run.best_epoch,
         patience=run.patience,
         still_improving=bool(run.still_improving),
@@ -77,7 +77,7 @@ def study_figure(
     result: StudyResult,
     *,
     patiences: Sequence[int] = (3,),
-    curve: CurveName | None = None,
+    curves: Sequence[CurveName] = (),
     band: plots.Band = "ci",
 ) -> Figure:
     """The figure that belongs to the study's kind.
@@ -85,7 +85,7 @@ def study_figure(
     Parameters
     ----------
     patiences : of an early-stop study
-    curve : of an ood study; None for its bars
+    curves : of an ood study; none for its bars
     band : what several seeds are drawn as
     """
     with_epochs = [run for run in result.runs if run.epochs]
@@ -125,14 +125,14 @@ def study_figure(
             for patience in patiences if run.run.best_epoch else ():
                 kept = kept_by(run.as_answers(), patience, run.run.monitor)  # type: ignore[arg-type]
                 stops.append(plots.PatienceStop(patience, kept.best_epoch, kept.stopped_after, i))
-        curves = [curve_of(run.epochs) for run in with_epochs]
-        return plots.early_stop_figure(curves, caption_of(records), stops, band=band)
+        of_runs = [curve_of(run.epochs) for run in with_epochs]
+        return plots.early_stop_figure(of_runs, caption_of(records), stops, band=band)
     if result.study.kind == "train":
         ending = ending_of(records[0]) if len(records) == 1 else None
-        curves = [curve_of(run.epochs) for run in with_epochs]
-        return plots.train_figure(curves, caption_of(records), ending, band=band)
-    if curve is not None:
-        return ood_curve_figure(result, curve, band)
+        of_runs = [curve_of(run.epochs) for run in with_epochs]
+        return plots.train_figure(of_runs, caption_of(records), ending, band=band)
+    if curves:
+        return ood_curve_figure(result, curves, band)
     return ood_figure(with_epochs, band)
 
 
@@ -154,15 +154,15 @@ def scores_of(runs: Sequence[Trained]) -> list[Score]:
     ]
 
 
-def ood_curve_figure(result: StudyResult, curve: CurveName, band: plots.Band) -> Figure:
+def ood_curve_figure(result: StudyResult, curves: Sequence[CurveName], band: plots.Band) -> Figure:
     """Lines: accuracy against distance or angle."""
     from fmnist_cli.commands._ood_curves import require_measured
 
-    points = require_measured(result.runs, curve, result.study.id)
     lines: dict[tuple[str, str], list[Any]] = {}
-    for one in points:
-        lines.setdefault((one.model, one.point.series), []).append(one)
-    curves = [
+    for curve in curves:
+        for one in require_measured(result.runs, curve, result.study.id):
+            lines.setdefault((one.model, one.point.series), []).append(one)
+    drawn = [
         plots.OodCurve(
             model=model,
             series=series,
@@ -172,7 +172,7 @@ def ood_curve_figure(result: StudyResult, curve: CurveName, band: plots.Band) ->
         for (model, series), of_line in lines.items()
     ]
     caption = caption_of([run.run for run in result.runs], varied=["engine", "hidden"])
-    return plots.ood_curve_figure(curves, caption, kind=curve, band=band)
+    return plots.ood_curve_figure(drawn, caption, band=band)
 
 
 def ood_figure(runs: Sequence[Trained], band: plots.Band = "ci") -> Figure:
@@ -247,15 +247,15 @@ def draw_study(
     out: Output,
     *,
     patiences: Sequence[int] = (3,),
-    curve: CurveName | None = None,
+    curves: Sequence[CurveName] = (),
 ) -> None:
     """Draw the study into the file that was asked for, or say which command draws it."""
     if path is not None:
-        plots.save(study_figure(result, patiences=patiences, curve=curve), path)
+        plots.save(study_figure(result, patiences=patiences, curves=curves), path)
         out.say(f"Saved {path}")
     else:
         name = result.study.kind.removeprefix("sweep-")
-        by = f" --curve {curve}" if curve else ""
+        by = f" --curve {'both' if len(curves) > 1 else curves[0]}" if curves else ""
         if tuple(patiences) != (3,):
             by += "".join(f" --patience {patience}" for patience in patiences)
         out.next(f"plot {name} --study {result.study.id}{by}", "runs list")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -101,6 +101,51 @@ def environment_variable(name: str) -> str:
     return f"FMNIST_{name.upper()}"
 
 
+def flowing(help: str) -> str:
+    """The help with each paragraph on one line, to be broken where the terminal ends.
+
+    A paragraph that is indented, such as an example, stays as it is.
+    """
+    paragraphs = inspect.cleandoc(help).split("\n\n")
+    return "\n\n".join(p if p.startswith(" ") else " ".join(p.split()) for p in paragraphs)
+
+
+def typed(context: typer.Context, *, but: Collection[str] = ()) -> dict[str, str]:
+    """What stands on the command line, by the parameter's name: ``{"batch": "--batch 5"}``.
+
+    Parameters
+    ----------
+    but
+        Parameters that are left out.
+    """
+    found = {}
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if name in but or source is None or source.name != "COMMANDLINE":
+            continue
+        value = context.params[name]
+        each = value if getattr(parameter, "multiple", False) else [value]
+        found[name] = " ".join(_as_typed(parameter.opts[0], one) for one in each)
+    return found
+
+
+def _as_typed(flag: str, value: Any) -> str:
+    if value is True:
+        return flag
+    words = value if isinstance(value, tuple) else (value,)
+    return " ".join([flag, *map(str, words)])
+
+
+def require_distinct(flag: str, values: Sequence[Any]) -> None:
+    """UsageError where an option that is given several times has the same value twice."""
+    require(
+        len(set(values)) == len(values),
+        f"each {flag} must be given once",
+        " ".join(f"--{flag} {value}" for value in values),
+    )
+
+
 def with_options(
     *, omit: tuple[str, ...] = (), defaults: Mapping[str, Any] | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -124,6 +169,9 @@ def with_options(
             for n, p in signature.parameters.items()
             if n not in groups
         ]
+        wants_context = "context" in signature.parameters
+        if not wants_context and StudyOptions in groups.values():
+            own.append(_CONTEXT)
         expanded = {
             name: [_option(group, f.name, changed) for f in fields(group) if f.name not in omit]
             for name, group in groups.items()
@@ -132,10 +180,15 @@ def with_options(
         @functools.wraps(command)
         def call(**values: Any) -> None:
             built = {}
+            context = values.get("context")
+            if not wants_context:
+                values.pop("context", None)
             for name, group in groups.items():
                 given = {p.name: values.pop(p.name) for p in expanded[name]}
                 if group is TrainConfig:
                     _early_stopping(given, values, changed)
+                if group is StudyOptions:
+                    _one_choice_of_seeds(context, given["seed_list"])
                 built[name] = group(**given)
             command(**built, **values)
 
@@ -145,11 +198,14 @@ def with_options(
             if parameter.name == "patience":
                 parameters.append(_NO_EARLY_STOP)
         call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        call.__doc__ = flowing(command.__doc__ or "")
         call.__annotations__ = {p.name: p.annotation for p in parameters}
         return call
 
     return decorate
 
+
+_CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 
 _NO_EARLY_STOP = inspect.Parameter(
     "no_early_stop",
@@ -181,6 +237,14 @@ def _early_stopping(
             )
     elif given["patience"] is None:
         given["patience"] = changed.get("patience", TrainConfig.patience)
+
+
+def _one_choice_of_seeds(context: Any, seed_list: str | None) -> None:
+    seed = typed(context).get("seed")
+    if seed_list is not None and seed is not None:
+        raise UsageError(
+            f"seed and seed-list exclude each other. Received: {seed} --seed-list {seed_list}."
+        )
 
 
 def _option(group: type, name: str, changed: Mapping[str, Any]) -> inspect.Parameter:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 HEADING_WIDTH = 14  # characters, where a heading has several words
 LINES_AT_ONCE = 1000
+UNBOUNDED = 100_000  # columns: no line is broken
 PIPED_WIDTH = 120  # columns, where there is no terminal to ask
 
 
@@ -45,7 +46,7 @@ class Output:
             console = stdout_console()
             with console.capture() as printed:
                 for renderable in renderables:
-                    console.print(renderable)
+                    console.print(_fitting(renderable, console))
             _write(printed.get())
 
     def section(self, title: str, *renderables: RenderableType) -> None:
@@ -89,14 +90,19 @@ class Output:
 
     def next(self, *commands: str | None) -> None:
         """What to type next, with the registry that this command was given; None is left out."""
+        typed = [self.command(command) for command in commands if command]
+        if typed:
+            self.say("Next: " + "   ".join(typed))
+
+    def command(self, words: str) -> str:
+        """``fmnist WORDS``, with the registry that this command was given."""
         from fmnist_cli.commands._settings import read_settings, source_of
         from fmnist_cli.registry.urls import without_password
 
         usual, _ = source_of("db", read_settings())
-        flag = "" if self.db == usual else f" --db {shlex.quote(without_password(self.db))}"
-        typed = [f"{command}{'' if '--db' in command else flag}" for command in commands if command]
-        if typed:
-            self.say("Next: " + "   ".join(f"fmnist {command}" for command in typed))
+        shown = shlex.quote(without_password(self.db))
+        flag = "" if self.db == usual or "--db" in words else f" --db {shown}"
+        return f"fmnist {words}{flag}"
 
     def bar(self, total: float | None, label: str, *, unit: str, **keywords: Any) -> tqdm[Any]:
         """A progress bar on stderr; silent when quiet or not on a terminal."""
@@ -166,6 +172,41 @@ def make_table(*headings: str, heading_width: int = HEADING_WIDTH) -> Table:
     return table
 
 
+def _fitting(renderable: RenderableType, console: Console) -> RenderableType:
+    """What is printed of it: a table that the terminal is too narrow for, row by row."""
+    from rich.table import Table
+
+    if not isinstance(renderable, Table) or not renderable.show_header or not renderable.row_count:
+        return renderable
+    if _needed(renderable, console) <= console.width:
+        return renderable
+    headings = [_on_one_line(column.header) for column in renderable.columns]
+    stacked = make_facts()
+    for row in zip(*(column.cells for column in renderable.columns), strict=True):
+        if stacked.row_count:
+            stacked.add_row()
+        for heading, cell in zip(headings, row, strict=True):
+            if cell != "":
+                stacked.add_row(heading, _on_one_line(cell))
+    return stacked
+
+
+def _needed(table: Table, console: Console) -> int:
+    """The columns of the terminal that the table needs: only what may be wrapped is."""
+    options = console.options.update(width=UNBOUNDED)
+    needed = console.measure(table, options=options).maximum
+    for column in table.columns:
+        if not column.no_wrap:
+            cells = (column.header, *column.cells)
+            measured = [console.measure(cell, options=options) for cell in cells]
+            needed += max(m.minimum for m in measured) - max(m.maximum for m in measured)
+    return needed
+
+
+def _on_one_line(cell: RenderableType) -> RenderableType:
+    return " ".join(cell.split()) if isinstance(cell, str) else cell
+
+
 def make_facts() -> Table:
     """A table of labels and values, without headings."""
     from rich.table import Table
@@ -193,6 +234,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def counted(n: int, noun: str) -> str:
+    """``1 epoch``, ``2,000 epochs``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def mean_count(value: float) -> str:
+    """A mean of counts with the digits that a person reads: ``7``, ``12.3``, ``1,234``."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:

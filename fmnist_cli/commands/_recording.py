@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._output import percent, seconds
-from fmnist_cli.errors import UsageError
+from fmnist_cli.commands._output import counted, percent, seconds
+from fmnist_cli.engine.config import require
+from fmnist_cli.errors import Terminated, UsageError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -55,10 +58,18 @@ def load_data(config: TrainConfig, options: DataOptions, out: Output) -> Dataset
         return load(
             config.train_size,
             config.val_size,
-            data_dir=options.data_dir,
+            data_dir=_folder(options.data_dir),
             allow_custom=options.allow_custom_data,
             on_progress=progress,
         )
+
+
+def _folder(data_dir: Path | None) -> Path | None:
+    """The folder that was given, by a name that messages can use; UsageError for a file."""
+    if data_dir is not None:
+        with suppress(PermissionError):  # which reading it will tell of
+            require(not data_dir.is_file(), "data-dir must be a folder, not a file", data_dir)
+    return Path.cwd() if data_dir == Path() else data_dir  # "." or an empty word
 
 
 class DataProgress:
@@ -134,7 +145,15 @@ def train_recorded(
     resumed = None if resume is None else registry.resume(resume)
     run = resumed or registry.run(run_spec(command, asdict(config), data, arm))
     watch = _Watch(run, out)
-    with watch, run:
+    done = 0
+
+    def kept() -> str | None:
+        if arm is not None:  # its study tells
+            return None
+        text = f"run {run.id} keeps its {counted(done, 'epoch')}"
+        return text + (f"; go on with: {_go_on(run.id, out)}" if command == "train" else ".")
+
+    with watch, run, noted(kept):
         checkpoints = Checkpoints(run.folder, before=run.flush, on_failure=watch.unsaved)
         start = None if resumed is None else _restart(resumed, checkpoints, config, out)
         done = 0 if start is None else len(start.epochs)
@@ -145,6 +164,8 @@ def train_recorded(
         with checkpoints, out.bar(config.epochs, label, unit="epoch", initial=done) as bar:
 
             def on_epoch(**numbers: Any) -> None:
+                nonlocal done
+                done = numbers["epoch"]
                 run.record_epoch(**numbers)
                 watch.look()
                 bar.set_postfix_str(f"val {numbers['val_accuracy']:.4f}", refresh=False)
@@ -173,6 +194,26 @@ def train_recorded(
         raise RegistryUnavailable(run.unrecorded)
     checkpoints.remove()
     return Recorded(run=run, result=result, weights_path=weights_path)
+
+
+@contextmanager
+def noted(words: Callable[[], str | None]) -> Iterator[None]:
+    """Have an interrupt say what it leaves behind, and how to go on; the innermost words count.
+
+    Words that are None leave it to those around.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated) as error:
+        if not hasattr(error, "__notes__") and (text := words()):
+            error.add_note(text)
+        raise
+
+
+def _go_on(run_id: int, out: Output) -> str:
+    from fmnist_cli.commands.runs._common import resume_words
+
+    return out.command(resume_words(run_id, argv("train")))
 
 
 class _Watch:
@@ -233,9 +274,23 @@ def told(name: str, recorded: Recorded) -> str:
     )
 
 
-def argv() -> tuple[str, ...]:
-    """The command line as it would be typed."""
-    return ("fmnist", *sys.argv[1:])
+def argv(command: str) -> tuple[str, ...]:
+    """The command line as it would be typed; of a study that Python called, the call."""
+    program = Path(sys.argv[0])  # a worker process has its parent's
+    if program.stem == "fmnist" or program.parts[-2:] == ("fmnist_cli", "__main__.py"):
+        return ("fmnist", *sys.argv[1:])
+    return (f"fmnist_cli.study({command!r}, ...)",)
+
+
+def without_new(argv: Sequence[str]) -> list[str]:
+    """A study's command line as it is typed to go on with the study."""
+    return [word for word in argv if word != "--new"]
+
+
+def again(command: str) -> str:
+    """What starts this command once more, to go on where it was stopped."""
+    words = without_new(argv(command))
+    return shlex.join(words) if len(words) > 1 else words[0]  # a call from Python is one word
 
 
 def run_spec(
@@ -249,7 +304,7 @@ def run_spec(
         config=config,
         data_fingerprint=data.fingerprint,
         data_source=data.source,
-        argv=argv(),
+        argv=argv(command),
         study_id=arm.study_id if arm else None,
         arm=arm.label if arm else None,
     )

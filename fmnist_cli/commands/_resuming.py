@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fmnist_cli.commands._options import typed
 from fmnist_cli.commands._output import Output
 from fmnist_cli.errors import UsageError
 
@@ -23,20 +23,17 @@ _GO_TOGETHER = {"resume", "results", "data_dir", "allow_custom_data", "db", "jso
 
 def refuse_settings(context: typer.Context) -> None:
     """Refuse options that ask for another training than the run's own."""
-    given = [
-        f"--{name.replace('_', '-')}"
-        for name in context.params
-        if name not in _GO_TOGETHER and _is_typed(context, name)
-    ]
+    given = typed(context, but=_GO_TOGETHER)
     if given:
         raise UsageError(
-            f"a resumed run keeps the settings it began with. Received: {' '.join(given)}."
+            f"a resumed run keeps the settings it began with. Received: {' '.join(given.values())}."
         )
 
 
 def resume_training(which: str, data: DataOptions, common: Common, results: Path) -> None:
     """Train a run that was cut short to its end, and show how it went."""
     from fmnist_cli.commands._recording import writable_folder
+    from fmnist_cli.commands.runs._common import resume_hint
     from fmnist_cli.commands.train import Extras, train_one
     from fmnist_cli.registry import Registry
 
@@ -45,9 +42,10 @@ def resume_training(which: str, data: DataOptions, common: Common, results: Path
     with Registry.open(common.db) as registry:
         run = registry.resumable(which)
         if run.study_id is not None:
+            again = resume_hint(run)
             raise UsageError(
                 f"run {run.id} goes on, from where it stopped, with study {run.study_id}. "
-                f"Try: {_command(run)}"
+                f"Try: {f'fmnist {again}' if again else run.argv[0]}"
             )
         if run.command != "train":
             raise UsageError(f"only a run that trains can be resumed. Received: {run.command}.")
@@ -85,12 +83,3 @@ def recorded_setting(
             f"Received: {dataset.fingerprint[:12]}."
         )
     return config, dataset
-
-
-def _command(run: RunRecord) -> str:
-    return shlex.join(["fmnist", *(word for word in run.argv[1:] if word != "--new")])
-
-
-def _is_typed(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"

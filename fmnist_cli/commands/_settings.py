@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import Field, fields
 from pathlib import Path
 from types import NoneType
@@ -35,11 +36,17 @@ def settings_file() -> Path | None:
         if not path.is_file():
             raise UsageError(f"{FILE_VARIABLE} must name a file that exists. Received: {named}.")
         return path
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
-    for path in (Path(FILE_NAME), home / "fmnist" / FILE_NAME):
-        if path.is_file():
-            return path
+    for path in usual_files():
+        with suppress(PermissionError):  # a folder that may not be searched holds none for us
+            if path.is_file():
+                return path
     return None
+
+
+def usual_files() -> tuple[Path, Path]:
+    """Where the file is looked for, in this order, if the environment names none."""
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
+    return Path(FILE_NAME), home / "fmnist" / FILE_NAME
 
 
 def read_settings() -> dict[str, Any]:

@@ -14,7 +14,8 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.commands._jobs import Job, Shared, train_side_by_side
-from fmnist_cli.commands._recording import Arm, told, train_recorded
+from fmnist_cli.commands._output import counted
+from fmnist_cli.commands._recording import Arm, again, noted, told, train_recorded
 from fmnist_cli.commands._summaries import summaries_document
 from fmnist_cli.errors import FmnistError, UsageError
 
@@ -232,7 +233,13 @@ def run_study(
         for (label, seed), config in runs.items()
         if (label, seed) not in done
     ]
-    with out.bar(len(runs), kind, unit="run", initial=len(done), position=0) as bar:
+
+    def kept() -> str:
+        n = len(_results(registry, study))
+        runs_kept = f"{n} of {counted(len(runs), 'run')}, and the epochs of what was under way"
+        return f"study {study.id} keeps {runs_kept}; go on with: {again(kind)}"
+
+    with noted(kept), out.bar(len(runs), kind, unit="run", initial=len(done), position=0) as bar:
         if options.jobs > 1:
             shared = Shared(
                 command=kind,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._output import make_table, percent, seconds
+from fmnist_cli.commands._output import HEADING_WIDTH, make_table, mean_count, percent, seconds
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fmnist_cli.commands._study import Trained
+    from fmnist_cli.commands._study import StudyResult, Trained
     from fmnist_cli.registry import RunRecord
+
+Cell = Callable[[Sequence["Trained"]], str]
 
 SUMMARISED = ("test_accuracy", "best_epoch", "train_seconds")
 
@@ -22,6 +24,24 @@ def cell(values: Iterable[float | None], show: Callable[[float], str]) -> str:
     from fmnist_cli.commands._study import mean_and_spread
 
     return mean_and_spread(values, show).replace(" ± ", "\n± ")
+
+
+def each(read: Callable[[Trained], float | None], show: Callable[[float], str]) -> Cell:
+    """A column's cell: a number of each run of the arm, as ``cell`` shows them together.
+
+    A run without an epoch has no number.
+    """
+    return lambda runs: cell([read(run) for run in runs if run.epochs], show)
+
+
+def arms_table(
+    result: StudyResult, columns: Mapping[str, Cell], *, heading_width: int = HEADING_WIDTH
+) -> Table:
+    """A study's table, one row an arm: by its heading, what each column says of the arm's runs."""
+    table = make_table(*columns, heading_width=heading_width)
+    for runs in result.by_label().values():
+        table.add_row(*(of(runs) for of in columns.values()))
+    return table
 
 
 def interval_cell(values: Iterable[float | None], show: Callable[[float], str]) -> str:
@@ -65,7 +85,7 @@ def summary_table(runs: Sequence[Trained]) -> Table:
     table = make_table(
         *("<over the seeds", ">n", ">mean", ">sd", ">95 % interval", ">lowest", ">highest")
     )
-    shows: tuple[Callable[[float], str], ...] = (percent, lambda v: f"{v:.3g}", seconds)
+    shows: tuple[Callable[[float], str], ...] = (percent, mean_count, seconds)
     for name, show in zip(SUMMARISED, shows, strict=True):
         summary = summarise(getattr(run.run, name) for run in runs)
         if summary is None:

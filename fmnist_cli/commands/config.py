@@ -33,7 +33,9 @@ def show(common: Common) -> None:
         read_settings,
         settings_file,
         source_of,
+        usual_files,
     )
+    from fmnist_cli.commands.early_stop import EPOCHS
 
     out = Output(common)
     settings = read_settings()
@@ -57,4 +59,9 @@ def show(common: Common) -> None:
     for name, value, source in rows:
         shown = "-" if value is None else str(value)
         table.add_row(f"--{name.replace('_', '-')}", escape(shown), escape(source))
-    out.section(f"Defaults (file: {escape(str(path)) if path else 'none'})", table)
+    here, home = usual_files()
+    file = path or f"none; it would be ./{here} or {home}"
+    notes = []
+    if source_of("epochs", settings)[1] == "default":
+        notes.append(f"early-stop and momentum: {EPOCHS} epochs, to the last one.")
+    out.section(f"Defaults (file: {escape(str(file))})", table, *notes)

@@ -135,7 +135,7 @@ def _data(options: DataOptions) -> Finding:
 
 
 def _registry(db: str) -> Finding:
-    from fmnist_cli.commands.runs._common import counted
+    from fmnist_cli.commands._output import counted
     from fmnist_cli.registry import Registry
 
     if "://" not in db and not Path(db).exists():

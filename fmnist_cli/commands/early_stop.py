@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
-from fmnist_cli.commands._output import Output, make_table, percent
+from fmnist_cli.commands._options import (
+    Common,
+    DataOptions,
+    StudyOptions,
+    require_distinct,
+    with_options,
+)
+from fmnist_cli.commands._output import Output, make_table, mean_count, percent
 from fmnist_cli.engine.config import TrainConfig, require
 
 if TYPE_CHECKING:
@@ -52,8 +58,9 @@ def early_stop(
     from fmnist_cli.engine.answers import early_stop_answers, kept_by
     from fmnist_cli.registry import Registry
 
-    patiences = sorted(set(patience or [TrainConfig.patience or 3]))
+    patiences = sorted(patience or [TrainConfig.patience or 3])
     require(patiences[0] >= 1, "patience must be at least 1", patiences[0])
+    require_distinct("patience", patiences)
     if study.plot:
         plots.check_path(study.plot)
     out = Output(common)
@@ -139,7 +146,7 @@ def _over_seeds(kept: Sequence[Kept]) -> Table:
         accuracies = [one.test_accuracy for one in of_one]
         table.add_row(
             str(patience),
-            cell([one.best_epoch for one in of_one], lambda v: f"{v:.3g}"),
+            cell([one.best_epoch for one in of_one], mean_count),
             cell(accuracies, percent),
             interval_cell(accuracies, percent),
             cell([one.cost for one in of_one], lambda v: f"{100 * v:+.2f}"),

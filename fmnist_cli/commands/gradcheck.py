@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from fmnist_cli.commands._options import Common, DataOptions, with_options
+from fmnist_cli.commands._options import Common, DataOptions, typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.engine.config import TrainConfig, require
 from fmnist_cli.errors import CheckFailed, UsageError
@@ -15,6 +15,7 @@ from fmnist_cli.errors import CheckFailed, UsageError
 
 @with_options(omit=("model", "lr", "momentum", "epochs", "patience", "monitor", "augment"))
 def gradcheck(
+    context: typer.Context,
     config: TrainConfig,
     data: DataOptions,
     common: Common,
@@ -66,6 +67,12 @@ def gradcheck(
             f"all is for mlp and mini-cnn; use --samples N. Received: --all --model {model}."
         )
     if model == "mini-cnn":
+        others = typed(context, but=("model", "e", "every", "db", "json", "quiet"))
+        if others:
+            raise UsageError(
+                "the mini-cnn has four weights and one example of its own; of the options it takes "
+                f"e and all. Received: {' '.join(others.values())}."
+            )
         check_mini_cnn(Output(common), common.db, e=e)
         return
     config = config.but(model=model, engine=config.engine if model == "mlp" else "keras")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._options import Common, typed, with_options
 from fmnist_cli.commands._output import Output, make_facts, make_table, percent
 from fmnist_cli.engine.config import TrainConfig, require
-from fmnist_cli.errors import CheckFailed
+from fmnist_cli.errors import CheckFailed, UsageError
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.mini_cnn import Derivative, DerivativeCheck, Examples, Trained
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 
 N_EXAMPLES, LR, STEPS = 200, 0.1, 2_000
 MOST_STEPS = 10_000_000
+_TRAINING = ("examples", "n", "lr", "steps", "seed")
 MADE = "made from the seed"
 
 
 @with_options()
 def mini_cnn(
+    context: typer.Context,
     common: Common,
     x: Annotated[
         tuple[float, float, float] | None,
@@ -71,6 +74,7 @@ def mini_cnn(
     from fmnist_cli.engine import mini_cnn as engine
     from fmnist_cli.registry import Registry
 
+    _refuse_idle(typed(context), train)
     out = Output(common)
     x, w, v = x or engine.DEFAULT_X, w or engine.DEFAULT_W, v or engine.DEFAULT_V
     require(0 <= seed < 2**63, "seed must be between 0 and 2^63 - 1", seed)
@@ -123,6 +127,20 @@ def mini_cnn(
         title = "Training: a random example, forward, backward, update"
         out.section(title, _training_table(trained))
     _raise_unless_held(checks)
+
+
+def _refuse_idle(given: Mapping[str, str], train: bool) -> None:
+    """UsageError for an option that would change nothing."""
+    idle = [flag for name, flag in given.items() if name in _TRAINING]
+    if idle and not train:
+        raise UsageError(
+            "data, examples, lr, steps and seed are about the training. "
+            f"Received: {' '.join(idle)} without --train."
+        )
+    if {"examples", "n"} <= given.keys():
+        raise UsageError(
+            f"data and examples exclude each other. Received: {given['examples']} {given['n']}."
+        )
 
 
 def check_mini_cnn(out: Output, db: str, *, e: float) -> None:
@@ -235,7 +253,7 @@ def _spec(command: str, path: Path | None, **settings: Any) -> Any:
         config=defaults | nothing | {"train_size": 1, "val_size": 0} | settings,
         data_fingerprint="-",
         data_source=str(path) if path else MADE,
-        argv=argv(),
+        argv=argv(command),
     )
 
 

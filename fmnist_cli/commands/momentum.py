@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
+from fmnist_cli.commands._options import (
+    Common,
+    DataOptions,
+    StudyOptions,
+    require_distinct,
+    with_options,
+)
 from fmnist_cli.commands._output import Output, make_table, percent
-from fmnist_cli.engine.config import TrainConfig, require
+from fmnist_cli.engine.config import TrainConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from rich.table import Table
 
-    from fmnist_cli.commands._study import StudyResult
+    from fmnist_cli.commands._study import StudyResult, Trained
 
 ALPHAS = (0.1, 0.3, 0.5, 0.7, 0.9)
 EPOCHS = 30
+_BY_EPOCH: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("train_loss", "Training loss (whole training set, after the epoch)", "{:.4f}".format),
+    ("running_loss", "Running loss (mean of the epoch's mini-batches)", "{:.4f}".format),
+    ("test_accuracy", "Test accuracy (%)", lambda value: f"{100 * value:.1f}"),
+)
 
 
 @with_options(omit=("patience", "momentum"), defaults={"epochs": EPOCHS, "patience": None})
@@ -58,8 +70,8 @@ def momentum(
     from fmnist_cli.registry import Registry
 
     alphas = alpha or list(ALPHAS)
-    require(len(set(alphas)) == len(alphas), "the momenta must differ", alphas)
-    arms = [(f"momentum {a:g}", config.but(momentum=a)) for a in alphas]
+    require_distinct("alpha", alphas)
+    arms = [(arm_label(a), config.but(momentum=a)) for a in alphas]
     if study.plot:
         plots.check_path(study.plot)
     out = Output(common)
@@ -81,64 +93,68 @@ def momentum(
     )
     out.section(f"Study {result.study.id}: momentum", _table(result))
     if every:
-        means = " (means over the seeds)" if len(result.runs) > len(arms) else ""
-        out.section(f"Training loss and test accuracy (%) by epoch{means}", _epochs(result))
+        means = ", means over the seeds" if len(result.runs) > len(arms) else ""
+        for metric, words, show in _BY_EPOCH:
+            out.section(f"{words}, by epoch and alpha{means}", _epochs(result, metric, show))
     show_answers(out, answers)
     _figures.draw_study(study.plot, result, out)
     result.require_complete()
 
 
-def _table(result: StudyResult) -> Table:
-    from fmnist_cli.commands._summaries import cell, ended, interval_cell
+def arm_label(alpha: float) -> str:
+    """``momentum 0.9``, with every digit, for labels differ where the momenta do."""
+    return f"momentum {alpha!r}".removesuffix(".0")
 
-    several = len(result.runs) > len(result.by_label())
-    table = make_table(
-        *(">alpha", ">epochs", ">training loss", ">lowest", ">test acc kept"),
-        *(">95 % interval" if several else ">best test acc", ">last test acc", "<ended"),
-        heading_width=8,
-    )
+
+def _table(result: StudyResult) -> Table:
+    from fmnist_cli.commands._summaries import arms_table, each, ended, interval_cell
 
     def loss(value: float) -> str:
         return f"{value:.4f}"
 
-    for runs in result.by_label().values():
-        last = [run.epochs[-1] for run in runs if run.epochs]
-        lowest = [[e.train_loss for e in run.epochs if e.train_loss is not None] for run in runs]
-        kept = [run.run.test_accuracy for run in runs]
-        best = [[e.test_accuracy or 0.0 for e in run.epochs] for run in runs]
-        table.add_row(
-            f"{runs[0].run.momentum:g}",
-            ", ".join(sorted({str(len(run.epochs)) for run in runs})),
-            cell([e.train_loss for e in last], loss),
-            cell([min(losses, default=None) for losses in lowest], loss),
-            cell(kept, percent),
-            interval_cell(kept, percent)
-            if several
-            else cell([max(accuracies, default=None) for accuracies in best], percent),
-            cell([e.test_accuracy for e in last], percent),
-            ", ".join(sorted({ended(run.run) for run in runs})),
-        )
-    return table
+    def kept(runs: Sequence[Trained]) -> str:
+        return interval_cell([run.run.test_accuracy for run in runs], percent)
+
+    best = each(lambda run: max(_known(run, "test_accuracy"), default=None), percent)
+    several = len(result.runs) > len(result.by_label())
+    return arms_table(
+        result,
+        {
+            ">alpha": lambda runs: _alpha(runs[0].label),
+            ">epochs": lambda runs: ", ".join(map(str, sorted({len(r.epochs) for r in runs}))),
+            ">training loss": each(lambda run: run.epochs[-1].train_loss, loss),
+            ">lowest": each(lambda run: min(_known(run, "train_loss"), default=None), loss),
+            ">test acc kept": each(lambda run: run.run.test_accuracy, percent),
+            **({">95 % interval": kept} if several else {">best test acc": best}),
+            ">last test acc": each(lambda run: run.epochs[-1].test_accuracy, percent),
+            "<ended": lambda runs: ", ".join(sorted({ended(run.run) for run in runs})),
+        },
+        heading_width=8,
+    )
 
 
-def _epochs(result: StudyResult) -> Table:
+def _known(run: Trained, name: str) -> list[float]:
+    """The metric at every epoch where it is finite."""
+    values = [getattr(epoch, name) for epoch in run.epochs]
+    return [value for value in values if value is not None]
+
+
+def _alpha(label: str) -> str:
+    return label.removeprefix("momentum ")
+
+
+def _epochs(result: StudyResult, metric: str, show: Callable[[float], str]) -> Table:
+    """One row an epoch, one column a momentum: the mean over the seeds."""
     from fmnist_cli.engine.answers import summarise
 
-    def mean(values: Sequence[float | None], show: Callable[[float], str]) -> str:
-        summary = summarise(values)
-        return "-" if summary is None else show(summary.mean)
-
     labels = result.by_label()
-    table = make_table(
-        ">epoch", *(f">loss {label.removeprefix('momentum ')}" for label in labels),
-        *(f">test {label.removeprefix('momentum ')}" for label in labels),
-        heading_width=5,
-    )  # fmt: skip
+    table = make_table(">epoch", *(f">{_alpha(label)}" for label in labels))
     for i in range(max(len(run.epochs) for run in result.runs)):
-        at = [[run.epochs[i] for run in runs if i < len(run.epochs)] for runs in labels.values()]
-        table.add_row(
-            str(i + 1),
-            *(mean([e.train_loss for e in arm], lambda v: f"{v:.4f}") for arm in at),
-            *(mean([e.test_accuracy for e in arm], lambda v: f"{100 * v:.1f}") for arm in at),
-        )
+        cells = []
+        for runs in labels.values():
+            summary = summarise(
+                getattr(run.epochs[i], metric) for run in runs if i < len(run.epochs)
+            )
+            cells.append("-" if summary is None else show(summary.mean))
+        table.add_row(str(i + 1), *cells)
     return table

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fmnist_cli.commands._completion import complete_run
-from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
+from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, typed, with_options
 from fmnist_cli.commands._output import Output, make_table, percent
 from fmnist_cli.engine.config import MODELS, TrainConfig
 from fmnist_cli.errors import ArtefactError, UsageError
@@ -27,8 +27,15 @@ if TYPE_CHECKING:
     from fmnist_cli.registry import Registry, Run
 
 
+CurveWord = Literal["shift", "rotation", "both"]
+
+# what `--run` takes beside the run
+_GO_WITH_RUN = {"run_id", "curve", "data_dir", "allow_custom_data", "db", "json", "quiet"}
+
+
 @with_options(omit=("model",))
 def ood(
+    context: typer.Context,
     config: TrainConfig,
     study: StudyOptions,
     data: DataOptions,
@@ -47,7 +54,7 @@ def ood(
         ),
     ] = None,
     curve: Annotated[
-        Literal["shift", "rotation", "both"] | None,
+        CurveWord | None,
         typer.Option(
             "--curve",
             help="Also by distance (0 to 8 pixels, four directions) or angle (0 to 345 degrees).",
@@ -80,25 +87,17 @@ def ood(
     from fmnist_cli.registry import Registry
 
     out = Output(common)
-    curves: tuple[CurveName, ...] = ()
-    if curve is not None:
-        curves = ("shift", "rotation") if curve == "both" else (curve,)
+    curves = asked_curves(curve)
     if study.plot:
         plots.check_path(study.plot)
+    others = typed(context, but=_GO_WITH_RUN)
+    if run_id is not None and others:
+        raise UsageError(
+            "run evaluates recorded weights, so no option may ask for a training or its figure. "
+            f"Received: --run {run_id} {' '.join(others.values())}."
+        )
     with Registry.open(common.db) as registry:
         if run_id is not None:
-            given = {
-                "model": model != "mlp" and model,
-                "seeds": study.seeds > 1 and study.seeds,
-                "seed-list": study.seed_list,
-                "plot": study.plot,
-            }
-            others = [f"--{name} {value}" for name, value in given.items() if value]
-            if others:
-                raise UsageError(
-                    "run cannot be combined with model, seeds, seed-list or plot. "
-                    f"Received: --run {run_id} {' '.join(others)}."
-                )
             runs = [_evaluate_run(registry, run_id, data, out, curves)]
             document: dict[str, Any] = {"id": runs[0].run.id}
         else:
@@ -147,8 +146,15 @@ def ood(
             out.section(title, table)
     show_answers(out, answers)
     if run_id is None:
-        _figures.draw_study(study.plot, result, out, curve=curves[0] if curves else None)
+        _figures.draw_study(study.plot, result, out, curves=curves)
         result.require_complete()
+
+
+def asked_curves(word: CurveWord | None) -> tuple[CurveName, ...]:
+    """The curves that ``--curve`` asks for."""
+    if word is None:
+        return ()
+    return ("shift", "rotation") if word == "both" else (word,)
 
 
 def _arms(config: TrainConfig, models: Sequence[str]) -> list[tuple[str, TrainConfig]]:

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from fmnist_cli.commands._completion import complete_run, complete_study
-from fmnist_cli.commands._options import Common, DataOptions, with_options
+from fmnist_cli.commands._options import Common, DataOptions, require_distinct, typed, with_options
 from fmnist_cli.commands._output import Output
+from fmnist_cli.commands.ood import CurveWord, asked_curves
 from fmnist_cli.commands.runs._groups import Groups
 from fmnist_cli.engine.config import TrainConfig, require
-from fmnist_cli.errors import RegistryError
+from fmnist_cli.errors import RegistryError, UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Draw figures of recorded runs, and of the data.")
 
@@ -53,6 +54,7 @@ Band = Annotated[
 @app.command()
 @with_options()
 def train(
+    context: typer.Context,
     common: Common,
     run: RunId = "latest",
     study: Annotated[
@@ -74,6 +76,8 @@ def train(
       fmnist plot train --run 3 --out run3.svg
     """
     if study is not None:
+        if one := typed(context).get("run"):
+            raise UsageError(f"run and study exclude each other. Received: --study {study} {one}.")
         _draw(common, "train", study, out, band=band)
         return
     from fmnist_cli import plots
@@ -165,7 +169,9 @@ def early_stop(
       # three patiences, whatever the study was asked for
       fmnist plot early-stop --patience 1 --patience 3 --patience 5
     """
-    patiences = tuple(sorted(set(patience or [3])))
+    patiences = tuple(sorted(patience or [3]))
+    require(patiences[0] >= 1, "patience must be at least 1", patiences[0])
+    require_distinct("patience", patiences)
     _draw(common, "early-stop", study, out, band=band, patiences=patiences)
 
 
@@ -197,7 +203,7 @@ def ood(
         typer.Option("--samples", help="Shifted images with the predictions, instead of bars."),
     ] = False,
     curve: Annotated[
-        Literal["shift", "rotation"] | None,
+        CurveWord | None,
         typer.Option("--curve", help="Lines by distance or by angle, instead of bars."),
     ] = None,
     band: Band = "ci",
@@ -219,6 +225,10 @@ def ood(
     if not samples:
         _draw(common, "ood", study, out, band=band, curve=curve)
         return
+    if curve is not None:
+        raise UsageError(
+            f"samples and curve exclude each other. Received: --samples --curve {curve}."
+        )
     from fmnist_cli import plots
     from fmnist_cli.commands import _figures
     from fmnist_cli.commands._recording import load_data
@@ -306,6 +316,7 @@ def compare(
     metrics: Any = metric or ["val_accuracy", "train_loss"]
     for one in metrics:
         require(one in METRICS, f"metric must be one of {', '.join(METRICS)}", one)
+    require_distinct("metric", metrics)
     output = Output(common)
     if out is not None:
         plots.check_path(out)
@@ -332,7 +343,7 @@ def _draw(
     *,
     band: Literal["range", "sd", "ci"],
     patiences: tuple[int, ...] = (3,),
-    curve: Literal["shift", "rotation"] | None = None,
+    curve: CurveWord | None = None,
 ) -> None:
     from fmnist_cli import plots
     from fmnist_cli.commands import _figures
@@ -344,7 +355,9 @@ def _draw(
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
         result = read_study(registry, _figures.chosen_study(registry, kind, study_id))
-    figure = _figures.study_figure(result, patiences=patiences, curve=curve, band=band)
+    figure = _figures.study_figure(
+        result, patiences=patiences, curves=asked_curves(curve), band=band
+    )
     name = kind.removeprefix("sweep-")
     by = f"-{curve}" if curve else ""
     path = out or Path(f"results/{name}{by}-study{result.study.id}.png")

@@ -6,14 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
-from fmnist_cli.commands._output import HEADING_WIDTH, Output, make_table, percent, seconds
-from fmnist_cli.engine.config import TrainConfig, require
+from fmnist_cli.commands._options import (
+    Common,
+    DataOptions,
+    StudyOptions,
+    require_distinct,
+    with_options,
+)
+from fmnist_cli.commands._output import HEADING_WIDTH, Output, mean_count, percent, seconds
+from fmnist_cli.engine.config import TrainConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
-    from fmnist_cli.commands._study import StudyResult
+    from fmnist_cli.commands._study import StudyResult, Trained
 
 BATCHES = (1, 5, 50, 500, 5000)
 
@@ -57,7 +65,7 @@ def sweep_batch(
     from fmnist_cli.registry import Registry
 
     batches = batch or list(BATCHES)
-    require(len(set(batches)) == len(batches), "the batch sizes must differ", batches)
+    require_distinct("batch", batches)
     arms = [(f"batch {size}", config.but(batch=size)) for size in batches]
     if study.plot:
         plots.check_path(study.plot)
@@ -82,30 +90,30 @@ def sweep_batch(
 
 
 def _table(result: StudyResult) -> Table:
-    from fmnist_cli.commands._summaries import cell, ended, interval_cell
+    from fmnist_cli.commands._summaries import arms_table, each, ended, interval_cell
+
+    def endings(runs: Sequence[Trained]) -> str:
+        return ",\n".join(sorted({ended(run.run, improving=True) for run in runs}))
+
+    def interval(runs: Sequence[Trained]) -> str:
+        return interval_cell([run.run.test_accuracy for run in runs], percent)
 
     several = len(result.runs) > len(result.by_label())
-    table = make_table(
-        *(">batch", ">best epoch", ">updates to best", ">seconds to best", ">s/epoch"),
-        *([] if several else [">val acc"]),
-        *(">test acc", *([">95 % interval"] if several else []), "<ended"),
-        heading_width=9 if several else HEADING_WIDTH,
-    )
-    for runs in result.by_label().values():
-        records = [run.run for run in runs]
-        endings = sorted({ended(record, improving=True) for record in records})
-        table.add_row(
-            f"{records[0].batch:,}",
-            cell([r.best_epoch for r in records], lambda v: f"{v:.3g}"),
-            cell([r.updates_to_best for r in records], lambda v: f"{v:,.0f}"),
-            cell([run.seconds_to_best for run in runs], seconds),
-            cell(
-                [(r.train_seconds or 0.0) / max(r.epochs_run, 1) for r in records],
+    return arms_table(
+        result,
+        {
+            ">batch": lambda runs: f"{runs[0].run.batch:,}",
+            ">best epoch": each(lambda run: run.run.best_epoch, mean_count),
+            ">updates to best": each(lambda run: run.run.updates_to_best, lambda v: f"{v:,.0f}"),
+            ">seconds to best": each(lambda run: run.seconds_to_best, seconds),
+            ">s/epoch": each(
+                lambda run: (run.run.train_seconds or 0.0) / max(run.run.epochs_run, 1),
                 lambda v: f"{v:.3f}",
             ),
-            *([] if several else [cell([r.best_val_accuracy for r in records], percent)]),
-            cell([r.test_accuracy for r in records], percent),
-            *([interval_cell([r.test_accuracy for r in records], percent)] if several else []),
-            ",\n".join(endings),
-        )
-    return table
+            **({} if several else {">val acc": each(lambda r: r.run.best_val_accuracy, percent)}),
+            ">test acc": each(lambda run: run.run.test_accuracy, percent),
+            **({">95 % interval": interval} if several else {}),
+            "<ended": endings,
+        },
+        heading_width=9 if several else HEADING_WIDTH,
+    )

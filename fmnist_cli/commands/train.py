@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
-from fmnist_cli.commands._output import Output, make_facts, percent, seconds
+from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, typed, with_options
+from fmnist_cli.commands._output import Output, counted, make_facts, percent, seconds
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, TrainConfig, require
-from fmnist_cli.errors import ArtefactError, CheckFailed, Diverged
+from fmnist_cli.errors import ArtefactError, CheckFailed, Diverged, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -112,6 +112,11 @@ def train(
         writable_folder(results, "results")
         train_seeds(config, study, data, out, db=common.db, results=results, dynamics=dynamics)
         return
+    beside = [flag for name, flag in typed(context).items() if name in ("jobs", "new")]
+    if beside not in ([], ["--jobs 1"]):
+        raise UsageError(
+            f"jobs and new go with several seeds. Received: {' '.join(beside)} and one seed."
+        )
     config = config.but(seed=seeds[0])
     writable_folder(results, "results")
     extras = Extras(check_gradient, check_magnitude, dynamics)
@@ -210,6 +215,7 @@ def result_file_name(config: TrainConfig) -> str:
 
 def write_result_file(path: Path, result: TrainResult) -> None:
     """The file that course scripts read: accuracies per epoch, test accuracy, seconds."""
+    from fmnist_cli.commands._files import replace_file
     from fmnist_cli.commands._output import to_json
 
     content = {
@@ -218,16 +224,12 @@ def write_result_file(path: Path, result: TrainResult) -> None:
         "test": result.test.accuracy if result.test else None,
         "time": result.train_seconds,
     }
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_text(to_json(content) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        replace_file(path, to_json(content) + "\n")
     except OSError as error:
         raise ArtefactError(
             f"{path} cannot be written: {error.strerror}; make room, then: fmnist runs resume."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _document(
@@ -263,11 +265,9 @@ def _summary(config: TrainConfig, recorded: Recorded, result_path: Path, db: str
     result, best, test = recorded.result, recorded.result.best, recorded.result.test
     n = len(result.epochs)
     table = make_facts()
-    table.add_row(
-        "stopped after", f"{n} epoch{'s' if n > 1 else ''}: {why_stopped(config, result)}"
-    )
+    table.add_row("stopped after", f"{counted(n, 'epoch')}: {why_stopped(config, result)}")
     if best and test:
-        table.add_row("best epoch", f"{best.epoch} ({best.updates:,} gradient updates)")
+        table.add_row("best epoch", f"{best.epoch} ({counted(best.updates, 'gradient update')})")
         table.add_row(
             "validation accuracy", f"{percent(best.val_accuracy)} (loss {best.val_loss:.4f})"
         )
@@ -287,7 +287,7 @@ def describe(config: TrainConfig) -> str:
     """``mlp (numpy), batch 5, lr 0.01, momentum 0, seed 42``."""
     return (
         f"{config.model} ({config.engine}), batch {config.batch}, lr {config.lr:g}, "
-        f"momentum {config.momentum:g}, seed {config.seed}"
+        f"momentum {config.momentum:.12g}, seed {config.seed}"
     )
 
 

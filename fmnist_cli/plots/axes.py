@@ -89,15 +89,21 @@ def draw_line(ax: Axes, x: Floats, y: Floats, look: Look, **properties: Any) -> 
     return line
 
 
-def band_limits(values: Floats, band: Band) -> tuple[Floats, Floats, Floats]:
-    """Mean, lower and upper limit over the seeds: (S, E) -> three of (E,), NaN where one is."""
+def band_limits(
+    values: Floats, band: Band, *, fraction: bool = False
+) -> tuple[Floats, Floats, Floats]:
+    """Mean, lower and upper limit over the seeds: (S, E) -> three of (E,), NaN where one is.
+
+    The limits of a ``fraction``, such as an accuracy, end at 0 and 1.
+    """
     mean = values.mean(axis=0)
     if band == "range" or len(values) == 1:
         return mean, values.min(axis=0), values.max(axis=0)
     margin = values.std(axis=0, ddof=1)
     if band == "ci":
         margin *= t_quantile(LEVEL, len(values) - 1) / math.sqrt(len(values))
-    return mean, mean - margin, mean + margin
+    low, high = mean - margin, mean + margin
+    return (mean, low.clip(0, 1), high.clip(0, 1)) if fraction else (mean, low, high)
 
 
 def draw_curves(
@@ -121,7 +127,7 @@ def draw_curves(
     for row, curve in zip(values, curves, strict=True):
         row[np.searchsorted(epochs, curve.epochs)] = curve.values(metric)
     x = np.asarray(epochs, float)
-    mean, low, high = band_limits(values, band)
+    mean, low, high = band_limits(values, band, fraction=metric.endswith("accuracy"))
     shared = np.flatnonzero(np.isfinite(mean))
     end = int(shared[-1]) if len(shared) else 0
     for row in values:
@@ -173,6 +179,12 @@ def loss_axis(ax: Axes, *, log: bool | None = None, label: str = "loss") -> None
     if log:
         log_axis(ax, "y")
     ax.set_ylabel(f"{label}\n(nats per example{', log scale' if log else ''})")
+
+
+def axis_from_zero(ax: Axes, values: Iterable[float]) -> None:
+    """A y axis from 0, with room for the bands and for the marker of the largest finite value."""
+    largest = max((v for v in values if np.isfinite(v)), default=0.0)
+    ax.set_ylim(0, max(1.06 * largest, ax.get_ylim()[1]) if largest else 1)
 
 
 def log_axis(ax: Axes, which: str) -> None:

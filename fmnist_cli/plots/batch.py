@@ -11,6 +11,7 @@ from fmnist_cli.engine.config import require
 from fmnist_cli.plots.axes import (
     BAND_WORDS,
     accuracy_axis,
+    axis_from_zero,
     band_limits,
     log_axis,
     number,
@@ -77,7 +78,7 @@ def batch_figure(runs: Sequence[BatchRun], caption: RunCaption, *, band: Band = 
         if log:
             log_axis(ax, "y")
         else:
-            ax.set_ylim(bottom=0)
+            axis_from_zero(ax, values)
             ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v)))
         aside = ", ".join(part for part in (unit, "log scale" if log else "") if part)
         ax.set_ylabel(f"{label}\n({aside})" if aside else label)
@@ -104,7 +105,8 @@ def _draw(
         values = values[np.isfinite(values)]
         if len(values) == 0:
             values = np.array([np.nan])
-        for limits, limit in zip((mean, low, high), band_limits(values, band), strict=True):
+        found = band_limits(values, band, fraction=field == "test_accuracy")
+        for limits, limit in zip((mean, low, high), found, strict=True):
             limits.append(float(limit))
         limited.append(any(run.still_improving for run in arm))
     ax.plot(batches, mean, "-", color=colour, linewidth=1.4, zorder=3)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Values = Sequence[float | None]
 Band = Literal["range", "sd", "ci"]  # as ``axes.BAND_WORDS`` says
-StopReason = Literal["patience", "max_epochs", "diverged", "interrupted"]
+StopReason = Literal["patience", "max_epochs", "diverged", "interrupted", "failed", "lost"]
 Metric = Literal[
     "train_loss",
     "running_loss",
@@ -104,7 +104,7 @@ class RunCaption:
         if self.lr is not None:
             parts.append(f"lr {self.lr:g}")
         if self.momentum is not None:
-            parts.append(f"momentum {self.momentum:g}")
+            parts.append(f"momentum {self.momentum:.12g}")
         if self.hidden is not None:
             parts.append(f"{self.hidden:,} hidden units")
         if self.train_size is not None:
@@ -156,8 +156,8 @@ class Ending:
             return f"stopped after epoch {last_epoch}{why}"
         if self.stop_reason == "diverged":
             return f"diverged at epoch {last_epoch}"
-        if self.stop_reason == "interrupted":
-            return f"interrupted after epoch {last_epoch}"
+        if self.stop_reason in ("interrupted", "failed", "lost"):
+            return f"{self.stop_reason} after epoch {last_epoch}"
         if self.still_improving:
             return f"still improving at the limit of {last_epoch} epochs"
         return f"ended at the limit of {last_epoch} epochs"

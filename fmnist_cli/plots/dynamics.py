@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmnist_cli.engine.config import require
-from fmnist_cli.plots.axes import beside_all, draw_line, log_axis, worth_a_log
+from fmnist_cli.plots.axes import axis_from_zero, beside_all, draw_line, log_axis, worth_a_log
 from fmnist_cli.plots.data import RunCaption, numbers
 from fmnist_cli.plots.style import BLACK, Look, finish, look, new_figure, style
 
@@ -55,14 +55,15 @@ def dynamics_figure(
         for layer, values in found[kind].items():
             one = look(layers.index(layer)) if layer else Look(BLACK, "-", "o")
             y = numbers(value for _, value in values)
-            line = draw_line(ax, np.array([epoch for epoch, _ in values], float), y, one)
+            x = np.array([epoch for epoch, _ in values], float)
+            line = draw_line(ax, x, y, one, clip_on=False)  # a marker at 0 stays whole
             if layer:
                 handles[layer] = line
             drawn += y.tolist()
         if worth_a_log(drawn):
             log_axis(ax, "y")
         else:
-            ax.set_ylim(bottom=0)
+            axis_from_zero(ax, drawn)
         ax.set_ylabel(label)
     axes[-1].set_xlabel("epoch")
     axes[-1].xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))

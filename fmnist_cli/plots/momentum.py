@@ -80,7 +80,7 @@ def momentum_figure(
             points = np.column_stack([np.asarray(v, float) for v in line.get_data()])
             points = points[np.isfinite(points).all(axis=1)]
             if len(points):
-                name = f"α = {arm.alpha:g}{', diverged' if arm.diverged else ''}"
+                name = f"α = {arm.alpha:.12g}{', diverged' if arm.diverged else ''}"
                 if points[-1, 0] < last:
                     short.append((name, points[-1]))
                 else:

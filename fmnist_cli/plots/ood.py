@@ -77,7 +77,7 @@ def ood_figure(
             if len(values) == 0:
                 continue
             x = j + (i - (len(models) - 1) / 2) * width
-            height, low, high = (float(limit) for limit in band_limits(values, band))
+            height, low, high = (float(limit) for limit in band_limits(values, band, fraction=True))
             ax.bar(
                 [x],
                 [height],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +15,11 @@ from fmnist_cli.plots.style import finish, look, new_figure, plain, style
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 CHANCE = 1 / N_CLASSES
-_X_LABEL = {"shift": "moved by (pixels)", "rotation": "turned counter-clockwise by (degrees)"}
+ROTATION = "rotation"
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,15 @@ class OodCurve:
 
 @style()
 def ood_curve_figure(
-    curves: Sequence[OodCurve],
-    caption: RunCaption,
-    *,
-    kind: Literal["shift", "rotation"],
-    band: Band = "range",
+    curves: Sequence[OodCurve], caption: RunCaption, *, band: Band = "range"
 ) -> Figure:
     """One panel a series, one line a model, and the chance line.
 
     Parameters
     ----------
     curves : sequence of OodCurve
-        Several seeds are drawn as their mean and a band.
-    kind : "shift" or "rotation"
+        Several seeds are drawn as their mean and a band. With directions and rotation, the
+        rotation is below.
 
     Raises
     ------
@@ -63,43 +60,64 @@ def ood_curve_figure(
         When there is no curve.
     """
     require(len(curves) > 0, "an ood curve plot needs at least one curve", len(curves))
-    series = list(dict.fromkeys(curve.series for curve in curves))
+    found = list(dict.fromkeys(curve.series for curve in curves))
+    directions = [series for series in found if series != ROTATION]
     models = list(dict.fromkeys(curve.model for curve in curves))
     n_seeds = max(len(curve.accuracy) for curve in curves)
     notes = [f"Lines: mean of {n_seeds} seeds. Bands: {BAND_WORDS[band]}."] if n_seeds > 1 else []
-    what = "moved" if kind == "shift" else "turned"
+    what = [word for word, there in (("moved", directions), ("turned", ROTATION in found)) if there]
+    height = 5.0 if len(directions) > 1 else 3.6 if directions else 0.0
+    if ROTATION in found:
+        height += 2.6 if directions else 3.6
     figure = new_figure(
-        f"Accuracy on the test set, {what} further and further",
+        f"Accuracy on the test set, {' and '.join(what)} further and further",
         caption.line(),
         notes,
-        height=5.0 if len(series) > 1 else 3.6,
+        height=height,
     )
-    columns = min(2, len(series))
-    panels = figure.subplots(
-        -(-len(series) // columns), columns, sharex=True, sharey=True, squeeze=False
-    )
+    panels = _panels(figure, directions, ROTATION in found)
     handles: dict[str, Artist] = {}
-    for i, (ax, name) in enumerate(zip(panels.flat, series, strict=True)):
+    for name, ax in panels.items():
         for curve in (curve for curve in curves if curve.series == name):
             of_model = look(models.index(curve.model))
             x = np.asarray(curve.x, float)
             values = np.array([numbers(row) for row in curve.accuracy])  # (S, P)
             middle = values[0]
             if len(values) > 1:
-                middle, low, high = band_limits(values, band)
+                middle, low, high = band_limits(values, band, fraction=True)
                 ax.fill_between(x, low, high, color=of_model.colour, alpha=0.18, linewidth=0)
-            handles[curve.model] = draw_line(ax, x, middle, of_model)
+            # a marker at exactly 0 or 1 stays whole
+            handles[curve.model] = draw_line(ax, x, middle, of_model, clip_on=False)
         chance = ax.axhline(CHANCE, color="black", linewidth=1.0, linestyle=(0, (4, 2)))
         ax.set_ylim(0, 1)
-        if len(series) > 1:
+        if len(panels) > 1:
             ax.set_title(name)
-        if kind == "rotation":
+        if name == ROTATION:
             ax.set_xticks(range(0, 361, 45))
-        if i % columns == 0:
-            ax.set_ylabel("accuracy")
-        if i >= len(series) - columns:
-            ax.set_xlabel(_X_LABEL[kind])
     labels = [plain(model, 18) for model in handles]
     artists = [*handles.values(), chance]
-    beside_all(figure, panels[0, -1], artists, [*labels, f"chance ({CHANCE:g})"])
+    upper_right = list(panels.values())[1 if len(directions) > 1 else 0]
+    beside_all(figure, upper_right, artists, [*labels, f"chance ({CHANCE:g})"])
     return finish(figure)
+
+
+def _panels(figure: Figure, directions: Sequence[str], rotation: bool) -> dict[str, Axes]:
+    """Axes by series: the directions in two columns, labelled at the edges, then the rotation."""
+    columns = min(2, max(1, len(directions)))
+    rows = -(-len(directions) // columns)
+    grid = figure.add_gridspec(rows + rotation, columns)
+    panels: dict[str, Axes] = {}
+    for i, name in enumerate(directions):
+        first = panels.get(directions[0])
+        panels[name] = ax = figure.add_subplot(
+            grid[i // columns, i % columns], sharex=first, sharey=first
+        )
+        lowest, leftmost = i >= len(directions) - columns, i % columns == 0
+        ax.tick_params(labelbottom=lowest, labelleft=leftmost)
+        ax.set_xlabel("moved by (pixels)" if lowest else "")
+        ax.set_ylabel("accuracy" if leftmost else "")
+    if rotation:
+        panels[ROTATION] = ax = figure.add_subplot(grid[-1, :])
+        ax.set_xlabel("turned counter-clockwise by (degrees)")
+        ax.set_ylabel("accuracy")
+    return panels

@@ -127,13 +127,8 @@ def _mark_end(panels: tuple[Axes, Axes], curve: Curve, ending: Ending) -> list[t
 
 
 def _short(ending: Ending, last: int) -> str:
-    words = {
-        "patience": "stop",
-        "max_epochs": "limit",
-        "diverged": "diverged",
-        "interrupted": "interrupted",
-    }
-    return f"{words[ending.stop_reason]}: epoch {last}"
+    words = {"patience": "stop", "max_epochs": "limit"}
+    return f"{words.get(ending.stop_reason, ending.stop_reason)}: epoch {last}"
 
 
 @style()

@@ -46,6 +46,20 @@ def test_both_curves_of_a_recorded_run(fmnist: Fmnist) -> None:
     assert len(document["evaluations"]) == 1 + 4 + 32 + 23
 
 
+def test_both_curves_are_drawn(fmnist: Fmnist) -> None:
+    result = fmnist.small("ood", *EPOCHS, "--curve", "both")
+    assert "fmnist plot ood --study 1 --curve both" in result.stderr
+    drawn = fmnist.document("plot", "ood", "--curve", "both", "--out", "both.svg")
+    assert drawn["study"] == 1
+    fmnist.small("ood", *EPOCHS, "--curve", "both", "--new", "--plot", "at-once.svg")
+    for name in ("both.svg", "at-once.svg"):
+        for word in ("moved by (pixels)", "turned counter-clockwise by (degrees)"):
+            assert word in Path(name).read_text()
+    fmnist.small("ood", *EPOCHS, "--curve", "shift")
+    message = fmnist.error("plot", "ood", "--curve", "both", code=1)
+    assert message.startswith("study 3 must have measured the rotation curve.")
+
+
 def test_a_study_without_the_curve(fmnist: Fmnist) -> None:
     fmnist.small("ood", *EPOCHS)
     message = fmnist.error("plot", "ood", "--curve", "shift", code=1)

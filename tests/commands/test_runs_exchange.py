@@ -52,6 +52,21 @@ def test_csv_has_every_number(fmnist: Fmnist) -> None:
             assert found == "" if value is None else type(value)(found) == value
 
 
+def test_json_says_what_was_written(fmnist: Fmnist) -> None:
+    for args, form, runs in (
+        ((), "csv", list(range(1, LOST + 1))),
+        ((3, TRAIN, "--epochs", "--format", "jsonl"), "jsonl", [3, TRAIN]),
+        ((TRAIN, "--format", "course"), "course", [TRAIN]),
+    ):
+        document = fmnist.document("runs", "export", *args, "--out", "runs.txt")
+        expected = {"schema": "fmnist.runs.export/1", "file": "runs.txt", "format": form,
+                    "runs": runs}  # fmt: skip
+        assert document == expected
+        assert Path("runs.txt").stat().st_size > 0
+    message = fmnist.error("runs", "export", "--json", code=2)
+    assert message.startswith("json must have --out")
+
+
 def test_jsonl_of_epochs_and_filters(fmnist: Fmnist) -> None:
     lines = fmnist("runs", "export", "--format", "jsonl", "--epochs").stdout.splitlines()
     assert [json.loads(line) for line in lines] == view("epoch_curve")

@@ -60,6 +60,11 @@ def test_next_is_what_goes_on(fmnist: Fmnist) -> None:
     assert "--epochs" not in said
 
 
+def test_a_lost_run_is_drawn_as_lost(fmnist: Fmnist) -> None:
+    fmnist("plot", "train", "--run", LOST, "--out", "lost.svg")
+    assert "Lost after epoch 2." in Path("lost.svg").read_text()
+
+
 def test_delete_asks_or_needs_yes(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -> None:
     from fmnist_cli.commands.runs import reliability
 

@@ -284,8 +284,14 @@ def test_a_signal_ends_every_worker(fmnist: Fmnist, signum: signal.Signals, code
     os.killpg(process.pid, signum)  # as a terminal does: everyone gets it
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code
-    assert stderr.strip().splitlines()[-1] in ("Error: Interrupted.", "Error: Terminated.")
+    word = {130: "Interrupted", 143: "Terminated"}[code]
+    typed = [*command[3:], "--alpha", "0", "--alpha", "0.5", "--alpha", "0.9", "--jobs", "2"]
+    assert stderr.strip().splitlines()[-1] == (
+        f"Error: {word}: study 1 keeps 0 of 3 runs, and the epochs of what was under way; "
+        f"go on with: fmnist {' '.join(typed)}"
+    )
     assert "Traceback" not in stderr
+    assert {run.argv for run in runs_of(1)} == {("fmnist", *typed)}
     assert [run.status for run in runs_of(1)] == ["interrupted"] * 2
     for pid in pids:
         with pytest.raises(ProcessLookupError):

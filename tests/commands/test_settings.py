@@ -46,6 +46,32 @@ def test_the_file_of_the_user_and_a_named_one(
     assert message == "FMNIST_CONFIG must name a file that exists. Received: absent.toml."
 
 
+def test_a_home_that_may_not_be_searched_holds_no_file(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = Path.is_file
+
+    def is_file(path: Path) -> bool:
+        if path.parent.name == "fmnist":
+            raise PermissionError(13, "Permission denied")
+        return looked_at(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    assert fmnist.document("config", "show")["file"] is None
+
+
+def test_config_show_says_where_a_file_would_be_and_which_defaults_differ(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = " ".join(fmnist("config", "show").stdout.split())
+    assert f"none; it would be ./fmnist.toml or {Path.home()}/.config/fmnist/fmnist.toml" in shown
+    assert "early-stop and momentum: 30 epochs" in shown
+    Path("fmnist.toml").write_text("epochs = 7\n")
+    shown = fmnist("config", "show").stdout
+    assert "Defaults (file: fmnist.toml)" in shown
+    assert "early-stop and momentum" not in shown
+
+
 def test_an_option_that_takes_several_values_keeps_its_own_default(fmnist: Fmnist) -> None:
     Path("fmnist.toml").write_text("batch = 20\n")
     document = fmnist.document("sweep-batch", *SMALL, "--batch", 5, "--batch", 10)

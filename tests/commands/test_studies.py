@@ -141,7 +141,7 @@ def test_ood_of_a_run_takes_no_other_model_seeds_or_plot(fmnist: Fmnist) -> None
     ):
         message = fmnist.error("ood", "--run", 3, *others, code=2)
         assert message == (
-            "run cannot be combined with model, seeds, seed-list or plot. "
+            "run evaluates recorded weights, so no option may ask for a training or its figure. "
             f"Received: --run 3 {others[0]} {others[1]}."
         )
 

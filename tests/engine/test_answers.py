@@ -156,6 +156,33 @@ def test_noise_is_not_settled_and_says_how_many_more_seeds():
     assert "About 9 more seeds would settle it." in answer.statement
 
 
+def test_a_noisy_step_at_its_limit_asks_for_epochs_not_for_seeds():
+    draws = {1: [0.80, 0.80, 0.80], 5: [0.82, 0.79, 0.83]}
+    at_limit = {"still_improving": True, "stop_reason": "max_epochs"}
+    smaller = [replace(a, **at_limit) if a.batch == 1 else a for a in seeded(draws)]
+    answer = sweep_answers(smaller)[1]  # batch 1 might yet become the better one
+    assert answer.verdict == "not settled"
+    assert answer.evidence["more_seeds"] is None
+    assert "More epochs are needed" in answer.statement
+    assert "would settle it" not in answer.statement
+    larger = [replace(a, **at_limit) if a.batch == 5 else a for a in seeded(draws)]
+    answer = sweep_answers(larger)[1]  # batch 5 can only become better still
+    assert "About 9 more seeds would settle it." in answer.statement
+
+
+def test_a_change_is_written_as_its_measure_is():
+    updates = {1: (5_200, 6_900, 4_100), 5: (12_000, 12_600, 11_900)}
+    arms = [
+        arm(batch, seed=seed, updates_to_best=value)
+        for batch, of_batch in updates.items()
+        for seed, value in enumerate(of_batch)
+    ]
+    # differences 6800, 5700, 7800: mean 6766.67, sd 1050.40; t(2) = 4.30265, margin 2609.35
+    assert "(5,400 to 12,167, 95 % interval of the change +4,157 to +9,376)" in (
+        sweep_answers(arms)[2].statement
+    )
+
+
 def test_identical_settings_are_rarely_called_different():
     rng = np.random.default_rng(0)
     repetitions, called = 400, 0
@@ -286,7 +313,7 @@ def test_instability_is_named_where_it_happens():
     assert found.rises[0][1] == pytest.approx(0.25)
     answer = momentum_answers([*MOMENTUM[:2], rough])[3]
     assert answer.verdict == "yes"
-    assert "Momentum 0.9: the running loss rises at epoch 3, most by 25% (3)." in answer.statement
+    assert "Momentum 0.9: the running loss rises at epoch 3, most by 25 % (3)." in answer.statement
 
 
 def test_divergence_is_instability():
@@ -357,7 +384,7 @@ def test_early_stop_answers():
     assert (keeps1.verdict, rises1.verdict) == ("no", "no")
     assert keeps1.statement == (
         "No. Patience 1 stops after epoch 3. It keeps epoch 2, test accuracy 0.7100. The best "
-        "validation epoch of all 7 is 4, test accuracy 0.7400 (-0.03 by stopping). "
+        "validation epoch of all 7 is 4, test accuracy 0.7400 (-0.0300 by stopping). "
         "This rests on one seed (42)."
     )
     assert keeps2.verdict == "yes"

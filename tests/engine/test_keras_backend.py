@@ -127,6 +127,21 @@ def test_a_run_continues_from_its_weights_and_velocity(model):
         assert np.array_equal(other.velocity()[name], b.velocity()[name])
 
 
+def test_an_epoch_in_parts_has_the_bits_of_one_whole(monkeypatch):
+    """Between two parts a signal is heard; the last batch of 3 comes after them."""
+    train, order = examples(43), epoch_order(4, 1, 43)
+    whole = backend("cnn3", train, momentum=0.9)
+    monkeypatch.setattr("fmnist_cli.engine.keras_models.backend.PART_IMAGES", 12)  # 2 batches of 5
+    parts = backend("cnn3", train, momentum=0.9)
+    heard = []
+    steps = parts._steps
+    parts._steps = lambda *args: (heard.append(int(args[2])), steps(*args))[1]
+    assert whole.train_epoch(order) == parts.train_epoch(order)
+    assert heard == [0, 10, 20, 30]
+    for name, w in whole.weights().items():
+        assert np.array_equal(parts.weights()[name], w)
+
+
 def test_weights_are_copies_and_velocity_is_zero_without_momentum():
     b = backend("cnn2", examples(20))
     weights = b.weights()

@@ -112,6 +112,8 @@ def test_caption_lists_runs(ids: object, text: str) -> None:
         (Ending("max_epochs", 9), "ended at the limit of 15 epochs"),
         (Ending("diverged", None), "diverged at epoch 15"),
         (Ending("interrupted", 3), "interrupted after epoch 15"),
+        (Ending("lost", None), "lost after epoch 15"),
+        (Ending("failed", None), "failed after epoch 15"),
     ],
 )
 def test_endings_in_words(ending: Ending, text: str) -> None:

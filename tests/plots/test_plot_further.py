@@ -41,7 +41,7 @@ def test_a_panel_for_each_direction_and_a_line_for_each_model() -> None:
         for model in ("mlp", "cnn2")
         for series in ("up", "down", "left", "right")
     ]
-    figure = ood_curve_figure(curves, CAPTION, kind="shift")
+    figure = ood_curve_figure(curves, CAPTION)
     assert [ax.get_title() for ax in figure.axes] == ["up", "down", "left", "right"]
     for ax in figure.axes:
         assert len(lines(ax)) == 2
@@ -55,9 +55,7 @@ def test_a_panel_for_each_direction_and_a_line_for_each_model() -> None:
 def test_several_seeds_are_a_mean_and_a_band() -> None:
     x = range(0, 360, 15)
     values = [[0.5] * 24, [0.7] * 24]
-    figure = ood_curve_figure(
-        [OodCurve("mlp", "rotation", x, values)], CAPTION, kind="rotation", band="range"
-    )
+    figure = ood_curve_figure([OodCurve("mlp", "rotation", x, values)], CAPTION, band="range")
     (ax,) = figure.axes
     np.testing.assert_allclose(lines(ax)[0].get_ydata(), 0.6)
     (band,) = ax.collections
@@ -65,6 +63,41 @@ def test_several_seeds_are_a_mean_and_a_band() -> None:
     assert (heights.min(), heights.max()) == (0.5, 0.7)
     notes = next(text for text in figure.texts if text.get_gid() == "notes")
     assert "mean of 2 seeds" in notes.get_text()
+
+
+def test_both_curves_are_one_figure_with_the_rotation_below() -> None:
+    curves = [OodCurve("mlp", series, range(9), [[1.0] * 9]) for series in ("up", "down", "left")]
+    curves.append(OodCurve("mlp", "rotation", range(0, 360, 15), [[0.5] * 24]))
+    figure = ood_curve_figure(curves, CAPTION)
+    assert [ax.get_title() for ax in figure.axes] == ["up", "down", "left", "rotation"]
+    *_, left, rotation = [ax.get_position() for ax in figure.axes]
+    assert rotation.y1 < left.y0
+    assert rotation.width > 1.8 * left.width
+    assert [ax.get_xlabel()[:6] for ax in figure.axes] == ["", "moved ", "moved ", "turned"]
+    (title,) = [text.get_text() for text in figure.texts if text.get_gid() == "title"]
+    assert title == "Accuracy on the test set, moved and turned further and further"
+
+
+def test_the_band_of_a_fraction_stays_between_0_and_1() -> None:
+    values = np.array([[0.01, 0.99], [0.20, 0.80], [0.02, 0.98]])
+    _, low, high = band_limits(values, "ci", fraction=True)
+    assert (low[0], high[1]) == (0, 1)
+    _, unbounded, _ = band_limits(values, "ci")
+    assert unbounded[0] < 0
+    assert (low[1], high[0]) == (band_limits(values, "ci")[1][1], band_limits(values, "ci")[2][0])
+    figure = ood_curve_figure([OodCurve("mlp", "up", [0, 1], values.tolist())], CAPTION, band="ci")
+    (band,) = figure.axes[0].collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (0, 1)
+
+
+def test_the_largest_value_keeps_its_marker() -> None:
+    figures = {"gradient_norm/linear1": [(1, 0.511), (2, 0.512), (3, 0.510)],
+               "dead_share": [(1, 0.0), (2, 0.0), (3, 0.0)]}  # fmt: skip
+    gradients, dead = dynamics_figure(figures, CAPTION).axes
+    assert gradients.get_ylim() == (0, pytest.approx(1.06 * 0.512))
+    assert dead.get_ylim() == (0, 1)
+    assert not dead.lines[0].get_clip_on()
 
 
 def test_dynamics_have_a_panel_each_and_a_line_for_each_layer() -> None:
@@ -92,6 +125,6 @@ def test_dead_share_alone_is_one_panel() -> None:
 
 def test_nothing_to_draw() -> None:
     with pytest.raises(UsageError, match="needs at least one curve"):
-        ood_curve_figure([], CAPTION, kind="shift")
+        ood_curve_figure([], CAPTION)
     with pytest.raises(UsageError, match="needs the figures of one epoch"):
         dynamics_figure({}, CAPTION)

@@ -147,7 +147,7 @@ def test_what_cannot_be_resumed_is_refused_in_one_line(folder: Path) -> None:
     code, _, err = fmnist("train", "--resume", 1, "--lr", "0.5", "--new", prologue="")
     assert (code, err) == (
         2,
-        "Error: a resumed run keeps the settings it began with. Received: --lr --new.\n",
+        "Error: a resumed run keeps the settings it began with. Received: --lr 0.5 --new.\n",
     )
     code, _, err = fmnist("runs", "resume", 7, prologue="")
     assert (code, err) == (

@@ -98,6 +98,19 @@ def test_an_interrupted_report_goes_on(fmnist: Fmnist, monkeypatch: pytest.Monke
     assert 'id="run-3"' not in page
 
 
+def test_a_report_that_is_stopped_says_how_to_go_on(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fmnist_cli.commands.report._do_all", stopped)
+    monkeypatch.setattr("sys.argv", ["/usr/bin/fmnist", "report", "--seeds", "2"])
+    assert fmnist.error(*QUICK, "--seeds", 2, code=130) == (
+        "Interrupted: what is done is kept; go on with: fmnist report --seeds 2"
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("only_mlp")
 def test_seeds_and_jobs(fmnist: Fmnist) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fmnist_cli.commands._files import write_file
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
 from fmnist_cli.commands._output import Output, make_table, seconds
 from fmnist_cli.engine.config import TrainConfig
@@ -63,7 +64,7 @@ def report(
       # every study with five seeds: means, intervals, verdicts
       fmnist report --seeds 5
     """
-    from fmnist_cli.commands._recording import load_data, writable_folder
+    from fmnist_cli.commands._recording import again, load_data, noted, writable_folder
     from fmnist_cli.commands.report.work import Work, quick_config
     from fmnist_cli.registry import Registry
 
@@ -72,7 +73,11 @@ def report(
     if quick:
         config = quick_config(config)
     begun = time.perf_counter()
-    with Registry.open(common.db) as registry:
+
+    def kept() -> str:
+        return f"what is done is kept; go on with: {again('report')}"
+
+    with Registry.open(common.db) as registry, noted(kept):
         dataset = load_data(config, data, output)
         work = Work(config, study, quick, dataset, registry, output, _data_flags(data))
         done = _do_all(work)
@@ -192,9 +197,7 @@ def _write(folder: Path, page: Report) -> list[Path]:
         **{folder / FIGURES_FOLDER / f"{p.name}.svg": p.svg for p in page.pictures},
     }
     for path, text in contents.items():
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_file(path, text)
     return list(contents)
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fmnist_cli.commands import _figures
-from fmnist_cli.commands._output import percent, seconds
+from fmnist_cli.commands._output import counted, percent, seconds
 from fmnist_cli.commands.early_stop import EPOCHS as EARLY_STOP_EPOCHS
-from fmnist_cli.commands.momentum import ALPHAS
+from fmnist_cli.commands.momentum import ALPHAS, arm_label
 from fmnist_cli.commands.momentum import EPOCHS as MOMENTUM_EPOCHS
 from fmnist_cli.commands.report import tables
 from fmnist_cli.commands.report.work import (
@@ -95,7 +95,8 @@ def training(work: Work) -> Part:
     ending = _figures.ending_of(run)
     assert ending is not None
     figure = plots.train_figure(_figures.curve_of(epochs), _figures.caption_of([run]), ending)
-    best = f"epoch {run.best_epoch} of {len(epochs)} ({run.updates_to_best:,} gradient updates)"
+    updates = counted(run.updates_to_best or 0, "gradient update")
+    best = f"epoch {run.best_epoch} of {len(epochs)} ({updates})"
     facts = (
         ("Best epoch", best),
         ("Validation accuracy there", percent(run.best_val_accuracy)),
@@ -104,9 +105,9 @@ def training(work: Work) -> Part:
         ("End", ending.sentence(len(epochs))),
     )
     alt = (
-        f"Line charts of accuracy and loss on training and validation images over {len(epochs)} "
-        f"epochs. The best validation accuracy, {percent(run.best_val_accuracy)}, is at epoch "
-        f"{run.best_epoch}."
+        "Line charts of accuracy and loss on training and validation images over "
+        f"{counted(len(epochs), 'epoch')}. The best validation accuracy, "
+        f"{percent(run.best_val_accuracy)}, is at epoch {run.best_epoch}."
     )
     section = Section(
         "training",
@@ -182,7 +183,7 @@ def momenta(work: Work) -> Part:
     from fmnist_cli.engine.answers import momentum_answers
 
     config = work.without_stopping(MOMENTUM_EPOCHS)
-    arms = [(f"momentum {alpha:g}", config.but(momentum=alpha)) for alpha in ALPHAS]
+    arms = [(arm_label(alpha), config.but(momentum=alpha)) for alpha in ALPHAS]
     result = work.train_study("momentum", arms, test_every_epoch=True)
     alt = (
         f"Line charts of training loss and test accuracy over {config.epochs} epochs, one line "
@@ -215,9 +216,10 @@ def parameters(work: Work) -> Part:
         ),
         work.command("count-params", TrainConfig(hidden=work.config.hidden)),
     )
-    smallest = min(counts, key=lambda counted: counted.total).model
+    smallest = min(counts, key=lambda of_model: of_model.total)
+    line = " ".join([f"with {smallest.total:,} parameters.", *statements])
     question = "Which model has the fewest parameters?"
-    return Part(section, (Finding("parameters", question, smallest, " ".join(statements)),))
+    return Part(section, (Finding("parameters", question, smallest.model, line),))
 
 
 def shifted_images(work: Work) -> Part:
@@ -256,8 +258,9 @@ def mini_cnn(work: Work) -> Part:
     holds = all(one.holds for one in found)
     line = f"Four derivatives against differences: largest relative error {worst:.1e}."
     trained = (
-        f"Trained for {last.updates:,} updates on {run.train_size} examples made from seed "
-        f"{run.seed}, its loss goes from {first.train_loss:.4f} after {first.updates} updates to "
+        f"Trained for {counted(last.updates, 'update')} on {run.train_size} examples made from "
+        f"seed {run.seed}, its loss goes from {first.train_loss:.4f} after "
+        f"{counted(first.updates, 'update')} to "
         f"{last.train_loss:.4f}, and it is right on {percent(last.train_accuracy, 1)} of them."
     )
     section = Section(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._output import percent, seconds
+from fmnist_cli.commands._output import mean_count, percent, seconds
 from fmnist_cli.commands._study import mean_and_spread
 from fmnist_cli.engine.config import MODELS
 from fmnist_cli.report import Column, Section, Table, run_anchor
@@ -58,7 +58,7 @@ def sweep_table(result: StudyResult) -> Table:
         rows.append(
             (
                 f"{records[0].batch:,}",
-                mean_and_spread([r.best_epoch for r in records], lambda v: f"{v:.3g}"),
+                mean_and_spread([r.best_epoch for r in records], mean_count),
                 mean_and_spread([r.updates_to_best for r in records], lambda v: f"{v:,.0f}"),
                 mean_and_spread([run.seconds_to_best for run in runs], lambda v: f"{v:.3g}"),
                 mean_and_spread(per_epoch, lambda v: f"{v:.3f}"),
@@ -124,7 +124,7 @@ def momentum_table(result: StudyResult) -> Table:
         ]
         rows.append(
             (
-                f"{runs[0].run.momentum:g}",
+                f"{runs[0].run.momentum:.12g}",
                 ", ".join(sorted({str(len(run.epochs)) for run in runs})),
                 mean_and_spread([e.running_loss for e in last], loss),
                 mean_and_spread([e.train_loss for e in last], loss),

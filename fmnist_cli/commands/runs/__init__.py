@@ -12,10 +12,12 @@ from fmnist_cli.commands.runs.listing import list_runs
 from fmnist_cli.commands.runs.querying import query
 from fmnist_cli.commands.runs.reliability import delete, gc, recover, reproduce, resume, verify
 from fmnist_cli.commands.runs.showing import show
+from fmnist_cli.commands.runs.studies import studies
 
 app = typer.Typer(no_args_is_help=True, help="Find, compare, label and share the recorded runs.")
 
 app.command("list")(list_runs)
+app.command()(studies)
 app.command()(show)
 app.command()(explain)
 app.command()(query)

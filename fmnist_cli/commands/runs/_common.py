@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fmnist_cli.commands._completion import complete_run
-from fmnist_cli.errors import UsageError
+from fmnist_cli.commands._recording import without_new
 
 if TYPE_CHECKING:
     from fmnist_cli.registry import RunRecord
@@ -35,18 +35,18 @@ STATUS_STYLE = {
 }
 
 
-def counted(n: int, noun: str) -> str:
-    """``1 epoch``, ``2,000 epochs``."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
 def resume_hint(run: RunRecord) -> str | None:
     """What to type after ``fmnist`` to go on with a run that was cut short, or None."""
     if run.status not in ("interrupted", "lost", "failed"):
         return None
     if run.study_id is not None:
-        return shlex.join(word for word in run.argv[1:] if word != "--new")
-    return f"train --resume {run.id}" if run.command == "train" else None
+        return shlex.join(without_new(run.argv)[1:]) or None
+    return resume_words(run.id, run.argv) if run.command == "train" else None
+
+
+def resume_words(run_id: int, argv: Sequence[str]) -> str:
+    """``train --resume ID``, with the data that the run was given."""
+    return shlex.join(["train", "--resume", str(run_id), *_data_words(argv)])
 
 
 def run_document(run: RunRecord) -> dict[str, Any]:
@@ -80,25 +80,16 @@ def repeat_command(run: RunRecord) -> str:
             words.append("--no-early-stop")
         elif name != "model":
             words += [f"--{name.replace('_', '-')}", str(value)]
-    for i, word in enumerate(typed):
-        if word in ("--check-gradient", "--check-magnitude", "--allow-custom-data"):
-            words.append(word)
-        elif word == "--data-dir":
-            words += typed[i : i + 2]
-        elif word.startswith("--data-dir="):
-            words.append(word)
-    return shlex.join(words)
+    kept = ("--check-gradient", "--check-magnitude", "--allow-custom-data")
+    words += [word for word in typed if word in kept]
+    return shlex.join([*words, *_data_words(typed)])
 
 
-def write_file(path: Path, content: str | bytes) -> None:
-    """Write the file; it appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
-        temporary.replace(path)
-    except OSError as error:
-        raise UsageError(
-            f"the file must be one that can be written. Received: {path} ({error.strerror})."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+def _data_words(argv: Sequence[str]) -> list[str]:
+    """The folder of the data, as it was typed; none where it was not."""
+    for i, word in enumerate(argv):
+        if word == "--data-dir":
+            return list(argv[i : i + 2])
+        if word.startswith("--data-dir="):
+            return [word]
+    return []

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from fmnist_cli.commands._completion import complete_run
+from fmnist_cli.commands._files import write_file
 from fmnist_cli.commands._options import Common, with_options
-from fmnist_cli.commands._output import Output
-from fmnist_cli.commands.runs._common import counted
+from fmnist_cli.commands._output import Output, counted
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
 from fmnist_cli.errors import CheckFailed, UsageError
 
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 Format = Literal["csv", "jsonl", "parquet", "md", "course"]
 Program = Literal["mlflow", "tensorboard"]
 
+_SCHEMA = "fmnist.runs.export/1"
 
-@with_options(omit=("json",))
+
+@with_options()
 def export(
     common: Common,
     ids: Annotated[
@@ -68,7 +70,6 @@ def export(
       fmnist runs export --study 2 --to mlflow --out mlflow
     """
     from fmnist_cli.commands.runs import _exporting, _programs
-    from fmnist_cli.commands.runs._common import write_file
     from fmnist_cli.registry import Registry
     from fmnist_cli.registry.sql import Selection, SqlReader
 
@@ -76,6 +77,10 @@ def export(
     if (to is not None or form == "parquet") and out is None:
         what = f"--to {to}" if to else "--format parquet"
         raise UsageError(f"out must name where to write. Received: {what} without --out.")
+    if common.json and out is None:
+        raise UsageError(
+            "json must have --out, for stdout is where the runs go. Received: --json without --out."
+        )
     with SqlReader.open(common.db) as reader, Registry.open(common.db, readonly=True) as registry:
         chosen = Selection(
             where=where,
@@ -91,14 +96,18 @@ def export(
                 reader.curves(chosen) if every_epoch else reader.summaries(chosen, sort="run_id")
             )
             content = _exporting.FORMATS[form](answer)
+            at = answer.columns.index("run_id")
+            written = list(dict.fromkeys(row[at] for row in answer.rows))
             n = len(answer.rows)
         else:
             found = reader.summaries(chosen, sort="run_id").dicts()
             runs = [registry.get_run(row["run_id"]) for row in found]
+            written = [run.id for run in runs]
             n = len(runs)
             if to is not None:
                 assert out is not None
                 said = _programs.PROGRAMS[to](registry, runs, out)
+                output.document(_SCHEMA, _written(out, to, written))
                 output.say(f"Wrote {counted(n, 'run')} to {out}")
                 for line in said:
                     output.say(line)
@@ -109,7 +118,12 @@ def export(
         output.text(content)
         return
     write_file(out, content)
+    output.document(_SCHEMA, _written(out, form, written))
     output.say(f"Wrote {counted(n, 'row')} to {out}")
+
+
+def _written(path: Path, form: str, runs: list[int]) -> dict[str, Any]:
+    return {"file": str(path), "format": form, "runs": runs}
 
 
 @with_options()

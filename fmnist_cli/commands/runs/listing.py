@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._options import Common, typed, with_options
 from fmnist_cli.commands._output import Output, stdout_console
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
 from fmnist_cli.engine.config import require
+from fmnist_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from fmnist_cli.registry.sql import Selection, SqlReader
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 @with_options()
 def list_runs(
+    context: typer.Context,
     common: Common,
     limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many.")] = 20,
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
@@ -57,6 +59,8 @@ def list_runs(
     from fmnist_cli.commands.runs import _columns
     from fmnist_cli.registry.sql import MAX_INTEGER, Selection, SqlReader
 
+    if every and (given := typed(context).get("limit")):
+        raise UsageError(f"all and limit exclude each other. Received: --all {given}.")
     require(limit >= 1, "limit must be at least 1", limit)
     require(limit < MAX_INTEGER, f"limit must be less than {MAX_INTEGER}; or give --all", limit)
     named = [name.strip() for name in columns.split(",")] if columns else []

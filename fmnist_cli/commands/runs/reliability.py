@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, with_options
-from fmnist_cli.commands._output import Output, make_table
-from fmnist_cli.commands.runs._common import counted
+from fmnist_cli.commands._output import Output, counted, make_table
 from fmnist_cli.commands.train import ResultsFolder
 from fmnist_cli.engine.config import require
 from fmnist_cli.errors import CheckFailed, RegistryError, RegistryUnavailable, UsageError

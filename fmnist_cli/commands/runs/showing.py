@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fmnist_cli.commands._files import write_file
 from fmnist_cli.commands._options import Common, with_options
-from fmnist_cli.commands._output import Output, make_facts, make_table, percent, seconds
+from fmnist_cli.commands._output import Output, counted, make_facts, make_table, percent, seconds
 from fmnist_cli.commands.runs._common import (
     STATUS_STYLE,
     OneRun,
-    counted,
     repeat_command,
     resume_hint,
     run_document,
-    write_file,
 )
 from fmnist_cli.engine.config import require
 
@@ -137,7 +136,10 @@ def _facts(
 
     hidden = f", {run.hidden} hidden units" if run.hidden else ""
     row("model", f"{run.model} ({run.engine}){hidden}")
-    row("training", f"batch {run.batch}, lr {run.lr:g}, momentum {run.momentum:g}, seed {run.seed}")
+    row(
+        "training",
+        f"batch {run.batch}, lr {run.lr:g}, momentum {run.momentum:.12g}, seed {run.seed}",
+    )
     patience = f"patience {run.patience} on {run.monitor}" if run.patience else "no early stopping"
     row("limits", f"at most {counted(run.max_epochs, 'epoch')}, {patience}")
     if run.augment != "none":

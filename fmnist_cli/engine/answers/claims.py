@@ -61,17 +61,20 @@ class Setting:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two settings, the second larger, and what the step between them shows."""
+    """Two settings, the second larger, and what the step between them shows.
+
+    Attributes
+    ----------
+    noisy : bool
+        Open because its interval includes 0 and for nothing else: seeds enough would settle it
+        the way its mean points.
+    """
 
     first: Setting
     second: Setting
     difference: Interval
     outcome: Outcome
-
-    @property
-    def noisy(self) -> bool:
-        """Open because its interval includes 0, not because of a lower bound."""
-        return self.difference.sign is None
+    noisy: bool
 
 
 @dataclass(frozen=True)
@@ -177,8 +180,8 @@ class Claim:
         text = f"{pair.first.label} to {pair.second.label} "
         text += f"({before} to {after}" if step.mean or before != after else "(no change"
         if step.low is not None and step.high is not None:
-            text += f", {level(step)} interval of the change {signed(step.low)} to "
-            text += signed(step.high)
+            text += f", {level(step)} interval of the change {signed(step.low, show)} to "
+            text += signed(step.high, show)
         return text + ")"
 
     def _advice(self, unsettled: Sequence[Pair]) -> list[str]:
@@ -215,7 +218,10 @@ def judge(arms: Sequence[Arm], measure: Measure, *, rises: bool) -> Claim:
     pairs = []
     for first, second in pairwise(settings):
         step = difference(first.values, second.values, corrected)
-        pairs.append(Pair(first, second, step, _outcome(first, second, step.sign, rises)))
+        outcome = _outcome(first, second, step.sign, rises)
+        settled = _outcome(first, second, (step.mean > 0) - (step.mean < 0), rises)
+        noisy = step.sign is None and settled != "open"
+        pairs.append(Pair(first, second, step, outcome, noisy))
     return Claim(measure, rises, tuple(settings), tuple(pairs), tuple(missing))
 
 
@@ -308,12 +314,18 @@ def plural(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
+def count(value: float) -> str:
+    """A count, or a mean of counts: ``7``, ``12.3``, ``1,234``."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def accuracy(value: float) -> str:
     return f"{value:.4f}"
 
 
-def signed(value: float) -> str:
-    return f"{value:+.3g}" if value else "0"
+def signed(value: float, show: Callable[[float], str] = accuracy) -> str:
+    """A change: its sign, and its size as the measure writes it."""
+    return f"{'+' if value > 0 else '-'}{show(abs(value))}" if value else "0"
 
 
 def seconds(value: float) -> str:

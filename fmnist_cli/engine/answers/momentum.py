@@ -15,6 +15,7 @@ from fmnist_cli.engine.answers.claims import (
     accuracy,
     basis,
     caveats,
+    count,
     judge,
     listing,
     sentence,
@@ -127,7 +128,7 @@ def _fastest(arms: Sequence[Arm]) -> Answer:
         return None if threshold is None else epochs_to_loss(arm, threshold)
 
     reached = "the training loss" if threshold is None else f"a training loss of {_loss(threshold)}"
-    measure = Measure(f"epochs to {reached}", epochs, lambda value: f"{value:.3g}")
+    measure = Measure(f"epochs to {reached}", epochs, count)
     claim = judge(arms, measure, rises=False)
     said = [] if threshold is None else ["It is the smallest loss that all of these runs reach."]
     return _answer(
@@ -149,10 +150,12 @@ def _stability(arms: Sequence[Arm]) -> Answer:
             epoch, most = max(one.rises, key=lambda rise: rise[1])
             at = listing(str(epoch) for epoch, _ in one.rises)
             said.append(
-                f"{name}: the running loss rises at epoch {at}, most by {most:.0%} ({epoch})."
+                f"{name}: the running loss rises at epoch {at}, most by {_share(most)} ({epoch})."
             )
     if not unstable:
-        said = [f"No running loss rises by more than {RISE:.0%} in an epoch, and no run diverged."]
+        said = [
+            f"No running loss rises by more than {_share(RISE)} in an epoch, and no run diverged."
+        ]
     opening = OPENINGS["yes" if unstable else "no"]
     seeds = basis((arm.label, arm.seed) for arm in arms)
     return Answer(
@@ -212,6 +215,10 @@ def _rivals(claim: Claim) -> list[str]:
 
 def _lowest_loss(arm: Arm) -> float | None:
     return min((epoch.train_loss for epoch in arm.epochs), default=None)
+
+
+def _share(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %"
 
 
 def _loss(value: float) -> str:

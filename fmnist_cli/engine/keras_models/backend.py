@@ -1,4 +1,4 @@
-"""The Keras engine's backend: a whole epoch as one graph.
+"""The Keras engine's backend: an epoch as one graph (of a CNN, as a few).
 
 The mlp's epoch is compiled by XLA: a step is so little work that starting its operations one by
 one would cost more than they do. The CNNs' is not: XLA's convolutions on the CPU are several
@@ -20,6 +20,7 @@ from fmnist_cli.engine.keras_models.models import build, variables
 from fmnist_cli.engine.keras_models.runtime import SHARDS, import_tensorflow
 from fmnist_cli.errors import ArtefactError
 
+PART_IMAGES = 1_000  # of a CNN's epoch: a signal is heard only between two graphs
 EVALUATION_CHUNK = 500  # images: their activations stay small
 
 
@@ -60,7 +61,9 @@ class KerasBackend:
         self._labels = tf.constant(train.labels.astype(np.int32))
         self._shards = shards
         compiled = model.name == "mlp"
-        self._epoch = tf.function(self._epoch_graph, jit_compile=compiled, autograph=False)
+        self._part = len(train) if compiled else max(1, PART_IMAGES // batch) * batch
+        self._steps = tf.function(self._steps_graph, jit_compile=compiled, autograph=False)
+        self._last = tf.function(self._last_graph, jit_compile=compiled, autograph=False)
         self._chunk = tf.function(self._chunk_graph, jit_compile=compiled, autograph=False)
         self._slope = tf.function(self._slope_graph, jit_compile=compiled, autograph=False)
 
@@ -77,7 +80,15 @@ class KerasBackend:
         x = self._images
         if images is not None:
             x = tf.constant(images.astype(self._dtype, copy=False))
-        return float(self._epoch(order.astype(np.int32), x)) / len(order)
+        rows, n = tf.constant(order.astype(np.int32)), len(order)
+        whole = n - n % self._batch
+        total = tf.constant(0.0, tf.float64)
+        for start in range(0, whole, self._part):
+            stop = min(start + self._part, whole)
+            total = self._steps(rows, x, tf.constant(start), tf.constant(stop), total)
+        if whole < n:
+            total = self._last(rows[whole:], x, total)
+        return float(total) / n
 
     def evaluate(self, split: Split) -> Evaluation:
         loss, correct, alive = 0.0, 0, np.zeros(1, bool)
@@ -116,24 +127,25 @@ class KerasBackend:
     def set_velocity(self, velocity: Arrays) -> None:
         self._set(self._velocity, velocity, "velocity")
 
-    def _epoch_graph(self, order: Any, images: Any) -> Any:
-        """(N,) int32 and (N, 784) -> the epoch's summed loss; updates the variables on the way."""
+    def _steps_graph(self, order: Any, images: Any, start: Any, stop: Any, total: Any) -> Any:
+        """(N,) int32, (N, 784), and the summed loss up to ``start`` -> that up to ``stop``.
+
+        Whole batches; updates the variables on the way.
+        """
         tf = import_tensorflow()
-        n, size = order.shape[0], self._batch
 
         def body(start: Any, total: Any) -> tuple[Any, Any]:
-            rows = tf.slice(order, [start], [size])
-            return start + size, total + self._step(images, rows)
+            rows = tf.slice(order, [start], [self._batch])
+            return start + self._batch, total + self._step(images, rows)
 
         _, total = tf.while_loop(
-            lambda start, total: start + size <= n,
-            body,
-            (tf.constant(0), tf.constant(0.0, tf.float64)),
-            parallel_iterations=1,
+            lambda start, total: start < stop, body, (start, total), parallel_iterations=1
         )
-        if n % size:
-            total += self._step(images, order[n - n % size :])
         return total
+
+    def _last_graph(self, rows: Any, images: Any, total: Any) -> Any:
+        """The same for the last, smaller batch."""
+        return total + self._step(images, rows)
 
     def _step(self, images: Any, rows: Any) -> Any:
         """(B,) int32 -> the batch's summed loss, float64; one update of the variables."""

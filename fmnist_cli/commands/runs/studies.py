@@ -1,0 +1,90 @@
+"""`fmnist runs studies`: the recorded studies, newest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.engine.config import require
+
+if TYPE_CHECKING:
+    from fmnist_cli.registry import Registry, StudyRecord
+
+Kind = Literal["train", "sweep-batch", "early-stop", "momentum", "ood"]
+
+
+@with_options()
+def studies(
+    common: Common,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many.")] = 20,
+    kind: Annotated[Kind | None, typer.Option("--kind", help="Only those of this command.")] = None,
+) -> None:
+    """List the studies, newest first: their arms and seeds, and how many runs have a result.
+
+    Prints a row a study, with the id that --study takes. One that lacks results goes on when its
+    command is given again.
+
+    Examples:
+      # the newest 20
+      fmnist runs studies
+      # those of momentum
+      fmnist runs studies --kind momentum --limit 5
+    """
+    from rich.markup import escape
+
+    from fmnist_cli.registry import Registry
+
+    require(limit >= 1, "limit must be at least 1", limit)
+    out = Output(common)
+    with Registry.open(common.db, readonly=True) as registry:
+        found = registry.list_studies(kind=kind)
+        rows = [_document(registry, study) for study in found[:limit]]
+    out.document("fmnist.runs.studies/1", {"studies": rows, "more": len(found) > limit})
+    if not rows:
+        out.say("No study fits." if kind else "There is no study yet: fmnist sweep-batch")
+        return
+    named = any(row["name"] for row in rows)
+    table = make_table(
+        *(">study", "<kind", *(["name"] if named else []), "arms", ">seeds", ">with a result"),
+        *(">jobs", "<created (UTC)"),
+        heading_width=8,
+    )
+    for row in rows:
+        table.add_row(
+            str(row["id"]),
+            row["kind"],
+            *([escape(row["name"] or "-")] if named else []),
+            escape(", ".join(row["arms"])),
+            str(len(row["seeds"])),
+            f"{row['runs_with_result']} of {row['runs_asked']}",
+            str(row["jobs"]),
+            row["created_at"][:16].replace("T", " "),
+        )
+    out.result(table)
+    if len(found) > limit:
+        out.say(f"The first {limit} of {len(found)}; for more: --limit N")
+    out.next(f"runs list --study {rows[0]['id']}", f"runs compare study:{rows[0]['id']}")
+
+
+def _document(registry: Registry, study: StudyRecord) -> dict[str, Any]:
+    from fmnist_cli.commands._study import WITH_RESULT
+
+    runs = registry.list_runs(study_id=study.id)
+    asked = {(arm, config["seed"]) for arm, config in study.config.get("runs", ())}
+    asked = asked or {(run.arm, run.seed) for run in runs}  # one that Python began by itself
+    there = {(run.arm, run.seed) for run in runs if run.status in WITH_RESULT}
+    return {
+        "id": study.id,
+        "uuid": study.uuid,
+        "kind": study.kind,
+        "name": study.name,
+        "arms": list(study.arms),
+        "seeds": sorted({seed for _, seed in asked}),
+        "runs_with_result": len(there & asked),
+        "runs_asked": len(asked),
+        "created_at": study.created_at.isoformat(),
+        "jobs": study.config.get("jobs", 1),
+    }
