@@ -15,7 +15,6 @@ from typer.core import TyperGroup
 
 from fmnist_cli import __version__
 from fmnist_cli.commands import config, data, plot, runs
-from fmnist_cli.commands._options import flowing
 from fmnist_cli.commands._settings import default_map, read_settings
 from fmnist_cli.commands.count_params import count_params
 from fmnist_cli.commands.doctor import doctor
@@ -85,14 +84,20 @@ class FmnistGroup(TyperGroup):
 
 def _lay_out_help(group: TyperGroup) -> None:
     """Make each docstring a help page: its prose flows, its examples come after the options."""
+    group.help = _flowing(group.help or "")
     for command in group.commands.values():
         if isinstance(command, TyperGroup):
             _lay_out_help(command)
             continue
         prose, _, examples = (command.help or "").partition("\n\nExamples:\n")
-        command.help = "\n\n".join(" ".join(part.split()) for part in prose.split("\n\n"))
+        command.help = _flowing(prose)
         examples = re.sub("(?m)^ *#.*$", r"[dim]\g<0>[/dim]", examples)
         command.epilog = f"\n[bold]Examples[/bold]\n{examples}" if examples else None
+
+
+def _flowing(prose: str) -> str:
+    """Each paragraph on one line, to be broken where the terminal ends."""
+    return "\n\n".join(" ".join(part.split()) for part in prose.split("\n\n"))
 
 
 def _show_no_value_of_flags(command: Any) -> None:
@@ -187,8 +192,6 @@ def root(
     [bold]fmnist plot train[/bold].
     """
 
-
-root.__doc__ = flowing(root.__doc__ or "")
 
 app.command()(train)
 app.command()(gradcheck)

@@ -101,15 +101,6 @@ def environment_variable(name: str) -> str:
     return f"FMNIST_{name.upper()}"
 
 
-def flowing(help: str) -> str:
-    """The help with each paragraph on one line, to be broken where the terminal ends.
-
-    A paragraph that is indented, such as an example, stays as it is.
-    """
-    paragraphs = inspect.cleandoc(help).split("\n\n")
-    return "\n\n".join(p if p.startswith(" ") else " ".join(p.split()) for p in paragraphs)
-
-
 def typed(context: typer.Context, *, but: Collection[str] = ()) -> dict[str, str]:
     """What stands on the command line, by the parameter's name: ``{"batch": "--batch 5"}``.
 
@@ -198,7 +189,7 @@ def with_options(
             if parameter.name == "patience":
                 parameters.append(_NO_EARLY_STOP)
         call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        call.__doc__ = flowing(command.__doc__ or "")
+        call.__doc__ = command.__doc__
         call.__annotations__ = {p.name: p.annotation for p in parameters}
         return call
 

@@ -34,6 +34,7 @@ def test_studies_newest_first(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -
     assert (second["id"], second["seeds"], second["jobs"]) == (1, [7, 9], 1)
     assert (second["runs_with_result"], second["runs_asked"]) == (4, 4)
 
+    monkeypatch.setenv("COLUMNS", "120")
     shown = fmnist("runs", "studies")
     assert "0 of 2" in shown.stdout
     assert "momentum 0.5, momentum 0.9" in shown.stdout

@@ -50,7 +50,7 @@ def test_a_shared_registry_is_a_registry(fmnist: Fmnist, url: str, tmp_path: Pat
         ("runs", "gc"),
         ("plot", "train", "--run", "1", "--out", "train.png"),
         ("plot", "batch", "--out", "batch.png"),
-        ("ood", "--run", "1", "--allow-custom-data", "--train-size", "200", "--val-size", "50"),
+        ("ood", "--run", "1", "--allow-custom-data"),
         ("runs", "import", url, "--db", str(tmp_path / "home.db")),
         ("doctor", "--allow-custom-data"),
     ):
