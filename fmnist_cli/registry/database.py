@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert
+from sqlalchemy import Connection, Engine, Table, insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
@@ -89,19 +89,25 @@ class Database(ABC):
     files: Path
     is_shared: bool
     caution: str | None = None
+    _reader: Engine
+    _writer: Engine
 
     @property
     def folder(self) -> Path:
         """What the paths of artefacts are relative to."""
         return self.files.parent
 
-    @abstractmethod
-    def read(self) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
         """A read-only transaction: one consistent state of the registry."""
+        with self._explaining(), self._reader.begin() as connection:
+            yield connection
 
-    @abstractmethod
-    def write(self) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
         """A transaction that may change rows; keep it short."""
+        with self._explaining(), self._writer.begin() as connection:
+            yield connection
 
     @abstractmethod
     def migrate(self) -> AbstractContextManager[Connection]:

@@ -54,21 +54,10 @@ class Postgres(Database):
             query=self._url.query,
         ).render_as_string()
         self.files = Path(str(given)).expanduser().absolute() if given else self._own_folder()
-        engine = self._engine()
-        self._writer = engine
-        self._reader = engine.execution_options(
+        self._writer = self._engine()
+        self._reader = self._writer.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
-
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        with self._explaining(), self._reader.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        with self._explaining(), self._writer.begin() as connection:
-            yield connection
 
     @contextmanager
     def migrate(self) -> Iterator[Connection]:

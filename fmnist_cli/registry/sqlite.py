@@ -45,6 +45,7 @@ class SQLite(Database):
                 "(--db postgresql+psycopg://...)."
             )
         self._reader = _engine(self.path, "ro", "BEGIN")
+        # the write lock is held from the start: what is read cannot change before it is written
         self._writer = _engine(self.path, "rw", "BEGIN IMMEDIATE")
         # a migration that rebuilds a table must not cascade into the rows that refer to it
         self._migrator = _engine(self.path, "rw", "BEGIN IMMEDIATE", foreign_keys=False)
@@ -53,13 +54,7 @@ class SQLite(Database):
     def read(self) -> Iterator[Connection]:
         if self.path.with_name(self.path.name + "-journal").exists():
             self._recover()
-        with self._explaining(), self._reader.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        # the write lock is held from the start: what is read cannot change before it is written
-        with self._explaining(), self._writer.begin() as connection:
+        with super().read() as connection:
             yield connection
 
     @contextmanager

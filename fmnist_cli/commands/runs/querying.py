@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fmnist_cli.commands._options import Common, with_options
-from fmnist_cli.commands._output import Output, make_facts, make_table, stdout_console
+from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.commands.runs._columns import is_number
 from fmnist_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    pass
 
-UNLIMITED = 100_000  # columns of a terminal
 SHOWN_ROWS = 500  # of a table; --csv and --json have no such end
 
 
@@ -58,28 +56,9 @@ def query(
             column.justify = "right"
     for row in shown:
         table.add_row(*(Text(_shown(value)) for value in row))
-    console = stdout_console()
-    unbroken = console.measure(table, options=console.options.update(width=UNLIMITED)).minimum
-    if shown and unbroken > console.width:
-        out.result(*_records(answer.columns, shown))
-    else:
-        out.result(table)
+    out.result(table)
     if len(answer.rows) > SHOWN_ROWS:
         out.say(f"The first {SHOWN_ROWS} of {len(answer.rows):,} rows; all of them: --csv")
-
-
-def _records(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[Table | str]:
-    """Each row as lines of column and value, an empty line between two rows."""
-    from rich.markup import escape
-    from rich.text import Text
-
-    blocks: list[Table | str] = []
-    for row in rows:
-        table = make_facts()
-        for name, value in zip(columns, row, strict=True):
-            table.add_row(escape(name), Text(_shown(value)))
-        blocks += [table, ""]
-    return blocks[:-1]
 
 
 def _shown(value: object) -> str:
