@@ -207,8 +207,3 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
 app.command()(doctor)
-
-
-def main() -> None:
-    """Run the command line (the console script)."""
-    app()

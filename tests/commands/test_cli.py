@@ -86,6 +86,23 @@ def test_version(fmnist: Fmnist) -> None:
     assert fmnist("--version").stdout == f"fmnist {__version__}\n"
 
 
+def test_an_interrupt_while_the_commands_are_imported() -> None:
+    code = """
+import sys
+class Interrupts:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+from fmnist_cli.__main__ import main
+main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (130, "Error: Interrupted.\n")
+
+
 def test_a_mistyped_command_gets_a_suggestion(fmnist: Fmnist) -> None:
     message = fmnist.error("trian", code=2)
     assert message == "No such command 'trian'. Did you mean 'train'? Try: fmnist --help"

@@ -95,7 +95,7 @@ def _run(
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
     sys.argv = ["fmnist", *arguments]
     exec(prologue, {})
-    from fmnist_cli.cli import main
+    from fmnist_cli.__main__ import main
 
     main()
 
@@ -117,7 +117,7 @@ def start(
     words, environment = [str(argument) for argument in arguments], {**os.environ, **environment}
     if not whole:
         return Forked(words, prologue, folder or Path.cwd(), environment)
-    code = prologue + "\nfrom fmnist_cli.cli import main\nmain()\n"
+    code = prologue + "\nfrom fmnist_cli.__main__ import main\nmain()\n"
     return subprocess.Popen(
         [sys.executable, "-c", code, *words],
         stdout=subprocess.PIPE,
