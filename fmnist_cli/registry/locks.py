@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fmnist_cli.errors import RegistryError
@@ -66,6 +69,26 @@ class RunLock:
         _held.discard(self._fd)
         os.close(self._fd)
         self._fd = None
+
+
+@contextmanager
+def one_at_a_time(path: Path, what: str, *, patience: float = 30.0) -> Iterator[None]:
+    """Hold the lock in the body; RegistryError where another does for ``patience`` seconds."""
+    lock, deadline = RunLock(path), time.monotonic() + patience
+    while True:
+        try:
+            lock.acquire()
+            break
+        except RegistryError as error:
+            if not is_held(path):
+                raise
+            if time.monotonic() > deadline:
+                raise RegistryError(f"{what}; try again when it is done.") from error
+            time.sleep(0.01)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_held(path: Path) -> bool:

@@ -20,7 +20,7 @@ from fmnist_cli.registry import schema
 from fmnist_cli.registry.database import TRAIN_FIRST, Database, insert_row, open_database
 from fmnist_cli.registry.digest import stored_digest
 from fmnist_cli.registry.migrate import prepare
-from fmnist_cli.registry.queries import run_folder, sha256_of
+from fmnist_cli.registry.queries import import_or_gc, run_folder, sha256_of
 
 BATCH = 200  # runs whose rows are in memory at once
 STAGING = ".import-"  # and more: a folder under runs.files
@@ -191,7 +191,8 @@ def _merge(
             row.id: files.copy(row.uuid, _rows(reading, schema.artefact, [row.id])) for row in new
         }
         ids: dict[int, int] = {}
-        with database.write() as writing:
+        # the files are in their places before the rows can be seen
+        with import_or_gc(database), database.write() as writing:
             come = set(writing.execute(select(run.c.uuid)).scalars())
             new = [row for row in new if row.uuid not in come]  # by another import, just now
             studies = _studies(reading, writing, {row.study_id for row in new} - {None})

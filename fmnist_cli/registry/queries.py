@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fmnist_cli.registry import schema
 from fmnist_cli.registry.database import TRAIN_FIRST, Database
 from fmnist_cli.registry.digest import stored_digest
 from fmnist_cli.registry.liveness import is_gone, lock_file
+from fmnist_cli.registry.locks import one_at_a_time
 from fmnist_cli.registry.records import (
     ArtefactRecord,
     CheckRecord,
@@ -296,6 +298,14 @@ class Reader:
 def lock_path(database: Database, uuid: str) -> Path:
     """The file whose lock a live run holds."""
     return lock_file(database.files, uuid)
+
+
+def import_or_gc(database: Database) -> AbstractContextManager[None]:
+    """For the one of the two that puts folders in their places, or takes folders for garbage."""
+    return one_at_a_time(
+        database.files / "locks" / "import.lock",
+        f"an import into {database.shown} or runs gc is under way",
+    )
 
 
 def run_folder(database: Database, run_id: int, uuid: str) -> Path:

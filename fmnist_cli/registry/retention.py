@@ -18,7 +18,7 @@ from fmnist_cli.registry import schema
 from fmnist_cli.registry.database import Database
 from fmnist_cli.registry.journal import SUFFIX
 from fmnist_cli.registry.locks import RunLock, is_held
-from fmnist_cli.registry.queries import Reader, lock_path, run_folder
+from fmnist_cli.registry.queries import Reader, import_or_gc, lock_path, run_folder
 from fmnist_cli.registry.records import RunRecord
 
 SECONDS_A_DAY = 86_400
@@ -99,11 +99,49 @@ def garbage(
     """
     if not database.files.is_dir():
         return []
+    with import_or_gc(database):
+        return _garbage(database, reader, keep_days, now)
+
+
+def collect(
+    database: Database,
+    reader: Reader,
+    *,
+    keep_days: float,
+    now: Callable[[], float] = time.time,
+) -> list[Removal]:
+    """Remove what ``garbage`` finds, and return it.
+
+    Raises
+    ------
+    RegistryError
+        When the system does not let it; it can be repeated.
+    """
+    if not database.files.is_dir():
+        return []
+    with import_or_gc(database):
+        removals = _garbage(database, reader, keep_days, now)
+        for removal in removals:
+            if removal.path.suffix == ".lock":
+                lock = RunLock(removal.path)
+                try:
+                    lock.acquire()
+                except RegistryError:
+                    continue  # a run has begun meanwhile
+                lock.release()
+            else:
+                _remove(removal.path, database.files)
+    return removals
+
+
+def _garbage(
+    database: Database, reader: Reader, keep_days: float, now: Callable[[], float]
+) -> list[Removal]:
+    oldest = now() - keep_days * SECONDS_A_DAY
     # in this order: a folder that is seen belongs to a run that was committed before
     entries = sorted(database.files.iterdir())
     locks = sorted(database.files.glob("locks/*.lock"))
     runs = {run_folder(database, run.id, run.uuid).name: run for run in reader.list_runs()}
-    oldest = now() - keep_days * SECONDS_A_DAY
     found: list[Removal] = []
     for entry in entries:
         if not _FOLDER.fullmatch(entry.name):
@@ -127,26 +165,6 @@ def garbage(
         Removal(lock, "no process holds it", _size(lock)) for lock in locks if not is_held(lock)
     ]
     return found
-
-
-def collect(database: Database, removals: Sequence[Removal]) -> None:
-    """Remove what ``garbage`` found.
-
-    Raises
-    ------
-    RegistryError
-        When the system does not let it; it can be repeated.
-    """
-    for removal in removals:
-        if removal.path.suffix == ".lock":
-            lock = RunLock(removal.path)
-            try:
-                lock.acquire()
-            except RegistryError:
-                continue  # a run has begun meanwhile
-            lock.release()
-        else:
-            _remove(removal.path, database.files)
 
 
 def _remove(path: Path, root: Path) -> None:

@@ -223,6 +223,6 @@ class Registry(Reader):
         """What no run needs in the registry's own folder; see ``retention.garbage``."""
         return garbage(self._database, self, keep_days=keep_days)
 
-    def collect(self, removals: Sequence[Removal]) -> None:
-        """Remove what ``garbage`` found."""
-        collect(self._database, removals)
+    def collect(self, *, keep_days: float) -> list[Removal]:
+        """Remove what ``garbage`` finds, and return it."""
+        return collect(self._database, self, keep_days=keep_days)

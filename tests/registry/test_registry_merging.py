@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,30 @@ def test_the_same_file_and_another_kind_of_file(
     with pytest.raises(RegistryError, match=r"songs\.db is not a registry of fmnist"):
         registry.merge(tmp_path / "songs.db")
     assert registry.list_runs() == []
+
+
+def test_gc_waits_for_an_import_to_end(
+    registry: Registry, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it would take the folders of runs that nobody sees yet for garbage."""
+    place = merging._Files.place
+    collected: list[list[object]] = []
+
+    def collects_meanwhile(self: merging._Files, ids: dict[str, int]) -> None:
+        place(self, ids)
+        collector = threading.Thread(
+            target=lambda: collected.append(list(registry.collect(keep_days=0)))
+        )
+        collector.start()
+        collector.join(0.2)
+        assert not collected
+        waiting.append(collector)
+
+    waiting: list[threading.Thread] = []
+    monkeypatch.setattr(merging._Files, "place", collects_meanwhile)
+    merged = registry.merge(other)
+    waiting[0].join()
+    assert collected == [[]]
+    for run_id in merged.runs:
+        for artefact in registry.artefacts(run_id):
+            assert registry.artefact_path(artefact).exists()

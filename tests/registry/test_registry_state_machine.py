@@ -128,7 +128,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def collect(self) -> None:
-        self.registry.collect(self.registry.garbage(keep_days=0))
+        self.registry.collect(keep_days=0)
 
     @precondition(lambda self: self.models)
     @invariant()

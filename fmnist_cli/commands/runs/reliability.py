@@ -305,9 +305,8 @@ def gc(
     require(keep_days >= 0, "keep-days must be at least 0", keep_days)
     out = Output(common)
     with Registry.open(common.db) as registry:
-        removals = registry.garbage(keep_days=keep_days)
-        if not dry_run:
-            registry.collect(removals)
+        sweep = registry.garbage if dry_run else registry.collect
+        removals = sweep(keep_days=keep_days)
         root = registry.folder
     total = sum(removal.size for removal in removals)
     out.document(
