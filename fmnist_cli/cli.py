@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from fmnist_cli import __version__
 from fmnist_cli.commands import config, data, plot, runs
+from fmnist_cli.commands._recording import typed_as
 from fmnist_cli.commands._settings import default_map, read_settings
 from fmnist_cli.commands.count_params import count_params
 from fmnist_cli.commands.doctor import doctor
@@ -65,10 +66,12 @@ class FmnistGroup(TyperGroup):
             if getattr(sys, name) is None:
                 setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
         _show_no_value_of_flags(self)
+        given = args[0] if args else kwargs.get("args")
+        words = sys.argv[1:] if given is None else given
         try:
-            defaults = default_map(self, _settings(args[0] if args else kwargs.get("args")))
-            own = {"standalone_mode": False, "default_map": defaults}
-            code = super().main(*args, **kwargs | own)
+            own = {"standalone_mode": False, "default_map": default_map(self, _settings(words))}
+            with typed_as(("fmnist", *words)):
+                code = super().main(*args, **kwargs | own)
             if code == INTERRUPTED:  # before the command began
                 _fail("Interrupted.", code)
         except FmnistError as error:
@@ -110,9 +113,8 @@ def _show_no_value_of_flags(command: Any) -> None:
         _show_no_value_of_flags(subcommand)
 
 
-def _settings(args: Sequence[str] | None) -> dict[str, Any]:
+def _settings(words: Sequence[str]) -> dict[str, Any]:
     """What the user's file sets; a bad file is no obstacle to help, nor to what examines it."""
-    words = sys.argv[1:] if args is None else args
     try:
         return read_settings()
     except FmnistError:

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from fmnist_cli.commands._options import Common
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands._recording import Arm, told, train_recorded
+from fmnist_cli.commands._recording import Arm, told, train_recorded, typed_as
 from fmnist_cli.errors import DataError, FmnistError, Terminated
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Shared:
     data_folder : Path
     data_source, data_fingerprint : str
         What the parent found there.
+    argv : tuple of str
+        The command line that the runs record.
     """
 
     command: str
@@ -74,6 +76,7 @@ class Shared:
     data_folder: Path
     data_source: str
     data_fingerprint: str
+    argv: tuple[str, ...]
     test_every_epoch: bool
     dynamics: bool
     after: After | None
@@ -223,7 +226,8 @@ def _work(connection: Connection, shared: Shared, count: int) -> None:
     signal.signal(INTERRUPT, _raise_once)
     try:
         _share_cores(count)
-        _train_all(connection, shared)
+        with typed_as(shared.argv):
+            _train_all(connection, shared)
     except (KeyboardInterrupt, Terminated, EOFError):
         pass  # told to end, or nobody is there any more
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -274,12 +273,23 @@ def told(name: str, recorded: Recorded) -> str:
     )
 
 
+_typed: tuple[str, ...] | None = None
+
+
+@contextmanager
+def typed_as(words: Sequence[str] | None) -> Iterator[None]:
+    """Record in the body that this was typed, ``("fmnist", "train", ...)``; None: nothing was."""
+    global _typed
+    before, _typed = _typed, None if words is None else tuple(words)
+    try:
+        yield
+    finally:
+        _typed = before
+
+
 def argv(command: str) -> tuple[str, ...]:
-    """The command line as it would be typed; of a study that Python called, the call."""
-    program = Path(sys.argv[0])  # a worker process has its parent's
-    if program.stem == "fmnist" or program.parts[-2:] == ("fmnist_cli", "__main__.py"):
-        return ("fmnist", *sys.argv[1:])
-    return (f"fmnist_cli.study({command!r}, ...)",)
+    """The command line that was typed; of a study that Python called, the call."""
+    return _typed or (f"fmnist_cli.study({command!r}, ...)",)
 
 
 def without_new(argv: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.commands._jobs import Job, Shared, train_side_by_side
 from fmnist_cli.commands._output import counted
-from fmnist_cli.commands._recording import Arm, again, noted, told, train_recorded
+from fmnist_cli.commands._recording import Arm, again, argv, noted, told, train_recorded
 from fmnist_cli.commands._summaries import summaries_document
 from fmnist_cli.errors import FmnistError, UsageError
 
@@ -247,6 +247,7 @@ def run_study(
                 data_folder=data.folder,
                 data_source=data.source,
                 data_fingerprint=data.fingerprint,
+                argv=argv(kind),
                 test_every_epoch=test_every_epoch,
                 dynamics=dynamics,
                 after=after,
