@@ -7,13 +7,14 @@ a number that was wrong from the start by what must hold among the numbers of a 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fmnist_cli.errors import ArtefactError, RegistryError
 from fmnist_cli.registry.database import Database
 from fmnist_cli.registry.queries import Reader
-from fmnist_cli.registry.records import EpochRecord, RunRecord
+from fmnist_cli.registry.records import ArtefactRecord, EpochRecord, RunRecord
 
 BY_ITSELF = ("finished", "diverged")
 ENDED = (*BY_ITSELF, "failed", "interrupted")
@@ -29,11 +30,18 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was looked at, and what was found."""
+    """What was looked at, and what was found.
+
+    Attributes
+    ----------
+    elsewhere : int
+        Files of other machines' runs, of a shared registry, that are not on this one.
+    """
 
     runs: int
     epochs: int
     artefacts: int
+    elsewhere: int
     unfinished: tuple[RunRecord, ...]
     findings: tuple[Finding, ...]
 
@@ -42,7 +50,7 @@ def verify(database: Database, reader: Reader) -> Verification:
     """Check the whole registry; a file too damaged to be read is a finding, too."""
     findings = list(_structure(database))
     runs: list[RunRecord] = []
-    n_epochs = n_artefacts = 0
+    n_epochs = n_artefacts = elsewhere = 0
     try:
         runs = reader.list_runs()
         for run in runs:
@@ -54,6 +62,9 @@ def verify(database: Database, reader: Reader) -> Verification:
             if run.status in ENDED and run.digest != reader.computed_digest(run.id):
                 problems.append("its numbers are not those that were recorded (digest)")
             for artefact in artefacts:
+                if _is_elsewhere(database, run, artefact):
+                    elsewhere += 1
+                    continue
                 try:
                     reader.artefact_path(artefact)
                 except ArtefactError as error:
@@ -65,10 +76,16 @@ def verify(database: Database, reader: Reader) -> Verification:
     return Verification(
         runs=len(runs),
         epochs=n_epochs,
-        artefacts=n_artefacts,
+        artefacts=n_artefacts - elsewhere,
+        elsewhere=elsewhere,
         unfinished=tuple(run for run in runs if run.status not in BY_ITSELF),
         findings=tuple(findings),
     )
+
+
+def _is_elsewhere(database: Database, run: RunRecord, artefact: ArtefactRecord) -> bool:
+    other = database.is_shared and run.host != os.uname().nodename
+    return other and not (database.folder / artefact.path).exists()
 
 
 def _structure(database: Database) -> Iterator[Finding]:

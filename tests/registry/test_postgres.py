@@ -355,6 +355,21 @@ def test_a_shared_registry_is_brought_home_and_back(url: str, tmp_path: Path) ->
         assert registry.get_run(1).uuid == run.uuid
 
 
+def test_files_of_other_machines_are_not_missed(url: str) -> None:
+    write_sample(url)
+    with Registry.open(url) as registry:
+        weights = registry.artefact_path(registry.artefacts(1)[0])
+        weights.unlink()
+        found = registry.verify()
+        assert (len(found.findings), found.artefacts, found.elsewhere) == (1, 1, 0)
+        raw(url, "UPDATE run SET host = 'elsewhere'")
+        found = registry.verify()
+        assert (found.artefacts, found.elsewhere) == (0, 1)
+        assert "weights" not in " ".join(finding.what for finding in found.findings)
+        weights.write_bytes(b"other")
+        assert registry.verify().elsewhere == 0
+
+
 def test_psycopg_is_asked_for_by_name(url: str) -> None:
     code = """
 import sys

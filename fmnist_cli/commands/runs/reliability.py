@@ -126,6 +126,7 @@ def verify(common: Common) -> None:
             "runs": found.runs,
             "epochs": found.epochs,
             "artefacts": found.artefacts,
+            "artefacts_elsewhere": found.elsewhere,
             "unfinished": [{"id": run.id, "status": run.status} for run in found.unfinished],
             "findings": [asdict(finding) for finding in found.findings],
             "holds": not found.findings,
@@ -143,6 +144,8 @@ def verify(common: Common) -> None:
     if found.unfinished:
         states = [f"{run.id} ({run.status})" for run in found.unfinished]
         out.say(f"Without a result: run {', '.join(states)}")
+    if found.elsewhere:
+        out.say(f"Not looked at, for it is on other machines: {counted(found.elsewhere, 'file')}")
     if found.findings:
         n = len(found.findings)
         raise CheckFailed(
