@@ -361,11 +361,12 @@ def test_files_of_other_machines_are_not_missed(url: str) -> None:
         weights = registry.artefact_path(registry.artefacts(1)[0])
         weights.unlink()
         found = registry.verify()
-        assert (len(found.findings), found.artefacts, found.elsewhere) == (1, 1, 0)
+        assert (found.artefacts, found.elsewhere) == (1, 0)
+        assert any("weights" in finding.what for finding in found.findings)
         raw(url, "UPDATE run SET host = 'elsewhere'")
         found = registry.verify()
         assert (found.artefacts, found.elsewhere) == (0, 1)
-        assert "weights" not in " ".join(finding.what for finding in found.findings)
+        assert not any("weights" in finding.what for finding in found.findings)
         weights.write_bytes(b"other")
         assert registry.verify().elsewhere == 0
 
