@@ -53,7 +53,8 @@ def resume_training(which: str, data: DataOptions, common: Common, results: Path
         extras = Extras(
             check_gradient="--check-gradient" in run.argv,
             check_magnitude="--check-magnitude" in run.argv,
-            dynamics="--dynamics" in run.argv,
+            # or set by a file or the environment
+            dynamics="--dynamics" in run.argv or bool(registry.dynamics(run.id)),
         )
         train_one(config, dataset, registry, out, extras, results, resume=run)
 
