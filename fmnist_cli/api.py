@@ -31,6 +31,7 @@ def study(
     *,
     seeds: int = 1,
     jobs: int = 1,
+    scheduler: str | None = None,
     test_every_epoch: bool = False,
     reuse: bool = True,
 ) -> StudyResult:
@@ -47,6 +48,9 @@ def study(
     jobs : int >= 1
         Processes that train side by side; a script that uses them needs the guard
         ``if __name__ == "__main__"``.
+    scheduler : str, optional
+        The address of a Dask scheduler whose workers train instead; or ``local``, for a cluster
+        of ``jobs`` processes (one a core where that is 1), which needs the guard as well.
     test_every_epoch : bool
         Evaluate the test set after every epoch as well.
     reuse : bool
@@ -74,7 +78,7 @@ def study(
         data,
         registry,
         Output(Common(quiet=True)),
-        StudyOptions(seeds=seeds, jobs=jobs),
+        StudyOptions(seeds=seeds, jobs=jobs, scheduler=scheduler),
         test_every_epoch=test_every_epoch,
         reuse=reuse,
     )

@@ -25,17 +25,19 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from fmnist_cli.commands._options import Common
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands._recording import Arm, told, train_recorded, typed_as
 from fmnist_cli.errors import DataError, FmnistError, Terminated
+from fmnist_cli.registry.provenance import cpus_usable
 
 if TYPE_CHECKING:
     from fmnist_cli.commands._recording import After
@@ -83,7 +85,7 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class _Progress:
+class Progress:
     """An epoch more, of at most so many."""
 
     epoch: int
@@ -91,17 +93,17 @@ class _Progress:
 
 
 @dataclass(frozen=True)
-class _Said:
+class Said:
     text: str
 
 
 @dataclass(frozen=True)
-class _Done:
+class Done:
     pass
 
 
 @dataclass(frozen=True)
-class _Failed:
+class Failed:
     """Why, in one line; and the traceback of a bug."""
 
     message: str
@@ -153,13 +155,13 @@ def train_side_by_side(
                         start()
                     continue
                 match message:
-                    case _Progress():
+                    case Progress():
                         worker.place = f"{message.epoch}/{message.epochs}"
-                    case _Said():
+                    case Said():
                         out.say(message.text)
-                    case _Done() | _Failed():
+                    case Done() | Failed():
                         assert worker.job is not None
-                        if isinstance(message, _Failed):
+                        if isinstance(message, Failed):
                             failures.append(f"{worker.job.name}: {message.message}")
                             if message.trace:
                                 out.say(message.trace)
@@ -225,7 +227,7 @@ def _work(connection: Connection, shared: Shared, count: int) -> None:
     signal.signal(signal.SIGTERM, _raise_once)
     signal.signal(INTERRUPT, _raise_once)
     try:
-        _share_cores(count)
+        use_cores(share_of(count))
         with typed_as(shared.argv):
             _train_all(connection, shared)
     except (KeyboardInterrupt, Terminated, EOFError):
@@ -241,32 +243,33 @@ def _raise_once(signum: int, frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
-def _share_cores(count: int) -> None:
+def share_of(count: int) -> int:
+    """How many cores each of so many processes has."""
+    return max(1, (cpus_usable() or 1) // count)
+
+
+def use_cores(n: int) -> None:
+    """Leave the other cores to other processes, from now on."""
     from fmnist_cli.engine.keras_models.runtime import limit_pool
     from fmnist_cli.engine.numpy_mlp.threads import use_one_lane
 
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    share = max(1, cores // count)
-    limit_pool(share)
-    if share == 1:
+    limit_pool(n)
+    if n == 1:
         use_one_lane()
 
 
 def _train_all(connection: Connection, shared: Shared) -> None:
     from fmnist_cli.registry import Registry
 
-    out = _Reporting(connection)
+    out = Reporting(connection)
     registry: Registry | None = None
-    data: Dataset | None = None
     with ExitStack() as stack:
         for job in iter(connection.recv, None):
             try:
                 registry = registry or stack.enter_context(Registry.open(shared.db))
-                data = data or _load(job.config, shared)
                 recorded = train_recorded(
                     job.config,
-                    data,
+                    load_again(job.config, shared),
                     registry,
                     out,
                     command=shared.command,
@@ -277,33 +280,55 @@ def _train_all(connection: Connection, shared: Shared) -> None:
                     resume=job.resume,
                 )
             except FmnistError as error:
-                connection.send(_Failed(str(error)))
+                connection.send(Failed(str(error)))
             except Exception as error:
                 connection.send(
-                    _Failed(f"{type(error).__name__}: {error}", traceback.format_exc().rstrip())
+                    Failed(f"{type(error).__name__}: {error}", traceback.format_exc().rstrip())
                 )
             else:
                 out.say(told(job.name, recorded))
-                connection.send(_Done())
+                connection.send(Done())
 
 
-def _load(config: TrainConfig, shared: Shared) -> Dataset:
-    """The parent's data set, from the folder where the parent found it."""
+def load_again(config: TrainConfig, shared: Shared) -> Dataset:
+    """The parent's data set, from the folder where the parent found it; on a machine that has no
+    such folder, from the usual places.
+
+    Raises
+    ------
+    DataError
+        When it is not the same data.
+    """
+    return _load(
+        *(config.train_size, config.val_size),
+        *(shared.data_folder, shared.data_source, shared.data_fingerprint),
+    )
+
+
+@lru_cache(maxsize=1)  # a worker's jobs have the same
+def _load(train_size: int, val_size: int, folder: Path, source: str, fingerprint: str) -> Dataset:
     from fmnist_cli.engine.data import load
 
-    data = load(config.train_size, config.val_size, data_dir=shared.data_folder, allow_custom=True)
-    if data.fingerprint != shared.data_fingerprint:
+    there = folder.is_dir()
+    data = load(train_size, val_size, data_dir=folder if there else None, allow_custom=True)
+    if data.fingerprint != fingerprint:
         raise DataError(
-            f"the data in {shared.data_folder} must not change while a study runs: fingerprint "
-            f"{shared.data_fingerprint[:12]}. Received: {data.fingerprint[:12]}."
+            f"the data in {data.folder} must be those that the study began with, fingerprint "
+            f"{fingerprint[:12]}. Received: {data.fingerprint[:12]}."
         )
-    return replace(data, source=shared.data_source)
+    return replace(data, source=source) if there else data
 
 
-class _Reporting(Output):
+class Line(Protocol):
+    """What leads to the parent."""
+
+    def send(self, message: Any) -> None: ...
+
+
+class Reporting(Output):
     """A worker's output: talk and progress go to the parent."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Line) -> None:
         super().__init__(Common(quiet=True))
         self.connection = connection
 
@@ -311,10 +336,10 @@ class _Reporting(Output):
         try:
             self.connection.send(message)
         except BrokenPipeError:
-            raise KeyboardInterrupt from None  # the parent is gone: the run is interrupted
+            raise KeyboardInterrupt from None  # nobody listens: the run is interrupted
 
     def say(self, text: str) -> None:
-        self.send(_Said(text))
+        self.send(Said(text))
 
     def caution(self, text: str | None) -> None:
         pass  # the parent has said it
@@ -326,7 +351,7 @@ class _Reporting(Output):
 class _RemoteBar:
     """Looks like tqdm's bar to the code that counts epochs."""
 
-    def __init__(self, out: _Reporting, epoch: int, epochs: int) -> None:
+    def __init__(self, out: Reporting, epoch: int, epochs: int) -> None:
         self.out, self.epoch, self.epochs = out, epoch, epochs
 
     def __enter__(self) -> _RemoteBar:
@@ -340,4 +365,4 @@ class _RemoteBar:
 
     def update(self, n: int = 1) -> None:
         self.epoch += n
-        self.out.send(_Progress(self.epoch, self.epochs))
+        self.out.send(Progress(self.epoch, self.epochs))

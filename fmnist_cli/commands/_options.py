@@ -24,6 +24,8 @@ import typer
 from fmnist_cli.engine.config import TrainConfig, option, require
 from fmnist_cli.errors import UsageError
 
+LOCAL = "local"  # in place of a scheduler's address: a cluster of the command's own
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
@@ -53,12 +55,22 @@ class StudyOptions:
     seeds: int = option(1, "Repeat every arm with so many seeds, from --seed up.")
     seed_list: str | None = option(None, "Or with these seeds: 1,5,9.")
     jobs: int = option(1, "Train so many runs side by side, each in a process of its own.")
+    scheduler: str | None = option(
+        None,
+        "Train on the workers of the Dask scheduler with this address. 'local': on a cluster of "
+        "this command's own, of --jobs processes, or one a core.",
+    )
     new: bool = option(False, "Begin a new study, even where one could be continued.")
     plot: Path | None = option(None, "Draw the study into this .png, .svg or .pdf file.")
 
     def __post_init__(self) -> None:
         require(1 <= self.seeds <= 1000, "seeds must be between 1 and 1000", self.seeds)
         require(1 <= self.jobs <= 256, "jobs must be between 1 and 256", self.jobs)
+        require(
+            self.jobs == 1 or self.scheduler in (None, LOCAL),
+            "jobs are for one machine, and a scheduler has workers of its own; give one of the two",
+            f"--jobs {self.jobs} --scheduler {self.scheduler}",
+        )
         if self.seed_list is not None:
             self._listed()
             require(

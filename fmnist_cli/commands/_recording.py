@@ -43,10 +43,19 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Arm:
-    """Where a run stands in its study: the study's id and this run's label."""
+    """Where a run stands in its study.
+
+    Attributes
+    ----------
+    study_id : int
+    label : str
+    run_uuid : str, optional
+        What the run is found by, should it have to be begun again.
+    """
 
     study_id: int
     label: str
+    run_uuid: str | None = None
 
 
 def load_data(config: TrainConfig, options: DataOptions, out: Output) -> Dataset:
@@ -317,6 +326,7 @@ def run_spec(
         argv=argv(command),
         study_id=arm.study_id if arm else None,
         arm=arm.label if arm else None,
+        uuid=arm.run_uuid if arm else None,
     )
 
 

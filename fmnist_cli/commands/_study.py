@@ -13,11 +13,14 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.commands._cluster import check_cluster, train_on_cluster
 from fmnist_cli.commands._jobs import Job, Shared, train_side_by_side
+from fmnist_cli.commands._options import LOCAL
 from fmnist_cli.commands._output import counted
 from fmnist_cli.commands._recording import Arm, again, argv, noted, told, train_recorded
 from fmnist_cli.commands._summaries import summaries_document
 from fmnist_cli.errors import FmnistError, UsageError
+from fmnist_cli.registry.provenance import cpus_usable
 
 if TYPE_CHECKING:
     from fmnist_cli.commands._options import StudyOptions
@@ -108,8 +111,14 @@ class StudyResult:
 
     @property
     def jobs(self) -> int:
-        """How many runs were trained side by side, and so share the times they took."""
+        """How many runs were trained side by side on this machine, and so share the times they
+        took."""
         return int(self.study.config.get("jobs", 1))
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether a Dask scheduler shared the runs out."""
+        return bool(self.study.config.get("cluster", False))
 
     def by_label(self) -> dict[str, list[Trained]]:
         grouped: dict[str, list[Trained]] = {}
@@ -136,6 +145,7 @@ class StudyResult:
             "id": self.study.id,
             "uuid": self.study.uuid,
             "jobs": self.jobs,
+            "on_cluster": self.on_cluster,
             "failures": list(self.failures),
             "arms": [
                 {"arm": label, **summaries_document(runs)}
@@ -188,7 +198,7 @@ def run_study(
     arms : sequence of (label, configuration)
         Labels differ.
     dynamics, after
-        As in ``train_recorded``; with ``options.jobs`` above 1 ``after`` must be a function of a
+        As in ``train_recorded``; where other processes train, ``after`` must be a function of a
         module.
     measured
         What else the study asks for, for one that asks for less is not continued.
@@ -210,8 +220,14 @@ def run_study(
         "data_fingerprint": data.fingerprint,
         **(measured or {}),
     }
-    if options.jobs > 1:
-        asked["jobs"] = options.jobs  # times taken side by side are not mixed with others
+    jobs, scheduler = options.jobs, options.scheduler
+    if scheduler is not None:
+        check_cluster(scheduler, registry, out)
+        asked["cluster"] = True
+        if scheduler == LOCAL and jobs == 1:
+            jobs = cpus_usable() or 1
+    if jobs > 1:
+        asked["jobs"] = jobs  # times taken side by side are not mixed with others
     out.caution(registry.caution)
     study = None if options.new else _same_study(registry, kind, asked, complete=reuse)
     if study is None:
@@ -240,7 +256,7 @@ def run_study(
         return f"study {study.id} keeps {runs_kept}; go on with: {again(kind)}"
 
     with noted(kept), out.bar(len(runs), kind, unit="run", initial=len(done), position=0) as bar:
-        if options.jobs > 1:
+        if jobs > 1 or scheduler is not None:
             shared = Shared(
                 command=kind,
                 db=registry.target,
@@ -252,7 +268,10 @@ def run_study(
                 dynamics=dynamics,
                 after=after,
             )
-            failures = train_side_by_side(todo, shared, options.jobs, out, bar)
+            if scheduler is None:
+                failures = train_side_by_side(todo, shared, jobs, out, bar)
+            else:
+                failures = train_on_cluster(todo, shared, scheduler, jobs, out, bar)
         else:
             failures = []
             for job in todo:
@@ -304,6 +323,11 @@ def mean_and_spread(values: Iterable[float | None], show: Callable[[float], str]
 
 def times_note(result: StudyResult) -> list[str]:
     """What a table with times must say of them, if they were taken side by side."""
+    if result.on_cluster:
+        return [
+            "[yellow]The times were taken on a Dask cluster (--scheduler), where machines may "
+            "differ and runs slow each other down.[/yellow]"
+        ]
     if result.jobs == 1:
         return []
     return [

@@ -112,10 +112,11 @@ def train(
         writable_folder(results, "results")
         train_seeds(config, study, data, out, db=common.db, results=results, dynamics=dynamics)
         return
-    beside = [flag for name, flag in typed(context).items() if name in ("jobs", "new")]
+    beside = [flag for n, flag in typed(context).items() if n in ("jobs", "scheduler", "new")]
     if beside not in ([], ["--jobs 1"]):
         raise UsageError(
-            f"jobs and new go with several seeds. Received: {' '.join(beside)} and one seed."
+            "jobs, scheduler and new go with several seeds. "
+            f"Received: {' '.join(beside)} and one seed."
         )
     config = config.but(seed=seeds[0])
     writable_folder(results, "results")

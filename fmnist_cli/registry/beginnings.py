@@ -38,7 +38,7 @@ class NewRun(Run):
     """A run that has no row yet."""
 
     def __init__(self, database: Database, spec: RunSpec, clock: Callable[[], float]) -> None:
-        super().__init__(database, uuid.uuid4().hex, clock)
+        super().__init__(database, spec.uuid or uuid.uuid4().hex, clock)
         self._asked = _asked(spec)
 
     def _begin(self) -> Mapping[str, Any]:

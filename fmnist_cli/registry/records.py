@@ -51,6 +51,8 @@ class RunSpec:
     arm : str, optional
         The run's label within its study, such as ``batch 50``; shared by the runs of its seeds.
     name : str, optional
+    uuid : str, optional
+        Its own, 32 hexadecimal digits; by default a new one.
     """
 
     command: str
@@ -61,6 +63,7 @@ class RunSpec:
     study_id: int | None = None
     arm: str | None = None
     name: str | None = None
+    uuid: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,6 +93,11 @@ class Registry(Reader):
         return self._database.folder
 
     @property
+    def files(self) -> Path:
+        """The folder for what its runs save, made when something is."""
+        return self._database.files
+
+    @property
     def is_shared(self) -> bool:
         """Whether several machines may record runs in it."""
         return self._database.is_shared

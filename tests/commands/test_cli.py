@@ -14,7 +14,7 @@ from fmnist_cli.cli import app
 
 from .conftest import Fmnist
 
-HEAVY = ("tensorflow", "keras", "matplotlib", "alembic", "numpy", "sqlalchemy", "pandas")
+HEAVY = ("tensorflow", "keras", "matplotlib", "alembic", "numpy", "sqlalchemy", "pandas", "dask")
 COMMANDS = (
     *("train", "sweep-batch", "gradcheck", "early-stop", "momentum", "ood"),
     *("count-params", "mini-cnn", "report", "plot", "runs", "data"),

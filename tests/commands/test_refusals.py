@@ -42,11 +42,11 @@ from .conftest import SMALL, Fmnist
         ),
         (
             ("train", "--jobs", 2),
-            "jobs and new go with several seeds. Received: --jobs 2 and one seed.",
+            "jobs, scheduler and new go with several seeds. Received: --jobs 2 and one seed.",
         ),
         (
             ("train", "--new", "--seed-list", 7),
-            "jobs and new go with several seeds. Received: --new and one seed.",
+            "jobs, scheduler and new go with several seeds. Received: --new and one seed.",
         ),
         (
             ("early-stop", "--patience", 3, "--patience", 1, "--patience", 3),

@@ -326,9 +326,9 @@ def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "_pool_threads", runtime.SHARDS)
     monkeypatch.setattr(threads, "_one_lane", False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    _jobs._share_cores(2)
+    _jobs.use_cores(_jobs.share_of(2))
     assert (runtime._pool_threads, threads._one_lane) == (2, False)
-    _jobs._share_cores(5)
+    _jobs.use_cores(_jobs.share_of(5))
     assert (runtime._pool_threads, threads._one_lane) == (1, True)
 
 

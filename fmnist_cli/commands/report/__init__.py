@@ -162,11 +162,13 @@ def _compose(work: Work, done: list[Timed]) -> Report:
     )
     data = f"Data: {name}; fingerprint {work.dataset.fingerprint}."
     jobs = work.study.jobs
-    side_by_side = (
-        (Prose(f"Up to {jobs} runs were trained side by side, but for the batch sizes."),)
-        if jobs > 1
-        else ()
-    )
+    side_by_side: tuple[Prose, ...] = ()
+    if work.study.scheduler is not None:
+        side_by_side = (Prose("The runs were trained on a Dask cluster, but for the batch sizes."),)
+    elif jobs > 1:
+        side_by_side = (
+            Prose(f"Up to {jobs} runs were trained side by side, but for the batch sizes."),
+        )
     sections += [
         Section(
             "time",

@@ -58,7 +58,7 @@ class Work:
 
         With ``timed`` its runs have the machine to themselves, one after the other.
         """
-        study = replace(self.study, jobs=1) if timed else self.study
+        study = replace(self.study, jobs=1, scheduler=None) if timed else self.study
         result = run_study(
             kind, arms, self.dataset, self.registry, self.out, study, reuse=True, **how
         )
