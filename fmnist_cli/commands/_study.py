@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.registry import EpochRecord, EvaluationRecord, Registry, RunRecord, StudyRecord
 
+SIDE_BY_SIDE = ("jobs", "cluster")  # what a study's configuration says of how it was trained
 WITH_RESULT = ("finished", "diverged")
 
 Arms = Sequence[tuple[str, "TrainConfig"]]  # label, configuration
@@ -188,6 +189,7 @@ def run_study(
     after: After | None = None,
     measured: Mapping[str, Any] | None = None,
     reuse: bool = False,
+    timed: bool = True,
 ) -> StudyResult:
     """Train every arm with every seed, unless it has a result already, and read all back.
 
@@ -204,6 +206,8 @@ def run_study(
         What else the study asks for, for one that asks for less is not continued.
     reuse
         Take a study that is complete as it is, instead of measuring anew.
+    timed
+        Whether a result is a time, so that runs side by side do not stand in for others.
 
     Raises
     ------
@@ -229,7 +233,7 @@ def run_study(
     if jobs > 1:
         asked["jobs"] = jobs  # times taken side by side are not mixed with others
     out.caution(registry.caution)
-    study = None if options.new else _same_study(registry, kind, asked, complete=reuse)
+    study = None if options.new else _same_study(registry, kind, asked, reuse=reuse, timed=timed)
     if study is None:
         study = registry.study(kind, asked, arms=[label for label, _ in arms])
     cut_short = _cut_short(registry, study)
@@ -349,14 +353,20 @@ def answers_document(given: Sequence[answers.Answer]) -> list[dict[str, Any]]:
 
 
 def _same_study(
-    registry: Registry, kind: str, asked: dict[str, Any], *, complete: bool
+    registry: Registry, kind: str, asked: dict[str, Any], *, reuse: bool, timed: bool
 ) -> StudyRecord | None:
-    """The newest study that asked for exactly this, if it can go on (or, with ``complete``, even
-    if every run of it has a result)."""
+    """The newest study that asked for exactly this, if it can go on; to be reused, also one that
+    is complete, and if times do not matter, one whose runs were trained side by side."""
+
+    def numbers(config: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in config.items() if name not in SIDE_BY_SIDE}
+
     for study in registry.list_studies(kind=kind):
+        is_complete = len(_results(registry, study)) == len(asked["runs"])
         if dict(study.config) == asked:
-            is_complete = len(_results(registry, study)) == len(asked["runs"])
-            return study if complete or not is_complete else None
+            return study if reuse or not is_complete else None
+        if reuse and not timed and is_complete and numbers(study.config) == numbers(asked):
+            return study
     return None
 
 

@@ -54,7 +54,7 @@ def test_a_second_report_trains_nothing(fmnist: Fmnist) -> None:
 def test_what_other_commands_trained_is_reused(fmnist: Fmnist) -> None:
     small = ("--epochs", "8")
     fmnist.small("train", *small)
-    fmnist.small("momentum", *small)
+    fmnist.small("momentum", *small, "--jobs", 2)  # side by side gives the same numbers
     fmnist.small("ood", *small)
     fmnist("mini-cnn", "--train")
     there = {run.id for run in runs()}

@@ -60,7 +60,10 @@ class Work:
         """
         study = replace(self.study, jobs=1, scheduler=None) if timed else self.study
         result = run_study(
-            kind, arms, self.dataset, self.registry, self.out, study, reuse=True, **how
+            *(kind, arms, self.dataset, self.registry, self.out, study),
+            reuse=True,
+            timed=timed,
+            **how,
         )
         result.require_complete()
         return result
