@@ -105,9 +105,9 @@ def test_a_report_that_is_stopped_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("fmnist_cli.commands.report._do_all", stopped)
-    monkeypatch.setattr("sys.argv", ["/usr/bin/fmnist", "report", "--seeds", "2"])
+    typed = " ".join([*QUICK, "--seeds 2"])
     assert fmnist.error(*QUICK, "--seeds", 2, code=130) == (
-        "Interrupted: what is done is kept; go on with: fmnist report --seeds 2"
+        f"Interrupted: what is done is kept; go on with: fmnist {typed}"
     )
 
 
