@@ -18,6 +18,7 @@ from fmnist_cli.engine.numpy_mlp.kernels import (
 )
 from fmnist_cli.engine.numpy_mlp.layers import MLP, PARAMETERS, initial_weights, sgd_step
 from fmnist_cli.engine.numpy_mlp.mirrored import Mirrored, Sgd
+from fmnist_cli.engine.numpy_mlp.pipelined import PANEL_UNITS, PipelinedUpdates, shares
 
 N = 211  # prime: no batch size but 1 and N divides it
 LR = 0.05
@@ -99,7 +100,7 @@ def assert_agree(got: tuple, want: tuple, *, rtol: float) -> None:
     np.testing.assert_allclose(got[2], want[2], rtol=rtol)
 
 
-KERNELS = pytest.mark.parametrize("kernel", [DelayedUpdates, ChunkedGradients])
+KERNELS = pytest.mark.parametrize("kernel", [DelayedUpdates, PipelinedUpdates, ChunkedGradients])
 MOMENTA = pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
 
 
@@ -147,12 +148,39 @@ def test_float32_agrees_to_its_rounding(kernel, batch, momentum):
 
 
 @pytest.mark.parametrize("batch", [1, 5, 50])
-def test_the_two_kernels_agree_at_the_size_of_the_real_images(batch):
+def test_the_kernels_agree_at_the_size_of_the_real_images(batch):
     p = problem(n=500, n_inputs=784, hidden=128)
-    delayed, chunked = (
-        fast(kernel, p, batch=batch, momentum=0.9) for kernel in (DelayedUpdates, ChunkedGradients)
+    delayed, pipelined, chunked = (
+        fast(kernel, p, batch=batch, momentum=0.9)
+        for kernel in (DelayedUpdates, PipelinedUpdates, ChunkedGradients)
     )
     assert_agree(delayed, chunked, rtol=1e-10)
+    assert_agree(pipelined, chunked, rtol=1e-10)
+
+
+@MOMENTA
+@pytest.mark.parametrize("hidden", [15, 16, 17, 48, 100, 128])
+def test_both_lanes_follow_in_panels_or_not(hidden, momentum):
+    p = problem(hidden=hidden)
+    got = fast(PipelinedUpdates, p, batch=20, momentum=momentum)
+    assert_agree(got, textbook(p, batch=20, momentum=momentum), rtol=1e-10)
+
+
+@pytest.mark.parametrize("batch", [1, 17, 50, 128, 1000])
+@pytest.mark.parametrize("hidden", [1, 10, 16, 100, 128, 1024])
+def test_the_second_lane_takes_whole_panels_or_all(batch, hidden):
+    first, second = shares(batch, hidden)
+    assert first + second == hidden
+    assert first >= 0
+    assert second % PANEL_UNITS == 0 or first == 0
+
+
+@pytest.mark.parametrize("kernel", [PipelinedUpdates, ChunkedGradients])
+def test_logits_of_any_size_are_shifted(kernel):
+    p = problem()
+    p.weights["W2"] *= 3e4
+    got = fast(kernel, p, batch=20, momentum=0.9)
+    assert_agree(got, textbook(p, batch=20, momentum=0.9), rtol=1e-10)
 
 
 @pytest.mark.parametrize("batch", range(1, 400, 7))

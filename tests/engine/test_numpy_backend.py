@@ -16,7 +16,7 @@ from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
 from fmnist_cli.engine.numpy_mlp.layers import MLP, PARAMETERS, initial_weights
-from fmnist_cli.engine.numpy_mlp.threads import blas_threads, in_two_lanes
+from fmnist_cli.engine.numpy_mlp.threads import blas_threads
 from fmnist_cli.engine.seeding import epoch_order, weights_rng
 from fmnist_cli.errors import ArtefactError, UsageError
 
@@ -273,8 +273,9 @@ def test_blas_threads_are_set_and_restored():
         assert threads() == before
 
 
-def test_a_forked_child_trains_too(split):
-    mlp = model(split, batch=300)
+@pytest.mark.parametrize("batch", [50, 300])
+def test_a_forked_child_trains_too(split, batch):
+    mlp = model(split, batch=batch)
     mlp.train_epoch(epoch_order(1, 1, N))  # the second lane's thread is the parent's
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: forking with threads
@@ -286,26 +287,31 @@ def test_a_forked_child_trains_too(split):
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_an_interrupted_epoch_leaves_the_state_before_it(split, monkeypatch):
-    mlp = model(split, momentum=0.9)
+@pytest.mark.parametrize(("batch", "module"), [(5, "kernels"), (50, "pipelined")])
+def test_an_interrupted_epoch_leaves_the_state_before_it(split, monkeypatch, batch, module):
+    mlp = model(split, batch=batch, momentum=0.9)
     mlp.train_epoch(epoch_order(1, 1, N))
     before = state(mlp)
 
     def interrupt(*_: object) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fmnist_cli.engine.numpy_mlp.kernels.loss_sum", interrupt)
+    monkeypatch.setattr(f"fmnist_cli.engine.numpy_mlp.{module}.loss_sum", interrupt)
     with pytest.raises(KeyboardInterrupt):
         mlp.train_epoch(epoch_order(1, 2, N))
     assert_same_bits(state(mlp), before)
 
 
-def test_an_error_in_the_second_lane_is_raised_and_the_lane_lives_on():
-    done = []
-    with pytest.raises(ZeroDivisionError):
-        in_two_lanes(lambda: done.append("first"), lambda: done.append(1 / 0))
-    in_two_lanes(lambda: None, lambda: done.append("second"))
-    assert done == ["first", "second"]
+@BATCHES
+@MOMENTA
+def test_one_lane_has_the_bits_of_two(split, monkeypatch, batch, momentum):
+    runs = []
+    for one_lane in (True, False):
+        monkeypatch.setattr("fmnist_cli.engine.numpy_mlp.threads._one_lane", one_lane)
+        mlp = model(split, batch=batch, momentum=momentum, hidden=128)
+        losses = [mlp.train_epoch(epoch_order(1, epoch, N)) for epoch in (1, 2)]
+        runs.append([*state(mlp), np.array(losses)])
+    assert_same_bits(*runs)
 
 
 def test_numpy_is_all_it_needs():

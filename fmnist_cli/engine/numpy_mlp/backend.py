@@ -15,18 +15,17 @@ from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays, Evaluation, Split
 from fmnist_cli.engine.config import SMALLEST_LR, TrainConfig, require
-from fmnist_cli.engine.numpy_mlp.chunked import ChunkedGradients
+from fmnist_cli.engine.numpy_mlp.chunked import MIN_LANE_ROWS, ChunkedGradients
 from fmnist_cli.engine.numpy_mlp.inference import Inference
 from fmnist_cli.engine.numpy_mlp.kernels import DelayedUpdates
 from fmnist_cli.engine.numpy_mlp.layers import MLP, PARAMETERS, Array, initial_weights
 from fmnist_cli.engine.numpy_mlp.mirrored import Mirrored, Sgd
+from fmnist_cli.engine.numpy_mlp.pipelined import PipelinedUpdates
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
 from fmnist_cli.engine.seeding import weights_rng
 from fmnist_cli.errors import ArtefactError
 
-# Where a sweep over W1 a step becomes cheaper than a block's Gram matrix (measured). With momentum
-# it is three sweeps, but a block's products with W1 double.
-LARGEST_DELAYED_BATCH, LARGEST_DELAYED_BATCH_WITH_MOMENTUM = 16, 8
+LARGEST_DELAYED_BATCH = 20  # where a block's Gram matrix costs more than a pipeline's (measured)
 
 
 class NumPyMLP:
@@ -63,8 +62,11 @@ class NumPyMLP:
         self._weights = {name: np.array(weights[name], self.dtype) for name in PARAMETERS}
         self._velocity = {name: np.zeros_like(w) for name, w in self._weights.items()}
         (n_inputs, hidden), n_classes = self._weights["W1"].shape, len(self._weights["b2"])
-        delayed = LARGEST_DELAYED_BATCH_WITH_MOMENTUM if momentum else LARGEST_DELAYED_BATCH
-        kernel = DelayedUpdates if batch <= delayed else ChunkedGradients
+        kernel: type[DelayedUpdates | PipelinedUpdates | ChunkedGradients] = ChunkedGradients
+        if batch <= LARGEST_DELAYED_BATCH:
+            kernel = DelayedUpdates
+        elif batch < 2 * MIN_LANE_ROWS:
+            kernel = PipelinedUpdates
         self._kernel_on = partial(
             kernel, labels=train.labels, hidden=hidden, n_classes=n_classes, sgd=sgd
         )
