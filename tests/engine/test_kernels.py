@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fmnist_cli.engine.numpy_mlp.chunked import ChunkedGradients
-from fmnist_cli.engine.numpy_mlp.kernels import (
+from fmnist_cli.engine.numpy_mlp.delayed import (
     BLOCK_ROWS,
     LARGEST_BARE_LOGIT,
     DelayedUpdates,

@@ -5,7 +5,7 @@ would have to meet twice a step. So the second lane follows a step behind, and i
 there before it ends one. While the first lane finds the gradient of step t, the second applies that
 of step t - 1 and looks ahead, to the pre-activations of step t + 1 by the weights of step t. These
 lack what step t does to the weights, and the first lane makes up for it when it comes to step t + 1
-(in the notation of ``kernels.py``, with a delay of one step) ::
+(in the notation of ``delayed.py``, with a delay of one step) ::
 
     X_t W_t + b_t = P_t - K_t G_{t-1},    P_t = X_t W_{t-1} + b_{t-1},    K_t = X_t X_{t-1}^T + 1
 
