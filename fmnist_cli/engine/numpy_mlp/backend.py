@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from fmnist_cli.engine.backend import Arrays, Evaluation, Split
 from fmnist_cli.engine.config import SMALLEST_LR, TrainConfig, require
 from fmnist_cli.engine.numpy_mlp.chunked import MIN_LANE_ROWS, ChunkedGradients
-from fmnist_cli.engine.numpy_mlp.inference import Inference
 from fmnist_cli.engine.numpy_mlp.delayed import DelayedUpdates
+from fmnist_cli.engine.numpy_mlp.inference import Inference
 from fmnist_cli.engine.numpy_mlp.layers import MLP, PARAMETERS, Array, initial_weights
 from fmnist_cli.engine.numpy_mlp.mirrored import Mirrored, Sgd
 from fmnist_cli.engine.numpy_mlp.pipelined import PipelinedUpdates
