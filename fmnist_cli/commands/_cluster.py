@@ -114,11 +114,11 @@ def check_cluster(scheduler: str, registry: Registry, out: Output) -> None:
             f"{scheduler} has no worker yet; the runs wait for one: "
             f"dask worker {scheduler} --nthreads 1"
         )
-    older = {place.version for place in found.values()} - {__version__}
-    if older:
+    others = {place.version for place in found.values()} - {__version__}
+    if others:
         raise UsageError(
             f"every worker of {scheduler} must have fmnist {__version__} installed. "
-            f"Received: {', '.join(sorted(older))}."
+            f"Received: {', '.join(sorted(others))}."
         )
     apart = sorted({p.host for p in found.values() if p.machine != _machine() or not p.sees_files})
     if apart and not registry.is_shared:

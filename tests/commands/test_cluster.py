@@ -42,7 +42,8 @@ class Cluster:
         self.folder = folder
         self.processes: list[subprocess.Popen[bytes]] = []
         self._start("scheduler", "--host", "127.0.0.1", "--port", "0")
-        wait_for(self._file.exists)
+        # it is written in place, with its closing bracket last
+        wait_for(lambda: self._file.exists() and self._file.read_text().endswith("}"))
         self.address: str = json.loads(self._file.read_text())["address"]
 
     @property
