@@ -114,11 +114,11 @@ def check_cluster(scheduler: str, registry: Registry, out: Output) -> None:
             f"{scheduler} has no worker yet; the runs wait for one: "
             f"dask worker {scheduler} --nthreads 1"
         )
-    older = {place.version for place in found.values()} - {__version__}
-    if older:
+    others = {place.version for place in found.values()} - {__version__}
+    if others:
         raise UsageError(
             f"every worker of {scheduler} must have fmnist {__version__} installed. "
-            f"Received: {', '.join(sorted(older))}."
+            f"Received: {', '.join(sorted(others))}."
         )
     apart = sorted({p.host for p in found.values() if p.machine != _machine() or not p.sees_files})
     if apart and not registry.is_shared:
@@ -266,12 +266,15 @@ def _local_client(count: int) -> Iterator[Client]:
     """The client of a cluster of so many processes here, which ends with it."""
     _require_dask()
     import dask
-    from distributed import LocalCluster
+    from distributed import Client, LocalCluster
 
     settings = {
         # those of Dask would change how fast a run is, and what is recorded of its environment
         "distributed.nanny.pre-spawn-environ": {},
         "distributed.worker.profile.enabled": False,
+        # pages that nobody asked for
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
     }
     resource_tracker.ensure_running()  # it would unblock SIGINT while a worker is started
     with ExitStack() as stack:
@@ -281,12 +284,13 @@ def _local_client(count: int) -> Iterator[Client]:
                 n_workers=count,
                 threads_per_worker=1,
                 memory_limit=None,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
                 security=True,  # for others may use the machine as well
                 silence_logs=logging.CRITICAL,
             )
             stack.callback(_end, cluster)
-        yield stack.enter_context(cluster.get_client())
+        yield stack.enter_context(Client(cluster, set_as_default=False))
 
 
 def _end(cluster: LocalCluster) -> None:
