@@ -44,7 +44,6 @@ bench: $(BENCH)
 	$(BENCH_VENV)/bin/python benchmarks/bench_cnn.py
 	$(BENCH_VENV)/bin/python benchmarks/bench_scaling.py
 	$(BENCH_VENV)/bin/python benchmarks/bench_commands.py
-	$(BENCH_VENV)/bin/python benchmarks/bench_registry.py
 
 format: $(READY)
 	$(BIN)/ruff format .
