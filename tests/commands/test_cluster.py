@@ -18,15 +18,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from distributed import Client
+from sqlalchemy import update
 
 from fmnist_cli.commands import _cluster
+from fmnist_cli.commands._jobs import Done, Job, Shared
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands._recording import load_data
+from fmnist_cli.commands._recording import Arm, load_data
 from fmnist_cli.commands._study import StudyResult, run_study
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.data import load
 from fmnist_cli.errors import FmnistError
-from fmnist_cli.registry import Registry, RunRecord
+from fmnist_cli.registry import Registry, RunRecord, schema
 
 from .conftest import SMALL, Fmnist
 
@@ -106,8 +110,6 @@ def wait_for(holds: Callable[[], object]) -> None:
 
 
 def wait_for_workers(cluster: Cluster, n: int) -> None:
-    from distributed import Client
-
     with Client(cluster.address, set_as_default=False) as client:
         client.wait_for_workers(n)
 
@@ -262,6 +264,43 @@ def test_a_worker_that_is_told_to_close_hands_its_run_over(
         ("finished", 0),
     ]
     assert recorded("runs.db") == undisturbed
+
+
+def test_the_run_of_another_machine_is_taken_over_at_once(
+    fmnist: Fmnist, cluster: Cluster, shared_db: str, tiny_data: Path, undisturbed: Any
+) -> None:
+    client = start(*LONG, "--db", shared_db)
+    wait_for(lambda: under_way(shared_db))
+    client.kill()
+    client.communicate(timeout=WAIT_SECONDS)
+    cluster.worker()
+    with Registry.open(shared_db) as registry:
+        with registry._database.write() as connection:
+            columns = {"host": "node7", "boot_id": "another boot"}
+            connection.execute(update(schema.run).values(columns))
+        (run,) = registry.list_runs()
+        assert run.status == "running"  # for all that its heartbeat says
+        study = registry.get_study(run.study_id or 0)
+    job = Job("momentum 0", TrainConfig(**run.config), Arm(study.id, study.arms[0], run.uuid))
+    data = load(200, 50, data_dir=tiny_data, allow_custom=True)
+    shared = Shared(
+        command="momentum",
+        db=shared_db,
+        data_folder=data.folder,
+        data_source=data.source,
+        data_fingerprint=data.fingerprint,
+        argv=run.argv,
+        test_every_epoch=True,
+        dynamics=False,
+        after=None,
+    )
+    task = _cluster._Task("key", job, shared, run.uuid, home="elsewhere", share=1)
+    with Client(cluster.address, set_as_default=False) as dask:
+        assert dask.submit(_cluster._train_one, task, key="key").result() == Done()
+    (run,) = runs_of(shared_db)
+    assert (run.status, run.resumes, run.host) == ("finished", 1, os.uname().nodename)
+    key = study.arms[0], run.seed
+    assert recorded(shared_db) == {key: undisturbed[key]}
 
 
 def die_with_seed_43(run: Any, backend: Any, result: Any, data: Any) -> None:
