@@ -59,9 +59,9 @@ def test_forward_is_the_models(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("shards", [1, 3])
-def test_gradient_is_that_of_the_plain_layers(name, shards):
-    net, data = model_off_zero(name), examples(7)
+@pytest.mark.parametrize(("n", "shards"), [(7, 1), (7, 3), (20, 2)])  # 8 are few, 10 are not
+def test_gradient_is_that_of_the_plain_layers(name, n, shards):
+    net, data = model_off_zero(name), examples(n)
     x, labels = data.images.astype(np.float64), data.labels.astype(np.int32)
     loss, gradients = graphs.loss_and_gradients(variables(net), x, labels, shards=shards)
     expected_loss, expected = keras_gradients(net, x, labels)
