@@ -44,6 +44,8 @@ STUDIES = (
         ["early-stop", "--patience", "1", "--patience", "3", "--patience", "5"],
     ),
     ("Momentum", ["momentum"], ["momentum"]),
+    ("Batch size, five seeds", ["sweep-batch", "--seeds", "5"], ["batch"]),
+    ("Momentum, five seeds", ["momentum", "--seeds", "5", "--jobs", "2"], ["momentum"]),
     ("Shifted and rotated images", ["ood", "--model", "all"], ["ood"]),
 )
 
@@ -71,7 +73,7 @@ def picture(name: str, args: list[str], work: Path) -> None:
 def section(title: str, args: list[str], plot: list[str], work: Path) -> str:
     """One study of the page: command, table, figure, answers."""
     printed = fmnist(*args, "--quiet", work=work).rstrip()
-    image = f"{plot[0]}.svg"
+    image = f"{plot[0]}{'-seeds' if '--seeds' in args else ''}.svg"
     fmnist("plot", *plot, "--out", str(IMAGES / image), "--quiet", work=work)
     return (
         f"## {title}\n\n```console\n$ fmnist {' '.join(args)}\n{printed}\n```\n\n"
