@@ -51,6 +51,7 @@ TRAININGS = 40  # epochs that are trained with and without a record
 def timed(arguments: list[str], folder: Path, db: Path) -> tuple[float, float, str]:
     """Seconds, MB at most, and what was printed."""
     env = {**os.environ, "FMNIST_DB": str(db), **({} if arguments else COMPLETION)}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # or every start would compile fmnist anew
     command = [str(Path(sys.executable).with_name("fmnist")), *arguments]
     start = time.perf_counter()
     process = subprocess.Popen(

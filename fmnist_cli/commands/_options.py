@@ -149,6 +149,11 @@ def require_distinct(flag: str, values: Sequence[Any]) -> None:
     )
 
 
+@functools.cache
+def _annotations(group: type) -> dict[str, Any]:
+    return get_type_hints(group)
+
+
 def with_options(
     *, omit: tuple[str, ...] = (), defaults: Mapping[str, Any] | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -252,7 +257,7 @@ def _one_choice_of_seeds(context: Any, seed_list: str | None) -> None:
 
 def _option(group: type, name: str, changed: Mapping[str, Any]) -> inspect.Parameter:
     field = group.__dataclass_fields__[name]  # type: ignore[attr-defined]
-    annotation = get_type_hints(group)[name]
+    annotation = _annotations(group)[name]
     default = changed.get(name, field.default)
     assert default is not MISSING
     flag = f"--{name.replace('_', '-')}"
