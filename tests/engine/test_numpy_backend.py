@@ -287,7 +287,7 @@ def test_a_forked_child_trains_too(split, batch):
     assert os.waitpid(child, 0)[1] == 0
 
 
-@pytest.mark.parametrize(("batch", "module"), [(5, "kernels"), (50, "pipelined")])
+@pytest.mark.parametrize(("batch", "module"), [(5, "delayed"), (50, "pipelined")])
 def test_an_interrupted_epoch_leaves_the_state_before_it(split, monkeypatch, batch, module):
     mlp = model(split, batch=batch, momentum=0.9)
     mlp.train_epoch(epoch_order(1, 1, N))
