@@ -236,16 +236,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def counted(n: int, noun: str) -> str:
-    """``1 epoch``, ``2,000 epochs``."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
-def mean_count(value: float) -> str:
-    """A mean of counts with the digits that a person reads: ``7``, ``12.3``, ``1,234``."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
 def percent(fraction: float | None, digits: int = 2) -> str:
     """0.8512 as ``85.12 %``; a dash where there is none."""
     return "-" if fraction is None else f"{100 * fraction:.{digits}f} %"

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._output import counted, percent, seconds
+from fmnist_cli.commands._output import percent, seconds
 from fmnist_cli.engine.config import require
 from fmnist_cli.errors import Terminated, UsageError
+from fmnist_cli.words import counted
 
 if TYPE_CHECKING:
     from tqdm import tqdm

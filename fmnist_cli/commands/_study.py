@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from fmnist_cli.commands._cluster import check_cluster, train_on_cluster
 from fmnist_cli.commands._jobs import Job, Shared, train_side_by_side
 from fmnist_cli.commands._options import LOCAL
-from fmnist_cli.commands._output import counted
 from fmnist_cli.commands._recording import Arm, again, argv, noted, told, train_recorded
 from fmnist_cli.commands._summaries import summaries_document
 from fmnist_cli.errors import FmnistError, UsageError
 from fmnist_cli.registry.provenance import cpus_usable
+from fmnist_cli.words import counted
 
 if TYPE_CHECKING:
     from fmnist_cli.commands._options import StudyOptions

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._output import HEADING_WIDTH, make_table, mean_count, percent, seconds
+from fmnist_cli.commands._output import HEADING_WIDTH, make_table, percent, seconds
+from fmnist_cli.words import mean_count
 
 if TYPE_CHECKING:
     from rich.table import Table

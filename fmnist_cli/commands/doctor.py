@@ -135,8 +135,8 @@ def _data(options: DataOptions) -> Finding:
 
 
 def _registry(db: str) -> Finding:
-    from fmnist_cli.commands._output import counted
     from fmnist_cli.registry import Registry
+    from fmnist_cli.words import counted
 
     if "://" not in db and not Path(db).exists():
         return Finding("registry", True, f"{db} will be made by the first run")

@@ -14,8 +14,9 @@ from fmnist_cli.commands._options import (
     require_distinct,
     with_options,
 )
-from fmnist_cli.commands._output import Output, make_table, mean_count, percent
+from fmnist_cli.commands._output import Output, make_table, percent
 from fmnist_cli.engine.config import TrainConfig, require
+from fmnist_cli.words import mean_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

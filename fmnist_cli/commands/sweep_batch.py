@@ -13,8 +13,9 @@ from fmnist_cli.commands._options import (
     require_distinct,
     with_options,
 )
-from fmnist_cli.commands._output import HEADING_WIDTH, Output, mean_count, percent, seconds
+from fmnist_cli.commands._output import HEADING_WIDTH, Output, percent, seconds
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.words import mean_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

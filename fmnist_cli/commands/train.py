@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, typed, with_options
-from fmnist_cli.commands._output import Output, counted, make_facts, percent, seconds
+from fmnist_cli.commands._output import Output, make_facts, percent, seconds
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, TrainConfig, require
 from fmnist_cli.errors import ArtefactError, CheckFailed, Diverged, UsageError
+from fmnist_cli.words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table

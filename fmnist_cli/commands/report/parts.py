@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fmnist_cli.commands import _figures
-from fmnist_cli.commands._output import counted, percent, seconds
+from fmnist_cli.commands._output import percent, seconds
 from fmnist_cli.commands.early_stop import EPOCHS as EARLY_STOP_EPOCHS
 from fmnist_cli.commands.momentum import ALPHAS, arm_label
 from fmnist_cli.commands.momentum import EPOCHS as MOMENTUM_EPOCHS
@@ -21,6 +21,7 @@ from fmnist_cli.commands.report.work import (
 from fmnist_cli.commands.sweep_batch import BATCHES
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
 from fmnist_cli.report import Finding, Picture, Prose, Section, Table, draw
+from fmnist_cli.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._output import mean_count, percent, seconds
+from fmnist_cli.commands._output import percent, seconds
 from fmnist_cli.commands._study import mean_and_spread
 from fmnist_cli.engine.config import MODELS
 from fmnist_cli.report import Column, Section, Table, run_anchor
+from fmnist_cli.words import mean_count
 
 if TYPE_CHECKING:
     from fmnist_cli.commands._study import StudyResult

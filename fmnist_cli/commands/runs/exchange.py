@@ -10,9 +10,10 @@ import typer
 from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.commands._files import write_file
 from fmnist_cli.commands._options import Common, with_options
-from fmnist_cli.commands._output import Output, counted
+from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
 from fmnist_cli.errors import CheckFailed, UsageError
+from fmnist_cli.words import counted
 
 if TYPE_CHECKING:
     from fmnist_cli.registry.merging import Merged

@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, with_options
-from fmnist_cli.commands._output import Output, counted, make_table
+from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.commands.train import ResultsFolder
 from fmnist_cli.engine.config import require
 from fmnist_cli.errors import CheckFailed, RegistryError, RegistryUnavailable, UsageError
+from fmnist_cli.words import counted
 
 WhichRun = Annotated[
     str, typer.Argument(metavar="ID", help="A run's id, a uuid's beginning, or latest.")

@@ -12,7 +12,7 @@ import typer
 
 from fmnist_cli.commands._files import write_file
 from fmnist_cli.commands._options import Common, with_options
-from fmnist_cli.commands._output import Output, counted, make_facts, make_table, percent, seconds
+from fmnist_cli.commands._output import Output, make_facts, make_table, percent, seconds
 from fmnist_cli.commands.runs._common import (
     STATUS_STYLE,
     OneRun,
@@ -21,6 +21,7 @@ from fmnist_cli.commands.runs._common import (
     run_document,
 )
 from fmnist_cli.engine.config import require
+from fmnist_cli.words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table

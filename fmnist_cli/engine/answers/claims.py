@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from fmnist_cli.engine.answers.intervals import LEVEL, Interval, difference, mean_interval
 from fmnist_cli.engine.answers.records import Arm, Verdict
+from fmnist_cli.words import counted
 
 Outcome = Literal["holds", "fails", "open"]
 OPENINGS: dict[Verdict, str] = {"yes": "Yes.", "no": "No.", "not settled": "Not settled."}
@@ -188,7 +189,7 @@ class Claim:
         if not all(pair.noisy for pair in unsettled):  # more seeds alone would not do
             return ["More epochs are needed: a value of a run at its limit is a lower bound."]
         if self.more_seeds is not None:
-            return [f"About {plural(self.more_seeds, 'more seed')} would settle it."]
+            return [f"About {counted(self.more_seeds, 'more seed')} would settle it."]
         return ["More than 1,000 more seeds would be needed to settle it."]
 
 
@@ -308,15 +309,6 @@ def listing(items: Iterable[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     *head, last = items
     return f"{', '.join(head)} and {last}" if head else last
-
-
-def plural(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
-def count(value: float) -> str:
-    """A count, or a mean of counts: ``7``, ``12.3``, ``1,234``."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def accuracy(value: float) -> str:
