@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +26,8 @@ GRACE_SECONDS = 300.0
 class Place(Protocol):
     """What a run's row says of its process."""
 
+    @property
+    def id(self) -> int: ...
     @property
     def uuid(self) -> str: ...
     @property
@@ -40,18 +43,29 @@ def lock_file(files: Path, uuid: str) -> Path:
     return files / "locks" / f"{uuid}.lock"
 
 
-def is_gone(run: Place, files: Path, now: Callable[[], datetime]) -> bool:
-    """Whether a run without an end has lost its process.
+def gone(running: Iterable[Place], files: Path, now: Callable[[], datetime]) -> set[int]:
+    """The ids of those runs without an end that have lost their process.
 
     Parameters
     ----------
     now
-        The registry's clock, read where there is a heartbeat to be judged.
+        The registry's clock, read once, and only where there is a heartbeat to be judged.
     """
-    # containers on a machine have names of their own, and a laptop may change its name
-    here = run.host == os.uname().nodename or (run.boot_id or "") == provenance.boot_id()
+    once = cache(now)
+    return {run.id for run in running if _is_gone(run, files, once)}
+
+
+def is_here(host: str, boot_id: str | None) -> bool:
+    """Whether a process of that host and boot is one of this machine.
+
+    Containers on a machine have names of their own, and a laptop may change its name.
+    """
+    return host == os.uname().nodename or (boot_id or "") == provenance.boot_id()
+
+
+def _is_gone(run: Place, files: Path, now: Callable[[], datetime]) -> bool:
     path = lock_file(files, run.uuid)
-    if here and (run.heartbeat_at is None or path.exists()):
+    if is_here(run.host, run.boot_id) and (run.heartbeat_at is None or path.exists()):
         return not locks.is_held(path)
     if run.heartbeat_at is None:
         return False  # another machine's, of which nothing is known

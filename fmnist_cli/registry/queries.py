@@ -22,7 +22,7 @@ from fmnist_cli.errors import ArtefactError, RunNotFound
 from fmnist_cli.registry import schema
 from fmnist_cli.registry.database import TRAIN_FIRST, Database
 from fmnist_cli.registry.digest import stored_digest
-from fmnist_cli.registry.liveness import is_gone, lock_file
+from fmnist_cli.registry.liveness import gone, lock_file
 from fmnist_cli.registry.locks import one_at_a_time
 from fmnist_cli.registry.records import (
     ArtefactRecord,
@@ -260,14 +260,11 @@ class Reader:
 
     def _runs(self, statement: Select[Any]) -> list[RunRecord]:
         rows = self._rows(statement)
-        gone = {
-            row.id
-            for row in rows
-            if row.status == "running" and is_gone(row, self._database.files, self._clock)
-        }
-        if gone:  # or ended since: the end is committed before the lock is let go
+        running = [row for row in rows if row.status == "running"]
+        lost = gone(running, self._database.files, self._clock)
+        if lost:  # or ended since: the end is committed before the lock is let go
             rows = self._rows(statement)
-        return [_run_record(row, lost=row.id in gone and row.status == "running") for row in rows]
+        return [_run_record(row, lost=row.id in lost and row.status == "running") for row in rows]
 
     def _clock(self) -> datetime:
         with self._database.read() as connection:

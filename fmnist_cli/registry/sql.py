@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from fmnist_cli.errors import UsageError
-from fmnist_cli.registry.liveness import is_gone
+from fmnist_cli.registry.liveness import gone
 
 QUERY_SECONDS = 10.0
 MAX_ROWS = 100_000
@@ -262,11 +262,11 @@ class SqlReader(ABC):
     ) -> str | None:
         """A ``run_summary`` that shows as ``lost`` what is running in the table and has no
         process; None where there is no such run."""
-        lost = [str(run.id) for run in running if is_gone(run, files, now)]
+        lost = sorted(gone(running, files, now))
         if not lost:
             return None
-        gone = f"status = 'running' AND run_id IN ({', '.join(lost)})"
-        status = f"CASE WHEN {gone} THEN 'lost' ELSE status END AS status"
+        is_lost = f"status = 'running' AND run_id IN ({', '.join(map(str, lost))})"
+        status = f"CASE WHEN {is_lost} THEN 'lost' ELSE status END AS status"
         columns = (status if name == "status" else name for name in self.columns())
         return f"CREATE TEMP VIEW run_summary AS SELECT {', '.join(columns)} FROM {{}}.run_summary"
 
