@@ -55,8 +55,7 @@ class NewRun(Run):
             },
         )
         with self._database.write() as connection:
-            if self._database.is_shared:
-                row["heartbeat_at"] = utc_text(self._database.clock(connection))
+            row |= self._heard(connection)
             self.id = insert_row(connection, schema.run, row)
         return {**row, "id": self.id}
 
@@ -130,9 +129,8 @@ class ResumedRun(Run):
                 "environment": to_json(environment),
                 "resumed_at": now(),
                 "resumes": self._resumes,
+                **self._heard(connection),
             }
-            if self._database.is_shared:
-                values["heartbeat_at"] = utc_text(self._database.clock(connection))
             connection.execute(update(run).where(run.c.id == self.id).values(values))
         self._seconds_before = row.total_seconds or spent or 0.0
         return {**row._mapping, **values}

@@ -272,16 +272,18 @@ class Run(ABC):
         status = "diverged" if outcome.stop_reason == "diverged" else "finished"
         self._end(status, asdict(outcome))
 
+    def _heard(self, connection: Connection) -> dict[str, str]:
+        """The columns that say in a shared registry that the run lives; none in another."""
+        if not self._database.is_shared:
+            return {}
+        return {"heartbeat_at": utc_text(self._database.clock(connection))}
+
     def _hold(self, connection: Connection) -> None:
         """Say in a shared registry that the run lives, and learn whether it is still ours."""
         if self._database.is_shared:
             run = schema.run
             ours = (run.c.id == self.id) & (run.c.resumes == self._resumes)
-            beat = (
-                update(run)
-                .where(ours)
-                .values(heartbeat_at=utc_text(self._database.clock(connection)))
-            )
+            beat = update(run).where(ours).values(self._heard(connection))
             if connection.execute(beat).rowcount == 0:
                 raise RunTakenOver(
                     f"run {self.id} was taken over by another process while nothing was heard of "
