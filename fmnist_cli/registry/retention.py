@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,13 +82,7 @@ def delete_runs(database: Database, reader: Reader, runs: Sequence[RunRecord]) -
     return stay
 
 
-def garbage(
-    database: Database,
-    reader: Reader,
-    *,
-    keep_days: float,
-    now: Callable[[], float] = time.time,
-) -> list[Removal]:
+def garbage(database: Database, reader: Reader, *, keep_days: float) -> list[Removal]:
     """What no run needs: folders of runs that are gone, locks that nobody holds, checkpoints.
 
     Parameters
@@ -100,16 +94,10 @@ def garbage(
     if not database.files.is_dir():
         return []
     with import_or_gc(database):
-        return _garbage(database, reader, keep_days, now)
+        return _garbage(database, reader, keep_days)
 
 
-def collect(
-    database: Database,
-    reader: Reader,
-    *,
-    keep_days: float,
-    now: Callable[[], float] = time.time,
-) -> list[Removal]:
+def collect(database: Database, reader: Reader, *, keep_days: float) -> list[Removal]:
     """Remove what ``garbage`` finds, and return it.
 
     Raises
@@ -120,7 +108,7 @@ def collect(
     if not database.files.is_dir():
         return []
     with import_or_gc(database):
-        removals = _garbage(database, reader, keep_days, now)
+        removals = _garbage(database, reader, keep_days)
         for removal in removals:
             if removal.path.suffix == ".lock":
                 lock = RunLock(removal.path)
@@ -134,10 +122,8 @@ def collect(
     return removals
 
 
-def _garbage(
-    database: Database, reader: Reader, keep_days: float, now: Callable[[], float]
-) -> list[Removal]:
-    oldest = now() - keep_days * SECONDS_A_DAY
+def _garbage(database: Database, reader: Reader, keep_days: float) -> list[Removal]:
+    oldest = time.time() - keep_days * SECONDS_A_DAY
     # in this order: a folder that is seen belongs to a run that was committed before
     entries = sorted(database.files.iterdir())
     locks = sorted(database.files.glob("locks/*.lock"))
