@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from fmnist_cli.commands._recording import After
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.registry import RunRecord
+    from fmnist_cli.registry import Registry, RunRecord
 
 INTERRUPT = signal.SIGUSR1  # what tells a worker of the parent's KeyboardInterrupt
 
@@ -108,6 +108,30 @@ class Failed:
 
     message: str
     trace: str = ""
+
+    @classmethod
+    def by(cls, error: Exception) -> Failed:
+        """What is told of an error that is being handled."""
+        if isinstance(error, FmnistError):
+            return cls(str(error))
+        return cls(f"{type(error).__name__}: {error}", traceback.format_exc().rstrip())
+
+
+def train_job(job: Job, shared: Shared, data: Dataset, registry: Registry, out: Output) -> None:
+    """Train one job in this process, and tell how it went."""
+    recorded = train_recorded(
+        job.config,
+        data,
+        registry,
+        out,
+        command=shared.command,
+        arm=job.arm,
+        test_every_epoch=shared.test_every_epoch,
+        dynamics=shared.dynamics,
+        after=shared.after,
+        resume=job.resume,
+    )
+    out.say(told(job.name, recorded))
 
 
 def train_side_by_side(
@@ -267,26 +291,10 @@ def _train_all(connection: Connection, shared: Shared) -> None:
         for job in iter(connection.recv, None):
             try:
                 registry = registry or stack.enter_context(Registry.open(shared.db))
-                recorded = train_recorded(
-                    job.config,
-                    load_again(job.config, shared),
-                    registry,
-                    out,
-                    command=shared.command,
-                    arm=job.arm,
-                    test_every_epoch=shared.test_every_epoch,
-                    dynamics=shared.dynamics,
-                    after=shared.after,
-                    resume=job.resume,
-                )
-            except FmnistError as error:
-                connection.send(Failed(str(error)))
+                train_job(job, shared, load_again(job.config, shared), registry, out)
             except Exception as error:
-                connection.send(
-                    Failed(f"{type(error).__name__}: {error}", traceback.format_exc().rstrip())
-                )
+                connection.send(Failed.by(error))
             else:
-                out.say(told(job.name, recorded))
                 connection.send(Done())
 
 

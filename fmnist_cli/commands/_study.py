@@ -14,9 +14,9 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.commands._cluster import check_cluster, train_on_cluster
-from fmnist_cli.commands._jobs import Job, Shared, train_side_by_side
+from fmnist_cli.commands._jobs import Job, Shared, train_job, train_side_by_side
 from fmnist_cli.commands._options import LOCAL
-from fmnist_cli.commands._recording import Arm, again, argv, noted, told, train_recorded
+from fmnist_cli.commands._recording import Arm, again, argv, noted
 from fmnist_cli.commands._summaries import summaries_document
 from fmnist_cli.errors import FmnistError, UsageError
 from fmnist_cli.registry.provenance import cpus_usable
@@ -253,6 +253,17 @@ def run_study(
         for (label, seed), config in runs.items()
         if (label, seed) not in done
     ]
+    shared = Shared(
+        command=kind,
+        db=registry.target,
+        data_folder=data.folder,
+        data_source=data.source,
+        data_fingerprint=data.fingerprint,
+        argv=argv(kind),
+        test_every_epoch=test_every_epoch,
+        dynamics=dynamics,
+        after=after,
+    )
 
     def kept() -> str:
         n = len(_results(registry, study))
@@ -260,40 +271,16 @@ def run_study(
         return f"study {study.id} keeps {runs_kept}; go on with: {again(kind)}"
 
     with noted(kept), out.bar(len(runs), kind, unit="run", initial=len(done), position=0) as bar:
-        if jobs > 1 or scheduler is not None:
-            shared = Shared(
-                command=kind,
-                db=registry.target,
-                data_folder=data.folder,
-                data_source=data.source,
-                data_fingerprint=data.fingerprint,
-                argv=argv(kind),
-                test_every_epoch=test_every_epoch,
-                dynamics=dynamics,
-                after=after,
-            )
-            if scheduler is None:
-                failures = train_side_by_side(todo, shared, jobs, out, bar)
-            else:
-                failures = train_on_cluster(todo, shared, scheduler, jobs, out, bar)
+        if scheduler is not None:
+            failures = train_on_cluster(todo, shared, scheduler, jobs, out, bar)
+        elif jobs > 1:
+            failures = train_side_by_side(todo, shared, jobs, out, bar)
         else:
             failures = []
             for job in todo:
                 bar.set_description_str(f"{kind}: {job.name}")
                 try:
-                    recorded = train_recorded(
-                        job.config,
-                        data,
-                        registry,
-                        out,
-                        command=kind,
-                        arm=job.arm,
-                        test_every_epoch=test_every_epoch,
-                        dynamics=dynamics,
-                        after=after,
-                        resume=job.resume,
-                    )
-                    out.say(told(job.name, recorded))
+                    train_job(job, shared, data, registry, out)
                 except FmnistError as error:
                     failures.append(f"{job.name}: {error}")
                 bar.update()
@@ -361,11 +348,14 @@ def _same_study(
     def numbers(config: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in config.items() if name not in SIDE_BY_SIDE}
 
+    def is_complete(study: StudyRecord) -> bool:
+        return len(_results(registry, study)) == len(asked["runs"])
+
     for study in registry.list_studies(kind=kind):
-        is_complete = len(_results(registry, study)) == len(asked["runs"])
         if dict(study.config) == asked:
-            return study if reuse or not is_complete else None
-        if reuse and not timed and is_complete and numbers(study.config) == numbers(asked):
+            return study if reuse or not is_complete(study) else None
+        same_numbers = reuse and not timed and numbers(study.config) == numbers(asked)
+        if same_numbers and is_complete(study):
             return study
     return None
 
