@@ -16,7 +16,6 @@ import os
 import signal
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -37,12 +36,13 @@ from fmnist_cli.commands._jobs import (
     Shared,
     load_again,
     share_of,
+    train_job,
     use_cores,
 )
 from fmnist_cli.commands._options import LOCAL
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands._recording import told, train_recorded, typed_as
-from fmnist_cli.errors import FmnistError, RunNotFound, UsageError
+from fmnist_cli.commands._recording import typed_as
+from fmnist_cli.errors import RunNotFound, UsageError
 from fmnist_cli.registry.provenance import boot_id
 
 if TYPE_CHECKING:
@@ -64,8 +64,6 @@ class _Task:
     ----------
     key : str
         Names it at the scheduler.
-    run_uuid : str
-        Of the run that it begins or goes on with.
     home : str
         The client's machine.
     share : int or None
@@ -75,9 +73,14 @@ class _Task:
     key: str
     job: Job
     shared: Shared
-    run_uuid: str
     home: str
     share: int | None
+
+    @property
+    def run_uuid(self) -> str:
+        """Of the run that it begins or goes on with."""
+        assert self.job.arm.run_uuid is not None
+        return self.job.arm.run_uuid
 
 
 def check_cluster(scheduler: str, registry: Registry, out: Output) -> None:
@@ -177,7 +180,7 @@ def _train_all(
             run_uuid = job.resume.uuid if job.resume else uuid.uuid4().hex
             arm = replace(job.arm, run_uuid=run_uuid)
             key = f"fmnist-{uuid.uuid4().hex}"
-            task = _Task(key, replace(job, arm=arm), shared, run_uuid, home, share)
+            task = _Task(key, replace(job, arm=arm), shared, home, share)
             future = client.submit(_train_one, task, key=key, pure=False, retries=0)
             waiting[key] = job, future
             future.add_done_callback(messages.put)
@@ -365,10 +368,8 @@ def _train_one(task: _Task) -> Done | Failed:
             _train_recorded(task, wire)
     except KeyboardInterrupt:
         return Failed("interrupted")
-    except FmnistError as error:
-        return Failed(str(error))
     except Exception as error:
-        return Failed(f"{type(error).__name__}: {error}", traceback.format_exc().rstrip())
+        return Failed.by(error)
     finally:
         _training.discard(task.key)
     return Done()
@@ -400,19 +401,10 @@ def _train_recorded(task: _Task, wire: _Wire) -> None:
         if run is not None and run.status in ("finished", "diverged"):
             out.say(f"{job.name}: run {run.id} has its result already.")
             return
-        recorded = train_recorded(
-            job.config,
-            load_again(job.config, shared),
-            registry,
-            out,
-            command=shared.command,
-            arm=job.arm,
-            test_every_epoch=shared.test_every_epoch,
-            dynamics=shared.dynamics,
-            after=shared.after,
-            resume=None if run is None else registry.resumable(run.id, take_over=True),
-        )
-    out.say(told(job.name, recorded))
+        data = load_again(job.config, shared)
+        if run is not None:
+            job = replace(job, resume=registry.resumable(run.id, take_over=True))
+        train_job(job, shared, data, registry, out)
 
 
 @lru_cache(maxsize=1)  # its compiled statements serve the tasks that follow

@@ -294,7 +294,7 @@ def test_the_run_of_another_machine_is_taken_over_at_once(
         dynamics=False,
         after=None,
     )
-    task = _cluster._Task("key", job, shared, run.uuid, home="elsewhere", share=1)
+    task = _cluster._Task("key", job, shared, home="elsewhere", share=1)
     with Client(cluster.address, set_as_default=False) as dask:
         assert dask.submit(_cluster._train_one, task, key="key").result() == Done()
     (run,) = runs_of(shared_db)
