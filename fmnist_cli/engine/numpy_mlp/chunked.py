@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.numpy_mlp.mirrored import Array, Mirrored, Sgd, sign_mask
+from fmnist_cli.engine.numpy_mlp.mirrored import Array, Mirrored, Sgd, descend, sign_mask
 from fmnist_cli.engine.numpy_mlp.threads import in_two_lanes
 
 CHUNK_ROWS = 256
@@ -24,13 +24,8 @@ class ChunkedGradients:
 
     Parameters
     ----------
-    images : (N, D)
-        Of the type that everything is computed in.
-    labels : (N,) int64 in [0, n_classes)
-    hidden, n_classes : int
-        H and K.
-    sgd : Sgd
-        B, the learning rate and alpha.
+    images, labels, hidden, n_classes, sgd
+        As in ``delayed.DelayedUpdates``.
     chunk : int
         Rows differentiated at a time (C).
     """
@@ -75,18 +70,9 @@ class ChunkedGradients:
 
 
 def _update(w: Mirrored, v: Mirrored | None, momentum: float, *gradients: Mirrored) -> None:
-    if v is None:
-        for g in gradients:
-            np.subtract(w.panels[0], g.panels[0], out=w.panels[0])
-            np.subtract(w.W2, g.W2, out=w.W2)
-        return
-    np.multiply(v.panels[0], momentum, out=v.panels[0])
-    np.multiply(v.W2, momentum, out=v.W2)
-    for g in gradients:
-        np.add(v.panels[0], g.panels[0], out=v.panels[0])
-        np.add(v.W2, g.W2, out=v.W2)
-    np.subtract(w.panels[0], v.panels[0], out=w.panels[0])
-    np.subtract(w.W2, v.W2, out=w.W2)
+    V1, V2 = (None, None) if v is None else (v.panels[0], v.W2)
+    descend(w.panels[0], V1, momentum, *(g.panels[0] for g in gradients))
+    descend(w.W2, V2, momentum, *(g.W2 for g in gradients))
 
 
 class _Lane:

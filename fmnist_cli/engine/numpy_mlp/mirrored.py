@@ -73,6 +73,21 @@ class Mirrored:
         return [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
 
 
+def descend(W: Array, V: Array | None, momentum: float, *parts: Array) -> None:
+    """One update in place: V <- alpha V + g, W <- W - V; without momentum W <- W - g.
+
+    ``parts`` add up to g, the learning rate times the gradient; V is None without momentum.
+    """
+    if V is None:
+        for part in parts:
+            np.subtract(W, part, out=W)
+        return
+    np.multiply(V, momentum, out=V)
+    for part in parts:
+        np.add(V, part, out=V)
+    np.subtract(W, V, out=W)
+
+
 def sign_mask(dtype: Any) -> tuple[Any, Array]:
     """The integer type as wide as ``dtype``, and the right shift that spreads its sign bit."""
     integer = np.dtype(f"i{np.dtype(dtype).itemsize}")

@@ -28,7 +28,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.numpy_mlp.mirrored import Array, Mirrored, Sgd, loss_sum, sign_mask
+from fmnist_cli.engine.numpy_mlp.mirrored import (
+    Array,
+    Mirrored,
+    Sgd,
+    descend,
+    loss_sum,
+    sign_mask,
+)
 from fmnist_cli.engine.numpy_mlp.threads import in_pipeline, in_two_lanes
 
 # With AVX-512, OpenBLAS does a product of at most 10^6 multiplications without first copying its
@@ -55,13 +62,8 @@ class PipelinedUpdates:
 
     Parameters
     ----------
-    images : (N, D)
-        Of the type that everything is computed in.
-    labels : (N,) int64 in [0, n_classes)
-    hidden, n_classes : int
-        H and K.
-    sgd : Sgd
-        B, the learning rate and alpha.
+    images, labels, hidden, n_classes, sgd
+        As in ``delayed.DelayedUpdates``.
     """
 
     def __init__(
@@ -174,7 +176,7 @@ class _Pipeline:
         np.bitwise_and(dm.view(active.dtype), active, out=self.G[t % 2].view(active.dtype))
         np.dot(e, m1, out=self.gradient.W2)  # (K, B) @ (B, H+1) -> (K, H+1)
         V2 = None if self.v is None else self.v.W2
-        _descend(W2, V2, self.gradient.W2, self.momentum)
+        descend(W2, V2, self.momentum, self.gradient.W2)
 
 
 class _Share:
@@ -210,7 +212,7 @@ class _Share:
         """Apply step t, and look ahead to step t + 2."""
         np.matmul(self.x_T[t % 5], self.G_panels[t % 2], out=self.dW_panels)  # (D, B) @ (B, H_i)
         np.dot(self.ones, self.G[t % 2], out=self.dW[-1])
-        _descend(self.W, self.V, self.dW, self.momentum)
+        descend(self.W, self.V, self.momentum, self.dW)
         self._move_ahead()
         self._look(t + 2, self.ahead, self.ahead_panels)
 
@@ -223,12 +225,3 @@ class _Share:
         if t < self.of.steps:
             np.matmul(self.x[t % 5], W_panels, out=self.P_panels[t % 2])  # (B, D) @ (D, H_i)
             np.add(self.P[t % 2], W[-1], out=self.P[t % 2])
-
-
-def _descend(W: Array, V: Array | None, dW: Array, momentum: float) -> None:
-    if V is None:
-        np.subtract(W, dW, out=W)
-    else:
-        np.multiply(V, momentum, out=V)
-        np.add(V, dW, out=V)
-        np.subtract(W, V, out=W)
