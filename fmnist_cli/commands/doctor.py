@@ -81,7 +81,8 @@ def doctor(data: DataOptions, common: Common) -> None:
 def _program() -> Iterator[Finding]:
     yield Finding("fmnist", True, f"{__version__} in {Path(__file__).parents[1]}")
     python = platform.python_version()
-    yield Finding("Python", sys.version_info >= (3, 11), python, "install Python 3.11 or newer")
+    supported = (3, 11) <= sys.version_info < (3, 14)
+    yield Finding("Python", supported, python, "install Python 3.11, 3.12 or 3.13")
     yield Finding(
         "system", True, f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     )
