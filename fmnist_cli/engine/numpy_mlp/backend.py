@@ -20,12 +20,11 @@ from fmnist_cli.engine.numpy_mlp.delayed import DelayedUpdates
 from fmnist_cli.engine.numpy_mlp.inference import Inference
 from fmnist_cli.engine.numpy_mlp.layers import MLP, PARAMETERS, Array, initial_weights
 from fmnist_cli.engine.numpy_mlp.mirrored import Mirrored, Sgd
-from fmnist_cli.engine.numpy_mlp.pipelined import PipelinedUpdates
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
 from fmnist_cli.engine.seeding import weights_rng
 from fmnist_cli.errors import ArtefactError
 
-LARGEST_DELAYED_BATCH = 20  # where a block's Gram matrix costs more than a pipeline's (measured)
+FEWEST_CHUNKED = 2 * MIN_LANE_ROWS  # smaller batches are not halved between the lanes
 
 
 class NumPyMLP:
@@ -62,11 +61,7 @@ class NumPyMLP:
         self._weights = {name: np.array(weights[name], self.dtype) for name in PARAMETERS}
         self._velocity = {name: np.zeros_like(w) for name, w in self._weights.items()}
         (n_inputs, hidden), n_classes = self._weights["W1"].shape, len(self._weights["b2"])
-        kernel: type[DelayedUpdates | PipelinedUpdates | ChunkedGradients] = ChunkedGradients
-        if batch <= LARGEST_DELAYED_BATCH:
-            kernel = DelayedUpdates
-        elif batch < 2 * MIN_LANE_ROWS:
-            kernel = PipelinedUpdates
+        kernel = ChunkedGradients if batch >= FEWEST_CHUNKED else DelayedUpdates
         self._kernel_on = partial(
             kernel, labels=train.labels, hidden=hidden, n_classes=n_classes, sgd=sgd
         )

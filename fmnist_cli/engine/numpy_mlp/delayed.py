@@ -1,4 +1,4 @@
-"""Exact mini-batch SGD at matrix-product rate for small batches: delayed updates.
+"""Exact mini-batch SGD at matrix-product rate for small batches: delayed updates, on two cores.
 
 A step of SGD on a small batch reads and writes all of W1 for little arithmetic, so memory and not
 the processor sets its pace. LAPACK meets the same trouble in its factorisations and answers it with
@@ -9,25 +9,41 @@ matrices", SIAM J. Sci. Stat. Comput. 8, 1987; Golub and Van Loan, *Matrix Compu
 sections 5.1.7 and 5.2.3). The sums are only associated differently: exact SGD up to rounding.
 
 Plain SGD
-    A block is T steps of B examples, R = T B rows. X_t (B, D) are the inputs of step t = 0..T-1,
-    G_t (B, H) is the learning rate times dL/d(pre-activation). From
-    W_t = W_0 - sum_{s<t} X_s^T G_s the pre-activation of step t is ::
+    X_t (B, D) are the inputs of step t and G_t (B, H) is the learning rate times
+    dL/d(pre-activation). From W_t = W_r - sum_{r<=s<t} X_s^T G_s the pre-activation of step t is,
+    for any earlier step r ::
 
-        X_t W_t + b_t = (X_t W_0 + b_0) - sum_{s<t} (X_t X_s^T + 1) G_s     (the 1 is the bias's)
+        X_t W_t + b_t = (X_t W_r + b_r) - sum_{r<=s<t} (X_t X_s^T + 1) G_s     (the 1 is the bias's)
 
-    so that the block needs X W_0 at its start, X^T G at its end, and the Gram matrix X X^T, which
-    does not depend on the weights. Rows t of one array A (R, H) hold X_t W_0 + b_0 until step t
-    replaces them by G_t; with C = I - (X X^T + 1) below the block diagonal, step t is then one
-    product, C[t, 0..t] A[0..t]: forward substitution, with a nonlinearity in it.
+    which takes products with W1 once for many steps, and Gram matrices X_t X_s^T, which do not
+    depend on the weights.
 
 Momentum
     V_{t+1} = alpha V_t + g_t and W_{t+1} = W_t - V_{t+1} (g and V times the learning rate) have
     the closed form ::
 
-        V_t = alpha^t V_0 + sum_{s<t} alpha^(t-1-s) g_s
-        W_t = W_0 - alpha c_t V_0 - sum_{s<t} c_{t-s} g_s,     c_k = 1 + alpha + .. + alpha^(k-1)
+        V_t = alpha^(t-r) V_r + sum_{r<=s<t} alpha^(t-1-s) g_s
+        W_t = W_r - alpha c_{t-r} V_r - sum_{r<=s<t} c_{t-s} g_s
+        c_k = 1 + alpha + .. + alpha^(k-1)
 
-    so C gets the factors c_{t-s}, and the products at the block's start and end a second half.
+    so the Gram matrices get the factors c_{t-s}, and the products with W1 a second half.
+
+A pipeline of blocks
+    A block is T steps, R = T B rows. Its steps are many small operations on one core, its products
+    with W1 a few large ones. So that these can be done on the other core meanwhile, r is the first
+    step of the block *before*. For each block k:
+
+    1. The first lane *leads*: from P_k = X_k W_{k-1} + b_{k-1} (the weights at the beginning of
+       block k-1) and the updates G_{k-1} of that block it finds those of its own, G_k. Rows t of
+       one array A (R, H) hold P_k less what G_{k-1} changes, until step t replaces them by G_t;
+       with C = I - (X_k X_k^T + 1) below the block diagonal, a step is then one product,
+       C[t, 0..t] A[0..t]: forward substitution, with a nonlinearity in it.
+    2. Both lanes *follow*, each on its share of the hidden units: from W_k and G_k to W_{k+1}, and
+       from that to P_{k+2}. The second lane also finds the Gram matrices of block k + 2, the first
+       gathers the images of block k + 3.
+
+    The second lane may be a block behind, and so its next task is there before it ends one. The
+    order of all sums is fixed, so the bits do not depend on which lane is quicker.
 
 W2 is small: it is updated at every step as it stands. The signs are those of ``mirrored.py``.
 """
@@ -35,27 +51,62 @@ W2 is small: it is updated at every step as it stands. The signs are those of ``
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.numpy_mlp.mirrored import Array, Mirrored, Sgd, loss_sum, sign_mask
-from fmnist_cli.engine.numpy_mlp.threads import LANE_START_FLOPS, in_two_lanes
+from fmnist_cli.engine.numpy_mlp.mirrored import Array, Mirrored, Sgd, descend, loss_sum, sign_mask
+from fmnist_cli.engine.numpy_mlp.threads import in_pipeline, in_two_lanes
 
-BLOCK_ROWS = 128
+# With AVX-512, OpenBLAS does a product of at most 10^6 multiplications without first copying its
+# factors, and a fifth quicker: so large products are done as stacks of small ones.
+SMALL_PRODUCT = 10**6
+PANEL_UNITS = 16  # of W1
+GROUP_ROWS = range(10, 3, -1)  # of a Gram matrix; those that divide its rows, else 8
+
+BLOCK_ROWS = 70
 LARGEST_BARE_LOGIT = 60.0  # exp(60) is 1e26, exp(-60) 1e-26: both far from float32's limits
 
 
-def block_steps(batch: int) -> int:
+def block_steps(sgd: Sgd) -> int:
     """Steps in a block of at most ``BLOCK_ROWS`` rows; at least one.
 
-    A row of a block of R rows costs 4 D H flops in the two products with W1, D R in the Gram
-    matrix and H R in the corrections; the sweep over W1 that the block saves is shared by its R
-    rows. R near H = 128 balances them, and A and C stay in the second-level cache.
+    A row of a block of R rows costs 4 D H flops in the products with W1 and up to 4 D R in the Gram
+    matrices; the sweep over W1 and the lanes' meeting, which a block saves, are shared by R rows.
+    With momentum more than one step double the products: two do not pay.
     """
-    return max(1, BLOCK_ROWS // batch)
+    steps = max(1, BLOCK_ROWS // sgd.batch)
+    return 1 if steps == 2 and sgd.momentum else steps
+
+
+class Shares(NamedTuple):
+    """Who follows how many hidden units, and who finds the Gram matrices: lane 0 or lane 1."""
+
+    widths: tuple[int, int]
+    gram_lane: int
+
+
+def shares(steps: int, sgd: Sgd, hidden: int) -> Shares:
+    """The shares that let both lanes end together; the second follows whole panels, or all.
+
+    Costs are in units followed for a row without momentum: 4 D flops. With momentum (and more than
+    one step) that is two. What leading and gathering cost is measured (two cores, H = 128).
+    """
+    lead = 35 + 180 / sgd.batch
+    gram = steps * sgd.batch * (1 / 2 + (3 / 8 if steps > 1 else 0))
+    follow = 2 if sgd.momentum and steps > 1 else 1
+
+    def slower_lane(way: Shares) -> float:
+        lanes = [lead + follow * way.widths[0], follow * way.widths[1]]
+        lanes[way.gram_lane] += gram
+        return max(lanes)
+
+    seconds = {*range(0, hidden, PANEL_UNITS), hidden}
+    return min(
+        (Shares((hidden - n, n), lane) for n in sorted(seconds) for lane in (0, 1)),
+        key=slower_lane,
+    )
 
 
 class DelayedUpdates:
@@ -71,7 +122,7 @@ class DelayedUpdates:
     sgd : Sgd
         B, the learning rate and alpha.
     steps : int, optional
-        T; by default ``block_steps(batch)``.
+        T; by default ``block_steps(sgd)``.
     """
 
     def __init__(
@@ -85,114 +136,74 @@ class DelayedUpdates:
         steps: int | None = None,
     ) -> None:
         self.images, self.labels, self.sgd = images, labels, sgd
-        self.steps = block_steps(sgd.batch) if steps is None else steps
-        self.hidden, n_inputs = hidden, images.shape[1]
-        self.panel_widths = _panel_widths(n_inputs, hidden, self.steps * sgd.batch)
-        self.gradient = Mirrored.empty(n_inputs, self.panel_widths, n_classes, images.dtype)
-        self._blocks: dict[tuple[int, int], _Block] = {}
+        self.steps = block_steps(sgd) if steps is None else steps
+        self.panel_widths, self.gram_lane = shares(self.steps, sgd, hidden)
+        self.gradient = Mirrored.empty(images.shape[1], self.panel_widths, n_classes, images.dtype)
+        self.shift = False  # whether a row's maximum is taken off its logits
+        self._pipelines: dict[tuple[int, int], _Pipeline] = {}
 
     def epoch(self, w: Mirrored, v: Mirrored | None, order: NDArray[np.int64]) -> float:
         """Train on the rows in ``order``; the sum of their losses (``v`` None: no momentum)."""
-        loss, self._shift = 0.0, False
-        done: _Block | None = None
-        for block, rows in self._plan(order):
-            _between(done, block, rows, w, v)
-            loss += self._run(block, w, v)
-            done = block
-        _between(done, None, order[:0], w, v)
+        loss, self.shift = 0.0, False
+        for steps, batch, rows in self._plan(order):
+            if (steps, batch) not in self._pipelines:
+                self._pipelines[steps, batch] = _Pipeline(self, steps, batch)
+            loss += self._pipelines[steps, batch].run(w, v, rows)
         return loss
 
-    def _run(self, block: _Block, w: Mirrored, v: Mirrored | None) -> float:
-        """A block's steps; the sum of its losses.
+    def _plan(self, order: NDArray[np.int64]) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+        """Steps of a block, examples of a step, and the rows, (blocks, R): whole blocks first.
 
-        A row's maximum is taken off its logits where that matters, not everywhere, for it costs a
-        quarter of a step: a block is run without, and once again with, if its logits were large;
-        so are the blocks after it, to the end of the epoch.
+        Then a block of the whole batches that are left, then one of the last, smaller batch.
         """
-        if not self._shift:
-            kept = (block.A, w.W2) if v is None else (block.A, w.W2, v.W2)
-            before = [array.copy() for array in kept]
-            block.run(w, v, shift=False)
-            self._shift = not np.abs(block.logits).max() <= LARGEST_BARE_LOGIT  # or NaN
-            if self._shift:
-                for array, copy in zip(kept, before, strict=True):
-                    array[...] = copy
-                block.run(w, v, shift=True)
-        else:
-            block.run(w, v, shift=True)
-        return loss_sum(block.logits, block.y)
-
-    def _plan(self, order: NDArray[np.int64]) -> Iterator[tuple[_Block, NDArray[np.int64]]]:
-        """The blocks of an epoch and their rows; a last, smaller batch is a block of its own."""
-        start, n = 0, len(order)
-        while start < n:
-            left = (n - start) // self.sgd.batch  # whole batches
-            steps, batch = (min(self.steps, left), self.sgd.batch) if left else (1, n - start)
-            if (steps, batch) not in self._blocks:
-                self._blocks[steps, batch] = _Block(self, steps, batch)
-            stop = start + steps * batch
-            yield self._blocks[steps, batch], order[start:stop]
+        batches, rest = divmod(len(order), self.sgd.batch)
+        left = batches % self.steps
+        start = 0
+        for steps, batch, blocks in (
+            (self.steps, self.sgd.batch, batches // self.steps),
+            (left, self.sgd.batch, 1),
+            (1, rest, 1),
+        ):
+            stop = start + blocks * steps * batch
+            if stop > start:
+                yield steps, batch, order[start:stop].reshape(blocks, steps * batch)
             start = stop
 
 
-def _panel_widths(n_inputs: int, hidden: int, rows: int) -> list[int]:
-    """How the hidden units are shared out so that both lanes end together.
+class _Pipeline:
+    """The buffers of blocks of ``steps`` steps of ``batch`` examples, and what is done in them."""
 
-    Of a block of ``rows`` (R), a unit costs 4 D R flops between the blocks; the second lane also
-    has the Gram matrix to do (D R^2 flops, by its symmetry), and begins late
-    (``LANE_START_FLOPS``).
-    """
-    extra_units = (n_inputs * rows**2 + LANE_START_FLOPS) / (4 * n_inputs * rows)
-    first = min(hidden, round((hidden + extra_units) / 2))
-    return [first, hidden - first]
-
-
-def _between(
-    done: _Block | None,
-    block: _Block | None,
-    rows: NDArray[np.int64],
-    w: Mirrored,
-    v: Mirrored | None,
-) -> None:
-    """Apply the updates of one block, and begin the next, which may use the same buffers.
-
-    The hidden units do not meet in this, so two lanes take a panel of them each. Each gathers the
-    images for itself: that is quicker than to fetch them from the other core's cache.
-    """
-
-    def lane(panel: int) -> None:
-        if done is not None:
-            done.update(panel, w, v)
-        if block is not None:
-            block.gather(panel, rows)
-            block.begin(panel, w, v)
-            if panel == 1:
-                block.correlate(panel)
-
-    in_two_lanes(partial(lane, 0), partial(lane, 1))
-
-
-class _Block:
-    """The buffers of a block of ``steps`` steps of ``batch`` examples, and what is done in them."""
-
-    def __init__(self, of: DelayedUpdates, steps: int, batch: int) -> None:
-        self.steps, self.momentum = steps, of.sgd.momentum
-        self.images, self.labels, self.gradient = of.images, of.labels, of.gradient
-        self.units = self.gradient.units()
-        dtype, (K, H) = of.images.dtype, (len(of.gradient.W2), of.hidden)
-        R, B, D = steps * batch, batch, of.images.shape[1]
+    def __init__(self, kernel: DelayedUpdates, steps: int, batch: int) -> None:
+        self.kernel, self.steps, self.momentum = kernel, steps, kernel.sgd.momentum
+        R, B, D = steps * batch, batch, kernel.images.shape[1]
+        H, K, dtype = sum(kernel.panel_widths), len(kernel.gradient.W2), kernel.images.dtype
         integer, self.sign_shift = sign_mask(dtype)
 
-        self.x = [np.empty((R, D), dtype) for _ in of.panel_widths]  # one for each lane
-        self.y = np.empty(R, np.int64)
-        self.A = np.zeros((R, H + 1), dtype)  # column H stays 0
-        self.C = np.empty((R, R), dtype)
-        self.logits = np.empty((R, K), dtype)
-        self.target = np.empty((R, K), dtype)
+        # While the first lane is at block k, the second is at k or k - 1: it reads X_{k-1} to
+        # X_{k+1} and G_{k-1}, and writes P_{k+1} and the Gram matrices of k + 1.
+        self.x = [np.zeros((R, D), dtype) for _ in range(5)]
+        self.P = [np.empty((R, H), dtype) for _ in range(2)]
+        self.A = [np.zeros((R, H + 1), dtype) for _ in range(2)]  # column H stays 0
+        self.C = [np.zeros((R, R), dtype) for _ in range(2)]
+        self.before = [np.zeros((R, R), dtype) for _ in range(2)]  # X_k X_{k-1}^T + 1
+        self.grams = [self._gram_products(k) for k in range(2 * len(self.x))]
+
+        step = np.arange(R) // batch
+        lag = np.maximum(step[:, None] - step, 0)  # (R, R): t - s, where that is positive
+        self.C_factors = -_geometric(self.momentum, lag).astype(dtype)  # c_0 = 0
+        self.C_bias = self.C_factors + np.eye(R, dtype=dtype)
+        self.before_factors = None  # all 1
+        if self.momentum and steps > 1:
+            lag = steps + step[:, None] - step
+            self.before_factors = _geometric(self.momentum, lag).astype(dtype)
+        self.from_here, self.from_before = (  # alpha c_{t-r}
+            (self.momentum * _geometric(self.momentum, t))[:, None].astype(dtype)
+            for t in (step, steps + step)
+        )
 
         # 1/B and the learning rate go into the softmax's denominator and the labels.
-        rate = of.sgd.lr / batch
-        self.scaled_eye = np.eye(K, dtype=dtype) * rate
+        rate = kernel.sgd.lr / batch
+        self.scaled_eye = np.eye(K, dtype=dtype) * np.array(rate, dtype)
         self.row_sums = np.full((K, K), 1 / rate, dtype)
 
         self.zero, self.decay = np.array(0, dtype), np.array(self.momentum, dtype)
@@ -202,75 +213,115 @@ class _Block:
         self.e = np.empty((B, K), dtype)
         self.sums = np.empty((B, K), dtype)
         self.dm = np.empty((B, H + 1), dtype)
+        self.logits = np.empty((R, K), dtype)
+        self.target = np.empty((R, K), dtype)
         self.views = [
-            (
-                self.C[t : t + B, : t + B],
-                self.A[: t + B],
-                self.A[t : t + B].view(integer),
-                self.logits[t : t + B],
-                self.target[t : t + B],
-            )
-            for t in range(0, R, B)
+            [
+                (
+                    C[t : t + B, : t + B] if t else None,  # of the first step: the identity
+                    A[: t + B],
+                    self.n[:, :-1] if t else A[:B, :-1],
+                    A[t : t + B].view(integer),
+                    self.logits[t : t + B],
+                    self.target[t : t + B],
+                )
+                for t in range(0, R, B)
+            ]
+            for A, C in zip(self.A, self.C, strict=True)
         ]
 
-        step = np.arange(R) // batch
-        lag = np.maximum(step[:, None] - step, 0)  # (R, R): t - s, where that is positive
-        self.C_factors = -_geometric(self.momentum, lag).astype(dtype)  # c_0 = 0
-        self.identity = np.eye(R, dtype=dtype)
-        if self.momentum:
-            self.x_v = np.empty((R, H), dtype)
-            self.weighted = np.empty((R, H), dtype)
-            factors = (
-                self.momentum * _geometric(self.momentum, step),
-                _geometric(self.momentum, steps - step),
-                self.momentum ** (steps - 1.0 - step),
-            )
-            self.begin_factors, self.weight_factors, self.velocity_factors = (
-                f[:, None].astype(dtype) for f in factors
-            )
+    def run(self, w: Mirrored, v: Mirrored | None, rows: NDArray[np.int64]) -> float:
+        """The blocks on ``rows`` (blocks, R); the sum of their losses."""
+        self.w, self.v, self.rows, self.blocks = w, v, rows, len(rows)
+        self.y = self.kernel.labels[rows]
+        self.all_logits = np.empty((*rows.shape, self.logits.shape[1]), self.logits.dtype)
+        for k in range(3):
+            self._gather(k)
+        self.A[-1].fill(0)  # no block before the first
+        first, second = _Lane(self, 0), _Lane(self, 1)
+        in_two_lanes(first.begin, second.begin)
 
-    def gather(self, panel: int, rows: NDArray[np.int64]) -> None:
-        """The lane's copy of the images; the first lane's labels serve both."""
-        np.take(self.images, rows, axis=0, out=self.x[panel], mode="clip")  # (R, D)
-        if panel == 0:
-            np.take(self.labels, rows, out=self.y, mode="clip")  # (R,)
-            np.take(self.scaled_eye, self.y, axis=0, out=self.target, mode="clip")  # (R, K)
+        def follow(k: int) -> None:
+            first.follow(k)
+            self._gather(k + 3)
 
-    def correlate(self, panel: int) -> None:
-        """C from the Gram matrix of the block."""
-        x = self.x[panel]
-        np.dot(x, x.T, out=self.C)  # (R, D) @ (D, R) -> (R, R)
-        self.C += 1
-        self.C *= self.C_factors
-        self.C += self.identity
+        in_pipeline(self.blocks, self._lead, follow, second.follow)
+        return loss_sum(self.all_logits.reshape(rows.size, -1), self.y.ravel())
 
-    def begin(self, panel: int, w: Mirrored, v: Mirrored | None) -> None:
-        """The panel's columns of A: the pre-activations at the block's first weights."""
-        A = self.A[:, self.units[panel]]
-        np.matmul(self.x[panel], w.panels[panel][:-1], out=A)  # (R, D) @ (D, H_i) -> (R, H_i)
-        A += w.panels[panel][-1]
-        if v is not None:
-            x_v = self.x_v[:, self.units[panel]]
-            np.matmul(self.x[panel], v.panels[panel][:-1], out=x_v)  # (R, D) @ (D, H_i) -> (R, H_i)
-            x_v += v.panels[panel][-1]
-            x_v *= self.begin_factors
-            A -= x_v
+    def _gather(self, k: int) -> None:
+        if k < self.blocks:
+            images, rows = self.kernel.images, self.rows[k]
+            np.take(images, rows, axis=0, out=self.x[k % 5], mode="clip")  # (R, D)
 
-    def run(self, w: Mirrored, v: Mirrored | None, *, shift: bool) -> None:
-        """The steps of the block, a dozen calls each, of half a microsecond at batch 1.
+    def _gram_products(self, k: int) -> list[tuple[Array, Array, Array]]:
+        """Factors and results that make up the Gram matrices of block k."""
+        x, x_before = self.x[k % 5], self.x[(k - 1) % 5]
+        C, before = self.C[k % 2], self.before[k % 2]
+        half = len(x) // 2  # of C only what is on the diagonal and below counts
+        own = [(x[:half], x[:half], C[:half, :half]), (x[half:], x, C[half:])]
+        return [
+            (x_part, y.T, out_part)
+            for x, y, out in [*(own if self.steps > 1 else []), (x, x_before, before)]
+            for x_part, out_part in zip(_groups(x, len(y)), _groups(out, x.shape[1]), strict=True)
+        ]
 
-        Without ``shift`` the softmax is that of the bare logits: exact, unless they are large.
+    def correlate(self, k: int) -> None:
+        """The Gram matrices of block k: with itself, and with the block before."""
+        if k < self.blocks:
+            for x, y_T, out in self.grams[k % len(self.grams)]:
+                np.matmul(x, y_T, out=out)  # (.., n, D) @ (D, m) -> (.., n, m)
+
+    def _lead(self, k: int) -> None:
+        """The steps of block k.
+
+        A row's maximum is taken off its logits where that matters, not everywhere, for it costs a
+        quarter of a step: a block is run without, and once again with, if its logits were large;
+        so are the blocks after it, to the end of the epoch.
         """
+        np.take(self.scaled_eye, self.y[k], axis=0, out=self.target, mode="clip")  # (R, K)
+        C, before = self.C[k % 2], self.before[k % 2]
+        if self.steps > 1:
+            C *= self.C_factors
+            C += self.C_bias
+        if self.before_factors is None:
+            before += 1
+        else:
+            before *= self.before_factors
+            before += self.before_factors
+        kept = [self.w.W2] if self.v is None else [self.w.W2, self.v.W2]
+        copies = [array.copy() for array in kept]
+        self._steps(k)
+        kernel = self.kernel
+        if not kernel.shift and not np.abs(self.logits).max() <= LARGEST_BARE_LOGIT:  # or NaN
+            kernel.shift = True
+            for array, copy in zip(kept, copies, strict=True):
+                array[...] = copy
+            self._steps(k)
+        self.all_logits[k] = self.logits
+
+    def _steps(self, k: int) -> None:
+        """A dozen calls each, of half a microsecond at batch 1."""
+        A = self.A[k % 2]
+        np.dot(self.before[k % 2], self.A[(k - 1) % 2], out=A)  # (R, R) @ (R, H+1) -> (R, H+1)
+        np.subtract(self.P[k % 2], A[:, :-1], out=A[:, :-1])
+        W2, V2 = self.w.W2, None if self.v is None else self.v.W2
         n, m1, active, e, sums, dm = self.n, self.m1, self.active, self.e, self.sums, self.dm
-        pre_activation, m, W2, W2_T, e_T = n[:, :-1], m1[:, :-1], w.W2, w.W2.T, e.T
+        m, W2_T, e_T = m1[:, :-1], W2.T, e.T
         m1_bits, dm_bits = m1.view(active.dtype), dm.view(active.dtype)
-        zero, momentum, row_sums, dW2 = self.zero, self.decay, self.row_sums, self.gradient.W2
+        zero, momentum, row_sums, dW2 = (
+            self.zero,
+            self.decay,
+            self.row_sums,
+            self.kernel.gradient.W2,
+        )
         minimum, right_shift, bitwise_and = np.minimum, np.right_shift, np.bitwise_and
-        subtract, divide, exp = np.subtract, np.divide, np.exp
-        for C, A, G_bits, logits, target in self.views:
-            C.dot(A, n)  # (B, R') @ (R', H+1) -> (B, H+1), R' = (t + 1) B
+        add, subtract, multiply, divide = np.add, np.subtract, np.multiply, np.divide
+        exp, sign_shift, shift = np.exp, self.sign_shift, self.kernel.shift
+        for C, A, pre_activation, G_bits, logits, target in self.views[k % 2]:
+            if C is not None:
+                C.dot(A, n)  # (B, R') @ (R', H+1) -> (B, H+1), R' = (t + 1) B
             minimum(pre_activation, zero, out=m)
-            right_shift(m1_bits, self.sign_shift, out=active)
+            right_shift(m1_bits, sign_shift, out=active)
             m1.dot(W2_T, logits)  # (B, H+1) @ (H+1, K) -> (B, K)
             if shift:
                 logits -= logits.max(axis=1, keepdims=True)
@@ -281,37 +332,103 @@ class _Block:
             e.dot(W2, dm)  # (B, K) @ (K, H+1) -> (B, H+1)
             bitwise_and(dm_bits, active, out=G_bits)
             e_T.dot(m1, dW2)  # (K, B) @ (B, H+1) -> (K, H+1)
-            if v is None:
+            if V2 is None:
                 subtract(W2, dW2, out=W2)
             else:
-                np.multiply(v.W2, momentum, out=v.W2)
-                np.add(v.W2, dW2, out=v.W2)
-                subtract(W2, v.W2, out=W2)
+                multiply(V2, momentum, out=V2)
+                add(V2, dW2, out=V2)
+                subtract(W2, V2, out=W2)
 
-    def update(self, panel: int, w: Mirrored, v: Mirrored | None) -> None:
-        """Apply the block to the panel's columns of the first layer."""
-        G, dW = self.A[:, self.units[panel]], self.gradient.panels[panel]
-        W = w.panels[panel]
-        if v is None:
-            self._gradient(panel, G)
+
+class _Lane:
+    """A lane's share of what follows a block, on the weights of its hidden units."""
+
+    def __init__(self, of: _Pipeline, lane: int) -> None:
+        kernel = of.kernel
+        self.of, self.lane, self.momentum, self.steps = of, lane, of.momentum, of.steps
+        self.W, self.dW = of.w.panels[lane], kernel.gradient.panels[lane]
+        self.V = None if of.v is None else of.v.panels[lane]
+        self.has_grams = lane == kernel.gram_lane
+        (R, D), width, dtype = of.x[0].shape, self.W.shape[1], self.W.dtype
+        small = width % PANEL_UNITS == 0 and R * D * PANEL_UNITS <= SMALL_PRODUCT
+        panel_width = PANEL_UNITS if small else max(1, width)
+        units = kernel.gradient.units()[lane]
+
+        def panels(array: Array) -> Array:
+            shape = len(array), width // panel_width, panel_width
+            return array.reshape(shape).swapaxes(0, 1)  # of width 0: none
+
+        self.G, self.P = [A[:, units] for A in of.A], [P[:, units] for P in of.P]
+        self.x, self.x_T, self.ones = of.x, [x.T for x in of.x], np.ones(R, dtype)
+        self.G_panels, self.P_panels = [panels(G) for G in self.G], [panels(P) for P in self.P]
+        self.W_panels, self.dW_panels = panels(self.W[:-1]), panels(self.dW[:-1])
+        if self.V is not None:
+            self.V_panels = panels(self.V[:-1])
+            self.ahead = np.empty_like(self.W)
+            self.ahead_panels = panels(self.ahead[:-1])
+            self.Q = np.empty((R, width), dtype)  # also a weighted G
+            self.Q_panels = panels(self.Q)
+            step = np.arange(R) // (R // of.steps)
+            left = of.steps - step[:, None]
+            self.weight_factors = _geometric(self.momentum, left).astype(dtype)
+            self.velocity_factors = (self.momentum ** (left - 1.0)).astype(dtype)
+
+    def begin(self) -> None:
+        """P_0 and P_1; the lane's half of the Gram matrices."""
+        self._look(0, self.of.from_here)
+        self._look(1, self.of.from_before)
+        self.of.correlate(self.lane)
+
+    def follow(self, k: int) -> None:
+        """Apply block k, and look ahead to block k + 2."""
+        W, V, dW, G = self.W, self.V, self.dW, self.G[k % 2]
+        if V is None or self.steps == 1:
+            self._gradient(k, G, self.G_panels[k % 2])
+            descend(W, V, self.momentum, dW)
+        else:
+            weighted, T = self.Q, self.steps
+            np.multiply(G, self.weight_factors, out=weighted)
+            self._gradient(k, weighted, self.Q_panels)
             np.subtract(W, dW, out=W)
-            return
-        V, momentum, T = v.panels[panel], self.momentum, self.steps
-        weighted = self.weighted[:, self.units[panel]]
-        np.multiply(G, self.weight_factors, out=weighted)
-        self._gradient(panel, weighted)
-        np.subtract(W, dW, out=W)
-        np.multiply(V, momentum * _geometric(momentum, T), out=dW)
-        np.subtract(W, dW, out=W)
-        np.multiply(G, self.velocity_factors, out=weighted)
-        self._gradient(panel, weighted)
-        np.multiply(V, momentum**T, out=V)
-        np.add(V, dW, out=V)
+            np.multiply(V, self.momentum * _geometric(self.momentum, T), out=dW)
+            np.subtract(W, dW, out=W)
+            np.multiply(G, self.velocity_factors, out=weighted)
+            self._gradient(k, weighted, self.Q_panels)
+            np.multiply(V, self.momentum**T, out=V)
+            np.add(V, dW, out=V)
+        self._look(k + 2, self.of.from_before)
+        if self.has_grams:
+            self.of.correlate(k + 2)
 
-    def _gradient(self, panel: int, G: Array) -> None:
-        dW = self.gradient.panels[panel]
-        np.matmul(self.x[panel].T, G, out=dW[:-1])  # (D, R) @ (R, H_i) -> (D, H_i)
-        np.sum(G, axis=0, out=dW[-1])  # (R, H_i) -> (H_i,)
+    def _gradient(self, k: int, G: Array, G_panels: Array) -> None:
+        np.matmul(self.x_T[k % 5], G_panels, out=self.dW_panels)  # (D, R) @ (R, H_i)
+        np.dot(self.ones, G, out=self.dW[-1])
+
+    def _look(self, k: int, factors: Array) -> None:
+        """P_k, by the present W less ``factors`` (R, 1) of V."""
+        if k >= self.of.blocks:
+            return
+        x, P, P_panels = self.x[k % 5], self.P[k % 2], self.P_panels[k % 2]
+        W, W_panels = self.W, self.W_panels
+        if self.V is not None and self.steps == 1:  # one factor for all rows
+            W, W_panels = self.ahead, self.ahead_panels
+            np.multiply(self.V, factors[0], out=W)
+            np.subtract(self.W, W, out=W)
+        np.matmul(x, W_panels, out=P_panels)  # (R, D) @ (D, H_i) -> (R, H_i)
+        np.add(P, W[-1], out=P)
+        if self.V is not None and self.steps > 1:
+            np.matmul(x, self.V_panels, out=self.Q_panels)
+            np.add(self.Q, self.V[-1], out=self.Q)
+            np.multiply(self.Q, factors, out=self.Q)
+            np.subtract(P, self.Q, out=P)
+
+
+def _groups(rows: Array, times: int) -> list[Array]:
+    """(n, m) as a stack (.., group, m), for products of m x ``times``, and the rows left over."""
+    n, m = rows.shape
+    group = next((g for g in GROUP_ROWS if n % g == 0 and g * m * times <= SMALL_PRODUCT), 8)
+    whole = n - n % group
+    return [part for part in (rows[:whole].reshape(-1, group, m), rows[whole:]) if len(part)]
 
 
 def _geometric(ratio: float, n: Any) -> Any:

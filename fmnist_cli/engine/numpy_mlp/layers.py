@@ -1,6 +1,6 @@
 """The textbook: each layer's forward and backward pass, as one would write them on paper.
 
-Nothing here is tuned. What trains is in ``delayed.py``, ``pipelined.py`` and ``chunked.py``, and
+Nothing here is tuned. What trains is in ``delayed.py`` and ``chunked.py``, and
 tests hold it to these lines.
 
 Notation: N examples, D inputs, H hidden units, K classes; one example a row. Every backward

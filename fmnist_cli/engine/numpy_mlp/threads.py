@@ -21,10 +21,6 @@ from threadpoolctl import ThreadpoolController
 
 BLAS_THREADS = 1
 
-# What one core computes in the 50 us that it takes to hand work to a sleeping thread and to notice
-# that it is done (measured; at 100 GFLOP/s).
-LANE_START_FLOPS = 5_000_000
-
 
 @cache
 def _controller() -> ThreadpoolController:
