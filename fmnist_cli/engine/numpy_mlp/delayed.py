@@ -59,13 +59,14 @@ from numpy.typing import NDArray
 from fmnist_cli.engine.numpy_mlp.mirrored import Array, Mirrored, Sgd, descend, loss_sum, sign_mask
 from fmnist_cli.engine.numpy_mlp.threads import in_pipeline, in_two_lanes
 
+BLOCK_ROWS = 70
+
 # With AVX-512, OpenBLAS does a product of at most 10^6 multiplications without first copying its
 # factors, and a fifth quicker: so large products are done as stacks of small ones.
 SMALL_PRODUCT = 10**6
 PANEL_UNITS = 16  # of W1
 GROUP_ROWS = range(10, 3, -1)  # of a Gram matrix; those that divide its rows, else 8
 
-BLOCK_ROWS = 70
 LARGEST_BARE_LOGIT = 60.0  # exp(60) is 1e26, exp(-60) 1e-26: both far from float32's limits
 
 

@@ -1,7 +1,7 @@
 """The textbook: each layer's forward and backward pass, as one would write them on paper.
 
-Nothing here is tuned. What trains is in ``delayed.py`` and ``chunked.py``, and
-tests hold it to these lines.
+Nothing here is tuned. What trains is in ``delayed.py`` and ``chunked.py``, and tests hold it to
+these lines.
 
 Notation: N examples, D inputs, H hidden units, K classes; one example a row. Every backward
 pass takes dL/d(output) and returns dL/d(input), L being the mean loss of the batch; a layer
