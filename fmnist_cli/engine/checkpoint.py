@@ -27,7 +27,7 @@ from fmnist_cli.errors import ArtefactError
 FORMAT = b"fmnist checkpoint 1\n"
 SLOTS = ("checkpoint-a.ckpt", "checkpoint-b.ckpt")
 
-LEAST_SECONDS = 0.25
+LEAST_SECONDS = 1.0
 """Checkpoints are at least so far apart,"""
 GREATEST_SHARE = 0.02
 """and so far that writing them takes at most this share of the time."""

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ def environment() -> dict[str, Any]:
     }
 
 
+@cache
 def package_version(name: str) -> str | None:
     """The installed version; the package is not imported."""
     try:
@@ -92,9 +94,11 @@ def git_state() -> dict[str, Any] | None:
     None for an installed package, even inside somebody else's checkout.
     """
     package = Path(__file__).resolve().parents[1]
-    top = _git(package, "rev-parse", "--show-toplevel")
-    commit = _git(package, "rev-parse", "--verify", "HEAD")
-    if top is None or commit is None or Path(top) / package.name != package:
+    answer = _git(package, "rev-parse", "--show-toplevel", "HEAD")
+    if answer is None:
+        return None
+    top, _, commit = answer.rpartition("\n")
+    if Path(top) / package.name != package:
         return None
     changes = _git(package, "--no-optional-locks", "status", "--porcelain", "--", ".")
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}

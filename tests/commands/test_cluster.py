@@ -124,8 +124,12 @@ def runs_of(db: str) -> list[RunRecord]:
 
 
 def under_way(db: str) -> list[RunRecord]:
-    """The runs that have recorded so much that they have a checkpoint."""
-    return [run for run in runs_of(db) if run.status == "running" and run.epochs_run > 60]
+    """The runs that could go on from a checkpoint."""
+    running = [run for run in runs_of(db) if run.status == "running"]
+    if not running:
+        return []
+    with Registry.open(db, readonly=True) as registry:
+        return [run for run in running if list(registry.run_folder(run).glob("*.ckpt"))]
 
 
 def recorded(db: str) -> dict[tuple[str | None, int], tuple[Any, ...]]:

@@ -238,11 +238,11 @@ def test_provenance_never_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_somebody_elses_checkout_is_not_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = {"--show-toplevel": str(tmp_path), "HEAD": "c0ffee"}
+    answers = {"HEAD": f"{tmp_path}\nc0ffee"}
     monkeypatch.setattr(provenance, "_git", lambda _, *arguments: answers.get(arguments[-1]))
     assert provenance.git_state() is None
     top = Path(provenance.__file__).parents[2]
-    answers["--show-toplevel"] = str(top)
+    answers["HEAD"] = f"{top}\nc0ffee"
     answers["."] = " M fmnist_cli/cli.py"
     assert provenance.git_state() == {"commit": "c0ffee", "dirty": True}
     answers["."] = ""
