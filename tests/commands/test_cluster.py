@@ -155,15 +155,30 @@ def recorded(db: str) -> dict[tuple[str | None, int], tuple[Any, ...]]:
     return found
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def _no_process_outlives_its_test() -> Iterator[None]:
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # and the workers that it has started
+            process.wait()
+
+
 def start(*args: object) -> subprocess.Popen[str]:
     """The command in a process of its own."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "fmnist_cli", *map(str, args)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+    STARTED.append(process)
+    return process
 
 
 # The numbers
