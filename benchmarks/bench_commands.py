@@ -141,9 +141,9 @@ def main() -> None:
         f"of which {median(t for _, t in whole):.2f} s were training (gradient updates). Beyond "
         f"1.5 times its training time it took {beyond:.2f} s, median of the rounds.",
         "",
-        f"Recording (registry and checkpoints) makes a training of {EPOCHS} epochs at batch 5 "
-        f"{share:.1%} longer, their evaluations included: medians of {PAIRS} with a record and "
-        f"{PAIRS} without, in turn.",
+        f"Recording (registry and checkpoints) adds {share:+.1%} to a training of {EPOCHS} epochs "
+        f"at batch 5, their evaluations included: medians of {PAIRS} with a record and {PAIRS} "
+        "without, in turn.",
     ]
     args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(args.out)

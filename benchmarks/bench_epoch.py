@@ -32,10 +32,9 @@ from fmnist_cli.engine.seeding import epoch_order, weights_rng
 ROOT = Path(__file__).resolve().parent.parent
 N, HIDDEN, SEED = 10_000, 128, 42
 BATCHES, MOMENTA = (1, 5, 50, 500, 5000), (0.0, 0.9)
-ROUNDS = 5
+ROUNDS = 15
 SETTLE_SECONDS = 0.3  # before each turn: the threads of the peer before may still wait by spinning
-SLOW_SECONDS, SLOW_ROUNDS = 1.0, 2  # a peer whose first epoch takes longer is asked less often
-VERY_SLOW_SECONDS, VERY_SLOW_ROUNDS = 5.0, 1
+ROUNDS_OF_SLOW = {5.0: 1, 1.0: 2, 0.2: 5}  # where an epoch takes more seconds
 SAME_LOSS = 2e-3  # relative; float32 peers drift apart by rounding (a ReLU flips)
 
 
@@ -109,11 +108,10 @@ class Worker:
             self.losses.append(answer["loss"])
 
     def rounds(self, at_most: int) -> int:
-        """How many rounds to time it in, by its first epoch."""
-        first = self.seconds[0] if self.seconds else 0.0
-        if first > VERY_SLOW_SECONDS:
-            return VERY_SLOW_ROUNDS
-        return SLOW_ROUNDS if first > SLOW_SECONDS else at_most
+        """How many rounds to time it in, by its fastest epoch."""
+        fastest = min(self.seconds, default=0.0)
+        fewer = [rounds for limit, rounds in ROUNDS_OF_SLOW.items() if fastest > limit]
+        return min([at_most, *fewer])
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -185,8 +183,9 @@ def report(tables: dict[float, dict[int, dict[str, Figure]]], rate: float, round
         "",
         f"One epoch of SGD: {N:,} examples, 784-{HIDDEN}-10, float32 (but where float64 is named), "
         f"learning rate 0.01. Medians of {rounds} rounds after one that is not counted "
-        f"({SLOW_ROUNDS} rounds where an epoch takes over {SLOW_SECONDS:g} s, {VERY_SLOW_ROUNDS} "
-        f"over {VERY_SLOW_SECONDS:g} s), every peer asked once a round, each in a process of "
+        "("
+        + ", ".join(f"{n} where it takes over {s:g} s" for s, n in ROUNDS_OF_SLOW.items())
+        + "), every peer asked once a round, each in a process of "
         "its own. Same initial weights, same batches; all reached the same loss after every epoch.",
         "",
         f"Machine: {cpu()}, {os.cpu_count()} cores; Python {platform.python_version()}; "

@@ -306,15 +306,11 @@ class _Pipeline:
         np.dot(self.before[k % 2], self.A[(k - 1) % 2], out=A)  # (R, R) @ (R, H+1) -> (R, H+1)
         np.subtract(self.P[k % 2], A[:, :-1], out=A[:, :-1])
         W2, V2 = self.w.W2, None if self.v is None else self.v.W2
+        dW2 = self.kernel.gradient.W2
         n, m1, active, e, sums, dm = self.n, self.m1, self.active, self.e, self.sums, self.dm
         m, W2_T, e_T = m1[:, :-1], W2.T, e.T
         m1_bits, dm_bits = m1.view(active.dtype), dm.view(active.dtype)
-        zero, momentum, row_sums, dW2 = (
-            self.zero,
-            self.decay,
-            self.row_sums,
-            self.kernel.gradient.W2,
-        )
+        zero, momentum, row_sums = self.zero, self.decay, self.row_sums
         minimum, right_shift, bitwise_and = np.minimum, np.right_shift, np.bitwise_and
         add, subtract, multiply, divide = np.add, np.subtract, np.multiply, np.divide
         exp, sign_shift, shift = np.exp, self.sign_shift, self.kernel.shift
