@@ -202,6 +202,10 @@ class _Pipeline:
             for t in (step, steps + step)
         )
 
+        left = steps - step[:, None]
+        self.weight_factors = _geometric(self.momentum, left).astype(dtype)
+        self.velocity_factors = (self.momentum ** (left - 1.0)).astype(dtype)
+
         # 1/B and the learning rate go into the softmax's denominator and the labels.
         rate = kernel.sgd.lr / batch
         self.scaled_eye = np.eye(K, dtype=dtype) * np.array(rate, dtype)
@@ -365,10 +369,6 @@ class _Lane:
             self.ahead_panels = panels(self.ahead[:-1])
             self.Q = np.empty((R, width), dtype)  # also a weighted G
             self.Q_panels = panels(self.Q)
-            step = np.arange(R) // (R // of.steps)
-            left = of.steps - step[:, None]
-            self.weight_factors = _geometric(self.momentum, left).astype(dtype)
-            self.velocity_factors = (self.momentum ** (left - 1.0)).astype(dtype)
 
     def begin(self) -> None:
         """P_0 and P_1; the lane's half of the Gram matrices."""
@@ -384,12 +384,12 @@ class _Lane:
             descend(W, V, self.momentum, dW)
         else:
             weighted, T = self.Q, self.steps
-            np.multiply(G, self.weight_factors, out=weighted)
+            np.multiply(G, self.of.weight_factors, out=weighted)
             self._gradient(k, weighted, self.Q_panels)
             np.subtract(W, dW, out=W)
             np.multiply(V, self.momentum * _geometric(self.momentum, T), out=dW)
             np.subtract(W, dW, out=W)
-            np.multiply(G, self.velocity_factors, out=weighted)
+            np.multiply(G, self.of.velocity_factors, out=weighted)
             self._gradient(k, weighted, self.Q_panels)
             np.multiply(V, self.momentum**T, out=V)
             np.add(V, dW, out=V)
