@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays, Evaluation, Split
-from fmnist_cli.engine.config import SMALLEST_LR, TrainConfig, require
+from fmnist_cli.engine.config import SMALLEST_LR, TrainConfig
 from fmnist_cli.engine.numpy_mlp.chunked import MIN_LANE_ROWS, ChunkedGradients
 from fmnist_cli.engine.numpy_mlp.delayed import DelayedUpdates
 from fmnist_cli.engine.numpy_mlp.inference import Inference
@@ -23,7 +23,7 @@ from fmnist_cli.engine.numpy_mlp.mirrored import Mirrored, Sgd
 from fmnist_cli.engine.numpy_mlp.per_example import gradient_and_norms
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
 from fmnist_cli.engine.seeding import weights_rng
-from fmnist_cli.errors import ArtefactError
+from fmnist_cli.errors import ArtefactError, require
 
 FEWEST_CHUNKED = 2 * MIN_LANE_ROWS  # smaller batches are not halved between the lanes
 

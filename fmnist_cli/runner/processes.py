@@ -35,15 +35,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from fmnist_cli.commands._options import Common
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands._recording import Arm, told, train_recorded, typed_as
 from fmnist_cli.errors import DataError, FmnistError, Terminated
-from fmnist_cli.registry.provenance import cpus_usable
+from fmnist_cli.host import cpus_usable
+from fmnist_cli.runner.run import Arm, told, train_recorded, typed_as
 
 if TYPE_CHECKING:
-    from fmnist_cli.commands._recording import After
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.registry import Registry, RunRecord
+    from fmnist_cli.runner.run import After
 
 INTERRUPT = signal.SIGUSR1  # what tells a worker of the parent's KeyboardInterrupt
 
