@@ -31,8 +31,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fmnist_cli.engine.backend import Arrays, Split
-from fmnist_cli.engine.config import MAGNITUDE_IMAGES, require
+from fmnist_cli.engine.config import MAGNITUDE_IMAGES
 from fmnist_cli.engine.numpy_mlp.per_example import gradient_and_norms
+from fmnist_cli.errors import require
 
 EXAMPLES = 2_000
 """Of a training set of 10,000, this many say the noise scale to about a fifth, at a tenth of the

@@ -43,9 +43,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays, Split
-from fmnist_cli.engine.config import require
 from fmnist_cli.engine.numpy_mlp.layers import PARAMETERS, Array
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
+from fmnist_cli.errors import require
 
 EXAMPLES = 1_000
 TOLERANCE = 1e-2

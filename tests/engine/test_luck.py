@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from fmnist_cli.engine.luck import best_of, variance_components
+from fmnist_cli.analysis.luck import best_of, variance_components
 from fmnist_cli.errors import UsageError
 
 

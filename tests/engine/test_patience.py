@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from fmnist_cli.engine.patience import (
+from fmnist_cli.analysis.patience import (
     noise_of,
     premature_stops,
     replay,

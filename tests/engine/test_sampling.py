@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from fmnist_cli.engine.sampling import (
+from fmnist_cli.analysis.sampling import (
     mcnemar,
     pack_answers,
     standard_error,

@@ -24,8 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmnist_cli.engine.config import Monitor, require
+from fmnist_cli.engine.config import Monitor
 from fmnist_cli.engine.stopping import stop_epoch
+from fmnist_cli.errors import require
 
 PATIENCES = tuple(range(1, 31))
 

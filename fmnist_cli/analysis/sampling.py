@@ -13,7 +13,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.config import require
+from fmnist_cli.errors import require
 
 LEVEL = 0.95
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fmnist_cli.engine.config import require
+from fmnist_cli.errors import require
 
 
 @dataclass(frozen=True)
