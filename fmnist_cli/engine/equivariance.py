@@ -267,7 +267,7 @@ def _convolve(y: Array, kernel: Array, bias: Array, apart: int = 1) -> Array:
         for b in range(j)
     ]
     patches = np.concatenate(taps, axis=3)  # (N, h', w', i j C)
-    return np.maximum(patches @ kernel.reshape(i * j * c, f) + bias, 0)
+    return np.asarray(np.maximum(patches @ kernel.reshape(i * j * c, f) + bias, 0))
 
 
 def _pool(y: Array, apart: int = 1) -> Array:
