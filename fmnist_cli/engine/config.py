@@ -15,6 +15,11 @@ ModelName = Literal["mlp", "cnn2", "cnn3"]
 EngineName = Literal["auto", "numpy", "keras"]
 Monitor = Literal["val_accuracy", "val_loss"]
 Augment = Literal["none", "shift", "rotate"]
+Head = Literal["flatten", "gap", "gmp"]
+"""What a CNN's last features become before the dense layer: one row, or each channel's average
+(gap) or maximum (gmp) over all places."""
+
+HEADS: tuple[Head, ...] = get_args(Head)
 
 MODELS: tuple[ModelName, ...] = get_args(ModelName)
 
