@@ -114,17 +114,15 @@ def largest_eigenvalue(
         basis.append(q)
         r = product(q)
         alpha.append(float(q @ r))
-        # against all of them, and twice: rounding brings back what has converged
-        for _ in range(2):
-            Q = np.stack(basis)
-            r = r - (Q @ r) @ Q  # (k, P) @ (P,) -> (k,), @ (k, P) -> (P,)
+        for earlier in (*basis, *basis):  # twice: rounding brings back what has converged
+            r = r - (earlier @ r) * earlier
         beta.append(float(np.linalg.norm(r)))
         theta, s = _top(alpha, beta)
         error = abs(beta[-1] * s[-1])
         converged = error <= tolerance * abs(theta)
-        exhausted = beta[-1] <= 1e-12 * max(map(abs, (*alpha, *beta[:-1])), default=0.0)
+        exhausted = beta[-1] <= 1e-12 * max(map(abs, (*alpha, *beta[:-1])))
         if converged or exhausted or len(basis) >= min(most_products, len(q)):
-            vector = s.astype(q.dtype) @ np.stack(basis)
+            vector = sum((weight * q for weight, q in zip(s.tolist(), basis, strict=True)), 0 * q)
             return Sharpness(theta, error, len(basis), converged or exhausted, vector)
         q = r / beta[-1]
 
