@@ -9,7 +9,7 @@ hidden activations h_i, and d1_i and d2_i of the two layers,
 no example's gradient, of D H + H + H K + K numbers, is ever formed. Source: Goodfellow,
 *Efficient Per-Example Gradient Computations* (2015, arXiv:1510.01799).
 
-In row chunks that stay in the cache, a half of the rows in each of two lanes (``threads.py``).
+In row chunks that stay in the cache, a half of the rows on each of two threads (``threads.py``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays
 from fmnist_cli.engine.numpy_mlp.layers import PARAMETERS, Array
-from fmnist_cli.engine.numpy_mlp.threads import blas_threads, in_two_lanes
+from fmnist_cli.engine.numpy_mlp.threads import blas_threads, run_on_two_threads
 
 CHUNK_ROWS = 250
 
@@ -44,7 +44,7 @@ def gradient_and_norms(
     first, second = ({name: np.zeros(weights[name].shape) for name in PARAMETERS} for _ in range(2))
     half = len(labels) // 2
     with blas_threads(), np.errstate(all="ignore"):
-        in_two_lanes(
+        run_on_two_threads(
             lambda: _accumulate(weights, images[:half], labels[:half], squares[:half], first),
             lambda: _accumulate(weights, images[half:], labels[half:], squares[half:], second),
         )
