@@ -14,16 +14,17 @@ from fmnist_cli.commands._options import (
     require_distinct,
     with_options,
 )
-from fmnist_cli.commands._output import Output, make_table, percent
-from fmnist_cli.engine.config import TrainConfig, require
-from fmnist_cli.words import mean_count
+from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.errors import require
+from fmnist_cli.formatting import format_count, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.table import Table
 
-    from fmnist_cli.engine.answers import Kept
+    from fmnist_cli.analysis import Kept
     from fmnist_cli.registry import EpochRecord
 
 EPOCHS = 30
@@ -53,11 +54,11 @@ def early_stop(
       fmnist early-stop --patience 1 --patience 3 --patience 5 --plot stop.png
     """
     from fmnist_cli import plots
-    from fmnist_cli.commands import _figures
-    from fmnist_cli.commands._recording import load_data
-    from fmnist_cli.commands._study import answers_document, run_study, show_answers
-    from fmnist_cli.engine.answers import early_stop_answers, kept_by
+    from fmnist_cli.analysis import early_stop_answers, kept_by
+    from fmnist_cli.plots import from_records as _figures
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.run import load_data
+    from fmnist_cli.runner.study import answers_document, run_study, show_answers
 
     patiences = sorted(patience or [TrainConfig.patience or 3])
     require(patiences[0] >= 1, "patience must be at least 1", patiences[0])
@@ -147,7 +148,7 @@ def _over_seeds(kept: Sequence[Kept]) -> Table:
         accuracies = [one.test_accuracy for one in of_one]
         table.add_row(
             str(patience),
-            cell([one.best_epoch for one in of_one], mean_count),
+            cell([one.best_epoch for one in of_one], format_count),
             cell(accuracies, percent),
             interval_cell(accuracies, percent),
             cell([one.cost for one in of_one], lambda v: f"{100 * v:+.2f}"),

@@ -15,16 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fmnist_cli.commands import _jobs
+from fmnist_cli.analysis.batch_size import TEST_ACCURACY
+from fmnist_cli.analysis.claims import judge
+from fmnist_cli.analysis.result import StudyResult
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands._recording import load_data
-from fmnist_cli.commands._study import StudyResult, run_study
-from fmnist_cli.engine.answers.claims import judge
-from fmnist_cli.engine.answers.sweep import TEST_ACCURACY
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import DataError, FmnistError
 from fmnist_cli.registry import Registry
+from fmnist_cli.runner import processes as _jobs
+from fmnist_cli.runner.run import load_data
+from fmnist_cli.runner.study import run_study
 
 from .conftest import SMALL, Fmnist
 

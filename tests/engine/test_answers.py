@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fmnist_cli.engine.answers import (
+from fmnist_cli.analysis import (
     Arm,
     Epoch,
     Score,
@@ -20,7 +20,7 @@ from fmnist_cli.engine.answers import (
     ood_answers,
     sweep_answers,
 )
-from fmnist_cli.engine.answers.intervals import difference, mean_interval, t_quantile
+from fmnist_cli.analysis.intervals import difference, mean_interval, t_quantile
 from fmnist_cli.errors import UsageError
 
 

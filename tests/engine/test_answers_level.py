@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist_cli.engine.answers import summarise
-from fmnist_cli.engine.answers.intervals import LEVEL, difference
+from fmnist_cli.analysis import summarise
+from fmnist_cli.analysis.intervals import LEVEL, difference
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import Dataset, load
 from fmnist_cli.engine.training import make_backend, train

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fmnist_cli.engine.answers import Arm, Epoch
-from fmnist_cli.engine.explain import Finding, Longer, explain
+from fmnist_cli.analysis import Arm, Epoch
+from fmnist_cli.analysis.explain import Finding, Longer, explain
 
 NAN = float("nan")
 

@@ -35,7 +35,7 @@ class PostgresReader(SqlReader):
         try:
             import psycopg
         except ModuleNotFoundError as error:
-            from fmnist_cli.registry.postgres import needs_psycopg
+            from fmnist_cli.registry.database.postgres import needs_psycopg
 
             raise RegistryError(needs_psycopg(without_password(target))) from error
         self._error: type[Exception] = psycopg.Error
@@ -46,7 +46,7 @@ class PostgresReader(SqlReader):
             raise self._unreadable(error) from error
         try:
             if not self._is_ready():
-                from fmnist_cli.registry.store import Registry
+                from fmnist_cli.registry.registry import Registry
 
                 Registry.open(target, readonly=True).close()
             self._show_lost(target)
@@ -145,7 +145,7 @@ class PostgresReader(SqlReader):
         return self._unreadable(error)
 
     def _unreadable(self, error: BaseException) -> RegistryError:
-        from fmnist_cli.registry.postgres import explained
+        from fmnist_cli.registry.database.postgres import explained
 
         return explained(self.shown, error)
 

@@ -6,28 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fmnist_cli.commands import _figures
-from fmnist_cli.commands._output import percent, seconds
 from fmnist_cli.commands.early_stop import EPOCHS as EARLY_STOP_EPOCHS
 from fmnist_cli.commands.momentum import ALPHAS, arm_label
 from fmnist_cli.commands.momentum import EPOCHS as MOMENTUM_EPOCHS
-from fmnist_cli.commands.report import tables
-from fmnist_cli.commands.report.work import (
+from fmnist_cli.commands.sweep_batch import BATCHES
+from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
+from fmnist_cli.formatting import percent, pluralize, seconds
+from fmnist_cli.plots import from_records as _figures
+from fmnist_cli.report import Finding, Picture, Prose, Section, Table, draw, tables
+from fmnist_cli.report.work import (
     Work,
     checked_run,
     default_run,
     mini_cnn_run,
 )
-from fmnist_cli.commands.sweep_batch import BATCHES
-from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
-from fmnist_cli.report import Finding, Picture, Prose, Section, Table, draw
-from fmnist_cli.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.commands._study import StudyResult
-    from fmnist_cli.engine import answers
+    from fmnist_cli import analysis as answers
+    from fmnist_cli.analysis.result import StudyResult
 
 PATIENCES = (1, 2, 3, 4, 5)  # of the table; the answers are about the default
 LINE = 150  # characters of a finding, unless its first sentence has more
@@ -96,7 +94,7 @@ def training(work: Work) -> Part:
     ending = _figures.ending_of(run)
     assert ending is not None
     figure = plots.train_figure(_figures.curve_of(epochs), _figures.caption_of([run]), ending)
-    updates = counted(run.updates_to_best or 0, "gradient update")
+    updates = pluralize(run.updates_to_best or 0, "gradient update")
     best = f"epoch {run.best_epoch} of {len(epochs)} ({updates})"
     facts = (
         ("Best epoch", best),
@@ -107,7 +105,7 @@ def training(work: Work) -> Part:
     )
     alt = (
         "Line charts of accuracy and loss on training and validation images over "
-        f"{counted(len(epochs), 'epoch')}. The best validation accuracy, "
+        f"{pluralize(len(epochs), 'epoch')}. The best validation accuracy, "
         f"{percent(run.best_val_accuracy)}, is at epoch {run.best_epoch}."
     )
     section = Section(
@@ -127,7 +125,7 @@ def training(work: Work) -> Part:
 
 def batch_sizes(work: Work) -> Part:
     """The sweep of batch sizes, timed one run after the other."""
-    from fmnist_cli.engine.answers import sweep_answers
+    from fmnist_cli.analysis import sweep_answers
 
     sizes = [size for size in BATCHES if size <= work.config.train_size]
     arms = [(f"batch {size}", work.config.but(batch=size)) for size in sizes]
@@ -152,7 +150,7 @@ def batch_sizes(work: Work) -> Part:
 
 def early_stopping(work: Work) -> Part:
     """The whole curve, and where a patience stops on it."""
-    from fmnist_cli.engine.answers import early_stop_answers, kept_by
+    from fmnist_cli.analysis import early_stop_answers, kept_by
 
     config = work.without_stopping(EARLY_STOP_EPOCHS)
     arms = [(f"batch {config.batch}", config)]
@@ -181,7 +179,7 @@ def early_stopping(work: Work) -> Part:
 
 def momenta(work: Work) -> Part:
     """The same number of epochs with each momentum."""
-    from fmnist_cli.engine.answers import momentum_answers
+    from fmnist_cli.analysis import momentum_answers
 
     config = work.without_stopping(MOMENTUM_EPOCHS)
     arms = [(arm_label(alpha), config.but(momentum=alpha)) for alpha in ALPHAS]
@@ -225,8 +223,8 @@ def parameters(work: Work) -> Part:
 
 def shifted_images(work: Work) -> Part:
     """Every model on the test set and on its shifted copies."""
+    from fmnist_cli.analysis import ood_answers
     from fmnist_cli.commands.ood import record_shifted
-    from fmnist_cli.engine.answers import ood_answers
 
     engines = {name: work.config.engine if name == "mlp" else "keras" for name in MODELS}
     arms = [(name, work.config.but(model=name, engine=engines[name])) for name in MODELS]
@@ -259,9 +257,9 @@ def mini_cnn(work: Work) -> Part:
     holds = all(one.holds for one in found)
     line = f"Four derivatives against differences: largest relative error {worst:.1e}."
     trained = (
-        f"Trained for {counted(last.updates, 'update')} on {run.train_size} examples made from "
+        f"Trained for {pluralize(last.updates, 'update')} on {run.train_size} examples made from "
         f"seed {run.seed}, its loss goes from {first.train_loss:.4f} after "
-        f"{counted(first.updates, 'update')} to "
+        f"{pluralize(first.updates, 'update')} to "
         f"{last.train_loss:.4f}, and it is right on {percent(last.train_accuracy, 1)} of them."
     )
     section = Section(

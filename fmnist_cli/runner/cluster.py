@@ -26,8 +26,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli import __version__
-from fmnist_cli.commands._jobs import (
+from fmnist_cli import host
+from fmnist_cli.commands._options import LOCAL
+from fmnist_cli.commands._output import Output
+from fmnist_cli.errors import RunNotFound, UsageError
+from fmnist_cli.runner.processes import (
     Done,
     Failed,
     Job,
@@ -39,11 +42,8 @@ from fmnist_cli.commands._jobs import (
     train_job,
     use_cores,
 )
-from fmnist_cli.commands._options import LOCAL
-from fmnist_cli.commands._output import Output
-from fmnist_cli.commands._recording import typed_as
-from fmnist_cli.errors import RunNotFound, UsageError
-from fmnist_cli.registry.provenance import boot_id
+from fmnist_cli.runner.run import typed_as
+from fmnist_cli.version import __version__
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
@@ -332,7 +332,7 @@ class _Place:
 
 def _machine() -> str:
     """Tells this machine from others; containers on it have names of their own."""
-    return boot_id() or os.uname().nodename
+    return host.boot_id() or os.uname().nodename
 
 
 def _look(probe: Path) -> _Place:

@@ -10,10 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._output import percent, seconds
-from fmnist_cli.engine.config import require
-from fmnist_cli.errors import Terminated, UsageError
-from fmnist_cli.words import counted
+from fmnist_cli.errors import Terminated, UsageError, require
+from fmnist_cli.formatting import percent, pluralize, seconds
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.training import Assessment, TrainResult
     from fmnist_cli.registry import Registry, Run, RunRecord, RunSpec
-    from fmnist_cli.registry.beginnings import ResumedRun
+    from fmnist_cli.registry.resume import ResumedRun
 
 
 Before = Callable[["Run", "Backend"], None]
@@ -159,7 +157,7 @@ def train_recorded(
     def kept() -> str | None:
         if arm is not None:  # its study tells
             return None
-        text = f"run {run.id} keeps its {counted(done, 'epoch')}"
+        text = f"run {run.id} keeps its {pluralize(done, 'epoch')}"
         return text + (f"; go on with: {_go_on(run.id, out)}" if command == "train" else ".")
 
     with watch, run, noted(kept):

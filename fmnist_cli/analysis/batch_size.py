@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fmnist_cli.engine.answers.claims import (
+from fmnist_cli.analysis.claims import (
     OPENINGS,
     Measure,
     accuracy,
@@ -12,7 +12,7 @@ from fmnist_cli.engine.answers.claims import (
     judge,
     seconds,
 )
-from fmnist_cli.engine.answers.records import Answer, Arm
+from fmnist_cli.analysis.records import Answer, Arm
 
 SECONDS_TO_BEST = Measure(
     "seconds to the best model", lambda arm: arm.seconds_to_best, seconds, lower_bound=True

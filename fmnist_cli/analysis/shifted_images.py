@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from fmnist_cli.engine.answers.claims import OPENINGS, accuracy, basis, listing, plain
-from fmnist_cli.engine.answers.intervals import LEVEL, Interval, difference
-from fmnist_cli.engine.answers.records import Answer, Score, Verdict
+from fmnist_cli.analysis.claims import OPENINGS, accuracy, basis, listing, plain
+from fmnist_cli.analysis.intervals import LEVEL, Interval, difference
+from fmnist_cli.analysis.records import Answer, Score, Verdict
 from fmnist_cli.engine.config import N_CLASSES
-from fmnist_cli.words import counted
+from fmnist_cli.formatting import pluralize
 
 CHANCE = 1 / N_CLASSES
 
@@ -62,7 +62,7 @@ def _keeps(model: str, sets: BySet, in_domain: str) -> Answer:
     said[1] += "."
     needed = [drop.more_needed for drop in drops.values() if drop.more_needed is not None]
     if verdict == "not settled" and needed:
-        said.append(f"About {counted(max(needed), 'more seed')} would settle it.")
+        said.append(f"About {pluralize(max(needed), 'more seed')} would settle it.")
     runs = [(name, seed) for name, values in sets.items() for seed in values]
     return Answer(
         f"Does {model} keep its accuracy on the shifted images?",

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
-from fmnist_cli.engine.answers import Arm, Epoch
-from fmnist_cli.engine.answers.claims import listing
+from fmnist_cli.analysis import Arm, Epoch
+from fmnist_cli.analysis.claims import listing
 from fmnist_cli.engine.config import Monitor
 
 Rule = Literal[

@@ -45,7 +45,7 @@ class SqliteReader(SqlReader):
         self.shown = str(target)
         path = _path(target)
         if not _is_ready(path):
-            from fmnist_cli.registry.store import Registry
+            from fmnist_cli.registry.registry import Registry
 
             with Registry.open(target, readonly=True) as registry:
                 registry.list_runs(limit=1)  # which finds out what else may be wrong
@@ -120,7 +120,7 @@ class SqliteReader(SqlReader):
         return UsageError(f"{must}. {received} ({text}).")
 
     def _unreadable(self, error: BaseException) -> RegistryError:
-        from fmnist_cli.registry.sqlite import explained
+        from fmnist_cli.registry.database.sqlite import explained
 
         return explained(self.shown, error)
 

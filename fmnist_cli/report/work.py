@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._study import StudyResult, run_study
+from fmnist_cli.analysis.result import StudyResult
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import CheckFailed
+from fmnist_cli.runner.study import run_study
 
 if TYPE_CHECKING:
     from fmnist_cli.commands._options import StudyOptions
@@ -116,7 +117,7 @@ def quick_config(config: TrainConfig) -> TrainConfig:
 
 def default_run(work: Work) -> RunRecord:
     """The newest run of the default training; trained, with its checks, if there is none."""
-    from fmnist_cli.commands._recording import train_recorded
+    from fmnist_cli.runner.run import train_recorded
 
     for run in work.registry.list_runs(command="train", status="finished"):
         if _same_training(work, run):
@@ -133,8 +134,8 @@ def default_run(work: Work) -> RunRecord:
 
 def checked_run(work: Work) -> RunRecord:
     """The newest run that made both checks; the default training's, or one for them alone."""
-    from fmnist_cli.commands._recording import run_spec
     from fmnist_cli.registry import Outcome
+    from fmnist_cli.runner.run import run_spec
 
     candidates = [default_run(work)]
     for command in ("train", "gradcheck"):

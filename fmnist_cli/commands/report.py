@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fmnist_cli.commands._files import write_file
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
-from fmnist_cli.commands._output import Output, make_table, seconds
+from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.files import write_file
+from fmnist_cli.formatting import seconds
 
 if TYPE_CHECKING:
-    from fmnist_cli.commands.report.parts import Part
-    from fmnist_cli.commands.report.work import Work
     from fmnist_cli.report import Report
+    from fmnist_cli.report.parts import Part
+    from fmnist_cli.report.work import Work
 
 FOLDER = Path("results/report")
 
@@ -64,9 +65,9 @@ def report(
       # every study with five seeds: means, intervals, verdicts
       fmnist report --seeds 5
     """
-    from fmnist_cli.commands._recording import again, load_data, noted, writable_folder
-    from fmnist_cli.commands.report.work import Work, quick_config
     from fmnist_cli.registry import Registry
+    from fmnist_cli.report.work import Work, quick_config
+    from fmnist_cli.runner.run import again, load_data, noted, writable_folder
 
     output = Output(common)
     folder = writable_folder(out, "out")
@@ -116,7 +117,7 @@ def report(
 
 
 def _do_all(work: Work) -> list[Timed]:
-    from fmnist_cli.commands.report.parts import PARTS
+    from fmnist_cli.report.parts import PARTS
 
     done = []
     for number, (name, do) in enumerate(PARTS.items(), start=1):
@@ -130,8 +131,7 @@ def _do_all(work: Work) -> list[Timed]:
 
 
 def _compose(work: Work, done: list[Timed]) -> Report:
-    from fmnist_cli.commands.report import tables
-    from fmnist_cli.report import Prose, Report, Section
+    from fmnist_cli.report import Prose, Report, Section, tables
 
     sections = [one.part.section for one in done]
     run_ids = sorted({run_id for section in sections for run_id in section.run_ids})

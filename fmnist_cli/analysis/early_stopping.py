@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from fmnist_cli.engine.answers.claims import (
+from fmnist_cli.analysis.claims import (
     OPENINGS,
     accuracy,
     basis,
@@ -16,12 +16,12 @@ from fmnist_cli.engine.answers.claims import (
     signed,
     spread,
 )
-from fmnist_cli.engine.answers.intervals import mean_interval
-from fmnist_cli.engine.answers.records import Answer, Arm, Epoch, Verdict
+from fmnist_cli.analysis.intervals import mean_interval
+from fmnist_cli.analysis.records import Answer, Arm, Epoch, Verdict
 from fmnist_cli.engine.config import Monitor
 from fmnist_cli.engine.stopping import stop_epoch
 from fmnist_cli.errors import UsageError
-from fmnist_cli.words import counted
+from fmnist_cli.formatting import pluralize
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _keeps(arms: Sequence[Arm], patience: int, results: Sequence[Kept]) -> Answe
         (result,) = results
         length = len(arms[0].epochs)
         if result.stopped_after is None:
-            said.append(f"Patience {patience} is not used up within {counted(length, 'epoch')}.")
+            said.append(f"Patience {patience} is not used up within {pluralize(length, 'epoch')}.")
         else:
             said.append(f"Patience {patience} stops after epoch {result.stopped_after}.")
         said.append(
@@ -198,7 +198,7 @@ def _rises(arms: Sequence[Arm], patience: int, results: Sequence[Kept]) -> Answe
             f"{len(results) - len(trends)} of {len(results)} runs do not stop and are left out."
         )
     if test.more_needed is not None:
-        said.append(f"About {counted(test.more_needed, 'more seed')} would settle it.")
+        said.append(f"About {pluralize(test.more_needed, 'more seed')} would settle it.")
     evidence["test_trend"] = plain(test)
     return Answer(question, verdict, " ".join([*said, _seeds(arms)]), evidence)
 
@@ -224,7 +224,7 @@ def _too_small(arms: Sequence[Arm], patiences: Sequence[int], monitor: Monitor) 
     elif enough is not None:
         said.append(f"{enough} is the smallest patience that keeps the best epoch {where}.")
     if smallest.more_needed is not None:
-        said.append(f"About {counted(smallest.more_needed, 'more seed')} would settle it.")
+        said.append(f"About {pluralize(smallest.more_needed, 'more seed')} would settle it.")
     return Answer(
         "Does too small a patience cost test accuracy?",
         verdict,

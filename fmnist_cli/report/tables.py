@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._output import percent, seconds
-from fmnist_cli.commands._study import mean_and_spread
 from fmnist_cli.engine.config import MODELS
+from fmnist_cli.formatting import format_count, percent, seconds
 from fmnist_cli.report import Column, Section, Table, run_anchor
-from fmnist_cli.words import mean_count
+from fmnist_cli.runner.study import mean_and_spread
 
 if TYPE_CHECKING:
-    from fmnist_cli.commands._study import StudyResult
-    from fmnist_cli.engine.answers import Kept, Score
+    from fmnist_cli.analysis import Kept, Score
+    from fmnist_cli.analysis.result import StudyResult
     from fmnist_cli.engine.mini_cnn import Derivative, DerivativeCheck, Forward
     from fmnist_cli.engine.parameters import ParameterCount
     from fmnist_cli.registry import CheckRecord, RunRecord
@@ -59,7 +58,7 @@ def sweep_table(result: StudyResult) -> Table:
         rows.append(
             (
                 f"{records[0].batch:,}",
-                mean_and_spread([r.best_epoch for r in records], mean_count),
+                mean_and_spread([r.best_epoch for r in records], format_count),
                 mean_and_spread([r.updates_to_best for r in records], lambda v: f"{v:,.0f}"),
                 mean_and_spread([run.seconds_to_best for run in runs], lambda v: f"{v:.3g}"),
                 mean_and_spread(per_epoch, lambda v: f"{v:.3f}"),

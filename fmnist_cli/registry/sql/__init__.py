@@ -101,10 +101,10 @@ class SqlReader(ABC):
             When it cannot be opened.
         """
         if str(target).startswith("postgresql"):
-            from fmnist_cli.registry.sql_postgres import PostgresReader
+            from fmnist_cli.registry.sql.postgres import PostgresReader
 
             return PostgresReader(str(target))
-        from fmnist_cli.registry.sql_sqlite import SqliteReader
+        from fmnist_cli.registry.sql.sqlite import SqliteReader
 
         return SqliteReader(target)
 

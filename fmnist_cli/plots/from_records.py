@@ -14,9 +14,9 @@ from fmnist_cli.errors import RegistryError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from fmnist_cli.analysis import Score
+    from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.commands._output import Output
-    from fmnist_cli.commands._study import StudyResult, Trained
-    from fmnist_cli.engine.answers import Score
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.ood_curves import CurveName
     from fmnist_cli.registry import EpochRecord, Registry, RunRecord, StudyRecord
@@ -118,7 +118,7 @@ def study_figure(
         ]
         return plots.momentum_figure(arms, caption_of(records, varied=["momentum"]), band=band)
     if result.study.kind == "early-stop":
-        from fmnist_cli.engine.answers import kept_by
+        from fmnist_cli.analysis import kept_by
 
         stops = []
         for i, run in enumerate(with_epochs):
@@ -136,9 +136,9 @@ def study_figure(
     return ood_figure(with_epochs, band)
 
 
-def scores_of(runs: Sequence[Trained]) -> list[Score]:
+def scores_of(runs: Sequence[RecordedRun]) -> list[Score]:
     """Each run's accuracy on each set, by the study's names."""
-    from fmnist_cli.engine.answers import Score
+    from fmnist_cli.analysis import Score
 
     names = {recorded: name for name, recorded in RECORDED_AS.items()}
     return [
@@ -175,7 +175,7 @@ def ood_curve_figure(result: StudyResult, curves: Sequence[CurveName], band: plo
     return plots.ood_curve_figure(drawn, caption, band=band)
 
 
-def ood_figure(runs: Sequence[Trained], band: plots.Band = "ci") -> Figure:
+def ood_figure(runs: Sequence[RecordedRun], band: plots.Band = "ci") -> Figure:
     """Bars: models x sets."""
     scores = scores_of(runs)
     models = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from fmnist_cli.engine.answers.claims import (
+from fmnist_cli.analysis.claims import (
     OPENINGS,
     Claim,
     Measure,
@@ -19,9 +19,9 @@ from fmnist_cli.engine.answers.claims import (
     listing,
     sentence,
 )
-from fmnist_cli.engine.answers.intervals import LEVEL, difference
-from fmnist_cli.engine.answers.records import Answer, Arm
-from fmnist_cli.words import mean_count
+from fmnist_cli.analysis.intervals import LEVEL, difference
+from fmnist_cli.analysis.records import Answer, Arm
+from fmnist_cli.formatting import format_count
 
 RISE = 0.05
 """A running loss that rises by more than this fraction within one epoch is called unstable."""
@@ -128,7 +128,7 @@ def _fastest(arms: Sequence[Arm]) -> Answer:
         return None if threshold is None else epochs_to_loss(arm, threshold)
 
     reached = "the training loss" if threshold is None else f"a training loss of {_loss(threshold)}"
-    measure = Measure(f"epochs to {reached}", epochs, mean_count)
+    measure = Measure(f"epochs to {reached}", epochs, format_count)
     claim = judge(arms, measure, rises=False)
     said = [] if threshold is None else ["It is the smallest loss that all of these runs reach."]
     return _answer(

@@ -5,19 +5,19 @@ at its word and say so; with several they are ``yes`` or ``no`` where a confiden
 excludes chance, and otherwise ``not settled``.
 """
 
-from fmnist_cli.engine.answers.augment import augment_answer
-from fmnist_cli.engine.answers.early_stop import Kept, Trend, early_stop_answers, kept_by
-from fmnist_cli.engine.answers.momentum import (
+from fmnist_cli.analysis.augmentation import augment_answer
+from fmnist_cli.analysis.batch_size import sweep_answers
+from fmnist_cli.analysis.early_stopping import Kept, Trend, early_stop_answers, kept_by
+from fmnist_cli.analysis.momentum import (
     Instability,
     common_loss,
     epochs_to_loss,
     instability,
     momentum_answers,
 )
-from fmnist_cli.engine.answers.ood import ood_answers
-from fmnist_cli.engine.answers.records import Answer, Arm, Epoch, Score, Verdict
-from fmnist_cli.engine.answers.summary import Summary, summarise
-from fmnist_cli.engine.answers.sweep import sweep_answers
+from fmnist_cli.analysis.records import Answer, Arm, Epoch, Score, Verdict
+from fmnist_cli.analysis.shifted_images import ood_answers
+from fmnist_cli.analysis.summary import Summary, summarise
 
 __all__ = [
     "Answer",

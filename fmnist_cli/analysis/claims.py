@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-from fmnist_cli.engine.answers.intervals import LEVEL, Interval, difference, mean_interval
-from fmnist_cli.engine.answers.records import Arm, Verdict
-from fmnist_cli.words import counted
+from fmnist_cli.analysis.intervals import LEVEL, Interval, difference, mean_interval
+from fmnist_cli.analysis.records import Arm, Verdict
+from fmnist_cli.formatting import pluralize
 
 Outcome = Literal["holds", "fails", "open"]
 OPENINGS: dict[Verdict, str] = {"yes": "Yes.", "no": "No.", "not settled": "Not settled."}
@@ -189,7 +189,7 @@ class Claim:
         if not all(pair.noisy for pair in unsettled):  # more seeds alone would not do
             return ["More epochs are needed: a value of a run at its limit is a lower bound."]
         if self.more_seeds is not None:
-            return [f"About {counted(self.more_seeds, 'more seed')} would settle it."]
+            return [f"About {pluralize(self.more_seeds, 'more seed')} would settle it."]
         return ["More than 1,000 more seeds would be needed to settle it."]
 
 

@@ -44,7 +44,7 @@ def open_database(target: str | Path) -> Database:
         except ArgumentError as error:
             raise RegistryError(f"{must}. Received: {without_password(text)}.") from error
         if url.drivername in ("postgresql", "postgresql+psycopg") and url.database:
-            from fmnist_cli.registry.postgres import Postgres
+            from fmnist_cli.registry.database.postgres import Postgres
 
             return Postgres(url, without_password(text))
         if url.get_backend_name() != "sqlite" or url.query:
@@ -52,7 +52,7 @@ def open_database(target: str | Path) -> Database:
         text = url.database or ""
     if text in ("", ":memory:"):
         raise RegistryError(f"{must}. Received: {target!s}.")
-    from fmnist_cli.registry.sqlite import SQLite
+    from fmnist_cli.registry.database.sqlite import SQLite
 
     return SQLite(Path(text).expanduser())
 

@@ -35,15 +35,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from fmnist_cli.commands._options import Common
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands._recording import Arm, told, train_recorded, typed_as
 from fmnist_cli.errors import DataError, FmnistError, Terminated
-from fmnist_cli.registry.provenance import cpus_usable
+from fmnist_cli.host import cpus_usable
+from fmnist_cli.runner.run import Arm, told, train_recorded, typed_as
 
 if TYPE_CHECKING:
-    from fmnist_cli.commands._recording import After
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.registry import Registry, RunRecord
+    from fmnist_cli.runner.run import After
 
 INTERRUPT = signal.SIGUSR1  # what tells a worker of the parent's KeyboardInterrupt
 
@@ -275,11 +275,11 @@ def share_of(count: int) -> int:
 def use_cores(n: int) -> None:
     """Leave the other cores to other processes, from now on."""
     from fmnist_cli.engine.keras_models.runtime import limit_pool
-    from fmnist_cli.engine.numpy_mlp.threads import use_one_lane
+    from fmnist_cli.engine.numpy_mlp.threads import use_single_thread
 
     limit_pool(n)
     if n == 1:
-        use_one_lane()
+        use_single_thread()
 
 
 def _train_all(connection: Connection, shared: Shared) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from fmnist_cli.engine.answers.claims import OPENINGS, basis, listing, plain, spread
-from fmnist_cli.engine.answers.intervals import LEVEL, difference
-from fmnist_cli.engine.answers.records import Answer, Arm, Score, Verdict
+from fmnist_cli.analysis.claims import OPENINGS, basis, listing, plain, spread
+from fmnist_cli.analysis.intervals import LEVEL, difference
+from fmnist_cli.analysis.records import Answer, Arm, Score, Verdict
 
 
 def augment_answer(

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import delete, func, select, update
 
-from fmnist_cli import __version__
+from fmnist_cli import host
 from fmnist_cli.errors import RunNotFound, UsageError
 from fmnist_cli.registry import provenance, schema
 from fmnist_cli.registry.database import Database, insert_row
@@ -18,6 +18,7 @@ from fmnist_cli.registry.records import CONFIG_COLUMNS, RunRecord, RunSpec
 from fmnist_cli.registry.run import Run
 from fmnist_cli.registry.urls import without_password
 from fmnist_cli.registry.values import now, to_json, to_row, utc_text
+from fmnist_cli.version import __version__
 
 RESUMABLE = ("lost", "interrupted", "failed")
 
@@ -149,7 +150,7 @@ def _process() -> dict[str, Any]:
     started = provenance.process_started()
     return {
         "host": os.uname().nodename,
-        "boot_id": provenance.boot_id(),
+        "boot_id": host.boot_id(),
         "pid": os.getpid(),
         "process_started": None if started is None else utc_text(started),
     }

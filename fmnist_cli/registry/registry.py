@@ -11,7 +11,6 @@ from typing import Any
 
 from fmnist_cli.errors import UsageError
 from fmnist_cli.registry import labels, schema
-from fmnist_cli.registry.beginnings import RESUMABLE, NewRun, ResumedRun, refuse_to_resume
 from fmnist_cli.registry.database import insert_row, open_database
 from fmnist_cli.registry.journal import SUFFIX
 from fmnist_cli.registry.merging import Merged, merge
@@ -19,6 +18,7 @@ from fmnist_cli.registry.migrate import prepare
 from fmnist_cli.registry.queries import Reader
 from fmnist_cli.registry.records import RunRecord, RunSpec, StudyRecord
 from fmnist_cli.registry.recovery import Recovered, find_journals, recover_journal
+from fmnist_cli.registry.resume import RESUMABLE, NewRun, ResumedRun, refuse_to_resume
 from fmnist_cli.registry.retention import Removal, collect, delete_runs, garbage
 from fmnist_cli.registry.run import Run
 from fmnist_cli.registry.values import now, to_row

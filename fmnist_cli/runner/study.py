@@ -9,171 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._cluster import check_cluster, train_on_cluster
-from fmnist_cli.commands._jobs import Job, Shared, train_job, train_side_by_side
+from fmnist_cli.analysis.result import RecordedRun, StudyResult
 from fmnist_cli.commands._options import LOCAL
-from fmnist_cli.commands._recording import Arm, again, argv, noted
-from fmnist_cli.commands._summaries import summaries_document
 from fmnist_cli.errors import FmnistError, UsageError
-from fmnist_cli.registry.provenance import cpus_usable
-from fmnist_cli.words import counted
+from fmnist_cli.formatting import pluralize
+from fmnist_cli.host import cpus_usable
+from fmnist_cli.runner.cluster import check_cluster, train_on_cluster
+from fmnist_cli.runner.processes import Job, Shared, train_job, train_side_by_side
+from fmnist_cli.runner.run import Arm, again, argv, noted
 
 if TYPE_CHECKING:
+    from fmnist_cli import analysis as answers
     from fmnist_cli.commands._options import StudyOptions
     from fmnist_cli.commands._output import Output
-    from fmnist_cli.commands._recording import After
-    from fmnist_cli.engine import answers
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.registry import EpochRecord, EvaluationRecord, Registry, RunRecord, StudyRecord
+    from fmnist_cli.registry import Registry, RunRecord, StudyRecord
+    from fmnist_cli.runner.run import After
 
 SIDE_BY_SIDE = ("jobs", "cluster")  # what a study's configuration says of how it was trained
 WITH_RESULT = ("finished", "diverged")
 
 Arms = Sequence[tuple[str, "TrainConfig"]]  # label, configuration
 Key = tuple[str, int]  # label, seed
-
-
-@dataclass(frozen=True)
-class Trained:
-    """One run of a study as the registry has it."""
-
-    run: RunRecord
-    epochs: tuple[EpochRecord, ...]
-    evaluations: tuple[EvaluationRecord, ...]
-
-    @property
-    def label(self) -> str:
-        return self.run.arm or ""
-
-    @property
-    def name(self) -> str:
-        """What a table calls it: its arm, or the model of a run outside of studies."""
-        return self.run.arm or self.run.model
-
-    @property
-    def epochs_to_best(self) -> tuple[EpochRecord, ...]:
-        return self.epochs[: self.run.best_epoch or 0]
-
-    @property
-    def seconds_to_best(self) -> float | None:
-        """Training time up to the end of the best epoch."""
-        best = self.epochs_to_best
-        return sum(epoch.train_seconds for epoch in best) if best else None
-
-    def as_answers(self) -> answers.Arm:
-        """The run as the engine's answers take it; a number that was not finite is NaN."""
-        from fmnist_cli.engine import answers
-
-        nan = float("nan")
-        optional = ("test_loss", "test_accuracy")
-        epochs = []
-        for record in self.epochs:
-            values = {k: v for k, v in asdict(record).items() if k != "nonfinite"}
-            numbers: dict[str, Any] = {
-                k: nan if v is None and k not in optional else v for k, v in values.items()
-            }
-            epochs.append(answers.Epoch(**numbers))
-        run = self.run
-        return answers.Arm(
-            label=self.label,
-            batch=run.batch,
-            momentum=run.momentum,
-            seed=run.seed,
-            epochs=tuple(epochs),
-            best_epoch=run.best_epoch,
-            updates_to_best=run.updates_to_best,
-            train_seconds=run.train_seconds or 0.0,
-            seconds_to_best=self.seconds_to_best,
-            best_val_accuracy=run.best_val_accuracy,
-            test_accuracy=run.test_accuracy,
-            stop_reason=run.stop_reason or "interrupted",
-            still_improving=bool(run.still_improving),
-        )
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """A study and its runs with a result, in the order of its arms, then of their seeds.
-
-    Attributes
-    ----------
-    failures : tuple of str
-        The runs that failed just now, each with the reason.
-    """
-
-    study: StudyRecord
-    runs: tuple[Trained, ...]
-    failures: tuple[str, ...] = ()
-
-    @property
-    def jobs(self) -> int:
-        """How many runs were trained side by side on this machine, and so share the times they
-        took."""
-        return int(self.study.config.get("jobs", 1))
-
-    @property
-    def on_cluster(self) -> bool:
-        """Whether a Dask scheduler shared the runs out."""
-        return bool(self.study.config.get("cluster", False))
-
-    def by_label(self) -> dict[str, list[Trained]]:
-        grouped: dict[str, list[Trained]] = {}
-        for run in self.runs:
-            grouped.setdefault(run.label, []).append(run)
-        return grouped
-
-    def as_answers(self) -> list[answers.Arm]:
-        return [run.as_answers() for run in self.runs]
-
-    def require_complete(self) -> None:
-        """Raise an error that names the runs that failed, if any did."""
-        if self.failures:
-            n = len(self.failures)
-            raise FmnistError(
-                f"{n} run{'s' if n > 1 else ''} of study {self.study.id} failed: "
-                f"{'; '.join(self.failures)}. The others are recorded; the same command again "
-                "trains what is missing."
-            )
-
-    def document(self) -> dict[str, Any]:
-        """The study as plain values, one entry an arm and one a run."""
-        return {
-            "id": self.study.id,
-            "uuid": self.study.uuid,
-            "jobs": self.jobs,
-            "on_cluster": self.on_cluster,
-            "failures": list(self.failures),
-            "arms": [
-                {"arm": label, **summaries_document(runs)}
-                for label, runs in self.by_label().items()
-            ],
-            "runs": [
-                {
-                    "id": run.run.id,
-                    "arm": run.label,
-                    "seed": run.run.seed,
-                    "status": run.run.status,
-                    "stop_reason": run.run.stop_reason,
-                    "still_improving": run.run.still_improving,
-                    "batch": run.run.batch,
-                    "momentum": run.run.momentum,
-                    "model": run.run.model,
-                    "epochs_run": run.run.epochs_run,
-                    "epochs_to_best": run.run.best_epoch,
-                    "updates_to_best": run.run.updates_to_best,
-                    "seconds_to_best": run.seconds_to_best,
-                    "train_seconds": run.run.train_seconds,
-                    "best_val_accuracy": run.run.best_val_accuracy,
-                    "test_accuracy": run.run.test_accuracy,
-                }
-                for run in self.runs
-            ],
-        }
 
 
 def run_study(
@@ -267,7 +129,7 @@ def run_study(
 
     def kept() -> str:
         n = len(_results(registry, study))
-        runs_kept = f"{n} of {counted(len(runs), 'run')}, and the epochs of what was under way"
+        runs_kept = f"{n} of {pluralize(len(runs), 'run')}, and the epochs of what was under way"
         return f"study {study.id} keeps {runs_kept}; go on with: {again(kind)}"
 
     with noted(kept), out.bar(len(runs), kind, unit="run", initial=len(done), position=0) as bar:
@@ -297,7 +159,8 @@ def read_study(registry: Registry, study: StudyRecord) -> StudyResult:
     return StudyResult(
         study,
         tuple(
-            Trained(run, registry.epochs(run.id), registry.evaluations(run.id)) for _, run in found
+            RecordedRun(run, registry.epochs(run.id), registry.evaluations(run.id))
+            for _, run in found
         ),
     )
 
@@ -371,7 +234,7 @@ def _results(registry: Registry, study: StudyRecord) -> dict[Key, RunRecord]:
 def _cut_short(registry: Registry, study: StudyRecord) -> dict[Key, RunRecord]:
     """The newest run of each arm and seed that can go on from a checkpoint of its own."""
     from fmnist_cli.engine.checkpoint import Checkpoints
-    from fmnist_cli.registry.beginnings import RESUMABLE
+    from fmnist_cli.registry.resume import RESUMABLE
 
     found = {}
     for run in registry.study_runs(study.id):

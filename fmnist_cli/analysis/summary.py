@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import stdev
 
-from fmnist_cli.engine.answers.intervals import mean_interval
+from fmnist_cli.analysis.intervals import mean_interval
 
 
 @dataclass(frozen=True)
