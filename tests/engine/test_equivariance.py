@@ -11,6 +11,7 @@ from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.config import Head
 from fmnist_cli.engine.equivariance import accuracy_map, equivariance, shift_cost
 from fmnist_cli.engine.metrics import Confusion, most_frequent_errors
+from fmnist_cli.engine.numpy_cnn.layers import CNN
 from fmnist_cli.engine.numpy_mlp.layers import MLP, initial_weights
 from fmnist_cli.engine.shifts import shift
 from fmnist_cli.errors import UsageError
@@ -49,31 +50,10 @@ def pictures(n: int, margin: int = 0, dtype: type = np.float32) -> np.ndarray:
     return images.reshape(n, 784)
 
 
-def plain_logits(weights: Weights, image: np.ndarray, head: str = "flatten") -> np.ndarray:
-    """(784,) -> (10,): one number at a time, from the definitions."""
-    if "W1" in weights:
-        return MLP(weights).logits(image[None].astype(np.float64))[0]
-    y = image.reshape(28, 28, 1).astype(np.float64)
-    for i in (1, 2):
-        if f"conv{i}/kernel" not in weights:
-            break
-        kernel, bias = weights[f"conv{i}/kernel"], weights[f"conv{i}/bias"]
-        side = len(y) - len(kernel) + 1
-        z = np.empty((side, side, kernel.shape[3]))
-        for r in range(side):
-            for c in range(side):
-                window = y[r : r + len(kernel), c : c + len(kernel)]
-                z[r, c] = (window[..., None] * kernel).sum(axis=(0, 1, 2)) + bias
-        half = side // 2
-        y = np.array(
-            [
-                [z[2 * r : 2 * r + 2, 2 * c : 2 * c + 2].max(axis=(0, 1)) for c in range(half)]
-                for r in range(half)
-            ]
-        )
-        y = np.maximum(y, 0)
-    flat = {"flatten": y.ravel(), "gap": y.mean(axis=(0, 1)), "gmp": y.max(axis=(0, 1))}[head]
-    return flat @ weights["output/kernel"] + weights["output/bias"]
+def plain_logits(weights: Weights, image: np.ndarray, head: Head = "flatten") -> np.ndarray:
+    """(784,) -> (10,), by the textbook layers."""
+    network = MLP(weights) if "W1" in weights else CNN(weights, head)
+    return network.logits(image[None].astype(np.float64))[0]
 
 
 @pytest.mark.parametrize("model", ["cnn2", "cnn3"])
