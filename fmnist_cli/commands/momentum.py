@@ -79,7 +79,7 @@ def momentum(
     with Registry.open(common.db) as registry:
         dataset = load_data(config, data, out)
         result = run_study("momentum", arms, dataset, registry, out, study, test_every_epoch=True)
-    answers = momentum_answers(result.as_answers())
+    answers = momentum_answers(result.runs)
     curves = [
         {
             "momentum": run.run.momentum,

@@ -74,7 +74,7 @@ def sweep_batch(
     with Registry.open(common.db) as registry:
         dataset = load_data(config, data, out)
         result = run_study("sweep-batch", arms, dataset, registry, out, study)
-    answers = sweep_answers(result.as_answers())
+    answers = sweep_answers(result.runs)
     out.document(
         "fmnist.sweep-batch/1", {**result.document(), "answers": answers_document(answers)}
     )
