@@ -29,6 +29,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays, Split
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES
@@ -147,12 +148,18 @@ def measure(weights: Arrays, split: Split, *, n_examples: int | None = None) -> 
     n = len(split) if n_examples is None else n_examples
     require(2 <= n <= len(split), f"the noise scale needs 2 to {len(split)} examples", n)
     gradient, squares = gradient_and_norms(weights, split.images[:n], split.labels[:n])
-    return NoiseScale(
-        n_examples=n,
-        n_population=len(split),
-        mean_squared_norm=float(squares.mean()),
-        squared_norm_of_mean=math.fsum(float(np.square(g).sum()) for g in gradient.values()),
-    )
+    return from_gradients(gradient, squares, len(split))
+
+
+def from_gradients(gradient: Arrays, squares: NDArray[np.float64], n_population: int) -> NoiseScale:
+    """The same from the mean gradient m of n examples, and the (n,) squared norms of theirs."""
+    with np.errstate(all="ignore"):  # weights that have diverged
+        return NoiseScale(
+            n_examples=len(squares),
+            n_population=n_population,
+            mean_squared_norm=float(squares.mean()),
+            squared_norm_of_mean=sum(float(np.square(g).sum()) for g in gradient.values()),
+        )
 
 
 def predict_magnitude(

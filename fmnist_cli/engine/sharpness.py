@@ -61,7 +61,7 @@ class Sharpness:
     Attributes
     ----------
     value : float
-        A lower bound of the largest eigenvalue, up to rounding.
+        A lower bound of the largest eigenvalue, up to rounding; NaN where a product is not finite.
     error : float >= 0
         An eigenvalue of the Hessian lies within this distance.
     products : int
@@ -117,8 +117,10 @@ def largest_eigenvalue(
         for earlier in (*basis, *basis):  # twice: rounding brings back what has converged
             r = r - (earlier @ r) * earlier
         beta.append(float(np.linalg.norm(r)))
+        if not (math.isfinite(alpha[-1]) and math.isfinite(beta[-1])):
+            return Sharpness(math.nan, math.inf, len(basis), False, start)
         theta, s = _top(alpha, beta)
-        error = abs(beta[-1] * s[-1])
+        error = float(abs(beta[-1] * s[-1]))
         converged = error <= tolerance * abs(theta)
         exhausted = beta[-1] <= 1e-12 * max(map(abs, (*alpha, *beta[:-1])))
         if converged or exhausted or len(basis) >= min(most_products, len(q)):
@@ -156,7 +158,7 @@ class HessianProduct:
         with blas_threads():
             z1 = self.x @ self.W1 + self.b1  # (N, D) @ (D, H) + (H,) -> (N, H)
             self.active = z1 > 0
-            self.h = np.where(self.active, z1, 0)
+            self.h = np.maximum(z1, 0)  # a NaN stays one
             z2 = self.h @ self.W2 + self.b2  # (N, H) @ (H, K) + (K,) -> (N, K)
         e = np.exp(z2 - z2.max(axis=1, keepdims=True))
         self.p = e / e.sum(axis=1, keepdims=True)
@@ -215,11 +217,14 @@ def measure(
     """
     require(n_examples >= 1, "n_examples must be at least 1", n_examples)
     head = Split(split.images[:n_examples], split.labels[:n_examples])
-    hessian = HessianProduct(weights, head)
-    dtype = weights["W1"].dtype
-    drawn = rng.normal(size=hessian.size)
-    drawn /= np.linalg.norm(drawn)
-    begin = drawn if start is None else start / np.linalg.norm(start) + 0.1 * drawn
-    return largest_eigenvalue(
-        hessian, begin.astype(dtype), tolerance=tolerance, most_products=most_products
-    )
+    with np.errstate(all="ignore"):  # weights that have diverged
+        hessian = HessianProduct(weights, head)
+        drawn = rng.normal(size=hessian.size)
+        drawn /= np.linalg.norm(drawn)
+        begin = drawn if start is None else start / np.linalg.norm(start) + 0.1 * drawn
+        return largest_eigenvalue(
+            hessian,
+            begin.astype(weights["W1"].dtype),
+            tolerance=tolerance,
+            most_products=most_products,
+        )

@@ -15,12 +15,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_cli.engine import dynamics
 from fmnist_cli.engine.augment import augmented
 from fmnist_cli.engine.backend import Arrays, Backend, Evaluation, Split
 from fmnist_cli.engine.checkpoint import Checkpoint
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import Dataset
-from fmnist_cli.engine.dynamics import epoch_figures
 from fmnist_cli.engine.metrics import confusion_matrix
 from fmnist_cli.engine.seeding import epoch_order
 from fmnist_cli.engine.stopping import EarlyStopping
@@ -171,8 +171,7 @@ def train(
         epochs.append(epoch)
         numbers.append(asdict(epoch))
         if on_dynamics is not None:
-            gradient = backend.gradient(data.train)
-            on_dynamics(number, epoch_figures(before, present, gradient, evaluation))
+            on_dynamics(number, dynamics.measure(backend, before, data.train, evaluation))
         if on_epoch is not None:
             on_epoch(**numbers[-1])
         if divergence:

@@ -120,7 +120,7 @@ def test_dynamics_are_recorded_on_request_and_drawn(fmnist: Fmnist) -> None:
     assert set(figures) == {
         *(f"{kind}/{layer}" for kind in ("gradient_norm", "update_ratio")
           for layer in ("linear1", "linear2")),
-        "dead_share",
+        "dead_share", "noise_scale", "sharpness",
     }  # fmt: skip
     assert all([epoch for epoch, _ in values] == [1, 2, 3] for values in figures.values())
     fmnist("plot", "dynamics", "--out", "d.svg")

@@ -156,6 +156,15 @@ def test_steps_grow_above_the_limit_and_not_below(momentum: float) -> None:
         assert (abs(w) < 1e-3) != grows
 
 
+def test_weights_that_have_diverged_have_no_sharpness(
+    weights: dict[str, np.ndarray], examples: Split
+) -> None:
+    for bad in (np.nan, np.inf):
+        found = measure(weights | {"W1": np.full((D, H), bad)}, examples, rng=RNG)
+        assert np.isnan(found.value)
+        assert not found.converged
+
+
 def test_senseless_settings_are_refused(weights: dict[str, np.ndarray], examples: Split) -> None:
     for name in ("tolerance", "most_products", "n_examples"):
         with pytest.raises(UsageError, match=rf"{name} must be .* Received: 0\."):
