@@ -41,7 +41,7 @@ def fetch(
       fmnist data fetch --force
     """
     from fmnist_cli.engine import data
-    from fmnist_cli.runner.run import DataProgress
+    from fmnist_cli.commands._data import DataProgress
 
     out = Output(common)
     with DataProgress(out) as progress:

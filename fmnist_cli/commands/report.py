@@ -65,9 +65,11 @@ def report(
       # every study with five seeds: means, intervals, verdicts
       fmnist report --seeds 5
     """
+    from fmnist_cli.commands._data import open_session
+    from fmnist_cli.files import writable_folder
     from fmnist_cli.registry import Registry
     from fmnist_cli.report.work import Work, quick_config
-    from fmnist_cli.runner.run import again, load_data, noted, writable_folder
+    from fmnist_cli.runner.run import note_on_interrupt
 
     output = Output(common)
     folder = writable_folder(out, "out")
@@ -75,12 +77,15 @@ def report(
         config = quick_config(config)
     begun = time.perf_counter()
 
-    def kept() -> str:
-        return f"what is done is kept; go on with: {again('report')}"
+    def kept() -> Kept:
+        return Kept("what is done is kept", again=True)
 
-    with Registry.open(common.db) as registry, noted(kept):
-        dataset = load_data(config, data, output)
-        work = Work(config, study, quick, dataset, registry, output, _data_flags(data))
+    with Registry.open(common.db) as registry, note_on_interrupt(kept):
+        session = open_session(registry, config, data, output)
+        options = (*_data_flags(data), *_seed_flags(study))
+        work = Work(
+            session, config, study.seeds_from(config.seed), study.executor(), quick, options
+        )
         done = _do_all(work)
         page = _compose(work, done)
     files = _write(folder, page)
