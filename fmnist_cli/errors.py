@@ -139,13 +139,13 @@ class Kept:
         Such as ``run 3 keeps its 5 epochs``.
     run_id : int or None
         The run, if it can be resumed on its own.
-    study_id : int or None
-        The study that can be continued.
+    repeat : bool
+        Whether the same call again continues the work.
     """
 
     text: str
     run_id: int | None = None
-    study_id: int | None = None
+    repeat: bool = False
 
 
 class Stopped(BaseException):

@@ -56,6 +56,6 @@ def left_behind(word: str, error: BaseException, argv: Sequence[str]) -> str:
     if kept.run_id is not None:
         words = [resume_words(kept.run_id, argv), *map(shlex.quote, option_words("--db", argv))]
         return f"{text}; continue with: fmnist {' '.join(words)}"
-    if kept.study_id is not None:
+    if kept.repeat:
         return f"{text}; continue with: {continue_command(argv)}"
     return f"{text}."

@@ -27,6 +27,7 @@ from fmnist_cli.errors import UsageError, require
 if TYPE_CHECKING:
     from fmnist_cli.runner.jobs import Executor
 
+
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
     """Where the images come from."""

@@ -55,10 +55,10 @@ def early_stop(
     """
     from fmnist_cli import plots
     from fmnist_cli.analysis import early_stop_answers, kept_by
-    from fmnist_cli.plots import from_records as _figures
-    from fmnist_cli.registry import Registry
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.commands._summaries import answers_document, show_answers
+    from fmnist_cli.plots import from_records as _figures
+    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.study import run_study
 
     patiences = sorted(patience or [TrainConfig.patience or 3])

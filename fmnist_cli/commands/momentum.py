@@ -65,10 +65,10 @@ def momentum(
     """
     from fmnist_cli import plots
     from fmnist_cli.analysis import momentum_answers
-    from fmnist_cli.plots import from_records as _figures
-    from fmnist_cli.registry import Registry
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.commands._summaries import answers_document, show_answers
+    from fmnist_cli.plots import from_records as _figures
+    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.study import run_study
 
     alphas = alpha or list(ALPHAS)

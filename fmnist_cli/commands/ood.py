@@ -80,12 +80,12 @@ def ood(
     """
     from fmnist_cli import plots
     from fmnist_cli.analysis import augment_answer, ood_answers
+    from fmnist_cli.commands._data import open_session
     from fmnist_cli.commands._ood_curves import curve_tables, curves_document, measured
+    from fmnist_cli.commands._summaries import answers_document, show_answers
     from fmnist_cli.engine.shifts import IN_DOMAIN
     from fmnist_cli.plots import from_records as _figures
     from fmnist_cli.registry import Registry
-    from fmnist_cli.commands._data import open_session
-    from fmnist_cli.commands._summaries import answers_document, show_answers
     from fmnist_cli.runner.study import run_study
 
     out = Output(common)

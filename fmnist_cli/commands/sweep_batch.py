@@ -55,13 +55,11 @@ def sweep_batch(
     """
     from fmnist_cli import plots
     from fmnist_cli.analysis import sweep_answers
-    from fmnist_cli.plots import from_records as _figures
-    from fmnist_cli.registry import Registry
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.commands._summaries import answers_document, show_answers, times_note
+    from fmnist_cli.plots import from_records as _figures
+    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.study import run_study
-        times_note,
-    )
 
     batches = batch or list(BATCHES)
     require_distinct("batch", batches)

@@ -29,6 +29,7 @@ from fmnist_cli.runner.jobs import (
     Done,
     Elsewhere,
     Event,
+    Events,
     Failed,
     Job,
     Message,
@@ -115,7 +116,7 @@ class Cluster:
             f"Received: {received}."
         )
 
-    def run(self, session: Session, jobs: Sequence[Job], recipe: Recipe) -> Iterator[Event]:
+    def run(self, session: Session, jobs: Sequence[Job], recipe: Recipe) -> Events:
         from distributed import Future
 
         if not jobs:

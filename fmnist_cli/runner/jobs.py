@@ -11,7 +11,7 @@ import os
 import time
 import traceback
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -104,6 +104,7 @@ class Failed:
 
 
 Event = Message | Progress | Done | Failed
+Events = Generator[Event, None, None]
 
 
 class Executor(Protocol):
@@ -116,7 +117,7 @@ class Executor(Protocol):
     def check(self, session: Session) -> None:
         """Refuse a session whose jobs it could not train, before anything is recorded."""
 
-    def run(self, session: Session, jobs: Sequence[Job], recipe: Recipe) -> Iterator[Event]:
+    def run(self, session: Session, jobs: Sequence[Job], recipe: Recipe) -> Events:
         """Train every job, each to ``Done`` or ``Failed``; closing it interrupts those under way.
 
         A job that fails does not keep the others from being trained.
@@ -131,7 +132,7 @@ class InProcess:
     def check(self, session: Session) -> None:
         pass
 
-    def run(self, session: Session, jobs: Sequence[Job], recipe: Recipe) -> Iterator[Event]:
+    def run(self, session: Session, jobs: Sequence[Job], recipe: Recipe) -> Events:
         for job in jobs:
             yield Progress(job.name, 0, job.config.epochs)
             try:

@@ -21,7 +21,7 @@ import multiprocessing
 import os
 import signal
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -35,6 +35,7 @@ from fmnist_cli.runner.jobs import (
     Done,
     Elsewhere,
     Event,
+    Events,
     Failed,
     InProcess,
     Job,
@@ -68,7 +69,7 @@ class Processes:
     def check(self, session: Session) -> None:
         pass
 
-    def run(self, session: Session, jobs: Sequence[Job], recipe: Recipe) -> Iterator[Event]:
+    def run(self, session: Session, jobs: Sequence[Job], recipe: Recipe) -> Events:
         if self.n == 1:
             yield from InProcess().run(session, jobs, recipe)
             return

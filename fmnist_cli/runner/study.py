@@ -17,7 +17,7 @@ from fmnist_cli.errors import Kept, UsageError
 from fmnist_cli.formatting import pluralize
 from fmnist_cli.runner.jobs import (
     Done,
-    Event,
+    Events,
     Executor,
     Failed,
     InProcess,
@@ -29,8 +29,6 @@ from fmnist_cli.runner.jobs import (
 from fmnist_cli.runner.run import Condition, note_on_interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.registry import Registry, RunRecord, StudyRecord
     from fmnist_cli.runner.listener import Listener, ProgressBar
@@ -124,12 +122,11 @@ def run_study(
         n = len(_results(registry, study))
         results = f"{n} of {pluralize(len(runs), 'run')}"
         text = f"study {study.id} keeps {results}, and the epochs of what was under way"
-        return Kept(text, study_id=study.id)
+        return Kept(text, repeat=True)
 
     progress = listener.progress(len(runs), kind, unit="run", initial=len(done))
-    with note_on_interrupt(kept), progress as bar, closing(
-        executor.run(session, jobs, recipe)
-    ) as events:  # fmt: skip
+    events = executor.run(session, jobs, recipe)
+    with note_on_interrupt(kept), progress as bar, closing(events):
         failures = _follow(events, listener, bar)
     result = replace(read_study(registry, study), failures=tuple(failures))
     if not result.runs:
@@ -137,7 +134,7 @@ def run_study(
     return result
 
 
-def _follow(events: Iterator[Event], listener: Listener, bar: ProgressBar) -> list[str]:
+def _follow(events: Events, listener: Listener, bar: ProgressBar) -> list[str]:
     """Pass on what happens, and return the failures: each the job's name and why."""
     failures = []
     under_way: dict[str, str] = {}

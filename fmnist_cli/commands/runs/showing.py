@@ -19,8 +19,8 @@ from fmnist_cli.commands.runs._common import (
 )
 from fmnist_cli.errors import require
 from fmnist_cli.files import write_file
-from fmnist_cli.runner.command_line import repeat_command, resume_hint
 from fmnist_cli.formatting import percent, pluralize, seconds
+from fmnist_cli.runner.command_line import repeat_command, resume_hint
 
 if TYPE_CHECKING:
     from rich.table import Table
