@@ -59,7 +59,7 @@ def study(
     Returns
     -------
     StudyResult
-        ``runs``: what is recorded of each; ``as_answers()``: what ``sweep_answers`` and the
+        ``runs``: what is recorded of each, which ``sweep_answers`` and the
         like take; ``document()``: plain values.
 
     Raises

@@ -81,7 +81,7 @@ def momentum(
         session = open_session(registry, config, data, out)
         how = study.how(config.seed)
         result = run_study(session, "momentum", arms, test_every_epoch=True, **how)
-    answers = momentum_answers(result.as_answers())
+    answers = momentum_answers(result.runs)
     curves = [
         {
             "momentum": run.run.momentum,

@@ -118,14 +118,11 @@ def ood(
     scores = _figures.scores_of(runs)
     answers = list(ood_answers(scores)) if scores else []
     if run_id is None and config.augment != "none":
-        of_runs = [run.as_answers() for run in runs]
-        trained = {arm.label for arm in of_runs}
+        trained = {run.label for run in runs}
         for (usual, _), (label, _) in zip(arms[::2], arms[1::2], strict=True):
             if {usual, label} <= trained:
                 answers.append(
-                    augment_answer(
-                        scores, of_runs, usual=usual, augmented=label, in_domain=IN_DOMAIN
-                    )
+                    augment_answer(scores, runs, usual=usual, augmented=label, in_domain=IN_DOMAIN)
                 )
     out.document(
         "fmnist.ood/1",

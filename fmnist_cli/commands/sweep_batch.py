@@ -70,7 +70,7 @@ def sweep_batch(
     with Registry.open(common.db) as registry:
         session = open_session(registry, config, data, out)
         result = run_study(session, "sweep-batch", arms, **study.how(config.seed))
-    answers = sweep_answers(result.as_answers())
+    answers = sweep_answers(result.runs)
     out.document(
         "fmnist.sweep-batch/1", {**result.document(), "answers": answers_document(answers)}
     )

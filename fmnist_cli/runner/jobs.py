@@ -271,11 +271,11 @@ def share_of(count: int) -> int:
 def use_cores(n: int) -> None:
     """Leave the other cores to other processes, from now on."""
     from fmnist_cli.engine.keras_models.runtime import limit_pool
-    from fmnist_cli.engine.numpy_mlp.threads import use_one_lane
+    from fmnist_cli.engine.numpy_mlp.threads import use_single_thread
 
     limit_pool(n)
     if n == 1:
-        use_one_lane()
+        use_single_thread()
 
 
 class Channel(Protocol):

@@ -151,7 +151,7 @@ def _data() -> Dataset:
 
 def test_a_learning_rate_10_times_smaller_is_called(fmnist: Fmnist) -> None:
     result = study_of({"lr 0.01": 0.01, "lr 0.001": 0.001}, seeds=4)
-    arms = result.as_answers()
+    arms = result.runs
     # both arms stop at the limit of 3 epochs: what is compared is the accuracy after 3 epochs
     after_3 = replace(TEST_ACCURACY, lower_bound=False)
     claim = judge(arms, after_3, rises=False)

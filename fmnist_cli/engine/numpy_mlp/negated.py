@@ -1,4 +1,4 @@
-"""The mirrored network: what the kernels keep during an epoch, and why.
+"""The negated network: what the kernels keep during an epoch, and why.
 
 With n = -(x W1 + b1) and m = min(n, 0) = -ReLU(x W1 + b1), the network with W1, b1 and W2 negated
 computes the same logits and follows the same SGD. It is kept because the sign bit of m, shifted
@@ -30,8 +30,8 @@ class Sgd:
 
 
 @dataclass(frozen=True)
-class Mirrored:
-    """Weights, velocity or gradient of the mirrored network, changed in place.
+class NegatedWeights:
+    """Weights, velocity or gradient of the negated network, changed in place.
 
     Attributes
     ----------
@@ -46,7 +46,9 @@ class Mirrored:
     W2: Array
 
     @classmethod
-    def empty(cls, n_inputs: int, widths: Sequence[int], n_classes: int, dtype: Any) -> Mirrored:
+    def empty(
+        cls, n_inputs: int, widths: Sequence[int], n_classes: int, dtype: Any
+    ) -> NegatedWeights:
         """For D inputs, panels of the given widths, and K classes."""
         panels = [np.empty((n_inputs + 1, width), dtype) for width in widths]
         return cls(panels, np.empty((n_classes, sum(widths) + 1), dtype))
@@ -73,7 +75,7 @@ class Mirrored:
         return [slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
 
 
-def descend(W: Array, V: Array | None, momentum: float, *parts: Array) -> None:
+def sgd_update(W: Array, V: Array | None, momentum: float, *parts: Array) -> None:
     """One update in place: V <- alpha V + g, W <- W - V; without momentum W <- W - g.
 
     ``parts`` add up to g, the learning rate times the gradient; V is None without momentum.
