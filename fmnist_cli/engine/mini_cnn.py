@@ -153,34 +153,6 @@ class Exercise:
         return given | {name: float(value) for name, value in values.items()}
 
 
-@dataclass(frozen=True)
-class Factor:
-    """One factor of a chain rule: ``dy^/do1``, as a formula ``v1``, and its value."""
-
-    symbol: str
-    formula: str
-    value: float
-
-
-@dataclass(frozen=True)
-class Term:
-    """One path from the loss to a weight: the factors in order, and their product."""
-
-    factors: tuple[Factor, ...]
-    value: float
-
-
-@dataclass(frozen=True)
-class Derivative:
-    """``dl/dw1``: the sum of its terms; ``parameter`` is w or v, ``index`` 0 or 1 within it."""
-
-    name: str
-    parameter: str
-    index: int
-    terms: tuple[Term, ...]
-    value: float
-
-
 class Equation(NamedTuple):
     """A quantity, what it equals from the definition to the numbers put in, and its value."""
 
@@ -281,19 +253,14 @@ def loss(y: Any, y_hat: Any) -> Any:
     return np.where(positive, z, 0) + np.log1p(np.exp(np.where(positive, -z, z)))
 
 
-def gradients(exercise: Exercise) -> tuple[Derivative, ...]:
-    """dl/dv1, dl/dv2, dl/dw1, dl/dw2, with every factor's formula and number."""
+def gradients(exercise: Exercise) -> dict[str, tuple[float, ...]]:
+    """The terms of dl/dv1, dl/dv2, dl/dw1 and dl/dw2: one per path, their sum the derivative."""
     numbers = exercise.numbers()
     values = {name: float(_evaluate(formula, numbers)) for name, formula in FACTORS.items()}
-    derivatives = []
-    for name, paths in PATHS.items():
-        terms = []
-        for path in paths:
-            factors = [Factor(one, FACTORS[one], values[one]) for one in path.split()]
-            terms.append(Term(tuple(factors), math.prod(factor.value for factor in factors)))
-        total = sum(term.value for term in terms)
-        derivatives.append(Derivative(name, name[-2], int(name[-1]) - 1, tuple(terms), total))
-    return tuple(derivatives)
+    return {
+        name: tuple(math.prod(values[factor] for factor in path.split()) for path in paths)
+        for name, paths in PATHS.items()
+    }
 
 
 def derive(exercise: Exercise) -> dict[str, list[Equation]]:
@@ -310,63 +277,57 @@ def derive(exercise: Exercise) -> dict[str, list[Equation]]:
         value = total if formula == LOSS else float(_evaluate(formula, numbers))
         return Equation(name, (formula, _put_in(formula, numbers)), value)
 
-    def chain(d: Derivative, times: str, write: Callable[[Factor], str]) -> str:
-        products = (times.join(map(write, term.factors)) for term in d.terms)
-        return " + ".join(products).replace("+ -", "- ")
+    first, *others = factors = [equation(name, formula) for name, formula in FACTORS.items()]
+    shown = {factor.name: _shown(factor.value) for factor in factors}
 
-    first, *others = (equation(name, formula) for name, formula in FACTORS.items())
+    def chain(name: str, terms: tuple[float, ...]) -> Equation:
+        paths = [path.split() for path in PATHS[name]]
+        formulas = " + ".join(" ".join(FACTORS[factor] for factor in path) for path in paths)
+        products = " + ".join(" * ".join(shown[factor] for factor in path) for path in paths)
+        forms = (" + ".join(PATHS[name]), formulas.replace("+ -", "- "), products)
+        return Equation(name, forms, sum(terms))
+
     return {
         "forward": [equation(*line) for line in (*FORWARD.items(), ("l", LOSS))],
         "factors": [first._replace(forms=(LOSS_DIFFERENTIATED, *first.forms)), *others],
-        "derivatives": [
-            Equation(
-                d.name,
-                (
-                    chain(d, " ", lambda factor: factor.symbol),
-                    chain(d, " ", lambda factor: factor.formula),
-                    chain(d, " * ", lambda factor: _shown(factor.value)),
-                ),
-                d.value,
-            )
-            for d in gradients(exercise)
-        ],
+        "derivatives": [chain(name, terms) for name, terms in gradients(exercise).items()],
     }
 
 
 def check(exercise: Exercise, *, e: float = E) -> tuple[DerivativeCheck, ...]:
     """The four derivatives against central differences of step e, complex steps and the loop."""
     require(math.isfinite(e) and 1e-12 <= e <= 1, "e must be between 1e-12 and 1", e)
-    x, y = np.array(exercise.x, np.float64), exercise.y
-    before: dict[str, Pair] = {"w": exercise.w, "v": exercise.v}
+    x, y, w, v = np.array(exercise.x, np.float64), exercise.y, exercise.w, exercise.v
 
-    def perturbed(d: Derivative, delta: complex) -> tuple[Any, tuple[bool, bool]]:
-        weights: dict[str, list[complex]] = {name: [*pair] for name, pair in before.items()}
-        weights[d.parameter][d.index] += delta
-        values = forward(x, weights["w"], weights["v"])
+    def perturbed(weight: int, delta: complex) -> tuple[Any, tuple[bool, bool]]:
+        weights: list[complex] = [*w, *v]
+        weights[weight] += delta
+        values = forward(x, weights[:2], weights[2:])
         sides = (bool(values["a1"].real > 0), bool(values["a2"].real > 0))
         return loss(y, values["y_hat"]), sides
 
     # One step of the loop, so long that the weights round away beside it: what is left, divided by
     # the learning rate (a power of two), is the gradient to the last bit, whatever its size.
     lr, rng = 2.0**900, np.random.default_rng(0)
-    ((w, v),) = sgd([x.tolist()], [y], before["w"], before["v"], lr=lr, steps=1, rng=rng)
-    after = {"w": w, "v": v}
+    ((w_after, v_after),) = sgd([x.tolist()], [y], w, v, lr=lr, steps=1, rng=rng)
+    before, after = (*w, *v), (*w_after, *v_after)
 
     checks = []
-    for d in gradients(exercise):
-        above, active_above = perturbed(d, e)
-        below, active_below = perturbed(d, -e)
-        shifted, _ = perturbed(d, 1j * _COMPLEX_STEP)
+    for name, terms in gradients(exercise).items():
+        weight = ("w1", "w2", "v1", "v2").index(name.removeprefix("dl/d"))
+        above, active_above = perturbed(weight, e)
+        below, active_below = perturbed(weight, -e)
+        shifted, _ = perturbed(weight, 1j * _COMPLEX_STEP)
         checks.append(
             DerivativeCheck(
-                d.name,
-                analytic=d.value,
+                name,
+                analytic=sum(terms),
                 difference=float((above - below) / (2 * e)),
                 complex_step=float(shifted.imag / _COMPLEX_STEP),
-                update=(before[d.parameter][d.index] - after[d.parameter][d.index]) / lr,
+                update=(before[weight] - after[weight]) / lr,
                 e=e,
                 kink=active_above != active_below,
-                floor=max(_SMALLEST_DERIVATIVE, _ROUNDING * max(abs(t.value) for t in d.terms)),
+                floor=max(_SMALLEST_DERIVATIVE, _ROUNDING * max(map(abs, terms))),
             )
         )
     return tuple(checks)
@@ -439,6 +400,7 @@ def _python(formula: str) -> str:
 
 
 _FORWARD_IN_PYTHON = {_python(name): formula for name, formula in FORWARD.items()}
+FORWARD_NAMES = tuple(_FORWARD_IN_PYTHON)
 
 
 def _evaluate(formula: str, numbers: Mapping[str, Any]) -> Any:
