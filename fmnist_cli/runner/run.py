@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import Terminated, UsageError, require
 from fmnist_cli.formatting import percent, pluralize, seconds
 
@@ -170,12 +171,12 @@ def train_recorded(
         label = f"{config.model} b{config.batch}" if arm is None else arm.label
         with checkpoints, out.bar(config.epochs, label, unit="epoch", initial=done) as bar:
 
-            def on_epoch(**numbers: Any) -> None:
+            def on_epoch(epoch: Epoch) -> None:
                 nonlocal done
-                done = numbers["epoch"]
-                run.record_epoch(**numbers)
+                done = epoch.epoch
+                run.record_epoch(epoch)
                 watch.look()
-                bar.set_postfix_str(f"val {numbers['val_accuracy']:.4f}", refresh=False)
+                bar.set_postfix_str(f"val {epoch.value('val_accuracy'):.4f}", refresh=False)
                 bar.update()
 
             result = train(
