@@ -81,9 +81,9 @@ def count_params(
 def _built(model: str, hidden: int) -> int:
     """The parameters of the model as it is built to be trained."""
     if model == "mini-cnn":
-        from fmnist_cli.engine import mini_cnn
+        from fmnist_cli.engine.mini_cnn import Exercise
 
-        return len(mini_cnn.DEFAULT_W) + len(mini_cnn.DEFAULT_V)
+        return len(Exercise().w) + len(Exercise().v)
     from fmnist_cli.engine.keras_models.models import build
 
     return int(build(model, hidden=hidden, seed=0).count_params())  # type: ignore[arg-type]

@@ -294,6 +294,15 @@ def derive(exercise: Exercise) -> dict[str, list[Equation]]:
     }
 
 
+def lines(equations: Sequence[Equation]) -> str:
+    """One form per line, the equals signs below each other; a number is not said twice."""
+    text = []
+    for name, forms, value in equations:
+        short = [*dict.fromkeys((*forms, f"{value:.6g}"))]
+        text += [f"{name if i == 0 else '':>8} = {form}\n" for i, form in enumerate(short)]
+    return "".join(text)
+
+
 def check(exercise: Exercise, *, e: float = E) -> tuple[DerivativeCheck, ...]:
     """The four derivatives against central differences of step e, complex steps and the loop."""
     require(math.isfinite(e) and 1e-12 <= e <= 1, "e must be between 1e-12 and 1", e)

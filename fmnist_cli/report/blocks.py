@@ -44,6 +44,14 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """Lines that stay as they are: a derivation, an algorithm, a program."""
+
+    caption: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Picture:
     """A figure.
 
@@ -85,7 +93,7 @@ class Finding:
     line: str
 
 
-Block = Prose | Table | Picture | Answer
+Block = Prose | Table | Listing | Picture | Answer
 
 
 @dataclass(frozen=True)

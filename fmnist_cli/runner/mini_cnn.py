@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import require
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def record_exercise(
                     bar.update(state.step - done)
                     done = state.step
                     if done:
-                        run.record_epoch(**_epoch(state, len(x)))
+                        run.record_epoch(_epoch(state, len(x)))
 
                 rng = np.random.default_rng([seed, 1])
                 result = mini_cnn.train(
@@ -114,13 +115,15 @@ def check_document(check: DerivativeCheck) -> dict[str, Any]:
     }
 
 
-def _epoch(state: Step, n: int) -> dict[str, Any]:
-    nothing = dict.fromkeys(("running_loss", "val_loss", "val_accuracy", "dead_units"))
-    return nothing | {
-        "epoch": -(-state.step // n),
-        "updates": state.step,
-        "train_seconds": 0.0,
-        "eval_seconds": 0.0,
-        "train_loss": state.loss,
-        "train_accuracy": state.accuracy,
-    }
+def _epoch(state: Step, n: int) -> Epoch:
+    return Epoch(
+        epoch=-(-state.step // n),
+        updates=state.step,
+        train_seconds=0.0,
+        eval_seconds=0.0,
+        running_loss=None,
+        train_loss=state.loss,
+        train_accuracy=state.accuracy,
+        val_loss=None,
+        val_accuracy=None,
+    )
