@@ -126,7 +126,7 @@ def check_gradient(
     from fmnist_cli.engine.numpy_mlp.layers import initial_weights
     from fmnist_cli.engine.seeding import weights_rng
 
-    weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
+    weights = initial_weights(weights_rng(config.weights_seed), hidden=config.hidden)
 
     def step(lr: float) -> tuple[dict[str, Any], dict[str, Any]]:
         mlp = NumPyMLP(examples, weights=weights, batch=n, lr=lr, momentum=0.0, dtype=np.float64)

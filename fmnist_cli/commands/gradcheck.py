@@ -13,7 +13,12 @@ from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import CheckFailed, UsageError, require
 
 
-@with_options(omit=("model", "lr", "momentum", "epochs", "patience", "monitor", "augment"))
+@with_options(
+    omit=(
+        *("model", "lr", "momentum", "epochs", "patience", "monitor", "augment"),
+        *("init_seed", "order_seed"),
+    )
+)
 def gradcheck(
     context: typer.Context,
     config: TrainConfig,

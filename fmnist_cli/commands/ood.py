@@ -158,7 +158,8 @@ def _arms(config: TrainConfig, models: Sequence[str]) -> list[tuple[str, TrainCo
     """Each model as it is, and with ``--augment`` once again with it."""
     arms = []
     for name in models:
-        of_model = config.but(model=name, engine=_engine(config, name))
+        head = "flatten" if name == "mlp" else config.head
+        of_model = config.but(model=name, engine=_engine(config, name), head=head)
         arms.append((name, of_model.but(augment="none")))
         if config.augment != "none":
             arms.append((f"{name} + {config.augment}", of_model))

@@ -166,7 +166,7 @@ def train_one(
             checks["gradient"] = gradient.document()
             failed += [] if gradient.holds else ["gradient"]
         if extras.check_magnitude:
-            weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
+            weights = initial_weights(weights_rng(config.weights_seed), hidden=config.hidden)
             magnitude = gradients.check_magnitude(weights, dataset.train)
             checks["magnitude"] = magnitude_document(magnitude)
             run.record_check("magnitude", "W1", checks["magnitude"], magnitude.holds)

@@ -206,9 +206,9 @@ def train(
 def _one_epoch(
     backend: Backend, data: Dataset, config: TrainConfig, number: int, test_every_epoch: bool
 ) -> tuple[Epoch, Evaluation]:
-    order = epoch_order(config.seed, number, len(data.train))
+    order = epoch_order(config.epochs_seed, number, len(data.train))
     start = time.perf_counter()
-    images = augmented(data.train.images, config.augment, seed=config.seed, epoch=number)
+    images = augmented(data.train.images, config.augment, seed=config.epochs_seed, epoch=number)
     running_loss = backend.train_epoch(order, images)
     trained = time.perf_counter()
     on_train = backend.evaluate(data.train)

@@ -29,6 +29,9 @@ CONFIG_COLUMNS = {
     "train_size": "train_size",
     "val_size": "val_size",
     "augment": "augment",
+    "head": "head",
+    "init_seed": "init_seed",
+    "order_seed": "order_seed",
 }
 
 
@@ -167,6 +170,9 @@ class RunRecord:
     nonfinite: Mapping[str, str]
     digest: str | None
     augment: str
+    head: str
+    init_seed: int | None
+    order_seed: int | None
     note: str | None
     tags: tuple[str, ...]
     heartbeat_at: datetime | None

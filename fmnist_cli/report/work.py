@@ -194,7 +194,7 @@ def _record_checks(work: Work, run: Run) -> None:
     config, train = work.config, work.dataset.train
     gradient = check_gradient(config, train, n=config.batch, e=gradients.E, select="first")
     gradient.record(run)
-    weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
+    weights = initial_weights(weights_rng(config.weights_seed), hidden=config.hidden)
     many = min(MAGNITUDE_MANY, len(train))
     few = max(1, many // MAGNITUDE_SHARE)
     magnitude = gradients.check_magnitude(weights, train, n_few=few, n_many=many)

@@ -35,6 +35,9 @@ CONFIG = {
     "train_size": 10_000,
     "val_size": 2_000,
     "augment": "none",
+    "head": "flatten",
+    "init_seed": None,
+    "order_seed": None,
 }
 
 

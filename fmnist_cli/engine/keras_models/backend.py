@@ -71,7 +71,9 @@ class KerasBackend:
     @classmethod
     def from_config(cls, config: TrainConfig, train: Split) -> KerasBackend:
         """The backend of a run: its model with the seed's initial weights."""
-        model = build(config.model, hidden=config.hidden, seed=config.seed)
+        model = build(
+            config.model, hidden=config.hidden, head=config.head, seed=config.weights_seed
+        )
         return cls(model, train, batch=config.batch, lr=config.lr, momentum=config.momentum)
 
     def train_epoch(

@@ -127,7 +127,7 @@ def check_keras_gradients(
     Parameters
     ----------
     config : TrainConfig
-        Its model, hidden and seed are used.
+        Its model, hidden, head and seed of the weights are used.
     examples : Split
     weights : optional
         Where to check. By default the initial weights of the seed, with the CNNs' biases drawn
@@ -149,7 +149,13 @@ def check_keras_gradients(
     tf = import_tensorflow()
     lr = 0.5  # not 1, so that a rate that is ignored shows; a power of two divides exactly
     backend = KerasBackend(
-        build(config.model, hidden=config.hidden, seed=config.seed, dtype="float64"),
+        build(
+            config.model,
+            hidden=config.hidden,
+            head=config.head,
+            seed=config.weights_seed,
+            dtype="float64",
+        ),
         examples,
         batch=len(examples),
         lr=lr,

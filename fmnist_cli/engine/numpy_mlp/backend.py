@@ -74,10 +74,10 @@ class NumPyMLP:
 
     @classmethod
     def from_config(cls, config: TrainConfig, train: Split) -> NumPyMLP:
-        """With the initial weights of ``config.seed``."""
+        """With the initial weights of ``config.weights_seed``."""
         return cls(
             train,
-            weights=initial_weights(weights_rng(config.seed), hidden=config.hidden),
+            weights=initial_weights(weights_rng(config.weights_seed), hidden=config.hidden),
             batch=config.batch,
             lr=config.lr,
             momentum=config.momentum,
