@@ -74,11 +74,17 @@ def updates_to_accuracy(target: float | None) -> Measure:
 
     def updates(run: RecordedRun) -> float | None:
         reached = epochs(run)
-        return None if reached is None else run.curve[reached - 1].updates
+        if reached is None or target is None:
+            return None
+        after = run.curve[reached - 1]
+        if reached == 1:
+            return after.updates
+        before = run.curve[reached - 2]  # below the target: between the two on a straight line
+        share = (target - before.val_accuracy) / (after.val_accuracy - before.val_accuracy)
+        return before.updates + share * (after.updates - before.updates)
 
-    what = "the same" if target is None else accuracy(target)
     return Measure(
-        f"gradient updates to a validation accuracy of {what}",
+        "gradient updates to the validation accuracy that all reach",
         updates,
         count,
         "ratio",
@@ -157,9 +163,10 @@ def _accuracy(test: Claim, runs: Sequence[RecordedRun]) -> Answer:
         if same_lr:
             total = {run.label: run.curve[-1].updates for run in runs if run.curve}
             few = min(total, key=lambda label: total[label], default="")
+            after = f" ({total[few]:,})" if test.overall.low is None else ""
             said.append(
-                f"The learning rate was the same and patience counts epochs: {few} also stopped "
-                f"after {total[few]:,} updates."
+                f"The learning rate was the same and patience counts epochs: {few} also made the "
+                f"fewest updates{after}."
             )
             evidence["updates_made"] = total
     return test.answer(
@@ -173,11 +180,12 @@ def _to_best(updates: Claim, test: Claim) -> Answer:
         said.append(updates.describe())
         last = len(test.conditions) - 1
         if last > 0 and test.shows(0, last) == -1:
-            first, worse = test.conditions[0], test.conditions[last]
+            better, worse = test.conditions[0], test.conditions[last]
             said.append(
-                f"But each to its own best model: {worse.label}'s has {accuracy(worse.mean)} test "
-                f"accuracy, {first.label}'s {accuracy(first.mean)}."
-            )
+                f"But each to its own best model: {worse.label}'s is worse than {better.label}'s"
+                + ("." if updates.overall.low is not None else
+                   f" ({accuracy(worse.mean)} against {accuracy(better.mean)}).")
+            )  # fmt: skip
         elif updates.against():
             said.append(f"Against it: {listing(map(updates.step, updates.against()[:1]))}.")
     return updates.answer(

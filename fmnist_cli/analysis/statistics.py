@@ -78,7 +78,8 @@ class Sample:
         Standard deviation of a single run's value, as far as the run itself tells it (in points of
         the logarithm for a ratio); 0 where nothing is known.
     resolution : float >= 0
-        Standard deviation of what rounding hides, on the same scale: 1/sqrt(12) of a step.
+        Standard deviation of what rounding hides, on the same scale: 1/sqrt(12) of a step. It is
+        the same for all seeds, so that more of them do not lessen it.
     """
 
     values: Mapping[int, float]
@@ -139,8 +140,8 @@ def contrast(first: Sample, second: Sample, scale: Scale) -> Contrast:
         spread = stdev(changes) if n > 1 else 0.0
         agree = all(change * mean > 0 for change in changes)
         few = n < SEEDS_FOR_INTERVAL
-        spread = max(spread, floor, noise if few else 0.0)
-        error = spread / math.sqrt(n)
+        spread = max(spread, noise if few else 0.0)
+        error = math.hypot(spread / math.sqrt(n), floor)
         dof = n - 1 + (NOISE_DOF if few and noise else 0)
     else:
         n = min(len(a), len(b))
@@ -149,11 +150,11 @@ def contrast(first: Sample, second: Sample, scale: Scale) -> Contrast:
         parts = [
             max(
                 stdev(values.values()) if len(values) > 1 else 0.0,
-                sample.resolution,
                 sample.noise if few else 0.0,
             )
             ** 2
             / len(values)
+            + sample.resolution**2
             for sample, values in ((first, a), (second, b))
         ]
         error = math.sqrt(sum(parts))
