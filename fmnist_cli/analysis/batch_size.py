@@ -16,7 +16,7 @@ def _at_limit(run: RecordedRun) -> int:
 
 
 def _per_epoch(run: RecordedRun) -> float | None:
-    return run.train_seconds / len(run.curve) if run.curve else None
+    return run.train_seconds / len(run.epochs) if run.epochs else None
 
 
 SECONDS_TO_BEST = Measure(
@@ -43,7 +43,7 @@ UPDATES_TO_BEST = Measure(
     count,
     "ratio",
     best_epoch_noise,
-    step=lambda run: run.curve[0].updates if run.curve else 0,
+    step=lambda run: run.epochs[0].updates if run.epochs else 0,
     bound=_at_limit,
 )
 
@@ -62,7 +62,7 @@ def common_accuracy(runs: Sequence[RecordedRun]) -> float | None:
 
 def epochs_to_accuracy(run: RecordedRun, target: float) -> int | None:
     """The first epoch after which the validation accuracy is at least ``target``."""
-    return next((e.epoch for e in run.curve if e.val_accuracy >= target), None)
+    return next((e.epoch for e in run.epochs if e.value("val_accuracy") >= target), None)
 
 
 def updates_to_accuracy(target: float | None) -> Measure:
@@ -76,12 +76,12 @@ def updates_to_accuracy(target: float | None) -> Measure:
         reached = epochs(run)
         if reached is None or target is None:
             return None
-        after = run.curve[reached - 1]
+        after = run.epochs[reached - 1]
         if reached == 1:
             return after.updates
-        before = run.curve[reached - 2]  # below the target: between the two on a straight line
-        share = (target - before.val_accuracy) / (after.val_accuracy - before.val_accuracy)
-        return before.updates + share * (after.updates - before.updates)
+        before = run.epochs[reached - 2]  # below the target: between the two on a straight line
+        low, high = before.value("val_accuracy"), after.value("val_accuracy")
+        return before.updates + (target - low) / (high - low) * (after.updates - before.updates)
 
     return Measure(
         "gradient updates to the validation accuracy that all reach",
@@ -89,7 +89,7 @@ def updates_to_accuracy(target: float | None) -> Measure:
         count,
         "ratio",
         best_epoch_noise,
-        step=lambda run: run.curve[0].updates if run.curve else 0,
+        step=lambda run: run.epochs[0].updates if run.epochs else 0,
         bound=lambda run: -int(epochs(run) == 1),
     )
 
@@ -161,7 +161,7 @@ def _accuracy(test: Claim, runs: Sequence[RecordedRun]) -> Answer:
         said.append(test.describe())
         same_lr = len({run.lr for run in runs}) == 1
         if same_lr:
-            total = {run.label: run.curve[-1].updates for run in runs if run.curve}
+            total = {run.label: run.epochs[-1].updates for run in runs if run.epochs}
             few = min(total, key=lambda label: total[label], default="")
             after = f" ({total[few]:,})" if test.overall.low is None else ""
             said.append(

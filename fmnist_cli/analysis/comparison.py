@@ -6,14 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from fmnist_cli.analysis.noise import accuracy_noise
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import Contrast, Sample, contrast, share_level
-
-if TYPE_CHECKING:
-    from fmnist_cli.registry import EpochRecord
+from fmnist_cli.epoch import Epoch
 
 ROUNDING = 1e-3
 """Losses that differ by less, relatively, and accuracies by at most as much, are close."""
@@ -52,14 +50,14 @@ class Comparison:
         return "identical" if self.first_difference is None else "close"
 
 
-def compare_curves(recorded: Sequence[EpochRecord], again: Sequence[EpochRecord]) -> Comparison:
+def compare_curves(recorded: Sequence[Epoch], again: Sequence[Epoch]) -> Comparison:
     """Compare all numbers but the times."""
     first_difference = first_beyond = None
     largest = 0.0
     for one, other in zip(recorded, again, strict=False):
         for name in COMPARED:
             a, b = getattr(one, name), getattr(other, name)
-            if a == b and one.nonfinite.get(name) == other.nonfinite.get(name):
+            if a == b or (a != a and b != b):  # NaN is the same as NaN here
                 continue
             first_difference = first_difference or one.epoch
             if name == "dead_units":
@@ -155,7 +153,7 @@ def _accuracies(runs: Sequence[RecordedRun], metric: str) -> Sample:
 
 
 def _close(name: str, a: float | None, b: float | None) -> bool:
-    if a is None or b is None:
+    if a is None or b is None or not (math.isfinite(a) and math.isfinite(b)):
         return False
     if name.endswith("loss"):
         return math.isclose(a, b, rel_tol=ROUNDING)

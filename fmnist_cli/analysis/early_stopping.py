@@ -86,13 +86,12 @@ def apply_patience(
     UsageError
         When the run has no finite value to watch, or no test accuracy at every epoch.
     """
-    values = [epoch.val_accuracy if monitor == "val_accuracy" else epoch.val_loss
-              for epoch in run.curve]  # fmt: skip
+    values = [epoch.value(monitor) for epoch in run.epochs]
     point, whole = stop_epoch(values, patience, monitor), stop_epoch(values, None, monitor)
     if point.best_epoch is None or whole.best_epoch is None:
         raise UsageError(f"A curve needs one finite {monitor} or more. Received: seed {run.seed}.")
-    test = _test_accuracy(run.curve[point.best_epoch - 1])
-    best = _test_accuracy(run.curve[whole.best_epoch - 1])
+    test = _test_accuracy(run.epochs[point.best_epoch - 1])
+    best = _test_accuracy(run.epochs[whole.best_epoch - 1])
     stop = point.stopped_after
     return PatienceOutcome(
         patience=patience,
@@ -103,7 +102,7 @@ def apply_patience(
         curve_best_epoch=whole.best_epoch,
         curve_test_accuracy=best,
         cost=best - test,
-        trend=_trend(run.curve[stop - 1 :]) if stop and stop < len(run.curve) else None,
+        trend=_trend(run.epochs[stop - 1 :]) if stop and stop < len(run.epochs) else None,
     )
 
 
@@ -139,7 +138,7 @@ def early_stop_answers(
     for patience in patiences:
         rise = None if rises[patience] is None else next(shared)
         answers += [
-            _keeps(patience, results[patience], len(runs[0].curve)),
+            _keeps(patience, results[patience], len(runs[0].epochs)),
             _rises(patience, results[patience], rise),
         ]
     return (*answers, _too_small(runs, smallest, results[smallest], cost, monitor))
@@ -149,7 +148,7 @@ def smallest_that_keeps_the_best(
     runs: Sequence[RecordedRun], monitor: Monitor = "val_accuracy"
 ) -> int | None:
     """The smallest patience that keeps the best epoch of the whole curve in every run."""
-    longest = max(len(run.curve) for run in runs)
+    longest = max(len(run.epochs) for run in runs)
     return next(
         (
             patience
@@ -231,7 +230,9 @@ def _too_small(
     elif all(result.keeps_the_best for result in results):
         verdict = "no"
     enough = smallest_that_keeps_the_best(runs, monitor)
-    lost = f"With patience {smallest} {_lost(cost.change)} against the curve's best epoch"
+    changes = "loses" if cost.change >= 0 else "gains"
+    lost = f"Patience {smallest} {changes} {100 * abs(cost.change):.1f} points of test accuracy "
+    lost += "against the curve's best epoch"
     if cost.low is not None and cost.high is not None:
         lost += f" ({100 * cost.low:.1f} to {100 * cost.high:.1f}, 95 % interval)"
     said = [opening(verdict, len(results)), f"{lost}."]
@@ -269,7 +270,7 @@ def _rise(runs: Sequence[RecordedRun], results: Sequence[PatienceOutcome]) -> Co
     errors = []
     for run, result in zip(runs, results, strict=True):
         if result.trend is not None:
-            n = len(run.curve) - (result.stopped_after or 0) + 1
+            n = len(run.epochs) - (result.stopped_after or 0) + 1
             # of the least-squares line's end to end: s (n - 1) / sqrt(sum of squared offsets)
             errors.append(_epoch_noise(run) * math.sqrt(12 * (n - 1) / (n * (n + 1))))
     noise = math.sqrt(fmean(error**2 for error in errors))
@@ -278,7 +279,7 @@ def _rise(runs: Sequence[RecordedRun], results: Sequence[PatienceOutcome]) -> Co
 
 def _epoch_noise(run: RecordedRun) -> float:
     return max(
-        curve_noise([epoch.test_accuracy for epoch in run.curve]),
+        curve_noise([epoch.test_accuracy for epoch in run.epochs]),
         sampling_error(run, run.test_accuracy or 0.5) / 2,
     )
 

@@ -46,12 +46,12 @@ def instability(
     run: RecordedRun, metric: Loss = "train_loss", rise: float | None = None
 ) -> Instability:
     """Where the loss that is drawn rose by more than the fraction ``rise`` in an epoch."""
-    values = [getattr(epoch, metric) for epoch in run.curve]
+    values = [epoch.value(metric) for epoch in run.epochs]
     least = RISES[metric] if rise is None else rise
     limit = max(1 + least, math.exp(NOISES * curve_noise(values, log=True)))
     rises = tuple(
         (after.epoch, new / old - 1 if old else math.inf)
-        for (old, new), after in zip(pairwise(values), run.curve[1:], strict=True)
+        for (old, new), after in zip(pairwise(values), run.epochs[1:], strict=True)
         if new > limit * old
     )
     return Instability(run.label, run.seed, rises, run.diverged)
@@ -69,18 +69,18 @@ def common_loss(runs: Sequence[RecordedRun]) -> float | None:
 
 def epochs_to_loss(run: RecordedRun, loss: float) -> int | None:
     """The first epoch after which the loss over the whole training set is at most ``loss``."""
-    return next((e.epoch for e in run.curve if e.train_loss <= loss), None)
+    return next((e.epoch for e in run.epochs if e.train_loss <= loss), None)
 
 
 def lowest_loss(run: RecordedRun) -> float | None:
     """The lowest loss over the whole training set after an epoch."""
-    return min((epoch.train_loss for epoch in run.curve), default=None)
+    return min((epoch.train_loss for epoch in run.epochs), default=None)
 
 
 LOWEST_LOSS = Measure("lowest training loss", lowest_loss, loss, "ratio", loss_noise)
 FINAL_LOSS = Measure(
     "training loss after the last epoch",
-    lambda run: run.curve[-1].train_loss if run.curve else None,
+    lambda run: run.epochs[-1].train_loss if run.epochs else None,
     loss,
     "ratio",
     loss_noise,
@@ -109,10 +109,8 @@ def epochs_to(threshold: float | None) -> Measure:
         sooner = epochs_to_loss(run, near) or reached
         return max(1.0, reached - sooner) / reached
 
-    reached = (
-        "a given training loss" if threshold is None else f"a training loss of {threshold:.3g}"
-    )
-    return Measure(f"epochs to {reached}", epochs, count, "ratio", noise, step=lambda run: 1.0)
+    name = "epochs to the training loss that all reach"
+    return Measure(name, epochs, count, "ratio", noise, step=lambda run: 1.0)
 
 
 def momentum_answers(

@@ -44,15 +44,15 @@ def curve_noise(values: Sequence[float | None], *, log: bool = False) -> float:
 
 def accuracy_noise(run: RecordedRun) -> float:
     """Of the test accuracy of the best epoch: images and epochs together."""
-    test = [epoch.test_accuracy for epoch in run.curve]
+    test = [epoch.test_accuracy for epoch in run.epochs]
     known = [value for value in test if value is not None]
-    curve = known if len(known) >= 3 else [epoch.val_accuracy for epoch in run.curve]
+    curve = known if len(known) >= 3 else [epoch.val_accuracy for epoch in run.epochs]
     return math.hypot(sampling_error(run, run.test_accuracy or 0.5), curve_noise(curve))
 
 
 def loss_noise(run: RecordedRun) -> float:
     """Of the training loss, as a standard deviation of its logarithm."""
-    return max(0.02, curve_noise([epoch.train_loss for epoch in run.curve], log=True))
+    return max(0.02, curve_noise([epoch.train_loss for epoch in run.epochs], log=True))
 
 
 def best_epoch_noise(run: RecordedRun) -> float:
@@ -61,6 +61,6 @@ def best_epoch_noise(run: RecordedRun) -> float:
 
 def seconds_noise(run: RecordedRun) -> float:
     """Of the seconds per epoch, as a standard deviation of their logarithm."""
-    taken = [epoch.train_seconds for epoch in run.curve if epoch.train_seconds > 0]
+    taken = [epoch.train_seconds for epoch in run.epochs if epoch.train_seconds > 0]
     spread = stdev(map(math.log, taken)) / math.sqrt(len(taken)) if len(taken) > 1 else 0.0
     return max(TIMER, spread)

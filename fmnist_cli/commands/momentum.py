@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -86,7 +85,7 @@ def momentum(
         {
             "momentum": run.run.momentum,
             "seed": run.run.seed,
-            "epochs": [asdict(epoch) for epoch in run.epochs],
+            "epochs": [epoch.document() for epoch in run.epochs],
         }
         for run in result.runs
     ]
@@ -99,7 +98,7 @@ def momentum(
         means = ", means over the seeds" if len(result.runs) > len(arms) else ""
         for metric, words, show in _BY_EPOCH:
             out.section(f"{words}, by epoch and alpha{means}", _epochs(result, metric, show))
-    show_answers(out, answers)
+    show_answers(out, answers, result.runs)
     _figures.draw_study(study.plot, result, out)
     result.require_complete()
 

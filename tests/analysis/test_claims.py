@@ -711,7 +711,7 @@ def test_statements_are_short_and_evidence_is_plain_json(n: int) -> None:
         *ood_answers(ood),
     ]
     labels = {f"batch {b}" for b in REAL} | {f"momentum {a}" for a in (0.1, 0.5, 0.9)}
-    labels |= {"cnn2", "up4", "rot90", "rot180"}
+    labels |= {"patience 1", "cnn2", "up4", "rot90", "rot180"}
     for answer in answers:
         assert json.loads(json.dumps(answer.evidence, allow_nan=False)) == answer.evidence
         assert answer.question.endswith("?")
