@@ -325,7 +325,7 @@ def compare(
         for group in resolve(registry, names):
             curves = [epochs for run in group.runs if (epochs := registry.epochs(run.id))]
             if curves:
-                arms.append(plots.Arm(group.label, [curve_of(epochs) for epochs in curves]))
+                arms.append(plots.Line(group.label, [curve_of(epochs) for epochs in curves]))
     if not arms:
         raise RegistryError(
             "what is compared must have recorded an epoch to be drawn. "

@@ -83,7 +83,8 @@ class Curve:
 class RunCaption:
     """What a figure's subtitle says of its run or runs.
 
-    None leaves a part out: what the figure itself varies, or what does not apply.
+    None leaves a part out: what the figure itself varies, or what does not apply. ``state`` is
+    what the reader must know of runs that are not all there yet.
     """
 
     run_id: int | str | Sequence[int] | Sequence[str] | None
@@ -95,6 +96,7 @@ class RunCaption:
     seed: int | Sequence[int] | None = None
     hidden: int | None = None
     train_size: int | None = None
+    state: str = ""
 
     def line(self) -> str:
         """The parts in reading order, separated by middle dots."""
@@ -112,6 +114,8 @@ class RunCaption:
         for word, ids in (("seed", self.seed), ("run", self.run_id)):
             if ids is not None:
                 parts.append(_listed(word, ids))
+        if self.state:
+            parts.append(self.state)
         return " · ".join(parts)
 
 
@@ -164,26 +168,11 @@ class Ending:
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One line of a comparison: a name, and one curve per seed."""
+class Line:
+    """One line of a figure: a name, and one curve per seed."""
 
     label: str
     curves: Sequence[Curve]
-
-
-@dataclass(frozen=True)
-class MomentumArm:
-    """One momentum, and one curve per seed.
-
-    Attributes
-    ----------
-    diverged : bool
-        Some of its runs did; its label says so.
-    """
-
-    alpha: float
-    curves: Sequence[Curve]
-    diverged: bool = False
 
 
 @dataclass(frozen=True)
