@@ -55,10 +55,11 @@ def early_stop(
     """
     from fmnist_cli import plots
     from fmnist_cli.analysis import apply_patience, early_stop_answers
+    from fmnist_cli.commands._data import open_session
+    from fmnist_cli.commands._summaries import answers_document, show_answers
     from fmnist_cli.plots import from_records as _figures
     from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.run import load_data
-    from fmnist_cli.runner.study import answers_document, run_study, show_answers
+    from fmnist_cli.runner.study import run_study
 
     patiences = sorted(patience or [TrainConfig.patience or 3])
     require(patiences[0] >= 1, "patience must be at least 1", patiences[0])
@@ -68,10 +69,9 @@ def early_stop(
     out = Output(common)
     label = f"batch {config.batch}"
     with Registry.open(common.db) as registry:
-        dataset = load_data(config, data, out)
-        result = run_study(
-            "early-stop", [(label, config)], dataset, registry, out, study, test_every_epoch=True
-        )
+        session = open_session(registry, config, data, out)
+        how = study.how(config.seed)
+        result = run_study(session, "early-stop", [(label, config)], test_every_epoch=True, **how)
     runs = [run for run in result.runs if run.best_epoch is not None]
     kept = [apply_patience(run, p, config.monitor) for p in patiences for run in runs]
     answers = early_stop_answers(runs, patiences, config.monitor) if runs else ()
