@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-METRICS = (
+Metric = Literal[
     "train_loss",
     "running_loss",
     "train_accuracy",
@@ -12,8 +13,10 @@ METRICS = (
     "val_accuracy",
     "test_loss",
     "test_accuracy",
-)
+]
 """What is drawn, compared and exported of an epoch, by the names of ``Epoch``'s attributes."""
+
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from fmnist_cli.commands._options import Common
 
-Printable = "RenderableType | tables.Table"
 
 HEADING_WIDTH = 14  # characters, where a heading has several words
 LINES_AT_ONCE = 1000
@@ -44,7 +43,7 @@ class Output:
         self.argv = common.argv
         self._warnings: set[str] = set()
 
-    def result(self, *renderables: Printable) -> None:
+    def result(self, *renderables: RenderableType | tables.Table) -> None:
         """Print a result for a person; nothing where JSON was asked for."""
         if not self.json:
             console = stdout_console()
@@ -53,7 +52,7 @@ class Output:
                     console.print(*_parts(renderable, console), sep="\n")
             _write(printed.get())
 
-    def section(self, title: str, *renderables: Printable) -> None:
+    def section(self, title: str, *renderables: RenderableType | tables.Table) -> None:
         """Print a bold title and what belongs under it, then an empty line."""
         self.result(f"[bold]{title}[/bold]", *renderables, "")
 
@@ -203,7 +202,7 @@ def make_table(*headings: str, heading_width: int = HEADING_WIDTH) -> Table:
     return table
 
 
-def _parts(renderable: Printable, console: Console) -> list[RenderableType]:
+def _parts(renderable: RenderableType | tables.Table, console: Console) -> list[RenderableType]:
     if isinstance(renderable, tables.Table):
         from fmnist_cli.commands._tables import rendered
 

@@ -9,23 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_cli.epoch import METRICS
+from fmnist_cli.epoch import Metric as Metric
+
 Values = Sequence[float | None]
 Band = Literal["range", "sd", "ci"]  # as ``axes.BAND_WORDS`` says
 StopReason = Literal["patience", "max_epochs", "diverged", "interrupted", "failed", "lost"]
-Metric = Literal[
-    "train_loss",
-    "running_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "test_loss",
-    "test_accuracy",
-]
 
 
 def numbers(values: Iterable[float | None]) -> NDArray[np.float64]:
@@ -65,7 +59,7 @@ class Curve:
     def __post_init__(self) -> None:
         if any(later <= earlier for earlier, later in pairwise(self.epochs)):
             raise ValueError(f"epochs must increase. Received: {list(self.epochs)}.")
-        for name in get_args(Metric):
+        for name in METRICS:
             values = getattr(self, name)
             if values is not None and len(values) != len(self.epochs):
                 raise ValueError(

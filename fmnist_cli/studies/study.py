@@ -6,7 +6,7 @@ Nothing heavy is imported here: the command line reads values and defaults at it
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.ood_curves import CurveName
-    from fmnist_cli.plots import Band, Metric
+    from fmnist_cli.epoch import Metric
+    from fmnist_cli.plots import Band
+    from fmnist_cli.registry import RunRecord
     from fmnist_cli.runner.jobs import Executor
     from fmnist_cli.runner.run import After, Session
 
@@ -121,6 +123,11 @@ class Study:
     after: Callable[[View], After | None] = lambda view: None
     timed: bool = False
 
+    @property
+    def document_name(self) -> str:
+        """Of the JSON documents; ``train`` is that of one run."""
+        return "train-seeds" if self.kind == "train" else self.kind
+
     def run(
         self,
         session: Session,
@@ -186,14 +193,17 @@ def each(read: Callable[[RecordedRun], float | None]) -> Cell:
 
 def ended(runs: Runs) -> str:
     """Why the runs ended, in a word each; "+" marks those that were still improving."""
-    words = {"max_epochs": "limit"}
-    found = [
-        "limit +" if run.still_improving else words.get(run.stop_reason, run.stop_reason)
-        for run in runs
-    ]
-    several = len(set(found)) > 1
-    counts = {word: found.count(word) for word in sorted(set(found))}
-    return ", ".join(f"{n} {word}" if several else word for word, n in counts.items())
+    found = [ending(run.run) for run in runs]
+    if len(set(found)) == 1:
+        return found[0]
+    return ", ".join(f"{found.count(word)} {word}" for word in sorted(set(found)))
+
+
+def ending(run: RunRecord) -> str:
+    """Why one run ended."""
+    if run.still_improving:
+        return "limit +"
+    return {"max_epochs": "limit"}.get(run.stop_reason or "", run.stop_reason or "-")
 
 
 def interval(
@@ -257,8 +267,7 @@ def condition_table(result: StudyResult, title: str, columns: Columns) -> Table:
     columns = with_interval(result, columns)
     rows = tuple(tuple(cell(runs) for _, cell in columns) for runs in result.by_label().values())
     notes = seeds_notes(rows)
-    if any(run.still_improving for run in result.runs):
-        notes = (*notes, "+: still improving at its limit; more epochs would change its numbers.")
+    notes = (*notes, *limit_note(run.run for run in result.runs))
     diverged = sum(run.diverged for run in result.runs)
     if diverged and len(result.runs) > len(rows):
         notes = (*notes, f"Diverged runs ({diverged} of {len(result.runs)}) are in no mean.")
@@ -266,6 +275,12 @@ def condition_table(result: StudyResult, title: str, columns: Columns) -> Table:
     if any("seconds" in column.name for column in heads):
         notes = (*notes, *times_note(result))
     return Table(f"Study {result.study.id}: {title}", heads, rows, notes)
+
+
+def limit_note(runs: Iterable[RunRecord]) -> tuple[str, ...]:
+    """What "+" means, where a run has it."""
+    improving = any(run.still_improving for run in runs)
+    return ("+: still improving at its limit; more epochs would change it.",) if improving else ()
 
 
 def times_note(result: StudyResult) -> tuple[str, ...]:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.formatting import format_count, percent, seconds
-from fmnist_cli.studies.study import Conditions, Study, View, ended, interval, times_note
+from fmnist_cli.studies.study import (
+    Conditions,
+    Study,
+    View,
+    ended,
+    interval,
+    limit_note,
+    times_note,
+)
 from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -56,9 +65,8 @@ def _table(result: StudyResult, view: View) -> Table:
     )
     names = ", ".join(result.by_label())
     caption = f"Study {result.study.id}: {names}, {len(result.runs)} seeds"
-    limited = any(run.still_improving for run in result.runs)
-    notes = ("+: still improving at its limit.",) if limited else ()
-    return Table(caption, COLUMNS, rows, (*notes, *times_note(result)))
+    notes = (*limit_note(run.run for run in result.runs), *times_note(result))
+    return Table(caption, COLUMNS, rows, notes)
 
 
 def _details(result: StudyResult, view: View) -> list[Table]:
@@ -71,14 +79,13 @@ def _details(result: StudyResult, view: View) -> list[Table]:
         found = summarise(getattr(run.run, name) for run in runs)
         if found is None:
             continue
-        cell = interval(lambda run, name=name: getattr(run.run, name), show, highest=highest)
         rows.append(
             (
                 words,
                 found.n,
                 show(found.mean),
                 None if found.sd is None else show(found.sd),
-                cell(runs),
+                interval(attrgetter(f"run.{name}"), show, highest=highest)(runs),
                 show(found.minimum),
                 show(found.maximum),
             )
