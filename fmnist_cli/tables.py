@@ -62,7 +62,7 @@ class Column:
             return value.text
         if isinstance(value, tuple):
             return over_seeds(value, self.show)
-        return self.show(value)
+        return self.show(value) if math.isfinite(value) else "-"
 
     @property
     def name(self) -> str:

@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli import plots
-from fmnist_cli.epoch import METRICS
+from fmnist_cli.epoch import METRICS, Epoch
 from fmnist_cli.errors import RegistryError
 
 if TYPE_CHECKING:
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
-    from fmnist_cli.registry import EpochRecord, RunRecord
+    from fmnist_cli.registry import RunRecord
 
 CAPTION = ("engine", "batch", "lr", "momentum", "seed", "hidden", "train_size")
 
 
-def curve_of(epochs: Sequence[EpochRecord]) -> plots.Curve:
+def curve_of(epochs: Sequence[Epoch]) -> plots.Curve:
     """The recorded epochs as a curve."""
     values: dict[str, Any] = {name: [getattr(e, name) for e in epochs] for name in METRICS}
     for name in ("test_loss", "test_accuracy"):

@@ -139,7 +139,7 @@ class Cluster:
                         event.release()  # or its worker's death would have it computed again
                         yield ended
                     elif event["key"] in waiting:  # others may use the cluster at the same time
-                        values = {name: value for name, value in event.items() if name != "key"}
+                        values = event["event"]
                         yield Message(**values) if "text" in values else Progress(**values)
             except BaseException:
                 _stop(client, [future for _, future in waiting.values()])
@@ -326,7 +326,7 @@ class _WorkerChannel:
             if time.monotonic() < self._next:
                 return
             self._next = time.monotonic() + REPORT_SECONDS
-        self.worker.log_event(TOPIC, {"key": self.key, **asdict(event)})
+        self.worker.log_event(TOPIC, {"key": self.key, "event": asdict(event)})
 
     def require_wanted(self) -> None:
         if not self._is_wanted():

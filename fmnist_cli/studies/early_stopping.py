@@ -124,7 +124,7 @@ def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
 def _document(result: StudyResult, view: View) -> dict[str, Any]:
     return {
         "curves": [
-            {"seed": run.seed, "epochs": [asdict(epoch) for epoch in run.epochs]}
+            {"seed": run.seed, "epochs": [epoch.document() for epoch in run.epochs]}
             for run in result.runs
         ],
         "stops": [asdict(one) for one in outcomes(result, view)],

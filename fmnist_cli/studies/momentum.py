@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.formatting import percent
@@ -34,8 +34,8 @@ def label(momentum: float) -> str:
 
 def _known(run: RecordedRun, metric: str) -> list[float]:
     """The metric at every epoch where it is finite."""
-    values = [getattr(epoch, metric) for epoch in run.epochs]
-    return [value for value in values if value is not None]
+    values = [epoch.value(metric) for epoch in run.epochs]
+    return [value for value in values if math.isfinite(value)]
 
 
 COLUMNS = (
@@ -121,7 +121,7 @@ def _document(result: StudyResult, view: View) -> dict[str, Any]:
             {
                 "momentum": run.momentum,
                 "seed": run.seed,
-                "epochs": [asdict(epoch) for epoch in run.epochs],
+                "epochs": [epoch.document() for epoch in run.epochs],
             }
             for run in result.runs
         ]

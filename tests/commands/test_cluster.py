@@ -327,7 +327,7 @@ def test_the_run_of_another_machine_is_taken_over_at_once(
 
 
 def die_with_seed_43(run: Any, backend: Any, result: Any, data: Any) -> None:
-    with Registry.open("runs.db", readonly=True) as registry:
+    with Registry.open(run._database.target, readonly=True) as registry:
         if registry.get_run(run.id).seed == 43:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -188,7 +188,7 @@ def test_the_bits_do_not_depend_on_the_jobs(fmnist: Fmnist) -> None:
         assert {r.data_fingerprint for r in runs[0]} == {r.data_fingerprint for r in runs[1]}
 
 
-def test_large_batches_have_the_same_bits_in_one_lane(fmnist: Fmnist) -> None:
+def test_large_batches_have_the_same_bits_in_single_thread(fmnist: Fmnist) -> None:
     args = ("sweep-batch", *EPOCHS, "--batch", 200, "--batch", 150)
     alone, beside = (fmnist.small_document(*args, "--jobs", jobs) for jobs in (1, 2))
     for one, other in zip(alone["runs"], beside["runs"], strict=True):
@@ -374,12 +374,12 @@ def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     from fmnist_cli.engine.numpy_mlp import threads
 
     monkeypatch.setattr(runtime, "_pool_threads", runtime.SHARDS)
-    monkeypatch.setattr(threads, "_one_lane", False)
+    monkeypatch.setattr(threads, "_single_thread", False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     _jobs.use_cores(_jobs.share_of(2))
-    assert (runtime._pool_threads, threads._one_lane) == (2, False)
+    assert (runtime._pool_threads, threads._single_thread) == (2, False)
     _jobs.use_cores(_jobs.share_of(5))
-    assert (runtime._pool_threads, threads._one_lane) == (1, True)
+    assert (runtime._pool_threads, threads._single_thread) == (1, True)
 
 
 @pytest.mark.keras
