@@ -141,7 +141,7 @@ def seeds_notes(rows: Sequence[Sequence[Value]]) -> tuple[str, ...]:
     }
     notes = []
     if any(1 < n < FEW_SEEDS for n in counts):
-        notes.append("In brackets: lowest to highest seed.")
+        notes.append("Beside a mean: its lowest to highest seed.")
     if any(n >= FEW_SEEDS for n in counts):
         notes.append("±: standard deviation over the seeds.")
     return tuple(notes)

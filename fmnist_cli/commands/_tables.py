@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 
     from fmnist_cli.tables import Table
 
+LABEL = 24  # characters of a heading that stands beside its cell
 NARROW_HEADING = 8  # characters, where a short heading has several words
-BREAKS = re.compile(r" (?=± |\(|to )")  # where the cell of several seeds may be broken
+BREAKS = re.compile(r" (?=± |to )|(?<=,) ")  # where a cell of several seeds may be broken
+RANGE = re.compile(r" \((.+ to .+)\)$")  # lowest to highest seed, which stands below the mean
 COLOURS = {"diverged": "red", "+": "yellow"}  # by how a cell ends
 
 
@@ -22,15 +24,19 @@ def rendered(table: Table, console: Console) -> list[RenderableType]:
 
     long = [column.heading for column in table.columns]
     short = [column.short or column.heading for column in table.columns]
-    forms = ((long, HEADING_WIDTH, " "), (short, NARROW_HEADING, "\n"))
-    for headings, heading_width, separator in forms:
-        made = _rich(table, headings, heading_width, separator)
+    for headings, heading_width, narrow in (
+        (long, HEADING_WIDTH, False),
+        (short, NARROW_HEADING, False),
+        (short, NARROW_HEADING, True),
+    ):
+        made = _rich(table, headings, heading_width, narrow)
         if needed_width(made, console) <= console.width:
             return [made, *table.notes]
-    return [fitting(_rich(table, long, HEADING_WIDTH, " "), console), *table.notes]
+    labels = [a if len(a) <= LABEL else b for a, b in zip(long, short, strict=True)]
+    return [fitting(_rich(table, labels, HEADING_WIDTH, False), console), *table.notes]
 
 
-def _rich(table: Table, headings: list[str], heading_width: int, separator: str) -> RichTable:
+def _rich(table: Table, headings: list[str], heading_width: int, narrow: bool) -> RichTable:
     from rich.markup import escape
 
     from fmnist_cli.commands._output import make_table
@@ -41,8 +47,13 @@ def _rich(table: Table, headings: list[str], heading_width: int, separator: str)
         heading_width=heading_width,
     )
     for row in table.cells:
-        made.add_row(*(_coloured(escape(BREAKS.sub(separator, cell))) for cell in row))
+        made.add_row(*(_coloured(escape(_broken(cell) if narrow else cell)) for cell in row))
     return made
+
+
+def _broken(cell: str) -> str:
+    """The cell in several lines."""
+    return BREAKS.sub("\n", RANGE.sub(r"\n\1", cell))
 
 
 def _coloured(cell: str) -> str:

@@ -11,6 +11,7 @@ from fmnist_cli.studies.study import (
     ENDED,
     TEST_ACCURACY,
     Conditions,
+    Runs,
     Study,
     View,
     condition_table,
@@ -38,15 +39,19 @@ def _known(run: RecordedRun, metric: str) -> list[float]:
     return [value for value in values if math.isfinite(value)]
 
 
+def epochs(runs: Runs) -> str:
+    return ", ".join(map(str, sorted({len(run.epochs) for run in runs})))
+
+
 COLUMNS = (
     (
         Column("momentum", short="alpha", show="{:.12g}".format),
         lambda runs: runs[0].momentum,
     ),
-    (Column("epochs", show="{:.3g}".format), each(lambda run: len(run.epochs))),
+    (Column("epochs", numeric=False), epochs),
     (Column("running loss", show=loss), each(lambda run: run.epochs[-1].running_loss)),
     (
-        Column("training loss", key="train_loss", show=loss),
+        Column("training loss", short="train loss", key="train_loss", show=loss),
         each(lambda run: run.epochs[-1].train_loss),
     ),
     (
