@@ -229,7 +229,9 @@ def chosen_study(registry: Registry, kind: str, study_id: int | None) -> StudyRe
         return study
     latest = registry.latest_study(kind)
     if latest is None:
-        raise RegistryError(f"there is no {kind} study in {registry.shown} yet: fmnist {kind}")
+        raise RegistryError(
+            f"there is no {kind} study in {registry.display_name} yet: fmnist {kind}"
+        )
     return latest
 
 
