@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fmnist_cli.analysis import Answer
-    from fmnist_cli.analysis.result import StudyResult
+    from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.commands._options import Common, DataOptions, StudyOptions
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.studies import Study, View
@@ -80,7 +80,7 @@ def show_study(out: Output, study: Study, result: StudyResult, view: View, **mor
     if out.json:
         return
     show_tables(out, [table, *study.details(result, view)])
-    show_answers(out, answers)
+    show_answers(out, answers, result.runs)
 
 
 def show_tables(out: Output, tables: Sequence[Table]) -> None:
@@ -91,10 +91,14 @@ def show_tables(out: Output, tables: Sequence[Table]) -> None:
         out.section(escape(table.caption), table)
 
 
-def show_answers(out: Output, given: Sequence[Answer]) -> None:
-    """Each question with its answer."""
+def show_answers(out: Output, given: Sequence[Answer], runs: Sequence[RecordedRun]) -> None:
+    """On how many seeds the answers rest, then each question with its answer."""
     from rich.markup import escape
 
+    from fmnist_cli.analysis import study_note
+
+    if given:
+        out.section("Answers", escape(study_note(runs)))
     for answer in given:
         out.section(escape(answer.question), escape(answer.statement))
 

@@ -127,7 +127,7 @@ def _evaluate(
         },
     )
     show_tables(out, [table, *shifted_images.details_of(runs, view)])
-    show_answers(out, answers)
+    show_answers(out, answers, runs)
     if path is not None:
         figure = shifted_images.figure_of(runs, view, caption_of([run]), where=f"run {run.id}")
         plots.save(figure, path)

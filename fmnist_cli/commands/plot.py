@@ -387,6 +387,6 @@ def _chosen_study(registry: Registry, study: Study, study_id: int | None) -> Stu
     latest = registry.latest_study(study.kind)
     if latest is None:
         raise RegistryError(
-            f"there is no {study.kind} study in {registry.shown} yet: fmnist {study.kind}"
+            f"there is no {study.kind} study in {registry.display_name} yet: fmnist {study.kind}"
         )
     return latest

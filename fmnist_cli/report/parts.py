@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fmnist_cli import analysis as answers
+    from fmnist_cli.analysis.result import StudyResult
 
 PATIENCES = (1, 2, 3, 4, 5)  # of the table; the answers are about the default
 LINE = 150  # characters of a finding, unless its first sentence has more
@@ -162,7 +163,7 @@ def study_part(
     section = Section(
         study.kind,
         study.title,
-        (picture, study.table(result, table_view or view), *given),
+        (picture, study.table(result, table_view or view), *_basis(result, given), *given),
         typed,
         tuple(run.run.id for run in result.runs),
     )
@@ -225,6 +226,13 @@ def mini_cnn(work: Work) -> Part:
     )
     question = "Does the chain rule hold on the mini CNN?"
     return Part(section, (Finding("mini-cnn", question, "yes" if holds else "no", line),))
+
+
+def _basis(result: StudyResult, given: Sequence[answers.Answer]) -> tuple[Prose, ...]:
+    """On how many seeds the answers rest."""
+    from fmnist_cli.analysis import study_note
+
+    return (Prose(study_note(result.runs)),) if given else ()
 
 
 PARTS: Mapping[str, Callable[[Work], Part]] = {

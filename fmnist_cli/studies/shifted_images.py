@@ -60,6 +60,7 @@ def scores_of(runs: Sequence[RecordedRun]) -> list[Score]:
             seed=run.seed,
             set_name=names[one.test_set],
             accuracy=one.accuracy,
+            n=one.n,
         )
         for run in runs
         for one in run.evaluations
