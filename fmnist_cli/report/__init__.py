@@ -6,14 +6,12 @@ matplotlib's SVG fit a light and a dark page. No command line, no registry, no t
 
 from fmnist_cli.report.blocks import (
     FIGURES_FOLDER,
-    Column,
     Finding,
     Listing,
     Picture,
     Prose,
     Report,
     Section,
-    Table,
     run_anchor,
 )
 from fmnist_cli.report.figures import draw
@@ -22,14 +20,12 @@ from fmnist_cli.report.markdown import to_markdown
 
 __all__ = [
     "FIGURES_FOLDER",
-    "Column",
     "Finding",
     "Listing",
     "Picture",
     "Prose",
     "Report",
     "Section",
-    "Table",
     "draw",
     "run_anchor",
     "to_html",

@@ -95,7 +95,7 @@ def run_study(
         **(measured or {}),
         **executor.recorded,  # times taken side by side are not mixed with others
     }
-    listener.warning(registry.caution)
+    listener.warning(registry.warning)
     study = None if new else _same_study(registry, kind, asked, reuse=reuse, timed=timed)
     if study is None:
         study = registry.study(kind, asked, arms=[label for label, _ in arms])
