@@ -46,6 +46,7 @@ class Assessment:
     confusion : (K, K) int64
         Row: the true class; column: the predicted one.
     predicted : (N,) int64
+    correct : (N,) bool
     """
 
     n: int
@@ -53,6 +54,7 @@ class Assessment:
     accuracy: float
     confusion: NDArray[np.int64]
     predicted: NDArray[np.int64]
+    correct: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ def assess(backend: Backend, split: Split) -> Assessment:
         accuracy=evaluation.accuracy,
         confusion=confusion_matrix(split.labels, predicted),
         predicted=predicted,
+        correct=predicted == split.labels,
     )
 
 

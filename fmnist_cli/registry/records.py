@@ -201,7 +201,11 @@ class CheckRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRecord:
-    """The result on one test set; ``confusion[true class][predicted class]`` counts images."""
+    """The result on one test set; ``confusion[true class][predicted class]`` counts images.
+
+    ``answers`` has one bit per image, whether it was classified correctly; None of runs from before
+    they were recorded.
+    """
 
     test_set: str
     n: int
@@ -209,6 +213,11 @@ class EvaluationRecord:
     accuracy: float | None
     confusion: tuple[tuple[int, ...], ...]
     nonfinite: Mapping[str, str]
+    answers: bytes | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The evaluation as plain values, without the answers to single images."""
+        return {name: value for name, value in vars(self).items() if name != "answers"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -194,6 +194,7 @@ evaluation = Table(
     Column("accuracy", Float),
     Column("confusion", Text, nullable=False),  # JSON, 10 rows (true class) of 10 (predicted)
     Column("nonfinite", Text),
+    Column("answers", Text),  # since revision 0003: one bit per image, right or not, as hex
     _fraction("evaluation", "accuracy"),
     UniqueConstraint("run_id", "test_set"),
 )

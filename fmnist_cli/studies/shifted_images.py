@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -135,7 +134,7 @@ def document_of(runs: Sequence[RecordedRun], view: View) -> dict[str, Any]:
 
     return {
         "evaluations": [
-            {"run": run.run.id, "model": run.name, "seed": run.seed, **asdict(one)}
+            {"run": run.run.id, "model": run.name, "seed": run.seed, **one.document()}
             for run in runs
             for one in run.evaluations
         ],

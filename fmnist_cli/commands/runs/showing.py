@@ -78,7 +78,7 @@ def show(
             "repeat": repeat_command(run),
             "epochs": [epoch.document() for epoch in curve],
             "checks": [asdict(check) for check in checks],
-            "evaluations": [asdict(evaluation) for evaluation in evaluations],
+            "evaluations": [one.document() for one in evaluations],
             "artefacts": [asdict(artefact) for artefact in artefacts],
             "dynamics": dynamics,
             "environment": environment,

@@ -1,4 +1,4 @@
-"""Heads of CNNs; seeds for the initial weights and for the epochs alone."""
+"""Heads of CNNs; seeds for the initial weights and for the epochs alone; per-image answers."""
 
 from __future__ import annotations
 
@@ -15,3 +15,4 @@ def upgrade() -> None:
     op.add_column("run", head)
     op.add_column("run", sa.Column("init_seed", sa.BigInteger()))
     op.add_column("run", sa.Column("order_seed", sa.BigInteger()))
+    op.add_column("evaluation", sa.Column("answers", sa.Text()))
