@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from shutil import copyfile
 from typing import TYPE_CHECKING
 
 from fmnist_cli.commands._output import make_table
@@ -17,11 +15,7 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis.result import StudyResult
     from fmnist_cli.commands._options import DataOptions, StudyOptions
     from fmnist_cli.commands._output import Output
-    from fmnist_cli.engine.backend import Backend
     from fmnist_cli.engine.config import TrainConfig
-    from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.engine.training import TrainResult
-    from fmnist_cli.registry import Run
 
 
 def train_seeds(
@@ -40,11 +34,10 @@ def train_seeds(
     """
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.commands._summaries import summary_table, times_note
-    from fmnist_cli.commands.train import result_file_name
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.result_file import hand_in_recorded, keep_result_file
     from fmnist_cli.runner.study import run_study
 
-    name = result_file_name(config)
     label = f"{config.model} b{config.batch} lr{config.lr:g}"
     with Registry.open(db) as registry:
         session = open_session(registry, config, data, out)
@@ -52,13 +45,15 @@ def train_seeds(
             session,
             "train",
             [(label, config)],
-            after=partial(_keep_result_file, name),
+            after=keep_result_file,
             dynamics=dynamics,
             **study.how(config.seed),
         )
-        files = registry.artefacts(result.runs[0].run.id, kind="result")
-        copyfile(registry.artefact_path(files[-1]), results / name)
-    out.document("fmnist.train-seeds/1", {**result.document(), "result_file": str(results / name)})
+        paths = hand_in_recorded(registry, [result.runs[0].run], results, out)
+    out.document(
+        "fmnist.train-seeds/1",
+        {**result.document(), "result_file": str(paths[0]) if paths else None},
+    )
     n = len(result.runs)
     out.section(f"Study {result.study.id}: {label}, {n} seeds", _table(result))
     out.section(f"Over {n} seeds", summary_table(result.runs), *times_note(result))
@@ -70,15 +65,6 @@ def train_seeds(
             f"the training diverged with {len(diverged)} of {n} seeds ({', '.join(diverged)}); "
             "they are in no mean. Try a smaller --lr."
         )
-
-
-def _keep_result_file(
-    name: str, run: Run, backend: Backend, result: TrainResult, data: Dataset
-) -> None:
-    from fmnist_cli.commands.train import write_result_file
-
-    write_result_file(run.folder / name, result)
-    run.add_artefact("result", run.folder / name)
 
 
 def _table(result: StudyResult) -> Table:

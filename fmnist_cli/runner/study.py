@@ -22,8 +22,8 @@ from fmnist_cli.runner.jobs import (
     Failed,
     InProcess,
     Job,
+    JobProgress,
     Message,
-    Progress,
     Recipe,
 )
 from fmnist_cli.runner.run import Condition, note_on_interrupt
@@ -142,7 +142,7 @@ def _follow(events: Events, listener: Listener, bar: ProgressBar) -> list[str]:
         match event:
             case Message(text):
                 listener.message(text)
-            case Progress(name, epoch, epochs):
+            case JobProgress(name, epoch, epochs):
                 under_way[name] = f"{name} {epoch}/{epochs}" if epoch else name
             case Done(name) | Failed(name):
                 if isinstance(event, Failed):
