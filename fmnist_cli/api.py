@@ -218,9 +218,9 @@ def figure_of(result: StudyResult, *, patiences: Sequence[int] = (3,)) -> Figure
     patiences : sequence of int
         Marked on the curve of an ``early-stop`` study.
     """
-    from fmnist_cli.plots.from_records import study_figure
+    from fmnist_cli.studies import View, study_of
 
-    return study_figure(result, patiences=patiences)
+    return study_of(result.study.kind).figure(result, View(patiences=tuple(patiences)))
 
 
 def check_gradient(

@@ -12,13 +12,14 @@ from fmnist_cli.runner.command_line import continue_command, option_words, resum
 _ADVICE: dict[str, str] = {
     "allow_custom_data": "Give --allow-custom-data to use another data set.",
     "another_registry": "Name another with --db.",
+    "another_to_import": "Name another registry to import.",
     "disable_early_stopping": "Use --no-early-stop to train to the last epoch.",
     "fetch_data": "Get them with: fmnist data fetch",
     "list_runs": "See which there are: fmnist runs list",
     "make_room_and_resume": "Make room, then: fmnist runs resume",
     "name_data_folder": "Name the folder that holds the files with --data-dir.",
     "open_once_writable": "Open it once as a user who may write it: fmnist runs list",
-    "recover_journal": "Once the registry can be written again: fmnist runs recover",
+    "recover_journal": "Recover it with: fmnist runs recover",
     "shared_registry": (
         "Name one on a PostgreSQL server: "
         "--db postgresql+psycopg://user@host/database?files=/shared/folder"

@@ -90,7 +90,7 @@ def train_one(
     out.document("fmnist.train/1", _document(config, recorded, checks, result_path))
     out.section(
         f"Run {recorded.run.id}: {describe(config)}",
-        _summary(config, recorded, result_path, session.registry.shown),
+        _summary(config, recorded, result_path, session.registry.display_name),
     )
     if recorded.result.stop_reason == "diverged":
         raise Diverged(

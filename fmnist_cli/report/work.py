@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from fmnist_cli.analysis.result import StudyResult
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.runner.jobs import Executor, InProcess
-from fmnist_cli.runner.study import run_study
+from fmnist_cli.studies.study import View
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.mini_cnn import DerivativeCheck
     from fmnist_cli.registry import Registry, Run, RunRecord
     from fmnist_cli.runner.run import Session
+    from fmnist_cli.studies import Study
 
 QUICK_TRAIN, QUICK_VAL, QUICK_EPOCHS = 2_000, 500, 8
 MAGNITUDE_MANY = 5_000
@@ -61,22 +62,19 @@ class Work:
             epochs = min(epochs, self.config.epochs)
         return self.config.but(epochs=epochs, patience=None)
 
-    def train_study(
-        self, kind: str, arms: Sequence[tuple[str, TrainConfig]], *, timed: bool = False, **how: Any
-    ) -> StudyResult:
+    def train_study(self, study: Study, config: TrainConfig, values: Sequence[Any]) -> StudyResult:
         """The study: read where it is complete, continued or begun where it is not.
 
-        With ``timed`` its runs have the machine to themselves, one after the other.
+        Where its result is a time, its runs have the machine to themselves, one after the other.
         """
-        result = run_study(
+        result = study.run(
             self.session,
-            kind,
-            arms,
+            config,
+            values,
+            View(),
             seeds=self.seeds,
-            executor=InProcess() if timed else self.executor,
+            executor=InProcess() if study.timed else self.executor,
             reuse=True,
-            timed=timed,
-            **how,
         )
         result.require_complete()
         return result

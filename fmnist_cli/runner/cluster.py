@@ -82,7 +82,7 @@ class Cluster:
             self._refuse_versions(", ".join(sorted(others)))
         apart = sorted({w.host for w in found if w.machine != machine() or not w.sees_files})
         if apart and not registry.is_shared:
-            _refuse_file(registry.shown, apart)
+            _refuse_file(registry.display_name, apart)
         blind = sorted({worker.host for worker in found if not worker.sees_files})
         if blind:
             listener.message(
@@ -288,7 +288,7 @@ def _train_recorded(task: _Task, channel: _WorkerChannel) -> None:
 
     database = open_database(task.origin.db)
     if not database.is_shared and machine() != task.home:
-        _refuse_file(database.shown, [os.uname().nodename])
+        _refuse_file(database.display_name, [os.uname().nodename])
     use_cores(channel.worker.state.nthreads)
     listener = RemoteListener(channel, task.job.name)
     with _registry(task.origin.db) as registry:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fmnist_cli import host
 from fmnist_cli.errors import DataError, FmnistError, RunNotFound
 from fmnist_cli.runner.listener import ProgressBar
-from fmnist_cli.runner.run import Condition, Session, summary_line, train_recorded
+from fmnist_cli.runner.run import Session, StudyCondition, summary_line, train_recorded
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
@@ -46,7 +46,7 @@ class Job:
 
     name: str
     config: TrainConfig
-    condition: Condition
+    condition: StudyCondition
     resume: RunRecord | None = None
     run_uuid: str | None = None
 

@@ -26,7 +26,7 @@ from fmnist_cli.runner.jobs import (
     Message,
     Recipe,
 )
-from fmnist_cli.runner.run import Condition, note_on_interrupt
+from fmnist_cli.runner.run import StudyCondition, note_on_interrupt
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
@@ -95,7 +95,7 @@ def run_study(
         **(measured or {}),
         **executor.recorded,  # times taken side by side are not mixed with others
     }
-    listener.warning(registry.caution)
+    listener.warning(registry.warning)
     study = None if new else _same_study(registry, kind, asked, reuse=reuse, timed=timed)
     if study is None:
         study = registry.study(kind, asked, arms=[label for label, _ in arms])
@@ -110,7 +110,7 @@ def run_study(
         Job(
             f"{label}, seed {seed}" if several_seeds else label,
             config,
-            Condition(study.id, label),
+            StudyCondition(study.id, label),
             interrupted.get((label, seed)),
         )
         for (label, seed), config in runs.items()

@@ -152,7 +152,7 @@ def test_what_cannot_be_resumed_is_refused_in_one_line(folder: Path) -> None:
     code, _, err = fmnist("runs", "resume", 7, prologue="")
     assert (code, err) == (
         1,
-        "Error: there is no run 7 in runs.db; see which there are: fmnist runs list.\n",
+        "Error: there is no run 7 in runs.db. See which there are: fmnist runs list\n",
     )
 
 
