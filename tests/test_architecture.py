@@ -66,6 +66,8 @@ KNOWN_CYCLES = frozenset(
 )
 KNOWN_TYPED = frozenset(
     {
+        "fmnist_cli.analysis.why.batch_size: --x",
+        "fmnist_cli.analysis.why.momentum: --x",
         "fmnist_cli.engine.data.sources: --allow-custom-data",
         "fmnist_cli.engine.data.sources: --data-dir",
         "fmnist_cli.engine.data.sources: fmnist data",

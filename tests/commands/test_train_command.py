@@ -219,8 +219,8 @@ def test_diverged_json_is_strict(fmnist: Fmnist) -> None:
         (("--lr", "nan"), "lr must be a finite number above 0. Received: nan."),
         (
             ("--patience", 0),
-            "patience must be at least 1 (use --no-early-stop to train to the last epoch). "
-            "Received: 0.",
+            "patience must be at least 1. Received: 0. "
+            "Use --no-early-stop to train to the last epoch.",
         ),
         (("--epochs", 0), "epochs must be at least 1. Received: 0."),
         (
