@@ -105,8 +105,8 @@ class TrainConfig:
     head: Head = option(
         "flatten", "What is between a CNN's features and its dense layer: flatten, gap or gmp."
     )
-    init_seed: int | None = option(None, "Seeds the initial weights alone, in place of --seed.")
-    order_seed: int | None = option(None, "Seeds every epoch's order alone, in place of --seed.")
+    init_seed: int | None = option(None, "Seeds the initial weights alone, in place of the seed.")
+    order_seed: int | None = option(None, "Seeds every epoch's order alone, in place of the seed.")
 
     def __post_init__(self) -> None:
         require(self.model in MODELS, f"model must be one of {', '.join(MODELS)}", self.model)
