@@ -10,6 +10,7 @@ from fmnist_cli import plots
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS, shifted_split
 from fmnist_cli.errors import RegistryError
+from fmnist_cli.files import writable_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -264,7 +265,7 @@ def draw_study(
 def save_figure(figure: Figure, path: Path, out: Output, schema: str, **content: Any) -> None:
     """Write the figure and say where it is."""
     if path.parent == DEFAULT_FOLDER:
-        path.parent.mkdir(exist_ok=True)
+        writable_folder(path.parent, "the plot's folder")
     plots.save(figure, path)
     out.document(schema, {"file": str(path), **content})
     out.text(f"Saved {path}\n")
