@@ -53,8 +53,8 @@ def fetch(
     """
     from rich.markup import escape
 
+    from fmnist_cli.commands._data import DataProgress
     from fmnist_cli.engine import data
-    from fmnist_cli.runner.run import DataProgress
 
     in_range = timeout is None or 0 < timeout <= 3600
     require(in_range, "--timeout must be above 0 and at most 3600 seconds", timeout)

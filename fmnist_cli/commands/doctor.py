@@ -151,10 +151,10 @@ def _registry(db: str) -> Finding:
     except PermissionError as error:
         found = f"{db} cannot be looked at: {error.strerror}"
         return Finding("registry", False, found, "open its folder to this user")
-    found = f"{registry.shown}: {pluralize(n, 'run')}" + (f", {lost} lost" if lost else "")
-    if registry.caution is not None:
+    found = f"{registry.display_name}: {pluralize(n, 'run')}" + (f", {lost} lost" if lost else "")
+    if registry.warning is not None:
         return Finding(
-            "registry", False, registry.caution, "fmnist runs import, into such a server"
+            "registry", False, registry.warning, "fmnist runs import, into such a server"
         )
     return Finding("registry", True, found)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.registry import Registry
-from fmnist_cli.registry.records import EpochRecord
 
 from .conftest import Fmnist
 from .recorded import DIVERGED, LOST, TRAIN
@@ -35,7 +35,7 @@ def view(name: str) -> list[dict[str, Any]]:
     return found
 
 
-def curve(run: int) -> list[EpochRecord]:
+def curve(run: int) -> list[Epoch]:
     with Registry.open("runs.db", readonly=True) as registry:
         return list(registry.epochs(run))
 
@@ -242,10 +242,10 @@ def test_import_says_what_it_left_out(fmnist: Fmnist) -> None:
 def test_import_of_what_is_no_registry(fmnist: Fmnist) -> None:
     Path("notes.txt").write_text("these are notes " * 100)
     assert fmnist.error("runs", "import", "notes.txt", code=1) == (
-        "notes.txt is not an SQLite file; name another registry to import."
+        "notes.txt is not an SQLite file. Name another registry to import."
     )
     assert fmnist.error("runs", "import", "absent.db", code=1) == (
-        "absent.db does not exist; name another registry to import."
+        "absent.db does not exist. Name another registry to import."
     )
     assert fmnist.error("runs", "import", "runs.db", code=2) == (
         "import must take another registry than this one. Received: runs.db."

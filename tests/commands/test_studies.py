@@ -36,8 +36,33 @@ def test_sweep_batch(fmnist: Fmnist) -> None:
         "Does a smaller batch guarantee faster training?",
         "Does a larger batch give a higher test accuracy?",
         "Does a larger batch need fewer gradient updates to converge?",
+        "Does a larger batch need fewer gradient updates to the same validation accuracy?",
     ]
     assert {run.study_id for run in runs_of("sweep-batch")} == {document["id"]}
+
+
+def test_a_table_is_the_same_on_the_terminal_and_in_the_document(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")  # row by row, a line per column
+    args = ("sweep-batch", *EPOCHS, "--batch", 5, "--batch", 50)
+    rows = fmnist.small_document(*args)["table"]
+    shown = [line.split("  ", 1) for line in fmnist.small(*args).stdout.splitlines()[1:9]]
+    keys = ["batch", "epochs_to_best", "updates_to_best", "seconds_to_best", "seconds_per_epoch"]
+    assert list(rows[0]) == [*keys, "best_val_accuracy", "test_accuracy", "ended"]
+    assert [heading.strip() for heading, _ in shown] == [
+        *("batch", "best epoch", "updates to best", "seconds to best", "seconds per epoch"),
+        *("validation accuracy", "test accuracy", "ended"),
+    ]
+    assert shown[0][1].strip() == str(rows[0]["batch"])
+    assert shown[6][1].strip() == f"{100 * rows[0]['test_accuracy']:.2f} %"
+
+
+def test_default_sizes_that_do_not_fit_are_left_out_and_said(fmnist: Fmnist) -> None:
+    result = fmnist.small("sweep-batch", *EPOCHS)
+    assert [run.batch for run in runs_of("sweep-batch")] == [1, 5, 50]
+    for size in (500, 5000):
+        assert f"batch {size} is left out: the training set has 200 images." in result.stderr
 
 
 def test_a_batch_larger_than_the_training_set_is_refused_before_any_training(
@@ -72,7 +97,11 @@ def test_a_study_that_was_stopped_continues(
     assert [run.status for run in runs] == ["finished", "interrupted", "finished", "finished"]
     assert runs[0] == first
 
-    fmnist.small(*args)  # a study that is complete is not continued: measured anew
+    result = fmnist.small(*args)  # complete: shown as it is
+    assert calls[4:] == []
+    assert "its 3 runs are done" in result.stderr
+    assert "--new" in result.stderr
+    fmnist.small(*args, "--new")
     assert calls[4:] == [5, 50, 100]
     with Registry.open("runs.db", readonly=True) as registry:
         assert len(registry.list_studies(kind="sweep-batch")) == 2
@@ -132,18 +161,22 @@ def test_ood_and_the_weights_of_a_recorded_run(fmnist: Fmnist) -> None:
         assert one["confusion"] == trained[one["test_set"]]["confusion"]
 
 
-def test_ood_of_a_run_takes_no_other_model_seeds_or_plot(fmnist: Fmnist) -> None:
-    for others in (
-        ("--model", "cnn2"),
-        ("--seeds", 3),
-        ("--seed-list", "1,2"),
-        ("--plot", "a.png"),
-    ):
+def test_ood_of_a_run_takes_no_other_model_or_seeds(fmnist: Fmnist) -> None:
+    for others in (("--model", "cnn2"), ("--seeds", 3), ("--seed-list", "1,2")):
         message = fmnist.error("ood", "--run", 3, *others, code=2)
         assert message == (
-            "run evaluates recorded weights, so no option may ask for a training or its figure. "
+            "run evaluates recorded weights, so no option may ask for a training. "
             f"Received: --run 3 {others[0]} {others[1]}."
         )
+
+
+@pytest.mark.parametrize("curve", [(), ("--curve", "rotation")])
+def test_ood_of_a_run_draws(fmnist: Fmnist, curve: tuple[str, ...]) -> None:
+    fmnist.small("train", *EPOCHS)
+    fmnist("ood", "--run", 1, *curve, "--plot", "run.svg", "--allow-custom-data")
+    drawn = Path("run.svg").read_text()
+    assert ("degrees" in drawn) == bool(curve)
+    assert "run 2" in drawn
 
 
 def test_ood_of_a_run_without_weights(fmnist: Fmnist) -> None:

@@ -356,7 +356,6 @@ class TestMirrors:
             send(content)(handler)
 
         monkeypatch.setattr(mirrors, "ANSWER_SECONDS", 0.1)
-        monkeypatch.setattr(mirrors, "STALL_SECONDS", 0.1)
         slow = start_mirror(official_data)
         slow.replies[f"{NAMES[0]}.gz"] = late
         with pytest.raises(DataError, match=r"no answer within 0\.1 s"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,20 +12,19 @@ import pytest
 from fmnist_cli.engine.config import CLASS_NAMES
 from fmnist_cli.errors import UsageError
 from fmnist_cli.plots import (
-    Arm,
     BatchRun,
     Curve,
     Ending,
+    Line,
     ModelAccuracies,
-    MomentumArm,
     PatienceStop,
     RunCaption,
     ShiftedExample,
     batch_figure,
     compare_figure,
+    conditions_figure,
     confusion_figure,
     early_stop_figure,
-    momentum_figure,
     ood_figure,
     ood_samples_figure,
     samples_figure,
@@ -103,12 +102,16 @@ def examples() -> list[ShiftedExample]:
     return [ShiftedExample(9, images, guesses), ShiftedExample(3, images, guesses)]
 
 
-def alphas(n: int = 5, epochs: int = 30, seeds: int = 1) -> list[MomentumArm]:
+def alphas(n: int = 5, epochs: int = 30, seeds: int = 1) -> list[Line]:
     values = np.linspace(0.1, 0.9, n)
     return [
-        MomentumArm(float(a), [curve(epochs, seed=s, pace=14 - 12 * a) for s in range(seeds)])
+        Line(f"α = {a:g}", [curve(epochs, seed=s, pace=14 - 12 * a) for s in range(seeds)])
         for a in values
     ]
+
+
+def momentum_figure(lines: Sequence[Line], **options: Any) -> Figure:
+    return conditions_figure(lines, CAPTION, title="Momentum", metric="train_loss", **options)
 
 
 STOPS = [
@@ -134,7 +137,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         CAPTION,
         [PatienceStop(3, 5 + s, 8 + s, s) for s in (0, 1)],
     ),
-    "momentum, many": lambda: momentum_figure(alphas(12, seeds=2), CAPTION, log=True),
+    "momentum, many": lambda: momentum_figure(alphas(12, seeds=2), log=True),
     "batch, seeds": lambda: batch_figure(sweep(3), CAPTION),
     "batch, one": lambda: batch_figure(sweep()[:1], CAPTION),
     "batch, dense": lambda: batch_figure(
@@ -145,7 +148,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "ood samples": lambda: ood_samples_figure(examples(), CAPTION),
     "samples": lambda: samples_figure(np.zeros((30, 784)), np.arange(30) % 10),
     "compare": lambda: compare_figure(
-        [Arm(f"{LONG} {i}", [curve(9 + i, seed=i)]) for i in range(9)], subtitle=LONG * 3
+        [Line(f"{LONG} {i}", [curve(9 + i, seed=i)]) for i in range(9)], subtitle=LONG * 3
     ),
     "confusion": lambda: confusion_figure(np.full((10, 10), 100), CAPTION, "the test set"),
 }
@@ -377,9 +380,9 @@ def test_marks_at_one_epoch_differ_in_size() -> None:
 
 def test_momentum_has_a_labelled_line_per_alpha() -> None:
     arms = alphas()
-    above, below = momentum_figure(list(reversed(arms)), CAPTION).axes
+    above, below = momentum_figure(arms).axes
     for ax, metric in ((above, "train_loss"), (below, "test_accuracy")):
-        assert [t.get_text() for t in ax.texts] == [f"α = {arm.alpha:g}" for arm in arms]
+        assert [t.get_text() for t in ax.texts] == [arm.label for arm in arms]
         for line, arm in zip(ax.lines, arms, strict=True):
             assert list(line.get_ydata()) == list(getattr(arm.curves[0], metric))
     assert len({line.get_color() for line in above.lines}) == 5
@@ -392,13 +395,13 @@ def test_momentum_has_a_labelled_line_per_alpha() -> None:
 
 
 def test_a_momentum_that_diverged_is_labelled_where_it_ends() -> None:
-    def arm(alpha: float, losses: list[float], diverged: bool) -> MomentumArm:
+    def arm(label: str, losses: list[float]) -> Line:
         none = [None] * len(losses)
         epochs = range(1, len(losses) + 1)
-        return MomentumArm(alpha, [Curve(epochs, losses, losses, none, none, none)], diverged)
+        return Line(label, [Curve(epochs, losses, losses, none, none, none)])
 
-    arms = [arm(0.5, [1.0, 0.8, 0.7, 0.6], False), arm(0.9, [1.5, 2.5], True)]
-    through, ended = momentum_figure(arms, CAPTION).axes[0].texts
+    arms = [arm("α = 0.5", [1.0, 0.8, 0.7, 0.6]), arm("α = 0.9, diverged", [1.5, 2.5])]
+    through, ended = momentum_figure(arms).axes[0].texts
     assert (through.get_text(), ended.get_text()) == ("α = 0.5", "α = 0.9, diverged")
     assert through.arrow_patch is not None
     assert ended.arrow_patch is None
@@ -406,17 +409,17 @@ def test_a_momentum_that_diverged_is_labelled_where_it_ends() -> None:
 
 
 def test_momentum_takes_a_log_axis_where_the_losses_span_a_decade() -> None:
-    def arm(last: float) -> MomentumArm:
+    def arm(last: float) -> Line:
         losses = [1.0, last]
         none = [None, None]
-        return MomentumArm(0.5, [Curve([1, 2], losses, losses, none, none, none)])
+        return Line("α", [Curve([1, 2], losses, losses, none, none, none)])
 
-    assert momentum_figure([arm(0.2)], CAPTION).axes[0].get_yscale() == "linear"
-    ax = momentum_figure([arm(0.05)], CAPTION).axes[0]
+    assert momentum_figure([arm(0.2)]).axes[0].get_yscale() == "linear"
+    ax = momentum_figure([arm(0.05)]).axes[0]
     assert ax.get_yscale() == "log"
     low, high = ax.get_ylim()
     assert sum(low <= tick <= high for tick in ax.get_yticks()) >= 3
-    assert momentum_figure([arm(0.05)], CAPTION, log=False).axes[0].get_yscale() == "linear"
+    assert momentum_figure([arm(0.05)], log=False).axes[0].get_yscale() == "linear"
 
 
 def test_batch_panels() -> None:
@@ -511,7 +514,7 @@ def test_samples_show_the_first_of_each_class() -> None:
 
 def test_compare_overlays_the_runs() -> None:
     runs = [curve(9, seed=1), curve(12, seed=2)]
-    figure = compare_figure([Arm("a", runs[:1]), Arm("_b", runs[1:])])
+    figure = compare_figure([Line("a", runs[:1]), Line("_b", runs[1:])])
     for ax, metric in zip(figure.axes, ("val_accuracy", "train_loss"), strict=True):
         assert [list(x.get_ydata()) for x in ax.lines] == [list(getattr(r, metric)) for r in runs]
     assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["a", " _b"]
@@ -542,7 +545,7 @@ UNTESTED = Curve([1], [1], [1], [1], [1], [1])
             lambda: early_stop_figure(UNTESTED, CAPTION),
             "this plot needs the test accuracy of at least one epoch",
         ),
-        (lambda: momentum_figure([], CAPTION), "a momentum plot needs at least one alpha"),
+        (lambda: momentum_figure([]), "this plot needs at least one condition"),
         (lambda: batch_figure([], CAPTION), "a batch plot needs at least one run"),
         (lambda: ood_figure([], CAPTION), "an ood plot needs the accuracy of at least one model"),
         (lambda: ood_samples_figure([], CAPTION), "an ood sample plot needs at least one image"),
@@ -552,7 +555,7 @@ UNTESTED = Curve([1], [1], [1], [1], [1], [1])
         ),
         (lambda: compare_figure([]), "a comparison needs at least one run"),
         (
-            lambda: compare_figure([Arm("a", [UNTESTED])], metrics=["test_loss"]),
+            lambda: compare_figure([Line("a", [UNTESTED])], metrics=["test_loss"]),
             "a comparison needs a metric that was measured",
         ),
         (

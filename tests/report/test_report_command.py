@@ -15,8 +15,8 @@ from ..commands.conftest import Fmnist
 from .conftest import QUICK, Made
 
 KEYS = [
-    *("checks", "training", "batch-sizes", "early-stopping", "momentum", "parameters"),
-    *("shifted-images", "mini-cnn"),
+    *("checks", "training", "sweep-batch", "early-stop", "momentum", "parameters"),
+    *("ood", "mini-cnn"),
 ]
 
 
@@ -60,7 +60,7 @@ def test_what_other_commands_trained_is_reused(fmnist: Fmnist) -> None:
     there = {run.id for run in runs()}
     document = fmnist.document(*QUICK)
     by_key = {part["key"]: set(part["runs"]) for part in document["parts"]}
-    for key in ("training", "momentum", "shifted-images", "mini-cnn"):
+    for key in ("training", "momentum", "ood", "mini-cnn"):
         assert by_key[key] <= there
     assert by_key["checks"].isdisjoint(there)  # that training had made no checks
     assert [run.command for run in runs() if run.id not in there] == [
@@ -107,7 +107,7 @@ def test_a_report_that_is_stopped_says_how_to_go_on(
     monkeypatch.setattr("fmnist_cli.commands.report._do_all", stopped)
     typed = " ".join([*QUICK, "--seeds 2"])
     assert fmnist.error(*QUICK, "--seeds", 2, code=130) == (
-        f"Interrupted: what is done is kept; go on with: fmnist {typed}"
+        f"Interrupted: what is done is kept; continue with: fmnist {typed}"
     )
 
 
@@ -161,10 +161,11 @@ def test_a_folder_that_cannot_be_written_is_refused_first(fmnist: Fmnist) -> Non
 @pytest.mark.slow
 def test_all_three_models(fmnist: Fmnist) -> None:
     document = fmnist.document(*QUICK)
-    (part,) = [part for part in document["parts"] if part["key"] == "shifted-images"]
+    (part,) = [part for part in document["parts"] if part["key"] == "ood"]
     with Registry.open("runs.db", readonly=True) as registry:
         models = [registry.get_run(run_id).model for run_id in part["runs"]]
     assert models == ["mlp", "cnn2", "cnn3"]
     assert (
-        "Is one model the most robust on every shifted set?" in Path(document["html"]).read_text()
+        "Has one model the highest accuracy on every shifted set?"
+        in Path(document["html"]).read_text()
     )

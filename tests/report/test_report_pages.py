@@ -12,18 +12,17 @@ from matplotlib.figure import Figure
 from fmnist_cli.analysis import Answer
 from fmnist_cli.registry import Registry
 from fmnist_cli.report import (
-    Column,
     Finding,
     Picture,
     Prose,
     Report,
     Section,
-    Table,
     draw,
     to_html,
     to_markdown,
 )
 from fmnist_cli.report.figures import CONTRAST, DARK_GROUND, DARK_INK, on_dark
+from fmnist_cli.tables import Column, Table
 
 from .conftest import Made
 
@@ -68,7 +67,9 @@ def small_report(text: str, label: str = "") -> Report:
         text,
         (
             Prose(text),
-            Table(text, (Column(text, numeric=False), Column(text)), ((text, text),), ("run-1",)),
+            Table(
+                text, (Column(text, numeric=False), Column(text)), ((text, text),), (), ("run-1",)
+            ),
             Picture("line", text, text, draw(figure)),
             Answer(text, "not settled", f"Not settled. {text}"),
         ),
