@@ -301,8 +301,8 @@ def _printable(renderable: Any) -> Any:
         return Text(printable(renderable.plain), renderable.style)
     if isinstance(renderable, Table):
         for column in renderable.columns:
-            column.header = _printable(column.header)  # type: ignore[assignment]
-            column._cells[:] = map(_printable, column._cells)  # type: ignore[arg-type]
+            column.header = _printable(column.header)
+            column._cells[:] = map(_printable, column._cells)
     return renderable
 
 
