@@ -105,7 +105,7 @@ def test_no_temporary_folder(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_folder_that_is_closed(open_folder: Path) -> None:
     closed = Path("closed")
     closed.mkdir(mode=0o700 if os.getuid() == 0 else 0)
-    run = start("doctor", "--db", closed / "runs.db", "--allow-custom-data", nobody=True)
+    run = start("doctor", "--db", closed / "runs.db", "--allow-custom-data", "--json", nobody=True)
     assert run.returncode == 3, run.stderr
     assert "closed/runs.db cannot be looked at: Permission denied" in " ".join(run.stdout.split())
     for args in (
