@@ -22,6 +22,7 @@ from fmnist_cli.commands.count_params import count_params
 from fmnist_cli.commands.doctor import doctor
 from fmnist_cli.commands.early_stop import early_stop
 from fmnist_cli.commands.gradcheck import gradcheck
+from fmnist_cli.commands.luck import luck
 from fmnist_cli.commands.mini_cnn import mini_cnn
 from fmnist_cli.commands.momentum import momentum
 from fmnist_cli.commands.ood import ood
@@ -201,6 +202,7 @@ app.command()(train)
 app.command()(gradcheck)
 app.command()(sweep_batch)
 app.command()(sweep_lr)
+app.command()(luck)
 app.command()(early_stop)
 app.command()(momentum)
 app.command()(ood)

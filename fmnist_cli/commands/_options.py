@@ -218,7 +218,7 @@ def with_options(
                 if group is TrainConfig:
                     _early_stopping(given, values, changed)
                 if group is StudyOptions:
-                    _one_choice_of_seeds(context, given["seed_list"])
+                    _one_choice_of_seeds(context, given.get("seed_list"))
                 if group is Common:
                     given["argv"] = tuple(context.obj or ())
                 built[name] = group(**given)

@@ -19,6 +19,7 @@ from fmnist_cli.errors import RegistryError, UsageError, require
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
+from fmnist_cli.studies.luck import LUCK
 from fmnist_cli.studies.momentum import MOMENTUM
 from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
 from fmnist_cli.studies.study import Study, View
@@ -186,6 +187,23 @@ def lr(
       fmnist plot lr --study 2 --metric val_loss --out lr.svg
     """
     _draw(common, LEARNING_RATE, study, out, View(metric=metric, band=band))
+
+
+@app.command()
+@with_options()
+def luck(common: Common, study: StudyId = None, out: Out = None) -> None:
+    """Draw how much is luck: every run's test accuracy, by its initial weights.
+
+    Reads a study of fmnist luck from the registry, trains nothing, and prints the name of the file
+    that it saves.
+
+    Examples:
+      # the newest one
+      fmnist plot luck
+      # study 3
+      fmnist plot luck --study 3 --out luck.svg
+    """
+    _draw(common, LUCK, study, out, View())
 
 
 @app.command("early-stop")

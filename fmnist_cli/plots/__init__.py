@@ -21,6 +21,7 @@ from fmnist_cli.plots.data import (
     ShiftedExample,
 )
 from fmnist_cli.plots.dynamics import dynamics_figure
+from fmnist_cli.plots.luck import luck_figure
 from fmnist_cli.plots.ood import confusion_figure, ood_figure, ood_samples_figure
 from fmnist_cli.plots.ood_curves import OodCurve, ood_curve_figure
 from fmnist_cli.plots.samples import samples_figure
@@ -46,6 +47,7 @@ __all__ = [
     "confusion_figure",
     "dynamics_figure",
     "early_stop_figure",
+    "luck_figure",
     "ood_curve_figure",
     "ood_figure",
     "ood_samples_figure",

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
 
-from fmnist_cli.analysis.luck import best_of, variance_components
+from fmnist_cli.analysis.luck import (
+    _matters,
+    best_of,
+    luck_answers,
+    picking,
+    variance_components,
+)
+from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.errors import UsageError
+
+from .recorded import changed, recorded
 
 
 def test_by_hand() -> None:
@@ -79,3 +88,79 @@ def test_picking_buys_nothing_that_was_not_chosen_by() -> None:
 def test_more_picks_than_runs_are_refused() -> None:
     with pytest.raises(UsageError, match=r"between 1 and 2\. Received: 3\."):
         best_of([1.0, 2.0], 3)
+
+
+def planted(
+    init: float, order: float, rest: float, n: int = 5, informative: bool = True
+) -> list[RecordedRun]:
+    """n x n runs with these standard deviations, in points, about 84 %."""
+    rng = np.random.default_rng(8)
+    a, b, e = rng.normal(size=n), rng.normal(size=n), rng.normal(size=(n, n))
+    # scaled, so that a small design has the spread that was planted
+    a, b, e = ((x - x.mean()) / x.std() for x in (a, b, e))
+    table = 0.84 + (init * a[:, None] + order * b + rest * e) / 100  # (n, n)
+    val = table if informative else rng.permutation(table.ravel()).reshape(n, n)
+    return [
+        recorded(
+            label=f"weights {42 + i}", init_seed=42 + i, seed=42 + j, id=1 + n * i + j,
+            test_accuracy=table[i, j], best_val_accuracy=val[i, j],
+        )
+        for i in range(n)
+        for j in range(n)
+    ]  # fmt: skip
+
+
+def test_the_part_that_was_planted_is_named() -> None:
+    verdicts = {
+        name: luck_answers(planted(*parts), 42)[1]
+        for name, parts in {
+            "init": (2.0, 0.1, 0.2),
+            "order": (0.1, 2.0, 0.2),
+            "neither": (0.0, 0.0, 0.5),
+        }.items()
+    }
+    assert verdicts["init"].verdict == "yes"
+    assert verdicts["order"].verdict == "no"
+    assert verdicts["neither"].verdict == "no clear difference"
+    assert verdicts["init"].evidence["shares"][0] > 0.9
+    assert verdicts["order"].evidence["shares"][1] > 0.9
+
+
+def test_equal_parts_are_called_different_in_5_percent() -> None:
+    rng = np.random.default_rng(5)
+    called = 0
+    for _ in range(2_000):
+        table = rng.normal(size=(4, 1)) + rng.normal(size=(1, 4)) + rng.normal(size=(4, 4))
+        called += _matters(variance_components(table)).verdict != "no clear difference"
+    assert abs(called / 2_000 - 0.05) < 4 * math.sqrt(0.05 * 0.95 / 2_000)
+
+
+def test_where_the_default_run_stands() -> None:
+    runs = planted(0.5, 0.5, 0.3)
+    mean = float(np.mean([run.test_accuracy for run in runs]))
+    odd = [changed(runs[0], test_accuracy=0.70), *runs[1:]]
+    typical = luck_answers([changed(runs[0], test_accuracy=mean), *runs[1:]], 42)[0]
+    unlucky = luck_answers(odd, 42)[0]
+    assert (typical.verdict, unlucky.verdict) == ("yes", "no")
+    assert unlucky.evidence["runs_below"] == 0
+    assert "0 of the other 24 runs are below it" in unlucky.statement
+
+
+def test_picking_helps_where_validation_says_something() -> None:
+    helps = luck_answers(planted(0.5, 0.5, 0.5), 42)[3]
+    nothing = luck_answers(planted(0.5, 0.5, 0.5, informative=False), 42)[3]
+    assert (helps.verdict, nothing.verdict) == ("yes", "no clear difference")
+    assert helps.evidence["val"] == pytest.approx(helps.evidence["test"])
+
+
+def test_the_chance_gain_is_that_of_all_permutations() -> None:
+    val, test = [0.1, 0.4, 0.2, 0.4], [0.3, 0.1, 0.9, 0.5]
+    gains = [best_of(val, 2, dealt) for dealt in permutations(test)]
+    assert picking(val, test, 2).chance == pytest.approx(np.std(gains))
+
+
+def test_a_hole_settles_nothing() -> None:
+    runs = planted(1, 1, 1)
+    holes = [changed(runs[0], stop_reason="diverged"), *runs[1:]]
+    assert {answer.verdict for answer in luck_answers(holes, 42)} == {"not settled"}
+    assert {answer.verdict for answer in luck_answers(runs[1:], 42)} == {"not settled"}

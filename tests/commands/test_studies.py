@@ -130,6 +130,23 @@ def test_sweep_lr(fmnist: Fmnist) -> None:
     )
 
 
+def test_luck(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("luck", *EPOCHS, "--seeds", 2, "--seed", 7)
+    assert document["schema"] == "fmnist.luck/1"
+    seeds = [(one["init_seed"], one["order_seed"]) for one in document["design"]]
+    assert seeds == [(7, 7), (7, 8), (8, 7), (8, 8)]
+    assert [row["init_seed"] for row in document["table"]] == [7, 8]
+    assert len(document["answers"]) == 4
+    # its weights with its order are the run of train, to the bit
+    alone = fmnist.small_document("train", *EPOCHS, "--seed", 7)
+    assert document["runs"][0]["test_accuracy"] == alone["test_accuracy"]
+    assert document["table"][0]["test_accuracy"][0] == alone["test_accuracy"]
+    shown = fmnist.small("luck", *EPOCHS, "--seeds", 2, "--seed", 7).stdout
+    assert "test images" in shown
+    message = fmnist.error("luck", *SMALL, "--seeds", 1, code=2)
+    assert message == "seeds must be between 2 and 30 (N x N runs). Received: 1."
+
+
 def test_early_stop(fmnist: Fmnist) -> None:
     document = fmnist.small_document(
         "early-stop", "--epochs", 12, "--patience", 1, "--patience", 3, "--lr", 0.05
@@ -214,6 +231,7 @@ def test_seeds_repeat_every_arm(fmnist: Fmnist) -> None:
     [
         (("sweep-batch", "--batch", "5", "--batch", "50"), ("batch",)),
         (("sweep-lr", "--lr", "0.01", "--lr", "0.1"), ("lr", "--metric", "val_loss")),
+        (("luck", "--seeds", "2"), ("luck",)),
         (("early-stop",), ("early-stop", "--patience", "2")),
         (("momentum", "--alpha", "0.5"), ("momentum",)),
         (("ood",), ("ood",)),
