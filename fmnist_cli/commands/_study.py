@@ -41,7 +41,6 @@ def run_study_command(
     """
     from fmnist_cli import plots
     from fmnist_cli.commands._data import open_session
-    from fmnist_cli.registry import Registry
 
     out = Output(common)
     left_out: list[str] = []
@@ -52,9 +51,8 @@ def run_study_command(
         plots.check_path(options.plot)
     for line in left_out:
         out.say(line)
-    with Registry.open(common.db) as registry:
-        session = open_session(registry, config, data, out)
-        newest = max((run.id for run in registry.list_runs(limit=1)), default=0)
+    with open_session(common.db, config, data, out) as session:
+        newest = max((run.id for run in session.registry.list_runs(limit=1)), default=0)
         how = options.how(config.seed)
         result = study.run(session, config, values, view, reuse=not options.new, **how)
     if result.runs and all(run.run.id <= newest for run in result.runs):

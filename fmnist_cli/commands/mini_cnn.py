@@ -86,8 +86,8 @@ def mini_cnn(
     checks = engine.check(x, y, w, v, e=e)
     loss = float(engine.loss(y, forward.y_hat))
 
+    data = load_examples(examples, n, seed) if train else None
     with Registry.open(common.db) as registry:
-        data = load_examples(examples, n, seed) if train else None
         run, trained = record_exercise(
             registry, out, out.argv, checks, examples, data, w, v, lr=lr, steps=steps, seed=seed
         )
@@ -137,12 +137,12 @@ def _refuse_idle(given: Mapping[str, str], train: bool) -> None:
     idle = [flag for name, flag in given.items() if name in _TRAINING]
     if idle and not train:
         raise UsageError(
-            "data, examples, lr, steps and seed are about the training. "
+            "--data, --examples, --lr, --steps and --seed are about the training. "
             f"Received: {' '.join(idle)} without --train."
         )
     if {"examples", "n"} <= given.keys():
         raise UsageError(
-            f"data and examples exclude each other. Received: {given['examples']} {given['n']}."
+            f"--data and --examples exclude each other. Received: {given['examples']} {given['n']}."
         )
 
 

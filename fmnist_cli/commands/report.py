@@ -68,12 +68,10 @@ def report(
     """
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.files import writable_folder
-    from fmnist_cli.registry import Registry
     from fmnist_cli.report.work import Work, quick_config
     from fmnist_cli.runner.run import note_on_interrupt
 
     output = Output(common)
-    folder = writable_folder(out, "out")
     if quick:
         config = quick_config(config)
     begun = time.perf_counter()
@@ -81,14 +79,14 @@ def report(
     def kept() -> Kept:
         return Kept("what is done is kept", repeat=True)
 
-    with Registry.open(common.db) as registry, note_on_interrupt(kept):
-        session = open_session(registry, config, data, output)
+    with open_session(common.db, config, data, output) as session, note_on_interrupt(kept):
+        writable_folder(out, "--out")
         seeds = study.seeds_from(config.seed)
         options = _data_flags(data), _seed_flags(study)
         work = Work(session, config, seeds, study.executor(), quick, *options)
         done = _do_all(work)
         page = _compose(work, done)
-    files = _write(folder, page)
+    files = _write(out, page)
     total = time.perf_counter() - begun
     output.document(
         "fmnist.report/1",

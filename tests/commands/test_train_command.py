@@ -208,29 +208,29 @@ def test_diverged_json_is_strict(fmnist: Fmnist) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--lr", "1e-320"), "lr must be at least 1e-30. Received: 1e-320."),
+        (("--lr", "1e-320"), "--lr must be at least 1e-30. Received: 1e-320."),
         (
             ("--check-magnitude", "--train-size", 2000),
-            "check-magnitude needs a train-size of at least 5000. Received: 2000.",
+            "--check-magnitude needs a --train-size of at least 5000. Received: 2000.",
         ),
-        (("--batch", 0), "batch must be between 1 and 10000. Received: 0."),
-        (("--batch", 20000), "batch must be between 1 and 10000. Received: 20000."),
-        (("--lr", -1), "lr must be a finite number above 0. Received: -1.0."),
-        (("--lr", "nan"), "lr must be a finite number above 0. Received: nan."),
+        (("--batch", 0), "--batch must be between 1 and 10000. Received: 0."),
+        (("--batch", 20000), "--batch must be between 1 and 10000. Received: 20000."),
+        (("--lr", -1), "--lr must be a finite number above 0. Received: -1.0."),
+        (("--lr", "nan"), "--lr must be a finite number above 0. Received: nan."),
         (
             ("--patience", 0),
-            "patience must be at least 1. Received: 0. "
+            "--patience must be at least 1. Received: 0. "
             "Use --no-early-stop to train to the last epoch.",
         ),
-        (("--epochs", 0), "epochs must be at least 1. Received: 0."),
+        (("--epochs", 0), "--epochs must be at least 1. Received: 0."),
         (
             ("--batch", "x"),
             "Invalid value for '--batch': must be a whole number. Received: x. "
             "Try: fmnist train --help",
         ),
-        (("--hidden", 0), "hidden must be between 1 and 65536. Received: 0."),
-        (("--seed", -1), "seed must be between 0 and 2^63 - 1. Received: -1."),
-        (("--train-size", 70000), "train-size must be between 1 and 59999. Received: 70000."),
+        (("--hidden", 0), "--hidden must be between 1 and 65536. Received: 0."),
+        (("--seed", -1), "--seed must be between 0 and 2^63 - 1. Received: -1."),
+        (("--train-size", 70000), "--train-size must be between 1 and 59999. Received: 70000."),
         (
             ("--model", "resnet"),
             "Invalid value for '--model': 'resnet' is not one of 'mlp', 'cnn2', 'cnn3'. "
@@ -238,8 +238,8 @@ def test_diverged_json_is_strict(fmnist: Fmnist) -> None:
         ),
         (
             ("--patience", 2, "--no-early-stop"),
-            "patience and no-early-stop exclude each other. "
-            "Received: --patience 2 --no-early-stop.",
+            "--no-early-stop and --patience exclude each other. "
+            "Received: --no-early-stop --patience 2.",
         ),
     ],
 )

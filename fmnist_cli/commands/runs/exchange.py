@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from fmnist_cli.commands._completion import complete_run
-from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._options import Common, typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
 from fmnist_cli.errors import CheckFailed, UsageError
-from fmnist_cli.files import write_file
+from fmnist_cli.files import require_writable, write_file
 from fmnist_cli.formatting import pluralize
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _SCHEMA = "fmnist.runs.export/1"
 
 @with_options()
 def export(
+    context: typer.Context,
     common: Common,
     ids: Annotated[
         list[str] | None,
@@ -43,7 +45,10 @@ def export(
         typer.Option("--to", help="Write what this program reads, into the folder --out."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="A file instead of stdout, or the folder of --to.")
+        Path | None,
+        typer.Option(
+            "--out", help="A file instead of stdout, or the folder of --to.", readable=False
+        ),
     ] = None,
     every_epoch: Annotated[
         bool, typer.Option("--epochs", help="One row an epoch (the view epoch_curve).")
@@ -74,14 +79,18 @@ def export(
     from fmnist_cli.registry import Registry
     from fmnist_cli.registry.sql import Selection, SqlReader
 
+    if out is None and "json" not in typed(context):
+        common = replace(common, json=False)  # which a file or the environment set
     output = Output(common)
     if (to is not None or form == "parquet") and out is None:
         what = f"--to {to}" if to else "--format parquet"
-        raise UsageError(f"out must name where to write. Received: {what} without --out.")
+        raise UsageError(f"--out must name where to write. Received: {what} without --out.")
     if common.json and out is None:
         raise UsageError(
-            "json must have --out, for stdout is where the runs go. Received: --json without --out."
+            "--json must have --out, for the runs go to stdout. Received: --json without --out."
         )
+    if to is None and out is not None:
+        require_writable(out, "--out")
     with SqlReader.open(common.db) as reader, Registry.open(common.db, readonly=True) as registry:
         chosen = Selection(
             where=where,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def list_runs(
     context: typer.Context,
     common: Common,
-    limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="Maximum number of runs.")] = 20,
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
     sort: Annotated[
         str,
@@ -59,7 +59,7 @@ def list_runs(
     from fmnist_cli.registry.sql import MAX_INTEGER, Selection, SqlReader
 
     if every and (given := typed(context).get("limit")):
-        raise UsageError(f"all and limit exclude each other. Received: --all {given}.")
+        raise UsageError(f"--all and --limit exclude each other. Received: --all {given}.")
     require(limit >= 1, "limit must be at least 1", limit)
     require(limit < MAX_INTEGER, f"limit must be less than {MAX_INTEGER}; or give --all", limit)
     named = [name.strip() for name in columns.split(",")] if columns else []
