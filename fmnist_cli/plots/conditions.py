@@ -77,7 +77,7 @@ def conditions_figure(
     panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
     # Viridis keeps its order in grey; its yellow end is too pale on white.
     colours = colormaps["viridis"](np.linspace(0.0, 0.78, len(lines)))
-    last = max(curve.epochs[-1] for curve in curves if curve.epochs)
+    last = max(curve.positions[-1] for curve in curves if curve.epochs)
     for ax, drawn in zip(panels, metrics, strict=True):
         ends, short = [], []
         for i, (line, colour) in enumerate(zip(lines, colours, strict=True)):

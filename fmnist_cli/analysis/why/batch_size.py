@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.answers import Answer, basis, listing, sentence
-from fmnist_cli.analysis.axes import AXES, axis_spread, comparable
+from fmnist_cli.analysis.axes import axis_spread, comparable
 from fmnist_cli.analysis.batch_size import SECONDS_TO_BEST, TEST_ACCURACY, sweep_answers
 from fmnist_cli.analysis.claims import factor, sample_of
 from fmnist_cli.analysis.result import RecordedRun
@@ -20,6 +20,7 @@ from fmnist_cli.engine.counterfactuals import (
     same_patience,
     scaled_lr,
 )
+from fmnist_cli.epoch import AXES
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig

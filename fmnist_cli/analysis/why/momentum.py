@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.answers import basis, listing
-from fmnist_cli.analysis.axes import AXES, Axis, axis_spread, comparable
+from fmnist_cli.analysis.axes import axis_spread, comparable
 from fmnist_cli.analysis.claims import factor, sample_of
-from fmnist_cli.analysis.momentum import LOWEST_LOSS, TEST_ACCURACY, momentum_answers
+from fmnist_cli.analysis.momentum import LOWEST_LOSS, TEST_ACCURACY, Loss, momentum_answers
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.why.causes import Effect, Explanation, Trial, attribute
 from fmnist_cli.engine.counterfactuals import momentum_twins
+from fmnist_cli.epoch import AXES, Axis
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
@@ -39,7 +40,7 @@ def counterfactuals(
 
 
 def explain_momentum(
-    runs: Sequence[RecordedRun], why: Sequence[RecordedRun]
+    runs: Sequence[RecordedRun], why: Sequence[RecordedRun], drawn: Loss = "train_loss"
 ) -> tuple[Explanation, ...]:
     """Which momentum suits, why, and what that says of previous gradients.
 
@@ -47,11 +48,13 @@ def explain_momentum(
     ----------
     runs, why : sequences of RecordedRun
         Of the study, and of its counterfactual conditions.
+    drawn : {"train_loss", "running_loss"}
+        The loss by which instability is judged.
     """
     runs = [run for run in runs if not run.diverged]
     if len({run.label for run in runs}) < 2:
         return ()
-    lowest, test, _, stability = momentum_answers(runs)
+    lowest, test, _, stability = momentum_answers(runs, drawn)
     plain = [run for run in why if run.label == PLAIN]
     trials = []
     for alpha in _tested(runs):
