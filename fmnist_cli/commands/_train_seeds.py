@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from shutil import copyfile
 from typing import TYPE_CHECKING
 
 from fmnist_cli.commands._study import draw_study, show_study
@@ -15,11 +13,7 @@ from fmnist_cli.studies.training import TRAINING
 if TYPE_CHECKING:
     from fmnist_cli.commands._options import DataOptions, StudyOptions
     from fmnist_cli.commands._output import Output
-    from fmnist_cli.engine.backend import Backend
     from fmnist_cli.engine.config import TrainConfig
-    from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.engine.training import TrainResult
-    from fmnist_cli.registry import Run
 
 
 def train_seeds(
@@ -37,11 +31,10 @@ def train_seeds(
     Every run keeps its result file; the first seed's is the one in ``results``.
     """
     from fmnist_cli.commands._data import open_session
-    from fmnist_cli.commands.train import result_file_name
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.result_file import hand_in_recorded, keep_result_file
     from fmnist_cli.runner.study import run_study
 
-    name = result_file_name(config)
     with Registry.open(db) as registry:
         session = open_session(registry, config, data, out)
         result = run_study(
@@ -49,14 +42,14 @@ def train_seeds(
             TRAINING.kind,
             TRAINING.conditions(config, ()),
             reuse=not study.new,
-            after=partial(_keep_result_file, name),
+            after=keep_result_file,
             dynamics=dynamics,
             measured={"dynamics": True} if dynamics else None,
             **study.how(config.seed),
         )
-        files = registry.artefacts(result.runs[0].run.id, kind="result")
-        copyfile(registry.artefact_path(files[-1]), results / name)
-    show_study(out, TRAINING, result, View(), result_file=str(results / name))
+        paths = hand_in_recorded(registry, [result.runs[0].run], results, out)
+    result_file = str(paths[0]) if paths else None
+    show_study(out, TRAINING, result, View(), result_file=result_file)
     n = len(result.runs)
     draw_study(out, TRAINING, result, View(), None)
     result.require_complete()
@@ -66,12 +59,3 @@ def train_seeds(
             f"the training diverged with {len(diverged)} of {n} seeds ({', '.join(diverged)}); "
             "they are in no mean. Try a smaller --lr."
         )
-
-
-def _keep_result_file(
-    name: str, run: Run, backend: Backend, result: TrainResult, data: Dataset
-) -> None:
-    from fmnist_cli.commands.train import write_result_file
-
-    write_result_file(run.folder / name, result)
-    run.add_artefact("result", run.folder / name)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.analysis.result import StudyResult
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.errors import CheckFailed
 from fmnist_cli.runner.jobs import Executor, InProcess
 from fmnist_cli.studies.study import View
 
@@ -202,21 +201,9 @@ def _same_training(work: Work, run: RunRecord) -> bool:
 
 def _record_checks(work: Work, run: Run) -> None:
     """Make both checks and record them; CheckFailed where one does not hold."""
-    from fmnist_cli.commands._checks import check_gradient, magnitude_document
-    from fmnist_cli.engine import gradients
-    from fmnist_cli.engine.numpy_mlp.layers import initial_weights
-    from fmnist_cli.engine.seeding import weights_rng
+    from fmnist_cli.runner.checks import record_checks, require_checks
 
-    config, train = work.config, work.dataset.train
-    gradient = check_gradient(config, train, n=config.batch, e=gradients.E, select="first")
-    gradient.record(run)
-    weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
+    train = work.dataset.train
     many = min(MAGNITUDE_MANY, len(train))
-    few = max(1, many // MAGNITUDE_SHARE)
-    magnitude = gradients.check_magnitude(weights, train, n_few=few, n_many=many)
-    run.record_check("magnitude", "W1", magnitude_document(magnitude), magnitude.holds)
-    if not (gradient.holds and magnitude.holds):
-        raise CheckFailed(
-            "the gradient and the magnitude check must hold before anything is reported. One did "
-            f"not: fmnist runs show {run.id}"
-        )
+    images = max(1, many // MAGNITUDE_SHARE), many
+    require_checks(run, *record_checks(run, work.config, train, magnitude_images=images))

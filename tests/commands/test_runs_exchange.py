@@ -87,6 +87,7 @@ def test_markdown(fmnist: Fmnist) -> None:
 
 def test_course(fmnist: Fmnist) -> None:
     content = json.loads(fmnist("runs", "export", TRAIN, "--format", "course").stdout)
+    assert content.pop("run")["id"] == TRAIN
     assert content == {"train": [0.75, 0.93], "val": [0.7, 0.88], "test": 0.87, "time": 1.0}
     assert fmnist.error("runs", "export", "--format", "course", code=2) == (
         "format course must be of one run; give its id. Received: 9 runs."

@@ -94,7 +94,7 @@ def test_train_with_several_seeds(fmnist: Fmnist) -> None:
         assert study.kind == "train"
         for run in registry.study_runs(study.id):
             (file,) = registry.artefacts(run.id, kind="result")
-            assert registry.artefact_path(file).name == "MLP_lr0.01_b5.json"
+            assert registry.artefact_path(file).name == "result.json"
     result = fmnist.small("train", *EPOCHS, "--seeds", 3, "--new")
     for word in ("mean", "standard", "95 %", "lowest", "highest", "test accuracy", "training time"):
         assert word in result.stdout
