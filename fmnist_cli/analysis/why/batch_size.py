@@ -217,12 +217,10 @@ def _collapse(runs: Sequence[RecordedRun], fewer: Answer, equal: Answer, sure: s
     text = f"To its own best model: {fewer.verdict}; to the same validation accuracy: "
     text += f"{equal.verdict}."
     if known:
-        closest = min(known, key=lambda axis: known[axis])
         text += (
             f" The curves of {labels} lie {factor(known['epoch'])}-fold apart by epoch and "
             f"{factor(known['cumulative-lr'])}-fold by cumulative learning rate."
         )
-        sure = f"{sure} Closest by {closest}."
     return Explanation(
         fewer.question, text, (), sure, "plot compare --x cumulative-lr", {"spread": spreads}
     )

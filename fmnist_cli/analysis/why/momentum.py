@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from fmnist_cli.analysis.answers import basis, listing
+from fmnist_cli.analysis.answers import basis, listing, sentence
 from fmnist_cli.analysis.axes import axis_spread, comparable
 from fmnist_cli.analysis.claims import factor, sample_of
 from fmnist_cli.analysis.momentum import LOWEST_LOSS, TEST_ACCURACY, Loss, momentum_answers
@@ -86,8 +86,11 @@ def explain_momentum(
     supported = [cause for cause in causes if cause.outcome == "supported"]
     best = lowest.evidence["best"]
     rivals = lowest.evidence["not_clearly_better_than"]
-    answer = f"{best} reaches the lowest training loss" if best else "No momentum is the best"
-    answer += f", not clearly lower than {listing(rivals)}." if rivals else "."
+    answer = f"{sentence(best)} reaches the lowest training loss" if best else "None is the best"
+    if len(rivals) == len({run.label for run in runs}) - 1:
+        answer += ", but none is clearly the best."
+    else:
+        answer += f", not clearly lower than {listing(rivals)}." if rivals else "."
     if supported:
         names = listing(cause.name[0].lower() + cause.name[1:] for cause in supported)
         answer += f" Because of {names}."
