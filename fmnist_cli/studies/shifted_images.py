@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from fmnist_cli.analysis import Answer, Score
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.plots import RunCaption
     from fmnist_cli.registry import Registry
@@ -38,7 +38,8 @@ def _conditions(config: TrainConfig, models: Sequence[str]) -> Conditions:
     for name in models:
         # the CNNs have one engine; the MLP keeps the one that was asked for
         engine = config.engine if name == "mlp" else "keras"
-        of_model = config.but(model=name, engine=engine)
+        head = "flatten" if name == "mlp" else config.head
+        of_model = config.but(model=name, engine=engine, head=head)
         made.append((name, of_model.but(augment="none")))
         if config.augment != "none":
             made.append((f"{name} + {config.augment}", of_model))
@@ -134,7 +135,7 @@ def document_of(runs: Sequence[RecordedRun], view: View) -> dict[str, Any]:
 
     return {
         "evaluations": [
-            {"run": run.run.id, "model": run.name, "seed": run.seed, **asdict(one)}
+            {"run": run.run.id, "model": run.name, "seed": run.seed, **one.document()}
             for run in runs
             for one in run.evaluations
         ],
@@ -229,6 +230,22 @@ def _alt(result: StudyResult, view: View) -> str:
     return f"Bar chart of the accuracy of {models} on the test set and shifted copies."
 
 
+def _why(result: StudyResult, config: TrainConfig) -> Conditions:
+    from fmnist_cli.analysis.why.shifted_images import counterfactuals
+
+    models = dict.fromkeys(run.model for run in evaluated(result))
+    return list(counterfactuals(config.but(augment="none"), list(models)))
+
+
+def _explain(
+    result: StudyResult, why: Sequence[RecordedRun], view: View
+) -> tuple[Explanation, ...]:
+    from fmnist_cli.analysis.why.shifted_images import explain_shifted_images
+
+    runs = [run for run in evaluated(result) if run.run.augment == "none"]
+    return explain_shifted_images(scores_of(runs), scores_of(why), runs)
+
+
 SHIFTED_IMAGES = Study(
     kind="ood",
     plot_name="ood",
@@ -242,6 +259,8 @@ SHIFTED_IMAGES = Study(
     details=lambda result, view: details_of(evaluated(result), view),
     answers=lambda result, view: answers_of(evaluated(result)),
     document=lambda result, view: document_of(evaluated(result), view),
+    why=_why,
+    explain=_explain,
     figure=_figure,
     caption="Accuracy on the test set, on images moved up by 4 pixels and on rotated images.",
     alt=_alt,
