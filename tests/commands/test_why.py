@@ -72,3 +72,27 @@ def test_curves_are_drawn_against_every_axis(fmnist: Fmnist) -> None:
     assert "cumulative learning rate" not in Path("batch-epoch.svg").read_text()
     message = fmnist.error("plot", "batch", "--x", "days", code=2)
     assert "'days' is not one of" in message or "days" in message
+
+
+def test_shifted_images_say_why(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("ood", *EPOCHS, "--why")
+    assert kinds() == ["ood", "ood-why"]
+    names = {cause["name"] for one in document["explanations"] for cause in one["causes"]}
+    assert names == {
+        f"No shifted image in mlp's training, on {name}"
+        for name in ("up4", "rot90", "rot180", "rot270")
+    }
+
+
+@pytest.mark.keras
+def test_a_cnn_is_tested_without_positions(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("ood", "--epochs", 1, "--model", "cnn2", "--why")
+    assert len(document["explanations"]) == 4
+    names = {cause["name"] for cause in document["explanations"][0]["causes"]}
+    assert names == {
+        "cnn2's head reading positions, on up4", "No shifted image in cnn2's training, on up4"
+    }  # fmt: skip
+    with Registry.open("runs.db", readonly=True) as registry:
+        assert {run.arm for run in registry.list_runs()} == {
+            "cnn2", "cnn2, gap", "cnn2, gmp", "cnn2 + shift"
+        }  # fmt: skip
