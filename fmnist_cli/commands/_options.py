@@ -59,6 +59,7 @@ class StudyOptions:
     jobs: int = option(1, "Number of parallel runs, each in a process of its own.")
     scheduler: str | None = option(None, "Address of a Dask scheduler whose workers train.")
     new: bool = option(False, "Start a new study even if one could be continued.")
+    why: bool = option(False, "Test the causes by counterfactual runs, and explain.")
     plot: Path | None = option(None, "Draw the study into this .png, .svg or .pdf file.")
 
     def __post_init__(self) -> None:
