@@ -22,19 +22,20 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_session(
-    db: str, config: TrainConfig, options: DataOptions, out: Output, results: Path | None = None
+    db: str, config: TrainConfig, options: DataOptions, out: Output, /, **folders: Path
 ) -> Iterator[Session]:
     """What the runner works in, with the data set that the options name.
 
-    The registry and the folder ``results`` are made only once the data is there.
+    The registry, and the folders that are written into (by their options), are made only once the
+    data is there.
     """
     from fmnist_cli.files import writable_folder
     from fmnist_cli.registry import Registry
     from fmnist_cli.runner.run import Session
 
     dataset = load_data(config, options, out)
-    if results is not None:
-        writable_folder(results, "results")
+    for name, folder in folders.items():
+        writable_folder(folder, f"--{name}")
     with Registry.open(db) as registry:
         yield Session(registry, dataset, out, out.argv)
 

@@ -41,7 +41,7 @@ def resume_training(which: str, data: DataOptions, common: Common, results: Path
     with open_existing(common.db) as registry:
         run = resumable_training(registry, which)
         session = session_of_run(registry, run, data, out)
-        writable_folder(results, "results")
+        writable_folder(results, "--results")
         extras = Extras(
             check_gradient="--check-gradient" in run.argv,
             check_magnitude="--check-magnitude" in run.argv,

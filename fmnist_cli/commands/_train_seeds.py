@@ -34,7 +34,7 @@ def train_seeds(
     from fmnist_cli.runner.result_file import hand_in_recorded, keep_result_file
     from fmnist_cli.runner.study import run_study
 
-    with open_session(db, config, data, out, results) as session:
+    with open_session(db, config, data, out, results=results) as session:
         result = run_study(
             session,
             TRAINING.kind,

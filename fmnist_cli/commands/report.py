@@ -70,7 +70,6 @@ def report(
       fmnist report --seeds 3 --why
     """
     from fmnist_cli.commands._data import open_session
-    from fmnist_cli.files import writable_folder
     from fmnist_cli.report.work import Work, quick_config
     from fmnist_cli.runner.run import note_on_interrupt
 
@@ -82,8 +81,10 @@ def report(
     def kept() -> Kept:
         return Kept("what is done is kept", repeat=True)
 
-    with open_session(common.db, config, data, output) as session, note_on_interrupt(kept):
-        writable_folder(out, "--out")
+    with (
+        open_session(common.db, config, data, output, out=out) as session,
+        note_on_interrupt(kept),
+    ):
         seeds = study.seeds_from(config.seed)
         options = _data_flags(data), _seed_flags(study)
         work = Work(session, config, seeds, study.executor(), quick, study.why, *options)

@@ -41,6 +41,9 @@ def train(
             help="Record each layer's gradient norm and change, and the dead units, every epoch.",
         ),
     ] = False,
+    log: Annotated[
+        bool, typer.Option("--log", help="Print a line per epoch, such as a log to hand in.")
+    ] = False,
     results: ResultsFolder = Path("results"),
     resume: Annotated[
         str | None,
@@ -66,6 +69,8 @@ def train(
       fmnist train --lr 0.1 --batch 50 --momentum 0.5
       # five seeds, two at a time: how much of the result is chance?
       fmnist train --seeds 5 --jobs 2
+      # a line per epoch, kept in a file
+      fmnist train --log > train.log
       # the newest run was interrupted: go on with it
       fmnist train --resume latest
     """
@@ -95,8 +100,8 @@ def train(
         from fmnist_cli.commands._train_seeds import train_seeds
 
         require(
-            not (check_gradient or check_magnitude),
-            "--check-gradient and --check-magnitude go with one seed",
+            not (check_gradient or check_magnitude or log),
+            "--check-gradient, --check-magnitude and --log go with one seed",
             f"{len(seeds)} seeds",
         )
         train_seeds(config, study, data, out, db=common.db, results=results, dynamics=dynamics)
@@ -108,6 +113,6 @@ def train(
             f"Received: {' '.join(beside)} and one seed."
         )
     config = config.but(seed=seeds[0])
-    extras = Extras(check_gradient, check_magnitude, dynamics)
-    with open_session(common.db, config, data, out, results) as session:
+    extras = Extras(check_gradient, check_magnitude, dynamics, log)
+    with open_session(common.db, config, data, out, results=results) as session:
         train_one(session, config, out, extras, results)

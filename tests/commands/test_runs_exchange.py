@@ -268,3 +268,28 @@ def test_sqlite_utils_reads_the_views() -> None:
     assert [(row["epoch"], row["train_loss"]) for row in rows] == [(1, None)]
     database.conn.close()
     assert not any(isinstance(v, float) and math.isnan(v) for row in rows for v in row.values())
+
+
+def test_a_formula_of_someone_elses_is_text_to_a_spreadsheet(fmnist: Fmnist) -> None:
+    names = ['=HYPERLINK("http://x","y")', "+1+1", "-2", "@SUM(1)", "plain"]
+    for run, name in enumerate(names, 1):
+        fmnist("runs", "note", run, "--", name)
+    words = ("runs", "export", *range(1, 6), "--columns", "run_id,note,lr")
+    rows = list(csv.reader(fmnist(*words).stdout.splitlines()))
+    assert rows[0] == ["run_id", "note", "lr"]
+    assert [row[1] for row in rows[1:]] == [f"'{name}" for name in names[:4]] + ["plain"]
+    lines = fmnist(*words, "--format", "jsonl").stdout.splitlines()
+    assert [json.loads(line)["note"] for line in lines] == names  # exact
+    assert fmnist("runs", "query", "select -1 AS a", "--csv").stdout == "a\n-1\n"
+
+
+def test_markdown_is_a_table_to_paste(fmnist: Fmnist) -> None:
+    lines = fmnist("runs", "export", "--study", 1, "--format", "md").stdout.splitlines()
+    headings = [heading.strip() for heading in lines[0].strip("|").split("|")]
+    assert {"run", "status", "momentum", "seed", "val %", "test %"} <= {*headings}
+    assert len(lines) == 2 + 6
+    assert max(map(len, lines)) < 160
+    words = ("--format", "md", "--columns", "run_id,test_accuracy")
+    assert fmnist("runs", "export", 1, *words).stdout.splitlines() == [
+        "| run_id | test_accuracy |", "| --- | --- |", "| 1 | 0.79 |"
+    ]  # fmt: skip

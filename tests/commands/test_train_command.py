@@ -254,7 +254,9 @@ def test_wrong_values_are_one_line_and_exit_2(
 def test_an_unwritable_results_folder_is_refused_before_training(fmnist: Fmnist) -> None:
     Path("taken").write_text("a file")
     message = fmnist.error("train", *SMALL, "--results", "taken", code=2)
-    assert message == "results must be a folder that can be written. Received: taken (File exists)."
+    assert (
+        message == "--results must be a folder that can be written. Received: taken (File exists)."
+    )
     assert not Path("runs.db").exists()
 
 
@@ -330,3 +332,19 @@ def latest_epochs() -> int:
         return int(latest().epochs_run)
     except Exception:
         return 0
+
+
+def test_a_line_per_epoch_where_a_log_is_asked_for(fmnist: Fmnist) -> None:
+    out = fmnist.small("train", "--epochs", 3, "--log").stdout
+    lines = [line for line in out.splitlines() if line.startswith("epoch ")]
+    epochs = fmnist.document("runs", "show", "latest")["epochs"]
+    assert len(lines) == len(epochs) == 3
+    for line, epoch in zip(lines, epochs, strict=True):
+        assert line.startswith(
+            f"epoch {epoch['epoch']:>3}; training loss {epoch['train_loss']:.4f}, "
+            f"accuracy {100 * epoch['train_accuracy']:.2f} %; "
+            f"validation loss {epoch['val_loss']:.4f}, "
+            f"accuracy {100 * epoch['val_accuracy']:.2f} %; "
+        )
+    assert "epoch   1;" not in fmnist.small("train", "--epochs", 1).stdout
+    fmnist.small_document("train", "--epochs", 1, "--log")  # JSON alone

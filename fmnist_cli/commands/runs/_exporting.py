@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.errors import UsageError
@@ -17,12 +18,18 @@ if TYPE_CHECKING:
 
 
 def as_csv(answer: Answer) -> str:
-    """Comma-separated values with a heading; what is NULL is empty."""
+    """Comma-separated values with a heading, for spreadsheets; what is NULL is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(answer.columns)
-    writer.writerows(answer.rows)
+    writer.writerows(map(_harmless, row) for row in answer.rows)
     return text.getvalue()
+
+
+def _harmless(value: object) -> object:
+    """A text that a spreadsheet would take for a formula, with an apostrophe before it."""
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula else value
 
 
 def as_jsonl(answer: Answer) -> str:
@@ -41,11 +48,33 @@ def as_markdown(answer: Answer) -> str:
     ]
 
     def line(values: Sequence[Any]) -> str:
-        cells = ("" if values[i] is None else str(values[i]) for i in kept)
+        cells = (_rounded(values[i]) for i in kept)
         return "| " + " | ".join(" ".join(c.split()).replace("|", "\\|") for c in cells) + " |\n"
 
     rule = "|" + " --- |" * len(kept) + "\n"
     return line(answer.columns) + rule + "".join(map(line, answer.rows))
+
+
+def _rounded(value: object) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def chosen(answer: Answer, names: Sequence[str]) -> Answer:
+    """The answer with these columns only, in this order."""
+    at = [answer.columns.index(name) for name in names]
+    return replace(
+        answer, columns=tuple(names), rows=[tuple(row[i] for i in at) for row in answer.rows]
+    )
+
+
+def for_people(answer: Answer) -> Answer:
+    """What tells the runs apart, and how they went, as ``runs list`` shows it."""
+    from fmnist_cli.commands.runs._columns import usual_columns
+
+    rows = list(answer)
+    shown = [column for column in usual_columns(rows) if column.heading != "age"]
+    cells = zip(*(column.cells(rows) for column in shown), strict=True)
+    return replace(answer, columns=tuple(column.heading for column in shown), rows=list(cells))
 
 
 def as_parquet(answer: Answer) -> bytes:

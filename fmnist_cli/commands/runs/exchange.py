@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fmnist_cli.commands._completion import complete_run
+from fmnist_cli.commands._completion import complete_columns, complete_run
 from fmnist_cli.commands._options import Common, typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
@@ -53,6 +53,15 @@ def export(
     every_epoch: Annotated[
         bool, typer.Option("--epochs", help="One row an epoch (the view epoch_curve).")
     ] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="A,B,...",
+            help="These columns of run_summary.",
+            autocompletion=complete_columns,
+        ),
+    ] = None,
     where: Where = None,
     study: Study = None,
     tag: Tag = None,
@@ -68,6 +77,8 @@ def export(
     Examples:
       # every run, for a spreadsheet
       fmnist runs export --out runs.csv
+      # a table to paste into a document
+      fmnist runs export --study 2 --format md
       # every epoch, for pandas
       fmnist runs export --epochs --format parquet --out epochs.parquet
       # the result file of run 3, as fmnist train writes it
@@ -89,6 +100,11 @@ def export(
         raise UsageError(
             "--json must have --out, for the runs go to stdout. Received: --json without --out."
         )
+    named = [name.strip() for name in columns.split(",")] if columns else []
+    if named and (every_epoch or to is not None or form == "course"):
+        raise UsageError(
+            f"--columns go with one row per run. Received: --columns {columns} and another form."
+        )
     if to is None and out is not None:
         require_writable(out, "--out")
     with SqlReader.open(common.db) as reader, Registry.open(common.db, readonly=True) as registry:
@@ -105,7 +121,13 @@ def export(
             answer = (
                 reader.curves(chosen) if every_epoch else reader.summaries(chosen, sort="run_id")
             )
-            content = _exporting.FORMATS[form](answer)
+            reader.check_columns("--columns", named)
+            shown = answer
+            if named:
+                shown = _exporting.chosen(answer, named)
+            elif form == "md" and not every_epoch and answer.rows:
+                shown = _exporting.for_people(answer)
+            content = _exporting.FORMATS[form](shown)
             at = answer.columns.index("run_id")
             written = list(dict.fromkeys(row[at] for row in answer.rows))
             n = len(answer.rows)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fmnist_cli.commands._completion import complete_columns
 from fmnist_cli.commands._options import Common, typed, with_options
 from fmnist_cli.commands._output import Output, stdout_console
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
@@ -29,11 +30,17 @@ def list_runs(
             "--sort",
             metavar="COLUMN",
             help="Order by a column of run_summary; with - before it, the greatest first.",
+            autocompletion=complete_columns,
         ),
     ] = "-run_id",
     columns: Annotated[
         str | None,
-        typer.Option("--columns", metavar="A,B,...", help="These columns of run_summary."),
+        typer.Option(
+            "--columns",
+            metavar="A,B,...",
+            help="These columns of run_summary.",
+            autocompletion=complete_columns,
+        ),
     ] = None,
     where: Where = None,
     study: Study = None,
