@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from fmnist_cli.errors import FmnistError, Remedy, Stopped
+from fmnist_cli.errors import FmnistError, Stopped
 from fmnist_cli.registry.urls import without_password
 from fmnist_cli.runner.command_line import continue_command, option_words, resume_words
 
-_ADVICE: Mapping[Remedy, str] = {
+_ADVICE: dict[str, str] = {
     "allow_custom_data": "Give --allow-custom-data to use another data set.",
     "another_registry": "Name another with --db.",
     "another_to_import": "Name another registry to import.",
@@ -35,6 +35,8 @@ def advised(error: FmnistError) -> str:
     """The error's message, and what to do about it."""
     if error.remedy is None:
         return str(error)
+    if error.remedy == "continue_study":
+        return f"{error} Continue it with: {continue_command(error.argv)}"
     return f"{error} {_ADVICE[error.remedy].format_map(error.data)}"
 
 

@@ -32,8 +32,8 @@ from fmnist_cli.runner.jobs import (
     Events,
     Failed,
     Job,
+    JobProgress,
     Message,
-    Progress,
     Recipe,
     RemoteListener,
     machine,
@@ -140,7 +140,7 @@ class Cluster:
                         yield ended
                     elif event["key"] in waiting:  # others may use the cluster at the same time
                         values = event["event"]
-                        yield Message(**values) if "text" in values else Progress(**values)
+                        yield Message(**values) if "text" in values else JobProgress(**values)
             except BaseException:
                 _stop(client, [future for _, future in waiting.values()])
                 raise
@@ -322,7 +322,7 @@ class _WorkerChannel:
         """
         if not self._is_wanted():
             raise BrokenPipeError
-        if isinstance(event, Progress):
+        if isinstance(event, JobProgress):
             if time.monotonic() < self._next:
                 return
             self._next = time.monotonic() + REPORT_SECONDS

@@ -44,7 +44,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Condition:
+class StudyCondition:
     """What of a study a run is a replicate of."""
 
     study_id: int
@@ -65,7 +65,7 @@ def train_recorded(
     config: TrainConfig,
     *,
     command: str,
-    condition: Condition | None = None,
+    condition: StudyCondition | None = None,
     test_every_epoch: bool = False,
     dynamics: bool = False,
     before: Before | None = None,
@@ -242,7 +242,7 @@ def run_spec(
     session: Session,
     command: str,
     config: Mapping[str, Any],
-    condition: Condition | None = None,
+    condition: StudyCondition | None = None,
     run_uuid: str | None = None,
 ) -> RunSpec:
     """What the registry is told of a run before it starts."""

@@ -22,11 +22,11 @@ from fmnist_cli.runner.jobs import (
     Failed,
     InProcess,
     Job,
+    JobProgress,
     Message,
-    Progress,
     Recipe,
 )
-from fmnist_cli.runner.run import Condition, note_on_interrupt
+from fmnist_cli.runner.run import StudyCondition, note_on_interrupt
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
@@ -110,7 +110,7 @@ def run_study(
         Job(
             f"{label}, seed {seed}" if several_seeds else label,
             config,
-            Condition(study.id, label),
+            StudyCondition(study.id, label),
             interrupted.get((label, seed)),
         )
         for (label, seed), config in runs.items()
@@ -142,7 +142,7 @@ def _follow(events: Events, listener: Listener, bar: ProgressBar) -> list[str]:
         match event:
             case Message(text):
                 listener.message(text)
-            case Progress(name, epoch, epochs):
+            case JobProgress(name, epoch, epochs):
                 under_way[name] = f"{name} {epoch}/{epochs}" if epoch else name
             case Done(name) | Failed(name):
                 if isinstance(event, Failed):

@@ -87,6 +87,7 @@ def test_markdown(fmnist: Fmnist) -> None:
 
 def test_course(fmnist: Fmnist) -> None:
     content = json.loads(fmnist("runs", "export", TRAIN, "--format", "course").stdout)
+    assert content.pop("run")["id"] == TRAIN
     assert content == {"train": [0.75, 0.93], "val": [0.7, 0.88], "test": 0.87, "time": 1.0}
     assert fmnist.error("runs", "export", "--format", "course", code=2) == (
         "format course must be of one run; give its id. Received: 9 runs."
@@ -236,7 +237,10 @@ def test_import_says_what_it_left_out(fmnist: Fmnist) -> None:
     assert "Imported 7 runs; 0 were here already" in result.stdout
     assert f"Left out, since they have not ended there: run {LOST}" in result.stderr
     assert "Gone or changed there, so not copied: " in result.stderr
-    assert "Left out, since they were changed: run 2 of other/runs.db" in result.stderr
+    assert (
+        "Left out, since they were changed or hold what no run holds: run 2 of other/runs.db"
+        in result.stderr
+    )
 
 
 def test_import_of_what_is_no_registry(fmnist: Fmnist) -> None:

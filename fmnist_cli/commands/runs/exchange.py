@@ -116,7 +116,7 @@ def export(
             content = _exporting.course(registry, runs)
     if out is None:
         assert isinstance(content, str)
-        output.text(content)
+        output.data(content)
         return
     write_file(out, content)
     output.document(_SCHEMA, _written(out, form, written))
@@ -182,7 +182,7 @@ def import_(
     left_out = [
         f"{why}: {_listed(runs)} of {without_password(other)}"
         for why, runs in (
-            ("Left out, since they were changed", merged.damaged),
+            ("Left out, since they were changed or hold what no run holds", merged.damaged),
             ("Kept as here, since they continued differently there", merged.differing),
         )
         if runs
