@@ -208,6 +208,7 @@ def test_import_merges_two_machines(fmnist: Fmnist) -> None:
     assert document == {
         "schema": "fmnist.runs.import/1",
         "imported": list(range(2, LOST + 1)),
+        "updated": [],
         "known": 0,
         "unfinished": [LOST],
         "damaged": [],
