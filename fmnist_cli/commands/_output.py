@@ -49,7 +49,7 @@ class Output:
             console = stdout_console()
             with console.capture() as printed:
                 for renderable in renderables:
-                    console.print(*_parts(renderable, console), sep="\n")
+                    console.print(*parts(renderable, console), sep="\n")
             _write(printed.get())
 
     def section(self, title: str, *renderables: RenderableType | tables.Table) -> None:
@@ -202,7 +202,8 @@ def make_table(*headings: str, heading_width: int = HEADING_WIDTH) -> Table:
     return table
 
 
-def _parts(renderable: RenderableType | tables.Table, console: Console) -> list[RenderableType]:
+def parts(renderable: RenderableType | tables.Table, console: Console) -> list[RenderableType]:
+    """What is printed of it, as wide as the console allows."""
     if isinstance(renderable, tables.Table):
         from fmnist_cli.commands._tables import rendered
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.commands._output import Output
+from fmnist_cli.files import writable_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +31,8 @@ def run_study_command(
     options: StudyOptions,
     data: DataOptions,
     common: Common,
+    *,
+    results: Path | None = None,
 ) -> None:
     """Train the study, unless it is complete, and show it.
 
@@ -37,10 +40,13 @@ def run_study_command(
     ----------
     values
         What is compared; None for the study's own choice, as far as it fits.
+    results
+        Where each run's file that course scripts read goes, if anywhere.
     """
     from fmnist_cli import plots
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.result_file import hand_in_recorded
 
     out = Output(common)
     left_out: list[str] = []
@@ -49,6 +55,8 @@ def run_study_command(
     study.conditions(config, values)  # refused before anything is made
     if options.plot is not None:
         plots.check_path(options.plot)
+    if results is not None:
+        writable_folder(results, "results")
     for line in left_out:
         out.say(line)
     with Registry.open(common.db) as registry:
@@ -56,9 +64,13 @@ def run_study_command(
         newest = max((run.id for run in registry.list_runs(limit=1)), default=0)
         how = options.how(config.seed)
         result = study.run(session, config, values, view, reuse=not options.new, **how)
+        more = {}
+        if results is not None:
+            paths = hand_in_recorded(registry, [run.run for run in result.runs], results, out)
+            more["result_files"] = [str(path) for path in paths]
     if result.runs and all(run.run.id <= newest for run in result.runs):
         out.say("To train it once more: --new")
-    show_study(out, study, result, view)
+    show_study(out, study, result, view, **more)
     draw_study(out, study, result, view, options.plot)
     result.require_complete()
 

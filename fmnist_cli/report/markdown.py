@@ -69,10 +69,11 @@ def _block(block: Block) -> Iterator[str]:
         yield ""
         yield f"*{_escape(block.caption)}*"
     else:
-        yield from _table(block)
+        yield from table_lines(block)
 
 
-def _table(table: Table) -> Iterator[str]:
+def table_lines(table: Table) -> Iterator[str]:
+    """The table, its caption above and its notes below."""
     yield f"*{_escape(table.caption)}*"
     yield ""
     yield _row(heading(column) for column in table.columns)

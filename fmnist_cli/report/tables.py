@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.formatting import percent, seconds
 from fmnist_cli.report import Section, run_anchor
-from fmnist_cli.studies.study import ending, limit_note
+from fmnist_cli.studies.study import ending, limit_note, loss
 from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.mini_cnn import Derivative, DerivativeCheck, Forward
     from fmnist_cli.engine.parameters import ParameterCount
+    from fmnist_cli.epoch import Epoch
     from fmnist_cli.registry import CheckRecord, RunRecord
 
 
@@ -146,7 +147,44 @@ def runs_table(runs: Sequence[RunRecord]) -> Table:
         for run in runs
     )
     anchors = tuple(run_anchor(run.id) for run in runs)
-    return Table("Every run of this report", columns, rows, limit_note(runs), anchors)
+    return Table("Runs", columns, rows, limit_note(runs), anchors)
+
+
+def epochs_table(curves: Sequence[tuple[int | None, Sequence[Epoch]]]) -> Table:
+    """Every epoch's numbers, of each run by its id; None where one run needs no naming."""
+    named = any(run_id is not None for run_id, _ in curves)
+    tested = any(epoch.test_accuracy is not None for _, epochs in curves for epoch in epochs)
+    columns = (
+        *((Column("run"),) if named else ()),
+        Column("epoch"),
+        Column("updates", show="{:,}".format),
+        Column("running loss", show=loss),
+        Column("train loss", show=loss),
+        Column("train accuracy", short="train acc", show=percent),
+        Column("val loss", show=loss),
+        Column("val accuracy", short="val acc", show=percent),
+        *((Column("test accuracy", short="test acc", show=percent),) if tested else ()),
+        Column("dead units", short="dead"),
+        Column("seconds", show="{:.3f}".format),
+    )
+    rows = tuple(
+        (
+            *((run_id,) if named else ()),
+            epoch.epoch,
+            epoch.updates,
+            epoch.running_loss,
+            epoch.train_loss,
+            epoch.train_accuracy,
+            epoch.val_loss,
+            epoch.val_accuracy,
+            *((epoch.test_accuracy,) if tested else ()),
+            epoch.dead_units,
+            epoch.train_seconds,
+        )
+        for run_id, epochs in curves
+        for epoch in epochs
+    )
+    return Table("Epoch by epoch", columns, rows)
 
 
 def times_table(sections: Sequence[Section], recorded: Mapping[int, float]) -> Table:
