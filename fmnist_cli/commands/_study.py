@@ -142,7 +142,7 @@ def save_figure(out: Output, figure: Figure, path: Path, schema: str, **content:
     from fmnist_cli import plots
 
     if path.parent == DEFAULT_FOLDER:
-        path.parent.mkdir(exist_ok=True)
+        writable_folder(path.parent, "the plot's folder")
     plots.save(figure, path)
     out.document(schema, {"file": str(path), **content})
     out.text(f"Saved {path}\n")

@@ -138,7 +138,7 @@ def export(
                 return
     if out is None:
         assert isinstance(content, str)
-        output.text(content)
+        output.data(content)
         return
     write_file(out, content)
     output.document(_SCHEMA, _written(out, form, written))
