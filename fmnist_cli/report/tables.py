@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fmnist_cli.formatting import percent, seconds
 from fmnist_cli.report import Section, run_anchor
 from fmnist_cli.studies.study import ending, limit_note, loss
-from fmnist_cli.tables import Column, Table
+from fmnist_cli.tables import Column, Table, Value
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.mini_cnn import Derivative, DerivativeCheck, Forward
@@ -49,22 +49,35 @@ def entries_table(entries: Sequence[CheckRecord]) -> Table:
 
 
 def parameters_table(counts: Sequence[ParameterCount]) -> Table:
-    """Every layer that has parameters, and each model's sum."""
-    rows: list[tuple[str, ...]] = []
+    """Every layer with its shapes and parameters, and each model's sum."""
+    rows: list[tuple[Value, ...]] = []
     for counted in counts:
         rows += [
-            (counted.model, layer.operation, layer.formula, f"{layer.count:,}")
+            (
+                counted.model,
+                layer.operation,
+                _shape(layer.input_shape),
+                _shape(layer.output_shape),
+                layer.formula if layer.count else "",
+                layer.count or "",
+            )
             for layer in counted.layers
-            if layer.count
         ]
-        rows.append((counted.model, "all layers", "", f"{counted.total:,}"))
+        rows.append((counted.model, "all layers", "", "", "", counted.total))
     columns = (
         Column("Model", numeric=False),
         Column("Layer", numeric=False),
-        Column("Formula"),
-        Column("Parameters"),
+        Column("In"),
+        Column("Out"),
+        Column("Formula", formula=True),
+        Column("Parameters", show="{:,}".format),
     )
-    return Table("Weights and biases, layer by layer", columns, tuple(rows))
+    return Table("Shapes, weights and biases, layer by layer", columns, tuple(rows))
+
+
+def _shape(shape: Sequence[int]) -> str:
+    """``22 × 22 × 64``."""
+    return " × ".join(f"{n:,}" for n in shape)
 
 
 def forward_table(forward: Forward, loss: float) -> Table:
@@ -80,7 +93,11 @@ def forward_table(forward: Forward, loss: float) -> Table:
         ("y^", f"{forward.o1:g} · {v1:g} + {forward.o2:g} · {v2:g}", forward.y_hat),
         ("loss", "ln(1 + exp(-y y^))", loss),
     )
-    columns = (Column("Value", numeric=False), Column("Formula", numeric=False), Column("Result"))
+    columns = (
+        Column("Value", numeric=False, formula=True),
+        Column("Formula", numeric=False, formula=True),
+        Column("Result"),
+    )
     return Table(
         f"Forward pass for x = ({x1:g}, {x2:g}, {x3:g}), y = {DEFAULT_Y:+d}",
         columns,
@@ -105,9 +122,9 @@ def chain_rule_table(derivatives: Sequence[Derivative], found: Sequence[Derivati
             )
         )
     columns = (
-        Column("Derivative", numeric=False),
-        Column("Factors", numeric=False),
-        Column("Numbers", numeric=False),
+        Column("Derivative", numeric=False, formula=True),
+        Column("Factors", numeric=False, formula=True),
+        Column("Numbers", numeric=False, formula=True),
         Column("Value"),
         Column("Numeric"),
         Column("Relative error"),

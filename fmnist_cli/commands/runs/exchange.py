@@ -66,14 +66,10 @@ def export(
       fmnist runs export --out runs.csv
       # every epoch, for pandas
       fmnist runs export --epochs --format parquet --out epochs.parquet
-      # the result file of run 3, as fmnist train writes it
-      fmnist runs export 3 --format course --out MLP_lr0.01_b5.json
-      # those of all runs of study 1, into a folder
+      # the files that course scripts read, of study 1
       fmnist runs export --study 1 --format course --out hand-in
       # the table of study 1, to paste into a text
       fmnist runs export --study 1 --format md
-      # the runs of study 2, for MLflow
-      fmnist runs export --study 2 --to mlflow --out mlflow
     """
     from fmnist_cli.commands.runs import _exporting, _programs
     from fmnist_cli.registry import Registry
