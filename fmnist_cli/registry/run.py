@@ -188,6 +188,7 @@ class Run(ABC):
         loss: float | None,
         accuracy: float,
         confusion: Sequence[Sequence[int]],
+        answers: bytes | None = None,
     ) -> None:
         """Record the result on a named test set.
 
@@ -197,6 +198,9 @@ class Run(ABC):
             Images in it.
         confusion : (10, 10) int
             ``confusion[true class][predicted class]``.
+        answers : bytes, optional
+            One bit per image, whether it was classified correctly (``analysis.sampling`` packs
+            them): what two runs are compared by, image by image.
         """
         self._add(
             schema.evaluation,
@@ -206,6 +210,7 @@ class Run(ABC):
                 "loss": loss,
                 "accuracy": accuracy,
                 "confusion": confusion,
+                "answers": None if answers is None else answers.hex(),
             },
         )
 

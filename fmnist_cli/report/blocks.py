@@ -26,6 +26,14 @@ class Formula:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """Lines that stay as they are: a derivation, an algorithm, a program."""
+
+    caption: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Picture:
     """A figure.
 
@@ -67,7 +75,7 @@ class Finding:
     line: str
 
 
-Block = Prose | Formula | Table | Picture | Answer
+Block = Prose | Formula | Table | Listing | Picture | Answer
 
 
 @dataclass(frozen=True)
