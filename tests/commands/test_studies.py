@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.training import train as engine_train
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.registry import Outcome, Registry, RunSpec
@@ -107,9 +109,7 @@ def test_a_figure_of_a_study_with_runs_missing_says_so(
 
 
 def test_a_figure_of_a_running_run_says_so(fmnist: Fmnist) -> None:
-    config = {"model": "mlp", "engine": "numpy", "batch": 5, "lr": 0.01, "momentum": 0.0,
-              "epochs": 9, "patience": 3, "monitor": "val_accuracy", "seed": 1, "hidden": 8,
-              "train_size": 200, "val_size": 50, "augment": "none"}  # fmt: skip
+    config = asdict(TrainConfig(epochs=9))
     spec = RunSpec(command="train", config=config, data_fingerprint="f", data_source="-", argv=())
     with Registry.open("runs.db") as registry, registry.run(spec) as run:
         run.record_epoch(
