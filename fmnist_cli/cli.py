@@ -25,6 +25,7 @@ from fmnist_cli.commands.momentum import momentum
 from fmnist_cli.commands.ood import ood
 from fmnist_cli.commands.report import report
 from fmnist_cli.commands.sweep_batch import sweep_batch
+from fmnist_cli.commands.sweep_lr import sweep_lr
 from fmnist_cli.commands.train import train
 from fmnist_cli.errors import FmnistError, Terminated
 from fmnist_cli.version import __version__
@@ -192,6 +193,7 @@ def root(
 app.command()(train)
 app.command()(gradcheck)
 app.command()(sweep_batch)
+app.command()(sweep_lr)
 app.command()(early_stop)
 app.command()(momentum)
 app.command()(ood)

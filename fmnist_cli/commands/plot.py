@@ -18,6 +18,7 @@ from fmnist_cli.epoch import METRICS, Metric
 from fmnist_cli.errors import RegistryError, UsageError, require
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
+from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.momentum import MOMENTUM
 from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
 from fmnist_cli.studies.study import Study, View
@@ -162,6 +163,29 @@ def batch(common: Common, study: StudyId = None, band: Band = "ci", out: Out = N
       fmnist plot batch --study 1 --band range --out sweep.pdf
     """
     _draw(common, BATCH_SIZE, study, out, View(band=band))
+
+
+@app.command()
+@with_options()
+def lr(
+    common: Common,
+    study: StudyId = None,
+    metric: OneMetric = "running_loss",
+    band: Band = "ci",
+    out: Out = None,
+) -> None:
+    """Draw a learning-rate sweep: loss and validation accuracy by epoch, one line per rate.
+
+    Reads a study of fmnist sweep-lr from the registry, trains nothing, and prints the name of the
+    file that it saves.
+
+    Examples:
+      # the newest sweep
+      fmnist plot lr
+      # study 2, by the validation loss
+      fmnist plot lr --study 2 --metric val_loss --out lr.svg
+    """
+    _draw(common, LEARNING_RATE, study, out, View(metric=metric, band=band))
 
 
 @app.command("early-stop")

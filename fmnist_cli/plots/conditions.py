@@ -10,6 +10,7 @@ import numpy as np
 from fmnist_cli.errors import require
 from fmnist_cli.plots.axes import (
     accuracy_axis,
+    beside_all,
     draw_curves,
     epoch_axis,
     label_ends,
@@ -77,14 +78,19 @@ def conditions_figure(
     panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
     # Viridis keeps its order in grey; its yellow end is too pale on white.
     colours = colormaps["viridis"](np.linspace(0.0, 0.78, len(lines)))
-    last = max(curve.epochs[-1] for curve in curves if curve.epochs)
+    ends = [max(curve.epochs[-1] for curve in line.curves if curve.epochs) for line in lines]
+    last = max(ends)
+    # names beside the lines' ends, unless those are all over the sheet
+    named_at_ends = sum(end < last for end in ends) < 2
+    handles = {}
     for ax, drawn in zip(panels, metrics, strict=True):
-        ends, short = [], []
+        whole, short = [], []
         for i, (line, colour) in enumerate(zip(lines, colours, strict=True)):
             look = Look(to_hex(colour), "-", MARKERS[i % len(MARKERS)])
             artist = draw_curves(ax, line.curves, drawn, look, band=band)
             if artist is None:
                 continue
+            handles[i] = artist
             points = np.column_stack([np.asarray(v, float) for v in artist.get_data()])
             points = points[np.isfinite(points).all(axis=1)]
             if len(points):
@@ -92,16 +98,22 @@ def conditions_figure(
                 if points[-1, 0] < last:
                     short.append((name, points[-1]))
                 else:
-                    ends.append((artist, name))
+                    whole.append((artist, name))
         if drawn.endswith("accuracy"):
             accuracy_axis(ax, METRIC_WORDS[drawn])
         else:
             loss_axis(ax, log=log, label=METRIC_WORDS[drawn])
         epoch_axis(ax, curves, label=ax is panels[-1])
-        label_ends(ax, ends)
+        if not named_at_ends:
+            continue
+        label_ends(ax, whole)
         for name, point in short:  # a leader to the right edge would cross the others
             ax.annotate(
                 name, xy=point, xytext=(5, 5), textcoords="offset points",
                 size=SMALL_POINTS,
             )  # fmt: skip
+    if not named_at_ends:
+        shown = sorted(handles)
+        labels = [plain(lines[i].label, 24) for i in shown]
+        beside_all(figure, panels[0], [handles[i] for i in shown], labels)
     return finish(figure)

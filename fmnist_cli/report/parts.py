@@ -19,6 +19,7 @@ from fmnist_cli.report.work import (
 from fmnist_cli.studies import Study, View
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
+from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.momentum import MOMENTUM
 from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
 
@@ -239,6 +240,7 @@ PARTS: Mapping[str, Callable[[Work], Part]] = {
     "gradient and magnitude checks": checks,
     "training curve": training,
     "batch sizes": partial(study_part, BATCH_SIZE),
+    "learning rates": partial(study_part, LEARNING_RATE),
     "early stopping": partial(
         study_part,
         EARLY_STOPPING,

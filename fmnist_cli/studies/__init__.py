@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
+from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.momentum import MOMENTUM
 from fmnist_cli.studies.other import OTHER
 from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
@@ -14,7 +15,8 @@ from fmnist_cli.studies.study import Study, View
 from fmnist_cli.studies.training import TRAINING
 
 STUDIES: Mapping[str, Study] = {
-    study.kind: study for study in (TRAINING, BATCH_SIZE, EARLY_STOPPING, MOMENTUM, SHIFTED_IMAGES)
+    study.kind: study
+    for study in (TRAINING, BATCH_SIZE, LEARNING_RATE, EARLY_STOPPING, MOMENTUM, SHIFTED_IMAGES)
 }
 """Every study with a command, by its kind as registries record it: the command's name."""
 

@@ -117,7 +117,8 @@ def _details(result: StudyResult, view: View) -> list[Table]:
 def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
     from fmnist_cli.analysis import momentum_answers
 
-    return momentum_answers(result.runs)
+    by_train_loss = view.metric == "train_loss"
+    return momentum_answers(result.runs, "train_loss" if by_train_loss else "running_loss")
 
 
 def _document(result: StudyResult, view: View) -> dict[str, Any]:

@@ -114,6 +114,22 @@ def test_another_configuration_is_another_study(fmnist: Fmnist) -> None:
         assert len(registry.list_studies(kind="momentum")) == 2
 
 
+def test_sweep_lr(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("sweep-lr", *EPOCHS, "--lr", 0.01, "--lr", 0.1, "--lr", 1000)
+    assert document["schema"] == "fmnist.sweep-lr/1"
+    assert [row["lr"] for row in document["table"]] == [0.01, 0.1, 1000]
+    assert document["table"][-1]["ended"] == "diverged"
+    assert document["table"][-1]["epochs_to_best"] is None
+    by_question = {one["question"]: one for one in document["answers"]}
+    too_large = by_question["Does too large a learning rate cost accuracy?"]
+    assert too_large["verdict"] == "yes"
+    assert "Lr 1000 diverged" in too_large["statement"]
+    assert (
+        fmnist.small_document("sweep-lr", *EPOCHS, "--lr", 0.01)["table"][0]["test_accuracy"]
+        == (document["table"][0]["test_accuracy"])
+    )
+
+
 def test_early_stop(fmnist: Fmnist) -> None:
     document = fmnist.small_document(
         "early-stop", "--epochs", 12, "--patience", 1, "--patience", 3, "--lr", 0.05
@@ -197,6 +213,7 @@ def test_seeds_repeat_every_arm(fmnist: Fmnist) -> None:
     ("study", "plot"),
     [
         (("sweep-batch", "--batch", "5", "--batch", "50"), ("batch",)),
+        (("sweep-lr", "--lr", "0.01", "--lr", "0.1"), ("lr", "--metric", "val_loss")),
         (("early-stop",), ("early-stop", "--patience", "2")),
         (("momentum", "--alpha", "0.5"), ("momentum",)),
         (("ood",), ("ood",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any
@@ -138,6 +139,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         [PatienceStop(3, 5 + s, 8 + s, s) for s in (0, 1)],
     ),
     "momentum, many": lambda: momentum_figure(alphas(12, seeds=2), log=True),
+    "lr": lambda: momentum_figure([Line(LONG, [curve(n)]) for n in (5, 8, 12)]),
     "batch, seeds": lambda: batch_figure(sweep(3), CAPTION),
     "batch, one": lambda: batch_figure(sweep()[:1], CAPTION),
     "batch, dense": lambda: batch_figure(
@@ -289,7 +291,7 @@ def test_train_draws_the_numbers_it_is_given() -> None:
     assert labels == [
         "training",
         "validation",
-        f"best epoch: 12\n(validation {accuracy:.3f})",
+        f"best epoch: 12\n(validation {100 * accuracy:.1f} %)",
         "stop: epoch 15",
     ]
     for ax in (above, below):
@@ -368,8 +370,8 @@ def test_early_stop_marks_lie_on_the_test_curve() -> None:
         "patience 50",
     ]
     words = [t.get_text() for t in strip.texts]
-    assert words[2] == f"keeps epoch 9, test {test[9]:.3f}"
-    assert words[3] == f"keeps epoch 11, test {test[11]:.3f}, no stop"
+    assert words[2] == f"keeps epoch 9, test {100 * test[9]:.1f} %"
+    assert words[3] == f"keeps epoch 11, test {100 * test[11]:.1f} %, no stop"
 
 
 def test_marks_at_one_epoch_differ_in_size() -> None:
@@ -406,6 +408,15 @@ def test_a_momentum_that_diverged_is_labelled_where_it_ends() -> None:
     assert through.arrow_patch is not None
     assert ended.arrow_patch is None
     assert tuple(ended.xy) == (2, 2.5)
+
+
+def test_lines_that_end_here_and_there_are_named_in_a_legend() -> None:
+    lines = [Line(f"lr {n}", [curve(n)]) for n in (5, 8, 12)]
+    above, below = momentum_figure(lines).axes
+    assert [t.get_text() for t in above.get_legend().get_texts()] == ["lr 5", "lr 8", "lr 12"]
+    assert [*above.texts, *below.texts] == []
+    labels = [t.get_text() for t in tick_labels(below.yaxis)]
+    assert all(re.fullmatch(r"[0-9.]+ %", label) for label in labels)
 
 
 def test_momentum_takes_a_log_axis_where_the_losses_span_a_decade() -> None:
@@ -465,9 +476,9 @@ def test_ood_bars() -> None:
     assert heights == [0.85, 0.31, 0.06, 0.25, 0.004] * 2
     assert all(bar.get_y() == 0 for bar in ax.patches)
     assert ax.get_ylim() == (0, 1)
-    assert [t.get_text() for t in ax.texts][:5] == ["0.850", "0.310", "0.060", "0.250", "0.0040"]
+    assert [t.get_text() for t in ax.texts][:5] == ["85.0", "31.0", "6.0", "25.0", "0.4"]
     assert [x.get_ydata()[0] for x in ax.lines] == [0.1]
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["mlp", "cnn2", "chance (0.1)"]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["mlp", "cnn2", "chance (10 %)"]
     assert [t.get_text() for t in ax.get_xticklabels()] == list(SETS)
     spans = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches)
     assert all(left[1] <= right[0] + 1e-9 for left, right in pairwise(spans))
@@ -527,7 +538,7 @@ def test_confusion_has_every_count() -> None:
     assert [int(t.get_text()) for t in ax.texts] == list(range(100))
     assert (ax.get_ylabel(), ax.get_xlabel()) == ("true class", "predicted class")
     # 0 + 11 + ... + 99 = 495 of 4,950.
-    assert "Accuracy 0.100 on 4,950 images" in figure.texts[2].get_text()
+    assert "Accuracy 10.0 % on 4,950 images" in figure.texts[2].get_text()
     with pytest.raises(ValueError, match="10x10"):
         confusion_figure(matrix[:9], CAPTION, "x")
 
