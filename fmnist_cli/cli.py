@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from fmnist_cli.commands import config, data, plot, runs
 from fmnist_cli.commands._advice import advised, left_behind
 from fmnist_cli.commands._settings import default_map, read_settings
+from fmnist_cli.commands._stderr import forgiving_stderr
 from fmnist_cli.commands.count_params import count_params
 from fmnist_cli.commands.doctor import doctor
 from fmnist_cli.commands.early_stop import early_stop
@@ -63,15 +64,22 @@ class FmnistGroup(TyperGroup):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         signal.signal(signal.SIGTERM, _terminate)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(signal.SIGHUP, _terminate)
         for name in ("stdout", "stderr"):  # None where the shell has closed it
             if getattr(sys, name) is None:
                 setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
         _show_no_value_of_flags(self)
         given = args[0] if args else kwargs.get("args")
         words = sys.argv[1:] if given is None else given
-        argv = ("fmnist", *words)
+        with forgiving_stderr():
+            code = self._run(("fmnist", *words), *args, **kwargs)
+        sys.exit(code)
+
+    def _run(self, argv: tuple[str, ...], *args: Any, **kwargs: Any) -> int:
+        """Run the command and return its exit code; an error becomes one line."""
         try:
-            own = {"standalone_mode": False, "default_map": default_map(self, _settings(words))}
+            own = {"standalone_mode": False, "default_map": default_map(self, _settings(argv[1:]))}
             code = super().main(*args, **kwargs | own, obj=argv)
             if code == INTERRUPTED:  # before the command began
                 _fail("Interrupted.", code)
@@ -83,7 +91,7 @@ class FmnistGroup(TyperGroup):
             code = _fail("Aborted.", 1)
         except Terminated as signalled:
             code = _fail(left_behind("Terminated", signalled, argv), signalled.exit_code)
-        sys.exit(code or 0)
+        return code or 0
 
 
 def _lay_out_help(group: TyperGroup) -> None:
