@@ -61,6 +61,7 @@ def run_study_command(
     show_study(out, study, result, view)
     draw_study(out, study, result, view, options.plot)
     result.require_complete()
+    result.require_converged()
 
 
 def show_study(out: Output, study: Study, result: StudyResult, view: View, **more: Any) -> None:
