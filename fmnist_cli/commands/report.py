@@ -37,6 +37,7 @@ class Timed:
 @with_options(
     omit=(
         *("model", "batch", "lr", "momentum", "epochs", "patience", "monitor", "augment"),
+        *("head", "init_seed", "order_seed"),
         *("new", "plot"),
     )
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from fmnist_cli.errors import (
     RunTakenOver,
     Terminated,
 )
+from fmnist_cli.files import temporary_folders
 from fmnist_cli.registry import provenance, schema
 from fmnist_cli.registry.database import Database
 from fmnist_cli.registry.journal import Journal
@@ -110,7 +110,7 @@ class Run(ABC):
             raise
         folders = (
             run_folder(self._database, self.id, self.uuid),
-            Path(tempfile.gettempdir()),
+            *temporary_folders(),
         )
         self._journal = Journal(self._entries, folders, self.uuid)
         self._started = self._flushed = self._clock()
@@ -188,6 +188,7 @@ class Run(ABC):
         loss: float | None,
         accuracy: float,
         confusion: Sequence[Sequence[int]],
+        answers: bytes | None = None,
     ) -> None:
         """Record the result on a named test set.
 
@@ -197,6 +198,9 @@ class Run(ABC):
             Images in it.
         confusion : (10, 10) int
             ``confusion[true class][predicted class]``.
+        answers : bytes, optional
+            One bit per image, whether it was classified correctly (``analysis.sampling`` packs
+            them): what two runs are compared by, image by image.
         """
         self._add(
             schema.evaluation,
@@ -206,6 +210,7 @@ class Run(ABC):
                 "loss": loss,
                 "accuracy": accuracy,
                 "confusion": confusion,
+                "answers": None if answers is None else answers.hex(),
             },
         )
 

@@ -18,6 +18,14 @@ class Prose:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """Lines that stay as they are: a derivation, an algorithm, a program."""
+
+    caption: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Picture:
     """A figure.
 
@@ -59,7 +67,7 @@ class Finding:
     line: str
 
 
-Block = Prose | Table | Picture | Answer
+Block = Prose | Table | Listing | Picture | Answer
 
 
 @dataclass(frozen=True)

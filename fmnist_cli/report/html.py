@@ -12,6 +12,7 @@ from fmnist_cli.analysis import Answer
 from fmnist_cli.report.blocks import (
     MARKED,
     Block,
+    Listing,
     Picture,
     Prose,
     Report,
@@ -100,6 +101,11 @@ def _block(block: Block) -> Iterator[str]:
         yield "</div>"
     elif isinstance(block, Picture):
         yield from _picture(block)
+    elif isinstance(block, Listing):
+        caption = escape(block.caption)
+        yield f'<figure class="listing"><figcaption>{caption}</figcaption>'
+        yield f'<div class="scroll" role="region" aria-label="{caption}" tabindex="0">'
+        yield f"<pre><code>{escape(block.text.rstrip())}</code></pre></div></figure>"
     else:
         yield from _table(block)
 

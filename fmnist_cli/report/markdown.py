@@ -10,6 +10,7 @@ from fmnist_cli.report.blocks import (
     FIGURES_FOLDER,
     MARKED,
     Block,
+    Listing,
     Picture,
     Prose,
     Report,
@@ -68,6 +69,10 @@ def _block(block: Block) -> Iterator[str]:
         yield f"![{_escape(block.alt)}]({FIGURES_FOLDER}/{block.name}.svg)"
         yield ""
         yield f"*{_escape(block.caption)}*"
+    elif isinstance(block, Listing):
+        yield f"*{_escape(block.caption)}*"
+        yield ""
+        yield f"```\n{block.text.rstrip()}\n```"
     else:
         yield from _table(block)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
 from fmnist_cli.formatting import percent, pluralize, seconds
-from fmnist_cli.report import Finding, Picture, Prose, Section, draw, tables
+from fmnist_cli.report import Finding, Listing, Picture, Prose, Section, draw, tables
 from fmnist_cli.report.work import (
     Work,
     checked_run,
@@ -196,13 +197,11 @@ def mini_cnn(work: Work) -> Part:
     """The exercise of the mini CNN."""
     from fmnist_cli.engine import mini_cnn as engine
 
-    x, y, w, v = engine.DEFAULT_X, engine.DEFAULT_Y, engine.DEFAULT_W, engine.DEFAULT_V
-    forward = engine.forward(x, w, v)
-    found = engine.check(x, y, w, v)
-    run = mini_cnn_run(work, found)
+    exercise = engine.Exercise()
+    found, worked = engine.check(exercise), engine.derive(exercise)
+    run = mini_cnn_run(work, exercise, found)
     first, *_, last = work.registry.epochs(run.id)
-    worst = max(one.judged.relative_error for one in found)
-    holds = all(one.holds for one in found)
+    worst = max(one.relative_error for one in found)
     line = f"Four derivatives against differences: largest relative error {worst:.1e}."
     trained = (
         f"Trained for {pluralize(last.updates, 'update')} on {run.train_size} examples made from "
@@ -210,23 +209,39 @@ def mini_cnn(work: Work) -> Part:
         f"{pluralize(first.updates, 'update')} to "
         f"{last.train_loss:.4f}, and it is right on {percent(last.train_accuracy, 1)} of them."
     )
+
+    def listing(caption: str, text: str) -> Listing:
+        return Listing(caption, tables.typeset(text))
+
     section = Section(
         "mini-cnn",
         "The mini CNN",
         (
             Prose(
                 "One filter (w1, w2) over three inputs, a ReLU, a linear layer (v1, v2); the loss "
-                "is ln(1 + exp(-y y^)), in nats."
+                "is ln(1 + exp(-y y^)), in nats. At x = (1, 2, -1), y = +1, w = (0.5, 0.25), "
+                "v = (1, -0.25)."
             ),
-            tables.forward_table(forward, float(engine.loss(y, forward.y_hat))),
-            tables.chain_rule_table(engine.gradients(x, y, w, v), found),
+            listing("The forward pass", engine.lines(worked["forward"])),
+            listing(
+                f"The factors of the chain rule: {tables.typeset(engine.SYMBOLS)}",
+                engine.lines(worked["factors"]),
+            ),
+            listing(
+                "The derivatives: by symbols, by formulas, with the numbers put in",
+                engine.lines(worked["derivatives"]),
+            ),
+            tables.derivative_checks_table(found),
+            listing("Backpropagation; η is the learning rate", engine.ALGORITHM),
+            Listing("The same in Python: the loop that trains", inspect.getsource(engine.sgd)),
             Prose(f"{line} {trained}"),
         ),
         work.command("mini-cnn --train", TrainConfig(seed=work.config.seed)),
         (run.id,),
     )
+    verdict = "yes" if all(one.holds for one in found) else "no"
     question = "Does the chain rule hold on the mini CNN?"
-    return Part(section, (Finding("mini-cnn", question, "yes" if holds else "no", line),))
+    return Part(section, (Finding("mini-cnn", question, verdict, line),))
 
 
 def _basis(result: StudyResult, given: Sequence[answers.Answer]) -> tuple[Prose, ...]:

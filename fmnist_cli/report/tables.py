@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from fmnist_cli.studies.study import ending, limit_note
 from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
-    from fmnist_cli.engine.mini_cnn import Derivative, DerivativeCheck, Forward
+    from fmnist_cli.engine.mini_cnn import DerivativeCheck
     from fmnist_cli.engine.parameters import ParameterCount
     from fmnist_cli.registry import CheckRecord, RunRecord
 
@@ -66,52 +67,36 @@ def parameters_table(counts: Sequence[ParameterCount]) -> Table:
     return Table("Weights and biases, layer by layer", columns, tuple(rows))
 
 
-def forward_table(forward: Forward, loss: float) -> Table:
-    """The mini CNN's forward pass at its default values."""
-    from fmnist_cli.engine.mini_cnn import DEFAULT_V, DEFAULT_W, DEFAULT_X, DEFAULT_Y
-
-    (x1, x2, x3), (w1, w2), (v1, v2) = DEFAULT_X, DEFAULT_W, DEFAULT_V
-    steps = (
-        ("a1", f"{x1:g} · {w1:g} + {x2:g} · {w2:g}", forward.a1),
-        ("a2", f"{x2:g} · {w1:g} + {x3:g} · {w2:g}", forward.a2),
-        ("o1", "max(0, a1)", forward.o1),
-        ("o2", "max(0, a2)", forward.o2),
-        ("y^", f"{forward.o1:g} · {v1:g} + {forward.o2:g} · {v2:g}", forward.y_hat),
-        ("loss", "ln(1 + exp(-y y^))", loss),
-    )
-    columns = (Column("Value", numeric=False), Column("Formula", numeric=False), Column("Result"))
+def derivative_checks_table(found: Sequence[DerivativeCheck]) -> Table:
+    """The mini CNN's derivatives beside what checks them."""
+    headings = ("Chain rule", "Numeric", "Loop's update", "Relative error")
     return Table(
-        f"Forward pass for x = ({x1:g}, {x2:g}, {x3:g}), y = {DEFAULT_Y:+d}",
-        columns,
-        tuple((name, formula, f"{float(value):.6g}") for name, formula, value in steps),
-    )
-
-
-def chain_rule_table(derivatives: Sequence[Derivative], found: Sequence[DerivativeCheck]) -> Table:
-    """Each derivative as the product of its factors, beside what checks it."""
-    rows = []
-    for derivative, check in zip(derivatives, found, strict=True):
-        symbols = [" · ".join(f.symbol for f in term.factors) for term in derivative.terms]
-        numbers = [" · ".join(f"{f.value:.5g}" for f in term.factors) for term in derivative.terms]
-        rows.append(
+        "The derivatives against differences and against one update of the loop",
+        (Column("Derivative", numeric=False), *map(Column, headings)),
+        tuple(
             (
-                derivative.name,
-                " + ".join(symbols),
-                " + ".join(numbers),
-                f"{derivative.value:.6g}",
-                f"{check.judged.numeric:.6g}",
-                f"{check.judged.relative_error:.1e}",
+                check.name,
+                *(f"{value:.7g}" for value in (check.analytic, check.numeric, check.update)),
+                f"{check.relative_error:.1e}",
             )
-        )
-    columns = (
-        Column("Derivative", numeric=False),
-        Column("Factors", numeric=False),
-        Column("Numbers", numeric=False),
-        Column("Value"),
-        Column("Numeric"),
-        Column("Relative error"),
+            for check in found
+        ),
     )
-    return Table("The chain rule, factor by factor", columns, tuple(rows))
+
+
+def typeset(notation: str) -> str:
+    """The notation of the mini CNN with its symbols: ``∂l/∂w₁ = -y σ(-y ŷ)``."""
+    text = re.sub(r"\bd(l|y\^|[ao]\d)/d", r"∂\1/∂", notation)
+    text = re.sub(r"(?<=[a-z])\d\b", lambda digit: chr(0x2080 + int(digit[0])), text)
+    for plain, symbol in (
+        ("y^", "ŷ"),
+        ("sigma", "σ"),
+        ("eta", "η"),
+        (" <- ", " ← "),
+        (" * ", " · "),
+    ):
+        text = text.replace(plain, symbol)
+    return text
 
 
 def runs_table(runs: Sequence[RunRecord]) -> Table:

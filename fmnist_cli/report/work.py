@@ -14,7 +14,7 @@ from fmnist_cli.studies.study import View
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.engine.mini_cnn import DerivativeCheck
+    from fmnist_cli.engine.mini_cnn import DerivativeCheck, Exercise
     from fmnist_cli.registry import Registry, Run, RunRecord
     from fmnist_cli.runner.run import Session
     from fmnist_cli.studies import Study
@@ -154,25 +154,23 @@ def checked_run(work: Work) -> RunRecord:
     return work.registry.get_run(checking.id)
 
 
-def mini_cnn_run(work: Work, found: tuple[DerivativeCheck, ...]) -> RunRecord:
+def mini_cnn_run(work: Work, exercise: Exercise, found: tuple[DerivativeCheck, ...]) -> RunRecord:
     """The newest run of the exercise at its defaults; done and recorded if there is none."""
-    from fmnist_cli.commands import mini_cnn
-    from fmnist_cli.engine.mini_cnn import DEFAULT_V, DEFAULT_W
+    from fmnist_cli.runner.mini_cnn import GENERATED, Training, check_document, record_exercise
 
-    seed = work.config.seed
-    wanted = [mini_cnn.check_document(check) for check in found]
+    training = Training(seed=work.config.seed)
+    wanted = [check_document(check) for check in found]
     for run in work.registry.list_runs(command="mini-cnn", status="finished"):
         settings = (run.data_source, run.lr, run.seed, run.train_size)
-        if settings == (mini_cnn.MADE, mini_cnn.LR, seed, mini_cnn.N_EXAMPLES):
+        if settings == (GENERATED, training.lr, training.seed, training.n):
             figures = [dict(check.figures) for check in work.registry.checks(run.id)]
             last = work.registry.epochs(run.id)[-1]
-            if figures == wanted and last.updates == mini_cnn.STEPS:
+            if figures == wanted and last.updates == training.steps:
                 return run
-    data = mini_cnn.load_examples(None, mini_cnn.N_EXAMPLES, seed)
-    done, _ = mini_cnn.record_exercise(
-        work.registry, work.session.listener, work.session.argv,
-        found, None, data, DEFAULT_W, DEFAULT_V, lr=mini_cnn.LR, steps=mini_cnn.STEPS, seed=seed,
-    )  # fmt: skip
+    session = work.session
+    done, _ = record_exercise(
+        work.registry, session.listener, session.argv, exercise, found, training
+    )
     return work.registry.get_run(done.id)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -38,7 +37,8 @@ def _conditions(config: TrainConfig, models: Sequence[str]) -> Conditions:
     for name in models:
         # the CNNs have one engine; the MLP keeps the one that was asked for
         engine = config.engine if name == "mlp" else "keras"
-        of_model = config.but(model=name, engine=engine)
+        head = "flatten" if name == "mlp" else config.head
+        of_model = config.but(model=name, engine=engine, head=head)
         made.append((name, of_model.but(augment="none")))
         if config.augment != "none":
             made.append((f"{name} + {config.augment}", of_model))
@@ -134,7 +134,7 @@ def document_of(runs: Sequence[RecordedRun], view: View) -> dict[str, Any]:
 
     return {
         "evaluations": [
-            {"run": run.run.id, "model": run.name, "seed": run.seed, **asdict(one)}
+            {"run": run.run.id, "model": run.name, "seed": run.seed, **one.document()}
             for run in runs
             for one in run.evaluations
         ],

@@ -13,6 +13,7 @@ from fmnist_cli.analysis import Answer
 from fmnist_cli.registry import Registry
 from fmnist_cli.report import (
     Finding,
+    Listing,
     Picture,
     Prose,
     Report,
@@ -22,6 +23,7 @@ from fmnist_cli.report import (
     to_markdown,
 )
 from fmnist_cli.report.figures import CONTRAST, DARK_GROUND, DARK_INK, on_dark
+from fmnist_cli.report.tables import typeset
 from fmnist_cli.tables import Column, Table
 
 from .conftest import Made
@@ -70,6 +72,7 @@ def small_report(text: str, label: str = "") -> Report:
             Table(
                 text, (Column(text, numeric=False), Column(text)), ((text, text),), (), ("run-1",)
             ),
+            Listing(text, f"{text}\n    second <- line\n"),
             Picture("line", text, text, draw(figure)),
             Answer(text, "not settled", f"Not settled. {text}"),
         ),
@@ -87,7 +90,8 @@ def test_the_page_is_balanced_and_semantic(made: Made) -> None:
     assert len(set(ids)) == len(ids)
     headings = [name for name in names if name in ("h1", "h2", "h3")]
     assert headings[:2] == ["h1", "h2"]
-    assert names.count("figure") == names.count("figcaption") == names.count("img") == 6
+    assert (names.count("img"), names.count("pre")) == (6, 5)
+    assert names.count("figure") == names.count("figcaption") == 11
     assert names.count("table") == names.count("caption")
     assert all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
     for image in page.all("img"):
@@ -149,8 +153,26 @@ def test_every_text_is_escaped() -> None:
     assert page.all("img")[0]["alt"] == NASTY
 
 
+def test_a_listing_stays_as_it_is() -> None:
+    report = small_report("a_b * c")
+    assert "<pre><code>a_b * c\n    second &lt;- line</code></pre>" in to_html(report)
+    assert "```\na_b * c\n    second <- line\n```" in to_markdown(report)
+
+
+def test_the_notation_is_typeset() -> None:
+    for plain, symbols in (
+        ("dl/dw1 = -y sigma(-y y^) v1 H(a1) x1", "∂l/∂w₁ = -y σ(-y ŷ) v₁ H(a₁) x₁"),
+        ("dy^/do2 do2/da2 da2/dw2", "∂ŷ/∂o₂ ∂o₂/∂a₂ ∂a₂/∂w₂"),
+        ("w1 <- w1 - eta dw1", "w₁ ← w₁ - η dw₁"),
+        ("2 * 0.5 + (-1) * 0.25 = 1", "2 · 0.5 + (-1) · 0.25 = 1"),  # numbers keep their digits
+        ("max(0, a1)", "max(0, a₁)"),
+    ):
+        assert typeset(plain) == symbols
+
+
 def test_markdown_escapes_what_would_be_markup() -> None:
-    lines = to_markdown(small_report(NASTY)).splitlines()
+    page = to_markdown(small_report(NASTY))
+    lines = re.sub(r"```.*?```", "", page, flags=re.DOTALL).splitlines()  # a listing is no markup
     unescaped = [re.sub(r"\\.", "", line) for line in lines]
     (row,) = [line for line in unescaped if line.startswith("|") and "quoted" in line][1:]
     assert row.count("|") == 3

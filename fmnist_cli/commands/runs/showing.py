@@ -81,7 +81,7 @@ def show(
             "repeat": repeat,
             "epochs": [epoch.document() for epoch in curve],
             "checks": [asdict(check) for check in checks],
-            "evaluations": [asdict(evaluation) for evaluation in evaluations],
+            "evaluations": [one.document() for one in evaluations],
             "artefacts": [asdict(artefact) for artefact in artefacts],
             "dynamics": dynamics,
             "environment": environment,
@@ -153,6 +153,10 @@ def _facts(
     row("limits", f"at most {pluralize(run.max_epochs, 'epoch')}, {patience}")
     if run.augment != "none":
         row("augmentation", run.augment)
+    if run.head != "flatten":
+        row("head", run.head)
+    row("seed of the weights", run.init_seed)
+    row("seed of the epochs", run.order_seed)
     row("tags", ", ".join(run.tags))
     row("note", run.note)
     if run.study_id:
