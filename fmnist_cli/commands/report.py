@@ -66,6 +66,8 @@ def report(
       fmnist report --quick --out draft
       # every study with five seeds: means, intervals, verdicts
       fmnist report --seeds 5
+      # and why: each cause with the counterfactual runs that test it
+      fmnist report --seeds 3 --why
     """
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.files import writable_folder
@@ -86,7 +88,7 @@ def report(
         session = open_session(registry, config, data, output)
         seeds = study.seeds_from(config.seed)
         options = _data_flags(data), _seed_flags(study)
-        work = Work(session, config, seeds, study.executor(), quick, *options)
+        work = Work(session, config, seeds, study.executor(), quick, study.why, *options)
         done = _do_all(work)
         page = _compose(work, done)
     files = _write(folder, page)

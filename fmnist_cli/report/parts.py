@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from fmnist_cli import analysis as answers
     from fmnist_cli.analysis.result import StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
+    from fmnist_cli.tables import Table
 
 PATIENCES = (1, 2, 3, 4, 5)  # of the table; the answers are about the default
 LINE = 150  # characters of a finding, unless its first sentence has more
@@ -157,6 +159,7 @@ def study_part(
         f"{study.alt(result, view)} The numbers are in the table below.",
     )
     given = study.answers(result, view)
+    explanations, tested = work.explain(study, config, result, view)
     typed = work.study_command(
         words or study.words(values),
         config,
@@ -165,9 +168,15 @@ def study_part(
     section = Section(
         study.kind,
         study.title,
-        (picture, study.table(result, table_view or view), *_basis(result, given), *given),
-        typed,
-        tuple(run.run.id for run in result.runs),
+        (
+            picture,
+            study.table(result, table_view or view),
+            *_basis(result, given),
+            *given,
+            *_why(explanations),
+        ),
+        f"{typed} --why" if work.why else typed,
+        tuple(run.run.id for run in (*result.runs, *tested)),
     )
     return Part(section, tuple(_finding(study.kind, answer) for answer in given))
 
@@ -249,6 +258,14 @@ def _basis(result: StudyResult, given: Sequence[answers.Answer]) -> tuple[Prose,
     from fmnist_cli.analysis import study_note
 
     return (Prose(study_note(result.runs)),) if given else ()
+
+
+def _why(explanations: Sequence[Explanation]) -> Iterator[Prose | Table]:
+    """Each question with what explains it, and how each cause stood its test."""
+    for one in explanations:
+        yield Prose(f"Why: {one.question} {one.answer} Figure: fmnist {one.figure}")
+        if one.causes:
+            yield tables.causes_table(one)
 
 
 PARTS: Mapping[str, Callable[[Work], Part]] = {

@@ -12,6 +12,7 @@ from fmnist_cli.studies.study import ending, limit_note
 from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
+    from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.mini_cnn import DerivativeCheck
     from fmnist_cli.engine.parameters import ParameterCount
     from fmnist_cli.registry import CheckRecord, RunRecord
@@ -46,6 +47,35 @@ def entries_table(entries: Sequence[CheckRecord]) -> Table:
         Column("Judged by", numeric=False),
     )
     return Table("Entries of the gradient", columns, tuple(rows))
+
+
+def causes_table(explanation: Explanation) -> Table:
+    """The causes of one effect, each with its test."""
+    columns = (
+        Column("Supposed cause", numeric=False),
+        Column("Outcome", numeric=False),
+        Column("Share of the effect"),
+        Column("95 % interval"),
+        Column("Counterfactual", numeric=False),
+        Column("It would have been refuted by", numeric=False),
+    )
+    rows = []
+    for cause in explanation.causes:
+        shown = cause.share is not None and cause.outcome == "supported"
+        ends = "-"
+        if shown and cause.low is not None and cause.high is not None:
+            ends = f"{percent(cause.low, 0)} to {percent(cause.high, 0)}"
+        rows.append(
+            (
+                cause.name,
+                cause.outcome,
+                percent(cause.share, 0) if shown else "-",
+                ends,
+                cause.counterfactual,
+                cause.refuted_by,
+            )
+        )
+    return Table(f"Causes: {explanation.question}", columns, tuple(rows))
 
 
 def parameters_table(counts: Sequence[ParameterCount]) -> Table:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from fmnist_cli.analysis import Answer, Score
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.plots import RunCaption
     from fmnist_cli.registry import Registry
@@ -229,6 +230,22 @@ def _alt(result: StudyResult, view: View) -> str:
     return f"Bar chart of the accuracy of {models} on the test set and shifted copies."
 
 
+def _why(result: StudyResult, config: TrainConfig) -> Conditions:
+    from fmnist_cli.analysis.why.shifted_images import counterfactuals
+
+    models = dict.fromkeys(run.model for run in evaluated(result))
+    return list(counterfactuals(config.but(augment="none"), list(models)))
+
+
+def _explain(
+    result: StudyResult, why: Sequence[RecordedRun], view: View
+) -> tuple[Explanation, ...]:
+    from fmnist_cli.analysis.why.shifted_images import explain_shifted_images
+
+    runs = [run for run in evaluated(result) if run.run.augment == "none"]
+    return explain_shifted_images(scores_of(runs), scores_of(why), runs)
+
+
 SHIFTED_IMAGES = Study(
     kind="ood",
     plot_name="ood",
@@ -242,6 +259,8 @@ SHIFTED_IMAGES = Study(
     details=lambda result, view: details_of(evaluated(result), view),
     answers=lambda result, view: answers_of(evaluated(result)),
     document=lambda result, view: document_of(evaluated(result), view),
+    why=_why,
+    explain=_explain,
     figure=_figure,
     caption="Accuracy on the test set, on images moved up by 4 pixels and on rotated images.",
     alt=_alt,
