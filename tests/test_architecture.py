@@ -72,7 +72,7 @@ KNOWN_TYPED = frozenset(
         "fmnist_cli.engine.data.sources: fmnist data",
     }
 )
-KNOWN_DUPLICATES = frozenset({"Answer", "Column", "Comparison", "Finding", "RecordedRun"})
+KNOWN_DUPLICATES = frozenset({"Answer", "Column", "Comparison", "Finding"})
 
 
 def modules(package: Path) -> dict[str, Path]:

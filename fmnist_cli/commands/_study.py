@@ -78,6 +78,7 @@ def run_study_command(
     show_study(out, study, result, view, explanations, **more)
     draw_study(out, study, result, view, options.plot)
     result.require_complete()
+    result.require_converged()
 
 
 def show_study(

@@ -329,6 +329,8 @@ class NewRun(Run):
     def __init__(self, database: Database, spec: RunSpec, clock: Callable[[], float]) -> None:
         super().__init__(database, spec.uuid or uuid.uuid4().hex, clock)
         self._columns = _run_columns(spec)
+        folder = spec.data_folder
+        self._where = {} if folder is None else {"data_folder": str(folder.absolute())}
 
     def _begin(self) -> Mapping[str, Any]:
         row = to_row(
@@ -338,7 +340,7 @@ class NewRun(Run):
                 **process_columns(),
                 "uuid": self.uuid,
                 "fmnist_version": __version__,
-                "environment": provenance.environment(),
+                "environment": provenance.environment() | self._where,
                 "status": "running",
                 "started_at": now(),
             },

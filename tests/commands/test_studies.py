@@ -163,7 +163,7 @@ def test_a_study_that_was_stopped_continues(
 
     result = fmnist.small(*args)  # complete: shown as it is
     assert calls[4:] == []
-    assert "its 3 runs are done" in result.stderr
+    assert "Study 1 is complete: 3 runs." in result.stderr
     assert "--new" in result.stderr
     fmnist.small(*args, "--new")
     assert calls[4:] == [5, 50, 100]
@@ -261,8 +261,10 @@ def test_ood_of_a_run_draws(fmnist: Fmnist, curve: tuple[str, ...]) -> None:
 
 def test_ood_of_a_run_without_weights(fmnist: Fmnist) -> None:
     fmnist.small("gradcheck".replace("gradcheck", "train"), "--lr", 1000, code=4)
-    message = fmnist.error("ood", "--run", "latest", "--allow-custom-data", code=1)
+    message = fmnist.error("ood", "--run", 1, "--allow-custom-data", code=1)
     assert message.startswith("run 1 must have saved its weights.")
+    message = fmnist.error("ood", "--run", "latest", "--allow-custom-data", code=1)
+    assert message.startswith("the latest run must have saved its weights.")
 
 
 def test_seeds_repeat_every_arm(fmnist: Fmnist) -> None:

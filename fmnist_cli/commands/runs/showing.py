@@ -16,13 +16,14 @@ from fmnist_cli.commands._output import Output, make_facts, make_table, parts
 from fmnist_cli.commands.runs._common import (
     STATUS_STYLE,
     OneRun,
+    repeat_of,
     run_document,
 )
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import require
 from fmnist_cli.files import write_file
 from fmnist_cli.formatting import percent, pluralize, seconds
-from fmnist_cli.runner.command_line import repeat_command, resume_hint
+from fmnist_cli.runner.command_line import resume_hint
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,6 +37,7 @@ SVG_WIDTH = 100  # columns
 
 @with_options()
 def show(
+    context: typer.Context,
     common: Common,
     run_id: OneRun = "latest",
     every_epoch: Annotated[bool, typer.Option("--epochs", help="Every epoch's numbers.")] = False,
@@ -80,12 +82,13 @@ def show(
         artefacts = registry.artefacts(run.id)
         dynamics = registry.dynamics(run.id)
         environment = registry.environment(run.id)
+        repeat = repeat_of(context, registry, run)
 
     out.document(
         "fmnist.runs.show/1",
         {
             **run_document(run),
-            "repeat": repeat_command(run),
+            "repeat": repeat,
             "epochs": [epoch.document() for epoch in curve],
             "checks": [asdict(check) for check in checks],
             "evaluations": [one.document() for one in evaluations],
@@ -97,7 +100,7 @@ def show(
     name = f" {escape(run.name)}" if run.name else ""
     sections: dict[str, Table | HouseTable] = {
         f"Run {run.id}{name}: [{STATUS_STYLE[run.status]}]{run.status}[/]": _facts(
-            run, curve, environment, [f"{a.kind}: {a.path}" for a in artefacts]
+            run, curve, environment, [f"{a.kind}: {a.path}" for a in artefacts], repeat
         )
     }
     if checks:
@@ -115,7 +118,7 @@ def show(
     if svg is not None:
         write_file(svg, _as_svg(f"fmnist runs show {run.id}", sections))
         out.say(f"Saved {svg}")
-    hints = [resume_hint(run)]
+    hints = [resume_hint(run, environment.get("data_folder"))]
     if curve:
         hints.append(f"plot train --run {run.id}")
         hints.append(None if every_epoch else f"runs show {run.id} --epochs")
@@ -160,6 +163,7 @@ def _facts(
     curve: Sequence[Epoch],
     environment: dict[str, Any],
     artefacts: list[str],
+    repeat: str,
 ) -> Table:
     from rich.markup import escape
 
@@ -218,7 +222,7 @@ def _facts(
         row(label, value)
     for artefact in artefacts:
         row("file", artefact)
-    row("repeat", repeat_command(run))
+    row("repeat", repeat)
     return table
 
 
