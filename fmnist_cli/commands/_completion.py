@@ -50,12 +50,11 @@ def complete_tag(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_columns(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The columns of ``run_summary``: the last of several with commas between, or after a minus."""
+    """The columns of ``run_summary``: the last of several with commas between."""
     before, comma, begins = incomplete.rpartition(",")
-    minus = "-" if begins.startswith("-") else ""
     sql = "SELECT name FROM pragma_table_info('run_summary') WHERE name LIKE ? LIMIT ?"
-    found = _rows(ctx, sql, begins.removeprefix("-"))
-    return [f"{before}{comma}{minus}{name}" for (name,) in found]
+    found = _rows(ctx, sql, begins)
+    return [f"{before}{comma}{name}" for (name,) in found]
 
 
 def _rows(ctx: typer.Context, sql: str, incomplete: str) -> Iterator[tuple[Any, ...]]:

@@ -103,6 +103,7 @@ def _evaluate(
     from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.commands._data import load_data, open_existing
     from fmnist_cli.plots.from_records import caption_of
+    from fmnist_cli.runner.find import find_fitting_run, has_weights
     from fmnist_cli.runner.run import Session
     from fmnist_cli.runner.shifted import evaluate_run
     from fmnist_cli.studies import shifted_images
@@ -111,7 +112,7 @@ def _evaluate(
     if path is not None:
         plots.check_path(path)
     with open_existing(common.db) as registry:
-        record = registry.get_run(run_id)
+        record = find_fitting_run(registry, run_id, has_weights(registry), "have saved its weights")
         dataset = load_data(TrainConfig(**record.config), data, out)
         session = Session(registry, dataset, out, out.argv)
         run = evaluate_run(session, record, view.curves)

@@ -111,12 +111,13 @@ def train(
     from fmnist_cli import plots
     from fmnist_cli.plots.from_records import curve_of, ending_of, run_caption
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.find import find_fitting_run, has_epochs
 
     output = Output(common)
     if out is not None:
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
-        record = registry.get_run(run)
+        record = find_fitting_run(registry, run, has_epochs, "have recorded an epoch")
         epochs = registry.epochs(record.id)
     if not epochs:
         raise RegistryError(
@@ -325,12 +326,14 @@ def dynamics(common: Common, run: RunId = "latest", out: Out = None) -> None:
     from fmnist_cli import plots
     from fmnist_cli.plots.from_records import run_caption
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.find import find_fitting_run, has_dynamics
 
     output = Output(common)
     if out is not None:
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
-        record = registry.get_run(run)
+        must = "have recorded its dynamics"
+        record = find_fitting_run(registry, run, has_dynamics(registry), must)
         figures = registry.dynamics(record.id)
     if not figures:
         raise RegistryError(

@@ -262,6 +262,7 @@ def run_spec(
         study_id=condition.study_id if condition else None,
         arm=condition.label if condition else None,
         uuid=run_uuid,
+        data_folder=session.dataset.folder,
     )
 
 

@@ -54,4 +54,4 @@ def test_columns(fmnist: Fmnist) -> None:
         "run_id,test_accuracy",
         "run_id,test_loss",
     ]
-    assert offered("fmnist runs list --sort -best_val_a") == ["-best_val_accuracy"]
+    assert offered("fmnist runs list --sort best_val_a") == ["best_val_accuracy"]

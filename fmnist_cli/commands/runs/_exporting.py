@@ -7,10 +7,9 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fmnist_cli.errors import UsageError
-from fmnist_cli.runner.result_file import recorded_content
 
 if TYPE_CHECKING:
     from fmnist_cli.registry import Registry, RunRecord
@@ -39,24 +38,32 @@ def as_jsonl(answer: Answer) -> str:
     )
 
 
-def as_markdown(answer: Answer) -> str:
-    """A table in Markdown, without the columns that are empty."""
-    kept = [
-        i
-        for i in range(len(answer.columns))
-        if any(row[i] is not None for row in answer.rows) or not answer.rows
-    ]
+def table_to_paste(
+    registry: Registry, runs: Sequence[RunRecord], study: int | None, every_epoch: bool
+) -> str:
+    """A table in Markdown with the columns and digits that one reads.
 
-    def line(values: Sequence[Any]) -> str:
-        cells = (_rounded(values[i]) for i in kept)
-        return "| " + " | ".join(" ".join(c.split()).replace("|", "\\|") for c in cells) + " |\n"
+    Parameters
+    ----------
+    study
+        Where the runs are those of a study: its own table. Else one row per run.
+    every_epoch
+        One row per epoch.
+    """
+    from fmnist_cli.report.markdown import table_lines
+    from fmnist_cli.report.tables import epochs_table, runs_table
 
-    rule = "|" + " --- |" * len(kept) + "\n"
-    return line(answer.columns) + rule + "".join(map(line, answer.rows))
+    if every_epoch:
+        table = epochs_table([(run.id, registry.epochs(run.id)) for run in runs])
+    elif study is not None:
+        from fmnist_cli.runner.study import read_study
+        from fmnist_cli.studies import View, study_of
 
-
-def _rounded(value: object) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+        record = registry.get_study(study)
+        table = study_of(record.kind).table(read_study(registry, record), View())
+    else:
+        table = runs_table(runs)
+    return "\n".join(table_lines(table)) + "\n"
 
 
 def chosen(answer: Answer, names: Sequence[str]) -> Answer:
@@ -65,16 +72,6 @@ def chosen(answer: Answer, names: Sequence[str]) -> Answer:
     return replace(
         answer, columns=tuple(names), rows=[tuple(row[i] for i in at) for row in answer.rows]
     )
-
-
-def for_people(answer: Answer) -> Answer:
-    """What tells the runs apart, and how they went, as ``runs list`` shows it."""
-    from fmnist_cli.commands.runs._columns import usual_columns
-
-    rows = list(answer)
-    shown = [column for column in usual_columns(rows) if column.heading != "age"]
-    cells = zip(*(column.cells(rows) for column in shown), strict=True)
-    return replace(answer, columns=tuple(column.heading for column in shown), rows=list(cells))
 
 
 def as_parquet(answer: Answer) -> bytes:
@@ -94,18 +91,8 @@ def as_parquet(answer: Answer) -> bytes:
 FORMATS: Mapping[str, Callable[[Answer], str | bytes]] = {
     "csv": as_csv,
     "jsonl": as_jsonl,
-    "md": as_markdown,
     "parquet": as_parquet,
 }
-
-
-def course(registry: Registry, runs: Sequence[RunRecord]) -> str:
-    """The file that course scripts read, of one run."""
-    if len(runs) != 1:
-        raise UsageError(
-            f"format course must be of one run; give its id. Received: {len(runs)} runs."
-        )
-    return recorded_content(registry, runs[0])
 
 
 def needs(extra: str, what: str) -> UsageError:
