@@ -68,7 +68,9 @@ def run_study_command(
             explanations = study.explain(result, why, view)
         more = {}
         if results is not None:
-            paths = hand_in_recorded(registry, [run.run for run in result.runs], results, out)
+            paths = hand_in_recorded(
+                session.registry, [run.run for run in result.runs], results, out
+            )
             more["result_files"] = [str(path) for path in paths]
     if result.runs and all(run.run.id <= newest for run in result.runs):
         out.say("To train it once more: --new")
