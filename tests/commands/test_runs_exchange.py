@@ -108,7 +108,8 @@ def test_course(fmnist: Fmnist) -> None:
     assert content.pop("run")["id"] == TRAIN
     assert content == {"train": [0.75, 0.93], "val": [0.7, 0.88], "test": 0.87, "time": 1.0}
     assert fmnist.error("runs", "export", "--format", "course", code=2) == (
-        "--out must name a folder where the files of several runs go. Received: 9 runs without --out."
+        "--out must name a folder where the files of several runs go. "
+        "Received: 9 runs without --out."
     )
     fmnist("runs", "export", "--study", 1, "--format", "course", "--out", "hand-in")
     assert len(list(Path("hand-in").iterdir())) == 6
