@@ -236,6 +236,8 @@ def write_report(
     jobs: int = 1,
     quick: bool = False,
     why: bool = False,
+    author: str = "",
+    course: str = "",
     listener: Listener | None = None,
 ) -> WrittenReport:
     """Do the whole assignment as far as the registry does not have it, and write it up.
@@ -254,6 +256,8 @@ def write_report(
         Fewer images and epochs; ``data`` must have as many images as ``quick_config`` takes.
     why : bool
         Also test the causes of each effect.
+    author, course : str
+        Named in the heading.
     """
     from fmnist_cli.files import writable_folder
     from fmnist_cli.report import write
@@ -265,7 +269,9 @@ def write_report(
     session = _session(data, registry, listener, "write_report(...)")
     numbers = tuple(range(config.seed, config.seed + seeds))
     work = Work(session, config, numbers, Processes(jobs), quick, why)
-    return write.write_report(work, writable_folder(Path(folder), "folder"))
+    return write.write_report(
+        work, writable_folder(Path(folder), "folder"), author=author, course=course
+    )
 
 
 def read_run(registry: Reader, which: int | str) -> RecordedRun:

@@ -47,12 +47,12 @@ MAY_NAME_FLAGS = (f"{ROOT}.runner.command_line", f"{ROOT}.registry.provenance")
 KNOWN_UPWARD: frozenset[str] = frozenset()
 KNOWN_CYCLES = frozenset(
     {
-        frozenset({"fmnist_cli.commands._output", "fmnist_cli.commands._tables"}),
         frozenset(
             {
                 "fmnist_cli.registry.database",
                 "fmnist_cli.registry.database.postgres",
                 "fmnist_cli.registry.database.sqlite",
+                "fmnist_cli.registry.layout",
             }
         ),
         frozenset(

@@ -35,6 +35,8 @@ def report(
         bool,
         typer.Option("--quick", help="Fewer images and epochs, and the report says so."),
     ] = False,
+    author: Annotated[str, typer.Option("--author", help="Your name, at the top.")] = "",
+    course: Annotated[str, typer.Option("--course", help="What it is for, at the top.")] = "",
 ) -> None:
     """Do the whole assignment, and write it up as one page.
 
@@ -68,7 +70,7 @@ def report(
         seeds = study.seeds_from(config.seed)
         options = _data_flags(data), _seed_flags(study)
         work = Work(session, config, seeds, study.executor(), quick, study.why, *options)
-        written = write_report(work, folder)
+        written = write_report(work, folder, author=author, course=course)
     output.document(
         "fmnist.report/1",
         {

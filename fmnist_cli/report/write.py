@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fmnist_cli.errors import Kept
 from fmnist_cli.files import write_file
 from fmnist_cli.report import FIGURES_FOLDER, Prose, Report, Section, tables, to_html, to_markdown
-from fmnist_cli.report.parts import PARTS, Part
+from fmnist_cli.report.parts import PARTS, Part, questions
 from fmnist_cli.report.work import Work
 from fmnist_cli.runner.run import note_on_interrupt
 
@@ -45,18 +45,20 @@ class WrittenReport:
     seconds: float
 
 
-def write_report(work: Work, folder: Path) -> WrittenReport:
+def write_report(work: Work, folder: Path, *, author: str = "", course: str = "") -> WrittenReport:
     """Do what the registry does not have yet, and write the pages.
 
     Parameters
     ----------
     folder : Path
         An existing one.
+    author, course : str
+        Named in the heading.
     """
     begun = time.perf_counter()
     with note_on_interrupt(lambda: Kept("what is done is kept", repeat=True)):
         done = _do_all(work)
-        page = _compose(work, done)
+        page = replace(_compose(work, done), author=author, course=course)
     html, markdown, *figures = _write(folder, page)
     total = time.perf_counter() - begun
     return WrittenReport(html, markdown, tuple(figures), tuple(done), total)
@@ -114,6 +116,7 @@ def _compose(work: Work, done: list[TimedPart]) -> Report:
             ),
         )
     sections += [
+        questions([one.part for one in done]),
         Section(
             "time",
             "What each part took",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.training import train as engine_train
-from fmnist_cli.registry import Registry
+from fmnist_cli.epoch import Epoch
+from fmnist_cli.registry import Outcome, Registry, RunSpec
 
 from .conftest import SMALL, Fmnist
 
@@ -56,6 +60,66 @@ def test_a_table_is_the_same_on_the_terminal_and_in_the_document(
     ]
     assert shown[0][1].strip() == str(rows[0]["batch"])
     assert shown[6][1].strip() == f"{100 * rows[0]['test_accuracy']:.2f} %"
+
+
+def test_a_sweep_writes_the_files_of_the_course(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("sweep-batch", *EPOCHS, "--batch", 5, "--batch", 50)
+    assert [Path(name).name.split("_")[2] for name in document["result_files"]] == ["b5", "b50"]
+    for name, run in zip(document["result_files"], document["runs"], strict=True):
+        content = json.loads(Path(name).read_text())
+        assert content["test"] == run["test_accuracy"]
+        assert content["run"]["id"] == run["id"]
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        ("sweep-batch", "--batch", "5", "--batch", "50"),
+        ("momentum", "--alpha", "0.5"),
+        ("early-stop",),
+        ("ood", "--curve", "rotation"),
+        ("train", "--seeds", "2"),
+    ],
+)
+def test_a_study_is_shown_again(fmnist: Fmnist, study: tuple[str, ...]) -> None:
+    first = fmnist.small(study[0], *study[1:], *EPOCHS).stdout
+    assert fmnist("runs", "show", "study:1").stdout == first
+    again = fmnist.document("runs", "show", "study:1")
+    known = fmnist.small_document(study[0], *study[1:], *EPOCHS)
+    assert again == {key: known[key] for key in known if not key.startswith("result_file")}
+    assert "there is no study 9" in fmnist.error("runs", "show", "study:9", code=1)
+
+
+def test_a_figure_of_a_study_with_runs_missing_says_so(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*positional: Any, **keywords: Any) -> Any:
+        if positional[2].batch == 100:
+            raise KeyboardInterrupt
+        return engine_train(*positional, **keywords)
+
+    monkeypatch.setattr("fmnist_cli.engine.training.train", interrupted)
+    sizes = ("--batch", 5, "--batch", 50, "--batch", 100)
+    fmnist.small("sweep-batch", *EPOCHS, *sizes, code=130)
+    fmnist("plot", "batch", "--out", "part.svg")
+    assert "incomplete: 2 of 3 runs have a result" in Path("part.svg").read_text()
+    fmnist.small("sweep-batch", *EPOCHS, "--batch", 5)
+    fmnist("plot", "batch", "--out", "whole.svg")
+    assert "incomplete" not in Path("whole.svg").read_text()
+
+
+def test_a_figure_of_a_running_run_says_so(fmnist: Fmnist) -> None:
+    config = asdict(TrainConfig(epochs=9))
+    spec = RunSpec(command="train", config=config, data_fingerprint="f", data_source="-", argv=())
+    with Registry.open("runs.db") as registry, registry.run(spec) as run:
+        run.record_epoch(
+            Epoch(epoch=1, updates=40, train_seconds=1.0, eval_seconds=0.0, running_loss=1.0,
+                  train_loss=1.0, train_accuracy=0.5, val_loss=1.0, val_accuracy=0.5)
+        )  # fmt: skip
+        run.flush()
+        fmnist("plot", "train", "--out", "running.svg")
+        run.finish(Outcome(stop_reason="max_epochs", train_seconds=1.0))
+    assert "still running: 1 of at most 9 epochs" in Path("running.svg").read_text()
 
 
 def test_default_sizes_that_do_not_fit_are_left_out_and_said(fmnist: Fmnist) -> None:
