@@ -56,21 +56,17 @@ def report(
       fmnist report --seeds 3 --why
     """
     from fmnist_cli.commands._data import open_session
-    from fmnist_cli.files import writable_folder
-    from fmnist_cli.registry import Registry
     from fmnist_cli.report.work import Work, quick_config
     from fmnist_cli.report.write import write_report
 
     output = Output(common)
-    folder = writable_folder(out, "out")
     if quick:
         config = quick_config(config)
-    with Registry.open(common.db) as registry:
-        session = open_session(registry, config, data, output)
+    with open_session(common.db, config, data, output, out=out) as session:
         seeds = study.seeds_from(config.seed)
         options = _data_flags(data), _seed_flags(study)
         work = Work(session, config, seeds, study.executor(), quick, study.why, *options)
-        written = write_report(work, folder, author=author, course=course)
+        written = write_report(work, out, author=author, course=course)
     output.document(
         "fmnist.report/1",
         {

@@ -154,7 +154,7 @@ def test_the_commands_of_the_page_do_the_same_again(fmnist: Fmnist, made: Made) 
 def test_a_folder_that_cannot_be_written_is_refused_first(fmnist: Fmnist) -> None:
     Path("file").touch()
     message = fmnist.error(*QUICK, "--out", "file", code=2)
-    assert message.startswith("out must be a folder that can be written. Received: file")
+    assert message.startswith("--out must be a folder that can be written. Received: file")
     assert not Path("runs.db").exists()
 
 
