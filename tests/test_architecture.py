@@ -49,6 +49,13 @@ KNOWN_CYCLES = frozenset(
     {
         frozenset(
             {
+                "fmnist_cli.commands._options",
+                "fmnist_cli.commands._output",
+                "fmnist_cli.commands._settings",
+            }
+        ),
+        frozenset(
+            {
                 "fmnist_cli.registry.database",
                 "fmnist_cli.registry.database.postgres",
                 "fmnist_cli.registry.database.sqlite",
