@@ -32,6 +32,8 @@ def run_study_command(
     options: StudyOptions,
     data: DataOptions,
     common: Common,
+    *,
+    results: Path | None = None,
 ) -> None:
     """Train the study, unless it is complete, and show it.
 
@@ -39,10 +41,12 @@ def run_study_command(
     ----------
     values
         What is compared; None for the study's own choice, as far as it fits.
+    results
+        Where each run's file that course scripts read goes, if anywhere.
     """
     from fmnist_cli import plots
     from fmnist_cli.commands._data import open_session
-    from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.result_file import hand_in_recorded
 
     out = Output(common)
     left_out: list[str] = []
@@ -53,20 +57,27 @@ def run_study_command(
         plots.check_path(options.plot)
     for line in left_out:
         out.say(line)
-    with Registry.open(common.db) as registry:
-        session = open_session(registry, config, data, out)
-        newest = max((run.id for run in registry.list_runs(limit=1)), default=0)
+    folders = {} if results is None else {"results": results}
+    with open_session(common.db, config, data, out, **folders) as session:
+        newest = max((run.id for run in session.registry.list_runs(limit=1)), default=0)
         how = options.how(config.seed)
         result = study.run(session, config, values, view, reuse=not options.new, **how)
         explanations: tuple[Explanation, ...] = ()
         if options.why:
             why = study.run_why(session, config, result, view, **how)
             explanations = study.explain(result, why, view)
+        more = {}
+        if results is not None:
+            paths = hand_in_recorded(
+                session.registry, [run.run for run in result.runs], results, out
+            )
+            more["result_files"] = [str(path) for path in paths]
     if result.runs and all(run.run.id <= newest for run in result.runs):
         out.say("To train it once more: --new")
-    show_study(out, study, result, view, explanations)
+    show_study(out, study, result, view, explanations, **more)
     draw_study(out, study, result, view, options.plot)
     result.require_complete()
+    result.require_converged()
 
 
 def show_study(

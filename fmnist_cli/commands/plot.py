@@ -103,18 +103,21 @@ def train(
     """
     if study is not None:
         if one := typed(context).get("run"):
-            raise UsageError(f"run and study exclude each other. Received: --study {study} {one}.")
+            raise UsageError(
+                f"--run and --study exclude each other. Received: --study {study} {one}."
+            )
         _draw(common, TRAINING, study, out, View(band=band))
         return
     from fmnist_cli import plots
     from fmnist_cli.plots.from_records import curve_of, ending_of, run_caption
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.find import find_fitting_run, has_epochs
 
     output = Output(common)
     if out is not None:
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
-        record = registry.get_run(run)
+        record = find_fitting_run(registry, run, has_epochs, "have recorded an epoch")
         epochs = registry.epochs(record.id)
     if not epochs:
         raise RegistryError(
@@ -287,7 +290,7 @@ def ood(
         return
     if curve is not None:
         raise UsageError(
-            f"samples and curve exclude each other. Received: --samples --curve {curve}."
+            f"--samples and --curve exclude each other. Received: --samples --curve {curve}."
         )
     from fmnist_cli import plots
     from fmnist_cli.commands._data import load_data
@@ -323,12 +326,14 @@ def dynamics(common: Common, run: RunId = "latest", out: Out = None) -> None:
     from fmnist_cli import plots
     from fmnist_cli.plots.from_records import run_caption
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.find import find_fitting_run, has_dynamics
 
     output = Output(common)
     if out is not None:
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
-        record = registry.get_run(run)
+        must = "have recorded its dynamics"
+        record = find_fitting_run(registry, run, has_dynamics(registry), must)
         figures = registry.dynamics(record.id)
     if not figures:
         raise RegistryError(

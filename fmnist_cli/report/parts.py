@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
 from fmnist_cli.formatting import percent, pluralize, seconds
-from fmnist_cli.report import Finding, Listing, Picture, Prose, Section, draw, tables
+from fmnist_cli.report import Finding, Formula, Listing, Picture, Prose, Section, draw, tables
 from fmnist_cli.report.work import (
     Work,
     checked_run,
@@ -23,6 +23,7 @@ from fmnist_cli.studies.early_stopping import EARLY_STOPPING
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.momentum import MOMENTUM
 from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
+from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,9 +31,16 @@ if TYPE_CHECKING:
     from fmnist_cli import analysis as answers
     from fmnist_cli.analysis.result import StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
-    from fmnist_cli.tables import Table
 
 PATIENCES = (1, 2, 3, 4, 5)  # of the table; the answers are about the default
+MINI_CNN = (
+    "a1 = x1 w1 + x2 w2",
+    "a2 = x2 w1 + x3 w2",
+    "o1 = max(0, a1), o2 = max(0, a2)",
+    "y^ = o1 v1 + o2 v2",
+    "l = ln(1 + exp(-y y^))",
+)
+SHIFTED_CLASSES = 4  # of which the report shows an image
 LINE = 150  # characters of a finding, unless its first sentence has more
 
 
@@ -202,6 +210,25 @@ def parameters(work: Work) -> Part:
     return Part(section, (Finding("parameters", question, smallest.model, line),))
 
 
+def shifted_images(work: Work) -> Part:
+    """Every model on the test set and on its shifted copies, and what those look like."""
+    from fmnist_cli import plots
+    from fmnist_cli.studies.shifted_images import shifted_examples
+
+    part = study_part(SHIFTED_IMAGES, work, MODELS, "ood --model all")
+    figure = plots.ood_samples_figure(
+        shifted_examples(work.dataset, {}, n_classes=SHIFTED_CLASSES),
+        plots.RunCaption(run_id=None, model="the first test image of each class"),
+    )
+    alt = (
+        f"{SHIFTED_CLASSES} test images of different classes, each as it is, moved up by 4 pixels "
+        "and rotated by 90, 180 and 270 degrees."
+    )
+    samples = _picture("ood-samples", figure, "What the models are shown.", alt)
+    blocks = (samples, *part.section.blocks)
+    return replace(part, section=replace(part.section, blocks=blocks))
+
+
 def mini_cnn(work: Work) -> Part:
     """The exercise of the mini CNN."""
     from fmnist_cli.engine import mini_cnn as engine
@@ -227,10 +254,11 @@ def mini_cnn(work: Work) -> Part:
         "The mini CNN",
         (
             Prose(
-                "One filter (w1, w2) over three inputs, a ReLU, a linear layer (v1, v2); the loss "
-                "is ln(1 + exp(-y y^)), in nats. At x = (1, 2, -1), y = +1, w = (0.5, 0.25), "
+                "One filter (w1, w2) over three inputs, a ReLU, a linear layer (v1, v2); the loss, "
+                "in nats, is logistic. At x = (1, 2, -1), y = +1, w = (0.5, 0.25), "
                 "v = (1, -0.25)."
             ),
+            *map(Formula, MINI_CNN),
             listing("The forward pass", engine.lines(worked["forward"])),
             listing(
                 f"The factors of the chain rule: {tables.typeset(engine.SYMBOLS)}",
@@ -251,6 +279,23 @@ def mini_cnn(work: Work) -> Part:
     verdict = "yes" if all(one.holds for one in found) else "no"
     question = "Does the chain rule hold on the mini CNN?"
     return Part(section, (Finding("mini-cnn", question, verdict, line),))
+
+
+def questions(parts: Sequence[Part]) -> Section:
+    """Every question with its section, and the command that answers it alone."""
+    rows = tuple(
+        (finding.question, part.section.title, part.section.command)
+        for part in parts
+        for finding in part.findings
+    )
+    columns = (
+        Column("Question", numeric=False),
+        Column("Section", numeric=False),
+        Column("Command", numeric=False),
+    )
+    return Section(
+        "questions", "Which part answers what", (Table("Questions and commands", columns, rows),)
+    )
 
 
 def _basis(result: StudyResult, given: Sequence[answers.Answer]) -> tuple[Prose, ...]:
@@ -281,7 +326,7 @@ PARTS: Mapping[str, Callable[[Work], Part]] = {
     ),
     "momentum": partial(study_part, MOMENTUM),
     "parameter counts": parameters,
-    "shifted images": lambda work: study_part(SHIFTED_IMAGES, work, MODELS, "ood --model all"),
+    "shifted images": shifted_images,
     "mini CNN": mini_cnn,
 }
 
