@@ -10,7 +10,7 @@ from fmnist_cli.studies.luck import LUCK
 from fmnist_cli.studies.study import View
 
 
-@with_options(omit=("seed_list", "init_seed", "order_seed"), defaults=LUCK.defaults)
+@with_options(omit=("seed_list", "why", "init_seed", "order_seed"), defaults=LUCK.defaults)
 def luck(config: TrainConfig, study: StudyOptions, data: DataOptions, common: Common) -> None:
     """Train N initial weights with N orders, and see how much of the test accuracy is luck.
 

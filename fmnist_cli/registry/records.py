@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 Status = Literal["running", "finished", "failed", "interrupted", "diverged", "lost"]
@@ -56,6 +57,8 @@ class RunSpec:
     name : str, optional
     uuid : str, optional
         Its own, 32 hexadecimal digits; by default a new one.
+    data_folder : Path, optional
+        Where the data lies; recorded with the environment.
     """
 
     command: str
@@ -67,6 +70,7 @@ class RunSpec:
     arm: str | None = None
     name: str | None = None
     uuid: str | None = None
+    data_folder: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

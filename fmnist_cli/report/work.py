@@ -13,6 +13,8 @@ from fmnist_cli.runner.jobs import Executor, InProcess
 from fmnist_cli.studies.study import View
 
 if TYPE_CHECKING:
+    from fmnist_cli.analysis.result import RecordedRun
+    from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.mini_cnn import DerivativeCheck, Exercise
     from fmnist_cli.registry import Registry, Run, RunRecord
@@ -34,6 +36,8 @@ class Work:
         Of the default training; the parts vary it.
     quick : bool
         Whether ``config``'s epochs limit the studies as well.
+    why : bool
+        Whether the causes are tested by counterfactual runs.
     options : sequence of str
         What has to stand in any command that trains like this, such as ``--data-dir``.
     seed_options : sequence of str
@@ -45,6 +49,7 @@ class Work:
     seeds: tuple[int, ...]
     executor: Executor
     quick: bool
+    why: bool = False
     options: tuple[str, ...] = ()
     seed_options: tuple[str, ...] = ()
 
@@ -78,6 +83,17 @@ class Work:
         )
         result.require_complete()
         return result
+
+    def explain(
+        self, study: Study, config: TrainConfig, result: StudyResult, view: View
+    ) -> tuple[tuple[Explanation, ...], tuple[RecordedRun, ...]]:
+        """Each question's causes and the runs that tested them; nothing without ``why``."""
+        if not self.why:
+            return (), ()
+        runs = study.run_why(
+            self.session, config, result, view, seeds=self.seeds, executor=self.executor
+        )
+        return study.explain(result, runs, view), runs
 
     def command(self, words: str, config: TrainConfig, *, epochs: int = TrainConfig.epochs) -> str:
         """What to type: ``words``, and each option that is not at its default.

@@ -92,11 +92,12 @@ def test_the_command_that_repeats_a_run(fmnist: Fmnist) -> None:
     repeat = fmnist.document("runs", "show", TRAIN)["repeat"]
     assert shlex.split(repeat) == [
         *("fmnist", "train", "--batch", "50", "--lr", "0.1", "--train-size", "5000"),
-        *("--check-gradient", "--data-dir", "my data"),
+        *("--check-gradient", "--data-dir", str(Path("my data").absolute())),
+        "--allow-custom-data",
     ]
     # of a study's run, the run alone
     assert fmnist.document("runs", "show", 4)["repeat"] == (
-        "fmnist train --momentum 0.9 --epochs 3 --no-early-stop --seed 1"
+        "fmnist train --momentum 0.9 --epochs 3 --no-early-stop --seed 1 --allow-custom-data"
     )
 
 
@@ -129,7 +130,7 @@ def test_svg_is_a_picture_that_needs_no_network(fmnist: Fmnist) -> None:
     assert "url(http" not in words
     assert [p.name for p in Path.cwd().glob(".run*")] == []
     assert fmnist.error("runs", "show", TRAIN, "--svg", "run.png", code=2) == (
-        "svg must be a file that ends in .svg. Received: run.png."
+        "--svg must be a file that ends in .svg. Received: run.png."
     )
     message = fmnist.error("runs", "show", TRAIN, "--svg", "absent/run.svg", code=2)
     assert message.startswith("the file must be one that can be written. Received: absent/run.svg")
