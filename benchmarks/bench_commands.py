@@ -72,11 +72,11 @@ def recording(folder: Path) -> float:
     """The share by which recording makes a training at batch 5 longer: of the medians."""
     from fmnist_cli.commands._options import Common
     from fmnist_cli.commands._output import Output
-    from fmnist_cli.commands._recording import train_recorded
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.data import load
     from fmnist_cli.engine.training import make_backend, train
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.run import train_recorded
 
     config = TrainConfig(batch=5, epochs=EPOCHS, patience=None)
     data = load(config.train_size, config.val_size)

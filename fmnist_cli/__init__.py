@@ -17,7 +17,7 @@ A study trains several configurations, records every run, and answers from them:
     with Registry.open("lesson.db") as registry:
         arms = {f"batch {size}": config.but(batch=size) for size in (5, 50, 500)}
         sweep = study("sweep-batch", arms, data, registry)
-    for answer in sweep_answers(sweep.as_answers()):
+    for answer in sweep_answers(sweep.runs):
         print(answer.question, answer.statement)
 
 Which function does what: ``docs/python.md``.
@@ -28,14 +28,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.version import __version__
+
 if TYPE_CHECKING:
     from fmnist_cli import plots as plots
+    from fmnist_cli.analysis import early_stop_answers as early_stop_answers
+    from fmnist_cli.analysis import momentum_answers as momentum_answers
+    from fmnist_cli.analysis import sweep_answers as sweep_answers
     from fmnist_cli.api import check_gradient as check_gradient
     from fmnist_cli.api import figure_of as figure_of
     from fmnist_cli.api import study as study
-    from fmnist_cli.engine.answers import early_stop_answers as early_stop_answers
-    from fmnist_cli.engine.answers import momentum_answers as momentum_answers
-    from fmnist_cli.engine.answers import sweep_answers as sweep_answers
     from fmnist_cli.engine.config import TrainConfig as TrainConfig
     from fmnist_cli.engine.data import load as load_data  # noqa: F401
     from fmnist_cli.engine.gradients import check_magnitude as check_magnitude
@@ -49,7 +51,6 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.training import train as train
     from fmnist_cli.registry import Registry as Registry
 
-__version__ = "0.1.0"
 
 # the public name, the module it is in, and its name there
 _PUBLIC = {
@@ -62,14 +63,14 @@ _PUBLIC = {
     "check_magnitude": ("fmnist_cli.engine.gradients", "check_magnitude"),
     "check_mlp": ("fmnist_cli.engine.gradients", "check_mlp"),
     "count_parameters": ("fmnist_cli.engine.parameters", "count"),
-    "early_stop_answers": ("fmnist_cli.engine.answers", "early_stop_answers"),
+    "early_stop_answers": ("fmnist_cli.analysis", "early_stop_answers"),
     "figure_of": ("fmnist_cli.api", "figure_of"),
     "load_data": ("fmnist_cli.engine.data", "load"),
     "make_backend": ("fmnist_cli.engine.training", "make_backend"),
-    "momentum_answers": ("fmnist_cli.engine.answers", "momentum_answers"),
+    "momentum_answers": ("fmnist_cli.analysis", "momentum_answers"),
     "shifted_split": ("fmnist_cli.engine.shifts", "shifted_split"),
     "study": ("fmnist_cli.api", "study"),
-    "sweep_answers": ("fmnist_cli.engine.answers", "sweep_answers"),
+    "sweep_answers": ("fmnist_cli.analysis", "sweep_answers"),
     "train": ("fmnist_cli.engine.training", "train"),
 }
 

@@ -14,8 +14,8 @@ from fmnist_cli.engine.gradients import E
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from fmnist_cli.analysis.result import StudyResult
     from fmnist_cli.commands._checks import GradientReport
-    from fmnist_cli.commands._study import StudyResult
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.gradients import Selection
     from fmnist_cli.registry import Registry
@@ -60,7 +60,7 @@ def study(
     Returns
     -------
     StudyResult
-        ``runs``: what is recorded of each; ``as_answers()``: what ``sweep_answers`` and the
+        ``runs``: what is recorded of each, which ``sweep_answers`` and the
         like take; ``document()``: plain values.
 
     Raises
@@ -70,7 +70,7 @@ def study(
     """
     from fmnist_cli.commands._options import Common, StudyOptions
     from fmnist_cli.commands._output import Output
-    from fmnist_cli.commands._study import run_study
+    from fmnist_cli.runner.study import run_study
 
     result = run_study(
         kind,
@@ -94,7 +94,7 @@ def figure_of(result: StudyResult, *, patiences: Sequence[int] = (3,)) -> Figure
     patiences : sequence of int
         Marked on the curve of an ``early-stop`` study.
     """
-    from fmnist_cli.commands._figures import study_figure
+    from fmnist_cli.plots.from_records import study_figure
 
     return study_figure(result, patiences=patiences)
 

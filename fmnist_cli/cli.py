@@ -13,9 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from fmnist_cli import __version__
 from fmnist_cli.commands import config, data, plot, runs
-from fmnist_cli.commands._recording import typed_as
 from fmnist_cli.commands._settings import default_map, read_settings
 from fmnist_cli.commands.count_params import count_params
 from fmnist_cli.commands.doctor import doctor
@@ -28,6 +26,8 @@ from fmnist_cli.commands.report import report
 from fmnist_cli.commands.sweep_batch import sweep_batch
 from fmnist_cli.commands.train import train
 from fmnist_cli.errors import FmnistError, Terminated
+from fmnist_cli.runner.run import typed_as
+from fmnist_cli.version import __version__
 
 INTERRUPTED = 130
 HELP_NAMES = ["-h", "--help"]

@@ -86,3 +86,9 @@ class Terminated(BaseException):
     """SIGTERM arrived. Like KeyboardInterrupt, not an Exception: nothing may swallow it."""
 
     exit_code = 143
+
+
+def require(holds: bool, must: str, received: object) -> None:
+    """Raise ``UsageError("<must>. Received: <received>.")`` unless ``holds``."""
+    if not holds:
+        raise UsageError(f"{must}. Received: {received}.")

@@ -70,7 +70,7 @@ def _server_rows(target: str, sql: str, values: tuple[Any, ...]) -> Iterator[tup
     try:
         import psycopg
 
-        from fmnist_cli.registry.sql_postgres import conninfo
+        from fmnist_cli.registry.sql.postgres import conninfo
     except ModuleNotFoundError:
         return
     try:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._output import make_table, percent
+from fmnist_cli.commands._output import make_table
 from fmnist_cli.engine.config import CLASS_NAMES
 from fmnist_cli.errors import RegistryError
+from fmnist_cli.formatting import percent
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fmnist_cli.commands._study import Trained
+    from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.engine.backend import Backend
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.ood_curves import CurveName, CurvePoint
@@ -43,9 +44,9 @@ class Measured:
 
 def record_curves(run: Run, backend: Backend, data: Dataset, curves: Sequence[CurveName]) -> None:
     """Evaluate and record every point; the first, the test set as it is, is recorded already."""
-    from fmnist_cli.commands._recording import record_assessment
     from fmnist_cli.engine.ood_curves import curve_points, curve_split
     from fmnist_cli.engine.training import assess
+    from fmnist_cli.runner.run import record_assessment
 
     for curve in curves:
         for point in curve_points(curve):
@@ -53,7 +54,7 @@ def record_curves(run: Run, backend: Backend, data: Dataset, curves: Sequence[Cu
                 record_assessment(run, point.name, assess(backend, curve_split(data.test, point)))
 
 
-def measured(runs: Sequence[Trained], curve: CurveName) -> list[Measured]:
+def measured(runs: Sequence[RecordedRun], curve: CurveName) -> list[Measured]:
     """Every model at every point of the curve, from the runs that have all of it."""
     from fmnist_cli.engine.ood_curves import curve_points, is_complete, worst_class
 
@@ -74,7 +75,9 @@ def measured(runs: Sequence[Trained], curve: CurveName) -> list[Measured]:
     ]
 
 
-def require_measured(runs: Sequence[Trained], curve: CurveName, study_id: int) -> list[Measured]:
+def require_measured(
+    runs: Sequence[RecordedRun], curve: CurveName, study_id: int
+) -> list[Measured]:
     """As ``measured``; RegistryError where no run has the curve."""
     points = measured(runs, curve)
     if not points:
@@ -85,7 +88,9 @@ def require_measured(runs: Sequence[Trained], curve: CurveName, study_id: int) -
     return points
 
 
-def curves_document(runs: Sequence[Trained], curves: Sequence[CurveName]) -> list[dict[str, Any]]:
+def curves_document(
+    runs: Sequence[RecordedRun], curves: Sequence[CurveName]
+) -> list[dict[str, Any]]:
     """Every point as plain values."""
     return [
         {

@@ -21,8 +21,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from fmnist_cli.engine.config import TrainConfig, option, require
-from fmnist_cli.errors import UsageError
+from fmnist_cli.engine.config import TrainConfig, option
+from fmnist_cli.errors import UsageError, require
 
 LOCAL = "local"  # in place of a scheduler's address: a cluster of the command's own
 

@@ -7,7 +7,6 @@ talk, never the results.
 from __future__ import annotations
 
 import json
-import math
 import os
 import shlex
 import sys
@@ -17,6 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from fmnist_cli.errors import FmnistError
+from fmnist_cli.formatting import plain, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -63,8 +63,8 @@ class Output:
     ) -> None:
         """As ``document``, with a long list under ``key``: an item a line, as they come."""
         if self.json:
-            begin = json.dumps({"schema": schema, **_plain(content)}, ensure_ascii=False)
-            lines = (json.dumps(_plain(i), allow_nan=False, ensure_ascii=False) for i in items)
+            begin = json.dumps({"schema": schema, **plain(content)}, ensure_ascii=False)
+            lines = (json.dumps(plain(i), allow_nan=False, ensure_ascii=False) for i in items)
             _write(f'{begin[:-1]}, "{key}": [')
             separator = "\n"
             while some := list(islice(lines, LINES_AT_ONCE)):
@@ -215,39 +215,3 @@ def make_facts() -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     return table
-
-
-def to_json(value: Any) -> str:
-    """Strict JSON, indented; NaN and infinities become null."""
-    return json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    if value is None or type(value) in (str, int, bool):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):  # NumPy's arrays and scalars
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def percent(fraction: float | None, digits: int = 2) -> str:
-    """0.8512 as ``85.12 %``; a dash where there is none."""
-    return "-" if fraction is None else f"{100 * fraction:.{digits}f} %"
-
-
-def seconds(value: float | None) -> str:
-    """A duration with the digits that a person reads: ``0.093 s``, ``12.3 s``, ``2 min 05 s``."""
-    if value is None:
-        return "-"
-    if value < 1:
-        return f"{value:.3f} s"
-    if value < 60:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest:02d} s"

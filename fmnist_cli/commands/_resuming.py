@@ -32,10 +32,10 @@ def refuse_settings(context: typer.Context) -> None:
 
 def resume_training(which: str, data: DataOptions, common: Common, results: Path) -> None:
     """Train a run that was cut short to its end, and show how it went."""
-    from fmnist_cli.commands._recording import writable_folder
     from fmnist_cli.commands.runs._common import resume_hint
     from fmnist_cli.commands.train import Extras, train_one
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.run import writable_folder
 
     out = Output(common)
     writable_folder(results, "results")
@@ -71,8 +71,8 @@ def recorded_setting(
     """
     from dataclasses import replace
 
-    from fmnist_cli.commands._recording import load_data
     from fmnist_cli.engine.config import TrainConfig
+    from fmnist_cli.runner.run import load_data
 
     config = TrainConfig(**run.config)
     # what it is, is settled by the fingerprint

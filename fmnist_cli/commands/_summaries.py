@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fmnist_cli.commands._output import HEADING_WIDTH, make_table, percent, seconds
-from fmnist_cli.words import mean_count
+from fmnist_cli.analysis.result import SUMMARISED
+from fmnist_cli.commands._output import HEADING_WIDTH, make_table
+from fmnist_cli.formatting import format_count, percent, seconds
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fmnist_cli.commands._study import StudyResult, Trained
+    from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.registry import RunRecord
 
-Cell = Callable[[Sequence["Trained"]], str]
-
-SUMMARISED = ("test_accuracy", "best_epoch", "train_seconds")
+Cell = Callable[[Sequence["RecordedRun"]], str]
 
 
 def cell(values: Iterable[float | None], show: Callable[[float], str]) -> str:
     """``mean_and_spread`` in two lines, so that a table of many columns fits a terminal."""
-    from fmnist_cli.commands._study import mean_and_spread
+    from fmnist_cli.runner.study import mean_and_spread
 
     return mean_and_spread(values, show).replace(" ± ", "\n± ")
 
 
-def each(read: Callable[[Trained], float | None], show: Callable[[float], str]) -> Cell:
+def each(read: Callable[[RecordedRun], float | None], show: Callable[[float], str]) -> Cell:
     """A column's cell: a number of each run of the arm, as ``cell`` shows them together.
 
     A run without an epoch has no number.
@@ -60,7 +58,7 @@ def ended(run: RunRecord, *, improving: bool = False) -> str:
 
 def interval(values: Iterable[float | None], show: Callable[[float], str]) -> str:
     """The 95 % interval of the mean of several values; a dash where there is none."""
-    from fmnist_cli.engine.answers import summarise
+    from fmnist_cli.analysis import summarise
 
     summary = summarise(values)
     if summary is None or summary.low is None or summary.high is None:
@@ -68,25 +66,14 @@ def interval(values: Iterable[float | None], show: Callable[[float], str]) -> st
     return f"{show(summary.low)} to {show(summary.high)}"
 
 
-def summaries_document(runs: Sequence[Trained]) -> dict[str, Any]:
-    """What the runs of one arm say together, as plain values."""
-    from fmnist_cli.engine.answers import summarise
-
-    document: dict[str, Any] = {"seeds": [run.run.seed for run in runs]}
-    for name in SUMMARISED:
-        summary = summarise(getattr(run.run, name) for run in runs)
-        document[name] = None if summary is None else asdict(summary)
-    return document
-
-
-def summary_table(runs: Sequence[Trained]) -> Table:
+def summary_table(runs: Sequence[RecordedRun]) -> Table:
     """The same as a table."""
-    from fmnist_cli.engine.answers import summarise
+    from fmnist_cli.analysis import summarise
 
     table = make_table(
         *("<over the seeds", ">n", ">mean", ">sd", ">95 % interval", ">lowest", ">highest")
     )
-    shows: tuple[Callable[[float], str], ...] = (percent, mean_count, seconds)
+    shows: tuple[Callable[[float], str], ...] = (percent, format_count, seconds)
     for name, show in zip(SUMMARISED, shows, strict=True):
         summary = summarise(getattr(run.run, name) for run in runs)
         if summary is None:

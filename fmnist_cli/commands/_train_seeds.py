@@ -7,15 +7,16 @@ from pathlib import Path
 from shutil import copyfile
 from typing import TYPE_CHECKING
 
-from fmnist_cli.commands._output import make_table, percent, seconds
+from fmnist_cli.commands._output import make_table
 from fmnist_cli.errors import Diverged
+from fmnist_cli.formatting import percent, seconds
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from fmnist_cli.analysis.result import StudyResult
     from fmnist_cli.commands._options import DataOptions, StudyOptions
     from fmnist_cli.commands._output import Output
-    from fmnist_cli.commands._study import StudyResult
     from fmnist_cli.engine.backend import Backend
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.data import Dataset
@@ -37,11 +38,11 @@ def train_seeds(
 
     Every run keeps its result file; the first seed's is the one in ``results``.
     """
-    from fmnist_cli.commands._recording import load_data
-    from fmnist_cli.commands._study import run_study, times_note
     from fmnist_cli.commands._summaries import summary_table
     from fmnist_cli.commands.train import result_file_name
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.run import load_data
+    from fmnist_cli.runner.study import run_study, times_note
 
     name = result_file_name(config)
     label = f"{config.model} b{config.batch} lr{config.lr:g}"

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fmnist_cli import __version__
 from fmnist_cli.commands._options import Common, DataOptions, with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.errors import CheckFailed, FmnistError
+from fmnist_cli.version import __version__
 
 FREE_BYTES = 200 * 2**20  # the data, its decoded copy, and room for runs
 
@@ -136,8 +136,8 @@ def _data(options: DataOptions) -> Finding:
 
 
 def _registry(db: str) -> Finding:
+    from fmnist_cli.formatting import pluralize
     from fmnist_cli.registry import Registry
-    from fmnist_cli.words import counted
 
     if "://" not in db and not Path(db).exists():
         return Finding("registry", True, f"{db} will be made by the first run")
@@ -147,7 +147,7 @@ def _registry(db: str) -> Finding:
             lost = len(registry.list_runs(status="lost"))
     except FmnistError as error:
         return Finding("registry", False, str(error), "fmnist runs verify")
-    found = f"{registry.shown}: {counted(n, 'run')}" + (f", {lost} lost" if lost else "")
+    found = f"{registry.shown}: {pluralize(n, 'run')}" + (f", {lost} lost" if lost else "")
     if registry.caution is not None:
         return Finding(
             "registry", False, registry.caution, "fmnist runs import, into such a server"

@@ -14,16 +14,17 @@ from fmnist_cli.commands._options import (
     require_distinct,
     with_options,
 )
-from fmnist_cli.commands._output import Output, make_table, percent
-from fmnist_cli.engine.config import TrainConfig, require
-from fmnist_cli.words import mean_count
+from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.errors import require
+from fmnist_cli.formatting import format_count, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.table import Table
 
-    from fmnist_cli.engine.answers import Kept
+    from fmnist_cli.analysis import PatienceOutcome
     from fmnist_cli.registry import EpochRecord
 
 EPOCHS = 30
@@ -53,11 +54,11 @@ def early_stop(
       fmnist early-stop --patience 1 --patience 3 --patience 5 --plot stop.png
     """
     from fmnist_cli import plots
-    from fmnist_cli.commands import _figures
-    from fmnist_cli.commands._recording import load_data
-    from fmnist_cli.commands._study import answers_document, run_study, show_answers
-    from fmnist_cli.engine.answers import early_stop_answers, kept_by
+    from fmnist_cli.analysis import apply_patience, early_stop_answers
+    from fmnist_cli.plots import from_records as _figures
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.run import load_data
+    from fmnist_cli.runner.study import answers_document, run_study, show_answers
 
     patiences = sorted(patience or [TrainConfig.patience or 3])
     require(patiences[0] >= 1, "patience must be at least 1", patiences[0])
@@ -71,8 +72,8 @@ def early_stop(
         result = run_study(
             "early-stop", [(label, config)], dataset, registry, out, study, test_every_epoch=True
         )
-    runs = [run.as_answers() for run in result.runs if run.run.best_epoch is not None]
-    kept = [kept_by(run, p, config.monitor) for p in patiences for run in runs]
+    runs = [run for run in result.runs if run.best_epoch is not None]
+    kept = [apply_patience(run, p, config.monitor) for p in patiences for run in runs]
     answers = early_stop_answers(runs, patiences, config.monitor) if runs else ()
     curves = [
         {"seed": run.run.seed, "epochs": [asdict(epoch) for epoch in run.epochs]}
@@ -101,7 +102,7 @@ def early_stop(
     result.require_complete()
 
 
-def _curve(epochs: Sequence[EpochRecord], kept: Sequence[Kept]) -> Table:
+def _curve(epochs: Sequence[EpochRecord], kept: Sequence[PatienceOutcome]) -> Table:
     table = make_table(">epoch", ">train", ">validation", ">test", "")
     for epoch in epochs:
         notes = [f"kept by patience {k.patience}" for k in kept if k.best_epoch == epoch.epoch]
@@ -116,7 +117,7 @@ def _curve(epochs: Sequence[EpochRecord], kept: Sequence[Kept]) -> Table:
     return table
 
 
-def _stops(kept: Sequence[Kept]) -> Table:
+def _stops(kept: Sequence[PatienceOutcome]) -> Table:
     table = make_table(
         *(">patience", ">seed", ">stops after", ">keeps epoch", ">test acc kept"),
         *(">best epoch", ">its test acc", ">cost (points)"),
@@ -136,7 +137,7 @@ def _stops(kept: Sequence[Kept]) -> Table:
     return table
 
 
-def _over_seeds(kept: Sequence[Kept]) -> Table:
+def _over_seeds(kept: Sequence[PatienceOutcome]) -> Table:
     from fmnist_cli.commands._summaries import cell, interval_cell
 
     table = make_table(
@@ -147,7 +148,7 @@ def _over_seeds(kept: Sequence[Kept]) -> Table:
         accuracies = [one.test_accuracy for one in of_one]
         table.add_row(
             str(patience),
-            cell([one.best_epoch for one in of_one], mean_count),
+            cell([one.best_epoch for one in of_one], format_count),
             cell(accuracies, percent),
             interval_cell(accuracies, percent),
             cell([one.cost for one in of_one], lambda v: f"{100 * v:+.2f}"),

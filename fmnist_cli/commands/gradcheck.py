@@ -9,8 +9,8 @@ import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, typed, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.engine.config import TrainConfig, require
-from fmnist_cli.errors import CheckFailed, UsageError
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.errors import CheckFailed, UsageError, require
 
 
 @with_options(omit=("model", "lr", "momentum", "epochs", "patience", "monitor", "augment"))
@@ -52,9 +52,9 @@ def gradcheck(
       fmnist gradcheck --model cnn3 --samples 5
     """
     from fmnist_cli.commands import _checks
-    from fmnist_cli.commands._recording import load_data, run_spec
     from fmnist_cli.commands.mini_cnn import check_mini_cnn
     from fmnist_cli.registry import Outcome, Registry
+    from fmnist_cli.runner.run import load_data, run_spec
 
     if every and samples is not None:
         raise UsageError(

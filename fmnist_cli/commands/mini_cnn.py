@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fmnist_cli.commands._options import Common, typed, with_options
-from fmnist_cli.commands._output import Output, make_facts, make_table, percent
-from fmnist_cli.engine.config import TrainConfig, require
-from fmnist_cli.errors import CheckFailed, UsageError
+from fmnist_cli.commands._output import Output, make_facts, make_table
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.errors import CheckFailed, UsageError, require
+from fmnist_cli.formatting import percent
 
 if TYPE_CHECKING:
-    from fmnist_cli.engine.mini_cnn import Derivative, DerivativeCheck, Examples, Trained
+    from fmnist_cli.engine.mini_cnn import Derivative, DerivativeCheck, Examples, RecordedRun
     from fmnist_cli.registry import Registry, Run
 
 N_EXAMPLES, LR, STEPS = 200, 0.1, 2_000
@@ -180,7 +181,7 @@ def record_exercise(
     lr: float,
     steps: int,
     seed: int,
-) -> tuple[Run, Trained | None]:
+) -> tuple[Run, RecordedRun | None]:
     """A run with the checks, and with the training where there is data for it."""
     from fmnist_cli.registry import Outcome
 
@@ -210,7 +211,7 @@ def load_examples(path: Path | None, n: int, seed: int) -> Examples:
 
 def _train(
     run: Any, out: Output, data: Examples, w: Any, v: Any, *, lr: float, steps: int, seed: int
-) -> Trained:
+) -> RecordedRun:
     """Train, and record the state after every as many updates as there are examples."""
     import numpy as np
 
@@ -243,8 +244,8 @@ def _train(
 
 def _spec(command: str, path: Path | None, **settings: Any) -> Any:
     """The run of a mini CNN; what does not apply to it has the value that says so."""
-    from fmnist_cli.commands._recording import argv
     from fmnist_cli.registry import RunSpec
+    from fmnist_cli.runner.run import argv
 
     defaults = asdict(TrainConfig()) | {"model": "mini-cnn", "engine": "numpy", "hidden": None}
     nothing = {"batch": 1, "lr": 0.0, "epochs": 1, "patience": None, "monitor": "none", "seed": 0}
@@ -320,7 +321,7 @@ def _show_checks(out: Output, checks: tuple[DerivativeCheck, ...]) -> None:
     out.section(f"Against differences, e = {checks[0].difference.e:g}", table)
 
 
-def _training_table(trained: Trained, most: int = 12) -> Any:
+def _training_table(trained: RecordedRun, most: int = 12) -> Any:
     history = trained.history
     step = max(1, (len(history) - 1) // (most - 1))
     shown = [*history[:-1:step], history[-1]]

@@ -15,15 +15,16 @@ from fmnist_cli.commands._options import (
     require_distinct,
     with_options,
 )
-from fmnist_cli.commands._output import Output, make_table, percent
+from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.formatting import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.table import Table
 
-    from fmnist_cli.commands._study import StudyResult, Trained
+    from fmnist_cli.analysis.result import RecordedRun, StudyResult
 
 ALPHAS = (0.1, 0.3, 0.5, 0.7, 0.9)
 EPOCHS = 30
@@ -63,11 +64,11 @@ def momentum(
       fmnist momentum --alpha 0 --alpha 0.9 --seeds 5 --jobs 2
     """
     from fmnist_cli import plots
-    from fmnist_cli.commands import _figures
-    from fmnist_cli.commands._recording import load_data
-    from fmnist_cli.commands._study import answers_document, run_study, show_answers
-    from fmnist_cli.engine.answers import momentum_answers
+    from fmnist_cli.analysis import momentum_answers
+    from fmnist_cli.plots import from_records as _figures
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.run import load_data
+    from fmnist_cli.runner.study import answers_document, run_study, show_answers
 
     alphas = alpha or list(ALPHAS)
     require_distinct("alpha", alphas)
@@ -78,7 +79,7 @@ def momentum(
     with Registry.open(common.db) as registry:
         dataset = load_data(config, data, out)
         result = run_study("momentum", arms, dataset, registry, out, study, test_every_epoch=True)
-    answers = momentum_answers(result.as_answers())
+    answers = momentum_answers(result.runs)
     curves = [
         {
             "momentum": run.run.momentum,
@@ -112,7 +113,7 @@ def _table(result: StudyResult) -> Table:
     def loss(value: float) -> str:
         return f"{value:.4f}"
 
-    def kept(runs: Sequence[Trained]) -> str:
+    def kept(runs: Sequence[RecordedRun]) -> str:
         return interval_cell([run.run.test_accuracy for run in runs], percent)
 
     best = each(lambda run: max(_known(run, "test_accuracy"), default=None), percent)
@@ -133,7 +134,7 @@ def _table(result: StudyResult) -> Table:
     )
 
 
-def _known(run: Trained, name: str) -> list[float]:
+def _known(run: RecordedRun, name: str) -> list[float]:
     """The metric at every epoch where it is finite."""
     values = [getattr(epoch, name) for epoch in run.epochs]
     return [value for value in values if value is not None]
@@ -145,7 +146,7 @@ def _alpha(label: str) -> str:
 
 def _epochs(result: StudyResult, metric: str, show: Callable[[float], str]) -> Table:
     """One row an epoch, one column a momentum: the mean over the seeds."""
-    from fmnist_cli.engine.answers import summarise
+    from fmnist_cli.analysis import summarise
 
     labels = result.by_label()
     table = make_table(">epoch", *(f">{_alpha(label)}" for label in labels))

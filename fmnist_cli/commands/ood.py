@@ -10,16 +10,17 @@ import typer
 
 from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, typed, with_options
-from fmnist_cli.commands._output import Output, make_table, percent
+from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.engine.config import MODELS, TrainConfig
 from fmnist_cli.errors import ArtefactError, UsageError
+from fmnist_cli.formatting import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.table import Table
 
-    from fmnist_cli.commands._study import Trained
+    from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.engine.backend import Backend
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.ood_curves import CurveName
@@ -78,13 +79,13 @@ def ood(
       fmnist ood --augment shift --curve shift --seeds 3
     """
     from fmnist_cli import plots
-    from fmnist_cli.commands import _figures
+    from fmnist_cli.analysis import augment_answer, ood_answers
     from fmnist_cli.commands._ood_curves import curve_tables, curves_document, measured
-    from fmnist_cli.commands._recording import load_data
-    from fmnist_cli.commands._study import answers_document, run_study, show_answers
-    from fmnist_cli.engine.answers import augment_answer, ood_answers
     from fmnist_cli.engine.shifts import IN_DOMAIN
+    from fmnist_cli.plots import from_records as _figures
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.run import load_data
+    from fmnist_cli.runner.study import answers_document, run_study, show_answers
 
     out = Output(common)
     curves = asked_curves(curve)
@@ -118,14 +119,11 @@ def ood(
     scores = _figures.scores_of(runs)
     answers = list(ood_answers(scores)) if scores else []
     if run_id is None and config.augment != "none":
-        of_runs = [run.as_answers() for run in runs]
-        trained = {arm.label for arm in of_runs}
+        trained = {run.label for run in runs}
         for (usual, _), (label, _) in zip(arms[::2], arms[1::2], strict=True):
             if {usual, label} <= trained:
                 answers.append(
-                    augment_answer(
-                        scores, of_runs, usual=usual, augmented=label, in_domain=IN_DOMAIN
-                    )
+                    augment_answer(scores, runs, usual=usual, augmented=label, in_domain=IN_DOMAIN)
                 )
     out.document(
         "fmnist.ood/1",
@@ -189,9 +187,9 @@ def record_shifted(
 def _record_sets(run: Run, backend: Backend, data: Dataset, curves: Sequence[CurveName]) -> None:
     """The test set itself is recorded already."""
     from fmnist_cli.commands._ood_curves import record_curves
-    from fmnist_cli.commands._recording import record_assessment
     from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS, shifted_split
     from fmnist_cli.engine.training import assess
+    from fmnist_cli.runner.run import record_assessment
 
     for shifted in SHIFTED_SETS:
         if shifted.name != IN_DOMAIN:
@@ -202,12 +200,12 @@ def _record_sets(run: Run, backend: Backend, data: Dataset, curves: Sequence[Cur
 
 def _evaluate_run(
     registry: Registry, run_id: str, data: DataOptions, out: Output, curves: Sequence[CurveName]
-) -> Trained:
+) -> RecordedRun:
     """A new run that evaluates the weights of a recorded one."""
-    from fmnist_cli.commands._recording import load_data, record_assessment, run_spec
-    from fmnist_cli.commands._study import Trained
+    from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.engine.training import assess
     from fmnist_cli.registry import Outcome
+    from fmnist_cli.runner.run import load_data, record_assessment, run_spec
 
     record = registry.get_run(run_id)
     config = TrainConfig(**record.config)
@@ -231,7 +229,7 @@ def _evaluate_run(
             )
         )
     out.say(f"The weights of run {record.id}; recorded as run {run.id}.")
-    return Trained(registry.get_run(run.id), (), registry.evaluations(run.id))
+    return RecordedRun(registry.get_run(run.id), (), registry.evaluations(run.id))
 
 
 def restored(registry: Registry, run_id: int, config: TrainConfig, dataset: Dataset) -> Backend:
@@ -251,10 +249,10 @@ def restored(registry: Registry, run_id: int, config: TrainConfig, dataset: Data
     return backend
 
 
-def _table(runs: Sequence[Trained]) -> Table:
-    from fmnist_cli.commands._figures import RECORDED_AS
+def _table(runs: Sequence[RecordedRun]) -> Table:
     from fmnist_cli.commands._summaries import cell, interval_cell
     from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS
+    from fmnist_cli.plots.from_records import RECORDED_AS
 
     table = make_table("<model", *(f">{shifted.name}" for shifted in SHIFTED_SETS))
     for model in dict.fromkeys(run.name for run in runs):

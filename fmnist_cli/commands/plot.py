@@ -12,8 +12,8 @@ from fmnist_cli.commands._options import Common, DataOptions, require_distinct, 
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.ood import CurveWord, asked_curves
 from fmnist_cli.commands.runs._groups import Groups
-from fmnist_cli.engine.config import TrainConfig, require
-from fmnist_cli.errors import RegistryError, UsageError
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.errors import RegistryError, UsageError, require
 
 app = typer.Typer(no_args_is_help=True, help="Draw figures of recorded runs, and of the data.")
 
@@ -81,7 +81,7 @@ def train(
         _draw(common, "train", study, out, band=band)
         return
     from fmnist_cli import plots
-    from fmnist_cli.commands._figures import caption_of, curve_of, ending_of, save_figure
+    from fmnist_cli.plots.from_records import caption_of, curve_of, ending_of, save_figure
     from fmnist_cli.registry import Registry
 
     output = Output(common)
@@ -118,8 +118,8 @@ def samples(
       fmnist plot samples --per-class 4 --out classes.png
     """
     from fmnist_cli import plots
-    from fmnist_cli.commands._figures import save_figure
-    from fmnist_cli.commands._recording import load_data
+    from fmnist_cli.plots.from_records import save_figure
+    from fmnist_cli.runner.run import load_data
 
     output = Output(common)
     if out is not None:
@@ -230,10 +230,10 @@ def ood(
             f"samples and curve exclude each other. Received: --samples --curve {curve}."
         )
     from fmnist_cli import plots
-    from fmnist_cli.commands import _figures
-    from fmnist_cli.commands._recording import load_data
-    from fmnist_cli.commands._study import read_study
+    from fmnist_cli.plots import from_records as _figures
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.run import load_data
+    from fmnist_cli.runner.study import read_study
 
     output = Output(common)
     if out is not None:
@@ -262,7 +262,7 @@ def dynamics(common: Common, run: RunId = "latest", out: Out = None) -> None:
       fmnist plot dynamics --run 3 --out dynamics.svg
     """
     from fmnist_cli import plots
-    from fmnist_cli.commands._figures import caption_of, save_figure
+    from fmnist_cli.plots.from_records import caption_of, save_figure
     from fmnist_cli.registry import Registry
 
     output = Output(common)
@@ -309,8 +309,8 @@ def compare(
       fmnist plot compare tag:baseline tag:shifted --out compare.png
     """
     from fmnist_cli import plots
-    from fmnist_cli.commands._figures import METRICS, curve_of, save_figure
     from fmnist_cli.commands.runs._groups import resolve
+    from fmnist_cli.plots.from_records import METRICS, curve_of, save_figure
     from fmnist_cli.registry import Registry
 
     metrics: Any = metric or ["val_accuracy", "train_loss"]
@@ -346,9 +346,9 @@ def _draw(
     curve: CurveWord | None = None,
 ) -> None:
     from fmnist_cli import plots
-    from fmnist_cli.commands import _figures
-    from fmnist_cli.commands._study import read_study
+    from fmnist_cli.plots import from_records as _figures
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.study import read_study
 
     output = Output(common)
     if out is not None:

@@ -13,16 +13,16 @@ from fmnist_cli.commands._options import (
     require_distinct,
     with_options,
 )
-from fmnist_cli.commands._output import HEADING_WIDTH, Output, percent, seconds
+from fmnist_cli.commands._output import HEADING_WIDTH, Output
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.words import mean_count
+from fmnist_cli.formatting import format_count, percent, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.table import Table
 
-    from fmnist_cli.commands._study import StudyResult, Trained
+    from fmnist_cli.analysis.result import RecordedRun, StudyResult
 
 BATCHES = (1, 5, 50, 500, 5000)
 
@@ -54,16 +54,16 @@ def sweep_batch(
       fmnist sweep-batch --batch 8 --batch 32 --batch 128 --seeds 3
     """
     from fmnist_cli import plots
-    from fmnist_cli.commands import _figures
-    from fmnist_cli.commands._recording import load_data
-    from fmnist_cli.commands._study import (
+    from fmnist_cli.analysis import sweep_answers
+    from fmnist_cli.plots import from_records as _figures
+    from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.run import load_data
+    from fmnist_cli.runner.study import (
         answers_document,
         run_study,
         show_answers,
         times_note,
     )
-    from fmnist_cli.engine.answers import sweep_answers
-    from fmnist_cli.registry import Registry
 
     batches = batch or list(BATCHES)
     require_distinct("batch", batches)
@@ -74,7 +74,7 @@ def sweep_batch(
     with Registry.open(common.db) as registry:
         dataset = load_data(config, data, out)
         result = run_study("sweep-batch", arms, dataset, registry, out, study)
-    answers = sweep_answers(result.as_answers())
+    answers = sweep_answers(result.runs)
     out.document(
         "fmnist.sweep-batch/1", {**result.document(), "answers": answers_document(answers)}
     )
@@ -93,10 +93,10 @@ def sweep_batch(
 def _table(result: StudyResult) -> Table:
     from fmnist_cli.commands._summaries import arms_table, each, ended, interval_cell
 
-    def endings(runs: Sequence[Trained]) -> str:
+    def endings(runs: Sequence[RecordedRun]) -> str:
         return ",\n".join(sorted({ended(run.run, improving=True) for run in runs}))
 
-    def interval(runs: Sequence[Trained]) -> str:
+    def interval(runs: Sequence[RecordedRun]) -> str:
         return interval_cell([run.run.test_accuracy for run in runs], percent)
 
     several = len(result.runs) > len(result.by_label())
@@ -104,7 +104,7 @@ def _table(result: StudyResult) -> Table:
         result,
         {
             ">batch": lambda runs: f"{runs[0].run.batch:,}",
-            ">best epoch": each(lambda run: run.run.best_epoch, mean_count),
+            ">best epoch": each(lambda run: run.run.best_epoch, format_count),
             ">updates to best": each(lambda run: run.run.updates_to_best, lambda v: f"{v:,.0f}"),
             ">seconds to best": each(lambda run: run.seconds_to_best, seconds),
             ">s/epoch": each(

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, typed, with_options
-from fmnist_cli.commands._output import Output, make_facts, percent, seconds
-from fmnist_cli.engine.config import MAGNITUDE_IMAGES, TrainConfig, require
-from fmnist_cli.errors import ArtefactError, CheckFailed, Diverged, UsageError
-from fmnist_cli.words import counted
+from fmnist_cli.commands._output import Output, make_facts
+from fmnist_cli.engine.config import MAGNITUDE_IMAGES, TrainConfig
+from fmnist_cli.errors import ArtefactError, CheckFailed, Diverged, UsageError, require
+from fmnist_cli.formatting import percent, pluralize, seconds
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fmnist_cli.commands._recording import Recorded
     from fmnist_cli.engine.backend import Backend
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.training import TrainResult
     from fmnist_cli.registry import Registry, Run, RunRecord
+    from fmnist_cli.runner.run import Recorded
 
 ResultsFolder = Annotated[
     Path, typer.Option("--results", help="Folder for the result file that scripts read.")
@@ -80,8 +80,8 @@ def train(
       # the newest run was interrupted: go on with it
       fmnist train --resume latest
     """
-    from fmnist_cli.commands._recording import load_data, writable_folder
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.run import load_data, writable_folder
 
     out = Output(common)
     if resume is not None:
@@ -147,10 +147,10 @@ def train_one(
 ) -> None:
     """Train one configuration, as a new run or on from a recorded one, and show how it went."""
     from fmnist_cli.commands._checks import check_gradient, magnitude_document, show_magnitude
-    from fmnist_cli.commands._recording import train_recorded
     from fmnist_cli.engine import gradients
     from fmnist_cli.engine.numpy_mlp.layers import initial_weights
     from fmnist_cli.engine.seeding import weights_rng
+    from fmnist_cli.runner.run import train_recorded
 
     checks: dict[str, Any] = {}
 
@@ -217,8 +217,8 @@ def result_file_name(config: TrainConfig) -> str:
 
 def write_result_file(path: Path, result: TrainResult) -> None:
     """The file that course scripts read: accuracies per epoch, test accuracy, seconds."""
-    from fmnist_cli.commands._files import replace_file
-    from fmnist_cli.commands._output import to_json
+    from fmnist_cli.files import replace_file
+    from fmnist_cli.formatting import to_json
 
     content = {
         "train": [epoch.train_accuracy for epoch in result.epochs],
@@ -267,9 +267,9 @@ def _summary(config: TrainConfig, recorded: Recorded, result_path: Path, db: str
     result, best, test = recorded.result, recorded.result.best, recorded.result.test
     n = len(result.epochs)
     table = make_facts()
-    table.add_row("stopped after", f"{counted(n, 'epoch')}: {why_stopped(config, result)}")
+    table.add_row("stopped after", f"{pluralize(n, 'epoch')}: {why_stopped(config, result)}")
     if best and test:
-        table.add_row("best epoch", f"{best.epoch} ({counted(best.updates, 'gradient update')})")
+        table.add_row("best epoch", f"{best.epoch} ({pluralize(best.updates, 'gradient update')})")
         table.add_row(
             "validation accuracy", f"{percent(best.val_accuracy)} (loss {best.val_loss:.4f})"
         )

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from fmnist_cli.errors import UsageError
+from fmnist_cli.errors import require
 
 ModelName = Literal["mlp", "cnn2", "cnn3"]
 EngineName = Literal["auto", "numpy", "keras"]
@@ -36,12 +36,6 @@ CLASS_NAMES = (
 SMALLEST_LR = 1e-30  # a smaller one changes no weight, and its inverse is no float32
 MAGNITUDE_IMAGES = (50, 5_000)  # that the magnitude check compares
 N_TRAINING_IMAGES = 60_000  # in the official training file
-
-
-def require(holds: bool, must: str, received: object) -> None:
-    """Raise ``UsageError("<must>. Received: <received>.")`` unless ``holds``."""
-    if not holds:
-        raise UsageError(f"{must}. Received: {received}.")
 
 
 def option(default: Any, help: str) -> Any:

@@ -31,8 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Split
-from fmnist_cli.engine.config import require
 from fmnist_cli.engine.numpy_mlp.layers import MLP, PARAMETERS
+from fmnist_cli.errors import require
 
 Array = NDArray[np.float64]
 Indices = tuple[NDArray[np.int64], ...]

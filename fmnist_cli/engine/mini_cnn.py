@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.config import require
 from fmnist_cli.engine.gradients import (
     EXACT_TOLERANCE,
     TOLERANCE,
@@ -32,7 +31,7 @@ from fmnist_cli.engine.gradients import (
     relative_error,
     relative_errors,
 )
-from fmnist_cli.errors import DataError, Diverged
+from fmnist_cli.errors import DataError, Diverged, require
 
 Pair = tuple[float, float]
 
@@ -177,7 +176,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Trained:
+class RecordedRun:
     """The trained weights, and the states on the way to them."""
 
     w: Pair
@@ -337,7 +336,7 @@ def train(
     rng: np.random.Generator,
     every: int = 1,
     on_step: Callable[[Step], None] | None = None,
-) -> Trained:
+) -> RecordedRun:
     """Stochastic gradient descent: pick a random example, forward, backward, update.
 
     Parameters
@@ -396,7 +395,7 @@ def train(
             )
         if step % every == 0 or step == steps:
             record(step)
-    return Trained((w1, w2), (v1, v2), tuple(history))
+    return RecordedRun((w1, w2), (v1, v2), tuple(history))
 
 
 def _forward(x: NDArray[np.float64], w: Sequence[Any], v: Sequence[Any]) -> Forward:

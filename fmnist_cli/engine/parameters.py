@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
 
-from fmnist_cli.engine.config import IMAGE_SIDE, N_CLASSES, N_INPUTS, require
+from fmnist_cli.engine.config import IMAGE_SIDE, N_CLASSES, N_INPUTS
+from fmnist_cli.errors import require
 
 CountedModel = Literal["mlp", "cnn2", "cnn3", "mini-cnn"]
 COUNTED_MODELS: tuple[CountedModel, ...] = get_args(CountedModel)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Split
-from fmnist_cli.engine.config import IMAGE_SIDE, N_INPUTS, require
+from fmnist_cli.engine.config import IMAGE_SIDE, N_INPUTS
+from fmnist_cli.errors import require
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 Direction = Literal["up", "down", "left", "right"]

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from fmnist_cli.engine.config import Monitor, require
+from fmnist_cli.engine.config import Monitor
+from fmnist_cli.errors import require
 
 
 class EarlyStopping:

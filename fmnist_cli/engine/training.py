@@ -24,47 +24,12 @@ from fmnist_cli.engine.dynamics import epoch_figures
 from fmnist_cli.engine.metrics import confusion_matrix
 from fmnist_cli.engine.seeding import epoch_order
 from fmnist_cli.engine.stopping import EarlyStopping
+from fmnist_cli.epoch import Epoch
 
 StopReason = Literal["patience", "max_epochs", "diverged"]
 
 STILL_IMPROVING_WITHIN = 2
 """A run at its last epoch still improves if its best epoch is among the last so many."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What was measured in and after one epoch.
-
-    Attributes
-    ----------
-    epoch : int
-        From 1.
-    updates : int
-        Gradient updates since the start of the run.
-    train_seconds, eval_seconds : float
-        Wall time of this epoch's updates (and of the augmentation of its images) alone, and of
-        the evaluations after it.
-    running_loss : float
-        Mean over the epoch of the loss each example had when its batch was met.
-    train_loss, val_loss, test_loss : float
-        Mean loss after the epoch, in nats per example; test where the study asks, else None.
-    train_accuracy, val_accuracy, test_accuracy : float in [0, 1]
-    dead_units : int
-        Units of the last hidden layer that are zero for every training image.
-    """
-
-    epoch: int
-    updates: int
-    train_seconds: float
-    eval_seconds: float
-    running_loss: float
-    train_loss: float
-    train_accuracy: float
-    val_loss: float
-    val_accuracy: float
-    dead_units: int
-    test_loss: float | None = None
-    test_accuracy: float | None = None
 
 
 class OnEpoch(Protocol):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fmnist_cli.engine.config import require
+from fmnist_cli.errors import require
 from fmnist_cli.plots.axes import axis_from_zero, beside_all, draw_line, log_axis, worth_a_log
 from fmnist_cli.plots.data import RunCaption, numbers
 from fmnist_cli.plots.style import BLACK, Look, finish, look, new_figure, style

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from fmnist_cli.engine.config import require
+from fmnist_cli.errors import require
 from fmnist_cli.plots.axes import (
     accuracy_axis,
     draw_curves,

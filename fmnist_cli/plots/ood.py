@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.config import CLASS_NAMES, N_CLASSES, require
+from fmnist_cli.engine.config import CLASS_NAMES, N_CLASSES
+from fmnist_cli.errors import require
 from fmnist_cli.plots.axes import BAND_WORDS, band_limits, beside
 from fmnist_cli.plots.data import Band, ModelAccuracies, RunCaption, ShiftedExample, numbers
 from fmnist_cli.plots.style import (

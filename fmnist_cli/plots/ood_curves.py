@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fmnist_cli.engine.config import N_CLASSES, require
+from fmnist_cli.engine.config import N_CLASSES
+from fmnist_cli.errors import require
 from fmnist_cli.plots.axes import BAND_WORDS, band_limits, beside_all, draw_line
 from fmnist_cli.plots.data import Band, RunCaption, Values, numbers
 from fmnist_cli.plots.style import finish, look, new_figure, plain, style

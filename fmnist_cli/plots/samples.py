@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.config import CLASS_NAMES, IMAGE_SIDE, N_CLASSES, N_INPUTS, require
+from fmnist_cli.engine.config import CLASS_NAMES, IMAGE_SIDE, N_CLASSES, N_INPUTS
+from fmnist_cli.errors import require
 from fmnist_cli.plots.ood import LICENCE
 from fmnist_cli.plots.style import WIDTH_INCHES, finish, new_figure, style
 

@@ -8,8 +8,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.engine.config import require
-from fmnist_cli.errors import UsageError
+from fmnist_cli.errors import UsageError, require
 from fmnist_cli.plots.style import style
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
         RunSpec,
         StudyRecord,
     )
+    from fmnist_cli.registry.registry import Registry
     from fmnist_cli.registry.run import Run
     from fmnist_cli.registry.sql import Selection, SqlReader
-    from fmnist_cli.registry.store import Registry
 
 __all__ = [
     "ArtefactRecord",
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
-    "Registry": "store",
+    "Registry": "registry",
     "Run": "run",
     "Selection": "sql",
     "SqlReader": "sql",

@@ -17,7 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from fmnist_cli.registry import locks, provenance
+from fmnist_cli import host
+from fmnist_cli.registry import locks
 
 BEAT_SECONDS = 20.0
 GRACE_SECONDS = 300.0
@@ -55,17 +56,17 @@ def gone(running: Iterable[Place], files: Path, now: Callable[[], datetime]) -> 
     return {run.id for run in running if _is_gone(run, files, once)}
 
 
-def is_here(host: str, boot_id: str | None) -> bool:
+def is_local_host(name: str, boot_id: str | None) -> bool:
     """Whether a process of that host and boot is one of this machine.
 
     Containers on a machine have names of their own, and a laptop may change its name.
     """
-    return host == os.uname().nodename or (boot_id or "") == provenance.boot_id()
+    return name == os.uname().nodename or (boot_id is not None and boot_id == host.boot_id())
 
 
 def _is_gone(run: Place, files: Path, now: Callable[[], datetime]) -> bool:
     path = lock_file(files, run.uuid)
-    if is_here(run.host, run.boot_id) and (run.heartbeat_at is None or path.exists()):
+    if is_local_host(run.host, run.boot_id) and (run.heartbeat_at is None or path.exists()):
         return not locks.is_held(path)
     if run.heartbeat_at is None:
         return False  # another machine's, of which nothing is known

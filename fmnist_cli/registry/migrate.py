@@ -9,10 +9,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from fmnist_cli import __version__
 from fmnist_cli.errors import RegistryError, SchemaTooNew
 from fmnist_cli.registry.database import TRAIN_FIRST, Database
 from fmnist_cli.registry.schema import HEAD, views_for
+from fmnist_cli.version import __version__
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

@@ -16,6 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from fmnist_cli import host
+
 PACKAGES = ("numpy", "tensorflow", "keras", "sqlalchemy", "alembic", "threadpoolctl")
 
 # variables that change the numbers or the speed
@@ -44,7 +46,7 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "cpu": cpu_model(),
         "cpus": os.cpu_count(),
-        "cpus_usable": cpus_usable(),
+        "cpus_usable": host.cpus_usable(),
         "packages": {name: package_version(name) for name in PACKAGES},
         "blas": blas(),
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
@@ -70,12 +72,6 @@ def cpu_model() -> str | None:
     except OSError:
         pass
     return platform.processor() or None
-
-
-def cpus_usable() -> int | None:
-    """How many processors this process may run on."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return os.cpu_count() if affinity is None else len(affinity(0))
 
 
 def blas() -> list[dict[str, Any]]:
@@ -117,14 +113,6 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def boot_id() -> str | None:
-    """Identifies the machine's present boot (Linux)."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
 
 
 def process_started() -> datetime | None:

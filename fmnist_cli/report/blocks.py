@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fmnist_cli.engine.answers import Answer
+from fmnist_cli.analysis import Answer
 
 FIGURES_FOLDER = "figures"  # beside the Markdown file
 

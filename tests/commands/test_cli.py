@@ -118,15 +118,13 @@ def test_a_bug_shows_its_traceback(fmnist: Fmnist, monkeypatch: pytest.MonkeyPat
     def broken(*args: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("fmnist_cli.commands._recording.load_data", broken)
+    monkeypatch.setattr("fmnist_cli.runner.run.load_data", broken)
     with pytest.raises(ZeroDivisionError):
         fmnist.small("train")
 
 
 def test_architecture_imports_point_one_way() -> None:
-    code = (
-        "import fmnist_cli.engine.training, fmnist_cli.engine.gradients, fmnist_cli.engine.answers"
-    )
+    code = "import fmnist_cli.engine.training, fmnist_cli.engine.gradients, fmnist_cli.analysis"
     show = f"{code}; import sys; print(*sys.modules)"
     modules = set(
         subprocess.run(

@@ -21,16 +21,17 @@ import pytest
 from distributed import Client
 from sqlalchemy import update
 
-from fmnist_cli.commands import _cluster
-from fmnist_cli.commands._jobs import Done, Job, Shared
+from fmnist_cli.analysis.result import StudyResult
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands._recording import Arm, load_data
-from fmnist_cli.commands._study import StudyResult, run_study
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import load
 from fmnist_cli.errors import FmnistError
 from fmnist_cli.registry import Registry, RunRecord, schema
+from fmnist_cli.runner import cluster as _cluster
+from fmnist_cli.runner.processes import Done, Job, Shared
+from fmnist_cli.runner.run import Arm, load_data
+from fmnist_cli.runner.study import run_study
 
 from .conftest import SMALL, Fmnist
 

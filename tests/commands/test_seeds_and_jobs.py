@@ -15,16 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fmnist_cli.commands import _jobs
+from fmnist_cli.analysis.batch_size import TEST_ACCURACY
+from fmnist_cli.analysis.claims import judge
+from fmnist_cli.analysis.result import StudyResult
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands._recording import load_data
-from fmnist_cli.commands._study import StudyResult, run_study
-from fmnist_cli.engine.answers.claims import judge
-from fmnist_cli.engine.answers.sweep import TEST_ACCURACY
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import DataError, FmnistError
 from fmnist_cli.registry import Registry
+from fmnist_cli.runner import processes as _jobs
+from fmnist_cli.runner.run import load_data
+from fmnist_cli.runner.study import run_study
 
 from .conftest import SMALL, Fmnist
 
@@ -149,7 +150,7 @@ def _data_dir() -> Path:
 
 def test_a_learning_rate_10_times_smaller_is_called(fmnist: Fmnist) -> None:
     result = study_of({"lr 0.01": 0.01, "lr 0.001": 0.001}, seeds=4)
-    arms = result.as_answers()
+    arms = result.runs
     # both arms stop at the limit of 3 epochs: what is compared is the accuracy after 3 epochs
     after_3 = replace(TEST_ACCURACY, lower_bound=False)
     claim = judge(arms, after_3, rises=False)

@@ -16,10 +16,10 @@ from fmnist_cli.engine.numpy_mlp.delayed import (
     PANEL_UNITS,
     DelayedUpdates,
     block_steps,
-    shares,
+    split_work,
 )
 from fmnist_cli.engine.numpy_mlp.layers import MLP, PARAMETERS, initial_weights, sgd_step
-from fmnist_cli.engine.numpy_mlp.mirrored import Mirrored, Sgd
+from fmnist_cli.engine.numpy_mlp.negated import NegatedWeights, Sgd
 
 N = 211  # prime: no batch size but 1 and N divides it
 LR = 0.05
@@ -79,7 +79,7 @@ def fast(
         p.images.astype(dtype), p.labels, sgd=Sgd(batch, LR, momentum), **p.sizes, **how
     )
     D, K = p.images.shape[1], len(p.weights["b2"])
-    w, v = (Mirrored.empty(D, trainer.panel_widths, K, dtype) for _ in range(2))
+    w, v = (NegatedWeights.empty(D, trainer.panel_widths, K, dtype) for _ in range(2))
     losses = []
     for order in p.orders:
         w.load(weights)
@@ -168,9 +168,9 @@ def test_both_lanes_follow_in_panels_or_not(batch, hidden, momentum):
 @pytest.mark.parametrize("batch", [1, 5, 17, 50, 127])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("hidden", [1, 10, 16, 100, 128, 1024])
-def test_the_second_lane_takes_whole_panels_or_all(batch, momentum, hidden):
+def test_the_second_thread_takes_whole_panels_or_all(batch, momentum, hidden):
     sgd = Sgd(batch, LR, momentum)
-    first, second = shares(block_steps(sgd), sgd, hidden).widths
+    first, second = split_work(block_steps(sgd), sgd, hidden).widths
     assert first + second == hidden
     assert first >= 0
     assert second % PANEL_UNITS == 0 or first == 0
@@ -206,12 +206,12 @@ def test_logits_too_large_for_a_bare_exp_are_shifted(scale, batch, momentum):
 
 def test_mirroring_is_exact_both_ways():
     p = problem()
-    mirrored = Mirrored.empty(37, [9, 7], 10, float)
-    mirrored.load(p.weights)
-    np.testing.assert_array_equal(mirrored.panels[0][-1], -p.weights["b1"][:9])
-    np.testing.assert_array_equal(mirrored.panels[1][:-1], -p.weights["W1"][:, 9:])
-    np.testing.assert_array_equal(mirrored.W2[:, -1], p.weights["b2"])
+    negated = NegatedWeights.empty(37, [9, 7], 10, float)
+    negated.load(p.weights)
+    np.testing.assert_array_equal(negated.panels[0][-1], -p.weights["b1"][:9])
+    np.testing.assert_array_equal(negated.panels[1][:-1], -p.weights["W1"][:, 9:])
+    np.testing.assert_array_equal(negated.W2[:, -1], p.weights["b2"])
     back = {name: np.empty_like(w) for name, w in p.weights.items()}
-    mirrored.store(back)
+    negated.store(back)
     for name in PARAMETERS:
         np.testing.assert_array_equal(back[name], p.weights[name])

@@ -306,8 +306,8 @@ def test_an_interrupted_epoch_leaves_the_state_before_it(split, monkeypatch, bat
 @MOMENTA
 def test_one_lane_has_the_bits_of_two(split, monkeypatch, batch, momentum):
     runs = []
-    for one_lane in (True, False):
-        monkeypatch.setattr("fmnist_cli.engine.numpy_mlp.threads._one_lane", one_lane)
+    for single_thread in (True, False):
+        monkeypatch.setattr("fmnist_cli.engine.numpy_mlp.threads._single_thread", single_thread)
         mlp = model(split, batch=batch, momentum=momentum, hidden=128)
         losses = [mlp.train_epoch(epoch_order(1, epoch, N)) for epoch in (1, 2)]
         runs.append([*state(mlp), np.array(losses)])

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from fmnist_cli.engine.numpy_mlp import threads
-from fmnist_cli.engine.numpy_mlp.threads import in_pipeline, in_two_lanes
+from fmnist_cli.engine.numpy_mlp.threads import in_pipeline, run_on_two_threads
 
 two_cores = pytest.mark.skipif(
     not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
@@ -19,46 +19,46 @@ two_cores = pytest.mark.skipif(
 
 
 @pytest.fixture(params=[False, True], ids=["two lanes", "one lane"])
-def one_lane(request, monkeypatch) -> bool:
-    monkeypatch.setattr(threads, "_one_lane", request.param)
+def single_thread(request, monkeypatch) -> bool:
+    monkeypatch.setattr(threads, "_single_thread", request.param)
     return request.param
 
 
 def assert_the_lanes_live_on() -> None:
     done = []
-    in_two_lanes(lambda: done.append("first"), lambda: done.append("second"))
+    run_on_two_threads(lambda: done.append("first"), lambda: done.append("second"))
     assert sorted(done) == ["first", "second"]
 
 
-def test_an_error_in_the_second_lane_is_raised_and_the_lane_lives_on(one_lane):
+def test_an_error_in_the_second_thread_is_raised_and_the_lane_lives_on(single_thread):
     done = []
     with pytest.raises(ZeroDivisionError):
-        in_two_lanes(lambda: done.append("first"), lambda: done.append(1 / 0))
+        run_on_two_threads(lambda: done.append("first"), lambda: done.append(1 / 0))
     assert done == ["first"]
     assert_the_lanes_live_on()
 
 
 @two_cores
-def test_one_lane_is_this_thread(one_lane):
+def test_one_lane_is_this_thread(single_thread):
     ran_on = []
-    in_two_lanes(*[lambda: ran_on.append(threading.get_ident())] * 2)
-    assert (set(ran_on) == {threading.get_ident()}) == one_lane
+    run_on_two_threads(*[lambda: ran_on.append(threading.get_ident())] * 2)
+    assert (set(ran_on) == {threading.get_ident()}) == single_thread
 
 
 @two_cores
 def test_the_lanes_have_cores_of_their_own_and_the_caller_gets_its_own_back():
     before, during = os.sched_getaffinity(0), []
-    in_two_lanes(*[lambda: during.append(os.sched_getaffinity(0))] * 2)
+    run_on_two_threads(*[lambda: during.append(os.sched_getaffinity(0))] * 2)
     assert not during[0] & during[1]
     assert during[0] | during[1] == before
     with pytest.raises(ZeroDivisionError):
-        in_two_lanes(lambda: 1 / 0, lambda: None)
+        run_on_two_threads(lambda: 1 / 0, lambda: None)
     assert os.sched_getaffinity(0) == before
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 20])
 @pytest.mark.parametrize("slow", ["lead", "first", "second"])
-def test_the_second_lane_is_at_most_a_step_behind(one_lane, steps, slow):
+def test_the_second_thread_is_at_most_a_step_behind(single_thread, steps, slow):
     events = []
 
     def log(name):
@@ -83,7 +83,7 @@ def test_the_second_lane_is_at_most_a_step_behind(one_lane, steps, slow):
 
 @pytest.mark.parametrize("failing", ["lead", "first", "second"])
 @pytest.mark.parametrize("step", [0, 1, 4, 5])
-def test_an_error_ends_the_pipeline_and_is_raised(one_lane, failing, step):
+def test_an_error_ends_the_pipeline_and_is_raised(single_thread, failing, step):
     led = []
 
     def work(name):

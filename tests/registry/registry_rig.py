@@ -151,7 +151,7 @@ def raw(target: Target, sql: str) -> list[tuple[Any, ...]]:
     if isinstance(target, str):
         import psycopg
 
-        from fmnist_cli.registry.sql_postgres import conninfo
+        from fmnist_cli.registry.sql.postgres import conninfo
 
         with psycopg.connect(conninfo(target)) as server:
             cursor = server.execute(sql.encode())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from registry_rig import CONFIG, OUTCOME_AT_ONCE, Target, raw, spec
 
-from fmnist_cli import __version__
+from fmnist_cli import __version__, host
 from fmnist_cli.errors import ArtefactError, RunNotFound
 from fmnist_cli.registry import Registry, RunRecord, provenance
 
@@ -230,7 +230,7 @@ def test_provenance_never_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("subprocess.run", refuse)
     monkeypatch.setattr(Path, "read_text", refuse_proc)
     assert provenance.environment()["git"] is None
-    assert provenance.boot_id() is None
+    assert host.boot_id() is None
     assert provenance.process_started() is None
     assert provenance.package_version("no-such-package") is None
 

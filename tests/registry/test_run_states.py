@@ -264,7 +264,7 @@ with Registry.open(argv[0]) as registry, registry.run(spec()) as run:
 def test_another_machines_run_is_not_judged(
     db: Target, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fmnist_cli.registry.provenance.boot_id", lambda: "this boot")
+    monkeypatch.setattr("fmnist_cli.host.boot_id", lambda: "this boot")
     with registry.run(spec()) as run:
         run.finish(OUTCOME_AT_ONCE)
 
@@ -281,7 +281,7 @@ def test_another_machines_run_is_not_judged(
     assert status("elsewhere", "NULL") == "running"
     assert status("a container here", "'this boot'") == "lost"
     assert status(here, "'an earlier boot'") == "lost"
-    monkeypatch.setattr("fmnist_cli.registry.provenance.boot_id", lambda: None)
+    monkeypatch.setattr("fmnist_cli.host.boot_id", lambda: None)
     assert status("elsewhere", "NULL") == "running"
     assert status(here, "NULL") == "lost"
 

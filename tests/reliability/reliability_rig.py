@@ -40,8 +40,8 @@ class Forked:
     _context = multiprocessing.get_context("forkserver")
     _context.set_forkserver_preload(
         [
-            *("fmnist_cli.cli", "fmnist_cli.commands._recording", "fmnist_cli.commands._study"),
-            *("fmnist_cli.engine.numpy_mlp.backend", "fmnist_cli.registry.store"),
+            *("fmnist_cli.cli", "fmnist_cli.runner.run", "fmnist_cli.runner.study"),
+            *("fmnist_cli.engine.numpy_mlp.backend", "fmnist_cli.registry.registry"),
             *("alembic.command", "alembic.config", "rich.table", "tqdm", "reliability_rig"),
         ]
     )

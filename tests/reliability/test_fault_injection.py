@@ -43,7 +43,7 @@ def fails(real, concerns=lambda *a: True):
         return real(*arguments, **keywords)
     return call
 
-def is_here(path, *rest):
+def is_local_host(path, *rest):
     return isinstance(path, (str, os.PathLike)) and home in os.path.abspath(path)
 
 class Writer:
@@ -66,12 +66,12 @@ class Writer:
 def opened(real):
     def call(path, mode="r", *rest, **keywords):
         file = real(path, mode, *rest, **keywords)
-        return Writer(file) if is_here(path) and set(mode) & set("wax+") else file
+        return Writer(file) if is_local_host(path) and set(mode) & set("wax+") else file
     return call
 
 if what == "open":
-    io.open = fails(io.open, is_here)
-    os.open = fails(os.open, is_here)
+    io.open = fails(io.open, is_local_host)
+    os.open = fails(os.open, is_local_host)
 elif what == "write":
     io.open = opened(io.open)
 elif what == "fsync":

@@ -39,7 +39,7 @@ class Made:
 @pytest.fixture
 def only_mlp(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave TensorFlow out: the study of shifted images trains the MLP alone."""
-    monkeypatch.setattr("fmnist_cli.commands.report.parts.MODELS", ("mlp",))
+    monkeypatch.setattr("fmnist_cli.report.parts.MODELS", ("mlp",))
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Made:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         patch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
-        patch.setattr("fmnist_cli.commands.report.parts.MODELS", ("mlp",))
+        patch.setattr("fmnist_cli.report.parts.MODELS", ("mlp",))
         result = CliRunner().invoke(app, [str(arg) for arg in args], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return made

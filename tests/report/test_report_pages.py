@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from matplotlib.figure import Figure
 
-from fmnist_cli.engine.answers import Answer
+from fmnist_cli.analysis import Answer
 from fmnist_cli.registry import Registry
 from fmnist_cli.report import (
     Column,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._output import make_table, percent, seconds
+from fmnist_cli.commands._output import make_table
 from fmnist_cli.commands.runs._common import STATUS_STYLE
+from fmnist_cli.formatting import percent, seconds
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fmnist_cli.commands._completion import complete_run
-from fmnist_cli.commands._recording import without_new
+from fmnist_cli.runner.run import without_new
 
 if TYPE_CHECKING:
     from fmnist_cli.registry import RunRecord

@@ -8,8 +8,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._output import to_json
 from fmnist_cli.errors import UsageError
+from fmnist_cli.formatting import to_json
 
 if TYPE_CHECKING:
     from fmnist_cli.registry import Registry, RunRecord

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fmnist_cli.commands._options import Common, with_options
-from fmnist_cli.commands._output import Output, make_table, percent, stdout_console
+from fmnist_cli.commands._output import Output, make_table, stdout_console
 from fmnist_cli.commands.runs._columns import shortened
 from fmnist_cli.commands.runs._groups import Group, Groups, resolve
-from fmnist_cli.engine.config import require
+from fmnist_cli.errors import require
+from fmnist_cli.formatting import percent
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fmnist_cli.engine.answers.intervals import Interval
+    from fmnist_cli.analysis.statistics import Interval
     from fmnist_cli.registry import Registry
 
 PARAMETERS = (
@@ -155,14 +156,14 @@ def _flat(environment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _interval(group: Group, name: str) -> Interval | None:
-    from fmnist_cli.engine.answers.intervals import mean_interval
+    from fmnist_cli.analysis.statistics import mean_interval
 
     values = _by_seed(group, name).values()
     return mean_interval(list(values)) if values else None
 
 
 def _difference(first: Group, second: Group, name: str) -> Interval | None:
-    from fmnist_cli.engine.answers.intervals import difference
+    from fmnist_cli.analysis.statistics import difference
 
     one, other = _by_seed(first, name), _by_seed(second, name)
     return difference(one, other) if one and other else None

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fmnist_cli.commands._completion import complete_run
-from fmnist_cli.commands._files import write_file
 from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
 from fmnist_cli.errors import CheckFailed, UsageError
-from fmnist_cli.words import counted
+from fmnist_cli.files import write_file
+from fmnist_cli.formatting import pluralize
 
 if TYPE_CHECKING:
     from fmnist_cli.registry.merging import Merged
@@ -109,7 +109,7 @@ def export(
                 assert out is not None
                 said = _programs.PROGRAMS[to](registry, runs, out)
                 output.document(_SCHEMA, _written(out, to, written))
-                output.say(f"Wrote {counted(n, 'run')} to {out}")
+                output.say(f"Wrote {pluralize(n, 'run')} to {out}")
                 for line in said:
                     output.say(line)
                 return
@@ -120,7 +120,7 @@ def export(
         return
     write_file(out, content)
     output.document(_SCHEMA, _written(out, form, written))
-    output.say(f"Wrote {counted(n, 'row')} to {out}")
+    output.say(f"Wrote {pluralize(n, 'row')} to {out}")
 
 
 def _written(path: Path, form: str, runs: list[int]) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def import_(
             "files_missing": merged.files_missing,
         },
     )
-    out.result(f"Imported {counted(len(merged.runs), 'run')}; {merged.known} were here already")
+    out.result(f"Imported {pluralize(len(merged.runs), 'run')}; {merged.known} were here already")
     _talk(out, merged)
     if merged.damaged:
         raise CheckFailed(

@@ -10,7 +10,7 @@ from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.runs._common import STATUS_STYLE, OneRun, resume_hint
 
 if TYPE_CHECKING:
-    from fmnist_cli.engine.explain import Longer
+    from fmnist_cli.analysis.explain import Longer
     from fmnist_cli.registry import Registry, RunRecord
 
 MAY_DIFFER = ("epochs", "patience")
@@ -35,17 +35,17 @@ def explain(
     """
     from rich.markup import escape
 
-    from fmnist_cli.commands._study import Trained
-    from fmnist_cli.engine.explain import explain as explain_run
+    from fmnist_cli.analysis.explain import explain as explain_run
+    from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.registry import Registry
 
     out = Output(common)
     with Registry.open(common.db, readonly=True) as registry:
         run = registry.get_run(run_id)
-        trained = Trained(run, registry.epochs(run.id), ())
+        trained = RecordedRun(run, registry.epochs(run.id))
         longer = _longer(registry, run)
     findings = explain_run(
-        trained.as_answers(),
+        trained,
         lr=run.lr,
         patience=run.patience,
         monitor=run.monitor,  # type: ignore[arg-type]
@@ -65,8 +65,8 @@ def explain(
 
 def _longer(registry: Registry, run: RunRecord) -> Longer | None:
     """The longest run on the same data that differs in its limit and its patience alone."""
-    from fmnist_cli.commands._study import Trained
-    from fmnist_cli.engine.explain import Longer
+    from fmnist_cli.analysis.explain import Longer
+    from fmnist_cli.analysis.result import RecordedRun
 
     def fixed(one: RunRecord) -> tuple[object, ...]:
         config = {k: v for k, v in one.config.items() if k not in MAY_DIFFER}
@@ -80,4 +80,4 @@ def _longer(registry: Registry, run: RunRecord) -> Longer | None:
     if not others:
         return None
     best = max(others, key=lambda one: one.epochs_run)
-    return Longer(f"run {best.id}", Trained(best, registry.epochs(best.id), ()).as_answers())
+    return Longer(f"run {best.id}", RecordedRun(best, registry.epochs(best.id)))

@@ -11,8 +11,7 @@ import typer
 from fmnist_cli.commands._options import Common, typed, with_options
 from fmnist_cli.commands._output import Output, stdout_console
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
-from fmnist_cli.engine.config import require
-from fmnist_cli.errors import UsageError
+from fmnist_cli.errors import UsageError, require
 
 if TYPE_CHECKING:
     from fmnist_cli.registry.sql import Selection, SqlReader

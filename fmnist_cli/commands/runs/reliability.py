@@ -12,9 +12,8 @@ import typer
 from fmnist_cli.commands._options import Common, DataOptions, with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.commands.train import ResultsFolder
-from fmnist_cli.engine.config import require
-from fmnist_cli.errors import CheckFailed, RegistryError, RegistryUnavailable, UsageError
-from fmnist_cli.words import counted
+from fmnist_cli.errors import CheckFailed, RegistryError, RegistryUnavailable, UsageError, require
+from fmnist_cli.formatting import pluralize
 
 WhichRun = Annotated[
     str, typer.Argument(metavar="ID", help="A run's id, a uuid's beginning, or latest.")
@@ -139,14 +138,14 @@ def verify(common: Common) -> None:
             table.add_row(str(finding.run_id or "-"), escape(finding.what))
         out.section("Findings", table)
     looked_at = (
-        f"{counted(found.runs, 'run')}, {counted(found.epochs, 'epoch')} and "
-        f"{counted(found.artefacts, 'file')}"
+        f"{pluralize(found.runs, 'run')}, {pluralize(found.epochs, 'epoch')} and "
+        f"{pluralize(found.artefacts, 'file')}"
     )
     if found.unfinished:
         states = [f"{run.id} ({run.status})" for run in found.unfinished]
         out.say(f"Without a result: run {', '.join(states)}")
     if found.elsewhere:
-        out.say(f"Not looked at, for it is on other machines: {counted(found.elsewhere, 'file')}")
+        out.say(f"Not looked at, for it is on other machines: {pluralize(found.elsewhere, 'file')}")
     if found.findings:
         n = len(found.findings)
         raise CheckFailed(
@@ -173,10 +172,10 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
     """
     from rich.markup import escape
 
-    from fmnist_cli.commands._recording import train_recorded
-    from fmnist_cli.commands._reproducing import compare_curves, environment_differences
+    from fmnist_cli.analysis.comparison import compare_curves, environment_differences
     from fmnist_cli.commands._resuming import recorded_setting
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.run import train_recorded
 
     out = Output(common)
     with Registry.open(common.db) as registry:
@@ -185,7 +184,7 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
         if run.status == "running" or not curve:
             raise UsageError(
                 "a run must have ended, and have trained, to be reproduced. "
-                f"Received: run {run.id}, {run.status}, {counted(len(curve), 'epoch')}."
+                f"Received: run {run.id}, {run.status}, {pluralize(len(curve), 'epoch')}."
             )
         config, dataset = recorded_setting(registry, run, data, out)
         if run.status not in ("finished", "diverged"):
@@ -230,7 +229,7 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
         table.add_row(*(escape(str(value)) for value in (name, before, now)))
     out.section(
         f"Run {run.id}, again as run {recorded.run.id}",
-        f"{counted(comparison.n, 'epoch')}: {words}",
+        f"{pluralize(comparison.n, 'epoch')}: {words}",
         *([table] if differences else ["the environment is the same"]),
     )
     if comparison.verdict == "different":
@@ -266,9 +265,8 @@ def delete(
             if sys.stdin is None or sys.stdin.closed:
                 raise UsageError("delete must have --yes where it cannot ask. Received: no stdin.")
             for run in runs.values():
-                out.say(
-                    f"run {run.id}: {run.command}, {run.status}, {counted(run.epochs_run, 'epoch')}"
-                )
+                epochs = pluralize(run.epochs_run, "epoch")
+                out.say(f"run {run.id}: {run.command}, {run.status}, {epochs}")
             typer.confirm(f"Delete {len(runs)}, for good?", abort=True, err=True)
         stay = registry.delete(list(runs.values()))
     out.document(
@@ -331,4 +329,4 @@ def gc(
         out.result(table)
     what = "file or folder" if len(removals) == 1 else "files and folder"
     done = "Would remove" if dry_run else "Removed"
-    out.say(f"{done} {counted(len(removals), what)}, {counted(total, 'byte')}.")
+    out.say(f"{done} {pluralize(len(removals), what)}, {pluralize(total, 'byte')}.")

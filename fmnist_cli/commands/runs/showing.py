@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fmnist_cli.commands._files import write_file
 from fmnist_cli.commands._options import Common, with_options
-from fmnist_cli.commands._output import Output, make_facts, make_table, percent, seconds
+from fmnist_cli.commands._output import Output, make_facts, make_table
 from fmnist_cli.commands.runs._common import (
     STATUS_STYLE,
     OneRun,
@@ -20,8 +19,9 @@ from fmnist_cli.commands.runs._common import (
     resume_hint,
     run_document,
 )
-from fmnist_cli.engine.config import require
-from fmnist_cli.words import counted
+from fmnist_cli.errors import require
+from fmnist_cli.files import write_file
+from fmnist_cli.formatting import percent, pluralize, seconds
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -142,7 +142,7 @@ def _facts(
         f"batch {run.batch}, lr {run.lr:g}, momentum {run.momentum:.12g}, seed {run.seed}",
     )
     patience = f"patience {run.patience} on {run.monitor}" if run.patience else "no early stopping"
-    row("limits", f"at most {counted(run.max_epochs, 'epoch')}, {patience}")
+    row("limits", f"at most {pluralize(run.max_epochs, 'epoch')}, {patience}")
     if run.augment != "none":
         row("augmentation", run.augment)
     row("tags", ", ".join(run.tags))
@@ -156,7 +156,7 @@ def _facts(
     )
     row("message", run.message)
     if run.best_epoch:
-        updates = counted(run.updates_to_best or 0, "update")
+        updates = pluralize(run.updates_to_best or 0, "update")
         row("best epoch", f"{run.best_epoch} of {run.epochs_run} ({updates})")
         row("validation", f"{percent(run.best_val_accuracy)} (loss {_loss(run.best_val_loss)})")
         row("test", f"{percent(run.test_accuracy)} (loss {_loss(run.test_loss)})")

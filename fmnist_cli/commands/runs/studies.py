@@ -8,7 +8,7 @@ import typer
 
 from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output, make_table
-from fmnist_cli.engine.config import require
+from fmnist_cli.errors import require
 
 if TYPE_CHECKING:
     from fmnist_cli.registry import Registry, StudyRecord
@@ -70,7 +70,7 @@ def studies(
 
 
 def _document(registry: Registry, study: StudyRecord) -> dict[str, Any]:
-    from fmnist_cli.commands._study import WITH_RESULT
+    from fmnist_cli.runner.study import WITH_RESULT
 
     runs = registry.list_runs(study_id=study.id)
     asked = {(arm, config["seed"]) for arm, config in study.config.get("runs", ())}

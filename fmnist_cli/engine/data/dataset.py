@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fmnist_cli.engine.backend import Split
-from fmnist_cli.engine.config import require
 from fmnist_cli.engine.data.cache import DamagedEntryError, Decoded, decode, forget
 from fmnist_cli.engine.data.progress import Progress
 from fmnist_cli.engine.data.sources import Found, fetch, find
-from fmnist_cli.errors import DataError
+from fmnist_cli.errors import DataError, require
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fmnist_cli import __version__
 from fmnist_cli.engine.data.folder import verify_official
 from fmnist_cli.engine.data.official import DataFile
 from fmnist_cli.engine.data.progress import Progress
 from fmnist_cli.errors import ChecksumError, DataError
+from fmnist_cli.version import __version__
 
 ANSWER_SECONDS = 6.0  # for the name, the connection, redirects and the headers together
 STALL_SECONDS = 10.0  # without a byte

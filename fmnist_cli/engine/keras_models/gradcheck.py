@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays, Split
-from fmnist_cli.engine.config import TrainConfig, require
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.gradients import (
     EXACT_TOLERANCE,
     TOLERANCE,
@@ -36,6 +36,7 @@ from fmnist_cli.engine.keras_models import graphs
 from fmnist_cli.engine.keras_models.backend import KerasBackend
 from fmnist_cli.engine.keras_models.models import build
 from fmnist_cli.engine.keras_models.runtime import import_tensorflow
+from fmnist_cli.errors import require
 
 Array = NDArray[np.float64]
 

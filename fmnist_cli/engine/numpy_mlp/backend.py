@@ -1,6 +1,6 @@
 """The NumPy MLP as the shared training loop sees it: an epoch, an evaluation, its state.
 
-Within an epoch the kernels keep the weights mirrored (``mirrored.py``); between epochs they are
+Within an epoch the kernels keep the weights negated (``negated.py``); between epochs they are
 the plain W1, b1, W2, b2, so that a run resumed from them is, bit for bit, the uninterrupted one.
 """
 
@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays, Evaluation, Split
-from fmnist_cli.engine.config import SMALLEST_LR, TrainConfig, require
+from fmnist_cli.engine.config import SMALLEST_LR, TrainConfig
 from fmnist_cli.engine.numpy_mlp.chunked import MIN_LANE_ROWS, ChunkedGradients
 from fmnist_cli.engine.numpy_mlp.delayed import DelayedUpdates
 from fmnist_cli.engine.numpy_mlp.inference import Inference
 from fmnist_cli.engine.numpy_mlp.layers import MLP, PARAMETERS, Array, initial_weights
-from fmnist_cli.engine.numpy_mlp.mirrored import Mirrored, Sgd
+from fmnist_cli.engine.numpy_mlp.negated import NegatedWeights, Sgd
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
 from fmnist_cli.engine.seeding import weights_rng
-from fmnist_cli.errors import ArtefactError
+from fmnist_cli.errors import ArtefactError, require
 
 FEWEST_CHUNKED = 2 * MIN_LANE_ROWS  # smaller batches are not halved between the lanes
 
@@ -66,9 +66,9 @@ class NumPyMLP:
             kernel, labels=train.labels, hidden=hidden, n_classes=n_classes, sgd=sgd
         )
         self._kernel = self._kernel_on(np.ascontiguousarray(train.images, self.dtype))
-        mirrored = (n_inputs, self._kernel.panel_widths, n_classes, self.dtype)
-        self._w = Mirrored.empty(*mirrored)
-        self._v = Mirrored.empty(*mirrored) if momentum else None
+        shape = (n_inputs, self._kernel.panel_widths, n_classes, self.dtype)
+        self._w = NegatedWeights.empty(*shape)
+        self._v = NegatedWeights.empty(*shape) if momentum else None
         self._inference = Inference(n_inputs, hidden, n_classes, self.dtype)
 
     @classmethod

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.numpy_mlp.mirrored import Array, Mirrored, Sgd, descend, sign_mask
-from fmnist_cli.engine.numpy_mlp.threads import in_two_lanes
+from fmnist_cli.engine.numpy_mlp.negated import Array, NegatedWeights, Sgd, sgd_update, sign_mask
+from fmnist_cli.engine.numpy_mlp.threads import run_on_two_threads
 
 CHUNK_ROWS = 256
 MIN_LANE_ROWS = 64
@@ -43,17 +43,17 @@ class ChunkedGradients:
         self.sgd = sgd
         self.panel_widths = [hidden]
         self.lanes = [
-            _Lane(images, labels, hidden, n_classes, min(chunk, sgd.batch)) for _ in range(2)
+            _ChunkWorker(images, labels, hidden, n_classes, min(chunk, sgd.batch)) for _ in range(2)
         ]
 
-    def epoch(self, w: Mirrored, v: Mirrored | None, order: NDArray[np.int64]) -> float:
+    def epoch(self, w: NegatedWeights, v: NegatedWeights | None, order: NDArray[np.int64]) -> float:
         """Train on the rows in ``order``; the sum of their losses (``v`` None: no momentum)."""
         loss = 0.0
         for start in range(0, len(order), self.sgd.batch):
             loss += self._step(w, v, order[start : start + self.sgd.batch])
         return loss
 
-    def _step(self, w: Mirrored, v: Mirrored | None, rows: NDArray[np.int64]) -> float:
+    def _step(self, w: NegatedWeights, v: NegatedWeights | None, rows: NDArray[np.int64]) -> float:
         rate = self.sgd.lr / len(rows)
         first, second = self.lanes
         if len(rows) < 2 * MIN_LANE_ROWS:
@@ -61,7 +61,7 @@ class ChunkedGradients:
             _update(w, v, self.sgd.momentum, first.gradient)
             return first.loss
         half = len(rows) // 2
-        in_two_lanes(
+        run_on_two_threads(
             lambda: first.differentiate(w, rows[:half], rate),
             lambda: second.differentiate(w, rows[half:], rate),
         )
@@ -69,13 +69,15 @@ class ChunkedGradients:
         return first.loss + second.loss
 
 
-def _update(w: Mirrored, v: Mirrored | None, momentum: float, *gradients: Mirrored) -> None:
+def _update(
+    w: NegatedWeights, v: NegatedWeights | None, momentum: float, *gradients: NegatedWeights
+) -> None:
     V1, V2 = (None, None) if v is None else (v.panels[0], v.W2)
-    descend(w.panels[0], V1, momentum, *(g.panels[0] for g in gradients))
-    descend(w.W2, V2, momentum, *(g.W2 for g in gradients))
+    sgd_update(w.panels[0], V1, momentum, *(g.panels[0] for g in gradients))
+    sgd_update(w.W2, V2, momentum, *(g.W2 for g in gradients))
 
 
-class _Lane:
+class _ChunkWorker:
     """One thread's buffers, for chunks of at most C rows, and the gradient that it sums up."""
 
     def __init__(
@@ -93,12 +95,12 @@ class _Lane:
         self.e = np.empty((C, K), dtype)
         self.one_hot = np.eye(K, dtype=dtype)
         self.target = np.empty((C, K), dtype)
-        self.gradient = Mirrored.empty(D, [H], K, dtype)
-        self.part = Mirrored.empty(D, [H], K, dtype)
+        self.gradient = NegatedWeights.empty(D, [H], K, dtype)
+        self.part = NegatedWeights.empty(D, [H], K, dtype)
         self.zero, self.ones, self.chunk_rows = np.array(0, dtype), np.ones(C, dtype), np.arange(C)
         self.loss = 0.0
 
-    def differentiate(self, w: Mirrored, rows: NDArray[np.int64], rate: float) -> None:
+    def differentiate(self, w: NegatedWeights, rows: NDArray[np.int64], rate: float) -> None:
         """Leave ``rate`` times the gradient of the rows' summed loss, and that sum."""
         self.loss = 0.0
         for start in range(0, len(rows), self.chunk):
@@ -108,7 +110,9 @@ class _Lane:
                 np.add(self.gradient.panels[0], self.part.panels[0], out=self.gradient.panels[0])
                 np.add(self.gradient.W2, self.part.W2, out=self.gradient.W2)
 
-    def _chunk(self, w: Mirrored, rows: NDArray[np.int64], rate: float, into: Mirrored) -> float:
+    def _chunk(
+        self, w: NegatedWeights, rows: NDArray[np.int64], rate: float, into: NegatedWeights
+    ) -> float:
         c = len(rows)
         x, y, n, m1, e = self.x[:c], self.y[:c], self.n[:c], self.m1[:c], self.e[:c]
         active, shifted, target = self.active[:c], self.shifted[:c], self.target[:c]

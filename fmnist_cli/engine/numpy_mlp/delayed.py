@@ -33,19 +33,19 @@ A pipeline of blocks
     with W1 a few large ones. So that these can be done on the other core meanwhile, r is the first
     step of the block *before*. For each block k:
 
-    1. The first lane *leads*: from P_k = X_k W_{k-1} + b_{k-1} (the weights at the beginning of
-       block k-1) and the updates G_{k-1} of that block it finds those of its own, G_k. Rows t of
-       one array A (R, H) hold P_k less what G_{k-1} changes, until step t replaces them by G_t;
-       with C = I - (X_k X_k^T + 1) below the block diagonal, a step is then one product,
+    1. The first thread runs the *steps*: from P_k = X_k W_{k-1} + b_{k-1} (the weights at the
+       beginning of block k-1) and the updates G_{k-1} of that block it finds those of its own, G_k.
+       Rows t of one array A (R, H) hold P_k less what G_{k-1} changes, until step t replaces them
+       by G_t; with C = I - (X_k X_k^T + 1) below the block diagonal, a step is then one product,
        C[t, 0..t] A[0..t]: forward substitution, with a nonlinearity in it.
-    2. Both lanes *follow*, each on its share of the hidden units: from W_k and G_k to W_{k+1}, and
-       from that to P_{k+2}. The second lane also finds the Gram matrices of block k + 2, the first
-       gathers the images of block k + 3.
+    2. Both threads *apply* the block, each on its part of the hidden units: from W_k and G_k to
+       W_{k+1}, and from that to P_{k+2}. The second thread also finds the Gram matrices of block k
+       + 2, the first gathers the images of block k + 3.
 
     The second lane may be a block behind, and so its next task is there before it ends one. The
     order of all sums is fixed, so the bits do not depend on which lane is quicker.
 
-W2 is small: it is updated at every step as it stands. The signs are those of ``mirrored.py``.
+W2 is small: it is updated at every step as it stands. The signs are those of ``negated.py``.
 """
 
 from __future__ import annotations
@@ -56,8 +56,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.numpy_mlp.mirrored import Array, Mirrored, Sgd, descend, loss_sum, sign_mask
-from fmnist_cli.engine.numpy_mlp.threads import in_pipeline, in_two_lanes
+from fmnist_cli.engine.numpy_mlp.negated import (
+    Array,
+    NegatedWeights,
+    Sgd,
+    loss_sum,
+    sgd_update,
+    sign_mask,
+)
+from fmnist_cli.engine.numpy_mlp.threads import in_pipeline, run_on_two_threads
 
 BLOCK_ROWS = 70
 
@@ -81,31 +88,32 @@ def block_steps(sgd: Sgd) -> int:
     return 1 if steps == 2 and sgd.momentum else steps
 
 
-class Shares(NamedTuple):
-    """Who follows how many hidden units, and who finds the Gram matrices: lane 0 or lane 1."""
+class WorkSplit(NamedTuple):
+    """Hidden units of each thread, and the thread (0 or 1) that computes the Gram matrices."""
 
     widths: tuple[int, int]
     gram_lane: int
 
 
-def shares(steps: int, sgd: Sgd, hidden: int) -> Shares:
-    """The shares that let both lanes end together; the second follows whole panels, or all.
+def split_work(steps: int, sgd: Sgd, hidden: int) -> WorkSplit:
+    """The split that lets both threads end together; the second applies whole panels, or all.
 
-    Costs are in units followed for a row without momentum: 4 D flops. With momentum (and more than
-    one step) that is two. What leading and gathering cost is measured (two cores, H = 128).
+    Costs are in hidden units applied for a row without momentum: 4 D flops. With momentum (and more
+    than one step) that is two. The cost of the steps and of gathering is measured (two cores, H =
+    128).
     """
-    lead = 35 + 180 / sgd.batch
+    steps_cost = 35 + 180 / sgd.batch
     gram = steps * sgd.batch * (1 / 2 + (3 / 8 if steps > 1 else 0))
-    follow = 2 if sgd.momentum and steps > 1 else 1
+    apply_cost = 2 if sgd.momentum and steps > 1 else 1
 
-    def slower_lane(way: Shares) -> float:
-        lanes = [lead + follow * way.widths[0], follow * way.widths[1]]
+    def slower_lane(way: WorkSplit) -> float:
+        lanes = [steps_cost + apply_cost * way.widths[0], apply_cost * way.widths[1]]
         lanes[way.gram_lane] += gram
         return max(lanes)
 
-    seconds = {*range(0, hidden, PANEL_UNITS), hidden}
+    widths = {*range(0, hidden, PANEL_UNITS), hidden}
     return min(
-        (Shares((hidden - n, n), lane) for n in sorted(seconds) for lane in (0, 1)),
+        (WorkSplit((hidden - n, n), lane) for n in sorted(widths) for lane in (0, 1)),
         key=slower_lane,
     )
 
@@ -138,12 +146,14 @@ class DelayedUpdates:
     ) -> None:
         self.images, self.labels, self.sgd = images, labels, sgd
         self.steps = block_steps(sgd) if steps is None else steps
-        self.panel_widths, self.gram_lane = shares(self.steps, sgd, hidden)
-        self.gradient = Mirrored.empty(images.shape[1], self.panel_widths, n_classes, images.dtype)
+        self.panel_widths, self.gram_lane = split_work(self.steps, sgd, hidden)
+        self.gradient = NegatedWeights.empty(
+            images.shape[1], self.panel_widths, n_classes, images.dtype
+        )
         self.shift = False  # whether a row's maximum is taken off its logits
         self._pipelines: dict[tuple[int, int], _Pipeline] = {}
 
-    def epoch(self, w: Mirrored, v: Mirrored | None, order: NDArray[np.int64]) -> float:
+    def epoch(self, w: NegatedWeights, v: NegatedWeights | None, order: NDArray[np.int64]) -> float:
         """Train on the rows in ``order``; the sum of their losses (``v`` None: no momentum)."""
         loss, self.shift = 0.0, False
         for steps, batch, rows in self._plan(order):
@@ -235,7 +245,7 @@ class _Pipeline:
             for A, C in zip(self.A, self.C, strict=True)
         ]
 
-    def run(self, w: Mirrored, v: Mirrored | None, rows: NDArray[np.int64]) -> float:
+    def run(self, w: NegatedWeights, v: NegatedWeights | None, rows: NDArray[np.int64]) -> float:
         """The blocks on ``rows`` (blocks, R); the sum of their losses."""
         self.w, self.v, self.rows, self.blocks = w, v, rows, len(rows)
         self.y = self.kernel.labels[rows]
@@ -243,14 +253,14 @@ class _Pipeline:
         for k in range(3):
             self._gather(k)
         self.A[-1].fill(0)  # no block before the first
-        first, second = _Lane(self, 0), _Lane(self, 1)
-        in_two_lanes(first.begin, second.begin)
+        first, second = _BlockWorker(self, 0), _BlockWorker(self, 1)
+        run_on_two_threads(first.begin, second.begin)
 
-        def follow(k: int) -> None:
-            first.follow(k)
+        def apply_block(k: int) -> None:
+            first.apply_block(k)
             self._gather(k + 3)
 
-        in_pipeline(self.blocks, self._lead, follow, second.follow)
+        in_pipeline(self.blocks, self._run_steps, apply_block, second.apply_block)
         return loss_sum(self.all_logits.reshape(rows.size, -1), self.y.ravel())
 
     def _gather(self, k: int) -> None:
@@ -270,13 +280,13 @@ class _Pipeline:
             for x_part, out_part in zip(_groups(x, len(y)), _groups(out, x.shape[1]), strict=True)
         ]
 
-    def correlate(self, k: int) -> None:
+    def gram_matrices(self, k: int) -> None:
         """The Gram matrices of block k: with itself, and with the block before."""
         if k < self.blocks:
             for x, y_T, out in self.grams[k % len(self.grams)]:
                 np.matmul(x, y_T, out=out)  # (.., n, D) @ (D, m) -> (.., n, m)
 
-    def _lead(self, k: int) -> None:
+    def _run_steps(self, k: int) -> None:
         """The steps of block k.
 
         A row's maximum is taken off its logits where that matters, not everywhere, for it costs a
@@ -341,8 +351,8 @@ class _Pipeline:
                 subtract(W2, V2, out=W2)
 
 
-class _Lane:
-    """A lane's share of what follows a block, on the weights of its hidden units."""
+class _BlockWorker:
+    """One thread's part of applying a block: the weights of its hidden units."""
 
     def __init__(self, of: _Pipeline, lane: int) -> None:
         kernel = of.kernel
@@ -372,16 +382,16 @@ class _Lane:
 
     def begin(self) -> None:
         """P_0 and P_1; the lane's half of the Gram matrices."""
-        self._look(0, self.of.from_here)
-        self._look(1, self.of.from_before)
-        self.of.correlate(self.lane)
+        self._project_ahead(0, self.of.from_here)
+        self._project_ahead(1, self.of.from_before)
+        self.of.gram_matrices(self.lane)
 
-    def follow(self, k: int) -> None:
+    def apply_block(self, k: int) -> None:
         """Apply block k, and look ahead to block k + 2."""
         W, V, dW, G = self.W, self.V, self.dW, self.G[k % 2]
         if V is None or self.steps == 1:
             self._gradient(k, G, self.G_panels[k % 2])
-            descend(W, V, self.momentum, dW)
+            sgd_update(W, V, self.momentum, dW)
         else:
             weighted, T = self.Q, self.steps
             np.multiply(G, self.of.weight_factors, out=weighted)
@@ -393,15 +403,15 @@ class _Lane:
             self._gradient(k, weighted, self.Q_panels)
             np.multiply(V, self.momentum**T, out=V)
             np.add(V, dW, out=V)
-        self._look(k + 2, self.of.from_before)
+        self._project_ahead(k + 2, self.of.from_before)
         if self.has_grams:
-            self.of.correlate(k + 2)
+            self.of.gram_matrices(k + 2)
 
     def _gradient(self, k: int, G: Array, G_panels: Array) -> None:
         np.matmul(self.x_T[k % 5], G_panels, out=self.dW_panels)  # (D, R) @ (R, H_i)
         np.dot(self.ones, G, out=self.dW[-1])
 
-    def _look(self, k: int, factors: Array) -> None:
+    def _project_ahead(self, k: int, factors: Array) -> None:
         """P_k, by the present W less ``factors`` (R, 1) of V."""
         if k >= self.of.blocks:
             return

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Evaluation, Split
-from fmnist_cli.engine.numpy_mlp.mirrored import Array, loss_sum
-from fmnist_cli.engine.numpy_mlp.threads import in_two_lanes
+from fmnist_cli.engine.numpy_mlp.negated import Array, loss_sum
+from fmnist_cli.engine.numpy_mlp.threads import run_on_two_threads
 
 CHUNK_ROWS = 250
 
@@ -23,7 +23,7 @@ class Inference:
     """Buffers for the forward pass of a network of D inputs, H hidden units and K classes."""
 
     def __init__(self, n_inputs: int, hidden: int, n_classes: int, dtype: Any) -> None:
-        self.lanes = [_Lane(n_inputs, hidden, n_classes, dtype) for _ in range(2)]
+        self.lanes = [_EvaluationWorker(n_inputs, hidden, n_classes, dtype) for _ in range(2)]
 
     def evaluate(self, weights: Mapping[str, Array], split: Split) -> Evaluation:
         """The losses are summed in float64; of equal logits the first class is the prediction."""
@@ -43,14 +43,14 @@ class Inference:
         predicted = np.empty(len(split), np.int64)
         half = len(split) // 2
         first, second = self.lanes
-        in_two_lanes(
+        run_on_two_threads(
             lambda: first.run(weights, split.images[:half], split.labels[:half], predicted[:half]),
             lambda: second.run(weights, split.images[half:], split.labels[half:], predicted[half:]),
         )
         return predicted
 
 
-class _Lane:
+class _EvaluationWorker:
     """One thread's buffers for a chunk of C rows, and what it has found."""
 
     def __init__(self, n_inputs: int, hidden: int, n_classes: int, dtype: Any) -> None:

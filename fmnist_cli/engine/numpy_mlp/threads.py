@@ -34,23 +34,23 @@ def blas_threads(n: int = BLAS_THREADS) -> Iterator[None]:
         yield
 
 
-_one_lane = False
+_single_thread = False
 
 
-def use_one_lane() -> None:
+def use_single_thread() -> None:
     """From now on do in turn what two lanes would do at once, for other processes have the cores.
 
     The lanes' shares of the work stay as they are, and so do the bits.
     """
-    global _one_lane
-    _one_lane = True
+    global _single_thread
+    _single_thread = True
 
 
 _Task = tuple[Callable[[], None], SimpleQueue[BaseException | None]]
 
 
 @cache
-def _second_lane() -> SimpleQueue[_Task]:
+def _second_thread() -> SimpleQueue[_Task]:
     """The queue of the second lane's thread. (An executor's futures cost more than the wait.)"""
     tasks: SimpleQueue[_Task] = SimpleQueue()
 
@@ -64,15 +64,15 @@ def _second_lane() -> SimpleQueue[_Task]:
             else:
                 done.put(None)
 
-    Thread(target=work, name="fmnist-second-lane", daemon=True).start()
+    Thread(target=work, name="fmnist-second-thread", daemon=True).start()
     return tasks
 
 
 # A forked child has the queue but not the thread.
-os.register_at_fork(after_in_child=_second_lane.cache_clear)
+os.register_at_fork(after_in_child=_second_thread.cache_clear)
 
 
-def in_two_lanes(first: Callable[[], None], second: Callable[[], None]) -> None:
+def run_on_two_threads(first: Callable[[], None], second: Callable[[], None]) -> None:
     """Run both at the same time, on this thread and on one other; return when both are done.
 
     The other runs in this one's context, which is where NumPy keeps ``np.errstate``. Each has half
@@ -80,13 +80,13 @@ def in_two_lanes(first: Callable[[], None], second: Callable[[], None]) -> None:
     after a pause, and takes 20 ms to part them. (Beside a busy process it costs a fifth.)
     """
     cores = _cores()
-    if _one_lane or len(cores) == 1:
+    if _single_thread or len(cores) == 1:
         first()
         second()
         return
     done: SimpleQueue[BaseException | None] = SimpleQueue()
     context = copy_context()
-    _second_lane().put((lambda: context.run(_run_on, cores[1::2], second), done))
+    _second_thread().put((lambda: context.run(_run_on, cores[1::2], second), done))
     try:
         _run_on(cores[::2], first)
     finally:
@@ -107,7 +107,7 @@ def in_pipeline(
     ``lead(t)`` waits for ``second(t - 2)``: the other thread may be a step behind, and so finds its
     next task when it ends one.
     """
-    if _one_lane or len(_cores()) == 1:
+    if _single_thread or len(_cores()) == 1:
         for t in range(steps):
             lead(t)
             first(t)
@@ -120,7 +120,7 @@ def in_pipeline(
         try:
             for t in range(steps):
                 if t > 1 and done.get() is None:
-                    return  # the other failed; in_two_lanes raises its error
+                    return  # the other failed; run_on_two_threads raises its error
                 lead(t)
                 led.put(t)
                 first(t)
@@ -135,7 +135,7 @@ def in_pipeline(
         finally:
             done.put(None)
 
-    in_two_lanes(here, there)
+    run_on_two_threads(here, there)
 
 
 def _cores() -> list[int]:

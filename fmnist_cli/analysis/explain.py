@@ -1,0 +1,346 @@
+"""Why a run went as it did: rules on its curve, each a plain sentence with its numbers.
+
+The rules know nothing but the recorded epochs. Their thresholds are the constants below; what
+they say is true of the numbers, and what they advise is worth a try, no more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Literal
+
+from fmnist_cli.analysis.claims import listing
+from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.engine.config import Monitor
+from fmnist_cli.epoch import Epoch
+
+Rule = Literal[
+    "diverged",
+    "interrupted",
+    "still_improving",
+    "overfitting",
+    "patience_too_small",
+    "patience_enough",
+    "unstable",
+    "lr_too_small",
+    "fine",
+]
+
+OVERFIT_EPOCHS = 3  # after the lowest validation loss; the last so many are averaged
+OVERFIT_RISE = 0.05  # of the validation loss over its lowest, relative
+JUMP = 0.20  # of the running loss from one epoch to the next, relative
+STEADY_EPOCHS = 5
+STEADY_FALL = 0.005  # of the running loss an epoch, relative
+SMALL_GAP = 0.05  # validation loss over training loss, relative
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One rule that applies.
+
+    Attributes
+    ----------
+    sentence : str
+        With its numbers.
+    figures : dict
+        The same numbers as plain values.
+    """
+
+    rule: Rule
+    sentence: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Longer:
+    """A run of the same configuration and seed that went on for longer: its name and its run."""
+
+    name: str
+    run: RecordedRun
+
+
+def explain(
+    run: RecordedRun,
+    *,
+    lr: float,
+    patience: int | None,
+    monitor: Monitor = "val_accuracy",
+    hidden: int | None = None,
+    longer: Longer | None = None,
+) -> tuple[Finding, ...]:
+    """What there is to say of a run, the gravest first; ``fine`` alone if nothing.
+
+    Parameters
+    ----------
+    run : RecordedRun
+        Numbers that were not finite are NaN.
+    lr, patience, monitor
+        As it was configured.
+    hidden : int, optional
+        Units of the last hidden layer, where it is known.
+    longer : Longer, optional
+        What ``patience`` is judged by.
+    """
+    if run.diverged:
+        return (_diverged(run, lr, hidden),)
+    found: list[Finding] = []
+    if run.stop_reason == "interrupted":
+        n = len(run.curve)
+        found.append(
+            Finding(
+                "interrupted",
+                f"It did not come to an end of its own; it recorded {_epochs(n)}.",
+                {"epochs": n},
+            )
+        )
+    if run.curve:
+        found += [
+            finding
+            for finding in (
+                _unstable(run, lr),
+                _still_improving(run),
+                _lr_too_small(run, lr),
+                _overfitting(run.curve),
+                _patience(run, patience, monitor, longer),
+            )
+            if finding is not None
+        ]
+    if all(finding.rule == "patience_enough" for finding in found):
+        found.append(_fine(run))
+    return tuple(found)
+
+
+def _diverged(run: RecordedRun, lr: float, hidden: int | None) -> Finding:
+    last = run.curve[-1]
+    first_update = run.curve[-2].updates + 1 if len(run.curve) > 1 else 1
+    losses = {
+        "running": last.running_loss,
+        "training": last.train_loss,
+        "validation": last.val_loss,
+    }
+    infinite = [name for name, loss in losses.items() if not math.isfinite(loss)]
+    if infinite:
+        why = f"the {listing(infinite)} loss is not a finite number"
+    elif last.dead_units and (hidden is None or 2 * last.dead_units >= hidden):
+        of = f" of {hidden}" if hidden else ""
+        why = (
+            f"{last.dead_units}{of} hidden units are zero for every training image, and learn "
+            f"nothing any more (training accuracy {last.train_accuracy:.4f})"
+        )
+    else:
+        why = "a weight is not a finite number"
+    return Finding(
+        "diverged",
+        f"It diverged in epoch {last.epoch} (updates {first_update:,} to {last.updates:,}): {why}. "
+        f"The learning rate {lr:g} is too large for it; {lr / 10:g} is worth a try.",
+        {
+            "epoch": last.epoch,
+            "first_update": first_update,
+            "last_update": last.updates,
+            "losses_not_finite": infinite,
+            "dead_units": last.dead_units,
+            "hidden_units": hidden,
+            "lr": lr,
+        },
+    )
+
+
+def _unstable(run: RecordedRun, lr: float) -> Finding | None:
+    momentum = f" with momentum {run.momentum:g}" if run.momentum else ""
+    jumps = [
+        (after.running_loss / before.running_loss - 1, before, after)
+        for before, after in pairwise(run.curve)
+        if before.running_loss > 0
+    ]
+    large = [jump for jump in jumps if jump[0] > JUMP]
+    if not large:
+        return None
+    rise, before, after = max(large, key=lambda jump: jump[0])
+    return Finding(
+        "unstable",
+        f"It is unstable: in {len(large)} of {len(jumps)} steps from epoch to epoch the running "
+        f"loss jumped by more than {100 * JUMP:.0f} %, most in epoch {after.epoch}, from "
+        f"{before.running_loss:.4f} to {after.running_loss:.4f}. The learning rate "
+        f"{lr:g}{momentum} is near its limit.",
+        {
+            "jumps": len(large),
+            "steps": len(jumps),
+            "worst_epoch": after.epoch,
+            "from": before.running_loss,
+            "to": after.running_loss,
+            "rise": rise,
+        },
+    )
+
+
+def _still_improving(run: RecordedRun) -> Finding | None:
+    if not run.still_improving or run.best_epoch is None:
+        return None
+    n, best = len(run.curve), run.curve[run.best_epoch - 1]
+    return Finding(
+        "still_improving",
+        f"It was still improving at its limit: the best epoch is {best.epoch} of {n} (validation "
+        f"accuracy {best.val_accuracy:.4f}, loss {best.val_loss:.4f}). More --epochs may be "
+        "better.",
+        {
+            "best_epoch": best.epoch,
+            "epochs": n,
+            "val_accuracy": best.val_accuracy,
+            "val_loss": best.val_loss,
+        },
+    )
+
+
+def _lr_too_small(run: RecordedRun, lr: float) -> Finding | None:
+    """Steadily down to the very end, and no gap between training and validation yet."""
+    last = run.curve[-STEADY_EPOCHS - 1 :]
+    if run.stop_reason != "max_epochs" or len(last) <= STEADY_EPOCHS:
+        return None
+    losses = [epoch.running_loss for epoch in last]
+    if not all(b < a for a, b in pairwise(losses)):
+        return None
+    fall = 1 - (losses[-1] / losses[0]) ** (1 / STEADY_EPOCHS)
+    end = last[-1]
+    gap = end.val_loss / end.train_loss - 1
+    if fall < STEADY_FALL or not gap <= SMALL_GAP:  # NaN without a validation set
+        return None
+    return Finding(
+        "lr_too_small",
+        f"The learning rate {lr:g} is small: the running loss was still falling steadily, by "
+        f"{100 * fall:.1f} % an epoch over the last {STEADY_EPOCHS}, and the validation loss "
+        f"({end.val_loss:.4f}) is close to the training loss ({end.train_loss:.4f}). A larger "
+        "one would get there in fewer epochs.",
+        {
+            "fall_per_epoch": fall,
+            "epochs": STEADY_EPOCHS,
+            "train_loss": end.train_loss,
+            "val_loss": end.val_loss,
+            "lr": lr,
+        },
+    )
+
+
+def _overfitting(epochs: Sequence[Epoch]) -> Finding | None:
+    """The validation loss rises from its lowest to the end, while the training loss falls."""
+    lowest = min(epochs, key=lambda epoch: epoch.val_loss)
+    after = [epoch for epoch in epochs if epoch.epoch >= lowest.epoch]
+    if len(after) <= OVERFIT_EPOCHS:
+        return None
+    tail = after[-OVERFIT_EPOCHS:]
+    val = math.fsum(epoch.val_loss for epoch in tail) / len(tail)
+    train = math.fsum(epoch.train_loss for epoch in tail) / len(tail)
+    rising = _slope([epoch.val_loss for epoch in after]) > 0
+    falling = _slope([epoch.train_loss for epoch in after]) < 0
+    enough = val > (1 + OVERFIT_RISE) * lowest.val_loss and train < lowest.train_loss
+    if not (rising and falling and enough):
+        return None
+    return Finding(
+        "overfitting",
+        f"It overfits since epoch {lowest.epoch}: from there to epoch {epochs[-1].epoch} the "
+        f"validation loss rose from {lowest.val_loss:.4f} to {val:.4f} while the training loss "
+        f"fell from {lowest.train_loss:.4f} to {train:.4f} (means of the last {OVERFIT_EPOCHS} "
+        "epochs).",
+        {
+            "since_epoch": lowest.epoch,
+            "val_loss_then": lowest.val_loss,
+            "val_loss_at_end": val,
+            "train_loss_then": lowest.train_loss,
+            "train_loss_at_end": train,
+        },
+    )
+
+
+def _patience(
+    run: RecordedRun, patience: int | None, monitor: Monitor, longer: Longer | None
+) -> Finding | None:
+    if run.stop_reason != "patience" or patience is None or run.best_epoch is None:
+        return None
+    best = run.curve[run.best_epoch - 1]
+    watched = monitor.replace("val_", "validation ")
+    if longer is not None and longer.run.best_epoch is not None:
+        other = longer.run.curve[longer.run.best_epoch - 1]
+        here, there = getattr(best, monitor), getattr(other, monitor)
+        better = there > here if monitor == "val_accuracy" else there < here
+        figures = {
+            "patience": patience,
+            "best_epoch": best.epoch,
+            monitor: here,
+            "longer_run": longer.name,
+            "longer_best_epoch": other.epoch,
+            f"longer_{monitor}": there,
+        }
+        if better:
+            sentence = (
+                f"Patience {patience} was too small: {longer.name}, the same training that went "
+                f"on, reached {watched} {there:.4f} in epoch {other.epoch}, against {here:.4f} in "
+                f"epoch {best.epoch}."
+            )
+            return Finding("patience_too_small", sentence, figures)
+        sentence = (
+            f"Patience {patience} was enough: {longer.name}, the same training that went on to "
+            f"epoch {longer.run.curve[-1].epoch}, has no better {watched} than {here:.4f}."
+        )
+        return Finding("patience_enough", sentence, figures)
+    lowest = min(run.curve, key=lambda epoch: epoch.val_loss)
+    if monitor == "val_accuracy" and lowest.epoch > best.epoch:
+        return Finding(
+            "patience_too_small",
+            f"Patience {patience} may be too small: the validation accuracy was best in epoch "
+            f"{best.epoch}, but the validation loss went on falling, from {best.val_loss:.4f} to "
+            f"{lowest.val_loss:.4f} in epoch {lowest.epoch}. A longer run would tell.",
+            {
+                "patience": patience,
+                "best_epoch": best.epoch,
+                "val_loss": best.val_loss,
+                "lowest_val_loss": lowest.val_loss,
+                "lowest_val_loss_epoch": lowest.epoch,
+            },
+        )
+    return None
+
+
+def _fine(run: RecordedRun) -> Finding:
+    if not run.curve:
+        return Finding("fine", "It recorded no epoch: there is nothing to explain.")
+    first, last = run.curve[0], run.curve[-1]
+    losses = [
+        f"the {name} loss went from {start:.4f} to {end:.4f}"
+        for name, start, end in (
+            ("running", first.running_loss, last.running_loss),
+            ("training", first.train_loss, last.train_loss),
+        )
+        if math.isfinite(start) and math.isfinite(end)
+    ]
+    accuracies = [
+        f"{value:.4f} ({name})"
+        for name, value in (("training", last.train_accuracy), ("validation", last.val_accuracy))
+        if math.isfinite(value)
+    ]
+    said = [*losses[:1], *([f"the accuracy to {listing(accuracies)}"] if accuracies else [])]
+    best = f" The best is epoch {run.best_epoch}." if run.best_epoch else ""
+    return Finding(
+        "fine",
+        f"Nothing unusual: in {_epochs(len(run.curve))} "
+        f"{', '.join(said) or 'no number was recorded'}.{best}",
+        {
+            "epochs": len(run.curve),
+            "best_epoch": run.best_epoch,
+            "first_running_loss": first.running_loss,
+            "last_running_loss": last.running_loss,
+            "train_accuracy": last.train_accuracy,
+            "val_accuracy": last.val_accuracy,
+        },
+    )
+
+
+def _slope(values: Sequence[float]) -> float:
+    """Of the least-squares line through the values, up to a positive factor."""
+    middle = (len(values) - 1) / 2
+    return math.fsum((i - middle) * value for i, value in enumerate(values))
+
+
+def _epochs(n: int) -> str:
+    return f"{n} epoch{'' if n == 1 else 's'}"

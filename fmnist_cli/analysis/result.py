@@ -1,0 +1,226 @@
+"""What is judged: a recorded run with its epochs and evaluations, and a study of such runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.analysis.statistics import summarise
+from fmnist_cli.epoch import Epoch
+from fmnist_cli.errors import FmnistError
+
+if TYPE_CHECKING:
+    from fmnist_cli.engine.config import Monitor
+    from fmnist_cli.registry import EpochRecord, EvaluationRecord, RunRecord, StudyRecord
+
+
+SUMMARISED = ("test_accuracy", "best_epoch", "train_seconds")
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """One run as the registry has it: one condition, one seed.
+
+    Runs of a study with the same label are replicates of one condition.
+
+    Attributes
+    ----------
+    run : RunRecord
+        What was asked, and the outcome.
+    epochs : tuple
+        From epoch 1 on, without gaps.
+    evaluations : tuple of EvaluationRecord
+        On named test sets.
+    """
+
+    run: RunRecord
+    epochs: tuple[EpochRecord, ...]
+    evaluations: tuple[EvaluationRecord, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Its condition, such as ``batch 50``; empty for a run outside of studies."""
+        return self.run.arm or ""
+
+    @property
+    def name(self) -> str:
+        """What a table calls it: its arm, or the model of a run outside of studies."""
+        return self.run.arm or self.run.model
+
+    @property
+    def model(self) -> str:
+        return self.run.model
+
+    @property
+    def seed(self) -> int:
+        return self.run.seed
+
+    @property
+    def batch(self) -> int:
+        return self.run.batch
+
+    @property
+    def lr(self) -> float:
+        return self.run.lr
+
+    @property
+    def momentum(self) -> float:
+        return self.run.momentum
+
+    @property
+    def monitor(self) -> Monitor:
+        return self.run.monitor  # type: ignore[return-value]  # the registry keeps it as text
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The best by the run's own monitor; None where the run has none."""
+        return self.run.best_epoch
+
+    @property
+    def updates_to_best(self) -> int | None:
+        return self.run.updates_to_best
+
+    @property
+    def best_val_accuracy(self) -> float | None:
+        return self.run.best_val_accuracy
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Of the best epoch."""
+        return self.run.test_accuracy
+
+    @property
+    def train_seconds(self) -> float:
+        """Training time of all epochs."""
+        return self.run.train_seconds or 0.0
+
+    @property
+    def epochs_to_best(self) -> tuple[EpochRecord, ...]:
+        return self.epochs[: self.run.best_epoch or 0]
+
+    @property
+    def seconds_to_best(self) -> float | None:
+        """Training time up to the end of the best epoch."""
+        best = self.epochs_to_best
+        return sum(epoch.train_seconds for epoch in best) if best else None
+
+    @property
+    def stop_reason(self) -> str:
+        """``patience``, ``max_epochs``, ``diverged`` or ``interrupted``."""
+        return self.run.stop_reason or "interrupted"
+
+    @property
+    def still_improving(self) -> bool:
+        """It stopped at its last epoch before its patience was used up."""
+        return bool(self.run.still_improving)
+
+    @property
+    def diverged(self) -> bool:
+        return self.stop_reason == "diverged"
+
+    @property
+    def at_limit(self) -> bool:
+        """Its best model, and what it took, might have been further on."""
+        return self.still_improving or self.stop_reason == "interrupted"
+
+    @cached_property
+    def curve(self) -> tuple[Epoch, ...]:
+        """The epochs as the engine measured them: a number that was not finite is NaN."""
+        nan = float("nan")
+        optional = ("test_loss", "test_accuracy")
+        epochs = []
+        for record in self.epochs:
+            values = {k: v for k, v in vars(record).items() if k != "nonfinite"}
+            numbers: dict[str, Any] = {
+                k: nan if v is None and k not in optional else v for k, v in values.items()
+            }
+            epochs.append(Epoch(**numbers))
+        return tuple(epochs)
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study and its runs with a result, in the order of its arms, then of their seeds.
+
+    Attributes
+    ----------
+    failures : tuple of str
+        The runs that failed just now, each with the reason.
+    """
+
+    study: StudyRecord
+    runs: tuple[RecordedRun, ...]
+    failures: tuple[str, ...] = ()
+
+    @property
+    def jobs(self) -> int:
+        """How many runs were trained side by side on this machine, and so share the times they
+        took."""
+        return int(self.study.config.get("jobs", 1))
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether a Dask scheduler shared the runs out."""
+        return bool(self.study.config.get("cluster", False))
+
+    def by_label(self) -> dict[str, list[RecordedRun]]:
+        grouped: dict[str, list[RecordedRun]] = {}
+        for run in self.runs:
+            grouped.setdefault(run.label, []).append(run)
+        return grouped
+
+    def require_complete(self) -> None:
+        """Raise an error that names the runs that failed, if any did."""
+        if self.failures:
+            n = len(self.failures)
+            raise FmnistError(
+                f"{n} run{'s' if n > 1 else ''} of study {self.study.id} failed: "
+                f"{'; '.join(self.failures)}. The others are recorded; the same command again "
+                "trains what is missing."
+            )
+
+    def document(self) -> dict[str, Any]:
+        """The study as plain values, one entry an arm and one a run."""
+        return {
+            "id": self.study.id,
+            "uuid": self.study.uuid,
+            "jobs": self.jobs,
+            "on_cluster": self.on_cluster,
+            "failures": list(self.failures),
+            "arms": [
+                {"arm": label, **summaries_document(runs)}
+                for label, runs in self.by_label().items()
+            ],
+            "runs": [
+                {
+                    "id": run.run.id,
+                    "arm": run.label,
+                    "seed": run.run.seed,
+                    "status": run.run.status,
+                    "stop_reason": run.run.stop_reason,
+                    "still_improving": run.run.still_improving,
+                    "batch": run.run.batch,
+                    "momentum": run.run.momentum,
+                    "model": run.run.model,
+                    "epochs_run": run.run.epochs_run,
+                    "epochs_to_best": run.run.best_epoch,
+                    "updates_to_best": run.run.updates_to_best,
+                    "seconds_to_best": run.seconds_to_best,
+                    "train_seconds": run.run.train_seconds,
+                    "best_val_accuracy": run.run.best_val_accuracy,
+                    "test_accuracy": run.run.test_accuracy,
+                }
+                for run in self.runs
+            ],
+        }
+
+
+def summaries_document(runs: Sequence[RecordedRun]) -> dict[str, Any]:
+    """What the runs of one arm say together, as plain values."""
+    document: dict[str, Any] = {"seeds": [run.run.seed for run in runs]}
+    for name in SUMMARISED:
+        summary = summarise(getattr(run.run, name) for run in runs)
+        document[name] = None if summary is None else asdict(summary)
+    return document

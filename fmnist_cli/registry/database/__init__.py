@@ -1,0 +1,155 @@
+"""Where a registry is, and transactions on it: the only place that begins, commits, rolls back
+and turns a database's errors into ours.
+
+``sqlite.py`` has the file that every user begins with, ``postgres.py`` the server that several
+machines share. Nothing else knows which of the two it works on.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, insert
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from fmnist_cli.errors import RegistryError
+from fmnist_cli.registry.urls import without_password
+
+BUSY_SECONDS = 30.0
+TRAIN_FIRST = "train something first: fmnist train"
+
+
+def open_database(target: str | Path) -> Database:
+    """The database that a path or a URL names; nothing is touched yet.
+
+    Raises
+    ------
+    RegistryError
+        When it names no file and no server, or another kind of database.
+    """
+    text = str(target)
+    must = (
+        "a registry must be a path, or a URL such as sqlite:///runs.db or "
+        "postgresql+psycopg://user@host/database"
+    )
+    if "://" in text:
+        try:
+            url = make_url(text)
+        except ArgumentError as error:
+            raise RegistryError(f"{must}. Received: {without_password(text)}.") from error
+        if url.drivername in ("postgresql", "postgresql+psycopg") and url.database:
+            from fmnist_cli.registry.database.postgres import Postgres
+
+            return Postgres(url, without_password(text))
+        if url.get_backend_name() != "sqlite" or url.query:
+            raise RegistryError(f"{must}. Received: {without_password(text)}.")
+        text = url.database or ""
+    if text in ("", ":memory:"):
+        raise RegistryError(f"{must}. Received: {target!s}.")
+    from fmnist_cli.registry.database.sqlite import SQLite
+
+    return SQLite(Path(text).expanduser())
+
+
+def insert_row(connection: Connection, table: Table, row: Mapping[str, Any]) -> int:
+    """Insert one row and return the id that it was given."""
+    key: Any = connection.execute(insert(table).values(row)).inserted_primary_key
+    return int(key[0])
+
+
+class Database(ABC):
+    """One registry's database.
+
+    Attributes
+    ----------
+    shown : str
+        As the user named it, without a password, for messages.
+    target : str
+        What opens it in another process.
+    identity : str
+        The same for everyone who has it open, without a password.
+    files : Path
+        The folder for what its runs save; their paths are relative to the folder above it.
+    is_shared : bool
+        Whether several machines may record runs in it: then no lock of this one tells which of
+        them live, and each run keeps a heartbeat.
+    caution : str or None
+        What the user must know of before relying on it.
+    """
+
+    shown: str
+    target: str
+    identity: str
+    files: Path
+    is_shared: bool
+    caution: str | None = None
+    _reader: Engine
+    _writer: Engine
+
+    @property
+    def folder(self) -> Path:
+        """What the paths of artefacts are relative to."""
+        return self.files.parent
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A read-only transaction: one consistent state of the registry."""
+        with self._explaining(), self._reader.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that may change rows; keep it short."""
+        with self._explaining(), self._writer.begin() as connection:
+            yield connection
+
+    @abstractmethod
+    def migrate(self) -> AbstractContextManager[Connection]:
+        """A transaction that changes the schema, one at a time."""
+
+    @abstractmethod
+    def check_usable(self, *, readonly: bool) -> None:
+        """Refuse by name what cannot be a registry; a writer makes what is absent."""
+
+    @abstractmethod
+    def back_up(self, connection: Connection, revision: str) -> None:
+        """Keep what is there, which has that revision, before its schema is changed."""
+
+    @abstractmethod
+    def clock(self, connection: Connection) -> datetime:
+        """The time that all who record in it agree on, aware, UTC."""
+
+    @abstractmethod
+    def frozen(self, folder: Path) -> Database:
+        """What ``read`` sees of it in one state as long as wanted; ``folder`` may take a copy."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Bring a registry's settings into the state that writers expect."""
+
+    def damage(self, connection: Connection) -> Iterator[str]:
+        """What the database itself finds wrong with its structure."""
+        yield from ()
+
+    @abstractmethod
+    def dispose(self) -> None:
+        """Let go of whatever the connections hold."""
+
+    @abstractmethod
+    def explained(self, error: BaseException | None) -> RegistryError:
+        """What a driver's error means, and what to do."""
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise self.explained(error.orig) from error
+        except SQLAlchemyError as error:
+            raise self.explained(error) from error

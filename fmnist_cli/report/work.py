@@ -1,0 +1,202 @@
+"""What `fmnist report` trains, unless the registry has it, and how its parts are typed again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.analysis.result import StudyResult
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.errors import CheckFailed
+from fmnist_cli.runner.study import run_study
+
+if TYPE_CHECKING:
+    from fmnist_cli.commands._options import StudyOptions
+    from fmnist_cli.commands._output import Output
+    from fmnist_cli.engine.data import Dataset
+    from fmnist_cli.engine.mini_cnn import DerivativeCheck
+    from fmnist_cli.registry import Registry, Run, RunRecord
+
+QUICK_TRAIN, QUICK_VAL, QUICK_EPOCHS = 2_000, 500, 8
+MAGNITUDE_MANY = 5_000
+MAGNITUDE_SHARE = 100  # the few images are so many times fewer
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every part is given.
+
+    Attributes
+    ----------
+    config : TrainConfig
+        Of the default training; the parts vary it.
+    quick : bool
+        Whether ``config``'s epochs limit the studies as well.
+    options : sequence of str
+        What has to stand in any command that trains like this, such as ``--data-dir``.
+    """
+
+    config: TrainConfig
+    study: StudyOptions
+    quick: bool
+    dataset: Dataset
+    registry: Registry
+    out: Output
+    options: tuple[str, ...] = ()
+
+    def without_stopping(self, epochs: int) -> TrainConfig:
+        """The default training, to its last epoch."""
+        if self.quick:
+            epochs = min(epochs, self.config.epochs)
+        return self.config.but(epochs=epochs, patience=None)
+
+    def train_study(
+        self, kind: str, arms: Sequence[tuple[str, TrainConfig]], *, timed: bool = False, **how: Any
+    ) -> StudyResult:
+        """The study: read where it is complete, continued or begun where it is not.
+
+        With ``timed`` its runs have the machine to themselves, one after the other.
+        """
+        study = replace(self.study, jobs=1, scheduler=None) if timed else self.study
+        result = run_study(
+            *(kind, arms, self.dataset, self.registry, self.out, study),
+            reuse=True,
+            timed=timed,
+            **how,
+        )
+        result.require_complete()
+        return result
+
+    def command(self, words: str, config: TrainConfig, *, epochs: int = TrainConfig.epochs) -> str:
+        """What to type: ``words``, and each option that is not at its default.
+
+        Parameters
+        ----------
+        epochs : int
+            The command's own default.
+        """
+        flags: list[str] = []
+        for field in fields(config):
+            value = getattr(config, field.name)
+            default = epochs if field.name == "epochs" else field.default
+            if field.name not in ("model", "engine", "patience") and value != default:
+                flags += [f"--{field.name.replace('_', '-')}", str(value)]
+        if (config.model, config.engine) == ("mlp", "keras"):
+            flags += ["--engine", "keras"]
+        return shlex.join(["fmnist", *words.split(), *flags])
+
+    def training_command(
+        self, words: str, config: TrainConfig, *, epochs: int = TrainConfig.epochs
+    ) -> str:
+        """``command`` for what reads the data set."""
+        return shlex.join([*shlex.split(self.command(words, config, epochs=epochs)), *self.options])
+
+    def study_command(
+        self, words: str, config: TrainConfig, *, epochs: int = TrainConfig.epochs
+    ) -> str:
+        """``training_command`` with the study's seeds."""
+        seeds: list[str] = []
+        if self.study.seed_list is not None:
+            seeds = ["--seed-list", self.study.seed_list]
+        elif self.study.seeds > 1:
+            seeds = ["--seeds", str(self.study.seeds)]
+        typed = shlex.split(self.training_command(words, config, epochs=epochs))
+        return shlex.join([*typed, *seeds])
+
+
+def quick_config(config: TrainConfig) -> TrainConfig:
+    """The same training in small."""
+    return config.but(
+        train_size=min(config.train_size, QUICK_TRAIN),
+        val_size=min(config.val_size, QUICK_VAL),
+        epochs=min(config.epochs, QUICK_EPOCHS),
+    )
+
+
+def default_run(work: Work) -> RunRecord:
+    """The newest run of the default training; trained, with its checks, if there is none."""
+    from fmnist_cli.runner.run import train_recorded
+
+    for run in work.registry.list_runs(command="train", status="finished"):
+        if _same_training(work, run):
+            return run
+
+    def before(run: Run, backend: Any) -> None:
+        _record_checks(work, run)
+
+    recorded = train_recorded(
+        work.config, work.dataset, work.registry, work.out, command="train", before=before
+    )
+    return work.registry.get_run(recorded.run.id)
+
+
+def checked_run(work: Work) -> RunRecord:
+    """The newest run that made both checks; the default training's, or one for them alone."""
+    from fmnist_cli.registry import Outcome
+    from fmnist_cli.runner.run import run_spec
+
+    candidates = [default_run(work)]
+    for command in ("train", "gradcheck"):
+        candidates += work.registry.list_runs(command=command, status="finished")
+    for candidate in candidates:
+        kinds = {check.kind for check in work.registry.checks(candidate.id)}
+        if kinds >= {"gradient", "magnitude"} and _same_training(work, candidate):
+            return candidate
+    spec = run_spec("gradcheck", asdict(work.config), work.dataset)
+    with work.registry.run(spec) as checking:
+        _record_checks(work, checking)
+        checking.finish(Outcome(stop_reason=None, train_seconds=0.0))
+    return work.registry.get_run(checking.id)
+
+
+def mini_cnn_run(work: Work, found: tuple[DerivativeCheck, ...]) -> RunRecord:
+    """The newest run of the exercise at its defaults; done and recorded if there is none."""
+    from fmnist_cli.commands import mini_cnn
+    from fmnist_cli.engine.mini_cnn import DEFAULT_V, DEFAULT_W
+
+    seed = work.config.seed
+    wanted = [mini_cnn.check_document(check) for check in found]
+    for run in work.registry.list_runs(command="mini-cnn", status="finished"):
+        settings = (run.data_source, run.lr, run.seed, run.train_size)
+        if settings == (mini_cnn.MADE, mini_cnn.LR, seed, mini_cnn.N_EXAMPLES):
+            figures = [dict(check.figures) for check in work.registry.checks(run.id)]
+            last = work.registry.epochs(run.id)[-1]
+            if figures == wanted and last.updates == mini_cnn.STEPS:
+                return run
+    data = mini_cnn.load_examples(None, mini_cnn.N_EXAMPLES, seed)
+    done, _ = mini_cnn.record_exercise(
+        work.registry, work.out, found, None, data, DEFAULT_W, DEFAULT_V,
+        lr=mini_cnn.LR, steps=mini_cnn.STEPS, seed=seed,
+    )  # fmt: skip
+    return work.registry.get_run(done.id)
+
+
+def _same_training(work: Work, run: RunRecord) -> bool:
+    return (
+        run.data_fingerprint == work.dataset.fingerprint
+        and TrainConfig(**run.config) == work.config
+    )
+
+
+def _record_checks(work: Work, run: Run) -> None:
+    """Make both checks and record them; CheckFailed where one does not hold."""
+    from fmnist_cli.commands._checks import check_gradient, magnitude_document
+    from fmnist_cli.engine import gradients
+    from fmnist_cli.engine.numpy_mlp.layers import initial_weights
+    from fmnist_cli.engine.seeding import weights_rng
+
+    config, train = work.config, work.dataset.train
+    gradient = check_gradient(config, train, n=config.batch, e=gradients.E, select="first")
+    gradient.record(run)
+    weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
+    many = min(MAGNITUDE_MANY, len(train))
+    few = max(1, many // MAGNITUDE_SHARE)
+    magnitude = gradients.check_magnitude(weights, train, n_few=few, n_many=many)
+    run.record_check("magnitude", "W1", magnitude_document(magnitude), magnitude.holds)
+    if not (gradient.holds and magnitude.holds):
+        raise CheckFailed(
+            "the gradient and the magnitude check must hold before anything is reported. One did "
+            f"not: fmnist runs show {run.id}"
+        )
