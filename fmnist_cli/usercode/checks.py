@@ -128,6 +128,7 @@ def _initial_mistake(
         return ("init-b-std", f"b has the standard deviation {spread:.3g}, not {INITIAL_STD:g}.",
                 "Which distribution do the biases start from?")  # fmt: skip
     which = "The second argument of np.random.normal: is it the variance?"
+    off = abs(mean) > max(0.02 * INITIAL_STD, 6 * std / np.sqrt(W.size))
     uniform = np.abs(W - mean).max() <= 1.01 * np.sqrt(3) * std
     table = (
         ("init-zero", std == 0 and mean == 0, "All weights start at 0.",
@@ -136,7 +137,7 @@ def _initial_mistake(
          "If all units of a layer start equal, what makes them different?"),
         ("init-uniform", uniform, f"The weights are uniform, from {W.min():.3g} to {W.max():.3g}.",
          "Which distribution does the assignment ask for?"),
-        ("init-mean", abs(mean) > 0.02 * INITIAL_STD, f"The weights have the mean {mean:.3g}.",
+        ("init-mean", off, f"The weights have the mean {mean:.3g}.",
          "What are the arguments of the normal distribution, in which order?"),
         ("init-variance-for-std", _near(std, np.sqrt(INITIAL_STD)),
          f"The weights have the standard deviation {std:.3g}: their variance is 0.1.", which),

@@ -214,7 +214,11 @@ STYLES: dict[str, str] = {
     "np.matrix": _but({
         "np.random.normal(0, 0.1, (input_D, output_D))":
             "np.matrix(np.random.normal(0, 0.1, (input_D, output_D)))",
+        "np.random.normal(0, 0.1, output_D)":
+            "np.matrix(np.random.normal(0, 0.1, (1, output_D)))",
         "backward_output = grad * self.mask": "backward_output = np.multiply(grad, self.mask)",
+        "np.sum(grad, axis=0)": "np.asarray(grad).sum(axis=0, keepdims=True)",
+        "first = (0, 0) if model[layer].params[key].ndim == 2 else (0,)": "first = (0, 0)",
     }),
     "momentum": _but({
         "def miniBatchGradientDescent(model, learning_rate):":
