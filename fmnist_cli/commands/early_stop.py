@@ -16,6 +16,7 @@ from fmnist_cli.commands._options import (
 )
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import require
 from fmnist_cli.formatting import format_count, percent
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fmnist_cli.analysis import PatienceOutcome
-    from fmnist_cli.registry import EpochRecord
 
 EPOCHS = 30
 
@@ -55,10 +55,11 @@ def early_stop(
     """
     from fmnist_cli import plots
     from fmnist_cli.analysis import apply_patience, early_stop_answers
+    from fmnist_cli.commands._data import open_session
+    from fmnist_cli.commands._summaries import answers_document, show_answers
     from fmnist_cli.plots import from_records as _figures
     from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.run import load_data
-    from fmnist_cli.runner.study import answers_document, run_study, show_answers
+    from fmnist_cli.runner.study import run_study
 
     patiences = sorted(patience or [TrainConfig.patience or 3])
     require(patiences[0] >= 1, "patience must be at least 1", patiences[0])
@@ -68,15 +69,14 @@ def early_stop(
     out = Output(common)
     label = f"batch {config.batch}"
     with Registry.open(common.db) as registry:
-        dataset = load_data(config, data, out)
-        result = run_study(
-            "early-stop", [(label, config)], dataset, registry, out, study, test_every_epoch=True
-        )
+        session = open_session(registry, config, data, out)
+        how = study.how(config.seed)
+        result = run_study(session, "early-stop", [(label, config)], test_every_epoch=True, **how)
     runs = [run for run in result.runs if run.best_epoch is not None]
     kept = [apply_patience(run, p, config.monitor) for p in patiences for run in runs]
     answers = early_stop_answers(runs, patiences, config.monitor) if runs else ()
     curves = [
-        {"seed": run.run.seed, "epochs": [asdict(epoch) for epoch in run.epochs]}
+        {"seed": run.run.seed, "epochs": [epoch.document() for epoch in run.epochs]}
         for run in result.runs
     ]
     out.document(
@@ -102,7 +102,7 @@ def early_stop(
     result.require_complete()
 
 
-def _curve(epochs: Sequence[EpochRecord], kept: Sequence[PatienceOutcome]) -> Table:
+def _curve(epochs: Sequence[Epoch], kept: Sequence[PatienceOutcome]) -> Table:
     table = make_table(">epoch", ">train", ">validation", ">test", "")
     for epoch in epochs:
         notes = [f"kept by patience {k.patience}" for k in kept if k.best_epoch == epoch.epoch]

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.engine.config import MODELS
-from fmnist_cli.formatting import format_count, percent, seconds
+from fmnist_cli.formatting import format_count, mean_and_spread, percent, seconds
 from fmnist_cli.report import Column, Section, Table, run_anchor
-from fmnist_cli.runner.study import mean_and_spread
 
 if TYPE_CHECKING:
     from fmnist_cli.analysis import PatienceOutcome, Score

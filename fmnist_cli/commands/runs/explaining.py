@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands.runs._common import STATUS_STYLE, OneRun, resume_hint
+from fmnist_cli.commands.runs._common import STATUS_STYLE, OneRun
+from fmnist_cli.runner.command_line import resume_hint
 
 if TYPE_CHECKING:
     from fmnist_cli.analysis.explain import Longer
