@@ -54,8 +54,6 @@ def assert_layers(
     else:
         report = check_layers(*layers, images=images, only=checks, **parts)
     failed = [r for r in report.results if r.status == "failed" and r.check in checks]
-    message = "\n".join(
-        f"{r.title}: {' '.join(r.explanation(hints))}" for r in failed
-    )
+    message = "\n".join(f"{r.title}: {' '.join(r.explanation(hints))}" for r in failed)
     assert not failed, message
     return report

@@ -182,9 +182,7 @@ def model_weights(rng: np.random.Generator, d: int, h: int, k: int) -> dict[str,
 
 def model_cases(rng: np.random.Generator) -> list[ModelCase]:
     return [
-        ModelCase(
-            model_weights(rng, d, h, k), rng.normal(0, 1, (n, d)), rng.integers(0, k, n)
-        )
+        ModelCase(model_weights(rng, d, h, k), rng.normal(0, 1, (n, d)), rng.integers(0, k, n))
         for n, d, h, k in MODEL_SHAPES
     ]
 
@@ -192,8 +190,7 @@ def model_cases(rng: np.random.Generator) -> list[ModelCase]:
 def update_cases(rng: np.random.Generator) -> list[UpdateCase]:
     shape = (6, 5, 3)
     return [
-        UpdateCase(model_weights(rng, *shape), model_weights(rng, *shape), lr)
-        for lr in (0.3, 0.07)
+        UpdateCase(model_weights(rng, *shape), model_weights(rng, *shape), lr) for lr in (0.3, 0.07)
     ]
 
 

@@ -82,9 +82,7 @@ def _accepts(reply: Mapping[str, Any]) -> bool | None:
     pairs = pairs_of(str(reply["printed"]), list(reply["value"]))
     if not pairs:
         return None
-    return all(
-        abs(a - n) <= PAIR_TOLERANCE * max(abs(a), abs(n), SMALLEST) for a, n in pairs
-    )
+    return all(abs(a - n) <= PAIR_TOLERANCE * max(abs(a), abs(n), SMALLEST) for a, n in pairs)
 
 
 def gradient_checker(exam: Exam, check: Check) -> CheckResult:
@@ -107,8 +105,12 @@ def gradient_checker(exam: Exam, check: Check) -> CheckResult:
     left = {name: observed(outcome).array for name, outcome in right["weights"].items()}
     if not all(a is not None and agrees(a.reshape(case.w[n].shape), case.w[n])
                for n, a in left.items()):  # fmt: skip
-        return fail("The weights are not what they were before it ran.", "checker-changes-weights",
-                    "It leaves a weight changed.", "After the two losses, what is the weight?")
+        return fail(
+            "The weights are not what they were before it ran.",
+            "checker-changes-weights",
+            "It leaves a weight changed.",
+            "After the two losses, what is the weight?",
+        )
     accepted = _accepts(right)
     if accepted is None and not rejected:
         if wrong.get("printed") == right["printed"] and wrong.get("value") == right["value"]:
@@ -121,24 +123,42 @@ def gradient_checker(exam: Exam, check: Check) -> CheckResult:
         ratios = [a / n for a, n in pairs_of(str(right["printed"]), list(right["value"])) if n]
         halves = bool(ratios) and all(abs(r - 0.5) < 0.02 for r in ratios)
         if halves:
-            return fail("It rejects a right gradient.", "differences-without-2",
-                        "The approximation is twice the gradient.",
-                        "How far apart are the two weights whose losses are subtracted?")
+            return fail(
+                "It rejects a right gradient.",
+                "differences-without-2",
+                "The approximation is twice the gradient.",
+                "How far apart are the two weights whose losses are subtracted?",
+            )
         if ratios and all(abs(r - 2) < 0.04 for r in ratios):
-            return fail("It rejects a right gradient.", "differences-halved",
-                        "The approximation is half the gradient.",
-                        "How far apart are the two weights whose losses are subtracted?")
+            return fail(
+                "It rejects a right gradient.",
+                "differences-halved",
+                "The approximation is half the gradient.",
+                "How far apart are the two weights whose losses are subtracted?",
+            )
         if ratios and all(abs(r + 1) < 0.05 for r in ratios):
-            return fail("It rejects a right gradient.", "differences-sign",
-                        "The approximation has the wrong sign.",
-                        "Which of the two losses is subtracted from which?")
-        return fail("It rejects a right gradient.", "", "The approximation is not the gradient.",
-                    "Which weight is moved, by how much, and is it moved back?")
+            return fail(
+                "It rejects a right gradient.",
+                "differences-sign",
+                "The approximation has the wrong sign.",
+                "Which of the two losses is subtracted from which?",
+            )
+        return fail(
+            "It rejects a right gradient.",
+            "",
+            "The approximation is not the gradient.",
+            "Which weight is moved, by how much, and is it moved back?",
+        )
     if not rejected:
-        return fail("It accepts a wrong gradient.", "checker-blind",
-                    "A wrong gradient does not show.",
-                    "Which two numbers does it compare, and where does each come from?")
-    return check.passed("It accepts a right gradient and rejects a wrong one." + _unseen(exam, case))
+        return fail(
+            "It accepts a wrong gradient.",
+            "checker-blind",
+            "A wrong gradient does not show.",
+            "Which two numbers does it compare, and where does each come from?",
+        )
+    return check.passed(
+        "It accepts a right gradient and rejects a wrong one." + _unseen(exam, case)
+    )
 
 
 def _unseen(exam: Exam, case: ModelCase) -> str:
@@ -160,9 +180,7 @@ def magnitude_checker(exam: Exam, check: Check) -> CheckResult:
     case = _case(exam, N_MANY)
     reply = _ask(exam, check.name, case, {})
     place = exam.sources.place(check.name)
-    gradients = [
-        ModelCase(case.w, case.x[:n], case.y[:n]).right()["W1"] for n in (N_FEW, N_MANY)
-    ]
+    gradients = [ModelCase(case.w, case.x[:n], case.y[:n]).right()["W1"] for n in (N_FEW, N_MANY)]
     numbers = [
         float(text) for text in _NUMBER.findall(str(reply["printed"]))
     ] + list(reply["value"])  # fmt: skip
@@ -200,11 +218,12 @@ def magnitude_checker(exam: Exam, check: Check) -> CheckResult:
             return fail(name, what, question)
     if any(l1):
         which = "5,000" if l1[0] else "50"
-        return fail("magnitude-one-batch", f"The norm on {which} examples is not there.",
-                    "Are the two numbers kept in two variables?")
+        return fail(
+            "magnitude-one-batch",
+            f"The norm on {which} examples is not there.",
+            "Are the two numbers kept in two variables?",
+        )
     for name, measure, what, question in named:
         if any(given(measure)):
             return fail(name, what, question)
     return check.result("unclear", "Neither of the two norms is among what it prints and returns.")
-
-

@@ -178,9 +178,12 @@ def linear_gradient(array: str) -> Callable[[Exam, Check], CheckResult]:
                 return check.passed(f"{array} is the derivative of your forward pass, which is "
                                     "not the textbook's.")  # fmt: skip
         usable = [i for i, s in enumerate(seen) if not s.raised]
-        if usable and len(usable) < len(seen) and all(
-            agrees(seen[i].array, right[i]) for i in usable
-        ) and not _raises_at(exam, array, seen):
+        if (
+            usable
+            and len(usable) < len(seen)
+            and all(agrees(seen[i].array, right[i]) for i in usable)
+            and not _raises_at(exam, array, seen)
+        ):
             return check.passed(f"{array} is right where backward gets that far.")
         return compare(
             check, exam.linear_cases, seen, right, exam.sources.place(check.name), array,
@@ -228,8 +231,11 @@ def relu_backward(exam: Exam, check: Check) -> CheckResult:
     if not exam.relu_is_right:
         own = exam.relu_differences()
         got = seen[0].array
-        if own is not None and got is not None and got.shape == own.shape and bool(
-            np.abs(got - own).max() <= DIFFERENCES_TOLERANCE * np.abs(own).max()
+        if (
+            own is not None
+            and got is not None
+            and got.shape == own.shape
+            and bool(np.abs(got - own).max() <= DIFFERENCES_TOLERANCE * np.abs(own).max())
         ):
             return check.passed("dX is the derivative of your forward pass, which is not relu's.")
     return compare(check, exam.relu_cases, seen, right, exam.sources.place(check.name), "dX",
@@ -330,9 +336,13 @@ def _parameters_kept(exam: Exam, check: Check) -> CheckResult:
     for case, records in zip(exam.linear_cases, exam.linear_replies, strict=True):
         for name, value in (("W", case.W), ("b", case.b)):
             after = observed(records[0][name]).array
-            if after is not None and after.size == value.size and not (
-                agrees(after.reshape(value.shape), value)
-                or agrees(after.T.reshape(value.shape), value)
+            if (
+                after is not None
+                and after.size == value.size
+                and not (
+                    agrees(after.reshape(value.shape), value)
+                    or agrees(after.T.reshape(value.shape), value)
+                )
             ):
                 place = exam.sources.place("linear_backward")
                 return check.failed(
@@ -382,9 +392,7 @@ def _model_replies(exam: Exam) -> tuple[list[cases.ModelCase], list[dict[str, An
     replies = exam.once(
         "model",
         lambda: [
-            exam.subject.call(
-                "model", weights=dict(c.w), x=c.x, y=c.y.reshape(-1, 1).astype(float)
-            )
+            exam.subject.call("model", weights=dict(c.w), x=c.x, y=c.y.reshape(-1, 1).astype(float))
             for c in given
         ],
     )
@@ -421,9 +429,7 @@ def batch_mean(exam: Exam, check: Check) -> CheckResult:
     gradients = []
     for times in (1, 10):
         y = np.tile(case.y.reshape(-1, 1), (times, 1)).astype(float)
-        reply = exam.subject.call(
-            "model", weights=dict(case.w), x=np.tile(case.x, (times, 1)), y=y
-        )
+        reply = exam.subject.call("model", weights=dict(case.w), x=np.tile(case.x, (times, 1)), y=y)
         gradients.append(_gradient(reply.get("own", reply["order"])))
     one, ten = gradients
     if one.raised or ten.raised:

@@ -60,7 +60,8 @@ def agrees(observed: Any, expected: Any) -> bool:
     expected = np.asarray(expected)
     return close(observed, expected) or (
         # a bias or its gradient as a row: (1, H) for (H,)
-        expected.ndim == 1 and observed.shape == (1, *expected.shape)
+        expected.ndim == 1
+        and observed.shape == (1, *expected.shape)
         and close(observed[0], expected)
     )
 

@@ -35,9 +35,7 @@ class Sources:
         part, method, finder = _WHERE[check]
         name = self._found_as.get(part, part)
         text = f"{name}.{method}" if method else name
-        top = next(
-            (n for n in self._tree.body if getattr(n, "name", None) == name), None
-        )
+        top = next((n for n in self._tree.body if getattr(n, "name", None) == name), None)
         if top is None:
             return Place(text, None)
         scope = next(

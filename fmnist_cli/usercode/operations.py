@@ -365,9 +365,7 @@ class Bench:
             made, outcome = self.attempt_value("forward", self._train_forward, model, x, y)
             middle = time.perf_counter()
             if outcome is None:
-                _, outcome = self.attempt_value(
-                    "backward", self._train_backward, model, x, y, made
-                )
+                _, outcome = self.attempt_value("backward", self._train_backward, model, x, y, made)
             end = time.perf_counter()
             if outcome is None:
                 model, outcome = self._updated(model, lr)

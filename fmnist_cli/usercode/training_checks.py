@@ -53,9 +53,7 @@ def learns(exam: Exam, check: Check) -> CheckResult:
     limit = run.loss_textbook + MARGIN * (run.loss_before - run.loss_textbook)
     figures = {"loss": run.loss, "limit": limit, "textbook_loss": run.loss_textbook}
     if run.steps < n_steps:
-        message = (
-            f"There was time for {run.steps} of {n_steps} batches in {exam.seconds:g} s. "
-        )
+        message = f"There was time for {run.steps} of {n_steps} batches in {exam.seconds:g} s. "
         if run.same_weights:
             return check.passed(message + "The weights are the textbook's so far.", **figures)
         return check.failed(message + "The weights are not the textbook's.")

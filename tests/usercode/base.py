@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-SOLUTION = '''\
+SOLUTION = """\
 import argparse
 
 import numpy as np
@@ -107,7 +107,7 @@ def main(main_params):
 
 if __name__ == '__main__':
     main(vars(argparse.ArgumentParser().parse_args()))
-'''
+"""
 
 
 @dataclass(frozen=True)

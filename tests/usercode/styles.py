@@ -13,7 +13,7 @@ def _but(changes: dict[str, str]) -> str:
     return text
 
 
-UPDATE = '''
+UPDATE = """
 
 def miniBatchGradientDescent(model, _learning_rate):
     for module_name, module in model.items():
@@ -21,9 +21,10 @@ def miniBatchGradientDescent(model, _learning_rate):
             for key, _ in module.params.items():
                 module.params[key] -= _learning_rate * module.gradient[key]
     return model
-'''
+"""
 
-EINSUM = '''\
+EINSUM = (
+    """\
 import numpy as np
 from utils import softmax_cross_entropy
 
@@ -43,9 +44,12 @@ class relu:
         return X * (X > 0)
     def backward(self, X, grad):
         return np.where(X > 0, grad, 0.0)
-''' + UPDATE
+"""
+    + UPDATE
+)
 
-LOOPS = '''\
+LOOPS = (
+    """\
 import numpy as np
 
 class linear_layer:
@@ -82,9 +86,11 @@ class relu:
         for i in range(0, len(X)):
             backward_output[i] = grad[i] * [1 if x > 0 else 0 for x in self.mask[i]]
         return backward_output
-''' + UPDATE
+"""
+    + UPDATE
+)
 
-CACHED = '''\
+CACHED = """\
 import numpy as np
 
 class Linear:
@@ -115,9 +121,10 @@ def sgd(model, lr=0.01, momentum=0.0):
         if isinstance(layer, Linear):
             layer.W = layer.W - lr * layer.dW
             layer.b = layer.b - lr * layer.db
-'''
+"""
 
-FUNCTIONS = '''\
+FUNCTIONS = (
+    """\
 import numpy as np
 from types import SimpleNamespace
 
@@ -136,9 +143,12 @@ def linear_layer(input_D, output_D):
 def relu():
     return SimpleNamespace(forward=lambda X: np.clip(X, 0, None),
                            backward=lambda X, grad: np.heaviside(X, 0) * grad)
-''' + UPDATE
+"""
+    + UPDATE
+)
 
-CLASS_ATTRIBUTES = '''\
+CLASS_ATTRIBUTES = (
+    """\
 import numpy as np
 
 class linear_layer:
@@ -161,7 +171,9 @@ class relu:
         return np.multiply(X, relu.mask)
     def backward(self, X, grad):
         return np.multiply((X > 0).astype(float), grad)
-''' + UPDATE
+"""
+    + UPDATE
+)
 
 ACCUMULATING = _but({
     "self.gradient['W'] = np.matmul(X.T, grad)": "self.gradient['W'] += np.matmul(X.T, grad)",
@@ -175,7 +187,9 @@ ACCUMULATING = _but({
     "        backward_pass(model, x, a1, h1, a2, y)\n        norms",
 })  # fmt: skip
 
-OWN_LOSS = SOLUTION.replace(", softmax_cross_entropy", "") + '''
+OWN_LOSS = (
+    SOLUTION.replace(", softmax_cross_entropy", "")
+    + """
 
 class softmax_cross_entropy:
     def forward(self, X, Y):
@@ -187,7 +201,8 @@ class softmax_cross_entropy:
         d = self.p.copy()
         d[range(len(X)), Y.astype(int).reshape(-1)] -= 1
         return d / len(X)
-'''
+"""
+)
 
 STYLES: dict[str, str] = {
     "vectorised": SOLUTION,
