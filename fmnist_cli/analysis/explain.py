@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
-from fmnist_cli.analysis.claims import listing
+from fmnist_cli.analysis.answers import listing
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.engine.config import Monitor
 from fmnist_cli.epoch import Epoch

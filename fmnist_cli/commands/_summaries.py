@@ -106,10 +106,14 @@ def times_note(result: StudyResult) -> list[str]:
     ]
 
 
-def show_answers(out: Output, given: Sequence[Answer]) -> None:
-    """Print each question with its answer."""
+def show_answers(out: Output, given: Sequence[Answer], runs: Sequence[RecordedRun]) -> None:
+    """Print on how many seeds the answers rest, then each question with its answer."""
     from rich.markup import escape
 
+    from fmnist_cli.analysis import study_note
+
+    if given:
+        out.section("Answers", escape(study_note(runs)))
     for answer in given:
         out.section(escape(answer.question), escape(answer.statement))
 

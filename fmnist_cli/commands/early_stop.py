@@ -97,7 +97,7 @@ def early_stop(
     out.section("Where each patience stops", _stops(kept))
     if len(runs) > 1:
         out.section(f"Over {len(runs)} seeds", _over_seeds(kept))
-    show_answers(out, answers)
+    show_answers(out, answers, result.runs)
     _figures.draw_study(study.plot, result, out, patiences=patiences)
     result.require_complete()
 

@@ -98,7 +98,7 @@ def momentum(
         means = ", means over the seeds" if len(result.runs) > len(arms) else ""
         for metric, words, show in _BY_EPOCH:
             out.section(f"{words}, by epoch and alpha{means}", _epochs(result, metric, show))
-    show_answers(out, answers)
+    show_answers(out, answers, result.runs)
     _figures.draw_study(study.plot, result, out)
     result.require_complete()
 

@@ -141,7 +141,7 @@ def ood(
     for one in curves:
         for title, table in curve_tables(measured(runs, one)):
             out.section(title, table)
-    show_answers(out, answers)
+    show_answers(out, answers, runs)
     if run_id is None:
         _figures.draw_study(study.plot, result, out, curves=curves)
         result.require_complete()

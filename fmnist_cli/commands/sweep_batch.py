@@ -81,7 +81,7 @@ def sweep_batch(
         *(["+: still improving at its limit."] if improving else []),
         *times_note(result),
     )
-    show_answers(out, answers)
+    show_answers(out, answers, result.runs)
     _figures.draw_study(study.plot, result, out)
     result.require_complete()
 

@@ -139,8 +139,10 @@ def scores_of(runs: Sequence[RecordedRun]) -> list[Score]:
             seed=run.run.seed,
             set_name=names[one.test_set],
             accuracy=one.accuracy,
+            n=one.n,
         )
         for run in runs
+        if not run.diverged
         for one in run.evaluations
         if one.accuracy is not None and one.test_set in names
     ]

@@ -36,6 +36,7 @@ def test_sweep_batch(fmnist: Fmnist) -> None:
         "Does a smaller batch guarantee faster training?",
         "Does a larger batch give a higher test accuracy?",
         "Does a larger batch need fewer gradient updates to converge?",
+        "Does a larger batch need fewer gradient updates to the same validation accuracy?",
     ]
     assert {run.study_id for run in runs_of("sweep-batch")} == {document["id"]}
 

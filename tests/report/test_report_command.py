@@ -166,5 +166,6 @@ def test_all_three_models(fmnist: Fmnist) -> None:
         models = [registry.get_run(run_id).model for run_id in part["runs"]]
     assert models == ["mlp", "cnn2", "cnn3"]
     assert (
-        "Is one model the most robust on every shifted set?" in Path(document["html"]).read_text()
+        "Has one model the highest accuracy on every shifted set?"
+        in Path(document["html"]).read_text()
     )
