@@ -20,8 +20,8 @@ from fmnist_cli.commands.check import check
 from fmnist_cli.commands.count_params import count_params
 from fmnist_cli.commands.doctor import doctor
 from fmnist_cli.commands.early_stop import early_stop
-from fmnist_cli.commands.grade import grade
 from fmnist_cli.commands.gradcheck import gradcheck
+from fmnist_cli.commands.grade import grade
 from fmnist_cli.commands.mini_cnn import mini_cnn
 from fmnist_cli.commands.momentum import momentum
 from fmnist_cli.commands.ood import ood

@@ -13,8 +13,6 @@ from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import CheckFailed, UsageError, require
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.registry import RunSpec
     from fmnist_cli.usercode.results import Report
@@ -183,7 +181,7 @@ def _held(result: Any) -> bool:
     return bool(result.status in ("passed", "skipped"))
 
 
-def _figures(result: Any) -> Mapping[str, Any]:
+def _figures(result: Any) -> dict[str, Any]:
     mistake = result.diagnosis.mistake if result.diagnosis else ""
     return {"status": result.status, "mistake": mistake or None, **result.figures}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, typed, with_options
 from fmnist_cli.commands._output import Output, make_facts
-from fmnist_cli.engine.config import MAGNITUDE_IMAGES, TrainConfig
+from fmnist_cli.engine.config import MAGNITUDE_IMAGES, USER_ENGINE, TrainConfig
 from fmnist_cli.errors import ArtefactError, CheckFailed, Diverged, UsageError, require
 from fmnist_cli.formatting import percent, pluralize, seconds
 
@@ -52,6 +53,12 @@ def train(
             help="Record each layer's gradient norm and change, and the dead units, every epoch.",
         ),
     ] = False,
+    layers: Annotated[
+        Path | None,
+        typer.Option(
+            "--layers", metavar="FILE", help="Train the layers of this file: engine user."
+        ),
+    ] = None,
     results: ResultsFolder = Path("results"),
     resume: Annotated[
         str | None,
@@ -75,6 +82,8 @@ def train(
       fmnist train --check-gradient --check-magnitude
       # a larger step on larger batches, with momentum
       fmnist train --lr 0.1 --batch 50 --momentum 0.5
+      # layers of your own, to lay over those of fmnist
+      fmnist train --layers neural_networks.py --epochs 8
       # five seeds, two at a time: how much of the result is chance?
       fmnist train --seeds 5 --jobs 2
       # the newest run was interrupted: go on with it
@@ -107,8 +116,8 @@ def train(
         from fmnist_cli.commands._train_seeds import train_seeds
 
         require(
-            not (check_gradient or check_magnitude),
-            "check-gradient and check-magnitude go with one seed",
+            layers is None and not (check_gradient or check_magnitude),
+            "layers, check-gradient and check-magnitude go with one seed",
             f"{len(seeds)} seeds",
         )
         writable_folder(results, "results")
@@ -122,7 +131,10 @@ def train(
         )
     config = config.but(seed=seeds[0])
     writable_folder(results, "results")
-    extras = Extras(check_gradient, check_magnitude, dynamics)
+    if layers is not None:
+        _refuse_with_layers(context)
+        config = config.but(engine=USER_ENGINE)
+    extras = Extras(check_gradient, check_magnitude, dynamics, layers)
     with Registry.open(common.db) as registry:
         session = open_session(registry, config, data, out)
         train_one(session, config, out, extras, results)
@@ -135,6 +147,18 @@ class Extras:
     check_gradient: bool = False
     check_magnitude: bool = False
     dynamics: bool = False
+    layers: Path | None = None
+
+
+def _refuse_with_layers(context: typer.Context) -> None:
+    """UsageError where an option is given that layers of one's own know nothing of."""
+    others = ("engine", "model", "momentum", "check_gradient", "check_magnitude")
+    given = [flag for name, flag in typed(context).items() if name in others]
+    if given:
+        raise UsageError(
+            "layers are an MLP's, trained by SGD; check them with fmnist check. "
+            f"Received: --layers and {' '.join(given)}."
+        )
 
 
 def train_one(
@@ -150,13 +174,19 @@ def train_one(
     from fmnist_cli.engine import gradients
     from fmnist_cli.engine.numpy_mlp.layers import initial_weights
     from fmnist_cli.engine.seeding import weights_rng
+    from fmnist_cli.files import replace_file
     from fmnist_cli.runner.run import train_recorded
+    from fmnist_cli.usercode.backend import UserNetwork
 
     checks: dict[str, Any] = {}
     dataset = session.dataset
 
     def before(run: Run, backend: Backend) -> None:
         failed = []
+        if extras.layers is not None:
+            kept = run.folder / extras.layers.name
+            replace_file(kept, extras.layers.read_bytes())
+            run.add_artefact("layers", kept)
         if extras.check_gradient:
             gradient = check_gradient(
                 config, dataset.train, n=config.batch, e=gradients.E, select="first"
@@ -192,6 +222,7 @@ def train_one(
         after=after,
         dynamics=extras.dynamics,
         resume=resume,
+        backend_of=None if extras.layers is None else partial(UserNetwork, extras.layers),
     )
 
     result_path = results / result_file_name(config)

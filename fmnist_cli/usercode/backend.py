@@ -7,6 +7,7 @@ one's own.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from fmnist_cli.engine.seeding import weights_rng
 from fmnist_cli.errors import ArtefactError, FmnistError, UsageError
 from fmnist_cli.usercode.examine import read_source
 from fmnist_cli.usercode.loading import load_source
-from fmnist_cli.usercode.operations import error_outcome
+from fmnist_cli.usercode.outcomes import error_outcome
 from fmnist_cli.usercode.parts import NAMES, Layer, Parts, pass_arguments, update_arguments
 from fmnist_cli.usercode.shim import Array, DataSplit, softmax_cross_entropy, supplied
 from fmnist_cli.usercode.subject import unanswered
@@ -85,7 +86,8 @@ class UserNetwork:
 
     def _running(self, action: Any) -> Any:
         try:
-            with np.errstate(all="ignore"):
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
                 return action()
         except (KeyboardInterrupt, FmnistError):
             raise
@@ -124,15 +126,15 @@ class UserNetwork:
         assert update is not None
         for start in range(0, len(order), self._batch):
             x, y = data.get_example(order[start : start + self._batch])
-            total += len(x) * self._step(x, y)
+            total += len(x) * self._step(self._model, x, y)
             after = update(**update_arguments(update, self._model, self._lr))
             if isinstance(after, dict) and "L1" in after:
                 self._model = after
         return total / len(order)
 
-    def _step(self, x: Array, y: Array) -> float:
+    def _step(self, model: dict[str, Any], x: Array, y: Array) -> float:
         """The mean loss of a batch; its gradients are in the layers afterwards."""
-        model, theirs = self._model, self._parts.backward_pass
+        theirs = self._parts.backward_pass
         a1 = model["L1"].forward(x)
         h1 = model["nonlinear1"].forward(a1)
         a2 = model["L2"].forward(h1)
@@ -175,24 +177,18 @@ class UserNetwork:
     def gradient(self, split: Split) -> dict[str, NDArray[np.floating]]:
         """The gradient of the mean loss over a split, by the file's own backward pass."""
         x, y = DataSplit(split.images, split.labels).get_example(np.arange(len(split)))
-        self._running(lambda: self._step(x, y))
-        return self._each("gradient")
+        model = self._running(lambda: self._build(self.weights()))  # layers may add gradients up
+        self._running(lambda: self._step(model, x, y))
+        return _each(model, "gradient")
 
     def predict(self, split: Split) -> NDArray[np.int64]:
         """(N,) int64: the most probable class of every image."""
-        return self._hidden_and_logits(split.images)[1].argmax(axis=1)
+        labels: NDArray[np.int64] = self._hidden_and_logits(split.images)[1].argmax(axis=1)
+        return labels
 
     def weights(self) -> dict[str, NDArray[np.floating]]:
         """Copies of W1, b1, W2 and b2, float64."""
-        return self._each("parameter")
-
-    def _each(self, what: str) -> dict[str, NDArray[np.floating]]:
-        found = {}
-        for name in PARAMETERS:
-            array = getattr(Layer(self._model[f"L{name[1]}"]), what)(name[0])
-            plain = np.array(array, np.float64)
-            found[name] = plain.reshape(-1) if name[0] == "b" else plain
-        return found
+        return _each(self._model, "parameter")
 
     def set_weights(self, weights: Arrays) -> None:
         """Replace W1, b1, W2 and b2."""
@@ -204,3 +200,12 @@ class UserNetwork:
 
     def set_velocity(self, velocity: Arrays) -> None:
         """Nothing to set: there is no momentum."""
+
+
+def _each(model: Mapping[str, Any], what: str) -> dict[str, NDArray[np.floating]]:
+    """Copies of every layer's ``parameter`` or ``gradient``, as W1, b1, W2 and b2."""
+    found: dict[str, NDArray[np.floating]] = {}
+    for name in PARAMETERS:
+        plain = np.array(getattr(Layer(model[f"L{name[1]}"]), what)(name[0]), np.float64)
+        found[name] = plain.reshape(-1) if name[0] == "b" else plain
+    return found

@@ -102,13 +102,15 @@ class ModelCase:
 
     @property
     def one_hot(self) -> Array:
-        return np.eye(self.logits.shape[1])[self.y]
+        rows: Array = np.eye(self.logits.shape[1])[self.y]
+        return rows
 
     @property
     def p(self) -> Array:
         z = self.logits - self.logits.max(axis=1, keepdims=True)
         e: Array = np.exp(z)
-        return e / e.sum(axis=1, keepdims=True)
+        e /= e.sum(axis=1, keepdims=True)
+        return e
 
     def right(self) -> dict[str, Array]:
         mlp = MLP(self.w)
@@ -130,11 +132,13 @@ class LossCase:
     @property
     def p(self) -> Array:
         e: Array = np.exp(self.z - self.z.max(axis=1, keepdims=True))
-        return e / e.sum(axis=1, keepdims=True)
+        e /= e.sum(axis=1, keepdims=True)
+        return e
 
     @property
     def one_hot(self) -> Array:
-        return np.eye(self.z.shape[1])[self.y]
+        rows: Array = np.eye(self.z.shape[1])[self.y]
+        return rows
 
     def right(self) -> dict[str, Array]:
         layer = SoftmaxCrossEntropy()
@@ -158,7 +162,8 @@ def relu_cases(rng: np.random.Generator) -> list[ReluCase]:
     """No entry of X is nearer to 0 than 0.01: the corner has a check of its own."""
 
     def away(shape: tuple[int, int]) -> Array:
-        return rng.uniform(0.01, 2, shape) * rng.choice((-1.0, 1.0), shape)
+        entries: Array = rng.uniform(0.01, 2, shape) * rng.choice((-1.0, 1.0), shape)
+        return entries
 
     return [ReluCase(away((n, d)), rng.normal(0, 1, (n, d))) for n, d, _ in SHAPES]
 

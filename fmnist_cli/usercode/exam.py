@@ -210,7 +210,7 @@ def observed(outcome: Mapping[str, Any]) -> Observed:
         if outcome["error"] == "NotFound":
             return Observed(kind=str(outcome["text"]))
         raised = unanswered(dict(outcome), "")
-        return Observed(error=raised.sentence[:1].upper() + raised.sentence[1:], line=raised.line)
+        return Observed(error=raised.sentence, line=raised.line)
     array = outcome["array"]
     if array is not None:
         array = np.asarray(array)

@@ -11,7 +11,7 @@ from typing import Any
 
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.errors import UsageError
-from fmnist_cli.usercode import checker_checks, checks, training_checks
+from fmnist_cli.usercode import checker_checks, checks, model_checks, training_checks
 from fmnist_cli.usercode.checks import Check
 from fmnist_cli.usercode.exam import Exam
 from fmnist_cli.usercode.guard import Limits
@@ -36,11 +36,11 @@ CHECKS: tuple[Check, ...] = (
     Check("relu_at_zero", "ReLU: derivative at 0", ("relu",), checks.relu_at_zero),
     Check("inputs_kept", "Inputs not overwritten", _BOTH, checks.inputs_kept),
     Check("gradients_fresh", "Gradients of one batch only", _BOTH, checks.gradients_fresh),
-    Check("update", "Gradient descent step", (*_BOTH, "update"), checks.update),
-    Check("own_loss", "Softmax cross-entropy", ("loss",), checks.own_loss, optional=True),
+    Check("update", "Gradient descent step", (*_BOTH, "update"), model_checks.update),
+    Check("own_loss", "Softmax cross-entropy", ("loss",), model_checks.own_loss, optional=True),
     Check("backward_pass", "Order of the backward pass", (*_BOTH, "backward_pass"),
-          checks.backward_pass, optional=True),
-    Check("batch_mean", "Mean over the batch", _BOTH, checks.batch_mean),
+          model_checks.backward_pass, optional=True),
+    Check("batch_mean", "Mean over the batch", _BOTH, model_checks.batch_mean),
     Check("gradient_checker", "Gradient checker", ("gradient_checker",),
           checker_checks.gradient_checker, optional=True),
     Check("magnitude_checker", "Magnitude checker", ("magnitude_checker",),

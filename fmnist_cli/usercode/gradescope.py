@@ -105,9 +105,11 @@ def default_rubric_text() -> str:
     limits = rubric.limits
     return f"""\
 title = "{rubric.title}"
-hints = {rubric.hints}             # 0: what is wrong; 1: and where; 2: and a question that leads to the cause
+# 0: what is wrong; 1: and where; 2: and a question that leads to the cause
+hints = {rubric.hints}
 files = "{rubric.files}"
-seed = {rubric.seed}              # of the tensors that the layers are tried on
+# of the tensors that the layers are tried on
+seed = {rubric.seed}
 forbidden = [{forbidden}]
 
 [points]

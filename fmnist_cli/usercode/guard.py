@@ -17,6 +17,7 @@ import resource
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -101,9 +102,9 @@ def refuse(folder: str, refusals: list[str]) -> None:
     Files are read below Python's own folders and ``folder``, and written below ``folder`` only.
     This cannot be undone in this process.
     """
-    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    own = str(Path(__file__).resolve().parents[1])
     home = os.path.realpath(folder)
-    roots = {sys.prefix, sys.base_prefix, os.path.dirname(os.__file__), *sys.path[1:]} - {""}
+    roots = {sys.prefix, sys.base_prefix, str(Path(os.__file__).parent), *sys.path[1:]} - {""}
     readable = tuple(os.path.realpath(root) + os.sep for root in roots) + _READABLE
     hidden = os.path.realpath(own) + os.sep
 
@@ -124,7 +125,7 @@ def refuse(folder: str, refusals: list[str]) -> None:
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
-            path, mode, flags = arguments
+            path, _, flags = arguments
             writing = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
             if not within(path, writing=writing and path != os.devnull):
                 raise refused(f"{'write' if writing else 'read'} {_shown(path)}")

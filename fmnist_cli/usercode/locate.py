@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from fmnist_cli.usercode.parts import GRADIENT_NAMES
 
-
 Finder = Callable[[ast.AST], int | None]
 
 

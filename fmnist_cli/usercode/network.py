@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_cli.usercode.operations import Outcome, error_outcome, outcome_of, quiet
+from fmnist_cli.usercode.outcomes import Outcome, error_outcome, outcome_of, quiet
 from fmnist_cli.usercode.shim import Array, softmax_cross_entropy
 
 METHODS = ("forward", "backward", "parameters", "gradients")

@@ -77,9 +77,14 @@ def _report(name: str, subject: Subject, images: Split, seed: int) -> Report:
     return Report(name, "", tuple(results), time.perf_counter() - begin)
 
 
-def _result(check: str, status: Status, message: str, diagnosis: Diagnosis | None = None,
-            **figures: float) -> CheckResult:  # fmt: skip
-    return CheckResult(check, TITLES[check], status, message, diagnosis, figures)
+def _result(
+    check: str,
+    status: Status,
+    message: str,
+    diagnosis: Diagnosis | None = None,
+    figures: Mapping[str, float] | None = None,
+) -> CheckResult:
+    return CheckResult(check, TITLES[check], status, message, diagnosis, figures or {})
 
 
 def _examine(subject: Subject, images: Split, seed: int) -> list[CheckResult]:
@@ -134,8 +139,8 @@ def _shapes(
         logits = observed(record["logits"]).array
         if logits is None or logits.shape != (n, 10):
             came = "no array" if logits is None else f"{logits.shape}"
-            return _result(check, "failed",
-                           f"forward must give logits of shape ({n}, 10). Received: {came}.")  # fmt: skip
+            must = f"forward must give logits of shape ({n}, 10)"
+            return _result(check, "failed", f"{must}. Received: {came}.")
         gradients = _arrays(record["gradients"])
         for name, value in parameters.items():
             gradient = gradients.get(name)
@@ -187,8 +192,8 @@ def _gradients(
                 factors.setdefault(f"{name}@{n}", []).append(float(gradient[index] / exact))
     if not found:
         kinks = f" ({n_kinks} at a kink)" if n_kinks else ""
-        return _result(check, "passed",
-                       f"{n_entries} entries of {len(parameters)} parameters agree{kinks}.")  # fmt: skip
+        agree = f"{n_entries} entries of {len(parameters)} parameters agree"
+        return _result(check, "passed", f"{agree}{kinks}.")
     names = list(dict.fromkeys(name for name, _, _ in found))
     what = f"The gradient of {', '.join(names)} is not the derivative of forward."
     mistake, told, question = _named(factors, names[0])
@@ -290,7 +295,7 @@ def _learns(subject: Subject, images: Split, rng: np.random.Generator) -> CheckR
     if steps < len(batches):
         status: Status = "passed" if after < before else "failed"
         return _result("network_learns", status, f"{message}; there was no time for "
-                       f"{len(batches)}.", **figures)  # fmt: skip
+                       f"{len(batches)}.", figures=figures)  # fmt: skip
     status = "passed" if after < limit else "failed"
     return _result("network_learns", status, f"{message}; it must be below {limit:.3f}.",
-                   **figures)  # fmt: skip
+                   figures=figures)  # fmt: skip

@@ -11,20 +11,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
 import time
-import traceback
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.usercode import shim
+from fmnist_cli.usercode.outcomes import (
+    Outcome,
+    Printed,
+    error_outcome,
+    numbers_of,
+    outcome_of,
+    quiet,
+)
 from fmnist_cli.usercode.parts import (
     Layer,
-    NotFoundError,
     Parts,
     pass_arguments,
     positional,
@@ -32,36 +36,7 @@ from fmnist_cli.usercode.parts import (
 )
 
 Array = NDArray[Any]
-Outcome = dict[str, Any]
-
-LARGEST_OUTPUT = 1_000_000  # characters that a file may print in one operation
-_ndarray, _asarray, _matrix = np.ndarray, np.asarray, np.matrix
-_array, _empty, _zeros, _arange = np.array, np.empty, np.zeros, np.arange
-
-
-class OutputLimitError(BaseException):
-    """The file printed too much. Not an Exception, so that the file does not swallow it."""
-
-
-class _Printed(io.StringIO):
-    def write(self, text: str) -> int:
-        if self.tell() + len(text) > LARGEST_OUTPUT:
-            raise OutputLimitError(f"printed more than {LARGEST_OUTPUT:,} characters")
-        return super().write(text)
-
-
-def outcome_of(value: Any) -> Outcome:
-    """A value as an outcome: an array of numbers and what it was, or what it was alone."""
-    kind = type(value).__name__
-    if value is None or isinstance(value, str):
-        return {"array": None, "kind": kind}
-    try:
-        array = _asarray(value)
-    except (ValueError, TypeError):
-        return {"array": None, "kind": kind}
-    if array.dtype.kind not in "biufc" or isinstance(value, tuple):
-        return {"array": None, "kind": kind}
-    return {"array": _array(array), "kind": kind}
+_array = np.array  # by reference: a file may replace NumPy's names
 
 
 class Bench:
@@ -427,7 +402,7 @@ class Bench:
         for name, factor in scale.items():
             _make_wrong(model[f"L{name[1]}"], name[0], factor)
         data = shim.DataSplit(images, labels)
-        printed = _Printed()
+        printed = Printed()
 
         def run() -> Any:
             names = [p.lower() for p in _parameter_names(function)]
@@ -485,49 +460,3 @@ OPERATIONS = (
     "init", "linear", "relu", "differences", "relu_differences", "update", "model", "own_loss",
     "train", "checker",
 )  # fmt: skip
-
-
-def numbers_of(value: Any) -> list[float]:
-    """The numbers in a returned value, in order: a number, a sequence, a dictionary of them."""
-    if isinstance(value, Mapping):
-        return [number for item in value.values() for number in numbers_of(item)]
-    if isinstance(value, list | tuple):
-        return [number for item in value for number in numbers_of(item)]
-    if isinstance(value, _ndarray):
-        return [float(number) for number in value.ravel()[:1000].tolist()]
-    if isinstance(value, bool | int | float | np.number | np.bool_):
-        return [float(value)]
-    return []
-
-
-def error_outcome(error: BaseException, filename: str) -> Outcome:
-    """What was raised, and the last line of the user's file that it passed through."""
-    if isinstance(error, NotFoundError):
-        return {"error": "NotFound", "text": str(error), "line": None}
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == filename
-    ]
-    try:
-        text = str(error)
-    except Exception:
-        text = ""
-    return {
-        "error": type(error).__name__,
-        "text": " ".join(text.split())[:300],
-        "line": lines[-1] if lines else None,
-    }
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Neither what the file prints nor its warnings are shown."""
-    with (
-        contextlib.redirect_stdout(_Printed()),
-        contextlib.redirect_stderr(_Printed()),
-        warnings.catch_warnings(),
-        np.errstate(all="ignore"),
-    ):
-        warnings.simplefilter("ignore")
-        yield

@@ -24,8 +24,9 @@ def as_labels(Y: Any) -> NDArray[np.int64]:
     """(N,) int64 from labels (N,) or (N, 1) of any kind, or from one-hot rows (N, K)."""
     labels = np.asarray(Y)
     if labels.ndim == 2 and labels.shape[1] > 1:
-        return labels.argmax(axis=1)
-    return labels.astype(np.int64).reshape(-1)
+        labels = labels.argmax(axis=1)
+    plain: NDArray[np.int64] = labels.astype(np.int64).reshape(-1)
+    return plain
 
 
 class softmax_cross_entropy:
@@ -60,7 +61,8 @@ class DataSplit:
 
 def predict_label(f: Any) -> Array:
     """(N, 1) float: the most probable class."""
-    return np.argmax(np.asarray(f), axis=1).astype(float).reshape(-1, 1)
+    labels: Array = np.argmax(np.asarray(f), axis=1).astype(float).reshape(-1, 1)
+    return labels
 
 
 def add_momentum(model: Mapping[str, Any]) -> dict[str, Array]:

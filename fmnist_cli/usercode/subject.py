@@ -29,6 +29,8 @@ class Unanswered(Exception):
     """The code gave no answer; the message is a sentence that says why."""
 
     def __init__(self, sentence: str, line: int | None = None) -> None:
+        if sentence.startswith(("the ", "it ")):  # not the name of a layer
+            sentence = sentence[0].upper() + sentence[1:]
         super().__init__(sentence)
         self.sentence, self.line = sentence, line
 
@@ -36,7 +38,9 @@ class Unanswered(Exception):
 class Subject(Protocol):
     """What the judge asks."""
 
-    refusals: Sequence[str]
+    @property
+    def refusals(self) -> Sequence[str]:
+        """What the code tried and was refused, as a continuation of "tried to"."""
 
     def load(self) -> dict[str, Any]:
         """What the code defines; Unanswered where it cannot be loaded."""
@@ -278,7 +282,7 @@ def _unless_failed(reply: dict[str, Any]) -> dict[str, Any]:
 
 def unanswered(outcome: dict[str, Any], where: str) -> Unanswered:
     """An outcome without a value, as a sentence."""
-    name, text = str(outcome.get("error")), str(outcome.get("text"))
+    name, text = str(outcome.get("error")), str(outcome.get("text")).rstrip(".")
     line = outcome.get("line")
     at = f" in line {line}" if isinstance(line, int) else ""
     place = f"{where}: " if where else ""

@@ -63,10 +63,9 @@ def learns(exam: Exam, check: Check) -> CheckResult:
     )
     if run.loss < limit:
         return check.result("passed", message, figures=figures)
-    place = exam.sources.place("update")
     what = "The network does not learn." if run.loss >= run.loss_before else "It learns too little."
     return check.result("failed", message, Diagnosis(
-        "", what, place.text, "Which of the checks above failed first? The rest follows from it.",
+        "", what, "", "Which of the checks above failed first? The rest follows from it.",
     ), figures)  # fmt: skip
 
 

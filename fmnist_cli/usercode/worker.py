@@ -40,7 +40,7 @@ class _Worker:
         import numpy.linalg
         import numpy.random  # noqa: F401
 
-        from fmnist_cli.usercode import guard, loading, network, operations, shim
+        from fmnist_cli.usercode import guard, loading, network, operations, outcomes, shim
         from fmnist_cli.usercode import reference as _reference  # noqa: F401
 
         self.refusals: list[str] = []
@@ -52,7 +52,7 @@ class _Worker:
         def entering(name: str) -> None:
             os.pwrite(progress, name.encode()[:PROGRESS_BYTES].ljust(PROGRESS_BYTES), 0)
 
-        self.operations, self.entering = operations, entering
+        self.outcomes, self.entering = outcomes, entering
         self.bench: operations.Bench | network.NetworkBench | None = None
         limits = guard.Limits(**start["limits"])
         supplied = shim.supplied_modules()
@@ -73,7 +73,11 @@ class _Worker:
             if start["interface"]:
                 made = loading.load_object(start["interface"], Path(start["import_folder"]))()
                 return network.NetworkBench(made, self.filename, entering)
-            parts = loading.load_source(start["source"], self.filename, built_ins=built_ins)
+            parts = loading.load_source(
+                start["source"].encode("utf-8", "surrogateescape"),
+                self.filename,
+                built_ins=built_ins,
+            )
             return operations.Bench(parts, self.filename, entering)
 
         self.load = load
@@ -89,13 +93,13 @@ class _Worker:
             return {"reply": reply, "refusals": list(self.refusals)}
         except BaseException as error:  # also what a replaced NumPy breaks in our own lines
             return {
-                "failed": self.operations.error_outcome(error, self.filename),
+                "failed": self.outcomes.error_outcome(error, self.filename),
                 "refusals": list(self.refusals),
             }
 
     def _loaded(self) -> dict[str, Any]:
         self.entering("the file's top level")
-        with self.operations.quiet():
+        with self.outcomes.quiet():
             self.bench = self.load()
         return self.bench.describe()
 

@@ -72,7 +72,8 @@ SEEN = (
         RELU: "forward_output = np.zeros(X.shape) + np.maximum(X.max(axis=1)[:, None], 0)"}),
     _planted("mask of the gradient too", "mask-of-both", {
         DRELU: DRELU + " * (grad > 0)"}),
-    _planted("output for mask", "mask-is-output", {DRELU: "backward_output = grad * np.maximum(X, 0)"}),
+    _planted("output for mask", "mask-is-output", {
+        DRELU: "backward_output = grad * np.maximum(X, 0)"}),
     _planted("leaky backward", "relu-dX-leaky", {
         DRELU: "backward_output = grad * np.where(X > 0, 1, 0.01)"}),
     _planted("sign for mask", "mask-with-sign", {DRELU: "backward_output = grad * np.sign(X)"}),
@@ -80,7 +81,8 @@ SEEN = (
         MASK: "self.mask = X[0] > 0"}),
     _planted("half at zero", "mask-half-at-zero", {MASK: "self.mask = np.heaviside(X, 0.5)"}),
     _planted("mask kept from the first batch", "mask-stale", {
-        MASK: "if self.mask is None or self.mask.shape != X.shape:\n            self.mask = X > 0"}),
+        MASK: "if self.mask is None or self.mask.shape != X.shape:\n"
+        "            self.mask = X > 0"}),
     _planted("relu's dX not returned", "relu-dX-not-returned", {
         "return backward_output\n\n\ndef mini": "pass\n\n\ndef mini"}),
     _planted("mean in relu", "relu-dX-divided-by-N", {DRELU: DRELU + " / len(X)"}),
@@ -97,7 +99,8 @@ SEEN = (
         "        if hasattr(module, 'params'):\n            for key":
         "        if name == 'L2':\n            for key"}),
     _planted("updated twice", "update-twice", {STEP: STEP + "\n                " + STEP}),
-    _planted("weight decay", "update-decays", {STEP: STEP.replace("* g", "* (g + module.params[key])")}),
+    _planted("weight decay", "update-decays", {
+        STEP: STEP.replace("* g", "* (g + module.params[key])")}),
     _planted("divided by its rows", "update-divided-by-rows", {STEP: STEP + " / len(g)"}),
     _planted("0.01 for the standard deviation", "init-variance-for-std", {
         INIT_W: INIT_W.replace("0.1,", "0.1 ** 2,")}),
@@ -123,8 +126,10 @@ SEEN = (
     _planted("relu's forward in the backward pass", "pass-relu-of-gradient", {
         "model['nonlinear1'].backward(a1, grad_h1)": "model['nonlinear1'].forward(grad_h1)"}),
     _planted("h1 for x", "pass-h1-for-x", {"backward(x, grad_a1)": "backward(h1, grad_a1)"}),
-    _planted("own loss without the mean", "mean-missing", {"return d / len(X)": "return d"}, OWN_LOSS),
-    _planted("own loss a sum", "loss-not-averaged", {"-np.mean(np.log": "-np.sum(np.log"}, OWN_LOSS),
+    _planted("own loss without the mean", "mean-missing", {
+        "return d / len(X)": "return d"}, OWN_LOSS),
+    _planted("own loss a sum", "loss-not-averaged", {
+        "-np.mean(np.log": "-np.sum(np.log"}, OWN_LOSS),
     _planted("own loss with the mean twice", "mean-twice", {
         "return d / len(X)": "return d / len(X) ** 2"}, OWN_LOSS),
     _planted("own loss with base 2", "loss-log2", {"np.log(self.p": "np.log2(self.p"}, OWN_LOSS),
