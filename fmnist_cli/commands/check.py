@@ -13,6 +13,8 @@ from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import CheckFailed, UsageError, require
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.registry import RunSpec
     from fmnist_cli.usercode.results import Report
@@ -89,7 +91,7 @@ def check(
     out = Output(common)
     dataset = load_images(data, out)
     report = _report(file, interface, dataset, out, rubric, gradescope, seed, trust)
-    run_id = record_reports("check", [report], dataset, out, common.db) if record else None
+    run_id = record_reports("check", {report.file: report}, dataset, out, common.db) if record else None
     out.document("fmnist.check/1", {"id": run_id, **report.document(hints)})
     show(out, report, hints)
     if not report.holds:
@@ -158,21 +160,24 @@ def write_text(path: Path, text: str) -> None:
 
 
 def record_reports(
-    command: str, reports: list[Report], dataset: Dataset, out: Output, db: str
+    command: str, reports: Mapping[str, Report], dataset: Dataset, out: Output, db: str
 ) -> int:
-    """Record reports as checks of one run; its id. Who they are of: file and SHA-256."""
+    """Record reports, by the files' names, as checks of one run; its id.
+
+    Each says whose it is: the file's name and SHA-256.
+    """
     from fmnist_cli.registry import Outcome, Registry
 
     with Registry.open(db) as registry, registry.run(_spec(command, dataset, out)) as run:
-        for report in reports:
-            who = {"file": report.file, "sha256": report.sha256}
+        for name, report in reports.items():
+            who = {"file": name, "sha256": report.sha256}
             if command == "check":
                 for result in report.results:
                     run.record_check("layers", result.check, who | _figures(result), _held(result))
             else:
                 statuses = {result.check: result.status for result in report.results}
                 figures = who | {"mistakes": list(report.mistakes), **statuses}
-                run.record_check("layers", report.file, figures, report.holds)
+                run.record_check("layers", name, figures, report.holds)
         run.finish(Outcome(stop_reason=None, train_seconds=0.0))
     return run.id
 

@@ -95,7 +95,7 @@ def grade(
             _write_pages(graded, scheme, feedback, gradescope)
     if csv is not None:
         write_text(csv, grading.to_csv(grades))
-    reports = [one.report for one in grades]
+    reports = {one.name: one.report for one in grades}
     run_id = record_reports("grade", reports, dataset, out, common.db) if record else None
     out.document("fmnist.grade/1", {
         "id": run_id,

@@ -94,8 +94,8 @@ def test_a_class_is_graded(fmnist: Fmnist, isolated: Path) -> None:
         validate(json.loads(path.read_text()))
     recorded = fmnist.document("runs", "show", document["id"])
     held = [(check["name"], check["held"]) for check in recorded["checks"]]
-    assert held == [("neural_networks.py", True), ("neural_networks.py", False),
-                    ("neural_networks.py", False)]  # fmt: skip
+    assert held == [("anna/neural_networks.py", True), ("ben/neural_networks.py", False),
+                    ("zoe/neural_networks.py", False)]  # fmt: skip
 
 
 def test_an_autograder_is_written(fmnist: Fmnist, isolated: Path) -> None:
