@@ -27,6 +27,7 @@ from fmnist_cli.commands.momentum import momentum
 from fmnist_cli.commands.ood import ood
 from fmnist_cli.commands.report import report
 from fmnist_cli.commands.sweep_batch import sweep_batch
+from fmnist_cli.commands.sweep_lr import sweep_lr
 from fmnist_cli.commands.train import train
 from fmnist_cli.errors import FmnistError, Terminated
 from fmnist_cli.version import __version__
@@ -196,6 +197,7 @@ app.command()(gradcheck)
 app.command()(check)
 app.command()(grade)
 app.command()(sweep_batch)
+app.command()(sweep_lr)
 app.command()(early_stop)
 app.command()(momentum)
 app.command()(ood)

@@ -32,6 +32,8 @@ from typing import Any, Literal
 Remedy = Literal[
     "allow_custom_data",  # accept data that is not the official one
     "another_registry",  # name another file or database
+    "another_to_import",
+    "continue_study",  # the call that began it, its ``argv``, again
     "disable_early_stopping",
     "fetch_data",
     "list_runs",  # see which runs there are

@@ -14,6 +14,7 @@ from fmnist_cli.analysis.early_stopping import (
     apply_patience,
     early_stop_answers,
 )
+from fmnist_cli.analysis.learning_rate import learning_rate_answers
 from fmnist_cli.analysis.momentum import (
     Instability,
     common_loss,
@@ -41,6 +42,7 @@ __all__ = [
     "early_stop_answers",
     "epochs_to_loss",
     "instability",
+    "learning_rate_answers",
     "momentum_answers",
     "ood_answers",
     "study_note",

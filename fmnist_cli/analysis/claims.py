@@ -264,7 +264,10 @@ def judge(runs: Sequence[RecordedRun], measure: Measure, *, rises: bool) -> Clai
         if len(having) < len(of_one):
             left_out.append(label)
         if having:
-            conditions.append(_condition(label, having, measure))
+            sample = sample_of(having, measure)
+            bounds = {measure.bound(run) for run in having}
+            bound = 1 if 1 in bounds else min(bounds)
+            conditions.append(Condition(label, sample, bound, measure.scale))
     contrasts = {
         (i, j): contrast(conditions[i].sample, conditions[j].sample, measure.scale)
         for i, j in combinations(range(len(conditions)), 2)
@@ -291,20 +294,23 @@ def share(*claims: Claim) -> tuple[Claim, ...]:
     )
 
 
-def _condition(label: str, runs: Sequence[RecordedRun], measure: Measure) -> Condition:
+def sample_of(runs: Sequence[RecordedRun], measure: Measure) -> Sample:
+    """The measure by seed, of the runs that did not diverge and have it; repetitions averaged."""
     by_seed: dict[int, list[float]] = {}
+    having = []
     for run in runs:
-        value = measure.value(run)
-        assert value is not None
-        by_seed.setdefault(run.seed, []).append(value)
+        value = None if run.diverged else measure.value(run)
+        if value is not None:
+            by_seed.setdefault(run.seed, []).append(value)
+            having.append(run)
+    if not having:
+        return Sample({})
     values = {seed: fmean(repeated) for seed, repeated in by_seed.items()}
-    resolution = ROUNDING * max(measure.step(run) for run in runs)
+    resolution = ROUNDING * max(measure.step(run) for run in having)
     if measure.scale == "ratio":
         resolution /= max(fmean(values.values()), resolution) or 1.0
-    noise = math.sqrt(fmean(measure.noise(run) ** 2 for run in runs))
-    bounds = {measure.bound(run) for run in runs}
-    bound = 1 if 1 in bounds else min(bounds)
-    return Condition(label, Sample(values, noise, resolution), bound, measure.scale)
+    noise = math.sqrt(fmean(measure.noise(run) ** 2 for run in having))
+    return Sample(values, noise, resolution)
 
 
 def bounded(condition: Condition, show: Callable[[float], str]) -> str:

@@ -150,7 +150,7 @@ def momentum_answers(
             "Does a larger momentum reach a given training loss in fewer epochs?",
             fastest, {"loss": threshold},
         ),
-        _stability(runs, drawn),
+        stability_answer(runs, drawn, "Is the training unstable at some momentum?"),
     )  # fmt: skip
 
 
@@ -176,7 +176,8 @@ def _answer(question: str, claim: Claim, evidence: dict[str, object]) -> Answer:
     )  # fmt: skip
 
 
-def _stability(runs: Sequence[RecordedRun], drawn: Loss) -> Answer:
+def stability_answer(runs: Sequence[RecordedRun], drawn: Loss, question: str) -> Answer:
+    """Does the loss jump, or a run diverge?"""
     found = [instability(run, drawn) for run in runs]
     n_of = {label: sum(one.label == label for one in found) for label in (o.label for o in found)}
     said = []
@@ -205,7 +206,7 @@ def _stability(runs: Sequence[RecordedRun], drawn: Loss) -> Answer:
     verdict: Verdict = "yes" if any(one.unstable for one in found) else "no"
     n_seeds = len({one.seed for one in found})
     return Answer(
-        "Is the training unstable at some momentum?",
+        question,
         verdict,
         " ".join([opening(verdict, 1) if n_seeds == 1 else f"{sentence(verdict)}.", *said[:2]]),
         {

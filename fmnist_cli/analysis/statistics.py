@@ -130,7 +130,7 @@ def contrast(first: Sample, second: Sample, scale: Scale) -> Contrast:
     Below five seeds the standard deviation is the larger of what the seeds show and what a single
     run's noise leads one to expect, and the seeds must agree in sign.
     """
-    a, b = (_on_scale(sample.values, scale) for sample in (first, second))
+    a, b = (on_scale(sample.values, scale) for sample in (first, second))
     shared = sorted(a.keys() & b.keys())
     floor = math.hypot(first.resolution, second.resolution)
     noise = math.hypot(first.noise, second.noise)
@@ -282,7 +282,8 @@ def _probability(theta: float, dof: int) -> float:
     return 2 / math.pi * (theta + sin * total) if odd else sin * total
 
 
-def _on_scale(values: Mapping[int, float], scale: Scale) -> dict[int, float]:
+def on_scale(values: Mapping[int, float], scale: Scale) -> dict[int, float]:
+    """The values as they are compared: a ratio's by their logarithms."""
     if scale != "ratio":
         return dict(values)
     return {seed: math.log(max(value, SMALLEST)) for seed, value in values.items()}

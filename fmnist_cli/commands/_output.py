@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
+from fmnist_cli import tables
 from fmnist_cli.errors import FmnistError
 from fmnist_cli.formatting import plain, to_json
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from fmnist_cli.commands._options import Common
+
 
 HEADING_WIDTH = 14  # characters, where a heading has several words
 LINES_AT_ONCE = 1000
@@ -41,16 +43,16 @@ class Output:
         self.argv = common.argv
         self._warnings: set[str] = set()
 
-    def result(self, *renderables: RenderableType) -> None:
+    def result(self, *renderables: RenderableType | tables.Table) -> None:
         """Print a result for a person; nothing where JSON was asked for."""
         if not self.json:
             console = stdout_console()
             with console.capture() as printed:
                 for renderable in renderables:
-                    console.print(_fitting(renderable, console))
+                    console.print(*_parts(renderable, console), sep="\n")
             _write(printed.get())
 
-    def section(self, title: str, *renderables: RenderableType) -> None:
+    def section(self, title: str, *renderables: RenderableType | tables.Table) -> None:
         """Print a bold title and what belongs under it, then an empty line."""
         self.result(f"[bold]{title}[/bold]", *renderables, "")
 
@@ -200,13 +202,21 @@ def make_table(*headings: str, heading_width: int = HEADING_WIDTH) -> Table:
     return table
 
 
-def _fitting(renderable: RenderableType, console: Console) -> RenderableType:
+def _parts(renderable: RenderableType | tables.Table, console: Console) -> list[RenderableType]:
+    if isinstance(renderable, tables.Table):
+        from fmnist_cli.commands._tables import rendered
+
+        return rendered(renderable, console)
+    return [fitting(renderable, console)]
+
+
+def fitting(renderable: RenderableType, console: Console) -> RenderableType:
     """What is printed of it: a table that the terminal is too narrow for, row by row."""
     from rich.table import Table
 
     if not isinstance(renderable, Table) or not renderable.show_header or not renderable.row_count:
         return renderable
-    if _needed(renderable, console) <= console.width:
+    if needed_width(renderable, console) <= console.width:
         return renderable
     headings = [_on_one_line(column.header) for column in renderable.columns]
     stacked = make_facts()
@@ -219,7 +229,7 @@ def _fitting(renderable: RenderableType, console: Console) -> RenderableType:
     return stacked
 
 
-def _needed(table: Table, console: Console) -> int:
+def needed_width(table: Table, console: Console) -> int:
     """The columns of the terminal that the table needs: only what may be wrapped is."""
     options = console.options.update(width=UNBOUNDED)
     needed = console.measure(table, options=options).maximum

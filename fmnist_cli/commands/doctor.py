@@ -147,10 +147,10 @@ def _registry(db: str) -> Finding:
             lost = len(registry.list_runs(status="lost"))
     except FmnistError as error:
         return Finding("registry", False, str(error), "fmnist runs verify")
-    found = f"{registry.shown}: {pluralize(n, 'run')}" + (f", {lost} lost" if lost else "")
-    if registry.caution is not None:
+    found = f"{registry.display_name}: {pluralize(n, 'run')}" + (f", {lost} lost" if lost else "")
+    if registry.warning is not None:
         return Finding(
-            "registry", False, registry.caution, "fmnist runs import, into such a server"
+            "registry", False, registry.warning, "fmnist runs import, into such a server"
         )
     return Finding("registry", True, found)
 

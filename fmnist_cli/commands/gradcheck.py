@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +10,9 @@ from fmnist_cli.commands._options import Common, DataOptions, typed, with_option
 from fmnist_cli.commands._output import Output
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import CheckFailed, UsageError, require
+
+if TYPE_CHECKING:
+    from fmnist_cli.engine.gradients import Selection
 
 
 @with_options(omit=("model", "lr", "momentum", "epochs", "patience", "monitor", "augment"))
@@ -51,11 +53,11 @@ def gradcheck(
       # five random entries of each parameter of a CNN
       fmnist gradcheck --model cnn3 --samples 5
     """
-    from fmnist_cli.commands import _checks
+    from fmnist_cli.commands._checks import show_gradient
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.commands.mini_cnn import check_mini_cnn
-    from fmnist_cli.registry import Outcome, Registry
-    from fmnist_cli.runner.run import run_spec
+    from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.checks import run_gradient_check
 
     if every and samples is not None:
         raise UsageError(
@@ -80,20 +82,14 @@ def gradcheck(
     out = Output(common)
     with Registry.open(common.db) as registry:
         session = open_session(registry, config, data, out)
-        with registry.run(run_spec(session, "gradcheck", asdict(config))) as run:
-            check = _checks.check_gradient(
-                config,
-                session.dataset.train,
-                n=config.batch,
-                e=e,
-                select="all" if every else samples or "first",
-            )
-            check.record(run)
-            run.finish(Outcome(stop_reason=None, train_seconds=0.0))
+        select: Selection = "all" if every else samples or "first"
+        run, check = run_gradient_check(session, config, n=config.batch, e=e, select=select)
     out.document("fmnist.gradcheck/1", {"id": run.id, "model": model, **check.document()})
-    check.show(out)
+    show_gradient(out, check)
     if not check.holds:
         raise CheckFailed(
             "backpropagation must agree with the differences, and the training step with "
-            f"backpropagation. They do not: see above, and fmnist runs show {run.id}"
+            "backpropagation. They do not: see above.",
+            remedy="show_run",
+            run_id=run.id,
         )

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, typed, with_options
-from fmnist_cli.commands._output import Output, make_facts
+from fmnist_cli.commands._output import Output
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, USER_ENGINE, TrainConfig
-from fmnist_cli.errors import ArtefactError, CheckFailed, Diverged, UsageError, require
-from fmnist_cli.formatting import percent, pluralize, seconds
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from fmnist_cli.engine.backend import Backend
-    from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.engine.training import TrainResult
-    from fmnist_cli.registry import Run, RunRecord
-    from fmnist_cli.runner.run import Recorded, Session
+from fmnist_cli.errors import UsageError, require
 
 ResultsFolder = Annotated[
     Path, typer.Option("--results", help="Folder for the result file that scripts read.")
@@ -63,7 +51,7 @@ def train(
     resume: Annotated[
         str | None,
         typer.Option(
-            "--resume", metavar="ID", help="Go on with a run that was cut short, as it was asked."
+            "--resume", metavar="ID", help="Continue an interrupted run with its own settings."
         ),
     ] = None,
 ) -> None:
@@ -71,9 +59,9 @@ def train(
 
     Stops early, and prints the best epoch, the test accuracy of its weights, and the time. The run
     goes to the registry (--db), its weights to the folder beside it, and its accuracies by epoch to
-    the file in --results that course scripts read. With --seeds it trains once a seed, and says how
-    much the seeds differ. A run that was interrupted or killed goes on with --resume, and ends as
-    if it had not been.
+    a file in --results that course scripts read, named after what was trained. With --seeds it
+    trains once per seed, and says how much the seeds differ. A run that was interrupted or killed
+    continues with --resume, and ends as if it had not been.
 
     Exits 3 if a check does not hold (then nothing is trained), 4 if the training diverged.
 
@@ -90,6 +78,7 @@ def train(
       fmnist train --resume latest
     """
     from fmnist_cli.commands._data import open_session
+    from fmnist_cli.commands._training_view import Extras, train_one
     from fmnist_cli.files import writable_folder
     from fmnist_cli.registry import Registry
 
@@ -140,16 +129,6 @@ def train(
         train_one(session, config, out, extras, results)
 
 
-@dataclass(frozen=True)
-class Extras:
-    """What a run does besides training."""
-
-    check_gradient: bool = False
-    check_magnitude: bool = False
-    dynamics: bool = False
-    layers: Path | None = None
-
-
 def _refuse_with_layers(context: typer.Context) -> None:
     """UsageError where an option is given that layers of one's own know nothing of."""
     others = ("engine", "model", "momentum", "check_gradient", "check_magnitude")
@@ -159,178 +138,3 @@ def _refuse_with_layers(context: typer.Context) -> None:
             "layers are an MLP's, trained by SGD; check them with fmnist check. "
             f"Received: --layers and {' '.join(given)}."
         )
-
-
-def train_one(
-    session: Session,
-    config: TrainConfig,
-    out: Output,
-    extras: Extras,
-    results: Path,
-    resume: RunRecord | None = None,
-) -> None:
-    """Train one configuration, as a new run or continuing a recorded one, and show how it went."""
-    from fmnist_cli.commands._checks import check_gradient, magnitude_document, show_magnitude
-    from fmnist_cli.engine import gradients
-    from fmnist_cli.engine.numpy_mlp.layers import initial_weights
-    from fmnist_cli.engine.seeding import weights_rng
-    from fmnist_cli.files import replace_file
-    from fmnist_cli.runner.run import train_recorded
-    from fmnist_cli.usercode.backend import UserNetwork
-
-    checks: dict[str, Any] = {}
-    dataset = session.dataset
-
-    def before(run: Run, backend: Backend) -> None:
-        failed = []
-        if extras.layers is not None:
-            kept = run.folder / extras.layers.name
-            replace_file(kept, extras.layers.read_bytes())
-            run.add_artefact("layers", kept)
-        if extras.check_gradient:
-            gradient = check_gradient(
-                config, dataset.train, n=config.batch, e=gradients.E, select="first"
-            )
-            gradient.record(run)
-            gradient.show(out)
-            checks["gradient"] = gradient.document()
-            failed += [] if gradient.holds else ["gradient"]
-        if extras.check_magnitude:
-            weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
-            magnitude = gradients.check_magnitude(weights, dataset.train)
-            checks["magnitude"] = magnitude_document(magnitude)
-            run.record_check("magnitude", "W1", checks["magnitude"], magnitude.holds)
-            show_magnitude(out, magnitude)
-            failed += [] if magnitude.holds else ["magnitude"]
-        if failed:
-            raise CheckFailed(
-                f"the {' and the '.join(failed)} check must hold before training; it did "
-                "not, so nothing was trained. The figures are above and in the run's record."
-            )
-
-    def after(run: Run, backend: Backend, result: TrainResult, data: Dataset) -> None:
-        # the file in results/ is the latest run's of its name; the run keeps its own
-        for folder in (run.folder, results):
-            write_result_file(folder / result_file_name(config), result)
-        run.add_artefact("result", run.folder / result_file_name(config))
-
-    recorded = train_recorded(
-        session,
-        config,
-        command="train",
-        before=before,
-        after=after,
-        dynamics=extras.dynamics,
-        resume=resume,
-        backend_of=None if extras.layers is None else partial(UserNetwork, extras.layers),
-    )
-
-    result_path = results / result_file_name(config)
-    out.document("fmnist.train/1", _document(config, recorded, checks, result_path))
-    out.section(
-        f"Run {recorded.run.id}: {describe(config)}",
-        _summary(config, recorded, result_path, session.registry.shown),
-    )
-    if recorded.result.stop_reason == "diverged":
-        raise Diverged(
-            f"{recorded.result.divergence}. Try a smaller --lr. "
-            f"What was recorded is kept: fmnist runs show {recorded.run.id}",
-            run_id=recorded.run.id,
-        )
-    run_id = recorded.run.id
-    out.next(f"plot train --run {run_id}", f"runs show {run_id}", "runs list")
-
-
-def result_file_name(config: TrainConfig) -> str:
-    """``MLP_lr0.01_b5.json``, as course scripts expect it."""
-    return f"{config.model.upper()}_lr{config.lr:g}_b{config.batch}.json"
-
-
-def write_result_file(path: Path, result: TrainResult) -> None:
-    """The file that course scripts read: accuracies per epoch, test accuracy, seconds."""
-    from fmnist_cli.files import replace_file
-    from fmnist_cli.formatting import to_json
-
-    content = {
-        "train": [epoch.train_accuracy for epoch in result.epochs],
-        "val": [epoch.val_accuracy for epoch in result.epochs],
-        "test": result.test.accuracy if result.test else None,
-        "time": result.train_seconds,
-    }
-    try:
-        replace_file(path, to_json(content) + "\n")
-    except OSError as error:
-        raise ArtefactError(
-            f"{path} cannot be written: {error.strerror}; make room, then: fmnist runs resume."
-        ) from error
-
-
-def _document(
-    config: TrainConfig, recorded: Recorded, checks: dict[str, Any], result_path: Path
-) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    result, best = recorded.result, recorded.result.best
-    return {
-        "id": recorded.run.id,
-        "uuid": recorded.run.uuid,
-        "config": asdict(config),
-        "status": "diverged" if result.stop_reason == "diverged" else "finished",
-        "stop_reason": result.stop_reason,
-        "still_improving": result.still_improving,
-        "epochs_run": len(result.epochs),
-        "best_epoch": best.epoch if best else None,
-        "updates_to_best": best.updates if best else None,
-        "best_val_accuracy": best.val_accuracy if best else None,
-        "best_val_loss": best.val_loss if best else None,
-        "test_accuracy": result.test.accuracy if result.test else None,
-        "test_loss": result.test.loss if result.test else None,
-        "train_seconds": result.train_seconds,
-        "checks": checks,
-        "result_file": str(result_path),
-        "epochs": [asdict(epoch) for epoch in result.epochs],
-    }
-
-
-def _summary(config: TrainConfig, recorded: Recorded, result_path: Path, db: str) -> Table:
-    from rich.markup import escape
-
-    result, best, test = recorded.result, recorded.result.best, recorded.result.test
-    n = len(result.epochs)
-    table = make_facts()
-    table.add_row("stopped after", f"{pluralize(n, 'epoch')}: {why_stopped(config, result)}")
-    if best and test:
-        table.add_row("best epoch", f"{best.epoch} ({pluralize(best.updates, 'gradient update')})")
-        table.add_row(
-            "validation accuracy", f"{percent(best.val_accuracy)} (loss {best.val_loss:.4f})"
-        )
-        table.add_row(
-            "test accuracy",
-            f"[bold]{percent(test.accuracy)}[/bold] (loss {test.loss:.4f}) on one seed",
-        )
-    table.add_row(
-        "training time",
-        f"{seconds(result.train_seconds)} ({seconds(result.train_seconds / n)} an epoch)",
-    )
-    table.add_row("recorded", escape(f"{db}, {result_path}"))
-    return table
-
-
-def describe(config: TrainConfig) -> str:
-    """``mlp (numpy), batch 5, lr 0.01, momentum 0, seed 42``."""
-    return (
-        f"{config.model} ({config.engine}), batch {config.batch}, lr {config.lr:g}, "
-        f"momentum {config.momentum:.12g}, seed {config.seed}"
-    )
-
-
-def why_stopped(config: TrainConfig, result: TrainResult) -> str:
-    """The reason in words."""
-    if result.stop_reason == "patience":
-        watched = config.monitor.replace("val_", "validation ")
-        return f"{watched} did not improve for {config.patience} in a row"
-    if result.stop_reason == "diverged":
-        return "diverged"
-    if result.still_improving:
-        return "the limit, [yellow]while still improving[/yellow]; more --epochs may be better"
-    return "the limit"

@@ -127,8 +127,9 @@ class TrainConfig:
         require(self.epochs >= 1, "epochs must be at least 1", self.epochs)
         require(
             self.patience is None or self.patience >= 1,
-            "patience must be at least 1 (use --no-early-stop to train to the last epoch)",
+            "patience must be at least 1",
             self.patience,
+            remedy="disable_early_stopping",
         )
         monitors = get_args(Monitor)
         require(

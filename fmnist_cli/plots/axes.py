@@ -156,6 +156,7 @@ def accuracy_axis(ax: Axes, label: str = "accuracy") -> None:
     """As close to the data as it is legible: at least 0.04 high, and no further than [0, 1]."""
     from matplotlib.ticker import MaxNLocator
 
+    percent_ticks(ax)
     low, high = ax.get_ylim()
     if high - low < 0.04:
         middle = (low + high) / 2
@@ -164,6 +165,13 @@ def accuracy_axis(ax: Axes, label: str = "accuracy") -> None:
     ax.set_ylim(max(low, -0.02), min(high, 1.02))
     ax.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
     ax.set_ylabel(label)
+
+
+def percent_ticks(ax: Axes) -> None:
+    """Fractions on the y axis, written as percent."""
+    from matplotlib.ticker import FuncFormatter
+
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.3g} %"))
 
 
 def worth_a_log(values: Iterable[float]) -> bool:

@@ -17,10 +17,11 @@ from sqlalchemy import Connection, Row, Table, insert, select, update
 
 from fmnist_cli.errors import RegistryError, UsageError
 from fmnist_cli.registry import schema
-from fmnist_cli.registry.database import TRAIN_FIRST, Database, insert_row, open_database
+from fmnist_cli.registry.database import Database, open_database
 from fmnist_cli.registry.digest import stored_digest
+from fmnist_cli.registry.layout import import_or_gc, run_folder, sha256_of
 from fmnist_cli.registry.migrate import prepare
-from fmnist_cli.registry.queries import import_or_gc, run_folder, sha256_of
+from fmnist_cli.registry.rows import insert_row
 
 BATCH = 200  # runs whose rows are in memory at once
 STAGING = ".import-"  # and more: a folder under runs.files
@@ -124,38 +125,37 @@ def merge(database: Database, other: str | Path, on_progress: Callable[[int, int
     """
     there = open_database(other)
     try:
-        with _advising():
+        with _of_another():
             there.check_usable(readonly=True)
         if there.identity == database.identity:
             raise UsageError(
-                f"import must take another registry than this one. Received: {there.shown}."
+                f"import must take another registry than this one. Received: {there.display_name}."
             )
-        with _frozen(there) as source, source.read() as reading:
+        with _snapshot(there) as source, source.read() as reading:
             return _merge(reading, there, database, on_progress)
     finally:
         there.dispose()
 
 
 @contextmanager
-def _frozen(there: Database) -> Iterator[Database]:
+def _snapshot(there: Database) -> Iterator[Database]:
     """The other registry at this program's schema, and still as long as it is read."""
     with tempfile.TemporaryDirectory(prefix="fmnist-import-") as folder:
-        with _advising():
-            copy = there.frozen(Path(folder))
+        with _of_another():
+            copy = there.snapshot(Path(folder))
             prepare(copy, readonly=True)
         yield copy
         copy.dispose()
 
 
 @contextmanager
-def _advising() -> Iterator[None]:
-    """Advise what helps an import, where the advice is for the registry in use."""
+def _of_another() -> Iterator[None]:
+    """What would help with the registry in use does not help with one to be imported."""
     try:
         yield
     except RegistryError as error:
-        what, _, advice = str(error).removesuffix(".").rpartition("; ")
-        if advice in (TRAIN_FIRST, "name another with --db"):
-            raise type(error)(f"{what}; name another registry to import.") from error
+        if error.remedy in ("train_first", "another_registry"):
+            error.remedy = "another_to_import"
         raise
 
 
@@ -209,7 +209,8 @@ def _merge(
     except OSError as error:
         files.take_back()
         raise RegistryError(
-            f"the files of {there.shown} cannot be copied: {error.strerror}; nothing was imported."
+            f"the files of {there.display_name} cannot be copied: {error.strerror}; "
+            "nothing was imported."
         ) from error
     except BaseException:
         files.take_back()

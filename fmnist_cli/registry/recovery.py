@@ -13,10 +13,11 @@ from sqlalchemy import Connection, select
 
 from fmnist_cli.errors import RegistryError
 from fmnist_cli.registry import schema
-from fmnist_cli.registry.database import Database, insert_row
-from fmnist_cli.registry.journal import SUFFIX, put_entries, read_journal
+from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.journal import SUFFIX, read_journal
+from fmnist_cli.registry.layout import lock_path
 from fmnist_cli.registry.locks import RunLock
-from fmnist_cli.registry.queries import lock_path
+from fmnist_cli.registry.rows import insert_row, put_entries
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,9 @@ from fmnist_cli.errors import RegistryError, UsageError
 from fmnist_cli.registry import schema
 from fmnist_cli.registry.database import Database
 from fmnist_cli.registry.journal import SUFFIX
+from fmnist_cli.registry.layout import import_or_gc, lock_path, run_folder
 from fmnist_cli.registry.locks import RunLock, is_held
-from fmnist_cli.registry.queries import Reader, import_or_gc, lock_path, run_folder
+from fmnist_cli.registry.queries import Reader
 from fmnist_cli.registry.records import RunRecord
 
 SECONDS_A_DAY = 86_400

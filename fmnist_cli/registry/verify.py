@@ -92,7 +92,7 @@ def _is_elsewhere(database: Database, run: RunRecord, artefact: ArtefactRecord) 
 def _structure(database: Database) -> Iterator[Finding]:
     try:
         with database.read() as connection:
-            for what in database.damage(connection):
+            for what in database.integrity_errors(connection):
                 yield Finding(None, what)
     except RegistryError as error:
         yield Finding(None, str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fmnist_cli.analysis import Answer
+from fmnist_cli.tables import Column, Table
 
 FIGURES_FOLDER = "figures"  # beside the Markdown file
 
@@ -14,33 +15,6 @@ class Prose:
     """A paragraph."""
 
     text: str
-
-
-@dataclass(frozen=True)
-class Column:
-    """A table's column; numbers stand to the right, their digits below each other."""
-
-    heading: str
-    numeric: bool = True
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table whose first column names its rows.
-
-    Attributes
-    ----------
-    caption : str
-    columns : tuple of Column
-    rows : tuple of rows, each as long as ``columns``
-    anchors : tuple of str
-        What a link can point at, one a row; none where nothing does.
-    """
-
-    caption: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[str, ...], ...]
-    anchors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,6 +109,11 @@ class Report:
     @property
     def pictures(self) -> tuple[Picture, ...]:
         return tuple(b for s in self.sections for b in s.blocks if isinstance(b, Picture))
+
+
+def heading(column: Column) -> str:
+    """A column's heading as the pages write it, with a capital."""
+    return column.heading[:1].upper() + column.heading[1:]
 
 
 def run_anchor(run_id: int) -> str:

@@ -16,9 +16,10 @@ from fmnist_cli.report.blocks import (
     Prose,
     Report,
     Section,
-    Table,
+    heading,
     run_anchor,
 )
+from fmnist_cli.tables import Table
 
 SHORT = 24  # characters
 
@@ -127,10 +128,10 @@ def _table(table: Table) -> Iterator[str]:
     kinds = [' class="number"' if column.numeric else "" for column in table.columns]
     yield "<thead><tr>"
     for column, kind in zip(table.columns, kinds, strict=True):
-        yield f'<th scope="col"{kind}>{escape(column.heading)}</th>'
+        yield f'<th scope="col"{kind}>{escape(heading(column))}</th>'
     yield "</tr></thead>"
     yield "<tbody>"
-    for i, row in enumerate(table.rows):
+    for i, row in enumerate(table.cells):
         anchor = f' id="{table.anchors[i]}"' if table.anchors else ""
         cells = "".join(
             f'<th scope="row"{kind}>{escape(cell)}</th>'
@@ -142,6 +143,8 @@ def _table(table: Table) -> Iterator[str]:
     yield "</tbody>"
     yield "</table>"
     yield "</div>"
+    for note in table.notes:
+        yield f'<p class="note">{escape(note)}</p>'
 
 
 def _short(cell: str) -> str:

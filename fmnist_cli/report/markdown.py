@@ -14,8 +14,9 @@ from fmnist_cli.report.blocks import (
     Prose,
     Report,
     Section,
-    Table,
+    heading,
 )
+from fmnist_cli.tables import Table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 
@@ -74,10 +75,13 @@ def _block(block: Block) -> Iterator[str]:
 def _table(table: Table) -> Iterator[str]:
     yield f"*{_escape(table.caption)}*"
     yield ""
-    yield _row(column.heading for column in table.columns)
+    yield _row(heading(column) for column in table.columns)
     yield "|" + "|".join(" ---: " if c.numeric else " --- " for c in table.columns) + "|"
-    for row in table.rows:
+    for row in table.cells:
         yield _row(row)
+    for note in table.notes:
+        yield ""
+        yield _escape(note)
 
 
 def _row(cells: Iterator[str] | tuple[str, ...]) -> str:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands.early_stop import EPOCHS as EARLY_STOP_EPOCHS
-from fmnist_cli.commands.momentum import ALPHAS, arm_label
-from fmnist_cli.commands.momentum import EPOCHS as MOMENTUM_EPOCHS
-from fmnist_cli.commands.sweep_batch import BATCHES
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
 from fmnist_cli.formatting import percent, pluralize, seconds
-from fmnist_cli.plots import from_records as _figures
-from fmnist_cli.report import Finding, Picture, Prose, Section, Table, draw, tables
+from fmnist_cli.report import Finding, Picture, Prose, Section, draw, tables
 from fmnist_cli.report.work import (
     Work,
     checked_run,
     default_run,
     mini_cnn_run,
 )
+from fmnist_cli.studies import Study, View
+from fmnist_cli.studies.batch_size import BATCH_SIZE
+from fmnist_cli.studies.early_stopping import EARLY_STOPPING
+from fmnist_cli.studies.learning_rate import LEARNING_RATE
+from fmnist_cli.studies.momentum import MOMENTUM
+from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,12 +90,13 @@ def checks(work: Work) -> Part:
 def training(work: Work) -> Part:
     """One training at the defaults."""
     from fmnist_cli import plots
+    from fmnist_cli.plots.from_records import caption_of, curve_of, ending_of
 
     run = default_run(work)
     epochs = work.registry.epochs(run.id)
-    ending = _figures.ending_of(run)
+    ending = ending_of(run)
     assert ending is not None
-    figure = plots.train_figure(_figures.curve_of(epochs), _figures.caption_of([run]), ending)
+    figure = plots.train_figure(curve_of(epochs), caption_of([run]), ending)
     updates = pluralize(run.updates_to_best or 0, "gradient update")
     best = f"epoch {run.best_epoch} of {len(epochs)} ({updates})"
     facts = (
@@ -123,81 +126,49 @@ def training(work: Work) -> Part:
     return Part(section, (Finding("training", question, percent(run.test_accuracy), line),))
 
 
-def batch_sizes(work: Work) -> Part:
-    """The sweep of batch sizes, timed one run after the other."""
-    from fmnist_cli.analysis import sweep_answers
+def study_part(
+    study: Study,
+    work: Work,
+    values: Sequence[Any] | None = None,
+    words: str = "",
+    table_view: View | None = None,
+) -> Part:
+    """A study's figure and table, then its answers.
 
-    sizes = [size for size in BATCHES if size <= work.config.train_size]
-    arms = [(f"batch {size}", work.config.but(batch=size)) for size in sizes]
-    result = work.train_study("sweep-batch", arms, timed=True)
-    given = "" if len(sizes) == len(BATCHES) else "".join(f" --batch {size}" for size in sizes)
-    alt = (
-        "Charts of test accuracy, training time, epochs and gradient updates to the best model "
-        f"against the batch sizes {', '.join(f'{size:,}' for size in sizes)}."
+    Parameters
+    ----------
+    values, words
+        What is compared, and what is typed for it, where it is not the command's own choice.
+    table_view
+        What the table shows, where it is more than the figure and the answers.
+    """
+    config = work.config
+    if "patience" in study.defaults:
+        config = work.without_stopping(study.defaults["epochs"])
+    if values is None:
+        values, _ = study.usual_values(config)
+    result = work.train_study(study, config, values)
+    view = View()
+    picture = _picture(
+        study.kind,
+        study.figure(result, view),
+        study.caption,
+        f"{study.alt(result, view)} The numbers are in the table below.",
     )
-    return _study_part(
-        "batch-sizes",
-        "The batch size",
-        result,
-        "What the batch size does to accuracy, time and updates. The runs were timed one after "
-        "the other.",
-        alt,
-        tables.sweep_table(result),
-        sweep_answers(result.runs),
-        work.study_command(f"sweep-batch{given}", work.config),
+    given = study.answers(result, view)
+    typed = work.study_command(
+        words or study.words(values),
+        config,
+        epochs=study.defaults.get("epochs", TrainConfig.epochs),
     )
-
-
-def early_stopping(work: Work) -> Part:
-    """The whole curve, and where a patience stops on it."""
-    from fmnist_cli.analysis import apply_patience, early_stop_answers
-
-    config = work.without_stopping(EARLY_STOP_EPOCHS)
-    arms = [(f"batch {config.batch}", config)]
-    result = work.train_study("early-stop", arms, test_every_epoch=True)
-    runs = [run for run in result.runs if run.best_epoch is not None]
-    patience = TrainConfig.patience
-    assert patience is not None
-    kept = [apply_patience(run, p, config.monitor) for p in PATIENCES for run in runs]
-    given = "".join(f" --patience {p}" for p in PATIENCES)
-    alt = (
-        f"Line chart of train, validation and test accuracy over {config.epochs} epochs, marked "
-        f"where patience {patience} stops."
+    section = Section(
+        study.kind,
+        study.title,
+        (picture, study.table(result, table_view or view), *_basis(result, given), *given),
+        typed,
+        tuple(run.run.id for run in result.runs),
     )
-    return _study_part(
-        "early-stopping",
-        "When to stop",
-        result,
-        f"{config.epochs} epochs without early stopping, and where patience {patience} would have "
-        "stopped.",
-        alt,
-        tables.stops_table(result, kept),
-        early_stop_answers(runs, [patience], config.monitor),
-        work.study_command(f"early-stop{given}", config, epochs=EARLY_STOP_EPOCHS),
-    )
-
-
-def momenta(work: Work) -> Part:
-    """The same number of epochs with each momentum."""
-    from fmnist_cli.analysis import momentum_answers
-
-    config = work.without_stopping(MOMENTUM_EPOCHS)
-    arms = [(arm_label(alpha), config.but(momentum=alpha)) for alpha in ALPHAS]
-    result = work.train_study("momentum", arms, test_every_epoch=True)
-    alt = (
-        f"Line charts of training loss and test accuracy over {config.epochs} epochs, one line "
-        f"for each momentum: {', '.join(f'{alpha:g}' for alpha in ALPHAS)}."
-    )
-    return _study_part(
-        "momentum",
-        "Momentum",
-        result,
-        "Training loss and test accuracy by epoch, one line a momentum.",
-        alt,
-        tables.momentum_table(result),
-        momentum_answers(result.runs),
-        work.study_command("momentum", config, epochs=MOMENTUM_EPOCHS),
-    )
+    return Part(section, tuple(_finding(study.kind, answer) for answer in given))
 
 
 def parameters(work: Work) -> Part:
@@ -219,29 +190,6 @@ def parameters(work: Work) -> Part:
     line = " ".join([f"with {smallest.total:,} parameters.", *statements])
     question = "Which model has the fewest parameters?"
     return Part(section, (Finding("parameters", question, smallest.model, line),))
-
-
-def shifted_images(work: Work) -> Part:
-    """Every model on the test set and on its shifted copies."""
-    from fmnist_cli.analysis import ood_answers
-    from fmnist_cli.commands.ood import record_shifted
-
-    engines = {name: work.config.engine if name == "mlp" else "keras" for name in MODELS}
-    arms = [(name, work.config.but(model=name, engine=engines[name])) for name in MODELS]
-    result = work.train_study("ood", arms, after=record_shifted)
-    runs = [run for run in result.runs if run.evaluations]
-    scores = _figures.scores_of(runs)
-    alt = f"Bar chart of the accuracy of {', '.join(MODELS)} on the test set and shifted copies."
-    return _study_part(
-        "shifted-images",
-        "Images it was not trained for",
-        result,
-        "Accuracy on the test set, on images moved up by 4 pixels and on rotated images.",
-        alt,
-        tables.scores_table(result, scores),
-        ood_answers(scores) if scores else (),
-        work.study_command("ood --model all", work.config),
-    )
 
 
 def mini_cnn(work: Work) -> Part:
@@ -281,35 +229,29 @@ def mini_cnn(work: Work) -> Part:
     return Part(section, (Finding("mini-cnn", question, "yes" if holds else "no", line),))
 
 
+def _basis(result: StudyResult, given: Sequence[answers.Answer]) -> tuple[Prose, ...]:
+    """On how many seeds the answers rest."""
+    from fmnist_cli.analysis import study_note
+
+    return (Prose(study_note(result.runs)),) if given else ()
+
+
 PARTS: Mapping[str, Callable[[Work], Part]] = {
     "gradient and magnitude checks": checks,
     "training curve": training,
-    "batch sizes": batch_sizes,
-    "early stopping": early_stopping,
-    "momentum": momenta,
+    "batch sizes": partial(study_part, BATCH_SIZE),
+    "learning rates": partial(study_part, LEARNING_RATE),
+    "early stopping": partial(
+        study_part,
+        EARLY_STOPPING,
+        words=EARLY_STOPPING.words(PATIENCES),
+        table_view=View(patiences=PATIENCES),
+    ),
+    "momentum": partial(study_part, MOMENTUM),
     "parameter counts": parameters,
-    "shifted images": shifted_images,
+    "shifted images": lambda work: study_part(SHIFTED_IMAGES, work, MODELS, "ood --model all"),
     "mini CNN": mini_cnn,
 }
-
-
-def _study_part(
-    key: str,
-    title: str,
-    result: StudyResult,
-    caption: str,
-    alt: str,
-    table: Table,
-    given: Sequence[answers.Answer],
-    command: str,
-) -> Part:
-    """A study's figure and table, then its answers."""
-    picture = _picture(
-        key, _figures.study_figure(result), caption, f"{alt} The numbers are in the table below."
-    )
-    runs = tuple(run.run.id for run in result.runs)
-    section = Section(key, title, (picture, table, *given), command, runs)
-    return Part(section, tuple(_finding(key, answer) for answer in given))
 
 
 def _finding(key: str, answer: answers.Answer) -> Finding:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.engine.config import MODELS
-from fmnist_cli.formatting import format_count, mean_and_spread, percent, seconds
-from fmnist_cli.report import Column, Section, Table, run_anchor
+from fmnist_cli.formatting import percent, seconds
+from fmnist_cli.report import Section, run_anchor
+from fmnist_cli.studies.study import ending, limit_note
+from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
-    from fmnist_cli.analysis import PatienceOutcome, Score
-    from fmnist_cli.analysis.result import StudyResult
     from fmnist_cli.engine.mini_cnn import Derivative, DerivativeCheck, Forward
     from fmnist_cli.engine.parameters import ParameterCount
     from fmnist_cli.registry import CheckRecord, RunRecord
@@ -48,100 +47,6 @@ def entries_table(entries: Sequence[CheckRecord]) -> Table:
     return Table("Entries of the gradient", columns, tuple(rows))
 
 
-def sweep_table(result: StudyResult) -> Table:
-    """What each batch size took and reached."""
-    rows = []
-    for runs in result.by_label().values():
-        records = [run.run for run in runs]
-        per_epoch = [(r.train_seconds or 0.0) / max(r.epochs_run, 1) for r in records]
-        rows.append(
-            (
-                f"{records[0].batch:,}",
-                mean_and_spread([r.best_epoch for r in records], format_count),
-                mean_and_spread([r.updates_to_best for r in records], lambda v: f"{v:,.0f}"),
-                mean_and_spread([run.seconds_to_best for run in runs], lambda v: f"{v:.3g}"),
-                mean_and_spread(per_epoch, lambda v: f"{v:.3f}"),
-                mean_and_spread([r.best_val_accuracy for r in records], percent),
-                mean_and_spread([r.test_accuracy for r in records], percent),
-                ", ".join(sorted({ended(r) for r in records})),
-            )
-        )
-    columns = (
-        Column("Batch"),
-        Column("Best epoch"),
-        Column("Updates to best"),
-        Column("Seconds to best"),
-        Column("Seconds an epoch"),
-        Column("Validation accuracy"),
-        Column("Test accuracy"),
-        Column("Ended by", numeric=False),
-    )
-    return Table(f"Study {result.study.id}: batch sizes", columns, tuple(rows))
-
-
-def stops_table(result: StudyResult, kept: Sequence[PatienceOutcome]) -> Table:
-    """Where each patience stops, and what that costs."""
-    several = len(result.runs) > 1
-    columns = (
-        Column("Patience"),
-        *((Column("Seed"),) if several else ()),
-        Column("Stops after epoch"),
-        Column("Keeps epoch"),
-        Column("Its test accuracy"),
-        Column("Best epoch of all"),
-        Column("Its test accuracy"),
-        Column("Cost in points"),
-    )
-    rows = tuple(
-        (
-            str(one.patience),
-            *((str(one.seed),) if several else ()),
-            str(one.stopped_after or "none"),
-            str(one.best_epoch),
-            percent(one.test_accuracy),
-            str(one.curve_best_epoch),
-            percent(one.curve_test_accuracy),
-            f"{100 * one.cost:+.2f}",
-        )
-        for one in kept
-    )
-    return Table(f"Study {result.study.id}: what each patience keeps", columns, rows)
-
-
-def momentum_table(result: StudyResult) -> Table:
-    """Where each momentum ends, and the best it passes."""
-
-    def loss(value: float) -> str:
-        return f"{value:.4f}"
-
-    rows = []
-    for runs in result.by_label().values():
-        last = [run.epochs[-1] for run in runs if run.epochs]
-        best = [
-            max((e.test_accuracy for e in run.epochs if e.test_accuracy is not None), default=None)
-            for run in runs
-        ]
-        rows.append(
-            (
-                f"{runs[0].run.momentum:.12g}",
-                ", ".join(sorted({str(len(run.epochs)) for run in runs})),
-                mean_and_spread([e.running_loss for e in last], loss),
-                mean_and_spread([e.train_loss for e in last], loss),
-                mean_and_spread([e.test_accuracy for e in last], percent),
-                mean_and_spread(best, percent),
-            )
-        )
-    columns = (
-        Column("Momentum"),
-        Column("Epochs"),
-        Column("Last running loss"),
-        Column("Last training loss"),
-        Column("Last test accuracy"),
-        Column("Best test accuracy"),
-    )
-    return Table(f"Study {result.study.id}: momentum", columns, tuple(rows))
-
-
 def parameters_table(counts: Sequence[ParameterCount]) -> Table:
     """Every layer that has parameters, and each model's sum."""
     rows: list[tuple[str, ...]] = []
@@ -159,26 +64,6 @@ def parameters_table(counts: Sequence[ParameterCount]) -> Table:
         Column("Parameters"),
     )
     return Table("Weights and biases, layer by layer", columns, tuple(rows))
-
-
-def scores_table(result: StudyResult, scores: Sequence[Score]) -> Table:
-    """Every model's accuracy on every test set."""
-    from fmnist_cli.engine.shifts import SHIFTED_SETS
-
-    rows = []
-    for model in (name for name in MODELS if any(score.model == name for score in scores)):
-        cells = [
-            [s.accuracy for s in scores if (s.model, s.set_name) == (model, shifted.name)]
-            for shifted in SHIFTED_SETS
-        ]
-        rows.append((model, *(mean_and_spread(values, percent) for values in cells)))
-    titles = [shifted.title for shifted in SHIFTED_SETS]
-    columns = (
-        Column("Model", numeric=False),
-        *(Column(title[0].upper() + title[1:]) for title in titles),
-    )
-    caption = f"Study {result.study.id}: accuracy on the test set and its shifted copies"
-    return Table(caption, columns, tuple(rows))
 
 
 def forward_table(forward: Forward, loss: float) -> Table:
@@ -242,7 +127,7 @@ def runs_table(runs: Sequence[RunRecord]) -> Table:
         Column("Best epoch"),
         Column("Test accuracy"),
         Column("Training time"),
-        Column("Ended by", numeric=False),
+        Column("Ended", numeric=False),
     )
     rows = tuple(
         (
@@ -256,12 +141,12 @@ def runs_table(runs: Sequence[RunRecord]) -> Table:
             f"{run.best_epoch} of {run.epochs_run}" if run.best_epoch else "-",
             percent(run.test_accuracy),
             seconds(run.train_seconds or None),
-            ended(run),
+            ending(run),
         )
         for run in runs
     )
     anchors = tuple(run_anchor(run.id) for run in runs)
-    return Table("Every run of this report", columns, rows, anchors)
+    return Table("Every run of this report", columns, rows, limit_note(runs), anchors)
 
 
 def times_table(sections: Sequence[Section], recorded: Mapping[int, float]) -> Table:
@@ -311,10 +196,3 @@ def environment_table(environment: Mapping[str, Any]) -> Table:
         ),
     ]
     return facts_table("What the newest of these runs ran on", facts)
-
-
-def ended(run: RunRecord) -> str:
-    """Why a run ended, in a word or two."""
-    if run.still_improving:
-        return "limit, still improving"
-    return {"max_epochs": "limit"}.get(run.stop_reason or "", run.stop_reason or "-")

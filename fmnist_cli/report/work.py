@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.analysis.result import StudyResult
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.errors import CheckFailed
 from fmnist_cli.runner.jobs import Executor, InProcess
-from fmnist_cli.runner.study import run_study
+from fmnist_cli.studies.study import View
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.mini_cnn import DerivativeCheck
     from fmnist_cli.registry import Registry, Run, RunRecord
     from fmnist_cli.runner.run import Session
+    from fmnist_cli.studies import Study
 
 QUICK_TRAIN, QUICK_VAL, QUICK_EPOCHS = 2_000, 500, 8
 MAGNITUDE_MANY = 5_000
@@ -62,22 +62,19 @@ class Work:
             epochs = min(epochs, self.config.epochs)
         return self.config.but(epochs=epochs, patience=None)
 
-    def train_study(
-        self, kind: str, arms: Sequence[tuple[str, TrainConfig]], *, timed: bool = False, **how: Any
-    ) -> StudyResult:
+    def train_study(self, study: Study, config: TrainConfig, values: Sequence[Any]) -> StudyResult:
         """The study: read where it is complete, continued or begun where it is not.
 
-        With ``timed`` its runs have the machine to themselves, one after the other.
+        Where its result is a time, its runs have the machine to themselves, one after the other.
         """
-        result = run_study(
+        result = study.run(
             self.session,
-            kind,
-            arms,
+            config,
+            values,
+            View(),
             seeds=self.seeds,
-            executor=InProcess() if timed else self.executor,
+            executor=InProcess() if study.timed else self.executor,
             reuse=True,
-            timed=timed,
-            **how,
         )
         result.require_complete()
         return result
@@ -188,21 +185,9 @@ def _same_training(work: Work, run: RunRecord) -> bool:
 
 def _record_checks(work: Work, run: Run) -> None:
     """Make both checks and record them; CheckFailed where one does not hold."""
-    from fmnist_cli.commands._checks import check_gradient, magnitude_document
-    from fmnist_cli.engine import gradients
-    from fmnist_cli.engine.numpy_mlp.layers import initial_weights
-    from fmnist_cli.engine.seeding import weights_rng
+    from fmnist_cli.runner.checks import record_checks, require_checks
 
-    config, train = work.config, work.dataset.train
-    gradient = check_gradient(config, train, n=config.batch, e=gradients.E, select="first")
-    gradient.record(run)
-    weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
+    train = work.dataset.train
     many = min(MAGNITUDE_MANY, len(train))
-    few = max(1, many // MAGNITUDE_SHARE)
-    magnitude = gradients.check_magnitude(weights, train, n_few=few, n_many=many)
-    run.record_check("magnitude", "W1", magnitude_document(magnitude), magnitude.holds)
-    if not (gradient.holds and magnitude.holds):
-        raise CheckFailed(
-            "the gradient and the magnitude check must hold before anything is reported. One did "
-            f"not: fmnist runs show {run.id}"
-        )
+    images = max(1, many // MAGNITUDE_SHARE), many
+    require_checks(run, *record_checks(run, work.config, train, magnitude_images=images))

@@ -39,7 +39,7 @@ from fmnist_cli.runner.jobs import (
     Failed,
     InProcess,
     Job,
-    Progress,
+    JobProgress,
     Recipe,
     RemoteListener,
     share_of,
@@ -138,7 +138,7 @@ class _Worker:
         """Send the next job."""
         self.job = job
         self._send(job)
-        return Progress(job.name, 0, job.config.epochs)
+        return JobProgress(job.name, 0, job.config.epochs)
 
     def dismiss(self) -> None:
         """Say that there is no other job."""

@@ -45,7 +45,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Condition:
+class StudyCondition:
     """What of a study a run is a replicate of."""
 
     study_id: int
@@ -66,7 +66,7 @@ def train_recorded(
     config: TrainConfig,
     *,
     command: str,
-    condition: Condition | None = None,
+    condition: StudyCondition | None = None,
     test_every_epoch: bool = False,
     dynamics: bool = False,
     before: Before | None = None,
@@ -106,7 +106,7 @@ def train_recorded(
     from fmnist_cli.errors import RegistryUnavailable
 
     registry, dataset, listener = session.registry, session.dataset, session.listener
-    listener.warning(registry.caution)
+    listener.warning(registry.warning)
     weights_path = None
     resumed = None if resume is None else registry.resume(resume)
     spec = run_spec(session, command, asdict(config), condition, run_uuid)
@@ -158,8 +158,8 @@ def train_recorded(
             if after is not None:
                 after(run, backend, result, dataset)
             run.finish(outcome_of(result))
-    if run.trouble is not None:
-        raise RegistryUnavailable(run.unrecorded)
+    if run.write_error is not None:
+        raise RegistryUnavailable(run.unrecorded, remedy="recover_journal", run_id=run.id)
     checkpoints.remove()
     return Recorded(run=run, result=result, weights_path=weights_path)
 
@@ -195,13 +195,13 @@ class _Warnings:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is not None and self.run.trouble is not None:
+        if kind is not None and self.run.write_error is not None:
             self.listener.message(self.run.unrecorded)
 
     def check(self) -> None:
         """Warn of a registry that cannot be written."""
-        if self.run.trouble is not None:
-            self._warn("registry", f"{self.run.trouble} Training continues, in a journal.")
+        if self.run.write_error is not None:
+            self._warn("registry", f"{self.run.write_error} Training continues, in a journal.")
 
     def unsaved(self, error: OSError) -> None:
         """Warn of a checkpoint that could not be saved."""
@@ -224,7 +224,7 @@ def _restart(
     start, problems = checkpoints.load(asdict(config))
     for problem in problems:
         listener.message(problem)
-    run.go_on_from(start.epochs if start else ())
+    run.rewind_to(start.epochs if start else ())
     place = f"after epoch {len(start.epochs)}" if start else "from the start; it has no checkpoint"
     listener.message(f"Run {run.id} continues {place}.")
     return start
@@ -246,7 +246,7 @@ def run_spec(
     session: Session,
     command: str,
     config: Mapping[str, Any],
-    condition: Condition | None = None,
+    condition: StudyCondition | None = None,
     run_uuid: str | None = None,
 ) -> RunSpec:
     """What the registry is told of a run before it starts."""

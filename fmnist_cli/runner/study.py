@@ -22,11 +22,11 @@ from fmnist_cli.runner.jobs import (
     Failed,
     InProcess,
     Job,
+    JobProgress,
     Message,
-    Progress,
     Recipe,
 )
-from fmnist_cli.runner.run import Condition, note_on_interrupt
+from fmnist_cli.runner.run import StudyCondition, note_on_interrupt
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
@@ -95,7 +95,7 @@ def run_study(
         **(measured or {}),
         **executor.recorded,  # times taken side by side are not mixed with others
     }
-    listener.warning(registry.caution)
+    listener.warning(registry.warning)
     study = None if new else _same_study(registry, kind, asked, reuse=reuse, timed=timed)
     if study is None:
         study = registry.study(kind, asked, arms=[label for label, _ in arms])
@@ -110,7 +110,7 @@ def run_study(
         Job(
             f"{label}, seed {seed}" if several_seeds else label,
             config,
-            Condition(study.id, label),
+            StudyCondition(study.id, label),
             interrupted.get((label, seed)),
         )
         for (label, seed), config in runs.items()
@@ -142,7 +142,7 @@ def _follow(events: Events, listener: Listener, bar: ProgressBar) -> list[str]:
         match event:
             case Message(text):
                 listener.message(text)
-            case Progress(name, epoch, epochs):
+            case JobProgress(name, epoch, epochs):
                 under_way[name] = f"{name} {epoch}/{epochs}" if epoch else name
             case Done(name) | Failed(name):
                 if isinstance(event, Failed):

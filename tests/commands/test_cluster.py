@@ -30,7 +30,7 @@ from fmnist_cli.errors import FmnistError
 from fmnist_cli.registry import Registry, RunRecord, schema
 from fmnist_cli.runner import cluster as _cluster
 from fmnist_cli.runner.jobs import Done, Elsewhere, Job, Recipe
-from fmnist_cli.runner.run import Condition, Session
+from fmnist_cli.runner.run import Session, StudyCondition
 from fmnist_cli.runner.study import run_study
 
 from .conftest import SMALL, Fmnist
@@ -312,7 +312,7 @@ def test_the_run_of_another_machine_is_taken_over_at_once(
         (run,) = registry.list_runs()
         assert run.status == "running"  # for all that its heartbeat says
         study = registry.get_study(run.study_id or 0)
-    condition = Condition(study.id, study.arms[0])
+    condition = StudyCondition(study.id, study.arms[0])
     job = Job("momentum 0", TrainConfig(**run.config), condition, run_uuid=run.uuid)
     data = load(200, 50, data_dir=tiny_data, allow_custom=True)
     origin = Elsewhere(shared_db, data.folder, data.source, data.fingerprint, run.argv)

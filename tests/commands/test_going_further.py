@@ -32,9 +32,9 @@ def test_a_curve_is_recorded_shown_and_drawn(fmnist: Fmnist, curve: str) -> None
 
     shown = fmnist.small("ood", *EPOCHS, "--curve", curve)
     assert f"mlp: accuracy by {curve} (one seed)" in shown.stdout
-    assert f"fmnist plot ood --study 2 --curve {curve}" in shown.stderr
+    assert f"fmnist plot ood --study 1 --curve {curve}" in shown.stderr
     drawn = fmnist.document("plot", "ood", "--curve", curve)
-    assert drawn["file"] == f"results/ood-{curve}-study2.png"
+    assert drawn["file"] == f"results/ood-{curve}-study1.png"
     assert Path(drawn["file"]).read_bytes().startswith(b"\x89PNG")
 
 

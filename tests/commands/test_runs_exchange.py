@@ -87,6 +87,7 @@ def test_markdown(fmnist: Fmnist) -> None:
 
 def test_course(fmnist: Fmnist) -> None:
     content = json.loads(fmnist("runs", "export", TRAIN, "--format", "course").stdout)
+    assert content.pop("run")["id"] == TRAIN
     assert content == {"train": [0.75, 0.93], "val": [0.7, 0.88], "test": 0.87, "time": 1.0}
     assert fmnist.error("runs", "export", "--format", "course", code=2) == (
         "format course must be of one run; give its id. Received: 9 runs."
@@ -242,10 +243,10 @@ def test_import_says_what_it_left_out(fmnist: Fmnist) -> None:
 def test_import_of_what_is_no_registry(fmnist: Fmnist) -> None:
     Path("notes.txt").write_text("these are notes " * 100)
     assert fmnist.error("runs", "import", "notes.txt", code=1) == (
-        "notes.txt is not an SQLite file; name another registry to import."
+        "notes.txt is not an SQLite file. Name another registry to import."
     )
     assert fmnist.error("runs", "import", "absent.db", code=1) == (
-        "absent.db does not exist; name another registry to import."
+        "absent.db does not exist. Name another registry to import."
     )
     assert fmnist.error("runs", "import", "runs.db", code=2) == (
         "import must take another registry than this one. Received: runs.db."

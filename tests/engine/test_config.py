@@ -21,12 +21,7 @@ BAD = [
     ("momentum", -0.1, "momentum must be at least 0 and below 1. Received: -0.1."),
     ("momentum", math.nan, "momentum must be at least 0 and below 1. Received: nan."),
     ("epochs", 0, "epochs must be at least 1. Received: 0."),
-    (
-        "patience",
-        0,
-        "patience must be at least 1 (use --no-early-stop to train to the last epoch). "
-        "Received: 0.",
-    ),
+    ("patience", 0, "patience must be at least 1. Received: 0."),
     ("hidden", 0, "hidden must be between 1 and 65536. Received: 0."),
     ("seed", -1, "seed must be between 0 and 2^63 - 1. Received: -1."),
     ("train_size", 70_000, "train-size must be between 1 and 59999. Received: 70000."),

@@ -49,7 +49,7 @@ def test_a_panel_for_each_direction_and_a_line_for_each_model() -> None:
         assert ax.get_ylim() == (0, 1)
     texts = [text.get_text() for legend in figure.axes[1].get_children()
              if hasattr(legend, "get_texts") for text in legend.get_texts()]  # fmt: skip
-    assert texts == ["mlp", "cnn2", "chance (0.1)"]
+    assert texts == ["mlp", "cnn2", "chance (10 %)"]
 
 
 def test_several_seeds_are_a_mean_and_a_band() -> None:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from fmnist_cli.errors import UsageError
-from fmnist_cli.plots import Arm, Curve, RunCaption, check_path, compare_figure, save, train_figure
+from fmnist_cli.plots import Curve, Line, RunCaption, check_path, compare_figure, save, train_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -162,7 +162,7 @@ def test_link_stays_a_link(tmp_path: Path) -> None:
 
 
 def test_names_are_drawn_as_they_are(tmp_path: Path) -> None:
-    arms = [Arm("_a $x_1$ <b>&", [CURVE]), Arm("cost: 5$", [CURVE]), Arm("run 😀 \\$", [CURVE])]
+    arms = [Line("_a $x_1$ <b>&", [CURVE]), Line("cost: 5$", [CURVE]), Line("run 😀 \\$", [CURVE])]
     path = save(compare_figure(arms, subtitle="half $\\frac{1}{2}$ of"), tmp_path / "a.svg")
     words = "".join(ElementTree.parse(path).getroot().itertext())
     for name in ("_a $x_1$ <b>&", "cost: 5$", "\\$", "half $\\frac{1}{2}$ of"):

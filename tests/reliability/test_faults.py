@@ -111,7 +111,7 @@ def test_a_registry_that_vanishes_while_training(folder: Path, expected: dict[st
     lines = err.strip().splitlines()
     assert sum("Training continues, in a journal." in line for line in lines) == 1
     assert lines[-1].startswith("Error: runs.db cannot be opened")
-    assert lines[-1].endswith("bring it in: fmnist runs recover")
+    assert lines[-1].endswith("Recover it with: fmnist runs recover")
     assert not Path("runs.db").exists()
     assert list(folder.glob("runs.files/1-*/*.journal"))
 

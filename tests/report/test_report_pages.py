@@ -12,18 +12,17 @@ from matplotlib.figure import Figure
 from fmnist_cli.analysis import Answer
 from fmnist_cli.registry import Registry
 from fmnist_cli.report import (
-    Column,
     Finding,
     Picture,
     Prose,
     Report,
     Section,
-    Table,
     draw,
     to_html,
     to_markdown,
 )
 from fmnist_cli.report.figures import CONTRAST, DARK_GROUND, DARK_INK, on_dark
+from fmnist_cli.tables import Column, Table
 
 from .conftest import Made
 
@@ -68,7 +67,9 @@ def small_report(text: str, label: str = "") -> Report:
         text,
         (
             Prose(text),
-            Table(text, (Column(text, numeric=False), Column(text)), ((text, text),), ("run-1",)),
+            Table(
+                text, (Column(text, numeric=False), Column(text)), ((text, text),), (), ("run-1",)
+            ),
             Picture("line", text, text, draw(figure)),
             Answer(text, "not settled", f"Not settled. {text}"),
         ),
@@ -86,7 +87,7 @@ def test_the_page_is_balanced_and_semantic(made: Made) -> None:
     assert len(set(ids)) == len(ids)
     headings = [name for name in names if name in ("h1", "h2", "h3")]
     assert headings[:2] == ["h1", "h2"]
-    assert names.count("figure") == names.count("figcaption") == names.count("img") == 5
+    assert names.count("figure") == names.count("figcaption") == names.count("img") == 6
     assert names.count("table") == names.count("caption")
     assert all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
     for image in page.all("img"):
@@ -116,7 +117,7 @@ def test_the_runs_of_the_page_are_those_of_the_registry(made: Made) -> None:
 
 def test_the_figures_of_the_markdown_are_there(made: Made) -> None:
     named = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", made.markdown)
-    assert len(named) == 5
+    assert len(named) == 6
     for name in named:
         assert (made.folder / name).read_text().startswith("<svg")
 

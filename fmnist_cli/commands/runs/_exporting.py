@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.errors import UsageError
-from fmnist_cli.formatting import to_json
+from fmnist_cli.runner.result_file import recorded_content
 
 if TYPE_CHECKING:
     from fmnist_cli.registry import Registry, RunRecord
@@ -76,14 +76,7 @@ def course(registry: Registry, runs: Sequence[RunRecord]) -> str:
         raise UsageError(
             f"format course must be of one run; give its id. Received: {len(runs)} runs."
         )
-    epochs = registry.epochs(runs[0].id)
-    content = {
-        "train": [epoch.train_accuracy for epoch in epochs],
-        "val": [epoch.val_accuracy for epoch in epochs],
-        "test": runs[0].test_accuracy,
-        "time": runs[0].train_seconds,
-    }
-    return to_json(content) + "\n"
+    return recorded_content(registry, runs[0])
 
 
 def needs(extra: str, what: str) -> UsageError:

@@ -172,38 +172,20 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
     """
     from rich.markup import escape
 
-    from fmnist_cli.analysis.comparison import compare_curves, environment_differences
-    from fmnist_cli.commands._resuming import recorded_setting
+    from fmnist_cli.commands._resuming import session_of_run
     from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.run import train_recorded
+    from fmnist_cli.runner import reproduce as runner
 
     out = Output(common)
     with Registry.open(common.db) as registry:
-        run = registry.get_run(run_id)
-        curve = registry.epochs(run.id)
-        if run.status == "running" or not curve:
-            raise UsageError(
-                "a run must have ended, and have trained, to be reproduced. "
-                f"Received: run {run.id}, {run.status}, {pluralize(len(curve), 'epoch')}."
-            )
-        config, session = recorded_setting(registry, run, data, out)
-        if run.status not in ("finished", "diverged"):
-            config = config.but(epochs=len(curve))  # as far as it got
-        recorded = train_recorded(
-            session,
-            config,
-            command="reproduce",
-            test_every_epoch=curve[0].test_loss is not None,
-        )
-        comparison = compare_curves(curve, registry.epochs(recorded.run.id))
-        differences = environment_differences(
-            registry.environment(run.id), registry.environment(recorded.run.id)
-        )
+        run = runner.reproducible(registry, run_id)
+        found = runner.reproduce(session_of_run(registry, run, data, out), run)
+    comparison, differences = found.comparison, found.environment_differences
     out.document(
         "fmnist.runs.reproduce/1",
         {
             "id": run.id,
-            "reproduced_by": recorded.run.id,
+            "reproduced_by": found.reproduced_by,
             "verdict": comparison.verdict,
             "epochs_compared": comparison.n,
             "first_difference_epoch": comparison.first_difference,
@@ -226,14 +208,16 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
     for name, before, now in differences:
         table.add_row(*(escape(str(value)) for value in (name, before, now)))
     out.section(
-        f"Run {run.id}, again as run {recorded.run.id}",
+        f"Run {run.id}, again as run {found.reproduced_by}",
         f"{pluralize(comparison.n, 'epoch')}: {words}",
         *([table] if differences else ["the environment is the same"]),
     )
     if comparison.verdict == "different":
         raise CheckFailed(
             f"run {run.id} must come out the same again. It differs from epoch "
-            f"{comparison.first_beyond_rounding} on: fmnist runs show {recorded.run.id} --epochs."
+            f"{comparison.first_beyond_rounding} on.",
+            remedy="show_run",
+            run_id=found.reproduced_by,
         )
 
 

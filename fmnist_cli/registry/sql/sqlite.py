@@ -42,7 +42,7 @@ class SqliteReader(SqlReader):
     """See ``SqlReader``; the connection is read-only, and allows nothing but to read."""
 
     def __init__(self, target: str | Path) -> None:
-        self.shown = str(target)
+        self.display_name = str(target)
         path = _path(target)
         if not _is_ready(path):
             from fmnist_cli.registry.registry import Registry
@@ -80,7 +80,7 @@ class SqliteReader(SqlReader):
     def value(self, name: str) -> str:
         return f":{name}"
 
-    def answer(
+    def execute(
         self, what: str, asked: str, sql: str, values: Mapping[str, Any], at_most: int | None
     ) -> Answer:
         deadline = time.monotonic() + QUERY_SECONDS
@@ -96,14 +96,16 @@ class SqliteReader(SqlReader):
                 time.monotonic() <= deadline
             ):
                 raise KeyboardInterrupt from error  # it came while SQLite asked for the time
-            raise self._explained(what, asked, error) from error
+            raise self._translate_error(what, asked, error) from error
         finally:
             self._connection.set_progress_handler(None, 0)
         if bytes in set(map(type, chain.from_iterable(rows))):
             rows = [tuple(v.hex() if isinstance(v, bytes) else v for v in row) for row in rows]
         return Answer(columns, rows)
 
-    def _explained(self, what: str, asked: str, error: BaseException) -> RegistryError | UsageError:
+    def _translate_error(
+        self, what: str, asked: str, error: BaseException
+    ) -> RegistryError | UsageError:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         text = str(error)
         must, received = f"{what} must be {WANTED[what]}", f"Received: {short(asked)}"
@@ -120,9 +122,9 @@ class SqliteReader(SqlReader):
         return UsageError(f"{must}. {received} ({text}).")
 
     def _unreadable(self, error: BaseException) -> RegistryError:
-        from fmnist_cli.registry.database.sqlite import explained
+        from fmnist_cli.registry.database.sqlite import translate_error
 
-        return explained(self.shown, error)
+        return translate_error(self.display_name, error)
 
 
 def _authorise(action: int, first: str | None, *_: str | None) -> int:
