@@ -50,24 +50,68 @@ STUDIES = (
 )
 
 
-def fmnist(*args: str, work: Path, colour: bool = False, width: int = WIDTH) -> str:
-    """What the command prints on stdout."""
+def fmnist(
+    *args: str, work: Path, colour: bool = False, width: int = WIDTH, holds: bool = True
+) -> str:
+    """What the command prints on stdout; ``holds=False`` where a check is meant not to."""
     environment = os.environ | {"COLUMNS": str(width)}
     environment |= {"FORCE_COLOR": "1"} if colour else {"NO_COLOR": "1"}
     command = [sys.executable, "-m", "fmnist_cli", *args]
     print("fmnist", *args, file=sys.stderr)
-    return subprocess.run(
-        command, cwd=work, env=environment, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
+    done = subprocess.run(
+        command, cwd=work, env=environment, check=holds, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout
 
 
-def picture(name: str, args: list[str], work: Path) -> None:
+def picture(name: str, args: list[str], work: Path, *, holds: bool = True) -> None:
     """The terminal after the command, as an SVG."""
-    printed = fmnist(*args, work=work, colour=True)
+    printed = fmnist(*args, work=work, colour=True, holds=holds)
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(printed.rstrip() + "\n"), soft_wrap=True)  # room for _ and g
     svg = console.export_svg(title=" ".join(["fmnist", *args]), code_format=SVG)
     (IMAGES / f"{name}.svg").write_text(re.sub(r"terminal-\d+", f"terminal-{name}", svg))
+
+
+CHECKED = """\
+import numpy as np
+
+
+class linear_layer:
+    def __init__(self, input_D, output_D):
+        self.params = {'W': np.random.normal(0, 0.1, (input_D, output_D)),
+                       'b': np.random.normal(0, 0.1, output_D)}
+        self.gradient = {'W': np.zeros((input_D, output_D)), 'b': np.zeros(output_D)}
+
+    def forward(self, X):
+        return X @ self.params['W'] + self.params['b']
+
+    def backward(self, X, grad):
+        self.gradient['W'] = X.T @ grad
+        self.gradient['b'] = np.mean(grad, axis=0)
+        return grad @ self.params['W'].T
+
+
+class relu:
+    def forward(self, X):
+        return np.maximum(X, 0)
+
+    def backward(self, X, grad):
+        return grad * (grad > 0)
+
+
+def miniBatchGradientDescent(model, learning_rate):
+    for layer in model.values():
+        for key in getattr(layer, 'params', {}):
+            layer.params[key] -= learning_rate * layer.gradient[key]
+    return model
+"""
+
+
+def picture_of_check(work: Path) -> None:
+    """Layers with two mistakes, checked."""
+    (work / "neural_networks.py").write_text(CHECKED)
+    picture("check", ["check", "neural_networks.py", "--hints", "2"], work, holds=False)
 
 
 def section(title: str, args: list[str], plot: list[str], work: Path) -> str:
@@ -97,6 +141,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         picture("train", ["train", "--batch", "5", "--check-gradient", "--check-magnitude"], work)
+        picture_of_check(work)
         fmnist("plot", "train", "--out", str(IMAGES / "train-curve.svg"), work=work)
         fmnist("plot", "samples", "--out", str(IMAGES / "samples.png"), work=work)
         parts = [section(*study, work) for study in STUDIES]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.registry import RunSpec
-    from fmnist_cli.usercode.results import Report
+    from fmnist_cli.usercode.results import CheckReport
     from fmnist_cli.usercode.rubric import Rubric
 
 N_IMAGES = 1_000
@@ -91,7 +91,9 @@ def check(
     out = Output(common)
     dataset = load_images(data, out)
     report = _report(file, interface, dataset, out, rubric, gradescope, seed, trust)
-    run_id = record_reports("check", {report.file: report}, dataset, out, common.db) if record else None
+    run_id = (
+        record_reports("check", {report.file: report}, dataset, out, common.db) if record else None
+    )
     out.document("fmnist.check/1", {"id": run_id, **report.document(hints)})
     show(out, report, hints)
     if not report.holds:
@@ -125,7 +127,7 @@ def _report(
     gradescope: Path | None,
     seed: int,
     trust: bool,
-) -> Report:
+) -> CheckReport:
     from fmnist_cli.formatting import to_json
     from fmnist_cli.usercode import gradescope as export
     from fmnist_cli.usercode.examine import check_file
@@ -160,7 +162,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def record_reports(
-    command: str, reports: Mapping[str, Report], dataset: Dataset, out: Output, db: str
+    command: str, reports: Mapping[str, CheckReport], dataset: Dataset, out: Output, db: str
 ) -> int:
     """Record reports, by the files' names, as checks of one run; its id.
 
@@ -207,7 +209,7 @@ def _spec(command: str, dataset: Dataset, out: Output) -> RunSpec:
     )
 
 
-def show(out: Output, report: Report, hints: int) -> None:
+def show(out: Output, report: CheckReport, hints: int) -> None:
     """The checks as a table, and of what failed the hints below each other."""
     from rich.markup import escape
 

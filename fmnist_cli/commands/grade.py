@@ -63,7 +63,7 @@ def grade(
       # a class, with the default rubric of 100 points
       fmnist grade submissions
       # with a rubric of one's own, and a page for every student
-      fmnist grade submissions --rubric rubric.toml --csv grades.csv --feedback feedback
+      fmnist grade submissions --rubric rubric.toml --feedback pages
       # an autograder to upload to Gradescope
       fmnist grade --make-autograder autograder --rubric rubric.toml
     """

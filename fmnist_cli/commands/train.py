@@ -61,7 +61,8 @@ def train(
     goes to the registry (--db), its weights to the folder beside it, and its accuracies by epoch to
     a file in --results that course scripts read, named after what was trained. With --seeds it
     trains once per seed, and says how much the seeds differ. A run that was interrupted or killed
-    continues with --resume, and ends as if it had not been.
+    continues with --resume, and ends as if it had not been. With --layers it trains layers that you
+    wrote, from the same weights on the same batches.
 
     Exits 3 if a check does not hold (then nothing is trained), 4 if the training diverged.
 
@@ -70,8 +71,6 @@ def train(
       fmnist train --check-gradient --check-magnitude
       # a larger step on larger batches, with momentum
       fmnist train --lr 0.1 --batch 50 --momentum 0.5
-      # layers of your own, to lay over those of fmnist
-      fmnist train --layers neural_networks.py --epochs 8
       # five seeds, two at a time: how much of the result is chance?
       fmnist train --seeds 5 --jobs 2
       # the newest run was interrupted: go on with it

@@ -23,7 +23,7 @@ from fmnist_cli.errors import ArtefactError, FmnistError, UsageError
 from fmnist_cli.usercode.examine import read_source
 from fmnist_cli.usercode.loading import load_source
 from fmnist_cli.usercode.outcomes import error_outcome
-from fmnist_cli.usercode.parts import NAMES, Layer, Parts, pass_arguments, update_arguments
+from fmnist_cli.usercode.parts import NAMES, Parts, UserLayer, pass_arguments, update_arguments
 from fmnist_cli.usercode.shim import Array, DataSplit, softmax_cross_entropy, supplied
 from fmnist_cli.usercode.subject import unanswered
 
@@ -109,7 +109,7 @@ class UserNetwork:
 
     def _set(self, model: Mapping[str, Any], weights: Arrays) -> None:
         for name in PARAMETERS:
-            layer = Layer(model[f"L{name[1]}"])
+            layer = UserLayer(model[f"L{name[1]}"])
             if np.size(layer.parameter(name[0])) != weights[name].size:
                 raise ArtefactError(f"The layer's {name} has not the size of the weights.")
             layer.set_parameter(name[0], np.asarray(weights[name], np.float64))
@@ -145,9 +145,9 @@ class UserNetwork:
             theirs(*arguments)
             return loss
         d = model["loss"].backward(a2, y)
-        d = Layer(model["L2"]).backward(h1, d)
-        d = Layer(model["nonlinear1"]).backward(a1, d)
-        Layer(model["L1"]).backward(x, d)
+        d = UserLayer(model["L2"]).backward(h1, d)
+        d = UserLayer(model["nonlinear1"]).backward(a1, d)
+        UserLayer(model["L1"]).backward(x, d)
         return loss
 
     def _hidden_and_logits(self, images: Array) -> tuple[Array, Array]:
@@ -206,6 +206,6 @@ def _each(model: Mapping[str, Any], what: str) -> dict[str, NDArray[np.floating]
     """Copies of every layer's ``parameter`` or ``gradient``, as W1, b1, W2 and b2."""
     found: dict[str, NDArray[np.floating]] = {}
     for name in PARAMETERS:
-        plain = np.array(getattr(Layer(model[f"L{name[1]}"]), what)(name[0]), np.float64)
+        plain = np.array(getattr(UserLayer(model[f"L{name[1]}"]), what)(name[0]), np.float64)
         found[name] = plain.reshape(-1) if name[0] == "b" else plain
     return found

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from fmnist_cli.usercode.guard import Limits
 from fmnist_cli.usercode.locate import Sources
 from fmnist_cli.usercode.operations import Bench
 from fmnist_cli.usercode.parts import NAMES, Parts
-from fmnist_cli.usercode.results import CheckResult, Diagnosis, Report
+from fmnist_cli.usercode.results import CheckReport, CheckResult, Diagnosis
 from fmnist_cli.usercode.subject import LocalSubject, ProcessSubject, Source, Subject, Unanswered
 
 LARGEST_FILE = 1 << 20
+N_IMAGES = 1_000
 TRAINING_SECONDS = 5.0
 
 _BOTH = ("linear", "relu")
@@ -55,23 +57,31 @@ CHECK_NAMES: tuple[str, ...] = (LOADS, CONDUCT, *(check.name for check in CHECKS
 _TITLES = {LOADS: "The file loads", CONDUCT: "What the file may do"}
 
 
+@cache
+def real_images() -> Split:
+    """The first 1,000 training images of Fashion-MNIST."""
+    from fmnist_cli.engine.data import load
+
+    return load(N_IMAGES, 1).train
+
+
 def check_file(
     path: Path,
-    images: Split,
+    images: Split | None = None,
     *,
     seed: int = 0,
     limits: Limits | None = None,
     restricted: bool = True,
     forbidden: Collection[str] = (),
     only: Collection[str] = CHECK_NAMES,
-) -> Report:
+) -> CheckReport:
     """Examine a student's file, in a process of its own.
 
     Parameters
     ----------
     path : Path
-    images : Split
-        Real images; the first 1,000 are trained on.
+    images : Split, optional
+        Images to train on, the first 1,000 of them; Fashion-MNIST's by default.
     seed : int
         Of the tensors that the layers are tried on.
     limits : Limits, optional
@@ -97,8 +107,8 @@ def check_file(
                                failed=CONDUCT)  # fmt: skip
     else:
         with ProcessSubject(source, limits or Limits()) as subject:
-            results = _examine(subject, decoded, images, seed, only)
-    return Report(
+            results = _examine(subject, decoded, images or real_images(), seed, only)
+    return CheckReport(
         file=path.name,
         sha256=hashlib.sha256(text).hexdigest(),
         results=tuple(result for result in results if result.check in only),
@@ -111,17 +121,18 @@ def check_layers(
     relu: Any = None,
     miniBatchGradientDescent: Any = None,
     *,
-    images: Split,
+    images: Split | None = None,
     seed: int = 0,
     only: Collection[str] = CHECK_NAMES,
     **further: Any,
-) -> Report:
+) -> CheckReport:
     """Examine layers of one's own, in this process.
 
     Parameters
     ----------
     linear_layer, relu, miniBatchGradientDescent : the assignment's classes and function
-    images : Split
+    images : Split, optional
+        Fashion-MNIST's by default.
     seed : int
     only : collection of str
     **further : ``forward_pass``, ``backward_pass``, ``gradient_checker``, ``magnitude_checker``,
@@ -142,8 +153,8 @@ def check_layers(
              if value is not None}  # fmt: skip
     parts = Parts(**given, found_as=found)
     begin = time.perf_counter()
-    results = _examine(LocalSubject(Bench(parts, "")), "", images, seed, only)
-    return Report("", "", tuple(r for r in results if r.check in only),
+    results = _examine(LocalSubject(Bench(parts, "")), "", images or real_images(), seed, only)
+    return CheckReport("", "", tuple(r for r in results if r.check in only),
                   time.perf_counter() - begin)  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.errors import FmnistError, UsageError
 from fmnist_cli.usercode.examine import CHECK_NAMES, check_file
-from fmnist_cli.usercode.results import CheckResult, Report
+from fmnist_cli.usercode.results import CheckReport, CheckResult
 from fmnist_cli.usercode.rubric import Rubric
 
 
@@ -25,13 +25,13 @@ class Grade:
     path : Path
     name : str
         The file below the graded folder, for a person.
-    report : Report
+    report : CheckReport
     score, max_score : float
     """
 
     path: Path
     name: str
-    report: Report
+    report: CheckReport
     score: float
     max_score: float
 
@@ -70,7 +70,7 @@ def grade(path: Path, rubric: Rubric, images: Split, *, name: str = "") -> Grade
         )
     except FmnistError as error:  # it is gone, or too large to read
         failed = CheckResult("loads", "The file loads", "failed", str(error))
-        report = Report(path.name, "", (failed,), 0.0)
+        report = CheckReport(path.name, "", (failed,), 0.0)
     return Grade(path, name or path.name, report, rubric.score(report), rubric.max_score)
 
 

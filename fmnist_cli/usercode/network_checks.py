@@ -18,9 +18,10 @@ from fmnist_cli.engine.backend import Split
 from fmnist_cli.usercode.cases import Array
 from fmnist_cli.usercode.diagnosis import agrees
 from fmnist_cli.usercode.exam import observed
+from fmnist_cli.usercode.examine import real_images
 from fmnist_cli.usercode.guard import Limits
 from fmnist_cli.usercode.network import METHODS, NetworkBench
-from fmnist_cli.usercode.results import CheckResult, Diagnosis, Report, Status
+from fmnist_cli.usercode.results import CheckReport, CheckResult, Diagnosis, Status
 from fmnist_cli.usercode.shim import softmax_cross_entropy
 from fmnist_cli.usercode.subject import (
     LocalSubject,
@@ -49,21 +50,22 @@ TITLES = {
 }
 
 
-def check_network(network: Any, images: Split, *, seed: int = 0) -> Report:
+def check_network(network: Any, images: Split | None = None, *, seed: int = 0) -> CheckReport:
     """Examine a network object of the second interface, in this process.
 
     Parameters
     ----------
     network : object with ``forward``, ``backward``, ``parameters`` and ``gradients``
-    images : Split
+    images : Split, optional
+        Fashion-MNIST's by default.
     seed : int
     """
-    return _report("", LocalSubject(NetworkBench(network, "")), images, seed)
+    return _report("", LocalSubject(NetworkBench(network, "")), images or real_images(), seed)
 
 
 def check_interface(
     interface: str, images: Split, *, folder: Path, seed: int = 0, limits: Limits | None = None
-) -> Report:
+) -> CheckReport:
     """Examine what ``module:factory`` makes, in a process of its own; the code is one's own."""
     limits = limits or Limits(memory_bytes=8 << 30, file_bytes=1 << 30)
     source = Source(interface, interface=interface, import_folder=str(folder), restricted=False)
@@ -71,10 +73,10 @@ def check_interface(
         return _report(interface, subject, images, seed)
 
 
-def _report(name: str, subject: Subject, images: Split, seed: int) -> Report:
+def _report(name: str, subject: Subject, images: Split, seed: int) -> CheckReport:
     begin = time.perf_counter()
     results = _examine(subject, images, seed)
-    return Report(name, "", tuple(results), time.perf_counter() - begin)
+    return CheckReport(name, "", tuple(results), time.perf_counter() - begin)
 
 
 def _result(

@@ -28,8 +28,8 @@ from fmnist_cli.usercode.outcomes import (
     quiet,
 )
 from fmnist_cli.usercode.parts import (
-    Layer,
     Parts,
+    UserLayer,
     pass_arguments,
     positional,
     update_arguments,
@@ -88,9 +88,9 @@ class Bench:
 
     # --- what the operations are made of
 
-    def _linear(self, W: Array, b: Array) -> Layer:
+    def _linear(self, W: Array, b: Array) -> UserLayer:
         assert self.parts.linear is not None
-        layer = Layer(self.parts.linear(*W.shape))
+        layer = UserLayer(self.parts.linear(*W.shape))
         layer.set_parameter("W", W.T if self._keeps_transposed() else W)
         layer.set_parameter("b", b)
         return layer
@@ -99,7 +99,7 @@ class Bench:
         """Whether the file's layer keeps W as (outputs, inputs), against the interface."""
         if self._transposed is None:
             assert self.parts.linear is not None
-            W = Layer(self.parts.linear(3, 2)).parameter("W")
+            W = UserLayer(self.parts.linear(3, 2)).parameter("W")
             self._transposed = getattr(W, "shape", None) == (2, 3)
         return self._transposed
 
@@ -107,7 +107,7 @@ class Bench:
         value, outcome = self.attempt_value(name, make, *arguments)
         return value, outcome or {"array": None, "kind": "layer"}
 
-    def _step(self, name: str, layer: Layer, X: Array, grad: Array) -> dict[str, Outcome]:
+    def _step(self, name: str, layer: UserLayer, X: Array, grad: Array) -> dict[str, Outcome]:
         """One forward and one backward pass, and what they did to their arguments."""
         x_forward, x_backward, g = X.copy(), X.copy(), grad.copy()
         record = {"forward": self.attempt(f"{name}.forward", layer.forward, x_forward)}
@@ -145,7 +145,7 @@ class Bench:
             made, outcome = self._new("linear_layer", self.parts.linear, n_inputs, n_outputs)
             if "error" in outcome:
                 return {"error": outcome}
-            layer = Layer(made)
+            layer = UserLayer(made)
             record = {name: self.attempt("params", layer.parameter, name) for name in ("W", "b")}
             for name in ("W", "b"):
                 record[f"d{name}"] = self.attempt("gradient", layer.gradient, name)
@@ -177,7 +177,7 @@ class Bench:
             made, outcome = self._new("relu", self.parts.relu)
             if "error" in outcome:
                 return {"error": outcome}
-            replies.append([self._step("relu", Layer(made), X, grad) for X, grad in steps])
+            replies.append([self._step("relu", UserLayer(made), X, grad) for X, grad in steps])
         return {"cases": replies}
 
     def differences(self, W: Array, b: Array, X: Array, step: float) -> dict[str, Any]:
@@ -206,7 +206,7 @@ class Bench:
             for sign in (step, -step):
                 changed = X.copy()
                 changed[index] += sign
-                out = self.attempt("relu.forward", Layer(self.parts.relu()).forward, changed)
+                out = self.attempt("relu.forward", UserLayer(self.parts.relu()).forward, changed)
                 if out.get("array") is None:
                     return {"error": out}
                 moved.append(out["array"])
@@ -221,7 +221,7 @@ class Bench:
         if outcome is not None:
             return {"error": outcome}
         for name, value in gradients.items():
-            layer = Layer(model[f"L{name[1]}"])
+            layer = UserLayer(model[f"L{name[1]}"])
             outcome = self.attempt("gradient", layer.set_gradient, name[0], value)
             if "error" in outcome:
                 return {"error": outcome}
@@ -230,7 +230,7 @@ class Bench:
             return {"error": outcome}
         reply: dict[str, Any] = {"weights": {}, "gradients": {}}
         for name in weights:
-            layer = Layer(after[f"L{name[1]}"])
+            layer = UserLayer(after[f"L{name[1]}"])
             reply["weights"][name] = self.attempt("params", layer.parameter, name[0])
             reply["gradients"][name] = self.attempt("gradient", layer.gradient, name[0])
         return reply
@@ -261,7 +261,9 @@ class Bench:
                 continue
             if "error" not in out:
                 out["gradient"] = {
-                    name: self.attempt("gradient", Layer(model[f"L{name[1]}"]).gradient, name[0])
+                    name: self.attempt(
+                        "gradient", UserLayer(model[f"L{name[1]}"]).gradient, name[0]
+                    )
                     for name in weights
                 }
             reply[by] = out
@@ -276,9 +278,9 @@ class Bench:
 
         def backward(made: Mapping[str, Any]) -> None:
             d = model["loss"].backward(made["a2"], y)
-            d = Layer(model["L2"]).backward(made["h1"], d)
-            d = Layer(model["nonlinear1"]).backward(made["a1"], d)
-            Layer(model["L1"]).backward(x, d)
+            d = UserLayer(model["L2"]).backward(made["h1"], d)
+            d = UserLayer(model["nonlinear1"]).backward(made["a1"], d)
+            UserLayer(model["L1"]).backward(x, d)
 
         made, outcome = self.attempt_value("forward", forward)
         if outcome is not None:
@@ -354,7 +356,7 @@ class Bench:
             "steps": done,
             "seconds": spent,
             "weights": {
-                name: self.attempt("params", Layer(model[f"L{name[1]}"]).parameter, name[0])
+                name: self.attempt("params", UserLayer(model[f"L{name[1]}"]).parameter, name[0])
                 for name in weights
             },
         }
@@ -377,9 +379,9 @@ class Bench:
             theirs(*arguments)
             return
         d = model["loss"].backward(a2, y)
-        d = Layer(model["L2"]).backward(h1, d)
-        d = Layer(model["nonlinear1"]).backward(a1, d)
-        Layer(model["L1"]).backward(x, d)
+        d = UserLayer(model["L2"]).backward(h1, d)
+        d = UserLayer(model["nonlinear1"]).backward(a1, d)
+        UserLayer(model["L1"]).backward(x, d)
 
     def checker(
         self,
@@ -418,7 +420,7 @@ class Bench:
             "value": numbers_of(value),
             "is_bool": isinstance(value, bool | np.bool_),
             "weights": {
-                name: self.attempt("params", Layer(model[f"L{name[1]}"]).parameter, name[0])
+                name: self.attempt("params", UserLayer(model[f"L{name[1]}"]).parameter, name[0])
                 for name in weights
             },
         }
@@ -431,7 +433,7 @@ class Bench:
         if self.parts.linear is not None:
             layer, outcome = self.attempt_value("linear_layer", self.parts.linear, 3, 2)
             if outcome is None:
-                bias = self.attempt("params", Layer(layer).parameter, "b").get("array")
+                bias = self.attempt("params", UserLayer(layer).parameter, "b").get("array")
                 n_dimensions = 1 if bias is None else bias.ndim
         return reference_model(
             {n: w if n[0] == "W" or n_dimensions < 2 else w[None] for n, w in weights.items()}
@@ -445,7 +447,7 @@ def _make_wrong(layer: Any, name: str, factor: float) -> None:
     @functools.wraps(right)
     def wrong(*arguments: Any) -> Any:
         value = right(*arguments)
-        access = Layer(layer)
+        access = UserLayer(layer)
         access.set_gradient(name, factor * np.asarray(access.gradient(name)))
         return value
 

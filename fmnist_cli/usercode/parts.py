@@ -87,7 +87,7 @@ def positional(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return [parameter for parameter in parameters if parameter.kind in kinds]
 
 
-class Layer:
+class UserLayer:
     """A user's layer: its arrays by ``W`` and ``b``, its two passes by one signature."""
 
     def __init__(self, layer: Any) -> None:

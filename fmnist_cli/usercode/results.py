@@ -71,7 +71,7 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """All checks of one file (or of layers handed over in Python).
 
     Attributes

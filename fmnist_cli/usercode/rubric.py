@@ -11,7 +11,7 @@ from typing import Any, Literal
 from fmnist_cli.errors import UsageError
 from fmnist_cli.usercode.examine import CHECK_NAMES
 from fmnist_cli.usercode.guard import Limits
-from fmnist_cli.usercode.results import HINT_LEVELS, Report
+from fmnist_cli.usercode.results import HINT_LEVELS, CheckReport
 
 Visibility = Literal["visible", "hidden", "after_due_date", "after_published"]
 VISIBILITIES = ("visible", "hidden", "after_due_date", "after_published")
@@ -59,7 +59,7 @@ class Rubric:
     def max_score(self) -> float:
         return sum(self.points.values())
 
-    def score(self, report: Report) -> float:
+    def score(self, report: CheckReport) -> float:
         """The points of the checks that passed."""
         return sum(self.points.get(r.check, 0) for r in report.results if r.status == "passed")
 

@@ -11,12 +11,12 @@ import pytest
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.usercode.examine import CHECK_NAMES, check_file
 from fmnist_cli.usercode.guard import Limits
-from fmnist_cli.usercode.results import Report
+from fmnist_cli.usercode.results import CheckReport
 from tests.conftest import tiny_arrays
 
 WITHOUT_TRAINING = tuple(n for n in CHECK_NAMES if n not in ("learns", "overfits", "speed"))
 
-CheckText = Callable[..., Report]
+CheckText = Callable[..., CheckReport]
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def check_text(tmp_path: Path, images: Split) -> CheckText:
     """Checks a text as a file, without the trainings unless asked for."""
 
     def check(text: str, *, seed: int = 0, only: tuple[str, ...] = WITHOUT_TRAINING,
-              limits: Limits | None = None) -> Report:  # fmt: skip
+              limits: Limits | None = None) -> CheckReport:  # fmt: skip
         path = tmp_path / "neural_networks.py"
         path.write_text(text)
         return check_file(path, images, seed=seed, only=only, limits=limits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fmnist_cli.usercode.examine import CHECK_NAMES
-from fmnist_cli.usercode.results import Report
+from fmnist_cli.usercode.results import CheckReport
 
 from .base import Planted
 from .blind import BLIND
@@ -17,7 +17,7 @@ from .styles import STYLES
 N_SEEDS = 20
 
 
-def alarms(report: Report) -> list[tuple[str, str, object]]:
+def alarms(report: CheckReport) -> list[tuple[str, str, object]]:
     return [
         (r.check, r.message, r.diagnosis)
         for r in report.results
@@ -58,7 +58,7 @@ def test_the_corpus_is_as_large_as_it_says() -> None:
     assert len(PAIRS) == 40
 
 
-def first_name_is_right(planted: Planted, report: Report) -> bool:
+def first_name_is_right(planted: Planted, report: CheckReport) -> bool:
     """Whether the first diagnosis is the right one."""
     return bool(report.mistakes) and report.mistakes[0] in (planted.named or NAMED[planted.what])
 

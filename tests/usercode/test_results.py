@@ -248,6 +248,17 @@ def test_a_file_is_asserted_in_a_process_of_its_own(tmp_path: Path, images: Spli
         assert_layers(file=path, images=images, checks=WITHOUT_TRAINING)
 
 
+def test_a_check_that_could_not_be_run_is_no_check_that_holds(
+    tmp_path: Path, images: Split
+) -> None:
+    path = tmp_path / "neural_networks.py"
+    path.write_text("def f(:\n")
+    with pytest.raises(AssertionError, match="not valid Python"):
+        assert_layers(file=path, images=images, checks=("linear_dW",))
+    with pytest.raises(AssertionError, match="must define linear_layer"):
+        assert_layers(images=images, relu=load(SOLUTION)["relu"], checks=("linear_dW",))
+
+
 def test_an_unknown_part_is_refused(images: Split) -> None:
     with pytest.raises(UsageError, match=r"must be one of linear_layer.*Received: softmax"):
         assert_layers(images=images, softmax=None)

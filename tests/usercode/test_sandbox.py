@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fmnist_cli.usercode.guard import Limits
-from fmnist_cli.usercode.results import Report
+from fmnist_cli.usercode.results import CheckReport
 
 from .base import SOLUTION
 from .conftest import CheckText
@@ -44,7 +44,7 @@ def test_the_list_is_of_texts_that_can_be_written() -> None:
     assert len(BROKEN) > 10
 
 
-def check_bytes(text: str, tmp_path: Path, images: object) -> Report:
+def check_bytes(text: str, tmp_path: Path, images: object) -> CheckReport:
     from fmnist_cli.usercode.examine import check_file
 
     path = tmp_path / "broken.py"
