@@ -6,18 +6,21 @@ talk, never the results.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import re
 import shlex
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from fmnist_cli import tables
 from fmnist_cli.errors import FmnistError
-from fmnist_cli.formatting import plain, to_json
+from fmnist_cli.formatting import json_text, printable, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -31,6 +34,7 @@ HEADING_WIDTH = 14  # characters, where a heading has several words
 LINES_AT_ONCE = 1000
 UNBOUNDED = 100_000  # columns: no line is broken
 PIPED_WIDTH = 120  # columns, where there is no terminal to ask
+LOOKALIKES = dict(zip("▁▂▃▄▅▆▇█−×→…±─", [*"_.:-=+*#-x>", "...", "+-", "-"], strict=True))
 
 
 class Output:
@@ -48,7 +52,7 @@ class Output:
         if not self.json:
             console = stdout_console()
             with console.capture() as printed:
-                for renderable in renderables:
+                for renderable in map(_printable, renderables):
                     console.print(*_parts(renderable, console), sep="\n")
             _write(printed.get())
 
@@ -59,31 +63,44 @@ class Output:
     def document(self, schema: str, content: Mapping[str, Any]) -> None:
         """Print the result for a program, where JSON was asked for."""
         if self.json:
-            _write(to_json({"schema": schema, **content}) + "\n")
+            _write_json(to_json({"schema": schema, **content}) + "\n")
 
     def documents(
         self, schema: str, content: Mapping[str, Any], key: str, items: Iterable[Mapping[str, Any]]
     ) -> None:
         """As ``document``, with a long list under ``key``: an item a line, as they come."""
         if self.json:
-            begin = json.dumps({"schema": schema, **plain(content)}, ensure_ascii=False)
-            lines = (json.dumps(plain(i), allow_nan=False, ensure_ascii=False) for i in items)
-            _write(f'{begin[:-1]}, "{key}": [')
+            begin = json_text({"schema": schema, **content})
+            lines = map(json_text, items)
+            _write_json(f'{begin[:-1]}, "{key}": [')
             separator = "\n"
             while some := list(islice(lines, LINES_AT_ONCE)):
-                _write(separator + ",\n".join(some))
+                _write_json(separator + ",\n".join(some))
                 separator = ",\n"
-            _write("\n]}\n")
+            _write_json("\n]}\n")
 
     def text(self, text: str) -> None:
-        """Write a result that has its form already, as it is; nothing where JSON was asked for."""
+        """Write a result for a person that has its form; nothing where JSON was asked for."""
         if not self.json:
-            _write(text)
+            _write(printable(text))
+
+    def data(self, text: str) -> None:
+        """Write a result for a program, as it is; nothing where JSON was asked for."""
+        if self.json:
+            return
+        try:
+            text.encode(sys.stdout.encoding)
+        except UnicodeEncodeError as error:
+            raise FmnistError(
+                f"the output must be in an encoding that has {error.object[error.start]!r}. "
+                f"Received: {error.encoding}. Set PYTHONIOENCODING=utf-8."
+            ) from error
+        _write(printable(text) if sys.stdout.isatty() else text)
 
     def say(self, text: str) -> None:
         """A line of talk: what happens now, or what to type next."""
         if not self.quiet:
-            print(text, file=sys.stderr)
+            write_message(text)
 
     def message(self, text: str, /) -> None:
         """What the runner says, as a line of talk."""
@@ -119,16 +136,27 @@ class Output:
         """A progress bar on stderr; silent when quiet or not on a terminal."""
         from tqdm import tqdm
 
-        return tqdm(
+        bar = tqdm(
             total=total,
-            desc=label,
+            desc=printable(label),
             unit=unit,
             file=sys.stderr,
-            disable=self.quiet or not sys.stderr.isatty(),
-            dynamic_ncols=True,
+            disable=self.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb",
+            ncols=_bar_width(),
             leave=False,
             **keywords,
         )
+        bar.dynamic_ncols = lambda _: (_bar_width(), None)
+        return bar
+
+
+def _bar_width() -> int:
+    """Columns of a bar: what a terminal echoes after it, such as ^C, must not begin a new line."""
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return 76
+    return max(10, columns - 4)
 
 
 class _Progress:
@@ -150,14 +178,74 @@ class _Progress:
         self.bar.set_postfix_str(text, refresh=False)
 
 
+def write_message(text: str, style: str = "{}") -> None:
+    """Write a line to stderr, above the progress bars; a stderr that is gone stops the talk alone.
+
+    Parameters
+    ----------
+    style : str
+        What a terminal makes of the line, ``{}`` standing for it.
+    """
+    try:
+        with _without_bars():
+            print(style.format(printable(text)), file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # the reader of a pipe, or the terminal, is gone; or it is closed
+        _silence(sys.stderr)
+
+
+def prepare_streams() -> None:
+    """Have stdout and stderr take every character and every width, as far as they can."""
+    codecs.register_error("fmnist", _substituted)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the shell has closed it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
+        if hasattr(stream := getattr(sys, name), "reconfigure"):
+            stream.reconfigure(errors="fmnist")
+    columns = os.environ.get("COLUMNS", "")
+    if columns and not (columns.isdecimal() and 20 <= int(columns) <= 1000):
+        del os.environ["COLUMNS"]
+
+
+def _substituted(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that the stream's encoding has not."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    return "".join(LOOKALIKES.get(character, "?") for character in text), error.end
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """No progress bar is on the screen in the body."""
+    if "tqdm" not in sys.modules:
+        yield
+        return
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=sys.stderr):
+        yield
+
+
+def _silence(stream: Any) -> None:
+    """Let what is written from now on go nowhere."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _write_json(text: str) -> None:
+    if not sys.stdout.encoding.lower().startswith("utf"):
+        text = re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
+    _write(text)
+
+
 def _write(text: str) -> None:
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        with _without_bars():
+            sys.stdout.write(text)
+            sys.stdout.flush()
     except BrokenPipeError:  # whoever reads, such as head, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         raise FmnistError(
             f"the output must be written somewhere. Received: {error.strerror}. What was recorded "
             "is kept: fmnist runs list"
@@ -202,11 +290,27 @@ def make_table(*headings: str, heading_width: int = HEADING_WIDTH) -> Table:
     return table
 
 
+def _printable(renderable: Any) -> Any:
+    """The same with every text as it may be shown, whoever wrote it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if isinstance(renderable, str):
+        return printable(renderable)
+    if isinstance(renderable, Text) and printable(renderable.plain) != renderable.plain:
+        return Text(printable(renderable.plain), renderable.style)
+    if isinstance(renderable, Table):
+        for column in renderable.columns:
+            column.header = _printable(column.header)
+            column._cells[:] = map(_printable, column._cells)
+    return renderable
+
+
 def _parts(renderable: RenderableType | tables.Table, console: Console) -> list[RenderableType]:
     if isinstance(renderable, tables.Table):
         from fmnist_cli.commands._tables import rendered
 
-        return rendered(renderable, console)
+        return [_printable(part) for part in rendered(renderable, console)]
     return [fitting(renderable, console)]
 
 

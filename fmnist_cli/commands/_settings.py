@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fmnist_cli.commands._options import GROUPS, environment_variable, options_of
 from fmnist_cli.errors import UsageError
+from fmnist_cli.files import expand
 
 FILE_NAME = "fmnist.toml"
 FILE_VARIABLE = "FMNIST_CONFIG"
@@ -32,7 +33,7 @@ def settings_file() -> Path | None:
     """The file that is read, or None."""
     named = os.environ.get(FILE_VARIABLE)
     if named:
-        path = Path(named).expanduser()
+        path = expand(named)
         if not path.is_file():
             raise UsageError(f"{FILE_VARIABLE} must name a file that exists. Received: {named}.")
         return path
@@ -45,7 +46,7 @@ def settings_file() -> Path | None:
 
 def usual_files() -> tuple[Path, Path]:
     """Where the file is looked for, in this order, if the environment names none."""
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or expand("~/.config"))
     return Path(FILE_NAME), home / "fmnist" / FILE_NAME
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.commands._output import Output
+from fmnist_cli.files import writable_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -130,7 +131,7 @@ def save_figure(out: Output, figure: Figure, path: Path, schema: str, **content:
     from fmnist_cli import plots
 
     if path.parent == DEFAULT_FOLDER:
-        path.parent.mkdir(exist_ok=True)
+        writable_folder(path.parent, "the plot's folder")
     plots.save(figure, path)
     out.document(schema, {"file": str(path), **content})
     out.text(f"Saved {path}\n")

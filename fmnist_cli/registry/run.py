@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from fmnist_cli.errors import (
     RunTakenOver,
     Terminated,
 )
+from fmnist_cli.files import temporary_folders
 from fmnist_cli.registry import provenance, schema
 from fmnist_cli.registry.database import Database
 from fmnist_cli.registry.journal import Journal
@@ -110,7 +110,7 @@ class Run(ABC):
             raise
         folders = (
             run_folder(self._database, self.id, self.uuid),
-            Path(tempfile.gettempdir()),
+            *temporary_folders(),
         )
         self._journal = Journal(self._entries, folders, self.uuid)
         self._started = self._flushed = self._clock()

@@ -81,6 +81,27 @@ def test_training_reports_them_and_is_not_changed_by_it() -> None:
     assert ratio == pytest.approx(0.1 * norms[0] / norms[1], rel=1e-4)
 
 
+def test_the_gradient_is_that_of_the_training_set() -> None:
+    data = dataset()
+    other = dataset(90).train
+    data = Dataset(data.train, other, other, "f", "s", None, False)  # type: ignore[arg-type]
+    config = TrainConfig(train_size=60, val_size=90, hidden=8, epochs=1)
+    heard: list[dict[str, float]] = []
+    result = train(
+        make_backend(config, data.train),
+        data,
+        config,
+        on_dynamics=lambda epoch, figures: heard.append(figures),
+    )
+    mlp = NumPyMLP.from_config(config, data.train)
+    assert result.weights is not None
+    mlp.set_weights(result.weights)
+    for split, same in ((data.train, True), (data.val, False)):
+        gradient = mlp.gradient(split)
+        norm = np.sqrt(sum((gradient[name].astype(np.float64) ** 2).sum() for name in ("W2", "b2")))
+        assert (heard[0]["gradient_norm/linear2"] == pytest.approx(norm, rel=1e-6)) == same
+
+
 @pytest.mark.keras
 def test_the_keras_gradient_is_the_same() -> None:
     data = dataset(530)  # more than one chunk, and not a multiple of it

@@ -62,6 +62,8 @@ class Script:
         if len(split) == N_VAL:
             loss = self._now(self.val_loss, 0.5)
             return Evaluation(loss, self._now(self.val_accuracy, 0.5), dead, 8)
+        if len(split) == N_TEST:
+            return Evaluation(0.375, 0.625, dead, 8)
         return Evaluation(0.25, 0.75, dead, 8)
 
     def predict(self, split: Split) -> np.ndarray:
@@ -130,15 +132,41 @@ def test_every_epoch_is_handed_on(data: Dataset) -> None:
     assert [e.updates for e in heard] == [4, 8]  # 20 examples in batches of 6: 6 6 6 2
     assert heard[0].running_loss == 1.0
     assert heard[0].val_accuracy == 0.5
+    assert heard[0].val_loss == 0.5
     assert heard[0].train_loss == 0.25
+    assert heard[0].train_accuracy == 0.75
     assert heard[0].test_accuracy is None
     assert heard[0].train_seconds >= 0
 
 
 def test_the_test_set_at_every_epoch_where_asked(data: Dataset) -> None:
     result = train(Script([0.5]), data, config(epochs=1), test_every_epoch=True)
-    assert result.epochs[0].test_accuracy == 0.75
-    assert result.epochs[0].test_loss == 0.25
+    assert result.epochs[0].test_accuracy == 0.625
+    assert result.epochs[0].test_loss == 0.375
+    assert result.test is not None
+    assert result.test.accuracy == 0.625
+
+
+def test_the_training_time_is_that_of_the_updates_alone(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 0.0
+
+    class Timed(Script):
+        def train_epoch(self, order: np.ndarray, images: np.ndarray | None = None) -> float:
+            nonlocal clock
+            clock += 1.0
+            return super().train_epoch(order, images)
+
+        def evaluate(self, split: Split) -> Evaluation:
+            nonlocal clock
+            clock += 16.0
+            return super().evaluate(split)
+
+    monkeypatch.setattr("fmnist_cli.engine.training.time.perf_counter", lambda: clock)
+    result = train(Timed([0.5, 0.6]), data, config(epochs=2))
+    assert [(e.train_seconds, e.eval_seconds) for e in result.epochs] == [(1.0, 32.0)] * 2
+    assert result.train_seconds == 2.0
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -116,7 +116,7 @@ def export(
             content = _exporting.course(registry, runs)
     if out is None:
         assert isinstance(content, str)
-        output.text(content)
+        output.data(content)
         return
     write_file(out, content)
     output.document(_SCHEMA, _written(out, form, written))

@@ -47,7 +47,7 @@ def query(
         answer = reader.query(sql)
     out.document("fmnist.runs.query/1", {"columns": answer.columns, "rows": answer.rows})
     if as_csv:
-        out.text(_exporting.as_csv(answer))
+        out.data(_exporting.as_csv(answer))
         return
     shown = answer.rows[:SHOWN_ROWS]
     table = make_table(*(escape(name) for name in answer.columns))

@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from fmnist_cli.errors import RegistryError
+from fmnist_cli.files import expand
 from fmnist_cli.registry.urls import without_password
 
 BUSY_SECONDS = 30.0
@@ -52,7 +53,7 @@ def open_database(target: str | Path) -> Database:
         raise RegistryError(f"{must}. Received: {target!s}.")
     from fmnist_cli.registry.database.sqlite import SQLite
 
-    return SQLite(Path(text).expanduser())
+    return SQLite(expand(text))
 
 
 class Database(ABC):

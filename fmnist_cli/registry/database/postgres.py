@@ -21,6 +21,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from fmnist_cli.errors import RegistryError, RegistryUnavailable
+from fmnist_cli.files import expand
 from fmnist_cli.registry.database import BUSY_SECONDS, Database
 from fmnist_cli.registry.schema import metadata
 
@@ -53,7 +54,7 @@ class Postgres(Database):
             database=self._url.database,
             query=self._url.query,
         ).render_as_string()
-        self.files = Path(str(given)).expanduser().absolute() if given else self._own_folder()
+        self.files = expand(str(given)).absolute() if given else self._own_folder()
         self._writer = self._engine()
         self._reader = self._writer.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from fmnist_cli.errors import RegistryError, UsageError
+from fmnist_cli.files import expand
 from fmnist_cli.registry.migrations import HEAD
 from fmnist_cli.registry.sql import (
     QUERY_SECONDS,
@@ -134,7 +135,7 @@ def _authorise(action: int, first: str | None, *_: str | None) -> int:
 
 def _path(target: str | Path) -> Path:
     if "://" not in str(target):
-        return Path(os.path.realpath(Path(target).expanduser()))
+        return Path(os.path.realpath(expand(target)))
     from fmnist_cli.registry.database import open_database
 
     return Path(open_database(target).target)
@@ -142,7 +143,7 @@ def _path(target: str | Path) -> Path:
 
 def _is_ready(path: Path) -> bool:
     """Whether the file is a registry of the present schema that can be read as it stands."""
-    if path.with_name(path.name + "-journal").exists():
+    if os.path.exists(f"{path}-journal"):  # noqa: PTH110  (the folder may be closed to us)
         return False
     try:
         with closing(_connect(path)) as connection:
