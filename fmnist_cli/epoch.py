@@ -20,6 +20,11 @@ Metric = Literal[
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
+Axis = Literal["epoch", "updates", "examples", "seconds", "cumulative-lr"]
+"""What curves are drawn against; the last is the sum over updates of lr / (1 - momentum)."""
+AXES: tuple[Axis, ...] = get_args(Axis)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
     """What was measured in and after one epoch.

@@ -17,7 +17,7 @@
 
     Stopped (BaseException)         what a signal stopped, and what it leaves behind
     ├── Interrupted             130 Ctrl-C; a KeyboardInterrupt
-    └── Terminated              143 SIGTERM arrived
+    └── Terminated              143 SIGTERM or SIGHUP arrived
 
 A message says what must hold and what came, in one line. What to do about it depends on who asks:
 an error carries its ``remedy`` and data such as ``run_id``, and the commands turn the two into
@@ -167,7 +167,7 @@ class Interrupted(Stopped, KeyboardInterrupt):
 
 
 class Terminated(Stopped):
-    """SIGTERM arrived."""
+    """SIGTERM or SIGHUP arrived."""
 
     exit_code = 143
 

@@ -43,6 +43,8 @@ class Column:
         Its name in ``--json``; else the heading with underscores.
     show : callable
         A number as text.
+    formula : bool
+        Whether its texts are formulas, which a page may set as such.
     """
 
     heading: str
@@ -51,6 +53,7 @@ class Column:
     short: str = ""
     key: str = ""
     show: Callable[[float], str] = str
+    formula: bool = False
 
     def text(self, value: Value) -> str:
         """The cell as text, without any markup."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from fmnist_cli.formatting import pluralize
+from fmnist_cli.formatting import percent, pluralize
 
 if TYPE_CHECKING:
     from fmnist_cli.analysis.result import RecordedRun
@@ -56,7 +56,8 @@ def opening(verdict: Verdict, n_seeds: int) -> str:
 
 def study_note(runs: Sequence[RecordedRun]) -> str:
     """On how many seeds a study's answers rest, and what is left out: said once per study."""
-    notes = [basis((run.label, run.seed) for run in runs if not run.diverged)]
+    healthy = [run for run in runs if not run.diverged]
+    notes = [basis((run.label, run.seed) for run in healthy), *_image_note(healthy)]
     for counted, one, several in (
         (
             [run for run in runs if run.diverged],
@@ -79,6 +80,25 @@ def study_note(runs: Sequence[RecordedRun]) -> str:
             n = len(counted)
             notes.append(f"{pluralize(n, 'run')} ({labels}) {one if n == 1 else several}.")
     return " ".join(notes)
+
+
+def _image_note(runs: Sequence[RecordedRun]) -> list[str]:
+    """Of one seed each: how far an accuracy is known, by Wilson's interval of its test images."""
+    from fmnist_cli.analysis.noise import n_test_images
+    from fmnist_cli.analysis.sampling import wilson_interval
+
+    if len({(run.label, run.seed) for run in runs}) > len({run.label for run in runs}):
+        return []
+    known = [run for run in runs if run.test_accuracy is not None]
+    if not known:
+        return []
+    best = max(known, key=lambda run: run.test_accuracy or 0.0)
+    accuracy, n = best.test_accuracy or 0.0, n_test_images(best)
+    low, high = wilson_interval(round(accuracy * n), n)
+    return [
+        f"By {n:,} test images alone an accuracy of {percent(accuracy, 1)} is one of "
+        f"{percent(low, 1)} to {percent(high, 1)} (Wilson's 95 % interval)."
+    ]
 
 
 def basis(runs: Iterable[tuple[str, int]]) -> str:

@@ -12,12 +12,10 @@ import math
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from statistics import fmean, median, median_low, pstdev
-from typing import Literal, get_args
 
 from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.epoch import Axis
 
-Axis = Literal["epoch", "updates", "examples", "seconds", "cumulative-lr"]
-AXES: tuple[Axis, ...] = get_args(Axis)
 AXIS_TITLES: dict[Axis, str] = {
     "epoch": "epoch",
     "updates": "gradient updates",

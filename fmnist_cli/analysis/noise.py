@@ -12,6 +12,7 @@ from itertools import pairwise
 from statistics import median, stdev
 
 from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.analysis.sampling import standard_error
 
 N_TEST = 10_000  # images, where a run did not record its evaluation
 BEST_EPOCH_SPREAD = 0.5
@@ -22,10 +23,14 @@ SHIFTED_SPREAD = 0.02
 TIMER = 0.1  # relative; repeated timings of one training on a quiet machine differ by less
 
 
+def n_test_images(run: RecordedRun) -> int:
+    """How many images its test accuracy was measured on."""
+    return next((one.n for one in run.evaluations if one.test_set == "test"), N_TEST)
+
+
 def sampling_error(run: RecordedRun, accuracy: float) -> float:
     """Standard error of a test accuracy from its number of images, as a fraction."""
-    n = next((one.n for one in run.evaluations if one.test_set == "test"), N_TEST)
-    return math.sqrt(max(accuracy * (1 - accuracy), 0.0) / n)
+    return standard_error(accuracy, n_test_images(run))
 
 
 def curve_noise(values: Sequence[float | None], *, log: bool = False) -> float:

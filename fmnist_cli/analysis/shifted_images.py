@@ -12,6 +12,7 @@ from typing import Any
 from fmnist_cli.analysis.answers import Answer, Verdict, listing, opening
 from fmnist_cli.analysis.claims import accuracy
 from fmnist_cli.analysis.noise import N_TEST, SHIFTED_SPREAD
+from fmnist_cli.analysis.sampling import standard_error
 from fmnist_cli.analysis.statistics import Contrast, Sample, contrast, share_level
 from fmnist_cli.engine.config import N_CLASSES
 
@@ -29,10 +30,6 @@ class Score:
     set_name: str
     accuracy: float
     n: int = N_TEST
-
-    @property
-    def sampling_error(self) -> float:
-        return math.sqrt(self.accuracy * (1 - self.accuracy) / self.n)
 
 
 def ood_answers(scores: Sequence[Score], in_domain: str = "in-domain") -> tuple[Answer, ...]:
@@ -93,7 +90,7 @@ def contrast_scores(
     samples = []
     for values in (first, second):
         mean = fmean(values.values())
-        images = math.sqrt(mean * (1 - mean) / n_images)
+        images = standard_error(mean, n_images)
         samples.append(Sample(values, math.hypot(images, 0.0 if same_weights else SHIFTED_SPREAD)))
     return contrast(samples[0], samples[1], "share")
 

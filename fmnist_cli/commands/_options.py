@@ -61,6 +61,7 @@ class StudyOptions:
         None, "Train on the workers of the Dask scheduler with this address."
     )
     new: bool = option(False, "Begin a new study, even where one could be continued.")
+    why: bool = option(False, "Test the causes by counterfactual runs, and explain.")
     plot: Path | None = option(None, "Draw the study into this .png, .svg or .pdf file.")
 
     def __post_init__(self) -> None:

@@ -12,27 +12,26 @@ import os
 import re
 import shlex
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from fmnist_cli import tables
+from fmnist_cli.commands._tables import fitting, rendered
+from fmnist_cli.commands._tables import make_facts as make_facts
+from fmnist_cli.commands._tables import make_table as make_table
 from fmnist_cli.errors import FmnistError
 from fmnist_cli.formatting import json_text, printable, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
     from tqdm import tqdm
 
     from fmnist_cli.commands._options import Common
 
 
-HEADING_WIDTH = 14  # characters, where a heading has several words
 LINES_AT_ONCE = 1000
-UNBOUNDED = 100_000  # columns: no line is broken
 PIPED_WIDTH = 120  # columns, where there is no terminal to ask
 LOOKALIKES = dict(zip("▁▂▃▄▅▆▇█−×→…±─", [*"_.:-=+*#-x>", "...", "+-", "-"], strict=True))
 
@@ -52,8 +51,8 @@ class Output:
         if not self.json:
             console = stdout_console()
             with console.capture() as printed:
-                for renderable in map(_printable, renderables):
-                    console.print(*_parts(renderable, console), sep="\n")
+                for renderable in renderables:
+                    console.print(*parts(renderable, console), sep="\n")
             _write(printed.get())
 
     def section(self, title: str, *renderables: RenderableType | tables.Table) -> None:
@@ -262,34 +261,6 @@ def stdout_console() -> Console:
     return console
 
 
-def make_table(*headings: str, heading_width: int = HEADING_WIDTH) -> Table:
-    """A table in the house's one style.
-
-    ``>`` before a heading makes a column of numbers, ``<`` one of words that are not wrapped; the
-    words of their headings stand below each other where they are long. Headings stand at the
-    bottom of their row, cells at the top.
-    """
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    wrapped = [
-        textwrap.wrap(heading[1:], heading_width, break_long_words=False)
-        if heading[:1] in ("<", ">")
-        else [heading]
-        for heading in headings
-    ]
-    height = max(map(len, wrapped), default=0)
-    for heading, lines in zip(headings, wrapped, strict=True):
-        words = "\n".join([*[""] * (height - len(lines)), *lines])
-        if heading[:1] in ("<", ">"):
-            justify: Literal["left", "right"] = "left" if heading[0] == "<" else "right"
-            table.add_column(words, justify=justify, no_wrap=True)
-        else:
-            table.add_column(words, overflow="fold")
-    return table
-
-
 def _printable(renderable: Any) -> Any:
     """The same with every text as it may be shown, whoever wrote it."""
     from rich.table import Table
@@ -306,54 +277,8 @@ def _printable(renderable: Any) -> Any:
     return renderable
 
 
-def _parts(renderable: RenderableType | tables.Table, console: Console) -> list[RenderableType]:
+def parts(renderable: RenderableType | tables.Table, console: Console) -> list[RenderableType]:
+    """What is printed of it, as wide as the console allows."""
     if isinstance(renderable, tables.Table):
-        from fmnist_cli.commands._tables import rendered
-
         return [_printable(part) for part in rendered(renderable, console)]
-    return [fitting(renderable, console)]
-
-
-def fitting(renderable: RenderableType, console: Console) -> RenderableType:
-    """What is printed of it: a table that the terminal is too narrow for, row by row."""
-    from rich.table import Table
-
-    if not isinstance(renderable, Table) or not renderable.show_header or not renderable.row_count:
-        return renderable
-    if needed_width(renderable, console) <= console.width:
-        return renderable
-    headings = [_on_one_line(column.header) for column in renderable.columns]
-    stacked = make_facts()
-    for row in zip(*(column.cells for column in renderable.columns), strict=True):
-        if stacked.row_count:
-            stacked.add_row()
-        for heading, cell in zip(headings, row, strict=True):
-            if cell != "":
-                stacked.add_row(heading, _on_one_line(cell))
-    return stacked
-
-
-def needed_width(table: Table, console: Console) -> int:
-    """The columns of the terminal that the table needs: only what may be wrapped is."""
-    options = console.options.update(width=UNBOUNDED)
-    needed = console.measure(table, options=options).maximum
-    for column in table.columns:
-        if not column.no_wrap:
-            cells = (column.header, *column.cells)
-            measured = [console.measure(cell, options=options) for cell in cells]
-            needed += max(m.minimum for m in measured) - max(m.maximum for m in measured)
-    return needed
-
-
-def _on_one_line(cell: RenderableType) -> RenderableType:
-    return " ".join(cell.split()) if isinstance(cell, str) else cell
-
-
-def make_facts() -> Table:
-    """A table of labels and values, without headings."""
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    return table
+    return [fitting(_printable(renderable), console)]

@@ -118,3 +118,14 @@ def source_of(name: str, settings: Mapping[str, Any]) -> tuple[Any, str]:
     if name in settings:
         return settings[name], f"file: {settings_file()}"
     return known_options()[name].default, "default"
+
+
+def set_today(command: Any) -> dict[str, Any]:
+    """The defaults of a command's options that the file or the environment sets at present."""
+    settings = read_settings()
+    found = {}
+    for name in {parameter.name for parameter in command.params} & known_options().keys():
+        value, source = source_of(name, settings)
+        if source != "default":
+            found[name] = value
+    return found

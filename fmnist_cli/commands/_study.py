@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from fmnist_cli.analysis import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.commands._options import Common, DataOptions, StudyOptions
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.studies import Study, View
@@ -31,6 +32,8 @@ def run_study_command(
     options: StudyOptions,
     data: DataOptions,
     common: Common,
+    *,
+    results: Path | None = None,
 ) -> None:
     """Train the study, unless it is complete, and show it.
 
@@ -38,10 +41,13 @@ def run_study_command(
     ----------
     values
         What is compared; None for the study's own choice, as far as it fits.
+    results
+        Where each run's file that course scripts read goes, if anywhere.
     """
     from fmnist_cli import plots
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.result_file import hand_in_recorded
 
     out = Output(common)
     left_out: list[str] = []
@@ -50,6 +56,8 @@ def run_study_command(
     study.conditions(config, values)  # refused before anything is made
     if options.plot is not None:
         plots.check_path(options.plot)
+    if results is not None:
+        writable_folder(results, "results")
     for line in left_out:
         out.say(line)
     with Registry.open(common.db) as registry:
@@ -57,15 +65,31 @@ def run_study_command(
         newest = max((run.id for run in registry.list_runs(limit=1)), default=0)
         how = options.how(config.seed)
         result = study.run(session, config, values, view, reuse=not options.new, **how)
+        explanations: tuple[Explanation, ...] = ()
+        if options.why:
+            why = study.run_why(session, config, result, view, **how)
+            explanations = study.explain(result, why, view)
+        more = {}
+        if results is not None:
+            paths = hand_in_recorded(registry, [run.run for run in result.runs], results, out)
+            more["result_files"] = [str(path) for path in paths]
     if result.runs and all(run.run.id <= newest for run in result.runs):
         out.say("To train it once more: --new")
-    show_study(out, study, result, view)
+    show_study(out, study, result, view, explanations, **more)
     draw_study(out, study, result, view, options.plot)
     result.require_complete()
+    result.require_converged()
 
 
-def show_study(out: Output, study: Study, result: StudyResult, view: View, **more: Any) -> None:
-    """The document, or the tables and the answers."""
+def show_study(
+    out: Output,
+    study: Study,
+    result: StudyResult,
+    view: View,
+    explanations: Sequence[Explanation] = (),
+    **more: Any,
+) -> None:
+    """The document, or the tables and the answers, and with them the explanations."""
     table = study.table(result, view)
     answers = study.answers(result, view)
     out.document(
@@ -75,6 +99,7 @@ def show_study(out: Output, study: Study, result: StudyResult, view: View, **mor
             **study.document(result, view),
             "table": table.records(),
             "answers": answers_document(answers),
+            **({"explanations": [one.document() for one in explanations]} if explanations else {}),
             **more,
         },
     )
@@ -82,6 +107,7 @@ def show_study(out: Output, study: Study, result: StudyResult, view: View, **mor
         return
     show_tables(out, [table, *study.details(result, view)])
     show_answers(out, answers, result.runs)
+    show_explanations(out, explanations)
 
 
 def show_tables(out: Output, tables: Sequence[Table]) -> None:
@@ -102,6 +128,16 @@ def show_answers(out: Output, given: Sequence[Answer], runs: Sequence[RecordedRu
         out.section("Answers", escape(study_note(runs)))
     for answer in given:
         out.section(escape(answer.question), escape(answer.statement))
+
+
+def show_explanations(out: Output, explanations: Sequence[Explanation]) -> None:
+    """Each question with its causes, how each was tested, and the figure that shows it."""
+    from rich.markup import escape
+
+    for one in explanations:
+        lines = [one.answer, *(f"- {cause.sentence}" for cause in one.causes)]
+        lines.append(f"{one.how_sure} Figure: fmnist {one.figure}")
+        out.section(f"Why: {escape(one.question)}", *map(escape, lines))
 
 
 def answers_document(given: Sequence[Answer]) -> list[dict[str, Any]]:

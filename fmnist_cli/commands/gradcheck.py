@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.gradients import Selection
 
 
-@with_options(omit=("model", "lr", "momentum", "epochs", "patience", "monitor", "augment"))
+@with_options(
+    omit=(
+        *("model", "lr", "momentum", "epochs", "patience", "monitor", "augment"),
+        *("init_seed", "order_seed"),
+    )
+)
 def gradcheck(
     context: typer.Context,
     config: TrainConfig,

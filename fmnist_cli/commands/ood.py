@@ -104,6 +104,7 @@ def _evaluate(
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.plots.from_records import caption_of
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.find import find_fitting_run, has_weights
     from fmnist_cli.runner.shifted import evaluate_run
     from fmnist_cli.studies import shifted_images
 
@@ -111,7 +112,7 @@ def _evaluate(
     if path is not None:
         plots.check_path(path)
     with Registry.open(common.db) as registry:
-        record = registry.get_run(run_id)
+        record = find_fitting_run(registry, run_id, has_weights(registry), "have saved its weights")
         session = open_session(registry, TrainConfig(**record.config), data, out)
         run = evaluate_run(session, record, view.curves)
         runs = [RecordedRun(run, (), registry.evaluations(run.id))]

@@ -14,7 +14,7 @@ from fmnist_cli.commands._study import DEFAULT_FOLDER, save_figure
 from fmnist_cli.commands.ood import CurveWord, curves_of
 from fmnist_cli.commands.runs._groups import Groups
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.epoch import METRICS, Metric
+from fmnist_cli.epoch import METRICS, Axis, Metric
 from fmnist_cli.errors import RegistryError, UsageError, require
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
@@ -62,6 +62,13 @@ Band = Annotated[
     ),
 ]
 
+X = Annotated[
+    Axis | None,
+    typer.Option(
+        "--x", help="What to draw against; cumulative-lr: the sum over updates of lr/(1-momentum)."
+    ),
+]
+
 OneMetric = Annotated[
     Metric,
     typer.Option(
@@ -102,12 +109,13 @@ def train(
     from fmnist_cli import plots
     from fmnist_cli.plots.from_records import curve_of, ending_of, run_caption
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.find import find_fitting_run, has_epochs
 
     output = Output(common)
     if out is not None:
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
-        record = registry.get_run(run)
+        record = find_fitting_run(registry, run, has_epochs, "have recorded an epoch")
         epochs = registry.epochs(record.id)
     if not epochs:
         raise RegistryError(
@@ -150,8 +158,12 @@ def samples(
 
 @app.command()
 @with_options()
-def batch(common: Common, study: StudyId = None, band: Band = "ci", out: Out = None) -> None:
+def batch(
+    common: Common, study: StudyId = None, x: X = None, band: Band = "ci", out: Out = None
+) -> None:
     """Draw a batch-size sweep: test accuracy, time, epochs and updates to the best model.
+
+    With --x it draws the curves instead: validation accuracy and training loss.
 
     Reads a study of fmnist sweep-batch from the registry, trains nothing, and prints the name of
     the file that it saves.
@@ -162,7 +174,7 @@ def batch(common: Common, study: StudyId = None, band: Band = "ci", out: Out = N
       # study 1, where it has several seeds from the lowest to the highest
       fmnist plot batch --study 1 --band range --out sweep.pdf
     """
-    _draw(common, BATCH_SIZE, study, out, View(band=band))
+    _draw(common, BATCH_SIZE, study, out, View(band=band, axis=x))
 
 
 @app.command()
@@ -223,6 +235,7 @@ def momentum(
     common: Common,
     study: StudyId = None,
     metric: OneMetric = "running_loss",
+    x: X = None,
     band: Band = "ci",
     out: Out = None,
 ) -> None:
@@ -237,7 +250,7 @@ def momentum(
       # study 3, by the loss over the whole training set after each epoch
       fmnist plot momentum --study 3 --metric train_loss --out momentum.svg
     """
-    _draw(common, MOMENTUM, study, out, View(metric=metric, band=band))
+    _draw(common, MOMENTUM, study, out, View(metric=metric, band=band, axis=x))
 
 
 @app.command()
@@ -311,12 +324,14 @@ def dynamics(common: Common, run: RunId = "latest", out: Out = None) -> None:
     from fmnist_cli import plots
     from fmnist_cli.plots.from_records import run_caption
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.find import find_fitting_run, has_dynamics
 
     output = Output(common)
     if out is not None:
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
-        record = registry.get_run(run)
+        must = "have recorded its dynamics"
+        record = find_fitting_run(registry, run, has_dynamics(registry), must)
         figures = registry.dynamics(record.id)
     if not figures:
         raise RegistryError(
@@ -340,6 +355,7 @@ def compare(
             show_default="val_accuracy and train_loss",
         ),
     ] = None,
+    x: X = None,
     band: Band = "range",
     out: Out = None,
 ) -> None:
@@ -352,12 +368,15 @@ def compare(
       fmnist plot compare 3 4 latest
       # the arms of study 2, by the losses seen in training
       fmnist plot compare study:2 --metric running_loss
+      # batch sizes on the axis on which they collapse
+      fmnist plot compare study:1 --x cumulative-lr
       # two groups of runs that you have tagged
       fmnist plot compare tag:baseline tag:shifted --out compare.png
     """
     from fmnist_cli import plots
+    from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.commands.runs._groups import resolve
-    from fmnist_cli.plots.from_records import curve_of
+    from fmnist_cli.plots.from_records import curve_on
     from fmnist_cli.registry import Registry
 
     metrics: Any = metric or ["val_accuracy", "train_loss"]
@@ -370,9 +389,10 @@ def compare(
     with Registry.open(common.db, readonly=True) as registry:
         arms = []
         for group in resolve(registry, names):
-            curves = [epochs for run in group.runs if (epochs := registry.epochs(run.id))]
+            recorded = [RecordedRun(run, registry.epochs(run.id)) for run in group.runs]
+            curves = [curve_on(run, x or "epoch") for run in recorded if run.epochs]
             if curves:
-                arms.append(plots.Line(group.label, [curve_of(epochs) for epochs in curves]))
+                arms.append(plots.Line(group.label, curves))
     if not arms:
         raise RegistryError(
             "what is compared must have recorded an epoch to be drawn. "
@@ -393,7 +413,8 @@ def _draw(common: Common, study: Study, study_id: int | None, out: Path | None, 
     with Registry.open(common.db, readonly=True) as registry:
         result = read_study(registry, _chosen_study(registry, study, study_id))
     figure = study.figure(result, view)
-    by = f"-{'both' if len(view.curves) > 1 else view.curves[0]}" if view.curves else ""
+    by = f"-by-{view.axis}" if view.axis else ""
+    by += f"-{'both' if len(view.curves) > 1 else view.curves[0]}" if view.curves else ""
     path = out or DEFAULT_FOLDER / f"{study.plot_name}{by}-study{result.study.id}.png"
     schema = f"fmnist.plot.{study.plot_name}/1"
     save_figure(output, figure, path, schema, study=result.study.id)

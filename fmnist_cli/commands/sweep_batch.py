@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from fmnist_cli.commands._options import (
     with_options,
 )
 from fmnist_cli.commands._study import run_study_command
+from fmnist_cli.commands.train import ResultsFolder
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.study import View
@@ -31,11 +33,13 @@ def sweep_batch(
             "--batch", help="A batch size; give it several times.", show_default="1 5 50 500 5000"
         ),
     ] = None,
+    results: ResultsFolder = Path("results"),
 ) -> None:
     """Train at several batch sizes, and compare speed, accuracy and updates.
 
     Prints for each size the epochs, updates and seconds to its best model and the accuracies, then
-    what follows from the numbers. The trainings are recorded as the runs of one study. Started
+    what follows from the numbers, and writes the file of each training that course scripts read
+    into --results. The trainings are recorded as the runs of one study. Started
     again, it continues where it was interrupted; a study that is complete is shown as it is (--new
     trains it once more). With --jobs the times are taken side by side, and the table says so.
 
@@ -47,4 +51,4 @@ def sweep_batch(
     """
     if batch is not None:
         require_distinct("batch", batch)
-    run_study_command(BATCH_SIZE, config, batch, View(), study, data, common)
+    run_study_command(BATCH_SIZE, config, batch, View(), study, data, common, results=results)

@@ -17,7 +17,7 @@ ResultsFolder = Annotated[
 ]
 
 
-@with_options(omit=("plot",))
+@with_options(omit=("plot", "why"))
 def train(
     context: typer.Context,
     config: TrainConfig,

@@ -16,6 +16,11 @@ EngineName = Literal["auto", "numpy", "keras"]
 USER_ENGINE = "user"  # layers of one's own: recorded so, and no choice without their file
 Monitor = Literal["val_accuracy", "val_loss"]
 Augment = Literal["none", "shift", "rotate"]
+Head = Literal["flatten", "gap", "gmp"]
+"""What a CNN's last features become before the dense layer: one row, or each channel's average
+(gap) or maximum (gmp) over all places."""
+
+HEADS: tuple[Head, ...] = get_args(Head)
 
 MODELS: tuple[ModelName, ...] = get_args(ModelName)
 
@@ -72,6 +77,12 @@ class TrainConfig:
         Images taken from the head of the training file, and from what follows.
     augment
         What the training images go through at every epoch.
+    head
+        What a CNN's last features become before its dense layer.
+    init_seed, order_seed : int >= 0, or None
+        In place of ``seed`` for the initial weights alone, or for all that an epoch draws (its
+        order and the augmentation) alone; None is ``seed``. A crossed design varies the one and
+        keeps the other.
 
     Raises
     ------
@@ -92,6 +103,11 @@ class TrainConfig:
     train_size: int = option(10_000, "Training images, from the head of the training file.")
     val_size: int = option(2_000, "Validation images, the next ones in the training file.")
     augment: Augment = option("none", "What training images go through: none, shift or rotate.")
+    head: Head = option(
+        "flatten", "What is between a CNN's features and its dense layer: flatten, gap or gmp."
+    )
+    init_seed: int | None = option(None, "Seeds the initial weights alone, in place of the seed.")
+    order_seed: int | None = option(None, "Seeds every epoch's order alone, in place of the seed.")
 
     def __post_init__(self) -> None:
         require(self.model in MODELS, f"model must be one of {', '.join(MODELS)}", self.model)
@@ -136,11 +152,34 @@ class TrainConfig:
             self.monitor in monitors, f"monitor must be one of {', '.join(monitors)}", self.monitor
         )
         require(0 <= self.seed < 2**63, "seed must be between 0 and 2^63 - 1", self.seed)
+        for name in ("init", "order"):
+            seed = getattr(self, f"{name}_seed")
+            require(
+                seed is None or 0 <= seed < 2**63,
+                f"{name}-seed must be between 0 and 2^63 - 1",
+                seed,
+            )
+        require(self.head in HEADS, f"head must be one of {', '.join(HEADS)}", self.head)
+        require(
+            self.head == "flatten" or self.model != "mlp",
+            "head is for cnn2 and cnn3",
+            f"{self.head} with model {self.model}",
+        )
         require(1 <= self.hidden <= 65_536, "hidden must be between 1 and 65536", self.hidden)
         augments = get_args(Augment)
         require(
             self.augment in augments, f"augment must be one of {', '.join(augments)}", self.augment
         )
+
+    @property
+    def weights_seed(self) -> int:
+        """What the initial weights are drawn from."""
+        return self.seed if self.init_seed is None else self.init_seed
+
+    @property
+    def epochs_seed(self) -> int:
+        """What every epoch's order and augmentation are drawn from."""
+        return self.seed if self.order_seed is None else self.order_seed
 
     @property
     def updates_per_epoch(self) -> int:

@@ -40,6 +40,8 @@ class Curve:
         One value per epoch.
     test_loss, test_accuracy
         One value per epoch, or None where the study does not measure them.
+    x : optional
+        Where each epoch ends on another axis than that of epochs, which ``x_title`` names.
 
     Raises
     ------
@@ -55,17 +57,24 @@ class Curve:
     val_accuracy: Values
     test_loss: Values | None = None
     test_accuracy: Values | None = None
+    x: Values | None = None
+    x_title: str = "epoch"
 
     def __post_init__(self) -> None:
         if any(later <= earlier for earlier, later in pairwise(self.epochs)):
             raise ValueError(f"epochs must increase. Received: {list(self.epochs)}.")
-        for name in METRICS:
+        for name in (*METRICS, "x"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.epochs):
                 raise ValueError(
                     f"{name} must have one value per epoch ({len(self.epochs)}). "
                     f"Received: {len(values)}."
                 )
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """(E,) float64: where each epoch is drawn."""
+        return numbers(self.epochs if self.x is None else self.x)
 
     def values(self, metric: Metric) -> NDArray[np.float64]:
         """(E,) float64: the metric by epoch, NaN where it was not measured."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli import plots
-from fmnist_cli.epoch import METRICS, Epoch
+from fmnist_cli.analysis.axes import AXIS_TITLES, positions
+from fmnist_cli.epoch import METRICS, Axis, Epoch
 from fmnist_cli.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -25,10 +27,19 @@ def curve_of(epochs: Sequence[Epoch]) -> plots.Curve:
     return plots.Curve(epochs=[epoch.epoch for epoch in epochs], **values)
 
 
+def curve_on(run: RecordedRun, axis: Axis = "epoch") -> plots.Curve:
+    """A run's curve, drawn against the axis."""
+    curve = curve_of(run.epochs)
+    if axis == "epoch":
+        return curve
+    return replace(curve, x=positions(run, axis), x_title=AXIS_TITLES[axis])
+
+
 def lines_of(
     result: StudyResult,
     name: Callable[[RecordedRun], str],
     order: Callable[[RecordedRun], float] | None = None,
+    axis: Axis = "epoch",
 ) -> list[plots.Line]:
     """One line per condition, from the runs with an epoch; a diverged run is in no mean."""
     drawable(result)
@@ -41,7 +52,7 @@ def lines_of(
         n_diverged = len(runs) - len(healthy)
         share = f"{n_diverged} of {len(runs)} " if healthy else ""
         suffix = f", {share}diverged" if n_diverged else ""
-        curves = [curve_of(run.epochs) for run in healthy or runs if run.epochs]
+        curves = [curve_on(run, axis) for run in healthy or runs if run.epochs]
         if curves:
             lines.append(plots.Line(f"{name(runs[0])}{suffix}", curves))
     return lines

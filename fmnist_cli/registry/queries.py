@@ -170,7 +170,11 @@ class Reader:
         rows = self._part(schema.evaluation, run_id, schema.evaluation.c.id)
         return tuple(
             EvaluationRecord(
-                **{**_plain(row), "confusion": tuple(map(tuple, json.loads(row.confusion)))}
+                **{
+                    **_plain(row),
+                    "confusion": tuple(map(tuple, json.loads(row.confusion))),
+                    "answers": None if row.answers is None else bytes.fromhex(row.answers),
+                }
             )
             for row in rows
         )

@@ -188,6 +188,7 @@ class Run(ABC):
         loss: float | None,
         accuracy: float,
         confusion: Sequence[Sequence[int]],
+        answers: bytes | None = None,
     ) -> None:
         """Record the result on a named test set.
 
@@ -197,6 +198,9 @@ class Run(ABC):
             Images in it.
         confusion : (10, 10) int
             ``confusion[true class][predicted class]``.
+        answers : bytes, optional
+            One bit per image, whether it was classified correctly (``analysis.sampling`` packs
+            them): what two runs are compared by, image by image.
         """
         self._add(
             schema.evaluation,
@@ -206,6 +210,7 @@ class Run(ABC):
                 "loss": loss,
                 "accuracy": accuracy,
                 "confusion": confusion,
+                "answers": None if answers is None else answers.hex(),
             },
         )
 
@@ -324,6 +329,8 @@ class NewRun(Run):
     def __init__(self, database: Database, spec: RunSpec, clock: Callable[[], float]) -> None:
         super().__init__(database, spec.uuid or uuid.uuid4().hex, clock)
         self._columns = _run_columns(spec)
+        folder = spec.data_folder
+        self._where = {} if folder is None else {"data_folder": str(folder.absolute())}
 
     def _begin(self) -> Mapping[str, Any]:
         row = to_row(
@@ -333,7 +340,7 @@ class NewRun(Run):
                 **process_columns(),
                 "uuid": self.uuid,
                 "fmnist_version": __version__,
-                "environment": provenance.environment(),
+                "environment": provenance.environment() | self._where,
                 "status": "running",
                 "started_at": now(),
             },

@@ -7,6 +7,8 @@ matplotlib's SVG fit a light and a dark page. No command line, no registry, no t
 from fmnist_cli.report.blocks import (
     FIGURES_FOLDER,
     Finding,
+    Formula,
+    Listing,
     Picture,
     Prose,
     Report,
@@ -20,6 +22,8 @@ from fmnist_cli.report.markdown import to_markdown
 __all__ = [
     "FIGURES_FOLDER",
     "Finding",
+    "Formula",
+    "Listing",
     "Picture",
     "Prose",
     "Report",

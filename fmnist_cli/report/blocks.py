@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
-from fmnist_cli.analysis import Answer
+from fmnist_cli.analysis import Answer, Verdict
 from fmnist_cli.tables import Column, Table
 
 FIGURES_FOLDER = "figures"  # beside the Markdown file
@@ -14,6 +15,21 @@ FIGURES_FOLDER = "figures"  # beside the Markdown file
 class Prose:
     """A paragraph."""
 
+    text: str
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A formula on a line of its own, as ``mathml`` takes it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Lines that stay as they are: a derivation, an algorithm, a program."""
+
+    caption: str
     text: str
 
 
@@ -59,7 +75,7 @@ class Finding:
     line: str
 
 
-Block = Prose | Table | Picture | Answer
+Block = Prose | Formula | Table | Listing | Picture | Answer
 
 
 @dataclass(frozen=True)
@@ -96,6 +112,8 @@ class Report:
         What the reader of any part must know, such as that the report is a quick one; empty
         where there is no such thing.
     findings : tuple of Finding
+    author, course : str
+        Whose work it is and what it is for; empty leaves a place for them.
     sections : tuple of Section
         In the order of reading; the last ones may be about runs and machine.
     """
@@ -105,6 +123,8 @@ class Report:
     label: str
     findings: tuple[Finding, ...]
     sections: tuple[Section, ...]
+    author: str = ""
+    course: str = ""
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
@@ -121,4 +141,6 @@ def run_anchor(run_id: int) -> str:
     return f"run-{run_id}"
 
 
-MARKED = {"yes": "yes", "no": "no", "not settled": "open"}  # verdicts, and how they are marked
+def sentence(verdict: str) -> str:
+    """A verdict as a sentence of its own; a number begins one and stays as it is."""
+    return f"{verdict[0].upper()}{verdict[1:]}." if verdict in get_args(Verdict) else verdict

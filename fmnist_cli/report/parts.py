@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
 from fmnist_cli.formatting import percent, pluralize, seconds
-from fmnist_cli.report import Finding, Picture, Prose, Section, draw, tables
+from fmnist_cli.report import Finding, Formula, Listing, Picture, Prose, Section, draw, tables
 from fmnist_cli.report.work import (
     Work,
     checked_run,
@@ -22,14 +23,24 @@ from fmnist_cli.studies.early_stopping import EARLY_STOPPING
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.momentum import MOMENTUM
 from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
+from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fmnist_cli import analysis as answers
     from fmnist_cli.analysis.result import StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
 
 PATIENCES = (1, 2, 3, 4, 5)  # of the table; the answers are about the default
+MINI_CNN = (
+    "a1 = x1 w1 + x2 w2",
+    "a2 = x2 w1 + x3 w2",
+    "o1 = max(0, a1), o2 = max(0, a2)",
+    "y^ = o1 v1 + o2 v2",
+    "l = ln(1 + exp(-y y^))",
+)
+SHIFTED_CLASSES = 4  # of which the report shows an image
 LINE = 150  # characters of a finding, unless its first sentence has more
 
 
@@ -156,6 +167,7 @@ def study_part(
         f"{study.alt(result, view)} The numbers are in the table below.",
     )
     given = study.answers(result, view)
+    explanations, tested = work.explain(study, config, result, view)
     typed = work.study_command(
         words or study.words(values),
         config,
@@ -164,9 +176,15 @@ def study_part(
     section = Section(
         study.kind,
         study.title,
-        (picture, study.table(result, table_view or view), *_basis(result, given), *given),
-        typed,
-        tuple(run.run.id for run in result.runs),
+        (
+            picture,
+            study.table(result, table_view or view),
+            *_basis(result, given),
+            *given,
+            *_why(explanations),
+        ),
+        f"{typed} --why" if work.why else typed,
+        tuple(run.run.id for run in (*result.runs, *tested)),
     )
     return Part(section, tuple(_finding(study.kind, answer) for answer in given))
 
@@ -192,17 +210,34 @@ def parameters(work: Work) -> Part:
     return Part(section, (Finding("parameters", question, smallest.model, line),))
 
 
+def shifted_images(work: Work) -> Part:
+    """Every model on the test set and on its shifted copies, and what those look like."""
+    from fmnist_cli import plots
+    from fmnist_cli.studies.shifted_images import shifted_examples
+
+    part = study_part(SHIFTED_IMAGES, work, MODELS, "ood --model all")
+    figure = plots.ood_samples_figure(
+        shifted_examples(work.dataset, {}, n_classes=SHIFTED_CLASSES),
+        plots.RunCaption(run_id=None, model="the first test image of each class"),
+    )
+    alt = (
+        f"{SHIFTED_CLASSES} test images of different classes, each as it is, moved up by 4 pixels "
+        "and rotated by 90, 180 and 270 degrees."
+    )
+    samples = _picture("ood-samples", figure, "What the models are shown.", alt)
+    blocks = (samples, *part.section.blocks)
+    return replace(part, section=replace(part.section, blocks=blocks))
+
+
 def mini_cnn(work: Work) -> Part:
     """The exercise of the mini CNN."""
     from fmnist_cli.engine import mini_cnn as engine
 
-    x, y, w, v = engine.DEFAULT_X, engine.DEFAULT_Y, engine.DEFAULT_W, engine.DEFAULT_V
-    forward = engine.forward(x, w, v)
-    found = engine.check(x, y, w, v)
-    run = mini_cnn_run(work, found)
+    exercise = engine.Exercise()
+    found, worked = engine.check(exercise), engine.derive(exercise)
+    run = mini_cnn_run(work, exercise, found)
     first, *_, last = work.registry.epochs(run.id)
-    worst = max(one.judged.relative_error for one in found)
-    holds = all(one.holds for one in found)
+    worst = max(one.relative_error for one in found)
     line = f"Four derivatives against differences: largest relative error {worst:.1e}."
     trained = (
         f"Trained for {pluralize(last.updates, 'update')} on {run.train_size} examples made from "
@@ -210,23 +245,57 @@ def mini_cnn(work: Work) -> Part:
         f"{pluralize(first.updates, 'update')} to "
         f"{last.train_loss:.4f}, and it is right on {percent(last.train_accuracy, 1)} of them."
     )
+
+    def listing(caption: str, text: str) -> Listing:
+        return Listing(caption, tables.typeset(text))
+
     section = Section(
         "mini-cnn",
         "The mini CNN",
         (
             Prose(
-                "One filter (w1, w2) over three inputs, a ReLU, a linear layer (v1, v2); the loss "
-                "is ln(1 + exp(-y y^)), in nats."
+                "One filter (w1, w2) over three inputs, a ReLU, a linear layer (v1, v2); the loss, "
+                "in nats, is logistic. At x = (1, 2, -1), y = +1, w = (0.5, 0.25), "
+                "v = (1, -0.25)."
             ),
-            tables.forward_table(forward, float(engine.loss(y, forward.y_hat))),
-            tables.chain_rule_table(engine.gradients(x, y, w, v), found),
+            *map(Formula, MINI_CNN),
+            listing("The forward pass", engine.lines(worked["forward"])),
+            listing(
+                f"The factors of the chain rule: {tables.typeset(engine.SYMBOLS)}",
+                engine.lines(worked["factors"]),
+            ),
+            listing(
+                "The derivatives: by symbols, by formulas, with the numbers put in",
+                engine.lines(worked["derivatives"]),
+            ),
+            tables.derivative_checks_table(found),
+            listing("Backpropagation; η is the learning rate", engine.ALGORITHM),
+            Listing("The same in Python: the loop that trains", inspect.getsource(engine.sgd)),
             Prose(f"{line} {trained}"),
         ),
         work.command("mini-cnn --train", TrainConfig(seed=work.config.seed)),
         (run.id,),
     )
+    verdict = "yes" if all(one.holds for one in found) else "no"
     question = "Does the chain rule hold on the mini CNN?"
-    return Part(section, (Finding("mini-cnn", question, "yes" if holds else "no", line),))
+    return Part(section, (Finding("mini-cnn", question, verdict, line),))
+
+
+def questions(parts: Sequence[Part]) -> Section:
+    """Every question with its section, and the command that answers it alone."""
+    rows = tuple(
+        (finding.question, part.section.title, part.section.command)
+        for part in parts
+        for finding in part.findings
+    )
+    columns = (
+        Column("Question", numeric=False),
+        Column("Section", numeric=False),
+        Column("Command", numeric=False),
+    )
+    return Section(
+        "questions", "Which part answers what", (Table("Questions and commands", columns, rows),)
+    )
 
 
 def _basis(result: StudyResult, given: Sequence[answers.Answer]) -> tuple[Prose, ...]:
@@ -234,6 +303,14 @@ def _basis(result: StudyResult, given: Sequence[answers.Answer]) -> tuple[Prose,
     from fmnist_cli.analysis import study_note
 
     return (Prose(study_note(result.runs)),) if given else ()
+
+
+def _why(explanations: Sequence[Explanation]) -> Iterator[Prose | Table]:
+    """Each question with what explains it, and how each cause stood its test."""
+    for one in explanations:
+        yield Prose(f"Why: {one.question} {one.answer} Figure: fmnist {one.figure}")
+        if one.causes:
+            yield tables.causes_table(one)
 
 
 PARTS: Mapping[str, Callable[[Work], Part]] = {
@@ -249,7 +326,7 @@ PARTS: Mapping[str, Callable[[Work], Part]] = {
     ),
     "momentum": partial(study_part, MOMENTUM),
     "parameter counts": parameters,
-    "shifted images": lambda work: study_part(SHIFTED_IMAGES, work, MODELS, "ood --model all"),
+    "shifted images": shifted_images,
     "mini CNN": mini_cnn,
 }
 

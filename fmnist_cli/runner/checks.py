@@ -127,7 +127,7 @@ def record_checks(
         report = check_gradient(config, train, n=config.batch, e=gradients.E, select="first")
         report.record(run)
     if magnitude:
-        weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
+        weights = initial_weights(weights_rng(config.weights_seed), hidden=config.hidden)
         few, many = magnitude_images or defaults.MAGNITUDE_IMAGES
         size = gradients.check_magnitude(weights, train, n_few=few, n_many=many)
         run.record_check("magnitude", "W1", magnitude_document(size), size.holds)
@@ -169,7 +169,7 @@ def check_gradient(
     from fmnist_cli.engine.numpy_mlp.layers import initial_weights
     from fmnist_cli.engine.seeding import weights_rng
 
-    weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
+    weights = initial_weights(weights_rng(config.weights_seed), hidden=config.hidden)
 
     def step(lr: float) -> tuple[dict[str, Any], dict[str, Any]]:
         mlp = NumPyMLP(examples, weights=weights, batch=n, lr=lr, momentum=0.0, dtype=np.float64)

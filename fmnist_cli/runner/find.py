@@ -46,3 +46,8 @@ def has_weights(registry: Reader) -> Callable[[RunRecord], bool]:
 def has_epochs(run: RunRecord) -> bool:
     """Whether a run has recorded an epoch."""
     return run.epochs_run > 0
+
+
+def has_dynamics(registry: Reader) -> Callable[[RunRecord], bool]:
+    """Whether a run has recorded each epoch's dynamics."""
+    return lambda run: bool(registry.dynamics(run.id))

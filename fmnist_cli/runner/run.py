@@ -261,17 +261,21 @@ def run_spec(
         study_id=condition.study_id if condition else None,
         arm=condition.label if condition else None,
         uuid=run_uuid,
+        data_folder=session.dataset.folder,
     )
 
 
 def record_assessment(run: Run, test_set: str, assessment: Assessment) -> None:
-    """Put an evaluation with its confusion matrix into the run."""
+    """Put an evaluation with its confusion matrix and its answers into the run."""
+    from fmnist_cli.analysis.sampling import pack_answers
+
     run.record_evaluation(
         test_set,
         n=assessment.n,
         loss=assessment.loss,
         accuracy=assessment.accuracy,
         confusion=assessment.confusion.tolist(),
+        answers=pack_answers(assessment.correct),
     )
 
 

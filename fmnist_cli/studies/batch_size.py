@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fmnist_cli.analysis import Answer
-    from fmnist_cli.analysis.result import StudyResult
+    from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.config import TrainConfig
 
 COLUMNS = (
@@ -58,10 +59,34 @@ def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
     return sweep_answers(result.runs)
 
 
+def _why(result: StudyResult, config: TrainConfig) -> Conditions:
+    from fmnist_cli.analysis.why.batch_size import counterfactuals
+
+    return list(counterfactuals(config, result.runs))
+
+
+def _explain(
+    result: StudyResult, why: Sequence[RecordedRun], view: View
+) -> tuple[Explanation, ...]:
+    from fmnist_cli.analysis.why.batch_size import explain_batch_size
+
+    return explain_batch_size(result.runs, why)
+
+
 def _figure(result: StudyResult, view: View) -> Figure:
     from fmnist_cli import plots
-    from fmnist_cli.plots.from_records import drawable, study_caption
+    from fmnist_cli.plots.from_records import drawable, lines_of, study_caption
 
+    if view.axis is not None:
+        caption = study_caption(result, varied=["batch"])
+        return plots.conditions_figure(
+            lines_of(result, lambda run: run.label, lambda run: run.batch, view.axis),
+            caption,
+            title=f"Batch size and the training of {caption.model}",
+            metric=view.metric or "val_accuracy",
+            below="train_loss",
+            band=view.band,
+        )
     runs = drawable(result)
     points = [
         plots.BatchRun(
@@ -98,6 +123,8 @@ BATCH_SIZE = Study(
     timed=True,
     table=_table,
     answers=_answers,
+    why=_why,
+    explain=_explain,
     figure=_figure,
     caption="What the batch size does to accuracy, time and updates. The runs were timed one "
     "after the other.",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from fmnist_cli.analysis import Answer, PatienceOutcome
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.config import TrainConfig
 
 Outcomes = Sequence["PatienceOutcome"]
@@ -154,6 +155,15 @@ def _alt(result: StudyResult, view: View) -> str:
     )
 
 
+def _explain(
+    result: StudyResult, why: Sequence[RecordedRun], view: View
+) -> tuple[Explanation, ...]:
+    """By the curves themselves: nothing has to be trained."""
+    from fmnist_cli.analysis.why.early_stopping import explain_early_stopping
+
+    return explain_early_stopping(result.runs, view.patiences)
+
+
 EARLY_STOPPING = Study(
     kind="early-stop",
     plot_name="early-stop",
@@ -167,6 +177,7 @@ EARLY_STOPPING = Study(
     table=_table,
     details=_details,
     answers=_answers,
+    explain=_explain,
     document=_document,
     figure=_figure,
     caption="Accuracy by epoch without early stopping, and where a patience would have stopped.",

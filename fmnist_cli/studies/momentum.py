@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.momentum import Loss
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.config import TrainConfig
 
 
@@ -117,8 +119,26 @@ def _details(result: StudyResult, view: View) -> list[Table]:
 def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
     from fmnist_cli.analysis import momentum_answers
 
-    by_train_loss = view.metric == "train_loss"
-    return momentum_answers(result.runs, "train_loss" if by_train_loss else "running_loss")
+    return momentum_answers(result.runs, _drawn(view))
+
+
+def _drawn(view: View) -> Loss:
+    """The loss by which instability is judged: the one that the figure draws."""
+    return "train_loss" if view.metric == "train_loss" else "running_loss"
+
+
+def _why(result: StudyResult, config: TrainConfig) -> Conditions:
+    from fmnist_cli.analysis.why.momentum import counterfactuals
+
+    return list(counterfactuals(config, result.runs))
+
+
+def _explain(
+    result: StudyResult, why: Sequence[RecordedRun], view: View
+) -> tuple[Explanation, ...]:
+    from fmnist_cli.analysis.why.momentum import explain_momentum
+
+    return explain_momentum(result.runs, why, _drawn(view))
 
 
 def _document(result: StudyResult, view: View) -> dict[str, Any]:
@@ -140,7 +160,12 @@ def _figure(result: StudyResult, view: View) -> Figure:
 
     caption = study_caption(result, varied=["momentum"])
     return plots.conditions_figure(
-        lines_of(result, lambda run: f"α = {run.momentum:.12g}", lambda run: run.momentum),
+        lines_of(
+            result,
+            lambda run: f"α = {run.momentum:.12g}",
+            lambda run: run.momentum,
+            view.axis or "epoch",
+        ),
         caption,
         title=f"Momentum and the training of {caption.model}",
         metric=view.metric or "running_loss",
@@ -170,6 +195,8 @@ MOMENTUM = Study(
     table=_table,
     details=_details,
     answers=_answers,
+    why=_why,
+    explain=_explain,
     document=_document,
     figure=_figure,
     caption="Training loss and test accuracy by epoch, one line per momentum.",

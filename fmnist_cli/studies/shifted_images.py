@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
-from fmnist_cli.engine.config import Augment, TrainConfig
+from fmnist_cli.engine.config import N_CLASSES, Augment, TrainConfig
 from fmnist_cli.formatting import percent
 from fmnist_cli.studies.study import Conditions, Study, View
 from fmnist_cli.tables import Column, Shown, Table, Value, over_seeds, seeds_notes
@@ -17,8 +16,10 @@ if TYPE_CHECKING:
 
     from fmnist_cli.analysis import Answer, Score
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
+    from fmnist_cli.engine.backend import Backend
     from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.plots import RunCaption
+    from fmnist_cli.plots import RunCaption, ShiftedExample
     from fmnist_cli.registry import Registry
     from fmnist_cli.runner.run import After
 
@@ -38,7 +39,8 @@ def _conditions(config: TrainConfig, models: Sequence[str]) -> Conditions:
     for name in models:
         # the CNNs have one engine; the MLP keeps the one that was asked for
         engine = config.engine if name == "mlp" else "keras"
-        of_model = config.but(model=name, engine=engine)
+        head = "flatten" if name == "mlp" else config.head
+        of_model = config.but(model=name, engine=engine, head=head)
         made.append((name, of_model.but(augment="none")))
         if config.augment != "none":
             made.append((f"{name} + {config.augment}", of_model))
@@ -134,7 +136,7 @@ def document_of(runs: Sequence[RecordedRun], view: View) -> dict[str, Any]:
 
     return {
         "evaluations": [
-            {"run": run.run.id, "model": run.name, "seed": run.seed, **asdict(one)}
+            {"run": run.run.id, "model": run.name, "seed": run.seed, **one.document()}
             for run in runs
             for one in run.evaluations
         ],
@@ -175,24 +177,37 @@ def figure_of(runs: Sequence[RecordedRun], view: View, caption: RunCaption, wher
 
 def samples_figure(registry: Registry, result: StudyResult, dataset: Dataset) -> Figure:
     """The first test image of each class and its shifted copies, with every model's prediction."""
+    from fmnist_cli import plots
+    from fmnist_cli.plots.from_records import study_caption
+    from fmnist_cli.runner.shifted import restored
+
+    backends = {}
+    for model, runs in result.by_label().items():
+        record = runs[0].run
+        backends[model] = restored(registry, record.id, TrainConfig(**record.config), dataset)
+    caption = study_caption(result, varied=VARIED, first=True)
+    return plots.ood_samples_figure(shifted_examples(dataset, backends), caption)
+
+
+def shifted_examples(
+    dataset: Dataset, backends: Mapping[str, Backend], n_classes: int = N_CLASSES
+) -> list[ShiftedExample]:
+    """The first test image of the first classes, shifted, and what each model takes them for."""
     import numpy as np
 
     from fmnist_cli import plots
     from fmnist_cli.engine.backend import Split
     from fmnist_cli.engine.shifts import SHIFTED_SETS, shifted_split
-    from fmnist_cli.plots.from_records import study_caption
-    from fmnist_cli.runner.shifted import restored
 
     labels = dataset.test.labels
-    rows = [int(np.flatnonzero(labels == klass)[0]) for klass in np.unique(labels)]
+    rows = [int(np.flatnonzero(labels == klass)[0]) for klass in np.unique(labels)[:n_classes]]
     chosen = Split(dataset.test.images[rows], labels[rows])
     shifted = {s.name: shifted_split(chosen, s) for s in SHIFTED_SETS}
-    predictions = {}
-    for model, runs in result.by_label().items():
-        record = runs[0].run
-        backend = restored(registry, record.id, TrainConfig(**record.config), dataset)
-        predictions[model] = {name: backend.predict(split) for name, split in shifted.items()}
-    examples = [
+    predictions = {
+        model: {name: backend.predict(split) for name, split in shifted.items()}
+        for model, backend in backends.items()
+    }
+    return [
         plots.ShiftedExample(
             label=int(chosen.labels[i]),
             images={name: split.images[i] for name, split in shifted.items()},
@@ -203,7 +218,6 @@ def samples_figure(registry: Registry, result: StudyResult, dataset: Dataset) ->
         )
         for i in range(len(rows))
     ]
-    return plots.ood_samples_figure(examples, study_caption(result, varied=VARIED, first=True))
 
 
 def _after(view: View) -> After:
@@ -229,6 +243,22 @@ def _alt(result: StudyResult, view: View) -> str:
     return f"Bar chart of the accuracy of {models} on the test set and shifted copies."
 
 
+def _why(result: StudyResult, config: TrainConfig) -> Conditions:
+    from fmnist_cli.analysis.why.shifted_images import counterfactuals
+
+    models = dict.fromkeys(run.model for run in evaluated(result))
+    return list(counterfactuals(config.but(augment="none"), list(models)))
+
+
+def _explain(
+    result: StudyResult, why: Sequence[RecordedRun], view: View
+) -> tuple[Explanation, ...]:
+    from fmnist_cli.analysis.why.shifted_images import explain_shifted_images
+
+    runs = [run for run in evaluated(result) if run.run.augment == "none"]
+    return explain_shifted_images(scores_of(runs), scores_of(why), runs)
+
+
 SHIFTED_IMAGES = Study(
     kind="ood",
     plot_name="ood",
@@ -242,6 +272,8 @@ SHIFTED_IMAGES = Study(
     details=lambda result, view: details_of(evaluated(result), view),
     answers=lambda result, view: answers_of(evaluated(result)),
     document=lambda result, view: document_of(evaluated(result), view),
+    why=_why,
+    explain=_explain,
     figure=_figure,
     caption="Accuracy on the test set, on images moved up by 4 pixels and on rotated images.",
     alt=_alt,

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from fmnist_cli.analysis import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.ood_curves import CurveName
-    from fmnist_cli.epoch import Metric
+    from fmnist_cli.epoch import Axis, Metric
     from fmnist_cli.plots import Band
     from fmnist_cli.registry import RunRecord
     from fmnist_cli.runner.jobs import Executor
@@ -40,6 +41,7 @@ class View:
     curves : of a study of shifted images, which must have measured them
     metric : drawn by epoch; None for the study's own choice
     band : what several seeds are drawn as
+    axis : what curves are drawn against; None for the study's own figure
     every_epoch : whether the details have every epoch's numbers
     """
 
@@ -47,6 +49,7 @@ class View:
     curves: tuple[CurveName, ...] = ()
     metric: Metric | None = None
     band: Band = "ci"
+    axis: Axis | None = None
     every_epoch: bool = False
 
 
@@ -60,6 +63,16 @@ def _no_answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
 
 def _nothing(result: StudyResult, view: View) -> dict[str, Any]:
     return {}
+
+
+def _no_why(result: StudyResult, config: TrainConfig) -> Conditions:
+    return []
+
+
+def _no_explanations(
+    result: StudyResult, why: Sequence[RecordedRun], view: View
+) -> tuple[Explanation, ...]:
+    return ()
 
 
 def _every_value(config: TrainConfig, value: Any) -> str:
@@ -97,6 +110,10 @@ class Study:
     answers : callable
     document : callable
         What ``--json`` has beside the runs, the table and the answers.
+    why : callable
+        The conditions that test the causes of what was found, as labels and configurations.
+    explain : callable
+        From the result and the runs of those conditions to each question's causes.
     test_every_epoch, after
         What is measured, as in ``run_study``.
     timed : bool
@@ -119,6 +136,10 @@ class Study:
     details: Callable[[StudyResult, View], list[Table]] = _no_tables
     answers: Callable[[StudyResult, View], tuple[Answer, ...]] = _no_answers
     document: Callable[[StudyResult, View], dict[str, Any]] = _nothing
+    why: Callable[[StudyResult, TrainConfig], Conditions] = _no_why
+    explain: Callable[[StudyResult, Sequence[RecordedRun], View], tuple[Explanation, ...]] = (
+        _no_explanations
+    )
     test_every_epoch: bool = False
     after: Callable[[View], After | None] = lambda view: None
     timed: bool = False
@@ -156,6 +177,38 @@ class Study:
             measured={"curves": list(view.curves)} if view.curves else None,
             timed=self.timed,
         )
+
+    def run_why(
+        self,
+        session: Session,
+        config: TrainConfig,
+        result: StudyResult,
+        view: View,
+        *,
+        seeds: Sequence[int],
+        executor: Executor | None = None,
+        new: bool = False,
+    ) -> tuple[RecordedRun, ...]:
+        """Train the conditions that test the causes, as a study of their own, with its seeds."""
+        from fmnist_cli.runner.study import run_study
+
+        conditions = self.why(result, config)
+        if not conditions:
+            return ()
+        found = run_study(
+            session,
+            f"{self.kind}-why",
+            conditions,
+            seeds=seeds,
+            executor=executor,
+            new=new,
+            reuse=True,
+            test_every_epoch=self.test_every_epoch,
+            after=self.after(view),
+            timed=False,
+        )
+        found.require_complete()
+        return found.runs
 
     def usual_values(self, config: TrainConfig) -> tuple[tuple[Any, ...], list[str]]:
         """The default values that fit the configuration, and why the others are left out."""

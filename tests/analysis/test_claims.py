@@ -250,6 +250,15 @@ def test_diverged_runs_are_in_no_mean_and_counted() -> None:
     )
 
 
+def test_one_seed_says_how_far_its_images_alone_reach() -> None:
+    note = study_note([batch_run(5, best=10, accuracy=0.84, per_epoch=0.1)])
+    assert note == (
+        "One seed (42). By 10,000 test images alone an accuracy of 84.0 % is one of 83.3 % to "
+        "84.7 % (Wilson's 95 % interval)."
+    )
+    assert "Wilson" not in study_note(sweep(2))
+
+
 def test_a_repetition_is_no_second_observation() -> None:
     runs = sweep(1)
     repeated = [*runs, *(changed(run, id=run.run.id + 100) for run in runs)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,32 @@ def test_mini_cnn_gradcheck(fmnist: Fmnist) -> None:
 def test_a_wrong_derivative_exits_3(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -> None:
     from fmnist_cli.engine import mini_cnn
 
-    right = mini_cnn._sigmoid
-    monkeypatch.setattr(mini_cnn, "_sigmoid", lambda s: right(-s))
+    monkeypatch.setitem(mini_cnn.FACTORS, "dl/dy^", "-y sigma(y y^)")
     assert "the chain rule must agree" in fmnist.error("mini-cnn", code=3)
+
+
+def test_the_derivation_and_the_loop_are_in_the_document_and_printed(fmnist: Fmnist) -> None:
+    from fmnist_cli.engine import mini_cnn
+
+    document = fmnist.document("mini-cnn")
+    assert document["loop"] == inspect.getsource(mini_cnn.sgd)
+    assert document["algorithm"] == mini_cnn.ALGORITHM
+    printed = fmnist("mini-cnn").stdout
+    for text in (document["loop"], document["algorithm"]):
+        assert text in printed
+    for part in document["derivation"].values():
+        for equation in part:
+            assert all(f" = {form}\n" in printed for form in equation["forms"])
+    for factor in ("-y sigma(-y y^)", "o1", "H(a1)", "x1"):
+        assert f" = {factor}\n" in printed
+
+
+@pytest.mark.parametrize("lr", ["1000", "1e200"])
+def test_a_mini_cnn_that_diverges_is_recorded_as_that(fmnist: Fmnist, lr: str) -> None:
+    message = fmnist.error("mini-cnn", "--train", "--lr", lr, code=4)
+    assert re.search(r"^the mini CNN diverged at update \d+ at learning rate", message)
+    with Registry.open("runs.db", readonly=True) as registry:
+        (run,) = registry.list_runs()
+    assert (run.status, run.stop_reason) == ("diverged", "diverged")
+    assert run.message.startswith("the mini CNN diverged at update")
+    assert fmnist.document("runs", "verify")["findings"] == []

@@ -77,12 +77,30 @@ def test_jsonl_of_epochs_and_filters(fmnist: Fmnist) -> None:
     assert {json.loads(line)["run_id"] for line in lines} == {4, 5, 6}
 
 
-def test_markdown(fmnist: Fmnist) -> None:
-    fmnist("runs", "note", 1, "a | b\nc")
-    lines = fmnist("runs", "export", 1, "--format", "md").stdout.splitlines()
-    assert len(lines) == 3
-    assert "a \\| b c" in lines[2]
-    assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+def test_markdown_is_a_table_that_one_would_paste(fmnist: Fmnist) -> None:
+    lines = fmnist("runs", "export", 1, TRAIN, "--format", "md").stdout.splitlines()
+    heading, _, *rows = [line for line in lines if line.startswith("|")]
+    assert heading == (
+        "| Run | Command | Model | Batch | Rate | Momentum | Seed | Best epoch | Test accuracy "
+        "| Training time | Ended |"
+    )
+    assert rows[1] == (
+        f"| {TRAIN} | train | mlp (numpy) | 50 | 0.1 | 0 | 42 | 2 of 2 | 87.00 % | 1.0 s "
+        "| limit + |"
+    )
+    assert len(rows) == 2
+    lines = fmnist("runs", "export", 1, "--epochs", "--format", "md").stdout.splitlines()
+    assert [line for line in lines if line.startswith("| 1 | 3 |")]
+
+
+def test_markdown_of_a_study_is_the_study_s_table(fmnist: Fmnist) -> None:
+    text = fmnist("runs", "export", "--study", 1, "--format", "md").stdout
+    rows = fmnist.document("runs", "show", "study:1")["table"]
+    assert [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| 0.")] == [
+        f"| {row['momentum']}" for row in rows
+    ]
+    assert "80.00 % (79.00 to 81.00)" in text  # accuracies 0.79, 0.81, 0.80 by seed
+    assert "| 3 |" in text
 
 
 def test_course(fmnist: Fmnist) -> None:
@@ -90,8 +108,10 @@ def test_course(fmnist: Fmnist) -> None:
     assert content.pop("run")["id"] == TRAIN
     assert content == {"train": [0.75, 0.93], "val": [0.7, 0.88], "test": 0.87, "time": 1.0}
     assert fmnist.error("runs", "export", "--format", "course", code=2) == (
-        "format course must be of one run; give its id. Received: 9 runs."
+        "out must name a folder where the files of several runs go. Received: 9 runs without --out."
     )
+    fmnist("runs", "export", "--study", 1, "--format", "course", "--out", "hand-in")
+    assert len(list(Path("hand-in").iterdir())) == 6
 
 
 def test_course_is_what_train_writes(fmnist: Fmnist) -> None:

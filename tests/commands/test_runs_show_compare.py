@@ -92,11 +92,12 @@ def test_the_command_that_repeats_a_run(fmnist: Fmnist) -> None:
     repeat = fmnist.document("runs", "show", TRAIN)["repeat"]
     assert shlex.split(repeat) == [
         *("fmnist", "train", "--batch", "50", "--lr", "0.1", "--train-size", "5000"),
-        *("--check-gradient", "--data-dir", "my data"),
+        *("--check-gradient", "--data-dir", str(Path("my data").absolute())),
+        "--allow-custom-data",
     ]
     # of a study's run, the run alone
     assert fmnist.document("runs", "show", 4)["repeat"] == (
-        "fmnist train --momentum 0.9 --epochs 3 --no-early-stop --seed 1"
+        "fmnist train --momentum 0.9 --epochs 3 --no-early-stop --seed 1 --allow-custom-data"
     )
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.training import train as engine_train
-from fmnist_cli.registry import Registry
+from fmnist_cli.epoch import Epoch
+from fmnist_cli.registry import Outcome, Registry, RunSpec
 
 from .conftest import SMALL, Fmnist
 
@@ -58,6 +62,66 @@ def test_a_table_is_the_same_on_the_terminal_and_in_the_document(
     assert shown[6][1].strip() == f"{100 * rows[0]['test_accuracy']:.2f} %"
 
 
+def test_a_sweep_writes_the_files_of_the_course(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("sweep-batch", *EPOCHS, "--batch", 5, "--batch", 50)
+    assert [Path(name).name.split("_")[2] for name in document["result_files"]] == ["b5", "b50"]
+    for name, run in zip(document["result_files"], document["runs"], strict=True):
+        content = json.loads(Path(name).read_text())
+        assert content["test"] == run["test_accuracy"]
+        assert content["run"]["id"] == run["id"]
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        ("sweep-batch", "--batch", "5", "--batch", "50"),
+        ("momentum", "--alpha", "0.5"),
+        ("early-stop",),
+        ("ood", "--curve", "rotation"),
+        ("train", "--seeds", "2"),
+    ],
+)
+def test_a_study_is_shown_again(fmnist: Fmnist, study: tuple[str, ...]) -> None:
+    first = fmnist.small(study[0], *study[1:], *EPOCHS).stdout
+    assert fmnist("runs", "show", "study:1").stdout == first
+    again = fmnist.document("runs", "show", "study:1")
+    known = fmnist.small_document(study[0], *study[1:], *EPOCHS)
+    assert again == {key: known[key] for key in known if not key.startswith("result_file")}
+    assert "there is no study 9" in fmnist.error("runs", "show", "study:9", code=1)
+
+
+def test_a_figure_of_a_study_with_runs_missing_says_so(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*positional: Any, **keywords: Any) -> Any:
+        if positional[2].batch == 100:
+            raise KeyboardInterrupt
+        return engine_train(*positional, **keywords)
+
+    monkeypatch.setattr("fmnist_cli.engine.training.train", interrupted)
+    sizes = ("--batch", 5, "--batch", 50, "--batch", 100)
+    fmnist.small("sweep-batch", *EPOCHS, *sizes, code=130)
+    fmnist("plot", "batch", "--out", "part.svg")
+    assert "incomplete: 2 of 3 runs have a result" in Path("part.svg").read_text()
+    fmnist.small("sweep-batch", *EPOCHS, "--batch", 5)
+    fmnist("plot", "batch", "--out", "whole.svg")
+    assert "incomplete" not in Path("whole.svg").read_text()
+
+
+def test_a_figure_of_a_running_run_says_so(fmnist: Fmnist) -> None:
+    config = asdict(TrainConfig(epochs=9))
+    spec = RunSpec(command="train", config=config, data_fingerprint="f", data_source="-", argv=())
+    with Registry.open("runs.db") as registry, registry.run(spec) as run:
+        run.record_epoch(
+            Epoch(epoch=1, updates=40, train_seconds=1.0, eval_seconds=0.0, running_loss=1.0,
+                  train_loss=1.0, train_accuracy=0.5, val_loss=1.0, val_accuracy=0.5)
+        )  # fmt: skip
+        run.flush()
+        fmnist("plot", "train", "--out", "running.svg")
+        run.finish(Outcome(stop_reason="max_epochs", train_seconds=1.0))
+    assert "still running: 1 of at most 9 epochs" in Path("running.svg").read_text()
+
+
 def test_default_sizes_that_do_not_fit_are_left_out_and_said(fmnist: Fmnist) -> None:
     result = fmnist.small("sweep-batch", *EPOCHS)
     assert [run.batch for run in runs_of("sweep-batch")] == [1, 5, 50]
@@ -99,7 +163,7 @@ def test_a_study_that_was_stopped_continues(
 
     result = fmnist.small(*args)  # complete: shown as it is
     assert calls[4:] == []
-    assert "its 3 runs are done" in result.stderr
+    assert "Study 1 is complete: 3 runs." in result.stderr
     assert "--new" in result.stderr
     fmnist.small(*args, "--new")
     assert calls[4:] == [5, 50, 100]
@@ -197,8 +261,10 @@ def test_ood_of_a_run_draws(fmnist: Fmnist, curve: tuple[str, ...]) -> None:
 
 def test_ood_of_a_run_without_weights(fmnist: Fmnist) -> None:
     fmnist.small("gradcheck".replace("gradcheck", "train"), "--lr", 1000, code=4)
-    message = fmnist.error("ood", "--run", "latest", "--allow-custom-data", code=1)
+    message = fmnist.error("ood", "--run", 1, "--allow-custom-data", code=1)
     assert message.startswith("run 1 must have saved its weights.")
+    message = fmnist.error("ood", "--run", "latest", "--allow-custom-data", code=1)
+    assert message.startswith("the latest run must have saved its weights.")
 
 
 def test_seeds_repeat_every_arm(fmnist: Fmnist) -> None:

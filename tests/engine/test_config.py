@@ -62,3 +62,19 @@ def test_the_edges_are_allowed() -> None:
     assert config.updates_per_epoch == 1
     assert config.but(batch=3).updates_per_epoch == 3_334
     assert TrainConfig(patience=None).patience is None
+
+
+def test_seeds_and_heads_keep_their_rules():
+    config = TrainConfig(seed=3)
+    assert (config.weights_seed, config.epochs_seed) == (3, 3)
+    config = TrainConfig(seed=3, init_seed=0, order_seed=4)
+    assert (config.weights_seed, config.epochs_seed) == (0, 4)
+    with pytest.raises(UsageError, match=r"init-seed must be between .*Received: -1\."):
+        TrainConfig(init_seed=-1)
+    with pytest.raises(UsageError, match=r"order-seed must .*Received: 9223372036854775808\."):
+        TrainConfig(order_seed=2**63)
+    with pytest.raises(UsageError, match=r"head is for cnn2 and cnn3\. Received: gap with"):
+        TrainConfig(head="gap")
+    with pytest.raises(UsageError, match=r"head must be one of flatten, gap, gmp\. Received: top"):
+        TrainConfig(model="cnn2", head="top")
+    assert TrainConfig(model="cnn2", head="gmp").head == "gmp"

@@ -100,8 +100,8 @@ def test_a_training_step_of_the_wrong_size_is_caught(examples, monkeypatch):
 
     right = graphs.loss_and_gradients
 
-    def summed_not_averaged(weights, x, labels, *, shards):
-        loss, gradients = right(weights, x, labels, shards=shards)
+    def summed_not_averaged(weights, x, labels, **how):
+        loss, gradients = right(weights, x, labels, **how)
         return loss, {name: g * 3 for name, g in gradients.items()}
 
     class Wrong:
@@ -120,3 +120,31 @@ def test_e_and_select_have_a_range(examples):
         check("cnn2", examples, e=0)
     with pytest.raises(UsageError, match=r"samples must be at least 1\. Received: 0\."):
         check("cnn2", examples, select=0)
+
+
+@pytest.mark.parametrize("head", ["gap", "gmp"])
+def test_the_gradient_of_every_head_holds(head):
+    rng = np.random.default_rng(2)
+    examples = Split(rng.random((4, 784), np.float32), rng.integers(0, 10, 4))
+    config = TrainConfig(model="cnn3", head=head, train_size=4, batch=4)
+    result = check_keras_gradients(config, examples, select=6, rng=np.random.default_rng(0))
+    assert result.holds
+    assert len(result.judged) >= 24
+
+
+def test_a_step_that_moves_a_global_maximum_is_a_kink():
+    from fmnist_cli.engine.keras_models.runtime import import_tensorflow
+
+    tf = import_tensorflow()
+    rng = np.random.default_rng(3)
+    hidden = rng.random((1, 5, 5, 2))
+    moved = hidden.copy()
+    moved[0, 4, 4, 1] = 2.0
+    pooled, rectified = [tf.zeros((1, 2, 2, 1))], [tf.ones((1, 1, 1, 1))]
+    sides = [
+        graphs.sides(graphs.Pass(None, None, pooled, rectified, tf.constant(one)))[-1].numpy()
+        for one in (hidden, hidden * 1.5, moved)
+    ]
+    assert np.array_equal(sides[0], sides[1])
+    assert not np.array_equal(sides[0], sides[2])
+    assert sides[2].sum() == 2

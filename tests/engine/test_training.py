@@ -14,7 +14,7 @@ from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import Dataset
 from fmnist_cli.engine.metrics import confusion_matrix
 from fmnist_cli.engine.seeding import epoch_order, weights_rng
-from fmnist_cli.engine.training import train
+from fmnist_cli.engine.training import make_backend, train
 from fmnist_cli.epoch import Epoch
 
 N_TRAIN, N_VAL, N_TEST = 20, 6, 4
@@ -221,3 +221,25 @@ def test_confusion_matrix_by_hand() -> None:
     expected = np.zeros((10, 10), int)
     expected[0, 0] = expected[0, 1] = expected[9, 9] = expected[3, 9] = 1
     np.testing.assert_array_equal(matrix, expected)
+
+
+def test_the_seed_is_both_seeds_and_each_can_be_had_alone() -> None:
+    rng = np.random.default_rng(1)
+    part = Split(rng.random((60, 784), dtype=np.float32), rng.integers(0, 10, 60))
+    data = Dataset(part, part, part, "f", "s", None, False)  # type: ignore[arg-type]
+
+    def weights(**seeds: int) -> np.ndarray:
+        asked = TrainConfig(
+            train_size=60, val_size=60, hidden=8, epochs=2, augment="shift", **seeds
+        )
+        result = train(make_backend(asked, data.train), data, asked)
+        assert result.weights is not None
+        return result.weights["W1"]
+
+    usual = weights(seed=5)
+    assert np.array_equal(usual, weights(seed=9, init_seed=5, order_seed=5))
+    others = [weights(seed=5, init_seed=6), weights(seed=5, order_seed=6), weights(seed=6)]
+    for i, one in enumerate([usual, *others]):
+        assert not any(np.array_equal(one, other) for other in others[i:])
+    assert np.array_equal(others[0], weights(seed=6, order_seed=5))
+    assert np.array_equal(others[1], weights(seed=6, init_seed=5))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from registry_rig import OUTCOME, Target, epoch, raw, spec
 
-from fmnist_cli.registry import Registry, RunRecord
+from fmnist_cli.registry import Outcome, Registry, RunRecord
 from fmnist_cli.registry.schema import epoch as epoch_table
 from fmnist_cli.registry.schema import study as study_table
 from fmnist_cli.registry.values import clean, to_datetime, to_row, utc_text
@@ -166,3 +166,12 @@ def test_the_digest_survives_labels_and_another_id(
 
 
 _PARTS = ("epoch", "run_check", "evaluation", "artefact", "dynamics")
+
+
+def test_answers_of_single_images_come_back_as_they_were(registry: Registry) -> None:
+    with registry.run(spec()) as run:
+        run.record_evaluation("test", 10, 0.5, 0.9, np.eye(10, dtype=np.int64), b"\x00\xfe\x80")
+        run.record_evaluation("up4", 10, 0.5, 0.9, np.eye(10, dtype=np.int64))
+        run.finish(Outcome(stop_reason=None, train_seconds=0.0))
+    first, second = registry.evaluations(run.id)
+    assert (first.answers, second.answers) == (b"\x00\xfe\x80", None)

@@ -40,7 +40,7 @@ def test_a_second_report_trains_nothing(fmnist: Fmnist) -> None:
     ]  # fmt: skip
     assert sum(part["new_runs"] for part in document["parts"]) == len(commands)
     written = [document["html"], document["markdown"], *document["figures"]]
-    assert len(written) == 8
+    assert len(written) == 9
     assert all(Path(path).stat().st_size > 1000 for path in written)
     first = [Path(path).read_bytes() for path in written]
 

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.answers import Answer, basis, listing, sentence
-from fmnist_cli.analysis.axes import AXES, axis_spread, comparable
+from fmnist_cli.analysis.axes import axis_spread, comparable
 from fmnist_cli.analysis.batch_size import SECONDS_TO_BEST, TEST_ACCURACY, sweep_answers
 from fmnist_cli.analysis.claims import factor, sample_of
 from fmnist_cli.analysis.result import RecordedRun
@@ -20,6 +20,7 @@ from fmnist_cli.engine.counterfactuals import (
     same_patience,
     scaled_lr,
 )
+from fmnist_cli.epoch import AXES
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
@@ -216,12 +217,10 @@ def _collapse(runs: Sequence[RecordedRun], fewer: Answer, equal: Answer, sure: s
     text = f"To its own best model: {fewer.verdict}; to the same validation accuracy: "
     text += f"{equal.verdict}."
     if known:
-        closest = min(known, key=lambda axis: known[axis])
         text += (
             f" The curves of {labels} lie {factor(known['epoch'])}-fold apart by epoch and "
             f"{factor(known['cumulative-lr'])}-fold by cumulative learning rate."
         )
-        sure = f"{sure} Closest by {closest}."
     return Explanation(
         fewer.question, text, (), sure, "plot compare --x cumulative-lr", {"spread": spreads}
     )

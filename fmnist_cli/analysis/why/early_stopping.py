@@ -14,7 +14,9 @@ from statistics import fmean
 from fmnist_cli.analysis.answers import basis
 from fmnist_cli.analysis.early_stopping import apply_patience, smallest_that_keeps_the_best
 from fmnist_cli.analysis.noise import curve_noise, sampling_error
+from fmnist_cli.analysis.patience import rising_trend
 from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.analysis.sampling import standard_error
 from fmnist_cli.analysis.statistics import Sample
 from fmnist_cli.analysis.why.causes import Effect, Explanation, Trial, attribute
 from fmnist_cli.engine.stopping import stop_epoch
@@ -44,7 +46,7 @@ def explain_early_stopping(
         kept[run.seed] = outcome.test_accuracy
         best[run.seed] = outcome.curve_test_accuracy
         watched = [epoch.value("val_accuracy") for epoch in run.epochs]
-        trend = rising_fit(watched)
+        trend = rising_trend(watched).tolist()
         at = stop_epoch(distinct(trend), smallest, "val_accuracy").best_epoch or 1
         rising[run.seed] = _test_near(run, at)
         stops.append(outcome.stopped_after or len(run.epochs))
@@ -52,7 +54,7 @@ def explain_early_stopping(
     effect = Effect(Sample(best, noise), Sample(kept, noise), "share")
     images = runs[0].run.val_size
     accuracy = fmean(run.best_val_accuracy or 0.5 for run in runs)
-    error = math.sqrt(accuracy * (1 - accuracy) / images)
+    error = standard_error(accuracy, images)
     jumps = fmean(curve_noise([e.value("val_accuracy") for e in run.epochs]) for run in runs)
     causes = attribute(
         [
@@ -91,22 +93,6 @@ def explain_early_stopping(
             },
         ),
     )
-
-
-def rising_fit(values: Sequence[float]) -> list[float]:
-    """The non-decreasing sequence nearest to the values in least squares, by pooling.
-
-    Source: Barlow, Bartholomew, Bremner and Brunk, *Statistical Inference under Order Restrictions*
-    (1972), section 1.2.
-    """
-    blocks: list[tuple[float, int]] = []  # mean, length
-    for value in values:
-        mean, length = value, 1
-        while blocks and blocks[-1][0] >= mean:
-            before, n = blocks.pop()
-            mean, length = (before * n + mean * length) / (n + length), n + length
-        blocks.append((mean, length))
-    return [mean for mean, length in blocks for _ in range(length)]
 
 
 def distinct(trend: Sequence[float]) -> list[float]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from fmnist_cli.analysis.answers import basis, listing
-from fmnist_cli.analysis.axes import AXES, Axis, axis_spread, comparable
+from fmnist_cli.analysis.answers import basis, listing, sentence
+from fmnist_cli.analysis.axes import axis_spread, comparable
 from fmnist_cli.analysis.claims import factor, sample_of
-from fmnist_cli.analysis.momentum import LOWEST_LOSS, TEST_ACCURACY, momentum_answers
+from fmnist_cli.analysis.momentum import LOWEST_LOSS, TEST_ACCURACY, Loss, momentum_answers
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.why.causes import Effect, Explanation, Trial, attribute
 from fmnist_cli.engine.counterfactuals import momentum_twins
+from fmnist_cli.epoch import AXES, Axis
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
@@ -39,7 +40,7 @@ def counterfactuals(
 
 
 def explain_momentum(
-    runs: Sequence[RecordedRun], why: Sequence[RecordedRun]
+    runs: Sequence[RecordedRun], why: Sequence[RecordedRun], drawn: Loss = "train_loss"
 ) -> tuple[Explanation, ...]:
     """Which momentum suits, why, and what that says of previous gradients.
 
@@ -47,11 +48,13 @@ def explain_momentum(
     ----------
     runs, why : sequences of RecordedRun
         Of the study, and of its counterfactual conditions.
+    drawn : {"train_loss", "running_loss"}
+        The loss by which instability is judged.
     """
     runs = [run for run in runs if not run.diverged]
     if len({run.label for run in runs}) < 2:
         return ()
-    lowest, test, _, stability = momentum_answers(runs)
+    lowest, test, _, stability = momentum_answers(runs, drawn)
     plain = [run for run in why if run.label == PLAIN]
     trials = []
     for alpha in _tested(runs):
@@ -83,8 +86,11 @@ def explain_momentum(
     supported = [cause for cause in causes if cause.outcome == "supported"]
     best = lowest.evidence["best"]
     rivals = lowest.evidence["not_clearly_better_than"]
-    answer = f"{best} reaches the lowest training loss" if best else "No momentum is the best"
-    answer += f", not clearly lower than {listing(rivals)}." if rivals else "."
+    answer = f"{sentence(best)} reaches the lowest training loss" if best else "None is the best"
+    if len(rivals) == len({run.label for run in runs}) - 1:
+        answer += ", but none is clearly the best."
+    else:
+        answer += f", not clearly lower than {listing(rivals)}." if rivals else "."
     if supported:
         names = listing(cause.name[0].lower() + cause.name[1:] for cause in supported)
         answer += f" Because of {names}."

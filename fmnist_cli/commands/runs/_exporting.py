@@ -6,10 +6,9 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fmnist_cli.errors import UsageError
-from fmnist_cli.runner.result_file import recorded_content
 
 if TYPE_CHECKING:
     from fmnist_cli.registry import Registry, RunRecord
@@ -32,20 +31,32 @@ def as_jsonl(answer: Answer) -> str:
     )
 
 
-def as_markdown(answer: Answer) -> str:
-    """A table in Markdown, without the columns that are empty."""
-    kept = [
-        i
-        for i in range(len(answer.columns))
-        if any(row[i] is not None for row in answer.rows) or not answer.rows
-    ]
+def table_to_paste(
+    registry: Registry, runs: Sequence[RunRecord], study: int | None, every_epoch: bool
+) -> str:
+    """A table in Markdown with the columns and digits that one reads.
 
-    def line(values: Sequence[Any]) -> str:
-        cells = ("" if values[i] is None else str(values[i]) for i in kept)
-        return "| " + " | ".join(" ".join(c.split()).replace("|", "\\|") for c in cells) + " |\n"
+    Parameters
+    ----------
+    study
+        Where the runs are those of a study: its own table. Else one row per run.
+    every_epoch
+        One row per epoch.
+    """
+    from fmnist_cli.report.markdown import table_lines
+    from fmnist_cli.report.tables import epochs_table, runs_table
 
-    rule = "|" + " --- |" * len(kept) + "\n"
-    return line(answer.columns) + rule + "".join(map(line, answer.rows))
+    if every_epoch:
+        table = epochs_table([(run.id, registry.epochs(run.id)) for run in runs])
+    elif study is not None:
+        from fmnist_cli.runner.study import read_study
+        from fmnist_cli.studies import View, study_of
+
+        record = registry.get_study(study)
+        table = study_of(record.kind).table(read_study(registry, record), View())
+    else:
+        table = runs_table(runs)
+    return "\n".join(table_lines(table)) + "\n"
 
 
 def as_parquet(answer: Answer) -> bytes:
@@ -65,18 +76,8 @@ def as_parquet(answer: Answer) -> bytes:
 FORMATS: Mapping[str, Callable[[Answer], str | bytes]] = {
     "csv": as_csv,
     "jsonl": as_jsonl,
-    "md": as_markdown,
     "parquet": as_parquet,
 }
-
-
-def course(registry: Registry, runs: Sequence[RunRecord]) -> str:
-    """The file that course scripts read, of one run."""
-    if len(runs) != 1:
-        raise UsageError(
-            f"format course must be of one run; give its id. Received: {len(runs)} runs."
-        )
-    return recorded_content(registry, runs[0])
 
 
 def needs(extra: str, what: str) -> UsageError:

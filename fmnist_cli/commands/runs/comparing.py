@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from fmnist_cli.registry import Registry
 
 PARAMETERS = (
-    *("command", "model", "engine", "batch", "lr", "momentum", "hidden", "augment", "max_epochs"),
-    *("patience", "monitor", "seed", "train_size", "val_size", "data_source", "data_fingerprint"),
+    *("command", "model", "engine", "batch", "lr", "momentum", "hidden", "augment", "head"),
+    *("max_epochs", "patience", "monitor", "seed", "init_seed", "order_seed"),
+    *("train_size", "val_size", "data_source", "data_fingerprint"),
 )
 STATES = ("status", "stop_reason", "still_improving", "message")
 METRICS = (

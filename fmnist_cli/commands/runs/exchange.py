@@ -12,7 +12,7 @@ from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
 from fmnist_cli.errors import CheckFailed, UsageError
-from fmnist_cli.files import write_file
+from fmnist_cli.files import writable_folder, write_file
 from fmnist_cli.formatting import pluralize
 
 if TYPE_CHECKING:
@@ -57,22 +57,24 @@ def export(
 ) -> None:
     """Write runs for other programs: one row a run, as in the view run_summary.
 
-    Writes to stdout, or to --out: CSV, JSON lines, Markdown, Parquet, the file of the course, or
-    what MLflow and TensorBoard read. The registry stays as it is.
+    Writes to stdout, or to --out: CSV, JSON lines, Parquet, what MLflow and TensorBoard read; as
+    Markdown a table to paste, rounded, of a study its own; the files of the course, of several runs
+    into the folder --out. The registry stays as it is.
 
     Examples:
       # every run, for a spreadsheet
       fmnist runs export --out runs.csv
       # every epoch, for pandas
       fmnist runs export --epochs --format parquet --out epochs.parquet
-      # the result file of run 3, as fmnist train writes it
-      fmnist runs export 3 --format course --out MLP_lr0.01_b5.json
-      # the runs of study 2, for MLflow
-      fmnist runs export --study 2 --to mlflow --out mlflow
+      # the files that course scripts read, of study 1
+      fmnist runs export --study 1 --format course --out hand-in
+      # the table of study 1, to paste into a text
+      fmnist runs export --study 1 --format md
     """
     from fmnist_cli.commands.runs import _exporting, _programs
     from fmnist_cli.registry import Registry
     from fmnist_cli.registry.sql import Selection, SqlReader
+    from fmnist_cli.runner.result_file import hand_in_recorded, recorded_content
 
     output = Output(common)
     if (to is not None or form == "parquet") and out is None:
@@ -92,7 +94,7 @@ def export(
             status=status,
             ids=[registry.get_run(one).id for one in ids] if ids else None,
         )
-        if to is None and form != "course":
+        if to is None and form in _exporting.FORMATS:
             answer = (
                 reader.curves(chosen) if every_epoch else reader.summaries(chosen, sort="run_id")
             )
@@ -113,7 +115,23 @@ def export(
                 for line in said:
                     output.say(line)
                 return
-            content = _exporting.course(registry, runs)
+            if form == "md":
+                whole = chosen == Selection(study=study)
+                content = _exporting.table_to_paste(
+                    registry, runs, study if whole else None, every_epoch
+                )
+            elif len(runs) == 1 and (out is None or out.suffix):
+                content = recorded_content(registry, runs[0])
+            else:
+                if out is None:
+                    raise UsageError(
+                        "out must name a folder where the files of several runs go. "
+                        f"Received: {pluralize(n, 'run')} without --out."
+                    )
+                paths = hand_in_recorded(registry, runs, writable_folder(out, "out"), output)
+                output.document(_SCHEMA, _written(out, form, written))
+                output.say(f"Wrote {pluralize(len(paths), 'file')} to {out}")
+                return
     if out is None:
         assert isinstance(content, str)
         output.data(content)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from fmnist_cli.engine.config import IMAGE_SIDE, N_CLASSES, N_INPUTS, ModelName
+from fmnist_cli.engine.config import HEADS, IMAGE_SIDE, N_CLASSES, N_INPUTS, Head, ModelName
 from fmnist_cli.engine.keras_models.runtime import import_tensorflow
 from fmnist_cli.engine.numpy_mlp.layers import initial_weights
 from fmnist_cli.engine.seeding import weights_rng
 
 
-def build(model: ModelName, *, hidden: int = 128, seed: int, dtype: str = "float32") -> Any:
+def build(
+    model: ModelName,
+    *,
+    hidden: int = 128,
+    head: Head = "flatten",
+    seed: int,
+    dtype: str = "float32",
+) -> Any:
     """A new model with its initial weights.
 
     The mlp starts from the numbers that the NumPy engine starts from. The CNNs use Keras' own
@@ -21,6 +28,8 @@ def build(model: ModelName, *, hidden: int = 128, seed: int, dtype: str = "float
     model : "mlp", "cnn2" or "cnn3"
     hidden : int
         Hidden units of the mlp (H); the CNNs have none.
+    head : "flatten", "gap" or "gmp"
+        Of the CNNs, before the dense layer; the mlp has none.
     seed : int
     dtype : "float32" or "float64"
 
@@ -51,8 +60,13 @@ def build(model: ModelName, *, hidden: int = 128, seed: int, dtype: str = "float
     def pool() -> Any:
         return keras.layers.MaxPooling2D(2, data_format="channels_last", dtype=dtype)
 
-    def flatten() -> Any:
-        return keras.layers.Flatten(data_format="channels_last", dtype=dtype)
+    def ahead() -> Any:  # of the dense layer
+        layers = {
+            "flatten": keras.layers.Flatten,
+            "gap": keras.layers.GlobalAveragePooling2D,
+            "gmp": keras.layers.GlobalMaxPooling2D,
+        }
+        return layers[head](data_format="channels_last", dtype=dtype, name=head)
 
     if model == "mlp":
         net = keras.Sequential(
@@ -72,8 +86,14 @@ def build(model: ModelName, *, hidden: int = 128, seed: int, dtype: str = "float
     layers = [image, conv(64, 7, "conv1"), pool()]  # 28x28 -> 22x22 -> 11x11
     if model == "cnn3":
         layers += [conv(128, 2, "conv2"), pool()]  # 11x11 -> 10x10 -> 5x5
-    layers += [flatten(), seeded(keras.layers.Dense, N_CLASSES, name="output")]
+    layers += [ahead(), seeded(keras.layers.Dense, N_CLASSES, name="output")]
     return keras.Sequential(layers, name=model)
+
+
+def head_of(model: Any) -> Head:
+    """The head of a model from ``build``; ``flatten`` for the mlp, which has none."""
+    names = {layer.name for layer in model.layers}
+    return next((head for head in HEADS if head in names), "flatten")
 
 
 def variables(model: Any) -> dict[str, Any]:

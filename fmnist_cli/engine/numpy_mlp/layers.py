@@ -47,7 +47,7 @@ class ReLU:
     """y = max(0, x), with the derivative at 0 taken as 0."""
 
     def forward(self, x: Array) -> Array:
-        self.active = x > 0
+        self.active = x.real > 0
         return np.where(self.active, x, 0)
 
     def backward(self, dy: Array) -> Array:
@@ -61,11 +61,12 @@ class SoftmaxCrossEntropy:
     """
 
     def forward(self, z: Array, labels: NDArray[np.integer]) -> float:
-        z = z - z.max(axis=1, keepdims=True)
+        z = z - z.real.max(axis=1, keepdims=True)
         log_sum = np.log(np.exp(z).sum(axis=1, keepdims=True))  # (N, 1)
         self.log_p = z - log_sum
         self.labels = labels
-        return float(-self.log_p[np.arange(len(labels)), labels].mean())
+        loss: float = -self.log_p[np.arange(len(labels)), labels].mean().item()
+        return loss
 
     def backward(self) -> Array:
         dz: Array = np.exp(self.log_p)  # softmax(z)
@@ -133,6 +134,6 @@ def sgd_step(
     momentum: float,
 ) -> None:
     """v <- alpha v + g, then w <- w - eta v, in place."""
-    for name in PARAMETERS:
+    for name in weights:
         velocity[name][...] = momentum * velocity[name] + grads[name]
         weights[name][...] -= lr * velocity[name]
