@@ -34,7 +34,7 @@ SLOW = 5.0
 
 
 @dataclass(frozen=True)
-class Training:
+class LayerTraining:
     """A training of the textbook's layers and of the user's on the same batches."""
 
     steps: int
@@ -113,12 +113,12 @@ def speed(exam: Exam, check: Check) -> CheckResult:
     return check.result("passed", message, figures=figures)
 
 
-def _train(exam: Exam, which: str) -> Training:
-    training: Training = exam.once(which, lambda: _run(exam, which))
+def _train(exam: Exam, which: str) -> LayerTraining:
+    training: LayerTraining = exam.once(which, lambda: _run(exam, which))
     return training
 
 
-def _run(exam: Exam, which: str) -> Training:
+def _run(exam: Exam, which: str) -> LayerTraining:
     rng = exam.rng(8 if which == "learns" else 9)
     if which == "learns":
         n, lr = min(N_IMAGES, len(exam.images)), LR
@@ -141,7 +141,7 @@ def _run(exam: Exam, which: str) -> Training:
         textbook_seconds = time.perf_counter() - begin
     after = {name: _shaped(observed(reply["weights"][name]).array, w)
              for name, w in weights.items()}  # fmt: skip
-    return Training(
+    return LayerTraining(
         steps=steps,
         loss_before=MLP(weights).forward(images, labels),
         loss_textbook=MLP(right).forward(images, labels),
