@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
+import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -193,12 +194,22 @@ def test_a_forbidden_import_is_not_run(tmp_path: Path, images: object) -> None:
     assert report.count("passed") == 0
 
 
-def test_no_process_and_no_folder_is_left(check_text: CheckText, tmp_path: Path) -> None:
-    import tempfile
+def test_no_process_and_no_folder_is_left(
+    check_text: CheckText, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    started = []
+    popen = subprocess.Popen
 
-    before = set(Path(tempfile.gettempdir()).glob("fmnist-check-*"))
+    def start(*args: object, **keywords: object) -> subprocess.Popen[bytes]:
+        started.append(popen(*args, **keywords))  # type: ignore[call-overload]
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", start)
     check_text("while True: pass\n", limits=QUICK)
     check_text(SOLUTION)
-    assert set(Path(tempfile.gettempdir()).glob("fmnist-check-*")) <= before
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert list(folder.iterdir()) == []
+    assert len(started) == 2
+    assert all(process.returncode is not None for process in started)
