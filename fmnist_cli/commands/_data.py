@@ -20,16 +20,23 @@ if TYPE_CHECKING:
 
 
 def open_session(
-    registry: Registry, config: TrainConfig, options: DataOptions, out: Output
+    registry: Registry,
+    config: TrainConfig,
+    options: DataOptions,
+    out: Output,
+    *,
+    fit: bool = False,
 ) -> Session:
-    """What the runner works in, with the data set that the options name."""
+    """What the runner works in, with the data set that the options name; ``fit`` as in ``load``."""
     from fmnist_cli.runner.run import Session
 
-    return Session(registry, load_data(config, options, out), out, out.argv)
+    return Session(registry, load_data(config, options, out, fit=fit), out, out.argv)
 
 
-def load_data(config: TrainConfig, options: DataOptions, out: Output) -> Dataset:
-    """The data set, with a bar while it is fetched or decoded."""
+def load_data(
+    config: TrainConfig, options: DataOptions, out: Output, *, fit: bool = False
+) -> Dataset:
+    """The data set, with a bar while it is fetched or decoded; ``fit`` as in ``load``."""
     from fmnist_cli.engine.data import load
 
     with DataProgress(out) as progress:
@@ -38,6 +45,7 @@ def load_data(config: TrainConfig, options: DataOptions, out: Output) -> Dataset
             config.val_size,
             data_dir=_folder(options.data_dir),
             allow_custom=options.allow_custom_data,
+            fit=fit,
             on_progress=progress,
         )
 

@@ -87,7 +87,11 @@ def report(
         return Kept("what is done is kept", repeat=True)
 
     with Registry.open(common.db) as registry, note_on_interrupt(kept):
-        session = open_session(registry, config, data, output)
+        session = open_session(registry, config, data, output, fit=quick)
+        found = len(session.dataset.train), len(session.dataset.val)
+        if found != (config.train_size, config.val_size):
+            output.say(f"The data set is small: {found[0]:,} images to train, {found[1]:,} beside.")
+            config = config.but(train_size=found[0], val_size=found[1])
         seeds = study.seeds_from(config.seed)
         options = _data_flags(data), _seed_flags(study)
         work = Work(session, config, seeds, study.executor(), quick, study.why, *options)
