@@ -28,7 +28,7 @@ from fmnist_cli.files import temporary_folders
 from fmnist_cli.registry import provenance, schema
 from fmnist_cli.registry.database import Database
 from fmnist_cli.registry.journal import Journal
-from fmnist_cli.registry.layout import lock_path, run_folder, sha256_of
+from fmnist_cli.registry.layout import artefact_file, claim, lock_path, run_folder, sha256_of
 from fmnist_cli.registry.liveness import Heartbeat
 from fmnist_cli.registry.locks import RunLock
 from fmnist_cli.registry.records import CONFIG_COLUMNS, ArtefactRecord, Outcome, RunSpec
@@ -78,10 +78,11 @@ class Run(ABC):
 
     @property
     def folder(self) -> Path:
-        """The run's own folder, ``runs.files/<id>-<uuid's beginning>``, made when first used."""
+        """The run's own folder, ``<id>-<uuid's beginning>``, made when first used."""
         folder = run_folder(self._database, self.id, self.uuid)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            claim(self._database, folder)
         except OSError as error:
             raise RegistryError(f"folder {folder} cannot be made: {error.strerror}.") from error
         return folder
@@ -215,17 +216,15 @@ class Run(ABC):
         )
 
     def add_artefact(self, kind: str, path: Path) -> ArtefactRecord:
-        """Record a file that the run saved, with its size and SHA-256.
-
-        A file elsewhere than under the registry's folder is recorded with ``..`` in its path; it
-        is found again as long as the two keep their places.
-        """
-        absolute = path.resolve()
-        relative = os.path.relpath(absolute, self._database.folder)
+        """Record a file that the run saved in its folder, with its size and SHA-256."""
+        relative = os.path.relpath(path, self._database.folder)
+        absolute = artefact_file(self._database, self.uuid, relative)
         try:
             sha256, size = sha256_of(absolute), absolute.stat().st_size
         except OSError as error:
-            raise ArtefactError(f"{relative} cannot be read: {error.strerror}.") from error
+            raise ArtefactError(
+                f"{relative} cannot be read: {error.strerror}.", run_id=self.id, path=absolute
+            ) from error
         artefact = ArtefactRecord(
             run_id=self.id,
             kind=kind,

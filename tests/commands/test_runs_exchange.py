@@ -228,6 +228,7 @@ def test_import_merges_two_machines(fmnist: Fmnist) -> None:
     assert document == {
         "schema": "fmnist.runs.import/1",
         "imported": list(range(2, LOST + 1)),
+        "updated": [],
         "known": 0,
         "unfinished": [LOST],
         "damaged": [],
@@ -257,7 +258,10 @@ def test_import_says_what_it_left_out(fmnist: Fmnist) -> None:
     assert "Imported 7 runs; 0 were here already" in result.stdout
     assert f"Left out, since they have not ended there: run {LOST}" in result.stderr
     assert "Gone or changed there, so not copied: " in result.stderr
-    assert "Left out, since they were changed: run 2 of other/runs.db" in result.stderr
+    assert (
+        "Left out, since they were changed or hold what no run holds: run 2 of other/runs.db"
+        in result.stderr
+    )
 
 
 def test_import_of_what_is_no_registry(fmnist: Fmnist) -> None:

@@ -155,12 +155,14 @@ def import_(
         ),
     ],
 ) -> None:
-    """Bring in the runs of another registry, with their files; those that are here stay.
+    """Import the runs of another registry, with their files.
 
-    Prints how many came and how many were here already. Done twice it changes nothing, so two
-    machines merge by importing each other's registry.
+    A run that is here already stays as it is, unless it got further there: then it is brought up
+    to date. Done twice it changes nothing, so two machines merge by importing each other's
+    registry.
 
-    Exits 3 if a run there is not what its digest says; it is left out.
+    Exits 3 if a run is left out, since it is not what its digest says or holds values that no run
+    has, or since it continued differently in the two registries.
 
     Examples:
       # the runs of the other laptop
@@ -183,6 +185,7 @@ def import_(
         "fmnist.runs.import/1",
         {
             "imported": merged.runs,
+            "updated": merged.updated,
             "known": merged.known,
             "unfinished": merged.unfinished,
             "damaged": merged.damaged,
@@ -190,20 +193,25 @@ def import_(
             "files_missing": merged.files_missing,
         },
     )
-    out.result(f"Imported {pluralize(len(merged.runs), 'run')}; {merged.known} were here already")
+    updated = f", brought {len(merged.updated)} up to date" if merged.updated else ""
+    imported = f"Imported {pluralize(len(merged.runs), 'run')}{updated}"
+    out.result(f"{imported}; {merged.known} were here already")
     _talk(out, merged)
-    if merged.damaged:
-        raise CheckFailed(
-            f"every run must be as it was recorded. Left out, since they were changed: "
-            f"{_listed(merged.damaged)} of {without_password(other)}."
+    left_out = [
+        f"{why}: {_listed(runs)} of {without_password(other)}"
+        for why, runs in (
+            ("Left out, since they were changed or hold what no run holds", merged.damaged),
+            ("Kept as here, since they continued differently there", merged.differing),
         )
+        if runs
+    ]
+    if left_out:
+        raise CheckFailed(f"every run must be as it was recorded. {'. '.join(left_out)}.")
 
 
 def _talk(out: Output, merged: Merged) -> None:
     if merged.unfinished:
         out.say(f"Left out, since they have not ended there: {_listed(merged.unfinished)}")
-    if merged.differing:
-        out.say(f"Here already and different there, kept as here: {_listed(merged.differing)}")
     if merged.files_missing:
         out.say(f"Gone or changed there, so not copied: {', '.join(merged.files_missing)}")
 

@@ -272,9 +272,9 @@ def gc(
 ) -> None:
     """Remove what no run needs from the registry's own folder.
 
-    Folders of runs that are gone, locks that nobody holds, half-written files, and checkpoints: at
-    once of runs that have ended, after --keep-days of those that were cut short. Prints each with
-    its bytes.
+    What an interrupted deletion or import left, locks that nobody holds, half-written files, and
+    checkpoints: at once of runs that have ended, after --keep-days of those that were interrupted.
+    Prints each with its bytes.
 
     Examples:
       # what would go?

@@ -19,11 +19,12 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from fmnist_cli.errors import RegistryError, RegistryUnavailable, Remedy
 from fmnist_cli.registry.database import BUSY_SECONDS, Database
+from fmnist_cli.registry.layout import files_folder
 from fmnist_cli.registry.mounts import network_mount
 
 
 class SQLite(Database):
-    """One SQLite file; ``runs.files`` is the folder of ``runs.db``.
+    """One SQLite file.
 
     Attributes
     ----------
@@ -35,7 +36,7 @@ class SQLite(Database):
         self.display_name = str(path)
         self.path = Path(os.path.realpath(path))
         self.target = self.identity = str(self.path)
-        self.files = self.path.with_name(self.path.stem + ".files")
+        self.files = files_folder(self.path)
         kind = network_mount(self.path)
         self.is_shared = kind is not None
         if kind is not None:

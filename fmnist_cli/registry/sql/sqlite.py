@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from fmnist_cli.errors import RegistryError, UsageError
 from fmnist_cli.files import expand
+from fmnist_cli.registry.layout import files_folder
 from fmnist_cli.registry.migrations import HEAD
 from fmnist_cli.registry.sql import (
     QUERY_SECONDS,
@@ -54,7 +55,7 @@ class SqliteReader(SqlReader):
         self._connection.text_factory = lambda text: text.decode(errors="replace")
         try:
             running = map(Running._make, self._connection.execute(RUNNING).fetchall())
-            files = path.with_name(path.stem + ".files")
+            files = files_folder(path)
             view = self.lost_view(running, files, lambda: datetime.now(UTC))
             if view is not None:
                 self._connection.execute(view.format("main"))
