@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.training import TrainResult
+    from fmnist_cli.epoch import Epoch
     from fmnist_cli.registry import Run, RunRecord
     from fmnist_cli.runner.run import Recorded, Session
 
@@ -28,6 +29,7 @@ class Extras:
     check_gradient: bool = False
     check_magnitude: bool = False
     dynamics: bool = False
+    log: bool = False
 
 
 def train_one(
@@ -83,6 +85,7 @@ def train_one(
         command="train",
         before=before,
         after=after,
+        on_epoch=(lambda epoch: out.text(epoch_line(epoch))) if extras.log else None,
         dynamics=extras.dynamics,
         resume=resume,
     )
@@ -100,6 +103,20 @@ def train_one(
         )
     run_id = recorded.run.id
     out.next(f"plot train --run {run_id}", f"runs show {run_id}", "runs list")
+
+
+def epoch_line(epoch: Epoch) -> str:
+    """The epoch's numbers on a line."""
+    parts = [
+        f"epoch {epoch.epoch:>3}",
+        *(
+            f"{words} loss {epoch.value(f'{name}_loss'):.4f}, "
+            f"accuracy {percent(epoch.value(f'{name}_accuracy'))}"
+            for name, words in (("train", "training"), ("val", "validation"))
+        ),
+        seconds(epoch.train_seconds),
+    ]
+    return "; ".join(parts) + "\n"
 
 
 def _document(

@@ -72,13 +72,10 @@ def report(
       fmnist report --seeds 3 --why
     """
     from fmnist_cli.commands._data import open_session
-    from fmnist_cli.files import writable_folder
-    from fmnist_cli.registry import Registry
     from fmnist_cli.report.work import Work, quick_config
     from fmnist_cli.runner.run import note_on_interrupt
 
     output = Output(common)
-    folder = writable_folder(out, "out")
     if quick:
         config = quick_config(config)
     begun = time.perf_counter()
@@ -86,8 +83,10 @@ def report(
     def kept() -> Kept:
         return Kept("what is done is kept", repeat=True)
 
-    with Registry.open(common.db) as registry, note_on_interrupt(kept):
-        session = open_session(registry, config, data, output, fit=quick)
+    with (
+        open_session(common.db, config, data, output, quick, out=out) as session,
+        note_on_interrupt(kept),
+    ):
         found = len(session.dataset.train), len(session.dataset.val)
         if found != (config.train_size, config.val_size):
             output.say(f"The data set is small: {found[0]:,} images to train, {found[1]:,} beside.")
@@ -97,7 +96,7 @@ def report(
         work = Work(session, config, seeds, study.executor(), quick, study.why, *options)
         done = _do_all(work)
         page = replace(_compose(work, done), author=author, course=course)
-    files = _write(folder, page)
+    files = _write(out, page)
     total = time.perf_counter() - begun
     output.document(
         "fmnist.report/1",

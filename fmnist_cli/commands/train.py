@@ -41,6 +41,9 @@ def train(
             help="Record each layer's gradient norm and change, and the dead units, every epoch.",
         ),
     ] = False,
+    log: Annotated[
+        bool, typer.Option("--log", help="Print a line per epoch, such as a log to hand in.")
+    ] = False,
     results: ResultsFolder = Path("results"),
     resume: Annotated[
         str | None,
@@ -66,13 +69,13 @@ def train(
       fmnist train --lr 0.1 --batch 50 --momentum 0.5
       # five seeds, two at a time: how much of the result is chance?
       fmnist train --seeds 5 --jobs 2
+      # a line per epoch, kept in a file
+      fmnist train --log > train.log
       # the newest run was interrupted: go on with it
       fmnist train --resume latest
     """
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.commands._training_view import Extras, train_one
-    from fmnist_cli.files import writable_folder
-    from fmnist_cli.registry import Registry
 
     out = Output(common)
     if resume is not None:
@@ -83,13 +86,13 @@ def train(
         return
     require(
         config.model == "mlp" or not check_magnitude,
-        "check-magnitude is about the W1 of the mlp; model must be mlp",
+        "check-magnitude is about the W1 of the mlp; --model must be mlp",
         config.model,
     )
     most = MAGNITUDE_IMAGES[1]
     require(
         config.train_size >= most or not check_magnitude,
-        f"check-magnitude needs a train-size of at least {most}",
+        f"check-magnitude needs a --train-size of at least {most}",
         config.train_size,
     )
     seeds = study.seeds_from(config.seed)
@@ -97,22 +100,19 @@ def train(
         from fmnist_cli.commands._train_seeds import train_seeds
 
         require(
-            not (check_gradient or check_magnitude),
-            "check-gradient and check-magnitude go with one seed",
+            not (check_gradient or check_magnitude or log),
+            "--check-gradient, --check-magnitude and --log go with one seed",
             f"{len(seeds)} seeds",
         )
-        writable_folder(results, "results")
         train_seeds(config, study, data, out, db=common.db, results=results, dynamics=dynamics)
         return
     beside = [flag for n, flag in typed(context).items() if n in ("jobs", "scheduler", "new")]
     if beside not in ([], ["--jobs 1"]):
         raise UsageError(
-            "jobs, scheduler and new go with several seeds. "
+            "--jobs, --scheduler and --new go with several seeds. "
             f"Received: {' '.join(beside)} and one seed."
         )
     config = config.but(seed=seeds[0])
-    writable_folder(results, "results")
-    extras = Extras(check_gradient, check_magnitude, dynamics)
-    with Registry.open(common.db) as registry:
-        session = open_session(registry, config, data, out)
+    extras = Extras(check_gradient, check_magnitude, dynamics, log)
+    with open_session(common.db, config, data, out, results=results) as session:
         train_one(session, config, out, extras, results)

@@ -415,7 +415,7 @@ def study_on(scheduler: str) -> tuple[object, ...]:
 
 def test_jobs_and_an_address_exclude_each_other(fmnist: Fmnist) -> None:
     message = fmnist.error(*study_on("tcp://host:8786"), "--jobs", 2, code=2)
-    assert message.startswith("jobs are for one machine")
+    assert message.startswith("--jobs and --scheduler exclude each other")
     assert message.endswith("Received: --jobs 2 --scheduler tcp://host:8786.")
     assert not Path("runs.db").exists()
 

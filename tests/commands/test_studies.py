@@ -138,7 +138,7 @@ def test_a_batch_larger_than_the_training_set_is_refused_before_any_training(
     fmnist: Fmnist,
 ) -> None:
     message = fmnist.error("sweep-batch", *SMALL, "--batch", 5, "--batch", 500, code=2)
-    assert message == "batch must be between 1 and 200. Received: 500."
+    assert message == "--batch must be between 1 and 200. Received: 500."
     assert not Path("runs.db").exists()
 
 

@@ -163,7 +163,7 @@ def test_a_quick_report_takes_what_a_small_data_set_has(fmnist: Fmnist) -> None:
 def test_a_folder_that_cannot_be_written_is_refused_first(fmnist: Fmnist) -> None:
     Path("file").touch()
     message = fmnist.error(*QUICK, "--out", "file", code=2)
-    assert message.startswith("out must be a folder that can be written. Received: file")
+    assert message.startswith("--out must be a folder that can be written. Received: file")
     assert not Path("runs.db").exists()
 
 

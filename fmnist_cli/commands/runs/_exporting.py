@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fmnist_cli.errors import UsageError
@@ -16,12 +17,18 @@ if TYPE_CHECKING:
 
 
 def as_csv(answer: Answer) -> str:
-    """Comma-separated values with a heading; what is NULL is empty."""
+    """Comma-separated values with a heading, for spreadsheets; what is NULL is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(answer.columns)
-    writer.writerows(answer.rows)
+    writer.writerows(map(_harmless, row) for row in answer.rows)
     return text.getvalue()
+
+
+def _harmless(value: object) -> object:
+    """A text that a spreadsheet would take for a formula, with an apostrophe before it."""
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula else value
 
 
 def as_jsonl(answer: Answer) -> str:
@@ -57,6 +64,14 @@ def table_to_paste(
     else:
         table = runs_table(runs)
     return "\n".join(table_lines(table)) + "\n"
+
+
+def chosen(answer: Answer, names: Sequence[str]) -> Answer:
+    """The answer with these columns only, in this order."""
+    at = [answer.columns.index(name) for name in names]
+    return replace(
+        answer, columns=tuple(names), rows=[tuple(row[i] for i in at) for row in answer.rows]
+    )
 
 
 def as_parquet(answer: Answer) -> bytes:

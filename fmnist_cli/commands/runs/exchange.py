@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fmnist_cli.commands._completion import complete_run
-from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._completion import complete_columns, complete_run
+from fmnist_cli.commands._options import Common, typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
 from fmnist_cli.errors import CheckFailed, UsageError
-from fmnist_cli.files import writable_folder, write_file
+from fmnist_cli.files import require_writable, writable_folder, write_file
 from fmnist_cli.formatting import pluralize
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _SCHEMA = "fmnist.runs.export/1"
 
 @with_options()
 def export(
+    context: typer.Context,
     common: Common,
     ids: Annotated[
         list[str] | None,
@@ -43,11 +45,23 @@ def export(
         typer.Option("--to", help="Write what this program reads, into the folder --out."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="A file instead of stdout, or the folder of --to.")
+        Path | None,
+        typer.Option(
+            "--out", help="A file instead of stdout, or the folder of --to.", readable=False
+        ),
     ] = None,
     every_epoch: Annotated[
         bool, typer.Option("--epochs", help="One row an epoch (the view epoch_curve).")
     ] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="A,B,...",
+            help="These columns of run_summary.",
+            autocompletion=complete_columns,
+        ),
+    ] = None,
     where: Where = None,
     study: Study = None,
     tag: Tag = None,
@@ -76,14 +90,23 @@ def export(
     from fmnist_cli.registry.sql import Selection, SqlReader
     from fmnist_cli.runner.result_file import hand_in_recorded, recorded_content
 
+    if out is None and "json" not in typed(context):
+        common = replace(common, json=False)  # which a file or the environment set
     output = Output(common)
     if (to is not None or form == "parquet") and out is None:
         what = f"--to {to}" if to else "--format parquet"
-        raise UsageError(f"out must name where to write. Received: {what} without --out.")
+        raise UsageError(f"--out must name where to write. Received: {what} without --out.")
     if common.json and out is None:
         raise UsageError(
-            "json must have --out, for stdout is where the runs go. Received: --json without --out."
+            "--json must have --out, for the runs go to stdout. Received: --json without --out."
         )
+    named = [name.strip() for name in columns.split(",")] if columns else []
+    if named and (every_epoch or to is not None or form not in _exporting.FORMATS):
+        raise UsageError(
+            f"--columns go with one row per run. Received: --columns {columns} and another form."
+        )
+    if to is None and form != "course" and out is not None:
+        require_writable(out, "--out")
     with SqlReader.open(common.db) as reader, Registry.open(common.db, readonly=True) as registry:
         chosen = Selection(
             where=where,
@@ -98,7 +121,11 @@ def export(
             answer = (
                 reader.curves(chosen) if every_epoch else reader.summaries(chosen, sort="run_id")
             )
-            content = _exporting.FORMATS[form](answer)
+            reader.check_columns("--columns", named)
+            shown = answer
+            if named:
+                shown = _exporting.chosen(answer, named)
+            content = _exporting.FORMATS[form](shown)
             at = answer.columns.index("run_id")
             written = list(dict.fromkeys(row[at] for row in answer.rows))
             n = len(answer.rows)
@@ -125,10 +152,10 @@ def export(
             else:
                 if out is None:
                     raise UsageError(
-                        "out must name a folder where the files of several runs go. "
+                        "--out must name a folder where the files of several runs go. "
                         f"Received: {pluralize(n, 'run')} without --out."
                     )
-                paths = hand_in_recorded(registry, runs, writable_folder(out, "out"), output)
+                paths = hand_in_recorded(registry, runs, writable_folder(out, "--out"), output)
                 output.document(_SCHEMA, _written(out, form, written))
                 output.say(f"Wrote {pluralize(len(paths), 'file')} to {out}")
                 return
