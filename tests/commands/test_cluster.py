@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -246,6 +247,18 @@ def test_a_worker_with_two_threads_trains_one_run_at_a_time(
     one, other = sorted(runs_of("runs.db"), key=lambda run: run.started_at)
     assert one.ended_at is not None
     assert one.ended_at <= other.started_at
+
+
+def test_a_relative_folder_is_found_by_workers_elsewhere(
+    fmnist: Fmnist, cluster: Cluster, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.worker()
+    Path("apart").mkdir()
+    monkeypatch.chdir("apart")  # the workers are in the folder above
+    monkeypatch.delenv("FMNIST_DATA_DIR")
+    shutil.copytree(tiny_data, "mine")
+    args = ("--data-dir", "mine", "--epochs", 2, "--alpha", 0, "--scheduler", cluster.address)
+    assert fmnist.small_document("momentum", *args)["failures"] == []
 
 
 # Workers that die
