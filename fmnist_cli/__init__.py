@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis import momentum_answers as momentum_answers
     from fmnist_cli.analysis import sweep_answers as sweep_answers
     from fmnist_cli.api import check_gradient as check_gradient
+    from fmnist_cli.api import evaluate_shifted as evaluate_shifted
     from fmnist_cli.api import figure_of as figure_of
     from fmnist_cli.api import read_run as read_run
     from fmnist_cli.api import read_study as read_study
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from fmnist_cli.api import reproduce as reproduce
     from fmnist_cli.api import resume as resume
     from fmnist_cli.api import study as study
+    from fmnist_cli.api import write_report as write_report
     from fmnist_cli.engine.config import TrainConfig as TrainConfig
     from fmnist_cli.engine.data import load as load_data  # noqa: F401
     from fmnist_cli.engine.gradients import check_magnitude as check_magnitude
@@ -81,6 +83,7 @@ _PUBLIC = {
     "check_network": ("fmnist_cli.usercode.network_checks", "check_network"),
     "count_parameters": ("fmnist_cli.engine.parameters", "count"),
     "early_stop_answers": ("fmnist_cli.analysis", "early_stop_answers"),
+    "evaluate_shifted": ("fmnist_cli.api", "evaluate_shifted"),
     "figure_of": ("fmnist_cli.api", "figure_of"),
     "load_data": ("fmnist_cli.engine.data", "load"),
     "make_backend": ("fmnist_cli.engine.training", "make_backend"),
@@ -94,6 +97,7 @@ _PUBLIC = {
     "study": ("fmnist_cli.api", "study"),
     "sweep_answers": ("fmnist_cli.analysis", "sweep_answers"),
     "train": ("fmnist_cli.engine.training", "train"),
+    "write_report": ("fmnist_cli.api", "write_report"),
 }
 
 __all__ = ["__version__", "plots", *_PUBLIC]

@@ -6,6 +6,7 @@ Everything else that ``fmnist_cli`` offers is the engine's own; see ``fmnist_cli
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmnist_cli.engine.config import TrainConfig
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.backend import Backend
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.gradients import Selection
+    from fmnist_cli.engine.ood_curves import CurveName
     from fmnist_cli.registry import Registry, Run
     from fmnist_cli.registry.queries import Reader
+    from fmnist_cli.report.write import WrittenReport
     from fmnist_cli.runner.checks import GradientReport
     from fmnist_cli.runner.listener import Listener
     from fmnist_cli.runner.reproduce import Reproduction
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_gradient",
+    "evaluate_shifted",
     "figure_of",
     "read_run",
     "read_study",
@@ -35,6 +39,7 @@ __all__ = [
     "reproduce",
     "resume",
     "study",
+    "write_report",
 ]
 
 
@@ -187,6 +192,86 @@ def reproduce(
 
     session = _session(data, registry, listener, "reproduce(...)")
     return runner.reproduce(session, runner.reproducible(registry, which))
+
+
+def evaluate_shifted(
+    which: int | str,
+    data: Dataset,
+    registry: Registry,
+    *,
+    curves: Sequence[CurveName] = (),
+    listener: Listener | None = None,
+) -> RecordedRun:
+    """Evaluate a run's weights on the test set and its shifted copies, as a new run.
+
+    Parameters
+    ----------
+    which : int or str
+        Its id, its uuid's beginning, or ``latest``: the latest run that saved its weights.
+    data : Dataset
+        What it was trained on.
+    curves : sequence of ``shift`` and ``rotation``
+        Also evaluate by distance, or by angle.
+
+    Returns
+    -------
+    RecordedRun
+        The new run; ``evaluations`` has one per test set.
+    """
+    from fmnist_cli.runner.find import find_fitting_run, has_weights
+    from fmnist_cli.runner.shifted import evaluate_run
+
+    record = find_fitting_run(registry, which, has_weights(registry), "have saved its weights")
+    session = _session(data, registry, listener, "evaluate_shifted(...)")
+    return read_run(registry, evaluate_run(session, record, curves).id)
+
+
+def write_report(
+    folder: str | Path,
+    data: Dataset,
+    registry: Registry,
+    *,
+    config: TrainConfig | None = None,
+    seeds: int = 1,
+    jobs: int = 1,
+    quick: bool = False,
+    why: bool = False,
+    author: str = "",
+    course: str = "",
+    listener: Listener | None = None,
+) -> WrittenReport:
+    """Do the whole assignment as far as the registry does not have it, and write it up.
+
+    Parameters
+    ----------
+    folder : str or Path
+        For ``index.html``, ``report.md`` and the figures; made if it is absent.
+    config : TrainConfig, optional
+        Of the default training, which the parts vary.
+    seeds : int >= 1
+        Of every study, from the configuration's own up.
+    jobs : int >= 1
+        Processes that train side by side; what is timed is trained alone.
+    quick : bool
+        Fewer images and epochs; ``data`` must have as many images as ``quick_config`` takes.
+    why : bool
+        Also test the causes of each effect.
+    author, course : str
+        Named in the heading.
+    """
+    from fmnist_cli.files import writable_folder
+    from fmnist_cli.report import write
+    from fmnist_cli.report.work import Work, quick_config
+    from fmnist_cli.runner.processes import Processes
+
+    config = config or TrainConfig()
+    config = quick_config(config) if quick else config
+    session = _session(data, registry, listener, "write_report(...)")
+    numbers = tuple(range(config.seed, config.seed + seeds))
+    work = Work(session, config, numbers, Processes(jobs), quick, why)
+    return write.write_report(
+        work, writable_folder(Path(folder), "folder"), author=author, course=course
+    )
 
 
 def read_run(registry: Reader, which: int | str) -> RecordedRun:

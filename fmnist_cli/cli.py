@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from fmnist_cli.commands import config, data, plot, runs
 from fmnist_cli.commands._advice import advised, left_behind
+from fmnist_cli.commands._options import origin
 from fmnist_cli.commands._output import prepare_streams, write_message
 from fmnist_cli.commands._settings import default_map, read_settings
 from fmnist_cli.commands.check import check
@@ -139,12 +140,22 @@ def _usage(error: typer.TyperException) -> str:
         if verbose in message:
             message = f"{message.partition(verbose)[0]}{short}."
             message += _received(error)
+    message = _with_origin(message, error)
     if not message:  # a group without a command: its help is on the screen already
         return ""
     if message[-1] not in ".?!":
         message += "."
     context = getattr(error, "ctx", None)
     return f"{message} Try: {context.command_path} --help" if context else message
+
+
+def _with_origin(message: str, error: typer.TyperException) -> str:
+    """The message with where the value comes from, if nobody typed it."""
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    if context is None or parameter is None or not parameter.opts:
+        return message
+    flag = f"'{parameter.opts[0]}'"
+    return message.replace(flag, flag + origin(context, parameter.name), 1)
 
 
 def _received(error: typer.TyperException) -> str:

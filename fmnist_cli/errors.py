@@ -173,6 +173,11 @@ class Terminated(Stopped):
 
 
 def require(holds: bool, must: str, received: object, *, remedy: Remedy | None = None) -> None:
-    """Raise ``UsageError("<must>. Received: <received>.")`` unless ``holds``."""
+    """Raise ``UsageError("<must>. Received: <received>.")`` unless ``holds``.
+
+    ``must`` begins with the name of the option that it is about, where there is one.
+    """
     if not holds:
-        raise UsageError(f"{must}. Received: {received}.", remedy=remedy, received=received)
+        option, _, _ = must.partition(" ")
+        message = f"{must}. Received: {received}."
+        raise UsageError(message, remedy=remedy, option=option, received=received)

@@ -217,3 +217,16 @@ def test_a_notebook_hears_of_the_work(tiny_data: Path, capsys: pytest.CaptureFix
     captured = capsys.readouterr()
     assert "one: best epoch" in captured.out
     assert "momentum: " in captured.err
+
+
+def test_shifted_sets_are_evaluated_from_recorded_weights(tiny_data: Path) -> None:
+    data = fmnist_cli.load_data(200, 50, data_dir=tiny_data, allow_custom=True)
+    config = fmnist_cli.TrainConfig(train_size=200, val_size=50, epochs=3, hidden=8)
+    with fmnist_cli.Registry.open("runs.db") as registry:
+        trained = fmnist_cli.record_training(config, data, registry)
+        found = fmnist_cli.evaluate_shifted("latest", data, registry, curves=("shift",))
+        assert len(found.evaluations) == 1 + 4 + 32
+        again = fmnist_cli.evaluate_shifted("latest", data, registry)  # not the run just made
+    sets = {one.test_set: one.accuracy for one in found.evaluations}
+    assert sets["test"] == trained.run.test_accuracy
+    assert {one.test_set: one.accuracy for one in again.evaluations}.items() <= sets.items()

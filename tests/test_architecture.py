@@ -49,9 +49,17 @@ KNOWN_CYCLES = frozenset(
     {
         frozenset(
             {
+                "fmnist_cli.commands._options",
+                "fmnist_cli.commands._output",
+                "fmnist_cli.commands._settings",
+            }
+        ),
+        frozenset(
+            {
                 "fmnist_cli.registry.database",
                 "fmnist_cli.registry.database.postgres",
                 "fmnist_cli.registry.database.sqlite",
+                "fmnist_cli.registry.layout",
             }
         ),
         frozenset(

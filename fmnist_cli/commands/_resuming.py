@@ -32,16 +32,16 @@ def refuse_settings(context: typer.Context) -> None:
 
 def resume_training(which: str, data: DataOptions, common: Common, results: Path) -> None:
     """Train a run that was interrupted to its end, and show how it went."""
+    from fmnist_cli.commands._data import open_existing
     from fmnist_cli.commands._training_view import Extras, train_one
     from fmnist_cli.files import writable_folder
-    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.resume import had_dynamics, recorded_config, resumable_training
 
     out = Output(common)
-    writable_folder(results, "results")
-    with Registry.open(common.db) as registry:
+    with open_existing(common.db) as registry:
         run = resumable_training(registry, which)
         session = session_of_run(registry, run, data, out)
+        writable_folder(results, "--results")
         extras = Extras(
             check_gradient="--check-gradient" in run.argv,
             check_magnitude="--check-magnitude" in run.argv,
@@ -54,11 +54,13 @@ def session_of_run(
     registry: Registry, run: RunRecord, options: DataOptions, out: Output
 ) -> Session:
     """A session with the data that a run saw; UsageError where other data is found."""
-    from fmnist_cli.commands._data import open_session
+    from fmnist_cli.commands._data import load_data
     from fmnist_cli.runner.resume import recorded_config, require_its_data
+    from fmnist_cli.runner.run import Session
 
     # what it is, is settled by the fingerprint
     options = replace(options, allow_custom_data=True)
-    session = open_session(registry, recorded_config(run), options, out)
+    dataset = load_data(recorded_config(run), options, out)
+    session = Session(registry, dataset, out, out.argv)
     require_its_data(run, session.dataset)
     return session

@@ -101,6 +101,20 @@ def _wanted(annotation: Any, value: Any) -> str | None:
     return None if type(value) in types else words  # a bool is an int, and no number
 
 
+def unknown_variables() -> list[str]:
+    """A line for each variable of the environment that looks like ours and is none."""
+    found = [name for name in os.environ if name.startswith("FMNIST_")]
+    if not found:
+        return []
+    known = [FILE_VARIABLE, *map(environment_variable, known_options())]
+    lines = []
+    for name in sorted({*found} - {*known}):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        lines.append(f"{name} is set, and no variable that fmnist reads.{hint}")
+    return lines
+
+
 def default_map(command: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings as Typer takes them: for each command those of its options that take one
     value."""

@@ -46,7 +46,6 @@ def run_study_command(
     """
     from fmnist_cli import plots
     from fmnist_cli.commands._data import open_session
-    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.result_file import hand_in_recorded
 
     out = Output(common)
@@ -56,13 +55,11 @@ def run_study_command(
     study.conditions(config, values)  # refused before anything is made
     if options.plot is not None:
         plots.check_path(options.plot)
-    if results is not None:
-        writable_folder(results, "results")
     for line in left_out:
         out.say(line)
-    with Registry.open(common.db) as registry:
-        session = open_session(registry, config, data, out)
-        newest = max((run.id for run in registry.list_runs(limit=1)), default=0)
+    folders = {} if results is None else {"results": results}
+    with open_session(common.db, config, data, out, **folders) as session:
+        newest = max((run.id for run in session.registry.list_runs(limit=1)), default=0)
         how = options.how(config.seed)
         result = study.run(session, config, values, view, reuse=not options.new, **how)
         explanations: tuple[Explanation, ...] = ()
@@ -71,7 +68,9 @@ def run_study_command(
             explanations = study.explain(result, why, view)
         more = {}
         if results is not None:
-            paths = hand_in_recorded(registry, [run.run for run in result.runs], results, out)
+            paths = hand_in_recorded(
+                session.registry, [run.run for run in result.runs], results, out
+            )
             more["result_files"] = [str(path) for path in paths]
     if result.runs and all(run.run.id <= newest for run in result.runs):
         out.say("To train it once more: --new")

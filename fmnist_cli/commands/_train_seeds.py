@@ -31,12 +31,10 @@ def train_seeds(
     Every run keeps its result file; the first seed's is the one in ``results``.
     """
     from fmnist_cli.commands._data import open_session
-    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.result_file import hand_in_recorded, keep_result_file
     from fmnist_cli.runner.study import run_study
 
-    with Registry.open(db) as registry:
-        session = open_session(registry, config, data, out)
+    with open_session(db, config, data, out, results=results) as session:
         result = run_study(
             session,
             TRAINING.kind,
@@ -47,7 +45,7 @@ def train_seeds(
             measured={"dynamics": True} if dynamics else None,
             **study.how(config.seed),
         )
-        paths = hand_in_recorded(registry, [result.runs[0].run], results, out)
+        paths = hand_in_recorded(session.registry, [result.runs[0].run], results, out)
     result_file = str(paths[0]) if paths else None
     show_study(out, TRAINING, result, View(), result_file=result_file)
     n = len(result.runs)

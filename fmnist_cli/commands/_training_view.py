@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.training import TrainResult
+    from fmnist_cli.epoch import Epoch
     from fmnist_cli.registry import Run, RunRecord
     from fmnist_cli.runner.run import BackendOf, Recorded, Session
 
@@ -30,6 +31,7 @@ class Extras:
     check_magnitude: bool = False
     dynamics: bool = False
     layers: Path | None = None
+    log: bool = False
 
 
 def train_one(
@@ -90,6 +92,7 @@ def train_one(
         command="train",
         before=before,
         after=after,
+        on_epoch=(lambda epoch: out.text(epoch_line(epoch))) if extras.log else None,
         dynamics=extras.dynamics,
         resume=resume,
         backend_of=_backend_of(extras.layers),
@@ -117,6 +120,20 @@ def _backend_of(layers: Path | None) -> BackendOf | None:
     from fmnist_cli.usercode.backend import UserNetwork
 
     return partial(UserNetwork, layers)
+
+
+def epoch_line(epoch: Epoch) -> str:
+    """The epoch's numbers on a line."""
+    parts = [
+        f"epoch {epoch.epoch:>3}",
+        *(
+            f"{words} loss {epoch.value(f'{name}_loss'):.4f}, "
+            f"accuracy {percent(epoch.value(f'{name}_accuracy'))}"
+            for name, words in (("train", "training"), ("val", "validation"))
+        ),
+        seconds(epoch.train_seconds),
+    ]
+    return "; ".join(parts) + "\n"
 
 
 def _document(

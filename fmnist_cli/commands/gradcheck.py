@@ -8,7 +8,7 @@ import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, typed, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.config import SMALLEST_STEPS, TrainConfig
 from fmnist_cli.errors import CheckFailed, UsageError, require
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def gradcheck(
     samples: Annotated[
         int | None,
         typer.Option(
-            "--samples", help="Check so many entries of each parameter, drawn from the seed."
+            "--samples", help="Number of entries of each parameter to check, drawn from the seed."
         ),
     ] = None,
     every: Annotated[
@@ -61,32 +61,32 @@ def gradcheck(
     from fmnist_cli.commands._checks import show_gradient
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.commands.mini_cnn import check_mini_cnn
-    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.checks import run_gradient_check
 
     if every and samples is not None:
         raise UsageError(
-            f"all and samples exclude each other. Received: --all --samples {samples}."
+            f"--all and --samples exclude each other. Received: --all --samples {samples}."
         )
     if samples is not None:
         require(samples >= 1, "samples must be at least 1", samples)
     if every and model in ("cnn2", "cnn3"):
         raise UsageError(
-            f"all is for mlp and mini-cnn; use --samples N. Received: --all --model {model}."
+            f"--all is for mlp and mini-cnn; use --samples N. Received: --all --model {model}."
         )
     if model == "mini-cnn":
         others = typed(context, but=("model", "e", "every", "db", "json", "quiet"))
         if others:
             raise UsageError(
                 "the mini-cnn has four weights and one example of its own; of the options it takes "
-                f"e and all. Received: {' '.join(others.values())}."
+                f"--e and --all. Received: {' '.join(others.values())}."
             )
         check_mini_cnn(Output(common), common.db, e=e)
         return
     config = config.but(model=model, engine=config.engine if model == "mlp" else "keras")
+    least = SMALLEST_STEPS[config.engine]
+    require(least <= e <= 1, f"e must be between {least:g} and 1", e)
     out = Output(common)
-    with Registry.open(common.db) as registry:
-        session = open_session(registry, config, data, out)
+    with open_session(common.db, config, data, out) as session:
         select: Selection = "all" if every else samples or "first"
         run, check = run_gradient_check(session, config, n=config.batch, e=e, select=select)
     out.document("fmnist.gradcheck/1", {"id": run.id, "model": model, **check.document()})

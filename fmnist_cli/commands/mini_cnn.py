@@ -73,6 +73,7 @@ def mini_cnn(
       fmnist mini-cnn --train --steps 8000
     """
     from fmnist_cli.engine import mini_cnn as engine
+    from fmnist_cli.engine.mini_cnn_examples import read_examples
     from fmnist_cli.registry import Registry
     from fmnist_cli.runner.mini_cnn import check_document, record_exercise
 
@@ -82,6 +83,8 @@ def mini_cnn(
     exercise = engine.Exercise(**{name: one for name, one in given.items() if one is not None})  # type: ignore[arg-type]
     training = Training(examples, n, lr, steps, seed) if train else None
     derivation, checks = engine.derive(exercise), engine.check(exercise, e=e)
+    if train and examples is not None:
+        read_examples(examples)  # what is refused leaves no registry
     with Registry.open(common.db) as registry:
         run, result = record_exercise(registry, out, out.argv, exercise, checks, training)
 
@@ -162,12 +165,12 @@ def _refuse_idle(given: Mapping[str, str], train: bool) -> None:
     idle = [flag for name, flag in given.items() if name in _TRAINING]
     if idle and not train:
         raise UsageError(
-            "data, examples, lr, steps and seed are about the training. "
+            "--data, --examples, --lr, --steps and --seed are about the training. "
             f"Received: {' '.join(idle)} without --train."
         )
     if {"examples", "n"} <= given.keys():
         raise UsageError(
-            f"data and examples exclude each other. Received: {given['examples']} {given['n']}."
+            f"--data and --examples exclude each other. Received: {given['examples']} {given['n']}."
         )
 
 

@@ -101,19 +101,20 @@ def _evaluate(
     """Evaluate the weights of a recorded run as a new run, and show that."""
     from fmnist_cli import plots
     from fmnist_cli.analysis.result import RecordedRun
-    from fmnist_cli.commands._data import open_session
+    from fmnist_cli.commands._data import load_data, open_existing
     from fmnist_cli.plots.from_records import caption_of
-    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.find import find_fitting_run, has_weights
+    from fmnist_cli.runner.run import Session
     from fmnist_cli.runner.shifted import evaluate_run
     from fmnist_cli.studies import shifted_images
 
     out = Output(common)
     if path is not None:
         plots.check_path(path)
-    with Registry.open(common.db) as registry:
+    with open_existing(common.db) as registry:
         record = find_fitting_run(registry, run_id, has_weights(registry), "have saved its weights")
-        session = open_session(registry, TrainConfig(**record.config), data, out)
+        dataset = load_data(TrainConfig(**record.config), data, out)
+        session = Session(registry, dataset, out, out.argv)
         run = evaluate_run(session, record, view.curves)
         runs = [RecordedRun(run, (), registry.evaluations(run.id))]
     table = shifted_images.scores_table(runs, "Accuracy on the test set and its shifted copies")

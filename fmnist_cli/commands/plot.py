@@ -103,7 +103,9 @@ def train(
     """
     if study is not None:
         if one := typed(context).get("run"):
-            raise UsageError(f"run and study exclude each other. Received: --study {study} {one}.")
+            raise UsageError(
+                f"--run and --study exclude each other. Received: --study {study} {one}."
+            )
         _draw(common, TRAINING, study, out, View(band=band))
         return
     from fmnist_cli import plots
@@ -151,7 +153,7 @@ def samples(
     output = Output(common)
     if out is not None:
         plots.check_path(out)
-    train = load_data(TrainConfig(), data, output).train
+    train = load_data(TrainConfig(), data, output, fit=True).train
     figure = plots.samples_figure(train.images, train.labels, per_class=per_class)
     save_figure(output, figure, out or DEFAULT_FOLDER / "samples.png", "fmnist.plot.samples/1")
 
@@ -288,7 +290,7 @@ def ood(
         return
     if curve is not None:
         raise UsageError(
-            f"samples and curve exclude each other. Received: --samples --curve {curve}."
+            f"--samples and --curve exclude each other. Received: --samples --curve {curve}."
         )
     from fmnist_cli import plots
     from fmnist_cli.commands._data import load_data

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,26 +10,12 @@ import typer
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.errors import Kept
-from fmnist_cli.files import write_file
 from fmnist_cli.formatting import seconds
 
 if TYPE_CHECKING:
-    from fmnist_cli.report import Report
-    from fmnist_cli.report.parts import Part
-    from fmnist_cli.report.work import Work
+    pass
 
 FOLDER = Path("results/report")
-
-
-@dataclass(frozen=True)
-class Timed:
-    """A part, and what it took this time."""
-
-    name: str
-    part: Part
-    seconds: float
-    n_new: int  # runs that were trained for it
 
 
 @with_options(
@@ -72,37 +56,29 @@ def report(
       fmnist report --seeds 3 --why
     """
     from fmnist_cli.commands._data import open_session
-    from fmnist_cli.files import writable_folder
-    from fmnist_cli.registry import Registry
     from fmnist_cli.report.work import Work, quick_config
-    from fmnist_cli.runner.run import note_on_interrupt
+    from fmnist_cli.report.write import write_report
 
     output = Output(common)
-    folder = writable_folder(out, "out")
     if quick:
         config = quick_config(config)
-    begun = time.perf_counter()
-
-    def kept() -> Kept:
-        return Kept("what is done is kept", repeat=True)
-
-    with Registry.open(common.db) as registry, note_on_interrupt(kept):
-        session = open_session(registry, config, data, output)
+    with open_session(common.db, config, data, output, quick, out=out) as session:
+        found = len(session.dataset.train), len(session.dataset.val)
+        if found != (config.train_size, config.val_size):
+            output.say(f"The data set is small: {found[0]:,} images to train, {found[1]:,} beside.")
+            config = config.but(train_size=found[0], val_size=found[1])
         seeds = study.seeds_from(config.seed)
         options = _data_flags(data), _seed_flags(study)
         work = Work(session, config, seeds, study.executor(), quick, study.why, *options)
-        done = _do_all(work)
-        page = replace(_compose(work, done), author=author, course=course)
-    files = _write(folder, page)
-    total = time.perf_counter() - begun
+        written = write_report(work, out, author=author, course=course)
     output.document(
         "fmnist.report/1",
         {
-            "html": str(files[0]),
-            "markdown": str(files[1]),
-            "figures": [str(path) for path in files[2:]],
+            "html": str(written.html),
+            "markdown": str(written.markdown),
+            "figures": [str(path) for path in written.figures],
             "quick": quick,
-            "seconds": total,
+            "seconds": written.seconds,
             "parts": [
                 {
                     "key": one.part.section.key,
@@ -112,109 +88,23 @@ def report(
                     "new_runs": one.n_new,
                     "seconds": one.seconds,
                 }
-                for one in done
+                for one in written.parts
             ],
         },
     )
     table = make_table("<part", ">time now", ">runs", ">new")
-    for one in done:
+    for one in written.parts:
         runs = str(len(one.part.section.run_ids))
         table.add_row(one.name, seconds(one.seconds), runs, str(one.n_new))
     table.add_section()
-    table.add_row("all, and writing", seconds(total), "", str(sum(one.n_new for one in done)))
+    table.add_row(
+        "all, and writing",
+        seconds(written.seconds),
+        "",
+        str(sum(one.n_new for one in written.parts)),
+    )
     output.section("Report: time by part", table)
-    output.result(f"Wrote {files[0]} and {files[1]}")
-
-
-def _do_all(work: Work) -> list[Timed]:
-    from fmnist_cli.report.parts import PARTS
-
-    done = []
-    for number, (name, do) in enumerate(PARTS.items(), start=1):
-        work.session.listener.message(f"Report, part {number} of {len(PARTS)}: {name}")
-        newest = max((run.id for run in work.registry.list_runs(limit=1)), default=0)
-        begun = time.perf_counter()
-        part = do(work)
-        n_new = sum(run_id > newest for run_id in part.section.run_ids)
-        done.append(Timed(name, part, time.perf_counter() - begun, n_new))
-    return done
-
-
-def _compose(work: Work, done: list[Timed]) -> Report:
-    from fmnist_cli.report import Prose, Report, Section, tables
-    from fmnist_cli.report.parts import questions
-
-    sections = [one.part.section for one in done]
-    run_ids = sorted({run_id for section in sections for run_id in section.run_ids})
-    records = [work.registry.get_run(run_id) for run_id in run_ids]
-    recorded = {run.id: run.total_seconds or 0.0 for run in records}
-    environment = work.registry.environment(run_ids[-1])
-    config, n_seeds = work.config, len(work.seeds)
-    seeds = (
-        f"Everything rests on one seed ({config.seed}); --seeds N says how sure it is."
-        if n_seeds == 1
-        else f"The studies rest on {n_seeds} seeds each, the training curve on one."
-    )
-    shortened = (
-        f" This is the quick version: {config.train_size:,} training images and at most "
-        f"{config.epochs} epochs, too few to settle anything."
-        if work.quick
-        else ""
-    )
-    lead = (
-        f"Training dynamics on {'Fashion-MNIST' if work.dataset.is_official else 'a data set'}: "
-        f"{config.train_size:,} training, {config.val_size:,} validation and "
-        f"{len(work.dataset.test):,} test images. {seeds}{shortened}"
-    )
-    name = (
-        "Fashion-MNIST, (c) Zalando SE, MIT licence"
-        if work.dataset.is_official
-        else "a data set of Fashion-MNIST's form"
-    )
-    data = f"Data: {name}; fingerprint {work.dataset.fingerprint}."
-    executed = work.executor.recorded
-    side_by_side: tuple[Prose, ...] = ()
-    if "cluster" in executed:
-        side_by_side = (Prose("The runs were trained on a Dask cluster, but for the batch sizes."),)
-    elif "jobs" in executed:
-        side_by_side = (
-            Prose(
-                f"Up to {executed['jobs']} runs were trained side by side, but for the batch sizes."
-            ),
-        )
-    sections += [
-        questions([one.part for one in done]),
-        Section(
-            "time",
-            "What each part took",
-            (tables.times_table(sections, recorded), *side_by_side),
-        ),
-        Section("runs", "The runs", (tables.runs_table(records),), "fmnist runs list"),
-        Section("machine", "The machine and the data",
-                (tables.environment_table(environment), Prose(data))),
-    ]  # fmt: skip
-    return Report(
-        "Fashion-MNIST, step by step",
-        lead,
-        "quick version" if work.quick else "",
-        tuple(finding for one in done for finding in one.part.findings),
-        tuple(sections),
-    )
-
-
-def _write(folder: Path, page: Report) -> list[Path]:
-    """The two pages and the figures; each file appears whole."""
-    from fmnist_cli.report import FIGURES_FOLDER, to_html, to_markdown
-
-    (folder / FIGURES_FOLDER).mkdir(exist_ok=True)
-    contents = {
-        folder / "index.html": to_html(page),
-        folder / "report.md": to_markdown(page),
-        **{folder / FIGURES_FOLDER / f"{p.name}.svg": p.svg for p in page.pictures},
-    }
-    for path, text in contents.items():
-        write_file(path, text)
-    return list(contents)
+    output.result(f"Wrote {written.html} and {written.markdown}")
 
 
 def _seed_flags(study: StudyOptions) -> tuple[str, ...]:

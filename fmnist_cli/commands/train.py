@@ -47,6 +47,9 @@ def train(
             "--layers", metavar="FILE", help="Train the layers of this file: engine user."
         ),
     ] = None,
+    log: Annotated[
+        bool, typer.Option("--log", help="Print a line per epoch, such as a log to hand in.")
+    ] = False,
     results: ResultsFolder = Path("results"),
     resume: Annotated[
         str | None,
@@ -78,8 +81,6 @@ def train(
     """
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.commands._training_view import Extras, train_one
-    from fmnist_cli.files import writable_folder
-    from fmnist_cli.registry import Registry
 
     out = Output(common)
     if resume is not None:
@@ -90,13 +91,13 @@ def train(
         return
     require(
         config.model == "mlp" or not check_magnitude,
-        "check-magnitude is about the W1 of the mlp; model must be mlp",
+        "check-magnitude is about the W1 of the mlp; --model must be mlp",
         config.model,
     )
     most = MAGNITUDE_IMAGES[1]
     require(
         config.train_size >= most or not check_magnitude,
-        f"check-magnitude needs a train-size of at least {most}",
+        f"check-magnitude needs a --train-size of at least {most}",
         config.train_size,
     )
     seeds = study.seeds_from(config.seed)
@@ -104,27 +105,24 @@ def train(
         from fmnist_cli.commands._train_seeds import train_seeds
 
         require(
-            layers is None and not (check_gradient or check_magnitude),
-            "layers, check-gradient and check-magnitude go with one seed",
+            layers is None and not (check_gradient or check_magnitude or log),
+            "--layers, --check-gradient, --check-magnitude and --log go with one seed",
             f"{len(seeds)} seeds",
         )
-        writable_folder(results, "results")
         train_seeds(config, study, data, out, db=common.db, results=results, dynamics=dynamics)
         return
     beside = [flag for n, flag in typed(context).items() if n in ("jobs", "scheduler", "new")]
     if beside not in ([], ["--jobs 1"]):
         raise UsageError(
-            "jobs, scheduler and new go with several seeds. "
+            "--jobs, --scheduler and --new go with several seeds. "
             f"Received: {' '.join(beside)} and one seed."
         )
     config = config.but(seed=seeds[0])
-    writable_folder(results, "results")
     if layers is not None:
         _refuse_with_layers(context)
         config = config.but(engine=USER_ENGINE)
-    extras = Extras(check_gradient, check_magnitude, dynamics, layers)
-    with Registry.open(common.db) as registry:
-        session = open_session(registry, config, data, out)
+    extras = Extras(check_gradient, check_magnitude, dynamics, layers, log)
+    with open_session(common.db, config, data, out, results=results) as session:
         train_one(session, config, out, extras, results)
 
 

@@ -40,6 +40,7 @@ CLASS_NAMES = (
     "Ankle boot",
 )
 SMALLEST_LR = 1e-30  # a smaller one changes no weight, and its inverse is no float32
+SMALLEST_STEPS = {"numpy": 1e-12, "keras": 1e-9}  # of a central difference, by engine
 MAGNITUDE_IMAGES = (50, 5_000)  # that the magnitude check compares
 N_TRAINING_IMAGES = 60_000  # in the official training file
 
@@ -65,9 +66,9 @@ class TrainConfig:
     momentum : float in [0, 1)
         alpha in v <- alpha v + g, w <- w - eta v; 0 is plain SGD.
     epochs : int >= 1
-        At most so many epochs.
+        The maximum.
     patience : int >= 1, or None
-        Stop after so many epochs in a row without improvement; None never stops early.
+        Stop after this many epochs in a row without improvement; None never stops early.
     monitor
         What early stopping watches.
     seed : int >= 0
@@ -95,8 +96,8 @@ class TrainConfig:
     batch: int = option(5, "Examples per gradient update.")
     lr: float = option(0.01, "Learning rate.")
     momentum: float = option(0.0, "Momentum, from 0 (plain SGD) to below 1.")
-    epochs: int = option(200, "At most so many epochs.")
-    patience: int | None = option(3, "Stop after so many epochs without improvement.")
+    epochs: int = option(200, "Maximum number of epochs.")
+    patience: int | None = option(3, "Stop after this many epochs without improvement.")
     monitor: Monitor = option("val_accuracy", "What early stopping watches.")
     seed: int = option(42, "Seeds the initial weights and every epoch's order.")
     hidden: int = option(128, "Hidden units of the MLP.")

@@ -7,7 +7,6 @@ plural nouns return sequences, which may be empty.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,7 +20,7 @@ from fmnist_cli.errors import ArtefactError, RunNotFound
 from fmnist_cli.registry import schema
 from fmnist_cli.registry.database import Database
 from fmnist_cli.registry.digest import stored_digest
-from fmnist_cli.registry.layout import run_folder, sha256_of
+from fmnist_cli.registry.layout import artefact_file, found_folder, sha256_of
 from fmnist_cli.registry.liveness import dead_runs
 from fmnist_cli.registry.records import (
     ArtefactRecord,
@@ -65,13 +64,21 @@ class Reader:
         records = self._runs(_SELECT_RUN.where(schema.run.c.id == run_id))
         return records[0] if records else None
 
-    def get_run(self, which: int | str) -> RunRecord:
-        """The run of that id, of that uuid (or the beginning of one), or the ``latest``.
+    def get_run(self, which: int | str, *, exact: bool = False) -> RunRecord:
+        """The run of that id, name or uuid, or the ``latest``.
+
+        Parameters
+        ----------
+        which
+            Digits are an id. The beginning of a uuid will do if it has four characters and a
+            letter, or eight.
+        exact : bool, default False
+            Take no beginning of a uuid: for what cannot be undone.
 
         Raises
         ------
         RunNotFound
-            When there is none, or a uuid's beginning fits several.
+            When there is none, or several have that name or such a uuid.
         """
         text = str(which).strip()
         if text == "latest":
@@ -83,7 +90,16 @@ class Reader:
             return records[0]
         if re.fullmatch(r"[0-9]{1,19}", text) and (record := self.find_run(int(text))):
             return record
-        if re.fullmatch(r"[0-9a-f]{4,32}", text):
+        if len(named := self._runs(_SELECT_RUN.where(schema.run.c.name == text).limit(2))) == 1:
+            return named[0]
+        if named:
+            raise RunNotFound(
+                f"one run in {self._database.display_name} must have the name {text!r}; "
+                f"several have, such as {named[0].id} and {named[1].id}.",
+                remedy="list_runs",
+            )
+        beginning = r"[0-9a-f]{32}" if exact else r"(?=.*[a-f]|.{8})[0-9a-f]{4,32}"
+        if re.fullmatch(beginning, text):
             statement = _SELECT_RUN.where(schema.run.c.uuid.startswith(text)).limit(2)
             records = self._runs(statement)
             if len(records) == 1:
@@ -191,8 +207,8 @@ class Reader:
         return tuple(record for record in records if kind in (None, record.kind))
 
     def run_folder(self, run: RunRecord) -> Path:
-        """The run's own folder, there or not."""
-        return run_folder(self._database, run.id, run.uuid)
+        """The folder that holds what the run saved, there or not."""
+        return found_folder(self._database, run.id, run.uuid)
 
     def artefact_path(self, artefact: ArtefactRecord) -> Path:
         """Where the file is, once its content has been compared with its checksum.
@@ -202,16 +218,20 @@ class Reader:
         ArtefactError
             When it is missing or has changed.
         """
-        path = Path(os.path.normpath(self._database.folder / artefact.path))
+        run = schema.run.c
+        (uuid,) = self._rows(select(run.uuid).where(run.id == artefact.run_id))[0]
+        path = artefact_file(self._database, uuid, artefact.path)
         what = f"{artefact.path} of run {artefact.run_id}"
+        about: dict[str, Any] = {"run_id": artefact.run_id, "path": path}
         try:
             found = sha256_of(path)
         except OSError as error:
-            raise ArtefactError(f"{what} cannot be read: {error.strerror}; train again.") from error
+            raise ArtefactError(f"{what} cannot be read: {error.strerror}.", **about) from error
         if found != artefact.sha256:
             raise ArtefactError(
                 f"{what} is not the file that was saved: SHA-256 must be {artefact.sha256}. "
-                f"Received: {found}."
+                f"Received: {found}.",
+                **about,
             )
         return path
 

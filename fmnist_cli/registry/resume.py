@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
 
 from fmnist_cli.epoch import Epoch
-from fmnist_cli.errors import RunNotFound, UsageError
+from fmnist_cli.errors import RegistryError, RunNotFound, UsageError
 from fmnist_cli.registry import provenance, schema
 from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.layout import found_folder, run_folder
 from fmnist_cli.registry.records import RunRecord
 from fmnist_cli.registry.run import Run, process_columns
 from fmnist_cli.registry.values import now, to_json
@@ -104,7 +106,22 @@ class ResumedRun(Run):
             }
             connection.execute(update(run).where(run.c.id == self.id).values(values))
         self._seconds_before = row.total_seconds or spent or 0.0
+        self._take_over_folder()
         return {**row._mapping, **values}
+
+    def _take_over_folder(self) -> None:
+        """Copy what the run saved under another registry's name; that one may still need it."""
+        own = run_folder(self._database, self.id, self.uuid)
+        found = found_folder(self._database, self.id, self.uuid)
+        if found != own:
+            try:
+                shutil.copytree(
+                    found, own, ignore=lambda _, names: {n for n in names if n[0] == "."}
+                )
+            except OSError as error:
+                raise RegistryError(
+                    f"{found} cannot be copied to {own}: {error.strerror}.", run_id=self.id
+                ) from error
 
 
 def refuse_to_resume(run_id: int, status: str) -> None:

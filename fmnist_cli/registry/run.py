@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, update
+from sqlalchemy import Connection, Table, delete, select, update
 
 from fmnist_cli import host
 from fmnist_cli.epoch import Epoch
@@ -28,7 +28,7 @@ from fmnist_cli.files import temporary_folders
 from fmnist_cli.registry import provenance, schema
 from fmnist_cli.registry.database import Database
 from fmnist_cli.registry.journal import Journal
-from fmnist_cli.registry.layout import lock_path, run_folder, sha256_of
+from fmnist_cli.registry.layout import artefact_file, claim, lock_path, run_folder, sha256_of
 from fmnist_cli.registry.liveness import Heartbeat
 from fmnist_cli.registry.locks import RunLock
 from fmnist_cli.registry.records import CONFIG_COLUMNS, ArtefactRecord, Outcome, RunSpec
@@ -78,10 +78,11 @@ class Run(ABC):
 
     @property
     def folder(self) -> Path:
-        """The run's own folder, ``runs.files/<id>-<uuid's beginning>``, made when first used."""
+        """The run's own folder, ``<id>-<uuid's beginning>``, made when first used."""
         folder = run_folder(self._database, self.id, self.uuid)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            claim(self._database, folder)
         except OSError as error:
             raise RegistryError(f"folder {folder} cannot be made: {error.strerror}.") from error
         return folder
@@ -215,17 +216,15 @@ class Run(ABC):
         )
 
     def add_artefact(self, kind: str, path: Path) -> ArtefactRecord:
-        """Record a file that the run saved, with its size and SHA-256.
-
-        A file elsewhere than under the registry's folder is recorded with ``..`` in its path; it
-        is found again as long as the two keep their places.
-        """
-        absolute = path.resolve()
-        relative = os.path.relpath(absolute, self._database.folder)
+        """Record a file that the run saved in its folder, with its size and SHA-256."""
+        relative = os.path.relpath(path, self._database.folder)
+        absolute = artefact_file(self._database, self.uuid, relative)
         try:
             sha256, size = sha256_of(absolute), absolute.stat().st_size
         except OSError as error:
-            raise ArtefactError(f"{relative} cannot be read: {error.strerror}.") from error
+            raise ArtefactError(
+                f"{relative} cannot be read: {error.strerror}.", run_id=self.id, path=absolute
+            ) from error
         artefact = ArtefactRecord(
             run_id=self.id,
             kind=kind,
@@ -249,9 +248,19 @@ class Run(ABC):
         return {"heartbeat_at": utc_text(self._database.clock(connection))}
 
     def _assert_owner(self, connection: Connection) -> None:
-        """Say in a shared registry that the run lives, and learn whether it is still ours."""
+        """Learn whether the run is there and ours; in a shared registry, say that it lives."""
+        run = schema.run
+        this = select(run.c.resumes, run.c.status).where(
+            run.c.id == self.id, run.c.uuid == self.uuid
+        )
+        row = connection.execute(this).first()
+        if row is None or row.resumes < self._resumes or row.status != "running":
+            raise RegistryUnavailable(
+                f"{self._database.display_name} does not hold run {self.id} as it runs: it was "
+                "emptied or replaced by another.",
+                run_id=self.id,
+            )
         if self._database.is_shared:
-            run = schema.run
             ours = (run.c.id == self.id) & (run.c.resumes == self._resumes)
             beat = update(run).where(ours).values(self._heartbeat_columns(connection))
             if connection.execute(beat).rowcount == 0:

@@ -186,7 +186,7 @@ class Elsewhere:
         data = session.dataset
         return cls(
             db=session.registry.target,
-            data_folder=data.folder,
+            data_folder=data.folder.absolute(),
             data_source=data.source,
             data_fingerprint=data.fingerprint,
             argv=session.argv,

@@ -71,6 +71,7 @@ def train_recorded(
     dynamics: bool = False,
     before: Before | None = None,
     after: After | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
     resume: RunRecord | None = None,
     run_uuid: str | None = None,
     backend_of: BackendOf | None = None,
@@ -87,6 +88,8 @@ def train_recorded(
     before, after
         Called with the run and the backend around the training, inside the run: what they
         raise ends the run as failed.
+    on_epoch
+        Called with every epoch, once it is recorded.
     resume
         Continue this run (``registry.resumable``) from its newest whole checkpoint; ``before``
         is called only where there is none.
@@ -131,19 +134,21 @@ def train_recorded(
         progress = listener.progress(config.epochs, label, unit="epoch", initial=done)
         with checkpoints, progress as bar:
 
-            def on_epoch(epoch: Epoch) -> None:
+            def record(epoch: Epoch) -> None:
                 nonlocal done
                 done = epoch.epoch
                 run.record_epoch(epoch)
                 warnings.check()
                 bar.status(f"val {epoch.value('val_accuracy'):.4f}")
                 bar.update()
+                if on_epoch is not None:
+                    on_epoch(epoch)
 
             result = train(
                 backend,
                 dataset,
                 config,
-                on_epoch=on_epoch,
+                on_epoch=record,
                 on_dynamics=run.record_dynamics if dynamics else None,
                 on_checkpoint=checkpoints.offer,
                 resume_from=start,

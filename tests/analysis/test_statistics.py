@@ -144,6 +144,11 @@ def test_few_seeds_must_agree() -> None:
     assert (agreed.agree, agreed.clear, agreed.low) == (True, True, None)
     split = contrast(Sample(first, 0.004), Sample({1: 0.799, 2: 0.84, 3: 0.84}, 0.004), "share")
     assert (split.agree, split.clear) == (False, False)
+    # however small the one that disagrees, and however clear the mean would be
+    four = dict.fromkeys(range(4), 0.80)
+    apart = {0: 0.7999, 1: 0.82, 2: 0.82, 3: 0.82}
+    assert not contrast(Sample(four, 0.003), Sample(apart, 0.003), "share").clear
+    assert contrast(Sample(four, 0.003), Sample(apart | {0: 0.82}, 0.003), "share").clear
 
 
 def test_equal_values_are_no_difference() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -248,6 +249,18 @@ def test_a_worker_with_two_threads_trains_one_run_at_a_time(
     assert one.ended_at <= other.started_at
 
 
+def test_a_relative_folder_is_found_by_workers_elsewhere(
+    fmnist: Fmnist, cluster: Cluster, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.worker()
+    Path("apart").mkdir()
+    monkeypatch.chdir("apart")  # the workers are in the folder above
+    monkeypatch.delenv("FMNIST_DATA_DIR")
+    shutil.copytree(tiny_data, "mine")
+    args = ("--data-dir", "mine", "--epochs", 2, "--alpha", 0, "--scheduler", cluster.address)
+    assert fmnist.small_document("momentum", *args)["failures"] == []
+
+
 # Workers that die
 
 
@@ -415,7 +428,7 @@ def study_on(scheduler: str) -> tuple[object, ...]:
 
 def test_jobs_and_an_address_exclude_each_other(fmnist: Fmnist) -> None:
     message = fmnist.error(*study_on("tcp://host:8786"), "--jobs", 2, code=2)
-    assert message.startswith("jobs are for one machine")
+    assert message.startswith("--jobs and --scheduler exclude each other")
     assert message.endswith("Received: --jobs 2 --scheduler tcp://host:8786.")
     assert not Path("runs.db").exists()
 

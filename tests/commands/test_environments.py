@@ -136,7 +136,7 @@ def test_results_that_cannot_be_made(fmnist: Fmnist, obstacle: str) -> None:
     assert message.startswith("the plot's folder must be a folder that can be written. Received: r")
     for seeds in (1, 2):
         args = ("train", *SMALL, "--seeds", seeds)
-        assert fmnist.error(*args, code=2).startswith("results must be a folder that can be wri")
+        assert fmnist.error(*args, code=2).startswith("--results must be a folder that can be w")
     assert len(fmnist.document("runs", "list")["runs"]) == 1
 
 

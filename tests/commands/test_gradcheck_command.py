@@ -48,15 +48,15 @@ def test_a_planted_error_in_the_code_that_trains_exits_3(
 
 def test_all_and_samples_exclude_each_other(fmnist: Fmnist) -> None:
     message = fmnist.error("gradcheck", "--all", "--samples", 3, code=2)
-    assert message == "all and samples exclude each other. Received: --all --samples 3."
+    assert message == "--all and --samples exclude each other. Received: --all --samples 3."
 
 
 def test_samples_and_all_are_refused_where_they_mean_nothing(fmnist: Fmnist) -> None:
     message = fmnist.error("gradcheck", "--samples", 0, code=2)
-    assert message == "samples must be at least 1. Received: 0."
+    assert message == "--samples must be at least 1. Received: 0."
     message = fmnist.error("gradcheck", "--model", "cnn2", "--all", code=2)
     assert message == (
-        "all is for mlp and mini-cnn; use --samples N. Received: --all --model cnn2."
+        "--all is for mlp and mini-cnn; use --samples N. Received: --all --model cnn2."
     )
 
 
@@ -92,7 +92,7 @@ def test_a_mini_cnn_run_is_sound(fmnist: Fmnist) -> None:
 @pytest.mark.parametrize("lr", ["nan", "0", "-1"])
 def test_mini_cnn_refuses_a_rate_before_anything_is_recorded(fmnist: Fmnist, lr: str) -> None:
     message = fmnist.error("mini-cnn", "--train", "--lr", lr, code=2)
-    assert message.startswith("lr must be a finite number above 0. Received: ")
+    assert message.startswith("--lr must be a finite number above 0. Received: ")
     with Registry.open("runs.db") as registry:
         assert registry.list_runs() == []
 

@@ -130,7 +130,7 @@ def test_svg_is_a_picture_that_needs_no_network(fmnist: Fmnist) -> None:
     assert "url(http" not in words
     assert [p.name for p in Path.cwd().glob(".run*")] == []
     assert fmnist.error("runs", "show", TRAIN, "--svg", "run.png", code=2) == (
-        "svg must be a file that ends in .svg. Received: run.png."
+        "--svg must be a file that ends in .svg. Received: run.png."
     )
     message = fmnist.error("runs", "show", TRAIN, "--svg", "absent/run.svg", code=2)
     assert message.startswith("the file must be one that can be written. Received: absent/run.svg")

@@ -70,10 +70,10 @@ def test_a_list_of_seeds(fmnist: Fmnist) -> None:
         (("--seed-list", "-1"), "Received: -1."),
         (
             ("--seed-list", "1,2", "--seeds", 2),
-            "seeds and seed-list exclude each other. Received: --seeds 2 --seed-list 1,2.",
+            "--seeds and --seed-list exclude each other. Received: --seeds 2 --seed-list 1,2.",
         ),
-        (("--seeds", 0), "seeds must be between 1 and 1000. Received: 0."),
-        (("--jobs", 0), "jobs must be between 1 and 256. Received: 0."),
+        (("--seeds", 0), "--seeds must be between 1 and 1000. Received: 0."),
+        (("--jobs", 0), "--jobs must be between 1 and 256. Received: 0."),
     ],
 )
 def test_wrong_seeds(fmnist: Fmnist, args: tuple[object, ...], message: str) -> None:
@@ -112,7 +112,7 @@ def test_one_seed_says_so(fmnist: Fmnist) -> None:
 
 def test_checks_go_with_one_seed(fmnist: Fmnist) -> None:
     message = fmnist.error("train", *SMALL, "--seeds", 2, "--check-gradient", code=2)
-    assert message == "check-gradient and check-magnitude go with one seed. Received: 2 seeds."
+    assert message == "--check-gradient and --check-magnitude go with one seed. Received: 2 seeds."
 
 
 def test_diverged_seeds_are_named(fmnist: Fmnist) -> None:

@@ -122,6 +122,11 @@ def test_a_figure_of_a_running_run_says_so(fmnist: Fmnist) -> None:
     assert "still running: 1 of at most 9 epochs" in Path("running.svg").read_text()
 
 
+def test_samples_of_a_small_data_set(fmnist: Fmnist) -> None:
+    fmnist("plot", "samples", "--allow-custom-data", "--per-class", 3, "--out", "s.png")
+    assert Path("s.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_default_sizes_that_do_not_fit_are_left_out_and_said(fmnist: Fmnist) -> None:
     result = fmnist.small("sweep-batch", *EPOCHS)
     assert [run.batch for run in runs_of("sweep-batch")] == [1, 5, 50]
@@ -133,7 +138,7 @@ def test_a_batch_larger_than_the_training_set_is_refused_before_any_training(
     fmnist: Fmnist,
 ) -> None:
     message = fmnist.error("sweep-batch", *SMALL, "--batch", 5, "--batch", 500, code=2)
-    assert message == "batch must be between 1 and 200. Received: 500."
+    assert message == "--batch must be between 1 and 200. Received: 500."
     assert not Path("runs.db").exists()
 
 

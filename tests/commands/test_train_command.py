@@ -208,29 +208,29 @@ def test_diverged_json_is_strict(fmnist: Fmnist) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--lr", "1e-320"), "lr must be at least 1e-30. Received: 1e-320."),
+        (("--lr", "1e-320"), "--lr must be at least 1e-30. Received: 1e-320."),
         (
             ("--check-magnitude", "--train-size", 2000),
-            "check-magnitude needs a train-size of at least 5000. Received: 2000.",
+            "--check-magnitude needs a --train-size of at least 5000. Received: 2000.",
         ),
-        (("--batch", 0), "batch must be between 1 and 10000. Received: 0."),
-        (("--batch", 20000), "batch must be between 1 and 10000. Received: 20000."),
-        (("--lr", -1), "lr must be a finite number above 0. Received: -1.0."),
-        (("--lr", "nan"), "lr must be a finite number above 0. Received: nan."),
+        (("--batch", 0), "--batch must be between 1 and 10000. Received: 0."),
+        (("--batch", 20000), "--batch must be between 1 and 10000. Received: 20000."),
+        (("--lr", -1), "--lr must be a finite number above 0. Received: -1.0."),
+        (("--lr", "nan"), "--lr must be a finite number above 0. Received: nan."),
         (
             ("--patience", 0),
-            "patience must be at least 1. Received: 0. "
+            "--patience must be at least 1. Received: 0. "
             "Use --no-early-stop to train to the last epoch.",
         ),
-        (("--epochs", 0), "epochs must be at least 1. Received: 0."),
+        (("--epochs", 0), "--epochs must be at least 1. Received: 0."),
         (
             ("--batch", "x"),
             "Invalid value for '--batch': must be a whole number. Received: x. "
             "Try: fmnist train --help",
         ),
-        (("--hidden", 0), "hidden must be between 1 and 65536. Received: 0."),
-        (("--seed", -1), "seed must be between 0 and 2^63 - 1. Received: -1."),
-        (("--train-size", 70000), "train-size must be between 1 and 59999. Received: 70000."),
+        (("--hidden", 0), "--hidden must be between 1 and 65536. Received: 0."),
+        (("--seed", -1), "--seed must be between 0 and 2^63 - 1. Received: -1."),
+        (("--train-size", 70000), "--train-size must be between 1 and 59999. Received: 70000."),
         (
             ("--model", "resnet"),
             "Invalid value for '--model': 'resnet' is not one of 'mlp', 'cnn2', 'cnn3'. "
@@ -238,8 +238,8 @@ def test_diverged_json_is_strict(fmnist: Fmnist) -> None:
         ),
         (
             ("--patience", 2, "--no-early-stop"),
-            "patience and no-early-stop exclude each other. "
-            "Received: --patience 2 --no-early-stop.",
+            "--no-early-stop and --patience exclude each other. "
+            "Received: --no-early-stop --patience 2.",
         ),
     ],
 )
@@ -254,7 +254,9 @@ def test_wrong_values_are_one_line_and_exit_2(
 def test_an_unwritable_results_folder_is_refused_before_training(fmnist: Fmnist) -> None:
     Path("taken").write_text("a file")
     message = fmnist.error("train", *SMALL, "--results", "taken", code=2)
-    assert message == "results must be a folder that can be written. Received: taken (File exists)."
+    assert (
+        message == "--results must be a folder that can be written. Received: taken (File exists)."
+    )
     assert not Path("runs.db").exists()
 
 
@@ -330,3 +332,19 @@ def latest_epochs() -> int:
         return int(latest().epochs_run)
     except Exception:
         return 0
+
+
+def test_a_line_per_epoch_where_a_log_is_asked_for(fmnist: Fmnist) -> None:
+    out = fmnist.small("train", "--epochs", 3, "--log").stdout
+    lines = [line for line in out.splitlines() if line.startswith("epoch ")]
+    epochs = fmnist.document("runs", "show", "latest")["epochs"]
+    assert len(lines) == len(epochs) == 3
+    for line, epoch in zip(lines, epochs, strict=True):
+        assert line.startswith(
+            f"epoch {epoch['epoch']:>3}; training loss {epoch['train_loss']:.4f}, "
+            f"accuracy {100 * epoch['train_accuracy']:.2f} %; "
+            f"validation loss {epoch['val_loss']:.4f}, "
+            f"accuracy {100 * epoch['val_accuracy']:.2f} %; "
+        )
+    assert "epoch   1;" not in fmnist.small("train", "--epochs", 1).stdout
+    fmnist.small_document("train", "--epochs", 1, "--log")  # JSON alone

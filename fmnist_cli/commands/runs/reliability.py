@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from fmnist_cli.commands._data import open_existing
 from fmnist_cli.commands._options import Common, DataOptions, with_options
-from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands._output import Output, make_table, write_message
 from fmnist_cli.commands.train import ResultsFolder
 from fmnist_cli.errors import CheckFailed, RegistryError, RegistryUnavailable, UsageError, require
 from fmnist_cli.formatting import pluralize
@@ -173,11 +174,10 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
     from rich.markup import escape
 
     from fmnist_cli.commands._resuming import session_of_run
-    from fmnist_cli.registry import Registry
     from fmnist_cli.runner import reproduce as runner
 
     out = Output(common)
-    with Registry.open(common.db) as registry:
+    with open_existing(common.db) as registry:
         run = runner.reproducible(registry, run_id)
         found = runner.reproduce(session_of_run(registry, run, data, out), run)
     comparison, differences = found.comparison, found.environment_differences
@@ -238,18 +238,18 @@ def delete(
       # two, without
       fmnist runs delete 3 4 --yes
     """
-    from fmnist_cli.registry import Registry
 
     out = Output(common)
-    with Registry.open(common.db) as registry:
-        runs = {run.id: run for run in map(registry.get_run, run_ids)}
+    with open_existing(common.db) as registry:
+        runs = {run.id: run for run in (registry.get_run(one, exact=True) for one in run_ids)}
         if not yes:
             if sys.stdin is None or sys.stdin.closed:
                 raise UsageError("delete must have --yes where it cannot ask. Received: no stdin.")
             for run in runs.values():
                 epochs = pluralize(run.epochs_run, "epoch")
-                out.say(f"run {run.id}: {run.command}, {run.status}, {epochs}")
-            typer.confirm(f"Delete {len(runs)}, for good?", abort=True, err=True)
+                write_message(f"run {run.id}: {run.command}, {run.status}, {epochs}")
+            those = pluralize(len(runs), "run") if len(runs) > 1 else f"run {next(iter(runs))}"
+            typer.confirm(f"Delete {those}, for good?", abort=True, err=True)
         stay = registry.delete(list(runs.values()))
     out.document(
         "fmnist.runs.delete/1", {"deleted": list(runs), "kept_files": [str(path) for path in stay]}
@@ -272,9 +272,9 @@ def gc(
 ) -> None:
     """Remove what no run needs from the registry's own folder.
 
-    Folders of runs that are gone, locks that nobody holds, half-written files, and checkpoints: at
-    once of runs that have ended, after --keep-days of those that were cut short. Prints each with
-    its bytes.
+    What an interrupted deletion or import left, locks that nobody holds, half-written files, and
+    checkpoints: at once of runs that have ended, after --keep-days of those that were interrupted.
+    Prints each with its bytes.
 
     Examples:
       # what would go?
@@ -284,11 +284,9 @@ def gc(
     """
     from rich.markup import escape
 
-    from fmnist_cli.registry import Registry
-
     require(keep_days >= 0, "keep-days must be at least 0", keep_days)
     out = Output(common)
-    with Registry.open(common.db) as registry:
+    with open_existing(common.db) as registry:
         sweep = registry.garbage if dry_run else registry.collect
         removals = sweep(keep_days=keep_days)
         root = registry.folder

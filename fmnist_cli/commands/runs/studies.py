@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @with_options()
 def studies(
     common: Common,
-    limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="Maximum number of studies.")] = 20,
     kind: Annotated[str | None, typer.Option("--kind", help="Only those of this command.")] = None,
 ) -> None:
     """List the studies, newest first: their arms and seeds, and how many runs have a result.

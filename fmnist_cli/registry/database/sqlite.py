@@ -19,11 +19,12 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from fmnist_cli.errors import RegistryError, RegistryUnavailable, Remedy
 from fmnist_cli.registry.database import BUSY_SECONDS, Database
+from fmnist_cli.registry.layout import files_folder
 from fmnist_cli.registry.mounts import network_mount
 
 
 class SQLite(Database):
-    """One SQLite file; ``runs.files`` is the folder of ``runs.db``.
+    """One SQLite file.
 
     Attributes
     ----------
@@ -35,7 +36,7 @@ class SQLite(Database):
         self.display_name = str(path)
         self.path = Path(os.path.realpath(path))
         self.target = self.identity = str(self.path)
-        self.files = self.path.with_name(self.path.stem + ".files")
+        self.files = files_folder(self.path)
         kind = network_mount(self.path)
         self.is_shared = kind is not None
         if kind is not None:
@@ -176,10 +177,24 @@ def translate_error(name: str, error: BaseException | None) -> RegistryError:
     """What a database's error means for the file ``name``, and what to do."""
     code = getattr(error, "sqlite_errorcode", None) or 0
     explain = _EXPLANATIONS.get(code) or _EXPLANATIONS.get(code & 0xFF)
+    if str(error).startswith(("no such table", "no such column")):
+        return RegistryUnavailable(f"{name} is not whole: {error}.")
+    if code & 0xFF == sqlite3.SQLITE_CANTOPEN and not _can_open():
+        return RegistryUnavailable(
+            f"{name} cannot be opened: this process may open no more files (ulimit -n)."
+        )
     if explain is None:
         return RegistryError(f"{name}: {error}.")
     remedy = _REMEDIES.get(code) or _REMEDIES.get(code & 0xFF)
     return RegistryUnavailable(f"{name} {explain}.", remedy=remedy)
+
+
+def _can_open() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return False
+    return True
 
 
 _EXPLANATIONS = {

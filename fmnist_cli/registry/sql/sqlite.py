@@ -16,7 +16,8 @@ from urllib.parse import quote
 
 from fmnist_cli.errors import RegistryError, UsageError
 from fmnist_cli.files import expand
-from fmnist_cli.registry.migrations import HEAD
+from fmnist_cli.registry.layout import files_folder
+from fmnist_cli.registry.migrations import HEAD, TABLES, VIEWS
 from fmnist_cli.registry.sql import (
     QUERY_SECONDS,
     RUNNING,
@@ -54,7 +55,7 @@ class SqliteReader(SqlReader):
         self._connection.text_factory = lambda text: text.decode(errors="replace")
         try:
             running = map(Running._make, self._connection.execute(RUNNING).fetchall())
-            files = path.with_name(path.stem + ".files")
+            files = files_folder(path)
             view = self.lost_view(running, files, lambda: datetime.now(UTC))
             if view is not None:
                 self._connection.execute(view.format("main"))
@@ -148,7 +149,8 @@ def _is_ready(path: Path) -> bool:
     try:
         with closing(_connect(path)) as connection:
             rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-            return rows == [(HEAD,)]
+            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            return rows == [(HEAD,)] and names.issuperset((*TABLES, *VIEWS))
     except sqlite3.Error:
         return False
 

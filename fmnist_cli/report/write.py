@@ -1,0 +1,148 @@
+"""The report from its parts to its files."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fmnist_cli.errors import Kept
+from fmnist_cli.files import write_file
+from fmnist_cli.report import FIGURES_FOLDER, Prose, Report, Section, tables, to_html, to_markdown
+from fmnist_cli.report.parts import PARTS, Part, questions
+from fmnist_cli.report.work import Work
+from fmnist_cli.runner.run import note_on_interrupt
+
+
+@dataclass(frozen=True)
+class TimedPart:
+    """A part, and what it took this time."""
+
+    name: str
+    part: Part
+    seconds: float
+    n_new: int  # runs that were trained for it
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """What was written, and what it took.
+
+    Attributes
+    ----------
+    html, markdown : Path
+        The two pages.
+    figures : tuple of Path
+    parts : tuple of TimedPart
+    seconds : float
+        In all.
+    """
+
+    html: Path
+    markdown: Path
+    figures: tuple[Path, ...]
+    parts: tuple[TimedPart, ...]
+    seconds: float
+
+
+def write_report(work: Work, folder: Path, *, author: str = "", course: str = "") -> WrittenReport:
+    """Do what the registry does not have yet, and write the pages.
+
+    Parameters
+    ----------
+    folder : Path
+        An existing one.
+    author, course : str
+        Named in the heading.
+    """
+    begun = time.perf_counter()
+    with note_on_interrupt(lambda: Kept("what is done is kept", repeat=True)):
+        done = _do_all(work)
+        page = replace(_compose(work, done), author=author, course=course)
+    html, markdown, *figures = _write(folder, page)
+    total = time.perf_counter() - begun
+    return WrittenReport(html, markdown, tuple(figures), tuple(done), total)
+
+
+def _do_all(work: Work) -> list[TimedPart]:
+    done = []
+    for number, (name, do) in enumerate(PARTS.items(), start=1):
+        work.session.listener.message(f"Report, part {number} of {len(PARTS)}: {name}")
+        newest = max((run.id for run in work.registry.list_runs(limit=1)), default=0)
+        begun = time.perf_counter()
+        part = do(work)
+        n_new = sum(run_id > newest for run_id in part.section.run_ids)
+        done.append(TimedPart(name, part, time.perf_counter() - begun, n_new))
+    return done
+
+
+def _compose(work: Work, done: list[TimedPart]) -> Report:
+    sections = [one.part.section for one in done]
+    run_ids = sorted({run_id for section in sections for run_id in section.run_ids})
+    records = [work.registry.get_run(run_id) for run_id in run_ids]
+    recorded = {run.id: run.total_seconds or 0.0 for run in records}
+    environment = work.registry.environment(run_ids[-1])
+    config, n_seeds = work.config, len(work.seeds)
+    seeds = (
+        f"Everything rests on one seed ({config.seed}); --seeds N says how sure it is."
+        if n_seeds == 1
+        else f"The studies rest on {n_seeds} seeds each, the training curve on one."
+    )
+    shortened = (
+        f" This is the quick version: {config.train_size:,} training images and at most "
+        f"{config.epochs} epochs, too few to settle anything."
+        if work.quick
+        else ""
+    )
+    lead = (
+        f"Training dynamics on {'Fashion-MNIST' if work.dataset.is_official else 'a data set'}: "
+        f"{config.train_size:,} training, {config.val_size:,} validation and "
+        f"{len(work.dataset.test):,} test images. {seeds}{shortened}"
+    )
+    name = (
+        "Fashion-MNIST, (c) Zalando SE, MIT licence"
+        if work.dataset.is_official
+        else "a data set of Fashion-MNIST's form"
+    )
+    data = f"Data: {name}; fingerprint {work.dataset.fingerprint}."
+    executed = work.executor.recorded
+    side_by_side: tuple[Prose, ...] = ()
+    if "cluster" in executed:
+        side_by_side = (Prose("The runs were trained on a Dask cluster, but for the batch sizes."),)
+    elif "jobs" in executed:
+        side_by_side = (
+            Prose(
+                f"Up to {executed['jobs']} runs were trained side by side, but for the batch sizes."
+            ),
+        )
+    sections += [
+        questions([one.part for one in done]),
+        Section(
+            "time",
+            "What each part took",
+            (tables.times_table(sections, recorded), *side_by_side),
+        ),
+        Section("runs", "The runs", (tables.runs_table(records),), "fmnist runs list"),
+        Section("machine", "The machine and the data",
+                (tables.environment_table(environment), Prose(data))),
+    ]  # fmt: skip
+    return Report(
+        "Fashion-MNIST, step by step",
+        lead,
+        "quick version" if work.quick else "",
+        tuple(finding for one in done for finding in one.part.findings),
+        tuple(sections),
+    )
+
+
+def _write(folder: Path, page: Report) -> list[Path]:
+    """The two pages and the figures; each file appears whole."""
+    (folder / FIGURES_FOLDER).mkdir(exist_ok=True)
+    contents = {
+        folder / "index.html": to_html(page),
+        folder / "report.md": to_markdown(page),
+        **{folder / FIGURES_FOLDER / f"{p.name}.svg": p.svg for p in page.pictures},
+    }
+    for path, text in contents.items():
+        write_file(path, text)
+    return list(contents)
