@@ -20,6 +20,13 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from fmnist_cli.studies import Study
+from fmnist_cli.studies.batch_size import BATCH_SIZE
+from fmnist_cli.studies.early_stopping import EARLY_STOPPING
+from fmnist_cli.studies.learning_rate import LEARNING_RATE
+from fmnist_cli.studies.momentum import MOMENTUM
+from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
+
 DOCS = Path(__file__).parent
 IMAGES = DOCS / "images"
 WIDTH = 100
@@ -36,17 +43,15 @@ SVG = (
     '<g class="{unique_id}-matrix">{matrix}</g></g></svg>'
 )
 
-STUDIES = (
-    ("Batch size", ["sweep-batch"], ["batch"]),
-    (
-        "Early stopping",
-        ["early-stop", "--patience", "1", "--patience", "3", "--patience", "5"],
-        ["early-stop", "--patience", "1", "--patience", "3", "--patience", "5"],
-    ),
-    ("Momentum", ["momentum"], ["momentum"]),
-    ("Batch size, five seeds", ["sweep-batch", "--seeds", "5"], ["batch"]),
-    ("Momentum, five seeds", ["momentum", "--seeds", "5", "--jobs", "2"], ["momentum"]),
-    ("Shifted and rotated images", ["ood", "--model", "all"], ["ood"]),
+PATIENCES = ["--patience", "1", "--patience", "3", "--patience", "5"]
+SHOWN = (  # the study, and what is typed after its command and after its plot
+    (BATCH_SIZE, [], []),
+    (LEARNING_RATE, [], []),
+    (EARLY_STOPPING, PATIENCES, PATIENCES),
+    (MOMENTUM, [], []),
+    (BATCH_SIZE, ["--seeds", "5"], []),
+    (MOMENTUM, ["--seeds", "5", "--jobs", "2"], []),
+    (SHIFTED_IMAGES, ["--model", "all"], []),
 )
 
 
@@ -70,14 +75,19 @@ def picture(name: str, args: list[str], work: Path) -> None:
     (IMAGES / f"{name}.svg").write_text(re.sub(r"terminal-\d+", f"terminal-{name}", svg))
 
 
-def section(title: str, args: list[str], plot: list[str], work: Path) -> str:
+def section(study: Study, words: list[str], plot_words: list[str], work: Path) -> str:
     """One study of the page: command, table, figure, answers."""
+    args = [study.kind, *words]
+    several = "--seeds" in words
+    title = f"{study.title}, five seeds" if several else study.title
     printed = fmnist(*args, "--quiet", work=work).rstrip()
-    image = f"{plot[0]}{'-seeds' if '--seeds' in args else ''}.svg"
+    plot = [study.plot_name, *plot_words]
+    image = f"{study.plot_name}{'-seeds' if several else ''}.svg"
     fmnist("plot", *plot, "--out", str(IMAGES / image), "--quiet", work=work)
     return (
-        f"## {title}\n\n```console\n$ fmnist {' '.join(args)}\n{printed}\n```\n\n"
-        f"![{title}](images/{image})\n\n"
+        f"## {title}\n\n{study.question}\n\n"
+        f"```console\n$ fmnist {' '.join(args)}\n{printed}\n```\n\n"
+        f"![{study.caption}](images/{image})\n\n"
         f"Drawn by `fmnist plot {' '.join(plot)}`.\n"
     )
 
@@ -99,7 +109,7 @@ def main() -> None:
         picture("train", ["train", "--batch", "5", "--check-gradient", "--check-magnitude"], work)
         fmnist("plot", "train", "--out", str(IMAGES / "train-curve.svg"), work=work)
         fmnist("plot", "samples", "--out", str(IMAGES / "samples.png"), work=work)
-        parts = [section(*study, work) for study in STUDIES]
+        parts = [section(*shown, work) for shown in SHOWN]
         fmnist("plot", "ood", "--samples", "--out", str(IMAGES / "ood-samples.png"), work=work)
         parts[-1] += (
             "\n![Shifted images and what each model takes them for](images/ood-samples.png)\n\n"

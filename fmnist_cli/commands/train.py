@@ -69,8 +69,6 @@ def train(
       fmnist train --lr 0.1 --batch 50 --momentum 0.5
       # five seeds, two at a time: how much of the result is chance?
       fmnist train --seeds 5 --jobs 2
-      # a line per epoch, kept in a file
-      fmnist train --log > train.log
       # the newest run was interrupted: go on with it
       fmnist train --resume latest
     """
