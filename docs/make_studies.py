@@ -20,6 +20,13 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from fmnist_cli.studies import Study
+from fmnist_cli.studies.batch_size import BATCH_SIZE
+from fmnist_cli.studies.early_stopping import EARLY_STOPPING
+from fmnist_cli.studies.learning_rate import LEARNING_RATE
+from fmnist_cli.studies.momentum import MOMENTUM
+from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
+
 DOCS = Path(__file__).parent
 IMAGES = DOCS / "images"
 WIDTH = 100
@@ -36,48 +43,95 @@ SVG = (
     '<g class="{unique_id}-matrix">{matrix}</g></g></svg>'
 )
 
-STUDIES = (
-    ("Batch size", ["sweep-batch"], ["batch"]),
-    (
-        "Early stopping",
-        ["early-stop", "--patience", "1", "--patience", "3", "--patience", "5"],
-        ["early-stop", "--patience", "1", "--patience", "3", "--patience", "5"],
-    ),
-    ("Momentum", ["momentum"], ["momentum"]),
-    ("Batch size, five seeds", ["sweep-batch", "--seeds", "5"], ["batch"]),
-    ("Momentum, five seeds", ["momentum", "--seeds", "5", "--jobs", "2"], ["momentum"]),
-    ("Shifted and rotated images", ["ood", "--model", "all"], ["ood"]),
+PATIENCES = ["--patience", "1", "--patience", "3", "--patience", "5"]
+SHOWN = (  # the study, and what is typed after its command and after its plot
+    (BATCH_SIZE, [], []),
+    (LEARNING_RATE, [], []),
+    (EARLY_STOPPING, PATIENCES, PATIENCES),
+    (MOMENTUM, [], []),
+    (BATCH_SIZE, ["--seeds", "5"], []),
+    (MOMENTUM, ["--seeds", "5", "--jobs", "2"], []),
+    (SHIFTED_IMAGES, ["--model", "all"], []),
 )
 
 
-def fmnist(*args: str, work: Path, colour: bool = False, width: int = WIDTH) -> str:
-    """What the command prints on stdout."""
+def fmnist(
+    *args: str, work: Path, colour: bool = False, width: int = WIDTH, holds: bool = True
+) -> str:
+    """What the command prints on stdout; ``holds=False`` where a check is meant not to."""
     environment = os.environ | {"COLUMNS": str(width)}
     environment |= {"FORCE_COLOR": "1"} if colour else {"NO_COLOR": "1"}
     command = [sys.executable, "-m", "fmnist_cli", *args]
     print("fmnist", *args, file=sys.stderr)
-    return subprocess.run(
-        command, cwd=work, env=environment, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
+    done = subprocess.run(
+        command, cwd=work, env=environment, check=holds, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout
 
 
-def picture(name: str, args: list[str], work: Path) -> None:
+def picture(name: str, args: list[str], work: Path, *, holds: bool = True) -> None:
     """The terminal after the command, as an SVG."""
-    printed = fmnist(*args, work=work, colour=True)
+    printed = fmnist(*args, work=work, colour=True, holds=holds)
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(printed.rstrip() + "\n"), soft_wrap=True)  # room for _ and g
     svg = console.export_svg(title=" ".join(["fmnist", *args]), code_format=SVG)
     (IMAGES / f"{name}.svg").write_text(re.sub(r"terminal-\d+", f"terminal-{name}", svg))
 
 
-def section(title: str, args: list[str], plot: list[str], work: Path) -> str:
+CHECKED = """\
+import numpy as np
+
+
+class linear_layer:
+    def __init__(self, input_D, output_D):
+        self.params = {'W': np.random.normal(0, 0.1, (input_D, output_D)),
+                       'b': np.random.normal(0, 0.1, output_D)}
+        self.gradient = {'W': np.zeros((input_D, output_D)), 'b': np.zeros(output_D)}
+
+    def forward(self, X):
+        return X @ self.params['W'] + self.params['b']
+
+    def backward(self, X, grad):
+        self.gradient['W'] = X.T @ grad
+        self.gradient['b'] = np.mean(grad, axis=0)
+        return grad @ self.params['W'].T
+
+
+class relu:
+    def forward(self, X):
+        return np.maximum(X, 0)
+
+    def backward(self, X, grad):
+        return grad * (grad > 0)
+
+
+def miniBatchGradientDescent(model, learning_rate):
+    for layer in model.values():
+        for key in getattr(layer, 'params', {}):
+            layer.params[key] -= learning_rate * layer.gradient[key]
+    return model
+"""
+
+
+def picture_of_check(work: Path) -> None:
+    """Layers with two mistakes, checked."""
+    (work / "neural_networks.py").write_text(CHECKED)
+    picture("check", ["check", "neural_networks.py", "--hints", "2"], work, holds=False)
+
+
+def section(study: Study, words: list[str], plot_words: list[str], work: Path) -> str:
     """One study of the page: command, table, figure, answers."""
+    args = [study.kind, *words]
+    several = "--seeds" in words
+    title = f"{study.title}, five seeds" if several else study.title
     printed = fmnist(*args, "--quiet", work=work).rstrip()
-    image = f"{plot[0]}{'-seeds' if '--seeds' in args else ''}.svg"
+    plot = [study.plot_name, *plot_words]
+    image = f"{study.plot_name}{'-seeds' if several else ''}.svg"
     fmnist("plot", *plot, "--out", str(IMAGES / image), "--quiet", work=work)
     return (
-        f"## {title}\n\n```console\n$ fmnist {' '.join(args)}\n{printed}\n```\n\n"
-        f"![{title}](images/{image})\n\n"
+        f"## {title}\n\n{study.question}\n\n"
+        f"```console\n$ fmnist {' '.join(args)}\n{printed}\n```\n\n"
+        f"![{study.caption}](images/{image})\n\n"
         f"Drawn by `fmnist plot {' '.join(plot)}`.\n"
     )
 
@@ -97,9 +151,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         picture("train", ["train", "--batch", "5", "--check-gradient", "--check-magnitude"], work)
+        picture_of_check(work)
         fmnist("plot", "train", "--out", str(IMAGES / "train-curve.svg"), work=work)
         fmnist("plot", "samples", "--out", str(IMAGES / "samples.png"), work=work)
-        parts = [section(*study, work) for study in STUDIES]
+        parts = [section(*shown, work) for shown in SHOWN]
         fmnist("plot", "ood", "--samples", "--out", str(IMAGES / "ood-samples.png"), work=work)
         parts[-1] += (
             "\n![Shifted images and what each model takes them for](images/ood-samples.png)\n\n"

@@ -59,6 +59,10 @@ if TYPE_CHECKING:
     from fmnist_cli.progress import TqdmListener as TqdmListener
     from fmnist_cli.registry import Registry as Registry
     from fmnist_cli.runner.listener import Listener as Listener
+    from fmnist_cli.usercode.assertions import assert_layers as assert_layers
+    from fmnist_cli.usercode.examine import check_file as check_file
+    from fmnist_cli.usercode.examine import check_layers as check_layers
+    from fmnist_cli.usercode.network_checks import check_network as check_network
 
 
 # the public name, the module it is in, and its name there
@@ -70,9 +74,13 @@ _PUBLIC = {
     "TqdmListener": ("fmnist_cli.progress", "TqdmListener"),
     "TrainConfig": ("fmnist_cli.engine.config", "TrainConfig"),
     "assess": ("fmnist_cli.engine.training", "assess"),
+    "assert_layers": ("fmnist_cli.usercode.assertions", "assert_layers"),
+    "check_file": ("fmnist_cli.usercode.examine", "check_file"),
     "check_gradient": ("fmnist_cli.api", "check_gradient"),
     "check_magnitude": ("fmnist_cli.engine.gradients", "check_magnitude"),
+    "check_layers": ("fmnist_cli.usercode.examine", "check_layers"),
     "check_mlp": ("fmnist_cli.engine.gradients", "check_mlp"),
+    "check_network": ("fmnist_cli.usercode.network_checks", "check_network"),
     "count_parameters": ("fmnist_cli.engine.parameters", "count"),
     "early_stop_answers": ("fmnist_cli.analysis", "early_stop_answers"),
     "evaluate_shifted": ("fmnist_cli.api", "evaluate_shifted"),

@@ -19,10 +19,12 @@ from fmnist_cli.commands._advice import advised, left_behind
 from fmnist_cli.commands._options import origin
 from fmnist_cli.commands._output import prepare_streams, write_message
 from fmnist_cli.commands._settings import default_map, read_settings
+from fmnist_cli.commands.check import check
 from fmnist_cli.commands.count_params import count_params
 from fmnist_cli.commands.doctor import doctor
 from fmnist_cli.commands.early_stop import early_stop
 from fmnist_cli.commands.gradcheck import gradcheck
+from fmnist_cli.commands.grade import grade
 from fmnist_cli.commands.luck import luck
 from fmnist_cli.commands.mini_cnn import mini_cnn
 from fmnist_cli.commands.momentum import momentum
@@ -211,6 +213,8 @@ def root(
 
 app.command()(train)
 app.command()(gradcheck)
+app.command()(check)
+app.command()(grade)
 app.command()(sweep_batch)
 app.command()(sweep_lr)
 app.command()(luck)

@@ -22,9 +22,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_session(
-    db: str, config: TrainConfig, options: DataOptions, out: Output, /, **folders: Path
+    db: str,
+    config: TrainConfig,
+    options: DataOptions,
+    out: Output,
+    fit: bool = False,
+    /,
+    **folders: Path,
 ) -> Iterator[Session]:
-    """What the runner works in, with the data set that the options name.
+    """What the runner works in, with the data set that the options name; ``fit`` as in ``load``.
 
     The registry, and the folders that are written into (by their options), are made only once the
     data is there.
@@ -33,7 +39,7 @@ def open_session(
     from fmnist_cli.registry import Registry
     from fmnist_cli.runner.run import Session
 
-    dataset = load_data(config, options, out)
+    dataset = load_data(config, options, out, fit=fit)
     for name, folder in folders.items():
         writable_folder(folder, f"--{name}")
     with Registry.open(db) as registry:
@@ -48,8 +54,10 @@ def open_existing(db: str) -> Registry:
     return Registry.open(db)
 
 
-def load_data(config: TrainConfig, options: DataOptions, out: Output) -> Dataset:
-    """The data set, with a bar while it is fetched or decoded."""
+def load_data(
+    config: TrainConfig, options: DataOptions, out: Output, *, fit: bool = False
+) -> Dataset:
+    """The data set, with a bar while it is fetched or decoded; ``fit`` as in ``load``."""
     from fmnist_cli.engine.data import load
 
     with DataProgress(out) as progress:
@@ -58,6 +66,7 @@ def load_data(config: TrainConfig, options: DataOptions, out: Output) -> Dataset
             config.val_size,
             data_dir=_folder(options.data_dir),
             allow_custom=options.allow_custom_data,
+            fit=fit,
             on_progress=progress,
         )
 

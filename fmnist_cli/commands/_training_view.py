@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.training import TrainResult
     from fmnist_cli.epoch import Epoch
     from fmnist_cli.registry import Run, RunRecord
-    from fmnist_cli.runner.run import Recorded, Session
+    from fmnist_cli.runner.run import BackendOf, Recorded, Session
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Extras:
     check_gradient: bool = False
     check_magnitude: bool = False
     dynamics: bool = False
+    layers: Path | None = None
     log: bool = False
 
 
@@ -42,6 +44,7 @@ def train_one(
 ) -> None:
     """Train one configuration, as a new run or continuing a recorded one, and show how it went."""
     from fmnist_cli.commands._checks import show_gradient, show_magnitude
+    from fmnist_cli.files import replace_file
     from fmnist_cli.runner.checks import magnitude_document, record_checks, require_checks
     from fmnist_cli.runner.result_file import (
         hand_in,
@@ -55,6 +58,10 @@ def train_one(
     result_path = results
 
     def before(run: Run, backend: Backend) -> None:
+        if extras.layers is not None:
+            kept = run.folder / extras.layers.name
+            replace_file(kept, extras.layers.read_bytes())
+            run.add_artefact("layers", kept)
         gradient, magnitude = record_checks(
             run,
             config,
@@ -88,6 +95,7 @@ def train_one(
         on_epoch=(lambda epoch: out.text(epoch_line(epoch))) if extras.log else None,
         dynamics=extras.dynamics,
         resume=resume,
+        backend_of=_backend_of(extras.layers),
     )
 
     out.document("fmnist.train/1", _document(config, recorded, checks, result_path))
@@ -103,6 +111,15 @@ def train_one(
         )
     run_id = recorded.run.id
     out.next(f"plot train --run {run_id}", f"runs show {run_id}", "runs list")
+
+
+def _backend_of(layers: Path | None) -> BackendOf | None:
+    """What makes the backend of a file of layers; None leaves it to the engine's name."""
+    if layers is None:
+        return None
+    from fmnist_cli.usercode.backend import UserNetwork
+
+    return partial(UserNetwork, layers)
 
 
 def epoch_line(epoch: Epoch) -> str:

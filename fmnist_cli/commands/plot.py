@@ -154,7 +154,7 @@ def samples(
     output = Output(common)
     if out is not None:
         plots.check_path(out)
-    train = load_data(TrainConfig(), data, output).train
+    train = load_data(TrainConfig(), data, output, fit=True).train
     figure = plots.samples_figure(train.images, train.labels, per_class=per_class)
     save_figure(output, figure, out or DEFAULT_FOLDER / "samples.png", "fmnist.plot.samples/1")
 

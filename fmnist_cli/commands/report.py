@@ -62,7 +62,11 @@ def report(
     output = Output(common)
     if quick:
         config = quick_config(config)
-    with open_session(common.db, config, data, output, out=out) as session:
+    with open_session(common.db, config, data, output, quick, out=out) as session:
+        found = len(session.dataset.train), len(session.dataset.val)
+        if found != (config.train_size, config.val_size):
+            output.say(f"The data set is small: {found[0]:,} images to train, {found[1]:,} beside.")
+            config = config.but(train_size=found[0], val_size=found[1])
         seeds = study.seeds_from(config.seed)
         options = _data_flags(data), _seed_flags(study)
         work = Work(session, config, seeds, study.executor(), quick, study.why, *options)

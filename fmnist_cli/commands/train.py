@@ -9,7 +9,7 @@ import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, typed, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.engine.config import MAGNITUDE_IMAGES, TrainConfig
+from fmnist_cli.engine.config import MAGNITUDE_IMAGES, USER_ENGINE, TrainConfig
 from fmnist_cli.errors import UsageError, require
 
 ResultsFolder = Annotated[
@@ -41,6 +41,12 @@ def train(
             help="Record each layer's gradient norm and change, and the dead units, every epoch.",
         ),
     ] = False,
+    layers: Annotated[
+        Path | None,
+        typer.Option(
+            "--layers", metavar="FILE", help="Train the layers of this file: engine user."
+        ),
+    ] = None,
     log: Annotated[
         bool, typer.Option("--log", help="Print a line per epoch, such as a log to hand in.")
     ] = False,
@@ -58,7 +64,8 @@ def train(
     goes to the registry (--db), its weights to the folder beside it, and its accuracies by epoch to
     a file in --results that course scripts read, named after what was trained. With --seeds it
     trains once per seed, and says how much the seeds differ. A run that was interrupted or killed
-    continues with --resume, and ends as if it had not been.
+    continues with --resume, and ends as if it had not been. With --layers it trains layers that you
+    wrote, from the same weights on the same batches.
 
     Exits 3 if a check does not hold (then nothing is trained), 4 if the training diverged.
 
@@ -98,8 +105,8 @@ def train(
         from fmnist_cli.commands._train_seeds import train_seeds
 
         require(
-            not (check_gradient or check_magnitude or log),
-            "--check-gradient, --check-magnitude and --log go with one seed",
+            layers is None and not (check_gradient or check_magnitude or log),
+            "--layers, --check-gradient, --check-magnitude and --log go with one seed",
             f"{len(seeds)} seeds",
         )
         train_seeds(config, study, data, out, db=common.db, results=results, dynamics=dynamics)
@@ -111,6 +118,20 @@ def train(
             f"Received: {' '.join(beside)} and one seed."
         )
     config = config.but(seed=seeds[0])
-    extras = Extras(check_gradient, check_magnitude, dynamics, log)
+    if layers is not None:
+        _refuse_with_layers(context)
+        config = config.but(engine=USER_ENGINE)
+    extras = Extras(check_gradient, check_magnitude, dynamics, layers, log)
     with open_session(common.db, config, data, out, results=results) as session:
         train_one(session, config, out, extras, results)
+
+
+def _refuse_with_layers(context: typer.Context) -> None:
+    """UsageError where an option is given that layers of one's own know nothing of."""
+    others = ("engine", "model", "momentum", "check_gradient", "check_magnitude")
+    given = [flag for name, flag in typed(context).items() if name in others]
+    if given:
+        raise UsageError(
+            "layers are an MLP's, trained by SGD; check them with fmnist check. "
+            f"Received: --layers and {' '.join(given)}."
+        )

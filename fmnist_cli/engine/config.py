@@ -13,6 +13,7 @@ from fmnist_cli.errors import require
 
 ModelName = Literal["mlp", "cnn2", "cnn3"]
 EngineName = Literal["auto", "numpy", "keras"]
+USER_ENGINE = "user"  # layers of one's own: recorded so, and no choice without their file
 Monitor = Literal["val_accuracy", "val_loss"]
 Augment = Literal["none", "shift", "rotate"]
 Head = Literal["flatten", "gap", "gmp"]
@@ -112,7 +113,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require(self.model in MODELS, f"model must be one of {', '.join(MODELS)}", self.model)
         engines = get_args(EngineName)
-        require(self.engine in engines, f"engine must be one of {', '.join(engines)}", self.engine)
+        known = (*engines, USER_ENGINE)
+        require(self.engine in known, f"engine must be one of {', '.join(engines)}", self.engine)
         if self.engine == "auto":
             object.__setattr__(self, "engine", "numpy" if self.model == "mlp" else "keras")
         require(

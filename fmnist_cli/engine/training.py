@@ -19,12 +19,13 @@ from fmnist_cli.engine import dynamics
 from fmnist_cli.engine.augment import augmented
 from fmnist_cli.engine.backend import Arrays, Backend, Evaluation, Split
 from fmnist_cli.engine.checkpoint import Checkpoint
-from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.config import USER_ENGINE, TrainConfig
 from fmnist_cli.engine.data import Dataset
 from fmnist_cli.engine.metrics import confusion_matrix
 from fmnist_cli.engine.seeding import epoch_order
 from fmnist_cli.engine.stopping import EarlyStopping
 from fmnist_cli.epoch import Epoch
+from fmnist_cli.errors import UsageError
 
 StopReason = Literal["patience", "max_epochs", "diverged"]
 
@@ -97,6 +98,11 @@ def make_backend(config: TrainConfig, train: Split) -> Backend:
         from fmnist_cli.engine.keras_models.backend import KerasBackend
 
         return KerasBackend.from_config(config, train)
+    if config.engine == USER_ENGINE:
+        raise UsageError(
+            "engine must be numpy or keras where the file of the layers is not at hand. "
+            "Received: user."
+        )
     from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
 
     return NumPyMLP.from_config(config, train)

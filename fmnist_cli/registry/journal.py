@@ -1,20 +1,25 @@
 """A run's own journal: where its numbers go while the registry cannot be written.
 
-A file of JSON lines, each ``[kind, row]`` and on the disk before the training goes on: first the
-run's own row and the registry's path, then every epoch and whatever else was recorded, last its
-end. It is complete, so that even a registry that has lost the run gets it back.
+A file of lines, each the JSON of ``[kind, row]``, a tab, and the SHA-256 of that and of the line
+before (the first versions wrote the JSON alone), and on the disk before the training continues:
+first the run's own row and the registry's path, then every epoch and whatever else was recorded,
+last its end. It is complete, so that even a registry that has lost the run gets it back.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+import stat
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fmnist_cli.errors import RegistryError
 from fmnist_cli.registry import schema
 from fmnist_cli.registry.rows import TABLES, Entry
+from fmnist_cli.registry.soundness import unsound
 from fmnist_cli.registry.values import to_json
 
 SUFFIX = ".journal"
@@ -44,12 +49,13 @@ class Journal:
         self._entries = entries
         self._places = [folder / f"{name}{SUFFIX}" for folder in folders]
         self._n_written = 0
+        self._digest = ""  # of the last line
 
     def sync(self) -> None:
         """Write the entries that are not on the disk yet, wherever there is room."""
         if self.path is not None and self._append(self.path):
             return
-        self.path, self._n_written = None, 0
+        self.path = None
         for place in self._places:
             if self._begin(place) and self._append(place):
                 self.path = place
@@ -62,6 +68,7 @@ class Journal:
             self.path = None
 
     def _begin(self, place: Path) -> bool:
+        self._n_written, self._digest = 0, ""
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.unlink(missing_ok=True)
@@ -71,16 +78,21 @@ class Journal:
         return True
 
     def _append(self, place: Path) -> bool:
-        new = self._entries[self._n_written :]
+        new, digest = [], self._digest
+        for entry in self._entries[self._n_written :]:
+            text = to_json(entry)
+            digest = _chained(digest, text)
+            new.append(f"{text}\t{digest}\n")
         try:
             with place.open("r+b") as file:  # a file that is gone is not made again, headless
                 file.seek(0, os.SEEK_END)
-                file.write(b"".join(to_json(entry).encode() + b"\n" for entry in new))
+                file.write("".join(new).encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
             return False
         self._n_written += len(new)
+        self._digest = digest
         return True
 
 
@@ -93,21 +105,60 @@ def read_journal(path: Path) -> list[Entry]:
         When it cannot be read, or is no journal.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise RegistryError(f"{path} must be a regular file.", path=path)
+            lines = file.read().split(b"\n")[:-1]
     except OSError as error:
-        raise RegistryError(f"{path} cannot be read: {error.strerror}.") from error
+        raise RegistryError(f"{path} cannot be read: {error.strerror}.", path=path) from error
+    entries: list[Entry] = []
     try:
-        entries: list[Entry] = [(kind, dict(row)) for kind, row in map(json.loads, lines[:-1])]
-    except (ValueError, TypeError) as error:
-        raise RegistryError(f"{path} is damaged: {error}.") from error
+        digest, has_digests = "", bool(lines) and b"\t" in lines[0]
+        for line in lines:
+            text, _, found = line.decode().partition("\t")
+            digest = _chained(digest, text)
+            if has_digests and found != digest:
+                raise ValueError(f"line {len(entries) + 1} is not the one that was written")
+            kind, row = json.loads(text, parse_constant=_refuse)
+            entries.append((kind, dict(row)))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RegistryError(f"{path} is damaged: {error}.", path=path) from error
     if not entries or entries[0][0] != "run" or "uuid" not in entries[0][1]:
         raise RegistryError(f"{path} must be the journal of a run. Its first line is none.")
-    for kind, row in entries:
-        known = set(TABLES.get(kind, schema.run).c.keys())
-        unknown = row.keys() - (known | {"registry"} if kind == "run" else known)
-        if kind not in {*TABLES, "run", "end"} or unknown:
+    n = 0
+    for number, (kind, row) in enumerate(entries, start=1):
+        wrong = _wrong(kind, row, first=number == 1)
+        if kind == schema.epoch.name and wrong is None:
+            n += 1
+            wrong = None if row["epoch"] == n else f"epoch {n} must come"
+        if wrong is not None:
             raise RegistryError(
-                f"{path} must hold what this fmnist knows; upgrade it. "
-                f"Received: {kind} {', '.join(sorted(unknown))}."
+                f"{path} must hold what this fmnist records. Received in line {number}: {wrong}.",
+                path=path,
             )
     return entries
+
+
+def _wrong(kind: str, row: Mapping[str, Any], *, first: bool) -> str | None:
+    """What is wrong with an entry, in a few words."""
+    if kind not in (*TABLES, *(("run",) if first else ("end",))):
+        return f"{kind!r:.40}"
+    table = TABLES.get(kind, schema.run)
+    values = {name: value for name, value in row.items() if (kind, name) != ("run", "registry")}
+    missing = [
+        column.name
+        for column in table.c
+        if not (column.nullable or column.server_default is not None or column.name == "id")
+        and column.name not in values
+    ]
+    if missing and kind != "end":
+        return f"no {', '.join(missing)}"
+    return unsound(table, values)
+
+
+def _chained(before: str, text: str) -> str:
+    return hashlib.sha256(f"{before}{text}".encode()).hexdigest()
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
 from sqlalchemy import delete, insert, select, update
 
-from fmnist_cli.errors import UsageError
+from fmnist_cli.errors import UsageError, require
 from fmnist_cli.registry.database import Database
 from fmnist_cli.registry.schema import run, tag
+from fmnist_cli.registry.soundness import is_displayable
 from fmnist_cli.registry.values import clean
 
 MAX_TAG = 64
@@ -40,6 +40,11 @@ def remove_tags(database: Database, run_id: int, tags: Sequence[str]) -> None:
         connection.execute(delete(tag).where(tag.c.run_id == run_id, tag.c.tag.in_(tags)))
 
 
+def is_taken_as_id(name: str) -> bool:
+    """Whether it names another run than the one of that name."""
+    return re.fullmatch(r"\s*([0-9]+|latest|[0-9a-f]{32}|)\s*", name) is not None
+
+
 def set_text(database: Database, run_id: int, column: str, text: str) -> None:
     """Set a run's ``name`` or ``note``; an empty text takes it away.
 
@@ -49,9 +54,18 @@ def set_text(database: Database, run_id: int, column: str, text: str) -> None:
         raise UsageError(
             f"a {column} must have at most {MAX_TEXT:,} characters. Received: {len(text):,}."
         )
-    allowed = "\n\t" if column == "note" else ""
-    if any(unicodedata.category(one) == "Cc" and one not in allowed for one in text):
+    if not is_displayable(text, allowed="\n\t" if column == "note" else ""):
         raise UsageError(f"a {column} must have no control characters. Received: {text[:100]!r}.")
+    value = clean(text, {}) or None
+    if column == "name" and value is not None:
+        require(
+            not is_taken_as_id(text),
+            "a name must be other than a run's id, a uuid and latest, which say which run is meant",
+            text,
+        )
     with database.write() as connection:
-        value = clean(text, {}) or None
+        if column == "name" and value is not None:
+            other = select(run.c.id).where(run.c.name == value, run.c.id != run_id).limit(1)
+            taken = connection.execute(other).scalar()
+            require(taken is None, f"a name must be that of one run; run {taken} has it", text)
         connection.execute(update(run).where(run.c.id == run_id).values({column: value}))

@@ -18,6 +18,7 @@ from fmnist_cli.errors import ArtefactError, RegistryError, UsageError
 from fmnist_cli.registry import schema
 from fmnist_cli.registry.database import Database, open_database
 from fmnist_cli.registry.digest import stored_digest
+from fmnist_cli.registry.labels import is_taken_as_id
 from fmnist_cli.registry.layout import (
     UNDECIDED,
     artefact_file,
@@ -353,11 +354,14 @@ def _copy_runs(
 ) -> dict[int, int]:
     """Insert the runs; their ids here, by those there."""
     run = schema.run
-    copies = [
-        {name: value for name, value in row._mapping.items() if name != "id"}
-        | {"study_id": studies.get(row.study_id)}
-        for row in batch
-    ]
+    taken = set(writing.execute(select(run.c.name)).scalars())
+    copies = []
+    for row in batch:
+        values = {name: value for name, value in row._mapping.items() if name != "id"}
+        if row.name in taken or is_taken_as_id(row.name or ""):  # a name says which run is meant
+            values["name"] = None
+        taken.add(row.name)
+        copies.append(values | {"study_id": studies.get(row.study_id)})
     writing.execute(insert(run), copies)
     uuids = [row.uuid for row in batch]
     here = {
@@ -422,9 +426,13 @@ def _label(reading: Connection, writing: Connection, row: Row[Any], run_id: int)
     """Give a run that is here the labels it has there, where it has none of its own."""
     run, tag = schema.run, schema.tag
     for column in ("name", "note"):
-        if row._mapping[column] is not None:
+        value = row._mapping[column]
+        if column == "name" and value is not None:
+            taken = writing.execute(select(run.c.id).where(run.c.name == value)).first()
+            value = None if taken or is_taken_as_id(value) else value
+        if value is not None:
             unset = update(run).where(run.c.id == run_id, run.c[column].is_(None))
-            writing.execute(unset.values({column: row._mapping[column]}))
+            writing.execute(unset.values({column: value}))
     there = {part.tag for part in _rows(reading, tag, [row.id])}
     here = {part.tag for part in _rows(writing, tag, [run_id])}
     if new := sorted(there - here):

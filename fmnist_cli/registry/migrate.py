@@ -5,12 +5,14 @@ Alembic is imported only when there is something to migrate.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from fmnist_cli.errors import RegistryError, SchemaTooNew
 from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.migrations import TABLES, VIEWS
 from fmnist_cli.registry.schema import HEAD, views_for
 from fmnist_cli.version import __version__
 
@@ -41,20 +43,38 @@ def prepare(database: Database, *, readonly: bool) -> None:
 def stored_revision(connection: Connection, name: str) -> str | None:
     """The revision of the schema in the file; None where there is no table at all."""
     tables = set(connection.dialect.get_table_names(connection))
+    views = set(connection.dialect.get_view_names(connection))
+    no_registry = f"{name} is not a registry of fmnist"
     if not tables:
+        mark = "PRAGMA application_id"  # of another program, whose file is empty as yet
+        if connection.dialect.name == "sqlite" and connection.exec_driver_sql(mark).scalar():
+            raise RegistryError(f"{no_registry}.", remedy="another_registry")
         return None
-    if not {"alembic_version", "run", "study"} <= tables:
-        raise RegistryError(f"{name} is not a registry of fmnist.", remedy="another_registry")
-    revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    if not (isinstance(revision, str) and revision.isdigit()):
-        raise RegistryError(
-            f"{name} is not a registry of fmnist (its schema is {revision!r}).",
-            remedy="another_registry",
-        )
-    if int(revision) > int(HEAD):
+    if "alembic_version" not in tables or not {"run", "study"} & tables:
+        raise RegistryError(f"{no_registry}.", remedy="another_registry")
+    rows = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
+    revision = rows[0] if len(rows) == 1 else None
+    if not (isinstance(revision, str) and re.fullmatch("[0-9]{4}", revision)):
+        found = ", ".join(map(repr, rows)) or "none"
+        raise RegistryError(f"{no_registry} (its schema is {found}).", remedy="another_registry")
+    if revision > HEAD:
         raise SchemaTooNew(
             f"{name} has schema {revision}, and fmnist {__version__} knows schemas up to {HEAD}.",
             remedy="upgrade_fmnist",
+        )
+    if revision < min(TABLES.values()):
+        raise RegistryError(
+            f"{no_registry} (its schema is {revision!r}).", remedy="another_registry"
+        )
+    missing = [
+        table for table, since in TABLES.items() if since <= revision and table not in tables
+    ]
+    missing += [view for view in VIEWS if view not in views and revision == HEAD]
+    if missing:
+        raise RegistryError(
+            f"{name} is not whole: it must have {', '.join(missing)}, which it has not. "
+            "Use a copy of it.",
+            registry=name,
         )
     return revision
 

@@ -64,13 +64,21 @@ class Reader:
         records = self._runs(_SELECT_RUN.where(schema.run.c.id == run_id))
         return records[0] if records else None
 
-    def get_run(self, which: int | str) -> RunRecord:
-        """The run of that id, of that uuid (or the beginning of one), or the ``latest``.
+    def get_run(self, which: int | str, *, exact: bool = False) -> RunRecord:
+        """The run of that id, name or uuid, or the ``latest``.
+
+        Parameters
+        ----------
+        which
+            Digits are an id. The beginning of a uuid will do if it has four characters and a
+            letter, or eight.
+        exact : bool, default False
+            Take no beginning of a uuid: for what cannot be undone.
 
         Raises
         ------
         RunNotFound
-            When there is none, or a uuid's beginning fits several.
+            When there is none, or several have that name or such a uuid.
         """
         text = str(which).strip()
         if text == "latest":
@@ -82,7 +90,16 @@ class Reader:
             return records[0]
         if re.fullmatch(r"[0-9]{1,19}", text) and (record := self.find_run(int(text))):
             return record
-        if re.fullmatch(r"[0-9a-f]{4,32}", text):
+        if len(named := self._runs(_SELECT_RUN.where(schema.run.c.name == text).limit(2))) == 1:
+            return named[0]
+        if named:
+            raise RunNotFound(
+                f"one run in {self._database.display_name} must have the name {text!r}; "
+                f"several have, such as {named[0].id} and {named[1].id}.",
+                remedy="list_runs",
+            )
+        beginning = r"[0-9a-f]{32}" if exact else r"(?=.*[a-f]|.{8})[0-9a-f]{4,32}"
+        if re.fullmatch(beginning, text):
             statement = _SELECT_RUN.where(schema.run.c.uuid.startswith(text)).limit(2)
             records = self._runs(statement)
             if len(records) == 1:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, update
+from sqlalchemy import Connection, Table, delete, select, update
 
 from fmnist_cli import host
 from fmnist_cli.epoch import Epoch
@@ -248,9 +248,19 @@ class Run(ABC):
         return {"heartbeat_at": utc_text(self._database.clock(connection))}
 
     def _assert_owner(self, connection: Connection) -> None:
-        """Say in a shared registry that the run lives, and learn whether it is still ours."""
+        """Learn whether the run is there and ours; in a shared registry, say that it lives."""
+        run = schema.run
+        this = select(run.c.resumes, run.c.status).where(
+            run.c.id == self.id, run.c.uuid == self.uuid
+        )
+        row = connection.execute(this).first()
+        if row is None or row.resumes < self._resumes or row.status != "running":
+            raise RegistryUnavailable(
+                f"{self._database.display_name} does not hold run {self.id} as it runs: it was "
+                "emptied or replaced by another.",
+                run_id=self.id,
+            )
         if self._database.is_shared:
-            run = schema.run
             ours = (run.c.id == self.id) & (run.c.resumes == self._resumes)
             beat = update(run).where(ours).values(self._heartbeat_columns(connection))
             if connection.execute(beat).rowcount == 0:

@@ -14,7 +14,7 @@ from fmnist_cli.formatting import percent, pluralize, seconds
 from fmnist_cli.runner.listener import Listener, Silent
 
 if TYPE_CHECKING:
-    from fmnist_cli.engine.backend import Backend
+    from fmnist_cli.engine.backend import Backend, Split
     from fmnist_cli.engine.checkpoint import Checkpoint, Checkpoints
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.data import Dataset
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Before = Callable[["Run", "Backend"], None]
 After = Callable[["Run", "Backend", "TrainResult", "Dataset"], None]
+BackendOf = Callable[["TrainConfig", "Split"], "Backend"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def train_recorded(
     on_epoch: Callable[[Epoch], object] | None = None,
     resume: RunRecord | None = None,
     run_uuid: str | None = None,
+    backend_of: BackendOf | None = None,
 ) -> Recorded:
     """Train one configuration inside a run of its own, and record everything about it.
 
@@ -93,6 +95,8 @@ def train_recorded(
         is called only where there is none.
     run_uuid
         Of a new run; made if it is not given.
+    backend_of
+        Makes the backend; the engine that the configuration names by default.
 
     Raises
     ------
@@ -123,7 +127,7 @@ def train_recorded(
         checkpoints = Checkpoints(run.folder, before=run.flush, on_failure=warnings.unsaved)
         start = None if resumed is None else _restart(resumed, checkpoints, config, listener)
         done = 0 if start is None else len(start.epochs)
-        backend = make_backend(config, dataset.train)
+        backend = (backend_of or make_backend)(config, dataset.train)
         if before is not None and start is None:
             before(run, backend)
         label = f"{config.model} b{config.batch}" if condition is None else condition.label

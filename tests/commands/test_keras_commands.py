@@ -113,3 +113,22 @@ def test_counts_are_those_of_the_built_models(
     assert "the counts must be those of the built models" in fmnist.error(
         "count-params", "--verify", code=3
     )
+
+
+def test_tensorflow_that_the_process_has_used_already(tiny_data: Path) -> None:
+    """A notebook that has used TensorFlow: its pool stays, and so do the bits."""
+    code = f"""
+from pathlib import Path
+from fmnist_cli import TrainConfig, load_data, make_backend, train
+config = TrainConfig(model="cnn2", engine="keras", epochs=1, train_size=200, val_size=50)
+data = load_data(200, 50, data_dir=Path({str(tiny_data)!r}), allow_custom=True)
+print(train(make_backend(config, data.train), data, config).epochs[0].train_loss)
+"""
+    used = "import tensorflow as tf; tf.zeros(1)"
+    losses = []
+    for first in ("", used):
+        program = [sys.executable, "-c", first + code]
+        ended = subprocess.run(program, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        losses.append(ended.stdout)
+    assert losses[0] == losses[1]

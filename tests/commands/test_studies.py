@@ -122,6 +122,11 @@ def test_a_figure_of_a_running_run_says_so(fmnist: Fmnist) -> None:
     assert "still running: 1 of at most 9 epochs" in Path("running.svg").read_text()
 
 
+def test_samples_of_a_small_data_set(fmnist: Fmnist) -> None:
+    fmnist("plot", "samples", "--allow-custom-data", "--per-class", 3, "--out", "s.png")
+    assert Path("s.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_default_sizes_that_do_not_fit_are_left_out_and_said(fmnist: Fmnist) -> None:
     result = fmnist.small("sweep-batch", *EPOCHS)
     assert [run.batch for run in runs_of("sweep-batch")] == [1, 5, 50]

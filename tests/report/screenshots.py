@@ -15,9 +15,9 @@ from .chromium import Chromium, find
 
 SHOTS = {  # name: width, height and scale; dark; the heading at its top
     "report-desktop-light": (1280, 1500, 1, False, None),
-    "report-desktop-dark": (1280, 1500, 1, True, "batch-sizes"),
+    "report-desktop-dark": (1280, 1500, 1, True, "sweep-batch"),
     "report-phone-light": (390, 1600, 1.5, False, None),
-    "report-phone-dark": (390, 1600, 1.5, True, "early-stopping"),
+    "report-phone-dark": (390, 1600, 1.5, True, "early-stop"),
 }
 
 

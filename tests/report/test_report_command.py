@@ -151,6 +151,15 @@ def test_the_commands_of_the_page_do_the_same_again(fmnist: Fmnist, made: Made) 
             assert again.config | {"batch": None, "momentum": None, "lr": None} == known[words[0]]
 
 
+@pytest.mark.usefixtures("only_mlp")
+def test_a_quick_report_takes_what_a_small_data_set_has(fmnist: Fmnist) -> None:
+    result = fmnist("report", "--quick", "--hidden", 8, "--allow-custom-data")
+    assert "The data set is small: 240 images to train, 60 beside." in result.stderr
+    assert {(run.train_size, run.val_size) for run in runs() if run.command == "momentum"} == {
+        (240, 60)
+    }
+
+
 def test_a_folder_that_cannot_be_written_is_refused_first(fmnist: Fmnist) -> None:
     Path("file").touch()
     message = fmnist.error(*QUICK, "--out", "file", code=2)

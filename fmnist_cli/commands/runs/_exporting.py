@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.errors import UsageError
 
@@ -81,11 +81,39 @@ def as_parquet(answer: Answer) -> bytes:
         import pyarrow.parquet
     except ImportError as error:
         raise needs("parquet", "the format parquet") from error
+    # by name, not by what is there: files of several registries, or of no run, fit together
+    kinds = {name: pyarrow.type_for_alias(_parquet_type(name)) for name in answer.columns}
+    columns: Iterable[Sequence[Any]]
     columns = zip(*answer.rows, strict=True) if answer.rows else ([] for _ in answer.columns)
-    table = pyarrow.table(dict(zip(answer.columns, map(list, columns), strict=True)))
+    arrays = [
+        pyarrow.array(
+            [bool(v) if pyarrow.types.is_boolean(kind) and v is not None else v for v in column],
+            kind,
+        )
+        for column, kind in zip(columns, kinds.values(), strict=True)
+    ]
+    table = pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(kinds.items()))
     sink = io.BytesIO()
     pyarrow.parquet.write_table(table, sink)
     return sink.getvalue()
+
+
+def _parquet_type(name: str) -> str:
+    """The type of a column of the views."""
+    from sqlalchemy import Boolean, Float, Integer
+
+    from fmnist_cli.registry import schema
+
+    if name in ("run_id", "study_id", "epoch"):
+        return "int64"
+    if name == "train_seconds_per_epoch":
+        return "float64"
+    for table in (schema.run, schema.epoch):
+        if name in table.c:
+            kinds = ((Boolean, "bool"), (Integer, "int64"), (Float, "float64"))
+            kind = table.c[name].type
+            return next((alias for one, alias in kinds if isinstance(kind, one)), "string")
+    return "string"
 
 
 FORMATS: Mapping[str, Callable[[Answer], str | bytes]] = {

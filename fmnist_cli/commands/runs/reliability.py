@@ -241,7 +241,7 @@ def delete(
 
     out = Output(common)
     with open_existing(common.db) as registry:
-        runs = {run.id: run for run in map(registry.get_run, run_ids)}
+        runs = {run.id: run for run in (registry.get_run(one, exact=True) for one in run_ids)}
         if not yes:
             if sys.stdin is None or sys.stdin.closed:
                 raise UsageError("delete must have --yes where it cannot ask. Received: no stdin.")

@@ -48,6 +48,7 @@ def load(
     *,
     data_dir: Path | None = None,
     allow_custom: bool = False,
+    fit: bool = False,
     on_progress: Progress | None = None,
 ) -> Dataset:
     """The splits, from the first source that holds the data; downloaded if none does.
@@ -59,6 +60,8 @@ def load(
         The only folder to look at.
     allow_custom : bool, default False
         Take a data set in ``data_dir`` that is not Fashion-MNIST.
+    fit : bool, default False
+        Share out the images that there are, in the same ratio, where the training file has fewer.
     on_progress : Progress, optional
         Told of a download's bytes.
 
@@ -76,12 +79,12 @@ def load(
     )
     found = find(data_dir, allow_custom=allow_custom) or _fetched(on_progress)
     try:
-        return _split(found, train_size, val_size)
+        return _split(found, train_size, val_size, fit)
     except DamagedEntryError:
         forget(found.folder)
     # Now from the files themselves, which are judged anew: they may have been damaged too.
     found = find(data_dir, allow_custom=allow_custom) or _fetched(on_progress)
-    return _split(found, train_size, val_size)
+    return _split(found, train_size, val_size, fit)
 
 
 def _fetched(on_progress: Progress | None) -> Found:
@@ -89,9 +92,12 @@ def _fetched(on_progress: Progress | None) -> Found:
     return Found(folder, decode(folder))
 
 
-def _split(found: Found, train_size: int, val_size: int) -> Dataset:
+def _split(found: Found, train_size: int, val_size: int, fit: bool) -> Dataset:
     decoded: Decoded = found.decoded
     n_train = decoded.contents.n_train
+    if fit and train_size + val_size > n_train:
+        train_size = n_train * train_size // (train_size + val_size)
+        val_size = n_train - train_size
     if train_size + val_size > n_train:
         raise DataError(
             f"train-size and val-size together must be at most {n_train}, the training images "

@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -57,8 +57,9 @@ def import_tensorflow() -> Any:
         import tensorflow as tf
 
         tf.get_logger().setLevel("ERROR")
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(_pool_threads)
+        with suppress(RuntimeError):  # the process has used TensorFlow already, with its own pool
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(_pool_threads)
         tf.zeros(1)  # starts the runtime, which has things to log as well
     if keras.backend.backend() != "tensorflow":
         raise UsageError(

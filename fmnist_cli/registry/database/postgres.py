@@ -136,6 +136,8 @@ def translate_error(name: str, error: BaseException | None) -> RegistryError:
         return RegistryError(f"{name} does not let this login do that ({said}); ask its owner.")
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         return RegistryError(f"{name} cannot be written ({said}).")
+    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        return RegistryUnavailable(f"{name} is not whole ({said}).")
     if isinstance(error, psycopg.OperationalError):
         return RegistryUnavailable(
             f"{name} cannot be used just now ({said}); see that the server runs, and lets this "

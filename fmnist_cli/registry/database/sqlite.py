@@ -177,10 +177,24 @@ def translate_error(name: str, error: BaseException | None) -> RegistryError:
     """What a database's error means for the file ``name``, and what to do."""
     code = getattr(error, "sqlite_errorcode", None) or 0
     explain = _EXPLANATIONS.get(code) or _EXPLANATIONS.get(code & 0xFF)
+    if str(error).startswith(("no such table", "no such column")):
+        return RegistryUnavailable(f"{name} is not whole: {error}.")
+    if code & 0xFF == sqlite3.SQLITE_CANTOPEN and not _can_open():
+        return RegistryUnavailable(
+            f"{name} cannot be opened: this process may open no more files (ulimit -n)."
+        )
     if explain is None:
         return RegistryError(f"{name}: {error}.")
     remedy = _REMEDIES.get(code) or _REMEDIES.get(code & 0xFF)
     return RegistryUnavailable(f"{name} {explain}.", remedy=remedy)
+
+
+def _can_open() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return False
+    return True
 
 
 _EXPLANATIONS = {

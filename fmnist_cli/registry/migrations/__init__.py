@@ -7,3 +7,15 @@ made anew after every upgrade and appear in no migration.
 """
 
 HEAD = "0003"  # the revision of schema.py
+
+TABLES = {  # with the revision that made each, by which a registry that is not whole is known
+    "artefact": "0001",
+    "dynamics": "0002",
+    "epoch": "0001",
+    "evaluation": "0001",
+    "run": "0001",
+    "run_check": "0001",
+    "study": "0001",
+    "tag": "0002",
+}
+VIEWS = ("epoch_curve", "run_summary")

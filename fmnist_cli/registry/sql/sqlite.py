@@ -17,7 +17,7 @@ from urllib.parse import quote
 from fmnist_cli.errors import RegistryError, UsageError
 from fmnist_cli.files import expand
 from fmnist_cli.registry.layout import files_folder
-from fmnist_cli.registry.migrations import HEAD
+from fmnist_cli.registry.migrations import HEAD, TABLES, VIEWS
 from fmnist_cli.registry.sql import (
     QUERY_SECONDS,
     RUNNING,
@@ -149,7 +149,8 @@ def _is_ready(path: Path) -> bool:
     try:
         with closing(_connect(path)) as connection:
             rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-            return rows == [(HEAD,)]
+            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            return rows == [(HEAD,)] and names.issuperset((*TABLES, *VIEWS))
     except sqlite3.Error:
         return False
 

@@ -1,0 +1,224 @@
+"""`fmnist check`: is my backpropagation right?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fmnist_cli.commands._options import Common, DataOptions, with_options
+from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.errors import CheckFailed, UsageError, require
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fmnist_cli.engine.data import Dataset
+    from fmnist_cli.registry import RunSpec
+    from fmnist_cli.usercode.results import CheckReport
+    from fmnist_cli.usercode.rubric import Rubric
+
+N_IMAGES = 1_000
+STATUS_STYLES = {"passed": "green", "failed": "bold red", "skipped": "dim", "unclear": "yellow"}
+
+Hints = Annotated[
+    int,
+    typer.Option("--hints", help="0: what is wrong; 1: and where; 2: and a question to ask."),
+]
+
+
+@with_options(omit=("seed",))
+def check(
+    data: DataOptions,
+    common: Common,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="A file with the layers.", show_default=False),
+    ] = None,
+    interface: Annotated[
+        str | None,
+        typer.Option(
+            "--interface",
+            metavar="MODULE:FACTORY",
+            help="In place of a file: what makes a network with forward, backward, parameters and "
+            "gradients.",
+        ),
+    ] = None,
+    hints: Hints = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Of the tensors that are tried.")] = 0,
+    rubric: Annotated[
+        Path | None, typer.Option("--rubric", help="Points and limits, from this TOML file.")
+    ] = None,
+    gradescope: Annotated[
+        Path | None, typer.Option("--gradescope", help="Write results.json for Gradescope here.")
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let the file read, write and start what it likes.")
+    ] = False,
+    record: Annotated[
+        bool, typer.Option("--record/--no-record", help="Record the result in the registry.")
+    ] = True,
+) -> None:
+    """Check layers that you wrote: which one is wrong, and which mistake it is.
+
+    Tries linear_layer, relu, miniBatchGradientDescent and what else the file has on small random
+    tensors and on real images, and compares with the textbook's layers and with central differences
+    of your own forward pass. Where the numbers are those of a mistake that fmnist knows it names
+    it, and the line; it never shows a solution. The file runs in a process of its own, without
+    network, within limits of time and memory; its main is not run.
+
+    Exits 3 if a check does not hold.
+
+    Examples:
+      # are my layers right?
+      fmnist check neural_networks.py
+      # with a question that leads to the cause
+      fmnist check neural_networks.py --hints 2
+      # any other network, by the second interface
+      fmnist check --interface mynet:make_network
+    """
+    from fmnist_cli.usercode.results import HINT_LEVELS
+
+    require(hints in HINT_LEVELS, "hints must be 0, 1 or 2", hints)
+    require(seed >= 0, "seed must be at least 0", seed)
+    if (file is None) == (interface is None):
+        raise UsageError(
+            "check takes a file or an interface. "
+            f"Received: {'both' if file is not None else 'neither'}."
+        )
+    out = Output(common)
+    dataset = load_images(data, out)
+    report = _report(file, interface, dataset, out, rubric, gradescope, seed, trust)
+    run_id = (
+        record_reports("check", {report.file: report}, dataset, out, common.db) if record else None
+    )
+    out.document("fmnist.check/1", {"id": run_id, **report.document(hints)})
+    show(out, report, hints)
+    if not report.holds:
+        raise CheckFailed(
+            f"every check must hold. Received: {report.count('failed')} of "
+            f"{len(report.results)} that do not. See above"
+            + ("" if hints == 2 else ", and --hints 2 asks a question that leads further")
+        )
+
+
+def load_images(data: DataOptions, out: Output) -> Dataset:
+    """The images that layers are trained on, from the head of the training file."""
+    from fmnist_cli.commands._data import load_data
+    from fmnist_cli.errors import DataError
+
+    config = TrainConfig(train_size=N_IMAGES, val_size=1)
+    try:
+        return load_data(config, data, out)
+    except DataError:
+        if not data.allow_custom_data:
+            raise
+        return load_data(config.but(train_size=100, batch=5), data, out)  # a small data set
+
+
+def _report(
+    file: Path | None,
+    interface: str | None,
+    dataset: Dataset,
+    out: Output,
+    rubric_file: Path | None,
+    gradescope: Path | None,
+    seed: int,
+    trust: bool,
+) -> CheckReport:
+    from fmnist_cli.formatting import to_json
+    from fmnist_cli.usercode import gradescope as export
+    from fmnist_cli.usercode.examine import check_file
+    from fmnist_cli.usercode.grading import grade
+    from fmnist_cli.usercode.network_checks import check_interface
+    from fmnist_cli.usercode.rubric import Rubric, read_rubric
+
+    if file is None:
+        assert interface is not None
+        return check_interface(interface, dataset.train, folder=Path.cwd(), seed=seed)
+    if rubric_file is None and gradescope is None:
+        return check_file(file, dataset.train, seed=seed, restricted=not trust)
+    rubric: Rubric = read_rubric(rubric_file) if rubric_file is not None else Rubric()
+    graded = grade(file, rubric, dataset.train)
+    out.result(f"{graded.score:g} of {graded.max_score:g} points", "")
+    if gradescope is not None:
+        write_text(gradescope, to_json(export.results(graded, rubric)) + "\n")
+    return graded.report
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole; UsageError where it cannot be written."""
+    from fmnist_cli.files import replace_file
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, text)
+    except OSError as error:
+        raise UsageError(
+            f"{path} must be a file that can be written. Received: {error.strerror}."
+        ) from error
+
+
+def record_reports(
+    command: str, reports: Mapping[str, CheckReport], dataset: Dataset, out: Output, db: str
+) -> int:
+    """Record reports, by the files' names, as checks of one run; its id.
+
+    Each says whose it is: the file's name and SHA-256.
+    """
+    from fmnist_cli.registry import Outcome, Registry
+
+    with Registry.open(db) as registry, registry.run(_spec(command, dataset, out)) as run:
+        for name, report in reports.items():
+            who = {"file": name, "sha256": report.sha256}
+            if command == "check":
+                for result in report.results:
+                    run.record_check("layers", result.check, who | _figures(result), _held(result))
+            else:
+                statuses = {result.check: result.status for result in report.results}
+                figures = who | {"mistakes": list(report.mistakes), **statuses}
+                run.record_check("layers", name, figures, report.holds)
+        run.finish(Outcome(stop_reason=None, train_seconds=0.0))
+    return run.id
+
+
+def _held(result: Any) -> bool:
+    return bool(result.status in ("passed", "skipped"))
+
+
+def _figures(result: Any) -> dict[str, Any]:
+    mistake = result.diagnosis.mistake if result.diagnosis else ""
+    return {"status": result.status, "mistake": mistake or None, **result.figures}
+
+
+def _spec(command: str, dataset: Dataset, out: Output) -> RunSpec:
+    """The run of a check: what does not apply to it has the value that says so."""
+    from dataclasses import asdict
+
+    from fmnist_cli.registry import RunSpec
+
+    config = asdict(TrainConfig()) | {"engine": "user", "epochs": 1, "patience": None}
+    return RunSpec(
+        command=command,
+        config=config | {"train_size": len(dataset.train), "val_size": 0, "monitor": "none"},
+        data_fingerprint=dataset.fingerprint,
+        data_source=dataset.source,
+        argv=out.argv,
+    )
+
+
+def show(out: Output, report: CheckReport, hints: int) -> None:
+    """The checks as a table, and of what failed the hints below each other."""
+    from rich.markup import escape
+
+    table = make_table("<check", "<result", "what was found")
+    for result in report.results:
+        style = STATUS_STYLES[result.status]
+        table.add_row(result.title, f"[{style}]{result.status}[/{style}]", escape(result.message))
+    out.result(table)
+    for result in report.results:
+        if result.diagnosis is not None:
+            steps = result.diagnosis.hints(hints)
+            out.section(escape(result.title), *(f"  {escape(step)}" for step in steps))

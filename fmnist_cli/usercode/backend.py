@@ -1,0 +1,211 @@
+"""A student's layers as an engine: the shared training loop trains them batch by batch.
+
+The initial weights and the order of the batches are those of the NumPy engine for the same seed,
+so that the two curves can be laid over each other. The user's code runs in this process: it is
+one's own.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_cli.engine.backend import Arrays, Evaluation, Split
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.numpy_mlp.layers import PARAMETERS, initial_weights
+from fmnist_cli.engine.seeding import weights_rng
+from fmnist_cli.errors import ArtefactError, FmnistError, UsageError
+from fmnist_cli.usercode.examine import read_source
+from fmnist_cli.usercode.loading import load_source
+from fmnist_cli.usercode.outcomes import error_outcome
+from fmnist_cli.usercode.parts import NAMES, Parts, UserLayer, pass_arguments, update_arguments
+from fmnist_cli.usercode.shim import Array, DataSplit, softmax_cross_entropy, supplied
+from fmnist_cli.usercode.subject import unanswered
+
+EVALUATED_AT_ONCE = 1_000  # images in one forward pass
+
+
+class UserCodeError(FmnistError):
+    """The user's own file raised an error while it was loaded or trained."""
+
+
+def load_parts(path: Path) -> Parts:
+    """The parts of a file of one's own; UserCodeError where it cannot be loaded."""
+    text = read_source(path)
+    with supplied():
+        try:
+            parts = load_source(text, path.name)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise _told(path, error) from error
+    missing = [NAMES[n][0] for n in ("linear", "relu", "update") if getattr(parts, n) is None]
+    if missing:
+        raise UsageError(f"{path} must define {', '.join(missing)}. Try: fmnist check {path}")
+    return parts
+
+
+def _told(path: Path, error: BaseException) -> UserCodeError:
+    sentence = unanswered(error_outcome(error, path.name), "").sentence
+    return UserCodeError(f"{path}: {sentence} Try: fmnist check {path}")
+
+
+class UserNetwork:
+    """A ``Backend``: linear, ReLU, linear and the supplied loss, of one file's layers.
+
+    Parameters
+    ----------
+    path : Path
+        The student's file.
+    config : TrainConfig
+        ``momentum`` must be 0: the interface has none.
+    train : Split
+
+    Raises
+    ------
+    UsageError
+        When the file lacks a part, or momentum is asked for.
+    UserCodeError
+        When the file's own code raises.
+    """
+
+    def __init__(self, path: Path, config: TrainConfig, train: Split) -> None:
+        if config.momentum:
+            raise UsageError(
+                f"momentum must be 0 with layers of your own. Received: {config.momentum:g}."
+            )
+        self._path, self._parts = path, load_parts(path)
+        self._lr, self._batch, self._train = config.lr, config.batch, train
+        weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
+        self._model = self._running(lambda: self._build(weights))
+
+    def _running(self, action: Any) -> Any:
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                return action()
+        except (KeyboardInterrupt, FmnistError):
+            raise
+        except Exception as error:
+            raise _told(self._path, error) from error
+
+    def _build(self, weights: Mapping[str, Array]) -> dict[str, Any]:
+        linear, relu = self._parts.linear, self._parts.relu
+        assert linear is not None
+        assert relu is not None
+        model = {
+            "L1": linear(*weights["W1"].shape),
+            "nonlinear1": relu(),
+            "L2": linear(*weights["W2"].shape),
+            "loss": softmax_cross_entropy(),
+        }
+        self._set(model, weights)
+        return model
+
+    def _set(self, model: Mapping[str, Any], weights: Arrays) -> None:
+        for name in PARAMETERS:
+            layer = UserLayer(model[f"L{name[1]}"])
+            if np.size(layer.parameter(name[0])) != weights[name].size:
+                raise ArtefactError(f"The layer's {name} has not the size of the weights.")
+            layer.set_parameter(name[0], np.asarray(weights[name], np.float64))
+
+    def train_epoch(
+        self, order: NDArray[np.int64], images: NDArray[np.float32] | None = None
+    ) -> float:
+        """Train on the rows in ``order``, batch by batch, by the file's own passes and update."""
+        data = DataSplit(self._train.images if images is None else images, self._train.labels)
+        return float(self._running(lambda: self._epoch(data, order)))
+
+    def _epoch(self, data: DataSplit, order: NDArray[np.int64]) -> float:
+        total, update = 0.0, self._parts.update
+        assert update is not None
+        for start in range(0, len(order), self._batch):
+            x, y = data.get_example(order[start : start + self._batch])
+            total += len(x) * self._step(self._model, x, y)
+            after = update(**update_arguments(update, self._model, self._lr))
+            if isinstance(after, dict) and "L1" in after:
+                self._model = after
+        return total / len(order)
+
+    def _step(self, model: dict[str, Any], x: Array, y: Array) -> float:
+        """The mean loss of a batch; its gradients are in the layers afterwards."""
+        theirs = self._parts.backward_pass
+        a1 = model["L1"].forward(x)
+        h1 = model["nonlinear1"].forward(a1)
+        a2 = model["L2"].forward(h1)
+        loss = float(model["loss"].forward(a2, y))
+        values = {"model": model, "x": x, "y": y, "a1": a1, "h1": h1, "a2": a2}
+        arguments = None if theirs is None else pass_arguments(theirs, values)
+        if theirs is not None and arguments is not None:
+            theirs(*arguments)
+            return loss
+        d = model["loss"].backward(a2, y)
+        d = UserLayer(model["L2"]).backward(h1, d)
+        d = UserLayer(model["nonlinear1"]).backward(a1, d)
+        UserLayer(model["L1"]).backward(x, d)
+        return loss
+
+    def _hidden_and_logits(self, images: Array) -> tuple[Array, Array]:
+        def run() -> tuple[Array, Array]:
+            model, hidden, logits = self._model, [], []
+            for start in range(0, len(images), EVALUATED_AT_ONCE):
+                x = images[start : start + EVALUATED_AT_ONCE].astype(np.float64)
+                h1 = model["nonlinear1"].forward(model["L1"].forward(x))
+                hidden.append(np.asarray(h1))
+                logits.append(np.asarray(model["L2"].forward(h1), np.float64))
+            return np.concatenate(hidden), np.concatenate(logits)
+
+        both: tuple[Array, Array] = self._running(run)
+        return both
+
+    def evaluate(self, split: Split) -> Evaluation:
+        """Mean loss, accuracy and dead units over a split."""
+        hidden, logits = self._hidden_and_logits(split.images)
+        correct = logits.argmax(axis=1) == split.labels
+        return Evaluation(
+            loss=softmax_cross_entropy().forward(logits, split.labels),
+            accuracy=float(correct.mean()),
+            dead_units=int((hidden <= 0).all(axis=0).sum()),
+            hidden_units=hidden.shape[1],
+        )
+
+    def gradient(self, split: Split) -> dict[str, NDArray[np.floating]]:
+        """The gradient of the mean loss over a split, by the file's own backward pass."""
+        x, y = DataSplit(split.images, split.labels).get_example(np.arange(len(split)))
+        model = self._running(lambda: self._build(self.weights()))  # layers may add gradients up
+        self._running(lambda: self._step(model, x, y))
+        return _each(model, "gradient")
+
+    def predict(self, split: Split) -> NDArray[np.int64]:
+        """(N,) int64: the most probable class of every image."""
+        labels: NDArray[np.int64] = self._hidden_and_logits(split.images)[1].argmax(axis=1)
+        return labels
+
+    def weights(self) -> dict[str, NDArray[np.floating]]:
+        """Copies of W1, b1, W2 and b2, float64."""
+        return _each(self._model, "parameter")
+
+    def set_weights(self, weights: Arrays) -> None:
+        """Replace W1, b1, W2 and b2."""
+        self._set(self._model, weights)
+
+    def velocity(self) -> dict[str, NDArray[np.floating]]:
+        """Zeros: there is no momentum."""
+        return {name: np.zeros_like(w) for name, w in self.weights().items()}
+
+    def set_velocity(self, velocity: Arrays) -> None:
+        """Nothing to set: there is no momentum."""
+
+
+def _each(model: Mapping[str, Any], what: str) -> dict[str, NDArray[np.floating]]:
+    """Copies of every layer's ``parameter`` or ``gradient``, as W1, b1, W2 and b2."""
+    found: dict[str, NDArray[np.floating]] = {}
+    for name in PARAMETERS:
+        plain = np.array(getattr(UserLayer(model[f"L{name[1]}"]), what)(name[0]), np.float64)
+        found[name] = plain.reshape(-1) if name[0] == "b" else plain
+    return found

@@ -1,0 +1,206 @@
+"""The tensors that a user's code is tried on, and what the textbook makes of them.
+
+The right values come from the engine's textbook layers, in float64. Notation: N examples, D
+inputs, H outputs (or hidden units), K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_cli.engine.numpy_mlp.layers import MLP, Linear, ReLU, SoftmaxCrossEntropy
+
+Array = NDArray[Any]
+
+SHAPES = ((5, 7, 4), (1, 6, 3), (50, 5, 4), (4, 4, 4))
+"""(N, D, H): batches of 1, 5 and 50, for a factor of N to show; and a square one, where a
+transposed product has the right shape."""
+MODEL_SHAPES = ((5, 6, 7, 4), (1, 6, 7, 4), (50, 6, 7, 4), (5, 5, 5, 5))  # (N, D, H, K)
+
+
+@dataclass(frozen=True)
+class LinearCase:
+    """X (N, D), W (D, H), b (H,), G (N, H) the gradient of the output."""
+
+    X: Array
+    W: Array
+    b: Array
+    G: Array
+
+    @property
+    def N(self) -> int:
+        return len(self.X)
+
+    @property
+    def Y(self) -> Array:
+        return Linear(self.W, self.b).forward(self.X)
+
+    def right(self) -> dict[str, Array]:
+        """forward (N, H), dX (N, D), dW (D, H), db (H,)."""
+        layer = Linear(self.W, self.b)
+        forward = layer.forward(self.X)
+        dX = layer.backward(self.G)
+        return {"forward": forward, "dX": dX, "dW": layer.grads["W"], "db": layer.grads["b"]}
+
+
+@dataclass(frozen=True)
+class ReluCase:
+    """X (N, D), G (N, D)."""
+
+    X: Array
+    G: Array
+
+    @property
+    def N(self) -> int:
+        return len(self.X)
+
+    def right(self) -> dict[str, Array]:
+        layer = ReLU()
+        return {"forward": layer.forward(self.X), "dX": layer.backward(self.G)}
+
+
+@dataclass(frozen=True)
+class UpdateCase:
+    """Weights and gradients W1, b1, W2, b2, and the learning rate."""
+
+    w: Mapping[str, Array]
+    g: Mapping[str, Array]
+    lr: float
+
+    def right(self) -> dict[str, Array]:
+        return {name: self.w[name] - self.lr * self.g[name] for name in self.w}
+
+
+@dataclass(frozen=True)
+class ModelCase:
+    """Weights, x (N, D), y (N,) int64."""
+
+    w: Mapping[str, Array]
+    x: Array
+    y: NDArray[np.int64]
+
+    @property
+    def N(self) -> int:
+        return len(self.x)
+
+    @property
+    def a1(self) -> Array:
+        return Linear(self.w["W1"], self.w["b1"]).forward(self.x)
+
+    @property
+    def h1(self) -> Array:
+        return np.maximum(self.a1, 0)
+
+    @property
+    def logits(self) -> Array:
+        return MLP(self.w).logits(self.x)
+
+    @property
+    def one_hot(self) -> Array:
+        rows: Array = np.eye(self.logits.shape[1])[self.y]
+        return rows
+
+    @property
+    def p(self) -> Array:
+        z = self.logits - self.logits.max(axis=1, keepdims=True)
+        e: Array = np.exp(z)
+        e /= e.sum(axis=1, keepdims=True)
+        return e
+
+    def right(self) -> dict[str, Array]:
+        mlp = MLP(self.w)
+        mlp.forward(self.x, self.y)
+        return mlp.backward()
+
+
+@dataclass(frozen=True)
+class LossCase:
+    """Logits z (N, K), labels y (N,) int64."""
+
+    z: Array
+    y: NDArray[np.int64]
+
+    @property
+    def N(self) -> int:
+        return len(self.z)
+
+    @property
+    def p(self) -> Array:
+        e: Array = np.exp(self.z - self.z.max(axis=1, keepdims=True))
+        e /= e.sum(axis=1, keepdims=True)
+        return e
+
+    @property
+    def one_hot(self) -> Array:
+        rows: Array = np.eye(self.z.shape[1])[self.y]
+        return rows
+
+    def right(self) -> dict[str, Array]:
+        layer = SoftmaxCrossEntropy()
+        loss = layer.forward(self.z, self.y)
+        return {"forward": np.array(loss), "backward": layer.backward()}
+
+
+def linear_cases(rng: np.random.Generator) -> list[LinearCase]:
+    return [
+        LinearCase(
+            X=rng.normal(0, 1, (n, d)),
+            W=rng.normal(0, 1, (d, h)),
+            b=rng.normal(0, 1, h),
+            G=rng.normal(0, 1, (n, h)),
+        )
+        for n, d, h in SHAPES
+    ]
+
+
+def relu_cases(rng: np.random.Generator) -> list[ReluCase]:
+    """No entry of X is nearer to 0 than 0.01: the corner has a check of its own."""
+
+    def away(shape: tuple[int, int]) -> Array:
+        entries: Array = rng.uniform(0.01, 2, shape) * rng.choice((-1.0, 1.0), shape)
+        return entries
+
+    return [ReluCase(away((n, d)), rng.normal(0, 1, (n, d))) for n, d, _ in SHAPES]
+
+
+def zero_case(rng: np.random.Generator) -> ReluCase:
+    """X with zeros in its first column, some of them negative zeros."""
+    X = rng.normal(0, 1, (6, 4))
+    X[:, 0] = 0.0
+    X[::2, 0] = -0.0
+    return ReluCase(X, rng.uniform(0.5, 1.5, (6, 4)))
+
+
+def model_weights(rng: np.random.Generator, d: int, h: int, k: int) -> dict[str, Array]:
+    return {
+        "W1": rng.normal(0, 1, (d, h)),
+        "b1": rng.normal(0, 1, h),
+        "W2": rng.normal(0, 1, (h, k)),
+        "b2": rng.normal(0, 1, k),
+    }
+
+
+def model_cases(rng: np.random.Generator) -> list[ModelCase]:
+    return [
+        ModelCase(model_weights(rng, d, h, k), rng.normal(0, 1, (n, d)), rng.integers(0, k, n))
+        for n, d, h, k in MODEL_SHAPES
+    ]
+
+
+def update_cases(rng: np.random.Generator) -> list[UpdateCase]:
+    shape = (6, 5, 3)
+    return [
+        UpdateCase(model_weights(rng, *shape), model_weights(rng, *shape), lr) for lr in (0.3, 0.07)
+    ]
+
+
+def loss_cases(rng: np.random.Generator) -> list[LossCase]:
+    return [
+        LossCase(rng.normal(0, 2, (n, k)), rng.integers(0, k, n))
+        for n, k in ((5, 4), (1, 6), (50, 3))
+    ]

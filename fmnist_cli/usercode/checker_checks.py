@@ -1,0 +1,238 @@
+"""The user's own gradient checker and magnitude checker, examined.
+
+They are handed a model whose gradients are right, and one whose gradients are planted wrong, on
+images where no gradient is zero by chance; what they print or return is read for numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fmnist_cli.usercode.cases import ModelCase
+from fmnist_cli.usercode.checks import LAYER_CHECKS, Check
+from fmnist_cli.usercode.diagnosis import agrees
+from fmnist_cli.usercode.exam import Exam, observed
+from fmnist_cli.usercode.results import CheckResult, Diagnosis
+from fmnist_cli.usercode.subject import Unanswered
+
+N_FEW, N_MANY = 50, 5_000
+WRONG_BY = 1.5
+PAIR_TOLERANCE = 0.05
+"""Largest relative difference of a gradient and its approximation that are said to agree."""
+ROUNDING = 5e-4
+"""A difference of two float32 losses, over 2e at e = 1e-3, is known to this: smaller gaps say
+nothing."""
+_NUMBER = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?")
+_NAMES = ("W1", "b1", "W2", "b2")
+
+
+def _case(exam: Exam, n: int) -> ModelCase:
+    """Images without a zero, and a model whose first unit is active for every example.
+
+    The first example is of class 0, to which that unit leads: of every parameter the first entry,
+    which is the one that is usually looked at, has a gradient far above rounding.
+    """
+    rng = exam.rng(10)
+    weights = {
+        "W1": rng.normal(0, 0.3, (12, 8)),
+        "b1": rng.normal(0, 0.1, 8),
+        "W2": rng.normal(0, 0.5, (8, 10)),
+        "b2": rng.normal(0, 0.1, 10),
+    }
+    weights["W1"][:, 0] = np.abs(weights["W1"][:, 0])
+    weights["b1"][0] = 0.5
+    weights["W2"][0] *= 0.2
+    weights["W2"][0, 0] = 1.0
+    labels = rng.integers(0, 10, n)
+    labels[0] = 0
+    return ModelCase(weights, rng.uniform(0.2, 1, (n, 12)), labels)
+
+
+def _ask(exam: Exam, which: str, case: ModelCase, scale: Mapping[str, float]) -> dict[str, Any]:
+    return exam.subject.call(
+        "checker", which=which, weights=dict(case.w), images=case.x, labels=case.y,
+        scale=dict(scale), own_layers=_has_right_layers(exam),
+    )  # fmt: skip
+
+
+def _has_right_layers(exam: Exam) -> bool:
+    """Whether the file's own layers can stand for the right model; else ours do."""
+    return {"linear", "relu"} <= set(exam.parts) and not exam.failed(*LAYER_CHECKS)
+
+
+def _pass_is_wrong(exam: Exam) -> bool:
+    """Whether the file's backward_pass, which its checkers call, is wrong by itself."""
+    return "backward_pass" in exam.parts and bool(exam.failed("backward_pass"))
+
+
+def pairs_of(printed: str, values: list[float]) -> list[tuple[float, float]]:
+    """(gradient, approximation) as they are printed: the last two numbers of a line that has two
+    with a decimal point, else the numbers of lines one after the other, else what is returned."""
+    lines = [
+        [float(text) for text in _NUMBER.findall(line) if not text.lstrip("+-").isdigit()]
+        for line in printed.splitlines()
+    ]
+    pairs = [(numbers[-2], numbers[-1]) for numbers in lines if len(numbers) >= 2]
+    if not pairs:
+        flat = [number for numbers in lines for number in numbers] or values
+        if len(flat) % 2 == 0:
+            pairs = list(zip(flat[::2], flat[1::2], strict=True))
+    return pairs
+
+
+def _accepts(reply: Mapping[str, Any]) -> bool | None:
+    """Whether the checker says that the gradient is right; None where it cannot be read."""
+    if reply.get("is_bool"):
+        return bool(reply["value"][0])
+    pairs = pairs_of(str(reply["printed"]), list(reply["value"]))
+    if not pairs:
+        return None
+    return all(abs(a - n) <= max(PAIR_TOLERANCE * max(abs(a), abs(n)), ROUNDING) for a, n in pairs)
+
+
+def gradient_checker(exam: Exam, check: Check) -> CheckResult:
+    """It accepts a right gradient and rejects a wrong one, and leaves the weights as they were."""
+    if _pass_is_wrong(exam):
+        return check.result("skipped", "It calls backward_pass, which is wrong: see there.")
+    case = _case(exam, N_FEW)
+    place = exam.sources.place(check.name)
+
+    def fail(message: str, name: str, what: str, question: str) -> CheckResult:
+        diagnosis = Diagnosis(name, what, place.text, question, place.line)
+        return check.failed(message, diagnosis)
+
+    right = _ask(exam, check.name, case, {})
+    try:
+        wrong = _ask(exam, check.name, case, dict.fromkeys(_NAMES, WRONG_BY))
+        rejected = _accepts(wrong) is False
+    except Unanswered:  # an assertion is a way to say no
+        wrong, rejected = {}, True
+    left = {name: observed(outcome).array for name, outcome in right["weights"].items()}
+    if not all(a is not None and agrees(a.reshape(case.w[n].shape), case.w[n])
+               for n, a in left.items()):  # fmt: skip
+        return fail(
+            "The weights are not what they were before it ran.",
+            "checker-changes-weights",
+            "It leaves a weight changed.",
+            "After the two losses, what is the weight?",
+        )
+    accepted = _accepts(right)
+    if accepted is None and not rejected:
+        if wrong.get("printed") == right["printed"] and wrong.get("value") == right["value"]:
+            return fail("It says the same of a right and of a wrong gradient.", "checker-blind",
+                        "A wrong gradient does not show.", "Which two numbers does it compare, "
+                        "and where does each come from?")  # fmt: skip
+        return check.result("unclear", "What it prints and returns cannot be read as pairs of a "
+                            "gradient and its approximation.")  # fmt: skip
+    if accepted is False:
+        ratios = [a / n for a, n in pairs_of(str(right["printed"]), list(right["value"])) if n]
+        halves = bool(ratios) and all(abs(r - 0.5) < 0.02 for r in ratios)
+        if halves:
+            return fail(
+                "It rejects a right gradient.",
+                "differences-without-2",
+                "The approximation is twice the gradient.",
+                "How far apart are the two weights whose losses are subtracted?",
+            )
+        if ratios and all(abs(r - 2) < 0.04 for r in ratios):
+            return fail(
+                "It rejects a right gradient.",
+                "differences-halved",
+                "The approximation is half the gradient.",
+                "How far apart are the two weights whose losses are subtracted?",
+            )
+        if ratios and all(abs(r + 1) < 0.05 for r in ratios):
+            return fail(
+                "It rejects a right gradient.",
+                "differences-sign",
+                "The approximation has the wrong sign.",
+                "Which of the two losses is subtracted from which?",
+            )
+        return fail(
+            "It rejects a right gradient.",
+            "",
+            "The approximation is not the gradient.",
+            "Which weight is moved, by how much, and is it moved back?",
+        )
+    if not rejected:
+        return fail(
+            "It accepts a wrong gradient.",
+            "checker-blind",
+            "A wrong gradient does not show.",
+            "Which two numbers does it compare, and where does each come from?",
+        )
+    return check.passed(
+        "It accepts a right gradient and rejects a wrong one." + _unseen(exam, case)
+    )
+
+
+def _unseen(exam: Exam, case: ModelCase) -> str:
+    """The parameters whose wrong gradients it does not see, in a sentence."""
+    unseen = []
+    for name in _NAMES:
+        try:
+            if _accepts(_ask(exam, "gradient_checker", case, {name: WRONG_BY})):
+                unseen.append(name)
+        except Unanswered:
+            continue
+    return f" It does not look at {', '.join(unseen)}." if unseen else ""
+
+
+def magnitude_checker(exam: Exam, check: Check) -> CheckResult:
+    """It gives the L1 norm of the first layer's gradient on 50 and on 5,000 examples."""
+    if _pass_is_wrong(exam):
+        return check.result("skipped", "It calls backward_pass, which is wrong: see there.")
+    case = _case(exam, N_MANY)
+    reply = _ask(exam, check.name, case, {})
+    place = exam.sources.place(check.name)
+    gradients = [ModelCase(case.w, case.x[:n], case.y[:n]).right()["W1"] for n in (N_FEW, N_MANY)]
+    numbers = [
+        float(text) for text in _NUMBER.findall(str(reply["printed"]))
+    ] + list(reply["value"])  # fmt: skip
+
+    def given(measure: Any) -> list[bool]:
+        return [
+            any(abs(number - measure(g)) <= 1e-3 * abs(measure(g)) + 1e-6 for number in numbers)
+            for g in gradients
+        ]
+
+    l1 = given(lambda g: np.abs(g).sum())
+    ratio = np.abs(gradients[1]).sum() / np.abs(gradients[0]).sum()
+    if all(l1) or any(abs(number / ratio - 1) < 1e-3 for number in numbers):
+        return check.passed("It gives the L1 norms of the first layer's gradient.")
+
+    def fail(name: str, what: str, question: str) -> CheckResult:
+        diagnosis = Diagnosis(name, what, place.text, question, place.line)
+        return check.failed("It must give the L1 norms on 50 and on 5,000 examples.", diagnosis)
+
+    named = (
+        ("magnitude-plain-sum", lambda g: g.sum(), "The entries are summed with their signs.",
+         "What does an L1 norm do with a negative entry?"),
+        ("magnitude-mean", lambda g: np.abs(g).mean(), "It is a mean of the absolute values.",
+         "Is the L1 norm a mean or a sum?"),
+        ("magnitude-l2", lambda g: np.linalg.norm(g), "It is the L2 norm.",
+         "Which norm is asked for?"),
+        ("magnitude-matrix-norm", lambda g: np.linalg.norm(g, 1),
+         "It is the matrix norm: the largest column sum.",
+         "What does np.linalg.norm(W, 1) give for a matrix?"),
+        ("magnitude-maximum", lambda g: np.abs(g).max(), "It is the largest entry.",
+         "Which norm is asked for?"),
+    )  # fmt: skip
+    for name, measure, what, question in named:
+        if all(given(measure)):
+            return fail(name, what, question)
+    if any(l1):
+        which = "5,000" if l1[0] else "50"
+        return fail(
+            "magnitude-one-batch",
+            f"The norm on {which} examples is not there.",
+            "Are the two numbers kept in two variables?",
+        )
+    for name, measure, what, question in named:
+        if any(given(measure)):
+            return fail(name, what, question)
+    return check.result("unclear", "Neither of the two norms is among what it prints and returns.")

@@ -1,0 +1,195 @@
+"""Which named mistake gives the user's numbers; or, where none does, what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fmnist_cli.usercode.cases import Array
+from fmnist_cli.usercode.locate import Place
+from fmnist_cli.usercode.mistakes import Mistake
+from fmnist_cli.usercode.results import Diagnosis
+
+TOLERANCE = 1e-5
+"""Largest difference beside the largest entry that is rounding: float32 is as good as float64."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the user's code gave in one case.
+
+    Attributes
+    ----------
+    array : array, a mapping of arrays, or None
+        None: it gave no array, or raised.
+    kind : str
+        The type of what it gave.
+    error : str
+        What it raised, as a sentence; empty where it did not.
+    """
+
+    array: Any = None
+    kind: str = ""
+    error: str = ""
+    line: int | None = None
+
+    @property
+    def raised(self) -> bool:
+        return bool(self.error)
+
+
+def close(a: Array, b: Array) -> bool:
+    """Equal to rounding, in the same shape."""
+    if a.shape != b.shape or not np.isfinite(a).all():
+        return False
+    scale = float(np.abs(b).max(initial=0.0))
+    return bool(np.abs(a - b).max(initial=0.0) <= TOLERANCE * max(scale, 1e-12))
+
+
+def agrees(observed: Any, expected: Any) -> bool:
+    """``close`` for arrays, for mappings of arrays, and for nothing at all."""
+    if isinstance(expected, Mapping):
+        return isinstance(observed, Mapping) and all(
+            agrees(observed.get(name), value) for name, value in expected.items()
+        )
+    if expected is None or observed is None:
+        return expected is observed
+    expected = np.asarray(expected)
+    return close(observed, expected) or (
+        # a bias or its gradient as a row: (1, H) for (H,)
+        expected.ndim == 1
+        and observed.shape == (1, *expected.shape)
+        and close(observed[0], expected)
+    )
+
+
+def name_mistake(
+    mistakes: Sequence[Mistake],
+    cases: Sequence[Any],
+    observed: Sequence[Observed],
+    right: Sequence[Any],
+) -> Mistake | None:
+    """The first mistake that agrees with the observations on every case, and is one.
+
+    Where the user's code raised, the mistake must raise too.
+    """
+    for mistake in mistakes:
+        distinct = False
+        for case, seen, expected in zip(cases, observed, right, strict=True):
+            try:
+                given = mistake.gives(case)
+            except (ValueError, IndexError):
+                if not seen.raised:
+                    break
+                continue
+            if seen.raised or not agrees(seen.array, given):
+                break
+            distinct |= not agrees(given, expected)
+        else:
+            if distinct:
+                return mistake
+    return None
+
+
+def diagnose(
+    mistakes: Sequence[Mistake],
+    cases: Sequence[Any],
+    observed: Sequence[Observed],
+    right: Sequence[Any],
+    place: Place,
+    name: str,
+) -> Diagnosis:
+    """The named mistake, or what is known; ``name`` is what the array is called ("dW")."""
+    mistake = name_mistake(mistakes, cases, observed, right)
+    if mistake is not None:
+        where, question = place.text, mistake.question
+        return Diagnosis(mistake.name, mistake.what, where, question, place.line)
+    raised = next((seen for seen in observed if seen.raised), None)
+    if raised is not None:
+        line = raised.line or place.line
+        where = f"{place.text.partition(', line')[0]}, line {line}" if line else place.text
+        return Diagnosis(
+            "", raised.error, where, "Write the shapes of the arrays in that line side by side: "
+            "which of them do not fit, and which shape should the result have?", line,
+        )  # fmt: skip
+    return Diagnosis("", _describe(cases, observed, right, name), place.text,
+                     "None of the mistakes that fmnist knows gives these numbers. What is special "
+                     "about the entries that are wrong?", place.line)  # fmt: skip
+
+
+def _describe(
+    cases: Sequence[Any], observed: Sequence[Observed], right: Sequence[Any], name: str
+) -> str:
+    """What is known of arrays that no named mistake gives."""
+    first = next(
+        (s, r, c) for s, r, c in zip(observed, right, cases, strict=True)
+        if not agrees(s.array, r)
+    )  # fmt: skip
+    seen, expected, case = first
+    if isinstance(expected, Mapping):
+        wrong = [key for key, value in expected.items() if not agrees(seen.array.get(key), value)]
+        parts = [
+            _describe([c], [Observed(s.array.get(key))], [r[key]], key)
+            for key in wrong[:1]
+            for s, r, c in [(seen, expected, case)]
+        ]
+        rest = [key for key in expected if key not in wrong]
+        also = f" {', '.join(rest)} {'is' if len(rest) == 1 else 'are'} right." if rest else ""
+        others = f" ({', '.join(wrong)} are wrong.)" if len(wrong) > 1 else ""
+        return f"{parts[0]}{others}{also}"
+    array, expected = seen.array, np.asarray(expected)
+    if array is None:
+        return f"{name} must be an array. Received: {seen.kind or 'nothing'}."
+    if array.shape != expected.shape and array.shape != (1, *expected.shape):
+        return f"{name} must have the shape {expected.shape}. Received: {array.shape}."
+    array = array.reshape(expected.shape)
+    finite = np.isfinite(array)
+    if not finite.all():
+        return f"{int((~finite).sum())} of {array.size} entries of {name} are not finite."
+    factors = _factors(cases, observed, right)
+    if factors:
+        shown = ", ".join(f"{f:.4g} at N = {n}" for n, f in factors)
+        return f"{name} is a multiple of the right one: {shown}."
+    wrong = ~np.isclose(array, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())
+    return f"{_which(wrong, name)}{_sign(array, expected, wrong)}"
+
+
+def _factors(
+    cases: Sequence[Any], observed: Sequence[Observed], right: Sequence[Any]
+) -> list[tuple[int, float]]:
+    """(N, factor) of every case, where each array is a multiple of the right one."""
+    factors = []
+    for case, seen, expected in zip(cases, observed, right, strict=True):
+        expected = np.asarray(expected)
+        if seen.array is None or seen.array.size != expected.size or not hasattr(case, "N"):
+            return []
+        array = seen.array.reshape(expected.shape)
+        squares = float((expected * expected).sum())
+        factor = float((array * expected).sum()) / squares if squares else 0.0
+        if not close(array, factor * expected):
+            return []
+        factors.append((case.N, factor))
+    return factors
+
+
+def _which(wrong: Array, name: str) -> str:
+    n, size = int(wrong.sum()), wrong.size
+    if wrong.ndim == 2 and n < size:
+        for axis, word in ((1, "rows"), (0, "columns")):
+            lines = wrong.all(axis=axis)
+            if lines.any() and int(lines.sum()) * wrong.shape[axis] == n:
+                indices = ", ".join(map(str, np.flatnonzero(lines)[:8]))
+                return f"{name} is wrong in the {word} {indices} and right elsewhere."
+    which = "All" if n == size else f"{n} of the"
+    return f"{which} {size} entries of {name} are wrong."
+
+
+def _sign(array: Array, expected: Array, wrong: Array) -> str:
+    if close(np.abs(array), np.abs(expected)):
+        return " Their sizes are right, their signs are not."
+    if not array[wrong].any():
+        return " They are zero."
+    return ""

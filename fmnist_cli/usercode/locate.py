@@ -1,0 +1,150 @@
+"""The line of the user's file where an array is made, as far as its text tells."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from fmnist_cli.usercode.parts import GRADIENT_NAMES
+
+Finder = Callable[[ast.AST], int | None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in the file: in words, and its line where it can be known."""
+
+    text: str
+    line: int | None
+
+
+class Sources:
+    """A file's text, asked for lines; an empty or broken text has none."""
+
+    def __init__(self, text: str, found_as: Mapping[str, str]) -> None:
+        self._found_as = found_as
+        try:
+            self._tree = ast.parse(text)
+        except (SyntaxError, ValueError):
+            self._tree = ast.parse("")
+
+    def place(self, check: str) -> Place:
+        """Where the array of a check is made."""
+        part, method, finder = _WHERE[check]
+        name = self._found_as.get(part, part)
+        text = f"{name}.{method}" if method else name
+        top = next((n for n in self._tree.body if getattr(n, "name", None) == name), None)
+        if top is None:
+            return Place(text, None)
+        scope = next(
+            (n for n in ast.walk(top) if isinstance(n, ast.FunctionDef) and n.name == method), top
+        )
+        line = finder(scope) or (top.lineno if scope is top else scope.lineno)
+        return Place(f"{text}, line {line}", line)
+
+    def has_loop(self, part: str, method: str) -> bool:
+        """Whether a method has a loop of its own, or a comprehension."""
+        loops = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp)
+        for node in ast.walk(self._tree):
+            if getattr(node, "name", None) == self._found_as.get(part, part):
+                for inner in ast.walk(node):
+                    if isinstance(inner, ast.FunctionDef) and inner.name == method:
+                        return any(isinstance(n, loops) for n in ast.walk(inner))
+        return False
+
+    def imports(self) -> set[str]:
+        """Every top-level module that an import statement anywhere in the file names."""
+        found = set()
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+        return found
+
+
+def _assignments(scope: ast.AST) -> Iterator[tuple[ast.expr, int]]:
+    for node in ast.walk(scope):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                inner = target.elts if isinstance(target, ast.Tuple) else [target]
+                yield from ((one, node.lineno) for one in inner)
+        elif isinstance(node, ast.AugAssign | ast.AnnAssign):
+            yield node.target, node.lineno
+
+
+def _returned(scope: ast.AST) -> int | None:
+    """The line that makes what is returned: the last assignment to its name, or the return."""
+    returns = [n for n in ast.walk(scope) if isinstance(n, ast.Return) and n.value is not None]
+    if not returns:
+        return None
+    last = max(returns, key=lambda node: node.lineno)
+    if isinstance(last.value, ast.Name):
+        lines = [line for target, line in _assignments(scope) if _base(target) == last.value.id]
+        return max(lines, default=last.lineno)
+    return last.lineno
+
+
+def _base(target: ast.expr) -> str | None:
+    while isinstance(target, ast.Subscript | ast.Starred):
+        target = target.value
+    return target.id if isinstance(target, ast.Name) else None
+
+
+def _stored(key: str, holders: tuple[str, ...], attributes: tuple[str, ...]) -> Finder:
+    def find(scope: ast.AST) -> int | None:
+        lines = []
+        for target, line in _assignments(scope):
+            node = target
+            while isinstance(node, ast.Subscript):
+                in_holder = isinstance(node.value, ast.Attribute) and node.value.attr in holders
+                if in_holder and isinstance(node.slice, ast.Constant) and node.slice.value == key:
+                    lines.append(line)
+                node = node.value
+            if isinstance(node, ast.Attribute) and node.attr in attributes:
+                lines.append(line)
+        return max(lines, default=None)
+
+    return find
+
+
+def _gradient(key: str) -> Finder:
+    return _stored(key, GRADIENT_NAMES, (f"d{key}", f"grad_{key}", f"{key}_grad"))
+
+
+def _compared(scope: ast.AST) -> int | None:
+    lines = [node.lineno for node in ast.walk(scope) if isinstance(node, ast.Compare)]
+    return max(lines, default=_returned(scope))
+
+
+def _last_assignment(scope: ast.AST) -> int | None:
+    lines = [
+        line for target, line in _assignments(scope)
+        if isinstance(target, ast.Subscript | ast.Attribute)
+    ]  # fmt: skip
+    return max(lines, default=None)
+
+
+def _nothing(scope: ast.AST) -> int | None:
+    return None
+
+
+_WHERE: dict[str, tuple[str, str, Finder]] = {
+    "linear_init": ("linear", "__init__", _stored("W", ("params",), ("W",))),
+    "linear_forward": ("linear", "forward", _returned),
+    "linear_dW": ("linear", "backward", _gradient("W")),
+    "linear_db": ("linear", "backward", _gradient("b")),
+    "linear_dX": ("linear", "backward", _returned),
+    "relu_forward": ("relu", "forward", _returned),
+    "relu_backward": ("relu", "backward", _returned),
+    "relu_at_zero": ("relu", "", _compared),
+    "linear_backward": ("linear", "backward", _nothing),
+    "update": ("update", "", _last_assignment),
+    "forward_pass": ("forward_pass", "", _nothing),
+    "backward_pass": ("backward_pass", "", _nothing),
+    "gradient_checker": ("gradient_checker", "", _nothing),
+    "magnitude_checker": ("magnitude_checker", "", _nothing),
+    "loss_forward": ("loss", "forward", _returned),
+    "loss_backward": ("loss", "backward", _returned),
+}

@@ -1,0 +1,180 @@
+"""Mistakes in the linear layer: y = X W + b."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fmnist_cli.usercode.cases import Array, LinearCase
+from fmnist_cli.usercode.mistakes.mistake import SUM, Mistake, scaled
+
+
+def _dW(c: LinearCase) -> Array:
+    return c.X.T @ c.G  # (D, N) @ (N, H) -> (D, H)
+
+
+def _db(c: LinearCase) -> Array:
+    total: Array = c.G.sum(axis=0)  # (N, H) -> (H,)
+    return total
+
+
+def _dX(c: LinearCase) -> Array:
+    return c.G @ c.W.T  # (N, H) @ (H, D) -> (N, D)
+
+
+LINEAR_FORWARD = (
+    Mistake("bias-missing", "The output lacks the bias.",
+            "Which of the layer's two parameters does the output depend on?",
+            lambda c: c.X @ c.W),
+    Mistake("bias-subtracted", "The bias is subtracted.",
+            "With X = 0, what should the layer give, and what does yours give?",
+            lambda c: c.X @ c.W - c.b),
+    Mistake("bias-twice", "The bias is added twice.",
+            "With X = 0, what should the layer give, and what does yours give?",
+            lambda c: c.X @ c.W + 2 * c.b),
+    Mistake("bias-averaged", "All outputs get the same bias.",
+            "How many biases does a layer with H outputs have, and does each output get its own?",
+            lambda c: c.X @ c.W + c.b.mean()),
+    Mistake("W-transposed", "X is multiplied by the transpose of W.",
+            "W is (inputs, outputs). Which axis of W must meet the inputs of X?",
+            lambda c: c.X @ c.W.T + c.b),
+    Mistake("elementwise-product", "X and W are multiplied entry by entry.",
+            "What is the difference between * and a matrix product?",
+            lambda c: c.X * c.W + c.b),
+    Mistake("output-transposed", "The output is the transpose of what it should be.",
+            "One example per row: which shape should the output have?",
+            lambda c: (c.X @ c.W + c.b).T),
+    Mistake("activation-in-linear", "The linear layer's output has no negative numbers: a ReLU is "
+            "inside it.", "Which layer is it that knows about ReLU?",
+            lambda c: np.maximum(c.Y, 0)),
+    Mistake("activation-on-input", "The linear layer drops the negative entries of X first.",
+            "Which layer is it that knows about ReLU?",
+            lambda c: np.maximum(c.X, 0) @ c.W + c.b),
+    Mistake("forward-divided-by-N", "X W is divided by the batch size.",
+            "Does the output for one image depend on how many others are in the batch?",
+            lambda c: c.X @ c.W / len(c.X) + c.b),
+    Mistake("forward-divided-by-D", "X W is divided by the number of inputs.",
+            "Does the layer's formula have a mean in it?",
+            lambda c: c.X @ c.W / c.X.shape[1] + c.b),
+    Mistake("forward-sign", "The output has the wrong sign.",
+            "With b = 0 and W = 1, what comes out for X = 1?", lambda c: -c.Y),
+)  # fmt: skip
+
+LINEAR_DW = (
+    Mistake("dW-not-stored", "dW stays as the layer was made: no backward pass stores it.",
+            "After backward, where does the update look for the gradient of W?",
+            lambda c: np.zeros_like(c.W)),
+    *scaled("dW", _dW),
+    Mistake("dW-transposed", "dW is the transpose of what it should be.",
+            "W is (inputs, outputs). Which shape must dW have, and which order of the factors "
+            "gives it?", lambda c: c.G.T @ c.X),
+    Mistake("dW-X-not-transposed", "dW is X times grad, without a transpose.",
+            "Write the shapes of X and grad side by side: over which index is the sum?",
+            lambda c: c.X @ c.G),
+    Mistake("dW-wrong-transpose", "The transpose is on the wrong factor of dW.",
+            "Write the shapes of X and grad side by side: over which index is the sum?",
+            lambda c: c.X @ c.G.T),
+    Mistake("dW-last-example", "dW comes from the last example of the batch alone.",
+            "In the loop over the examples, what happens to the result of the one before?",
+            lambda c: np.outer(c.X[-1], c.G[-1])),
+    Mistake("dW-first-example", "dW comes from the first example of the batch alone.",
+            "Which rows of X and grad does it use?", lambda c: np.outer(c.X[0], c.G[0])),
+    Mistake("dW-outer-of-sums", "dW is the product of two sums, not the sum of products.",
+            "Is the sum over the examples taken before or after the product?",
+            lambda c: np.outer(c.X.sum(axis=0), c.G.sum(axis=0))),
+    Mistake("dW-outer-of-means", "dW is the product of two means, not the sum of products.",
+            "Is the sum over the examples taken before or after the product?",
+            lambda c: np.outer(c.X.mean(axis=0), c.G.mean(axis=0))),
+    Mistake("dW-from-output", "dW is computed from the layer's output in place of its input.",
+            "y = X W + b: what stands beside W?", lambda c: c.Y.T @ c.G),
+    Mistake("dW-masked", "A ReLU's mask of the output is inside the linear layer's dW.",
+            "Which layer's backward knows about ReLU?", lambda c: c.X.T @ (c.G * (c.Y > 0))),
+    Mistake("dW-positive-inputs", "Only the positive entries of X count in dW.",
+            "Which layer is it that knows about ReLU?", lambda c: np.maximum(c.X, 0).T @ c.G),
+    Mistake("dW-plus-W", "W itself is added to dW.",
+            "Is there a weight decay that nobody asked for?", lambda c: _dW(c) + c.W),
+    Mistake("dW-absolute", "dW has lost its signs.", "What does an absolute value do here?",
+            lambda c: np.abs(_dW(c))),
+    Mistake("dW-is-dX", "dW is what should be dX.",
+            "Which of the two is the gradient of the input, and which of the weights?", _dX),
+    Mistake("dW-times-W", "dW is multiplied by W.",
+            "y = X W + b: does its derivative by W still contain W?", lambda c: _dW(c) * c.W),
+)  # fmt: skip
+
+LINEAR_DB = (
+    Mistake("db-not-stored", "db stays as the layer was made: no backward pass stores it.",
+            "After backward, where does the update look for the gradient of b?",
+            lambda c: np.zeros_like(c.b)),
+    Mistake("db-averaged", "db is a mean over the examples, not their sum.",
+            SUM + "What is left to do over the examples?", lambda c: c.G.mean(axis=0)),
+    Mistake("db-wrong-axis", "db is summed over the wrong axis.",
+            "b has one entry per output. Which axis of grad must disappear?",
+            lambda c: c.G.sum(axis=1)),
+    Mistake("db-wrong-axis-averaged", "db is averaged over the wrong axis.",
+            "b has one entry per output. Which axis of grad must disappear?",
+            lambda c: c.G.mean(axis=1)),
+    Mistake("db-one-number", "db is one number for all outputs: the sum of all of grad.",
+            "b has one entry per output. Which axis of grad must disappear?",
+            lambda c: np.full_like(c.b, c.G.sum())),
+    Mistake("db-one-number", "db is one number for all outputs: the sum of all of grad.",
+            "b has one entry per output. Which axis of grad must disappear?",
+            lambda c: np.asarray(c.G.sum())),
+    Mistake("db-mean-of-all", "db is one number for all outputs: the mean of all of grad.",
+            "b has one entry per output. Which axis of grad must disappear?",
+            lambda c: np.full_like(c.b, c.G.mean())),
+    Mistake("db-not-summed", "db has a row for every example: it is not summed.",
+            "Every example moves the same b. What happens to their contributions?",
+            lambda c: c.G),
+    Mistake("db-last-example", "db comes from the last example of the batch alone.",
+            "In the loop over the examples, what happens to the result of the one before?",
+            lambda c: c.G[-1]),
+    Mistake("db-first-example", "db comes from the first example of the batch alone.",
+            "Which rows of grad does it use?", lambda c: c.G[0]),
+    Mistake("db-ignores-grad", "db is the number of examples: grad is not in it.",
+            "y = X W + b: db/dL is 1 times what?", lambda c: np.full_like(c.b, len(c.G))),
+    Mistake("db-ones", "db is 1: grad is not in it.", "y = X W + b: dL/db is 1 times what?",
+            lambda c: np.ones_like(c.b)),
+    Mistake("db-from-dW", "db is the column sum of dW: the inputs are in it.",
+            "Does the derivative of y = X W + b by b contain X?",
+            lambda c: _dW(c).sum(axis=0)),
+    Mistake("db-masked", "A ReLU's mask of the output is inside the linear layer's db.",
+            "Which layer's backward knows about ReLU?",
+            lambda c: (c.G * (c.Y > 0)).sum(axis=0)),
+    Mistake("db-times-b", "db is multiplied by b.",
+            "y = X W + b: does its derivative by b still contain b?", lambda c: _db(c) * c.b),
+    *scaled("db", _db)[1:],
+)  # fmt: skip
+
+LINEAR_DX = (
+    Mistake("dX-not-returned", "backward returns nothing.",
+            "Who needs the gradient of this layer's input, and how does it get there?",
+            lambda c: None),
+    *scaled("dX", _dX),
+    Mistake("dX-W-not-transposed", "dX is grad times W, without a transpose.",
+            "grad is (N, outputs), dX must be (N, inputs). Which way round must W be?",
+            lambda c: c.G @ c.W),
+    Mistake("dX-transposed", "dX is the transpose of what it should be.",
+            "One example per row: which shape must dX have?", lambda c: c.W @ c.G.T),
+    Mistake("dX-is-grad", "backward returns the gradient that came in, unchanged.",
+            "y = X W + b: what does a change of X do to y?", lambda c: c.G),
+    Mistake("dX-is-dW", "backward returns dW in place of dX.",
+            "What does the layer before need: the gradient of your weights, or of your input?",
+            _dW),
+    Mistake("dX-masked", "A ReLU's mask of the input is inside the linear layer's dX.",
+            "Which layer's backward knows about ReLU?", lambda c: _dX(c) * (c.X > 0)),
+    Mistake("dX-times-X", "dX is multiplied by X.",
+            "y = X W + b: does its derivative by X still contain X?", lambda c: _dX(c) * c.X),
+    Mistake("dX-output-masked", "A ReLU's mask of the output is inside the linear layer's dX.",
+            "Which layer's backward knows about ReLU?",
+            lambda c: (c.G * (c.Y > 0)) @ c.W.T),
+    Mistake("dX-zero", "dX is zero: nothing reaches the layer before.",
+            "Is the array that is returned the one that was computed?",
+            lambda c: np.zeros_like(c.X)),
+    Mistake("dX-is-W-transposed", "backward returns W transposed: grad is not in it.",
+            "The chain rule multiplies what comes in by the local derivative: where is grad?",
+            lambda c: c.W.T),
+    Mistake("dX-input-returned", "backward returns its X.",
+            "Is the array that is returned the one that was computed?", lambda c: c.X),
+    Mistake("dX-plus-b", "The bias is added to dX.",
+            "y = X W + b: does its derivative by X still contain b?",
+            lambda c: (c.G + c.b) @ c.W.T),
+)  # fmt: skip

@@ -1,0 +1,203 @@
+"""Mistakes in the whole model: the step of gradient descent, the backward pass, the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fmnist_cli.usercode.cases import Array, ModelCase, UpdateCase
+from fmnist_cli.usercode.mistakes.mistake import Mistake
+
+
+def _each(change: Callable[[Array, Array, float], Any]) -> Callable[[UpdateCase], Any]:
+    return lambda c: {name: change(c.w[name], c.g[name], c.lr) for name in c.w}
+
+
+def _fixed_rate(rate: float) -> Callable[[UpdateCase], Any]:
+    return _each(lambda w, g, lr: w - rate * g)
+
+
+def _only(*names: str) -> Callable[[UpdateCase], Any]:
+    return lambda c: {n: w - c.lr * c.g[n] if n in names else w for n, w in c.w.items()}
+
+
+UPDATE = (
+    Mistake("update-nothing", "No parameter changes.",
+            "Is the new value put back where the layer keeps its parameters?", _only()),
+    Mistake("update-uphill", "The step goes up the gradient: the sign is wrong.",
+            "In which direction does the loss fall?", _each(lambda w, g, lr: w + lr * g)),
+    Mistake("update-without-lr", "The step is the gradient itself: the learning rate is not in it.",
+            "What makes the step small?", _each(lambda w, g, lr: w - g)),
+    Mistake("update-uphill-without-lr", "The step is plus the gradient itself.",
+            "What makes the step small, and in which direction does the loss fall?",
+            _each(lambda w, g, lr: w + g)),
+    Mistake("update-lr-squared", "The learning rate is multiplied in twice.",
+            "How often does the learning rate meet the gradient?",
+            _each(lambda w, g, lr: w - lr * lr * g)),
+    Mistake("update-divided-by-lr", "The gradient is divided by the learning rate.",
+            "Does a smaller learning rate make a smaller step?",
+            _each(lambda w, g, lr: w - g / lr)),
+    *(Mistake("update-lr-ignored", f"The learning rate is {fixed:g}, whatever is given.",
+              "Where does the learning rate in your step come from?",
+              _fixed_rate(fixed))
+      for fixed in (0.01, 0.1, 0.001)),
+    Mistake("update-b-missing", "The biases do not change.",
+            "Over which keys of params does the loop go?", _only("W1", "W2")),
+    Mistake("update-W-missing", "The weights do not change, only the biases do.",
+            "Over which keys of params does the loop go?", _only("b1", "b2")),
+    Mistake("update-first-layer-only", "Only the first layer changes.",
+            "Does the loop reach the second layer?", _only("W1", "b1")),
+    Mistake("update-last-layer-only", "Only the last layer changes.",
+            "Does the loop reach the first layer?", _only("W2", "b2")),
+    Mistake("update-first-parameter-only", "Only the first layer's W changes.",
+            "What ends the loop after its first round?", _only("W1")),
+    Mistake("update-twice", "Every parameter moves twice per step.",
+            "How often is each parameter visited?", _each(lambda w, g, lr: w - 2 * lr * g)),
+    Mistake("update-replaces", "The step replaces the parameter in place of changing it.",
+            "Where is the old value in the new one?", _each(lambda w, g, lr: -lr * g)),
+    Mistake("update-replaces", "The step replaces the parameter in place of changing it.",
+            "Where is the old value in the new one?", _each(lambda w, g, lr: lr * g)),
+    Mistake("update-is-gradient", "The parameter becomes its gradient.",
+            "Where is the old value in the new one?", _each(lambda w, g, lr: g)),
+    Mistake("update-reversed", "The difference is the wrong way round.",
+            "Which is taken from which?", _each(lambda w, g, lr: lr * g - w)),
+    Mistake("update-by-sign", "Only the sign of the gradient counts.",
+            "What is left of the gradient's size?", _each(lambda w, g, lr: w - lr * np.sign(g))),
+    Mistake("update-normalised", "The gradient is divided by its norm.",
+            "What is left of the gradient's size?",
+            _each(lambda w, g, lr: w - lr * g / np.linalg.norm(g))),
+    Mistake("update-mean-gradient", "All entries of a parameter move by the same step.",
+            "Does each entry have its own gradient?", _each(lambda w, g, lr: w - lr * g.mean())),
+    Mistake("update-multiplies", "The parameter is multiplied, not moved.",
+            "Is the step added to the parameter, or does it scale it?",
+            _each(lambda w, g, lr: w * (1 - lr * g))),
+    Mistake("update-divided-by-rows", "The gradient is divided by the number of its rows.",
+            "Who has divided by the batch size already, and are these rows the batch?",
+            _each(lambda w, g, lr: w - lr * g / len(g))),
+    Mistake("update-decays", "The weights shrink besides: a weight decay.",
+            "Is there a term that nobody asked for?",
+            _each(lambda w, g, lr: w - lr * (g + w))),
+    Mistake("update-scales-w", "The learning rate multiplies the old value too.",
+            "What exactly does the learning rate multiply?",
+            _each(lambda w, g, lr: lr * (w - g))),
+)  # fmt: skip
+
+
+def _backward(
+    c: ModelCase,
+    d: Array | None = None,
+    *,
+    h1: Array | None = None,
+    mask: Callable[[Array], Array] | None = None,
+    x: Array | None = None,
+) -> dict[str, Array]:
+    """The right backward pass, with one thing replaced."""
+    d = (c.p - c.one_hot) / c.N if d is None else d  # (N, K)
+    h1 = c.h1 if h1 is None else h1
+    d_h1 = d @ c.w["W2"].T  # (N, K) @ (K, H) -> (N, H)
+    d_a1 = d_h1 * (c.a1 > 0) if mask is None else mask(d_h1)
+    x = c.x if x is None else x
+    return {"W1": x.T @ d_a1, "b1": d_a1.sum(0), "W2": h1.T @ d, "b2": d.sum(0)}
+
+
+def _without(c: ModelCase, *names: str) -> dict[str, Array]:
+    right = c.right()
+    return {n: np.zeros_like(g) if n in names else g for n, g in right.items()}
+
+
+def _d(c: ModelCase) -> Array:
+    return (c.p - c.one_hot) / c.N
+
+
+MODEL = (
+    Mistake("pass-nothing", "No gradient arrives anywhere.",
+            "Does the backward pass call the layers of the model that it is given?",
+            lambda c: _without(c, "W1", "b1", "W2", "b2")),
+    Mistake("pass-first-layer-missing", "The first layer gets no gradient.",
+            "Where does the backward pass end?", lambda c: _without(c, "W1", "b1")),
+    Mistake("pass-last-layer-missing", "The last layer gets no gradient.",
+            "Where does the backward pass begin?", lambda c: _without(c, "W2", "b2")),
+    Mistake("mean-missing", "All gradients are N times too large: the loss's mean is missing.",
+            "The loss is a mean over the batch: where is the 1/N?",
+            lambda c: _backward(c, _d(c) * c.N)),
+    Mistake("mean-twice", "All gradients are N times too small: 1/N is applied twice.",
+            "Who divides by the batch size, and who does it again?",
+            lambda c: _backward(c, _d(c) / c.N)),
+    Mistake("pass-sign", "All gradients have the wrong sign.",
+            "Is it the label minus the prediction, or the other way round?",
+            lambda c: _backward(c, -_d(c))),
+    Mistake("pass-relu-skipped", "The gradient goes round relu on its way to the first layer.",
+            "In which order do the layers run forward, and which of them does the backward pass "
+            "leave out?", lambda c: _backward(c, mask=lambda d: d)),
+    Mistake("pass-a1-for-h1", "The second layer's backward gets a1, from before relu.",
+            "What was the input of the second layer?", lambda c: _backward(c, h1=c.a1)),
+    Mistake("pass-h1-for-x", "The first layer's backward gets the hidden layer in place of x.",
+            "What was the input of the first layer?", lambda c: _backward(c, x=c.h1)),
+    Mistake("pass-a1-for-x", "The first layer's backward gets a1, its own output.",
+            "What was the input of the first layer?", lambda c: _backward(c, x=c.a1)),
+    Mistake("pass-relu-arguments", "relu's backward gets its two arguments exchanged.",
+            "Which comes first: the layer's input, or the gradient?",
+            lambda c: _backward(c, mask=lambda d: c.a1 * (d > 0))),
+    Mistake("pass-relu-of-gradient", "relu is applied to the gradient.",
+            "Which method of relu belongs in the backward pass?",
+            lambda c: _backward(c, mask=lambda d: np.maximum(d, 0))),
+    Mistake("softmax-without-label", "The label is not taken off the probabilities.",
+            "What is the gradient where the prediction is perfect?",
+            lambda c: _backward(c, c.p / c.N)),
+    Mistake("softmax-twice", "The derivative of the softmax is applied a second time.",
+            "The gradient of softmax and cross-entropy together: which derivative is in it "
+            "already?", lambda c: _backward(c, _d(c) * c.p * (1 - c.p))),
+    Mistake("softmax-logits", "The logits stand where the probabilities should.",
+            "What comes between the logits and the probabilities?",
+            lambda c: _backward(c, (c.logits - c.one_hot) / c.N)),
+    Mistake("pass-loss-skipped", "The second layer's backward starts from the logits.",
+            "Where does the backward pass begin?", lambda c: _backward(c, c.logits)),
+    Mistake("pass-relu-sees-h1-gradient", "The mask looks at the gradient.",
+            "relu's derivative depends on which array?",
+            lambda c: _backward(c, mask=lambda d: d * (d > 0))),
+)  # fmt: skip
+
+LOSS_FORWARD = (
+    Mistake("loss-not-averaged", "The loss is a sum over the batch, not a mean.",
+            "Does the loss of twice the batch double?", lambda c: c.right()["forward"] * c.N),
+    Mistake("loss-averaged-twice", "The loss is divided by the batch size twice.",
+            "Who divides by N, and who does it again?", lambda c: c.right()["forward"] / c.N),
+    Mistake("loss-over-classes", "The loss is averaged over the classes too.",
+            "How many terms per example does the cross-entropy have?",
+            lambda c: c.right()["forward"] / c.z.shape[1]),
+    Mistake("loss-sign", "The loss has the wrong sign.", "Can this loss be negative?",
+            lambda c: -c.right()["forward"]),
+    Mistake("loss-log2", "The logarithm has base 2.", "Which logarithm is it?",
+            lambda c: c.right()["forward"] / np.log(2)),
+    Mistake("loss-log10", "The logarithm has base 10.", "Which logarithm is it?",
+            lambda c: c.right()["forward"] / np.log(10)),
+    Mistake("softmax-wrong-axis", "The softmax is taken over the examples.",
+            "Which entries must sum to 1?", lambda c: -np.log(
+                (np.exp(c.z) / np.exp(c.z).sum(axis=0))[np.arange(c.N), c.y]).mean()),
+    Mistake("loss-without-log", "There is no logarithm in the loss.",
+            "What does the cross-entropy do to the probability?",
+            lambda c: -c.p[np.arange(c.N), c.y].mean()),
+)  # fmt: skip
+
+LOSS_BACKWARD = (
+    Mistake("mean-missing", "The loss's gradient lacks the 1/N.",
+            "The loss is a mean over the batch: where is the 1/N?",
+            lambda c: c.p - c.one_hot),
+    Mistake("mean-twice", "The loss's gradient has 1/N twice.",
+            "Who divides by N, and who does it again?", lambda c: (c.p - c.one_hot) / c.N**2),
+    Mistake("loss-gradient-sign", "The loss's gradient has the wrong sign.",
+            "Is it the label minus the prediction, or the other way round?",
+            lambda c: (c.one_hot - c.p) / c.N),
+    Mistake("softmax-without-label", "The label is not taken off the probabilities.",
+            "What is the gradient where the prediction is perfect?", lambda c: c.p / c.N),
+    Mistake("loss-gradient-over-classes", "The gradient is divided by the number of classes.",
+            "Over what is the loss a mean?", lambda c: (c.p - c.one_hot) / c.z.shape[1]),
+    Mistake("softmax-twice", "The derivative of the softmax is applied a second time.",
+            "The gradient of softmax and cross-entropy together: which derivative is in it "
+            "already?", lambda c: (c.p - c.one_hot) * c.p * (1 - c.p) / c.N),
+    Mistake("softmax-logits", "The logits stand where the probabilities should.",
+            "What comes between the logits and the probabilities?",
+            lambda c: (c.z - c.one_hot) / c.N),
+)  # fmt: skip

@@ -1,0 +1,131 @@
+"""The checks of the whole model: the step of gradient descent, the backward pass, the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fmnist_cli.usercode import cases
+from fmnist_cli.usercode.checks import LAYER_CHECKS, Check, compare, update_reply
+from fmnist_cli.usercode.diagnosis import Observed, agrees
+from fmnist_cli.usercode.exam import Exam, observed, observed_mapping
+from fmnist_cli.usercode.results import CheckResult, Diagnosis
+
+
+def update(exam: Exam, check: Check) -> CheckResult:
+    given = cases.update_cases(exam.rng(5))
+    replies = update_reply(exam)
+    seen = [observed_mapping(reply["weights"]) for reply in replies]
+    right = [case.right() for case in given]
+    return compare(check, given, seen, right, exam.sources.place(check.name),
+                   "the updated parameter", "Every parameter moves by -learning_rate times its "
+                   "gradient.")  # fmt: skip
+
+
+def _model_replies(exam: Exam) -> tuple[list[cases.ModelCase], list[dict[str, Any]]]:
+    given = cases.model_cases(exam.rng(6))
+    replies = exam.once(
+        "model",
+        lambda: [
+            exam.subject.call("model", weights=dict(c.w), x=c.x, y=c.y.reshape(-1, 1).astype(float))
+            for c in given
+        ],
+    )
+    return given, replies
+
+
+def _gradient(reply: Mapping[str, Any]) -> Observed:
+    if "error" in reply:
+        return observed(reply["error"])
+    return observed_mapping(reply["gradient"])
+
+
+def backward_pass(exam: Exam, check: Check) -> CheckResult:
+    """The file's own pass gives what its layers give in the right order."""
+    given, replies = _model_replies(exam)
+    if any("own" not in reply for reply in replies):
+        return check.result("unclear", "The arguments of backward_pass are not the assignment's: "
+                            "(model, x, a1, h1, a2, y).")  # fmt: skip
+    seen = [_gradient(reply["own"]) for reply in replies]
+    ordered = [_gradient(reply["order"]) for reply in replies]
+    if all(
+        s.raised == o.raised and (s.raised or agrees(s.array, o.array))
+        for s, o in zip(seen, ordered, strict=True)
+    ):
+        return check.passed("It gives what the layers give in the right order.")
+    right = [case.right() for case in given]
+    return compare(check, given, seen, right, exam.sources.place(check.name), "the gradient",
+                   "The whole model's gradient agrees.")  # fmt: skip
+
+
+def batch_mean(exam: Exam, check: Check) -> CheckResult:
+    """Ten copies of a batch have the gradient of the batch."""
+    case = cases.model_cases(exam.rng(6))[0]
+    gradients = []
+    for times in (1, 10):
+        y = np.tile(case.y.reshape(-1, 1), (times, 1)).astype(float)
+        reply = exam.subject.call("model", weights=dict(case.w), x=np.tile(case.x, (times, 1)), y=y)
+        gradients.append(_gradient(reply.get("own", reply["order"])))
+    one, ten = gradients
+    if one.raised or ten.raised:
+        return check.result("skipped", (one.error or ten.error) + " See the checks above.")
+    for name in case.w:
+        a, b = one.array[name], ten.array[name]
+        if a is None or b is None or a.shape != b.shape:
+            return check.failed(f"The gradient of {name} has another shape for another batch.")
+        if not agrees(b, a):
+            factor = float((b * a).sum() / (a * a).sum()) if a.any() else float("nan")
+            message = (
+                f"Ten copies of a batch must have the batch's gradient; that of {name} is "
+                f"{factor:.4g} times as large."
+            )
+            cause = exam.failed(*LAYER_CHECKS)
+            if cause:
+                return check.failed(message, Diagnosis("", f"It follows from {cause[0]}."))
+            known = {10.0: ("mean-missing", "The 1/N of the loss's mean does not arrive."),
+                     0.1: ("mean-twice", "1/N is applied twice.")}  # fmt: skip
+            mistake, what = known.get(round(factor, 4), ("", "The gradient depends on N."))
+            return check.failed(message, Diagnosis(
+                mistake, what, f"the way of the gradient from the loss to {name}",
+                "The loss is a mean: where is the division by N, and where else?",
+            ))  # fmt: skip
+    return check.passed("Ten copies of a batch have the gradient of the batch.")
+
+
+def own_loss(exam: Exam, check: Check) -> CheckResult:
+    """The file's own softmax cross-entropy: the mean exactly once, and no overflow."""
+    given = cases.loss_cases(exam.rng(7))
+    replies = [exam.subject.call("own_loss", z=c.z, y=c.y) for c in given]
+    right = [case.right() for case in given]
+
+    def seen(form: str, key: str) -> list[Observed]:
+        return [observed(reply[form][key]) for reply in replies]
+
+    def fits(form: str) -> int:
+        return sum(
+            agrees(s.array, r[key])
+            for key in ("forward", "backward")
+            for s, r in zip(seen(form, key), right, strict=True)
+        )
+
+    form = max(("column", "row"), key=fits)  # labels as (N, 1) or (N,): what it was written for
+    for key, name in (("forward", "the loss"), ("backward", "the loss's gradient")):
+        result = compare(
+            check, given, seen(form, key), [r[key] for r in right],
+            exam.sources.place(f"loss_{key}"), name, "", mistakes=f"loss_{key}",
+        )  # fmt: skip
+        if result.status == "failed":
+            return result
+    z = given[0].z * 1000
+    labels = exam.subject.call("own_loss", z=z, y=given[0].y)[form]
+    if not all(np.isfinite(observed(labels[key]).array).all() for key in ("forward", "backward")):
+        place = exam.sources.place("loss_forward")
+        return check.failed(
+            "With logits of some thousands the loss is not finite.",
+            Diagnosis("softmax-overflow", "exp overflows for large logits.", place.text,
+                      "Does the softmax change when the same number is taken off every logit?",
+                      place.line),
+        )  # fmt: skip
+    return check.passed("The loss is a mean, divided by N once, and does not overflow.")

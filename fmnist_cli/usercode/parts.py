@@ -1,0 +1,200 @@
+"""What a student's file defines, found by name and called by signature.
+
+The assignment names the parts (``linear_layer``, ``relu``, ``miniBatchGradientDescent``, ...);
+the usual other names are understood, a layer may be made by a function, its arrays may be in the
+dictionaries ``params`` and ``gradient`` or be attributes, and ``backward`` may take the layer's
+input or remember it.
+
+This runs where the user's code runs. It knows no right answer.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_cli.usercode import shim
+
+Array = NDArray[Any]
+
+NAMES = {
+    "linear": ("linear_layer", "linear", "dense", "dense_layer", "fully_connected", "affine"),
+    "relu": ("relu", "relu_layer", "relu_activation"),
+    "update": ("miniBatchGradientDescent", "sgd", "sgd_step", "gradient_descent", "update",
+               "update_parameters"),
+    "forward_pass": ("forward_pass",),
+    "backward_pass": ("backward_pass", "backprop", "backpropagation"),
+    "gradient_checker": ("gradient_checker", "check_gradient", "gradient_check", "gradcheck"),
+    "magnitude_checker": ("magnitude_checker", "check_magnitude", "magnitude_check"),
+    "loss": ("softmax_cross_entropy", "softmax_cross_entropy_loss", "cross_entropy"),
+}  # fmt: skip
+"""The part, and the names that it is found by; the first is the assignment's."""
+
+GRADIENT_NAMES = ("gradient", "gradients", "grads", "grad")
+
+
+class NotFoundError(Exception):
+    """An array or a part is not where the interface says; the message says so in words."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one file (or of what Python handed over); None where there is none."""
+
+    linear: Callable[..., Any] | None = None
+    relu: Callable[..., Any] | None = None
+    update: Callable[..., Any] | None = None
+    forward_pass: Callable[..., Any] | None = None
+    backward_pass: Callable[..., Any] | None = None
+    gradient_checker: Callable[..., Any] | None = None
+    magnitude_checker: Callable[..., Any] | None = None
+    loss: Callable[..., Any] | None = None
+    found_as: Mapping[str, str] | None = None
+
+
+def find_parts(names: Mapping[str, Any]) -> Parts:
+    """The parts among a module's names. A loss that is the supplied one is not the file's."""
+    plain = {_plain(name): name for name in names if not name.startswith("_")}
+    found: dict[str, Any] = {}
+    found_as: dict[str, str] = {}
+    for part, candidates in NAMES.items():
+        for candidate in candidates:
+            name = plain.get(_plain(candidate))
+            if name is not None and callable(names[name]):
+                found[part], found_as[part] = names[name], name
+                break
+    if found.get("loss") is shim.softmax_cross_entropy:
+        del found["loss"], found_as["loss"]
+    return replace(Parts(**found), found_as=found_as)
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def positional(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters that are given by position, ``self`` not among them."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [parameter for parameter in parameters if parameter.kind in kinds]
+
+
+class UserLayer:
+    """A user's layer: its arrays by ``W`` and ``b``, its two passes by one signature."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+
+    def forward(self, X: Array) -> Any:
+        return self.layer.forward(X)
+
+    def backward(self, X: Array, grad: Array) -> Any:
+        required = [p for p in positional(self.layer.backward) if p.default is p.empty]
+        return self.layer.backward(grad) if len(required) == 1 else self.layer.backward(X, grad)
+
+    def parameter(self, name: str) -> Any:
+        holder = getattr(self.layer, "params", None)
+        if isinstance(holder, Mapping) and name in holder:
+            return holder[name]
+        if hasattr(self.layer, name):
+            return getattr(self.layer, name)
+        raise NotFoundError(f"the layer has no params[{name!r}]")
+
+    def set_parameter(self, name: str, value: Array) -> None:
+        holder = getattr(self.layer, "params", None)
+        if isinstance(holder, dict) and name in holder:
+            holder[name] = _like(holder[name], value)
+        elif hasattr(self.layer, name):
+            setattr(self.layer, name, _like(getattr(self.layer, name), value))
+        else:
+            raise NotFoundError(f"the layer has no params[{name!r}]")
+
+    def gradient(self, name: str) -> Any:
+        for holder_name in GRADIENT_NAMES:
+            holder = getattr(self.layer, holder_name, None)
+            if isinstance(holder, Mapping) and name in holder:
+                return holder[name]
+        for attribute in (f"d{name}", f"grad_{name}", f"{name}_grad"):
+            if hasattr(self.layer, attribute):
+                return getattr(self.layer, attribute)
+        raise NotFoundError(f"the layer has no gradient[{name!r}]")
+
+    def set_gradient(self, name: str, value: Array) -> None:
+        for holder_name in GRADIENT_NAMES:
+            holder = getattr(self.layer, holder_name, None)
+            if isinstance(holder, dict):
+                holder[name] = _like(holder.get(name, value), value)
+                return
+        for attribute in (f"d{name}", f"grad_{name}", f"{name}_grad"):
+            if hasattr(self.layer, attribute):
+                setattr(self.layer, attribute, _like(getattr(self.layer, attribute), value))
+                return
+        raise NotFoundError(f"the layer has no gradient[{name!r}]")
+
+
+def _like(theirs: Any, ours: Array) -> Array:
+    """Our numbers in the form of their array: its type, precision and orientation.
+
+    A bias may be (H,) or (1, H).
+    """
+    form = np.asarray(theirs) if theirs is not None else ours
+    if form.dtype.kind == "f":
+        ours = ours.astype(form.dtype)
+    if form.size == ours.size and 1 in (ours.ndim, form.ndim):
+        ours = ours.reshape(form.shape)
+    return np.matrix(ours) if isinstance(theirs, np.matrix) else np.array(ours)
+
+
+def update_arguments(
+    function: Callable[..., Any], model: Mapping[str, Any], lr: float
+) -> dict[str, Any]:
+    """The arguments of a user's gradient descent: the model, the rate, and no momentum.
+
+    Further arguments are told by their names: a velocity gets zeros, a coefficient (alpha,
+    lambda, ...) gets 0, and what has a default of its own keeps it.
+    """
+    parameters = positional(function)
+    names = [p.name for p in parameters]
+    plain = {name: _plain(name) for name in names}
+    rate = next(
+        (n for n in names if any(w in plain[n] for w in ("learning", "rate", "lr", "eta", "step"))
+         and "beta" not in plain[n]),
+        names[1] if len(names) > 1 else None,
+    )  # fmt: skip
+    has_coefficient = any(word in p for p in plain.values() for word in ("alpha", "mu", "beta"))
+    arguments: dict[str, Any] = {}
+    for index, parameter in enumerate(parameters):
+        name = parameter.name
+        if index == 0:
+            arguments[name] = model
+        elif name == rate:
+            arguments[name] = lr
+        elif "veloc" in plain[name] or ("momentum" in plain[name] and has_coefficient):
+            arguments[name] = shim.add_momentum(model)
+        elif parameter.default is parameter.empty or isinstance(parameter.default, float):
+            arguments[name] = 0.0
+    return arguments
+
+
+def pass_arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> list[Any] | None:
+    """The arguments of a user's backward_pass(model, x, a1, h1, a2, y), by name or by place.
+
+    None where neither says what is meant.
+    """
+    names = [_plain(p.name) for p in positional(function) if p.default is p.empty]
+    same = {"inputs": "x", "input": "x", "images": "x", "labels": "y", "target": "y",
+            "network": "model", "net": "model", "layers": "model", "z1": "a1", "z2": "a2",
+            "logits": "a2", "scores": "a2", "xbatch": "x", "ybatch": "y"}  # fmt: skip
+    names = [same.get(name, name) for name in names]
+    if all(name in values for name in names):
+        return [values[name] for name in names]
+    order = ("model", "x", "a1", "h1", "a2", "y")
+    return [values[name] for name in order] if len(names) == len(order) else None

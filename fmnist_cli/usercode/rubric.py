@@ -1,0 +1,129 @@
+"""The rubric of an assignment: points per check, what may not be imported, how much may be used."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from fmnist_cli.errors import UsageError
+from fmnist_cli.usercode.examine import CHECK_NAMES
+from fmnist_cli.usercode.guard import Limits
+from fmnist_cli.usercode.results import HINT_LEVELS, CheckReport
+
+Visibility = Literal["visible", "hidden", "after_due_date", "after_published"]
+VISIBILITIES = ("visible", "hidden", "after_due_date", "after_published")
+FORBIDDEN = ("tensorflow", "keras", "torch", "jax", "autograd", "sklearn", "scipy")
+POINTS: Mapping[str, float] = {
+    "linear_init": 5, "linear_forward": 10, "linear_dW": 10, "linear_db": 10, "linear_dX": 10,
+    "relu_forward": 5, "relu_backward": 10, "inputs_kept": 5, "gradients_fresh": 5, "update": 10,
+    "batch_mean": 5, "learns": 10, "overfits": 5,
+}  # fmt: skip
+"""Where a rubric says nothing: 100 points, for what every solution must have."""
+
+
+@dataclass(frozen=True)
+class Rubric:
+    """How a class is graded.
+
+    Attributes
+    ----------
+    title : str
+    points : mapping
+        Points of each check; a check that is not in it is run and shown, and gives none.
+    hints : 0, 1 or 2
+        How much the feedback says.
+    forbidden : tuple of str
+        Modules that a file may not import; one that does is not run.
+    files : str
+        A pattern for the files below the folder.
+    visibility : mapping
+        When Gradescope shows a check; ``visible`` where nothing is said.
+    limits : Limits
+    seed : int
+        Of the tensors that the layers are tried on.
+    """
+
+    title: str = "Layers"
+    points: Mapping[str, float] = field(default_factory=lambda: dict(POINTS))
+    hints: int = 1
+    forbidden: tuple[str, ...] = FORBIDDEN
+    files: str = "*.py"
+    visibility: Mapping[str, Visibility] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    seed: int = 0
+
+    @property
+    def max_score(self) -> float:
+        return sum(self.points.values())
+
+    def score(self, report: CheckReport) -> float:
+        """The points of the checks that passed."""
+        return sum(self.points.get(r.check, 0) for r in report.results if r.status == "passed")
+
+
+def read_rubric(path: Path) -> Rubric:
+    """A rubric from a TOML file.
+
+    Raises
+    ------
+    UsageError
+        When the file cannot be read, is no TOML, or says something that no rubric has.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(
+            f"the rubric must be a file that can be read. Received: {path} ({error.strerror})."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"the rubric must be a TOML file. Received: {path}: {error}.") from error
+    return rubric_from(table)
+
+
+def rubric_from(table: Mapping[str, Any]) -> Rubric:
+    """A rubric from a table; ``UsageError`` where a key or a value is none of a rubric's."""
+    _known("the rubric", table, {f.name for f in fields(Rubric)})
+    values = dict(table)
+    for key, kind in (("points", dict), ("visibility", dict), ("limits", dict),
+                      ("forbidden", list), ("hints", int), ("seed", int), ("files", str),
+                      ("title", str)):  # fmt: skip
+        if key in values and not isinstance(values[key], kind):
+            _refuse(key, f"a {kind.__name__}", values[key])
+    points = values.get("points", {})
+    _known("points", points, set(CHECK_NAMES))
+    for name, value in points.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            _refuse(f"points.{name}", "a number that is not negative", value)
+    _known("visibility", values.get("visibility", {}), set(CHECK_NAMES))
+    for name, value in values.get("visibility", {}).items():
+        if value not in VISIBILITIES:
+            _refuse(f"visibility.{name}", f"one of {', '.join(VISIBILITIES)}", value)
+    if values.get("hints", 0) not in HINT_LEVELS:
+        _refuse("hints", "0, 1 or 2", values["hints"])
+    if "limits" in values:
+        limits = values["limits"]
+        _known("limits", limits, {f.name for f in fields(Limits)})
+        for name, value in limits.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+                _refuse(f"limits.{name}", "a number above 0", value)
+        values["limits"] = Limits(**limits)
+    if "forbidden" in values:
+        if not all(isinstance(name, str) for name in values["forbidden"]):
+            _refuse("forbidden", "a list of names", values["forbidden"])
+        values["forbidden"] = tuple(values["forbidden"])
+    return Rubric(**values)
+
+
+def _known(what: str, table: Mapping[str, Any], names: set[str]) -> None:
+    unknown = sorted(set(table) - names)
+    if unknown:
+        raise UsageError(
+            f"{what} must have keys among {', '.join(sorted(names))}. Received: {unknown[0]}."
+        )
+
+
+def _refuse(key: str, must: str, received: object) -> None:
+    raise UsageError(f"the rubric's {key} must be {must}. Received: {received!r}.")

@@ -1,0 +1,300 @@
+"""The user's code as the judge sees it: something that answers operations, or does not."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from fmnist_cli.usercode import wire
+from fmnist_cli.usercode.guard import Limits
+from fmnist_cli.usercode.network import NetworkBench
+from fmnist_cli.usercode.operations import Bench
+from fmnist_cli.usercode.worker import PROGRESS_FILE
+
+_LARGEST_STDERR = 2_000
+_START_SECONDS = 60.0  # for Python and NumPy to be imported on a busy machine
+
+
+class Unanswered(Exception):
+    """The code gave no answer; the message is a sentence that says why."""
+
+    def __init__(self, sentence: str, line: int | None = None) -> None:
+        if sentence.startswith(("the ", "it ")):  # not the name of a layer
+            sentence = sentence[0].upper() + sentence[1:]
+        super().__init__(sentence)
+        self.sentence, self.line = sentence, line
+
+
+class Subject(Protocol):
+    """What the judge asks."""
+
+    @property
+    def refusals(self) -> Sequence[str]:
+        """What the code tried and was refused, as a continuation of "tried to"."""
+
+    def load(self) -> dict[str, Any]:
+        """What the code defines; Unanswered where it cannot be loaded."""
+
+    def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
+        """The reply to an operation; Unanswered where there is none."""
+
+    def numpy_replaced(self) -> list[str]:
+        """The public names of NumPy that the code has replaced."""
+
+
+class LocalSubject:
+    """One's own code, in this process: nothing is limited."""
+
+    refusals: Sequence[str] = ()
+
+    def __init__(self, bench: Bench | NetworkBench) -> None:
+        self._bench = bench
+
+    def load(self) -> dict[str, Any]:
+        return self._bench.describe()
+
+    def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
+        return _unless_failed(self._bench.call(operation, arguments))
+
+    def numpy_replaced(self) -> list[str]:
+        return []
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a process is to load, and how far it is trusted.
+
+    Attributes
+    ----------
+    name : str
+        The file's name, as its lines are known in a traceback.
+    text : bytes
+        The file; empty for the second interface.
+    interface : str
+        ``module:factory`` of the second interface, else empty.
+    import_folder : str
+        Where that module is.
+    restricted : bool
+        Refuse files, processes, sockets: what another person's file gets.
+    forbidden : tuple of str
+        Top-level modules that may not be imported.
+    """
+
+    name: str
+    text: bytes = b""
+    interface: str = ""
+    import_folder: str = ""
+    restricted: bool = True
+    forbidden: tuple[str, ...] = ()
+
+
+class ProcessSubject:
+    """A file's code in a process of its own, in an empty folder, within limits.
+
+    A process that dies or hangs is replaced: one operation's end does not touch the next.
+    """
+
+    def __init__(self, source: Source, limits: Limits) -> None:
+        self.source, self.limits = source, limits
+        self.refusals: list[str] = []
+        self._folder = Path(tempfile.mkdtemp(prefix="fmnist-check-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._left = limits.file_seconds
+
+    def __enter__(self) -> ProcessSubject:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._end()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def load(self) -> dict[str, Any]:
+        if self._process is None:
+            self._start()
+        return self._ask("load", {}, self.limits.call_seconds)
+
+    def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
+        if self._process is None:
+            self.load()
+        seconds = self.limits.call_seconds + float(arguments.get("seconds", 0.0))
+        return _unless_failed(self._ask(operation, arguments, seconds))
+
+    def numpy_replaced(self) -> list[str]:
+        return [] if self._process is None else list(self._ask("numpy_replaced", {}, 5.0)["names"])
+
+    def _start(self) -> None:
+        root = str(Path(__file__).resolve().parents[2])
+        code = (
+            f"import sys; sys.path.append({root!r}); "
+            "from fmnist_cli.usercode.worker import main; main()"
+        )
+        threads = dict.fromkeys(
+            ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
+            "1",
+        )
+        folder = tempfile.mkdtemp(dir=self._folder)
+        environment = {
+            "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": folder, "TMPDIR": folder, **threads,
+        }  # fmt: skip
+        self._work = Path(folder)
+        self._stderr = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-B", "-X", "utf8", "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            cwd=folder,
+            env=environment,
+            start_new_session=True,
+        )
+        source = self.source
+        self._send({
+            "filename": source.name,
+            "source": source.text.decode("utf-8", "surrogateescape"),
+            "interface": source.interface,
+            "import_folder": source.import_folder,
+            "restricted": source.restricted,
+            "forbidden": list(source.forbidden),
+            "limits": asdict(self.limits),
+        })  # fmt: skip
+        try:
+            self._receive(time.monotonic() + _START_SECONDS)
+        except (EOFError, TimeoutError) as error:
+            raise RuntimeError(f"the worker did not start: {self._error_text()}") from error
+
+    def _ask(self, operation: str, arguments: dict[str, Any], seconds: float) -> dict[str, Any]:
+        if self._left <= 0:
+            raise Unanswered(
+                f"the file as a whole used more than {self.limits.file_seconds:g} s; the rest was "
+                "not run."
+            )
+        begin = time.monotonic()
+        try:
+            self._send({"operation": operation, "arguments": arguments})
+            message = self._receive(begin + min(seconds, self._left))
+        except (EOFError, BrokenPipeError, wire.WireError):
+            raise Unanswered(self._how_it_died()) from None
+        except TimeoutError:
+            where = self._where()
+            self._end()
+            raise Unanswered(
+                f"{where} did not finish within {min(seconds, self._left):g} s: an endless loop, "
+                "or one that takes far too long."
+            ) from None
+        finally:
+            self._left -= time.monotonic() - begin
+        for what in message.get("refusals", ()):
+            if isinstance(what, str) and what not in self.refusals:
+                self.refusals.append(what)
+        if "failed" in message:
+            raise unanswered(message["failed"], self._where())
+        reply: dict[str, Any] = message["reply"]
+        return reply
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(wire.encode(message))
+        self._process.stdin.flush()
+
+    def _receive(self, deadline: float) -> dict[str, Any]:
+        prefix = self._read(wire.PREFIX_BYTES, deadline)
+        message = wire.decode(self._read(wire.body_length(prefix), deadline))
+        if not isinstance(message, dict):
+            raise wire.WireError("not a reply")
+        return message
+
+    def _read(self, n: int, deadline: float) -> bytes:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        descriptor, parts = self._process.stdout.fileno(), []
+        while n:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
+                raise TimeoutError
+            part = os.read(descriptor, min(n, 1 << 20))
+            if not part:
+                raise EOFError
+            parts.append(part)
+            n -= len(part)
+        return b"".join(parts)
+
+    def _where(self) -> str:
+        try:
+            name = (self._work / PROGRESS_FILE).read_bytes()[:80].decode("utf-8", "replace")
+        except OSError:
+            name = ""
+        return name.strip() or "the file"
+
+    def _how_it_died(self) -> str:
+        assert self._process is not None
+        where, process = self._where(), self._process
+        try:
+            code = process.wait(5)
+        except subprocess.TimeoutExpired:
+            code = -signal.SIGKILL
+        self._end()
+        if code == -signal.SIGXCPU:
+            return f"{where} used more processor time than {self.limits.file_seconds:g} s."
+        if code < 0:
+            name = signal.Signals(-code).name
+            return f"{where} ended the Python process with {name}: a crash, or too much memory."
+        return f"{where} ended the Python process (exit code {code}): os._exit must not be called."
+
+    def _error_text(self) -> str:
+        self._stderr.seek(0)
+        return self._stderr.read()[-_LARGEST_STDERR:].decode("utf-8", "replace")
+
+    def _end(self) -> None:
+        if self._process is None:
+            return
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    continue
+        self._process.wait()
+        self._stderr.close()
+        self._process = None
+
+
+def _unless_failed(reply: dict[str, Any]) -> dict[str, Any]:
+    """The reply, where the user's code raised nothing that ends the operation."""
+    if "error" in reply and isinstance(reply["error"], dict):
+        raise unanswered(reply["error"], "")
+    return reply
+
+
+def unanswered(outcome: dict[str, Any], where: str) -> Unanswered:
+    """An outcome without a value, as a sentence."""
+    name, text = str(outcome.get("error")), str(outcome.get("text")).rstrip(".")
+    line = outcome.get("line")
+    at = f" in line {line}" if isinstance(line, int) else ""
+    place = f"{where}: " if where else ""
+    known = {
+        "NotFound": f"{text}.",
+        "SystemExit": f"it called sys.exit{at}, which ends the program.",
+        "MemoryError": f"it asked for more memory than it may have{at}.",
+        "OutputLimitError": f"it {text}{at}.",
+        "SyntaxError": f"the file is not valid Python: {text}.",
+        "IndentationError": f"the file is not valid Python: {text}.",
+        "RecursionError": f"it calls itself without end{at}.",
+        "RefusedError": f"{text}{at}.",
+    }
+    sentence = known.get(name, f"it raised {name}{at}: {text}." if text else f"{name}{at}.")
+    return Unanswered(f"{place}{sentence}", line if isinstance(line, int) else None)

@@ -1,0 +1,39 @@
+"""Small images, and a file checked as a student's is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fmnist_cli.engine.backend import Split
+from fmnist_cli.usercode.examine import CHECK_NAMES, check_file
+from fmnist_cli.usercode.guard import Limits
+from fmnist_cli.usercode.results import CheckReport
+from tests.conftest import tiny_arrays
+
+WITHOUT_TRAINING = tuple(n for n in CHECK_NAMES if n not in ("learns", "overfits", "speed"))
+
+CheckText = Callable[..., CheckReport]
+
+
+@pytest.fixture(scope="session")
+def images() -> Split:
+    """1,000 learnable images."""
+    pixels, labels = tiny_arrays(1_000, np.random.default_rng(7))
+    return Split(pixels.reshape(-1, 784) / np.float32(255), labels.astype(np.int64))
+
+
+@pytest.fixture
+def check_text(tmp_path: Path, images: Split) -> CheckText:
+    """Checks a text as a file, without the trainings unless asked for."""
+
+    def check(text: str, *, seed: int = 0, only: tuple[str, ...] = WITHOUT_TRAINING,
+              limits: Limits | None = None) -> CheckReport:  # fmt: skip
+        path = tmp_path / "neural_networks.py"
+        path.write_text(text)
+        return check_file(path, images, seed=seed, only=only, limits=limits)
+
+    return check

@@ -1,0 +1,81 @@
+"""A student's layers in the shared training loop: the textbook's curve, to rounding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fmnist_cli.engine.backend import Split
+from fmnist_cli.engine.config import USER_ENGINE, TrainConfig
+from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
+from fmnist_cli.engine.numpy_mlp.layers import PARAMETERS, initial_weights
+from fmnist_cli.engine.seeding import epoch_order, weights_rng
+from fmnist_cli.errors import UsageError
+from fmnist_cli.usercode.backend import UserCodeError, UserNetwork
+
+from .base import SOLUTION
+from .styles import STYLES
+
+CONFIG = TrainConfig(train_size=1_000, hidden=16, batch=50, lr=0.1, engine=USER_ENGINE)
+
+
+@pytest.mark.parametrize("style", [s for s in STYLES if s not in ("float32", "momentum")])
+def test_an_epoch_is_the_numpy_engines_in_float64(
+    style: str, tmp_path: Path, images: Split
+) -> None:
+    path = tmp_path / "neural_networks.py"
+    path.write_text(STYLES[style])
+    backend = UserNetwork(path, CONFIG, images)
+    weights = initial_weights(weights_rng(CONFIG.seed), hidden=16)
+    engine = NumPyMLP(images, weights=weights, batch=50, lr=0.1, momentum=0, dtype=np.float64)
+    for epoch in (1, 2) if not style.startswith("loops") else ():
+        order = epoch_order(CONFIG.seed, epoch, len(images))
+        assert backend.train_epoch(order) == pytest.approx(engine.train_epoch(order), rel=1e-12)
+    for name in PARAMETERS:
+        np.testing.assert_allclose(backend.weights()[name], engine.weights()[name], atol=1e-12)
+    few = Split(images.images[:100], images.labels[:100])
+    mine, theirs = backend.evaluate(few), engine.evaluate(few)
+    assert mine.loss == pytest.approx(theirs.loss, rel=1e-12)
+    assert (mine.accuracy, mine.dead_units, mine.hidden_units) == (
+        theirs.accuracy, theirs.dead_units, theirs.hidden_units,
+    )  # fmt: skip
+    for name, gradient in engine.gradient(few).items():
+        np.testing.assert_allclose(backend.gradient(few)[name], gradient, atol=1e-12)
+
+
+def test_weights_are_set_and_given_back(tmp_path: Path, images: Split) -> None:
+    path = tmp_path / "a.py"
+    path.write_text(STYLES["row vectors"])
+    backend = UserNetwork(path, CONFIG, images)
+    weights = {name: w + 1 for name, w in backend.weights().items()}
+    backend.set_weights(weights)
+    for name in PARAMETERS:
+        np.testing.assert_array_equal(backend.weights()[name], weights[name])
+        assert backend.weights()[name].shape == weights[name].shape
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("def f(:\n", UserCodeError, "not valid Python"),
+        ("x = 1\n", UsageError, "must define linear_layer, relu, miniBatchGradientDescent"),
+        (SOLUTION.replace("np.matmul(X.T, grad)", "X @ grad"), UserCodeError, "ValueError in line"),
+    ],
+)
+def test_a_broken_file_is_one_line(
+    text: str, error: type[Exception], message: str, tmp_path: Path, images: Split
+) -> None:
+    path = tmp_path / "a.py"
+    path.write_text(text)
+    with pytest.raises(error, match="Try: fmnist check") as raised:
+        UserNetwork(path, CONFIG, images).train_epoch(np.arange(100))
+    assert message in str(raised.value)
+
+
+def test_momentum_is_refused(tmp_path: Path, images: Split) -> None:
+    path = tmp_path / "a.py"
+    path.write_text(SOLUTION)
+    with pytest.raises(UsageError, match=r"momentum must be 0.*Received: 0\.5"):
+        UserNetwork(path, CONFIG.but(momentum=0.5), images)
