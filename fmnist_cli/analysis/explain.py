@@ -38,7 +38,7 @@ SMALL_GAP = 0.05  # validation loss over training loss, relative
 
 
 @dataclass(frozen=True)
-class Finding:
+class Observation:
     """One rule that applies.
 
     Attributes
@@ -70,7 +70,7 @@ def explain(
     monitor: Monitor = "val_accuracy",
     hidden: int | None = None,
     longer: Longer | None = None,
-) -> tuple[Finding, ...]:
+) -> tuple[Observation, ...]:
     """What there is to say of a run, the gravest first; ``fine`` alone if nothing.
 
     Parameters
@@ -86,11 +86,11 @@ def explain(
     """
     if run.diverged:
         return (_diverged(run, lr, hidden),)
-    found: list[Finding] = []
+    found: list[Observation] = []
     if run.stop_reason == "interrupted":
         n = len(run.epochs)
         found.append(
-            Finding(
+            Observation(
                 "interrupted",
                 f"It did not come to an end of its own; it recorded {_epochs(n)}.",
                 {"epochs": n},
@@ -113,7 +113,7 @@ def explain(
     return tuple(found)
 
 
-def _diverged(run: RecordedRun, lr: float, hidden: int | None) -> Finding:
+def _diverged(run: RecordedRun, lr: float, hidden: int | None) -> Observation:
     last = run.epochs[-1]
     first_update = run.epochs[-2].updates + 1 if len(run.epochs) > 1 else 1
     losses = {
@@ -132,7 +132,7 @@ def _diverged(run: RecordedRun, lr: float, hidden: int | None) -> Finding:
         )
     else:
         why = "a weight is not a finite number"
-    return Finding(
+    return Observation(
         "diverged",
         f"It diverged in epoch {last.epoch} (updates {first_update:,} to {last.updates:,}): {why}. "
         f"The learning rate {lr:g} is too large for it; {lr / 10:g} is worth a try.",
@@ -148,7 +148,7 @@ def _diverged(run: RecordedRun, lr: float, hidden: int | None) -> Finding:
     )
 
 
-def _unstable(run: RecordedRun, lr: float) -> Finding | None:
+def _unstable(run: RecordedRun, lr: float) -> Observation | None:
     momentum = f" with momentum {run.momentum:g}" if run.momentum else ""
     jumps = [
         (after.value("running_loss") / before.value("running_loss") - 1, before, after)
@@ -159,7 +159,7 @@ def _unstable(run: RecordedRun, lr: float) -> Finding | None:
     if not large:
         return None
     rise, before, after = max(large, key=lambda jump: jump[0])
-    return Finding(
+    return Observation(
         "unstable",
         f"It is unstable: in {len(large)} of {len(jumps)} steps from epoch to epoch the running "
         f"loss jumped by more than {100 * JUMP:.0f} %, most in epoch {after.epoch}, from "
@@ -176,11 +176,11 @@ def _unstable(run: RecordedRun, lr: float) -> Finding | None:
     )
 
 
-def _still_improving(run: RecordedRun) -> Finding | None:
+def _still_improving(run: RecordedRun) -> Observation | None:
     if not run.still_improving or run.best_epoch is None:
         return None
     n, best = len(run.epochs), run.epochs[run.best_epoch - 1]
-    return Finding(
+    return Observation(
         "still_improving",
         f"It was still improving at its limit: the best epoch is {best.epoch} of {n} (validation "
         f"accuracy {best.val_accuracy:.4f}, loss {best.val_loss:.4f}). More epochs may be "
@@ -194,7 +194,7 @@ def _still_improving(run: RecordedRun) -> Finding | None:
     )
 
 
-def _lr_too_small(run: RecordedRun, lr: float) -> Finding | None:
+def _lr_too_small(run: RecordedRun, lr: float) -> Observation | None:
     """Steadily down to the very end, and no gap between training and validation yet."""
     last = run.epochs[-STEADY_EPOCHS - 1 :]
     if run.stop_reason != "max_epochs" or len(last) <= STEADY_EPOCHS:
@@ -207,7 +207,7 @@ def _lr_too_small(run: RecordedRun, lr: float) -> Finding | None:
     gap = end.value("val_loss") / end.value("train_loss") - 1
     if fall < STEADY_FALL or not gap <= SMALL_GAP:  # NaN without a validation set
         return None
-    return Finding(
+    return Observation(
         "lr_too_small",
         f"The learning rate {lr:g} is small: the running loss was still falling steadily, by "
         f"{100 * fall:.1f} % an epoch over the last {STEADY_EPOCHS}, and the validation loss "
@@ -223,7 +223,7 @@ def _lr_too_small(run: RecordedRun, lr: float) -> Finding | None:
     )
 
 
-def _overfitting(epochs: Sequence[Epoch]) -> Finding | None:
+def _overfitting(epochs: Sequence[Epoch]) -> Observation | None:
     """The validation loss rises from its lowest to the end, while the training loss falls."""
     lowest = min(epochs, key=lambda epoch: epoch.value("val_loss"))
     after = [epoch for epoch in epochs if epoch.epoch >= lowest.epoch]
@@ -239,7 +239,7 @@ def _overfitting(epochs: Sequence[Epoch]) -> Finding | None:
     )
     if not (rising and falling and enough):
         return None
-    return Finding(
+    return Observation(
         "overfitting",
         f"It overfits since epoch {lowest.epoch}: from there to epoch {epochs[-1].epoch} the "
         f"validation loss rose from {lowest.val_loss:.4f} to {val:.4f} while the training loss "
@@ -257,7 +257,7 @@ def _overfitting(epochs: Sequence[Epoch]) -> Finding | None:
 
 def _patience(
     run: RecordedRun, patience: int | None, monitor: Monitor, longer: Longer | None
-) -> Finding | None:
+) -> Observation | None:
     if run.stop_reason != "patience" or patience is None or run.best_epoch is None:
         return None
     best = run.epochs[run.best_epoch - 1]
@@ -280,15 +280,15 @@ def _patience(
                 f"on, reached {watched} {there:.4f} in epoch {other.epoch}, against {here:.4f} in "
                 f"epoch {best.epoch}."
             )
-            return Finding("patience_too_small", sentence, figures)
+            return Observation("patience_too_small", sentence, figures)
         sentence = (
             f"Patience {patience} was enough: {longer.name}, the same training that went on to "
             f"epoch {longer.run.epochs[-1].epoch}, has no better {watched} than {here:.4f}."
         )
-        return Finding("patience_enough", sentence, figures)
+        return Observation("patience_enough", sentence, figures)
     lowest = min(run.epochs, key=lambda epoch: epoch.value("val_loss"))
     if monitor == "val_accuracy" and lowest.epoch > best.epoch:
-        return Finding(
+        return Observation(
             "patience_too_small",
             f"Patience {patience} may be too small: the validation accuracy was best in epoch "
             f"{best.epoch}, but the validation loss went on falling, from {best.val_loss:.4f} to "
@@ -304,9 +304,9 @@ def _patience(
     return None
 
 
-def _fine(run: RecordedRun) -> Finding:
+def _fine(run: RecordedRun) -> Observation:
     if not run.epochs:
-        return Finding("fine", "It recorded no epoch: there is nothing to explain.")
+        return Observation("fine", "It recorded no epoch: there is nothing to explain.")
     first, last = run.epochs[0], run.epochs[-1]
     losses = [
         f"the {name} loss went from {start:.4f} to {end:.4f}"
@@ -326,7 +326,7 @@ def _fine(run: RecordedRun) -> Finding:
     ]
     said = [*losses[:1], *([f"the accuracy to {listing(accuracies)}"] if accuracies else [])]
     best = f" The best is epoch {run.best_epoch}." if run.best_epoch else ""
-    return Finding(
+    return Observation(
         "fine",
         f"Nothing unusual: in {_epochs(len(run.epochs))} "
         f"{', '.join(said) or 'no number was recorded'}.{best}",

@@ -12,7 +12,7 @@ from fmnist_cli.errors import require
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from fmnist_cli.commands._options import DataOptions
+    from fmnist_cli.commands._option_groups import DataOptions
     from fmnist_cli.commands._output import Output
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.data import Dataset

@@ -15,102 +15,22 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from dataclasses import MISSING
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from fmnist_cli.engine.config import TrainConfig, option
+from fmnist_cli.commands._option_groups import (
+    PANELS,
+    Common,
+    environment_variable,
+    options_of,
+)
+from fmnist_cli.commands._output import write_message
+from fmnist_cli.commands._settings import settings_file, unknown_variables
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import UsageError, require
 
-if TYPE_CHECKING:
-    from fmnist_cli.runner.jobs import Executor
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataOptions:
-    """Where the images come from."""
-
-    data_dir: Path | None = option(
-        None, "Folder with the four IDX files, instead of the usual places."
-    )
-    allow_custom_data: bool = option(
-        False, "Accept files in --data-dir that are not the official ones."
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Common:
-    """What every command takes."""
-
-    db: str = option("runs.db", "The registry: a path, or an SQLAlchemy URL.")
-    json: bool = option(False, "Print one JSON document, and nothing else, on stdout.")
-    quiet: bool = option(False, "No progress and no hints.")
-    argv: tuple[str, ...] = ()  # the command line, from fmnist on; no option
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyOptions:
-    """What every study takes."""
-
-    seeds: int = option(1, "Number of seeds for every setting, from --seed up.")
-    seed_list: str | None = option(None, "The seeds, in place of --seeds: 1,5,9.")
-    jobs: int = option(1, "Number of parallel runs, each in a process of its own.")
-    scheduler: str | None = option(None, "Address of a Dask scheduler whose workers train.")
-    new: bool = option(False, "Start a new study even if one could be continued.")
-    why: bool = option(False, "Test the causes by counterfactual runs, and explain.")
-    plot: Path | None = option(None, "Draw the study into this .png, .svg or .pdf file.")
-
-    def __post_init__(self) -> None:
-        require(1 <= self.seeds <= 1000, "seeds must be between 1 and 1000", self.seeds)
-        require(1 <= self.jobs <= 256, "jobs must be between 1 and 256", self.jobs)
-        if self.seed_list is not None:
-            self._listed()
-
-    def seeds_from(self, first: int) -> tuple[int, ...]:
-        """The seeds of every arm; ``first`` is where ``--seeds`` counts from."""
-        if self.seed_list is not None:
-            return self._listed()
-        return tuple(range(first, first + self.seeds))
-
-    def how(self, first_seed: int) -> dict[str, Any]:
-        """How ``run_study`` trains a study, as its keywords."""
-        seeds = self.seeds_from(first_seed)
-        return {"seeds": seeds, "executor": self.executor(), "new": self.new}
-
-    def executor(self) -> Executor:
-        """Who trains the runs."""
-        from fmnist_cli.runner.jobs import InProcess
-
-        if self.scheduler is not None:
-            from fmnist_cli.runner.cluster import Cluster
-
-            return Cluster(self.scheduler)
-        if self.jobs > 1:
-            from fmnist_cli.runner.processes import Processes
-
-            return Processes(self.jobs)
-        return InProcess()
-
-    def _listed(self) -> tuple[int, ...]:
-        given = self.seed_list or ""
-        words = [word.strip() for word in given.split(",")]
-        numbers = all(word.isdecimal() for word in words)
-        require(
-            numbers and len({int(word) for word in words}) == len(words),
-            "seed-list must be different whole numbers with commas between, such as 1,5,9",
-            given or "nothing",
-        )
-        return tuple(int(word) for word in words)
-
-
-_PANELS: dict[type, str] = {
-    TrainConfig: "Training",
-    StudyOptions: "Study",
-    DataOptions: "Data",
-    Common: "Registry and output",
-}
 _ADVANCED = ("scheduler",)
 
 # Of two options that exclude each other the one holds that is nearer to the user.
@@ -121,18 +41,6 @@ _EXCLUSIVE = (
     ("jobs", "scheduler"),
 )
 _NEARNESS = ("DEFAULT", "DEFAULT_MAP", "ENVIRONMENT", "COMMANDLINE")
-
-GROUPS = tuple(_PANELS)
-
-
-def options_of(group: type) -> list[Field[Any]]:
-    """The fields of a group that are options."""
-    return [field for field in fields(group) if "help" in field.metadata]
-
-
-def environment_variable(name: str) -> str:
-    """``FMNIST_TRAIN_SIZE`` for ``train_size``: what sets the option where no flag does."""
-    return f"FMNIST_{name.upper()}"
 
 
 def typed(context: typer.Context, *, but: Collection[str] = ()) -> dict[str, str]:
@@ -163,8 +71,6 @@ def nearness(context: typer.Context, name: str) -> int:
 
 def origin(context: typer.Context, name: str) -> str:
     """`` (from FMNIST_BATCH)`` or the file, where it was not the command line; else nothing."""
-    from fmnist_cli.commands._settings import settings_file
-
     of_what = {1: str(settings_file()), 2: environment_variable(name)}
     found = of_what.get(nearness(context, name))
     return f" (from {found})" if found else ""
@@ -245,7 +151,7 @@ def with_options(
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)
         signature = inspect.signature(command)
-        groups = {n: hints[n] for n in signature.parameters if hints[n] in _PANELS}
+        groups = {n: hints[n] for n in signature.parameters if hints[n] in PANELS}
         own = [
             p.replace(annotation=hints[n], kind=inspect.Parameter.KEYWORD_ONLY)
             for n, p in signature.parameters.items()
@@ -319,9 +225,6 @@ def _set_patience(values: dict[str, Any], changed: Mapping[str, Any]) -> None:
 
 
 def _warn_of_unknown_variables() -> None:
-    from fmnist_cli.commands._output import write_message
-    from fmnist_cli.commands._settings import unknown_variables
-
     for line in unknown_variables():
         write_message(line)
 
@@ -342,7 +245,7 @@ def _option(group: type, name: str, changed: Mapping[str, Any]) -> inspect.Param
         envvar=environment_variable(name),
         show_envvar=name in ("data_dir", "db"),
         show_default=default is not None and default is not False,
-        rich_help_panel="Advanced" if name in _ADVANCED else _PANELS[group],
+        rich_help_panel="Advanced" if name in _ADVANCED else PANELS[group],
         readable=name != "plot",  # it is written, also where it exists
     )
     return inspect.Parameter(

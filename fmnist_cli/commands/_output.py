@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from tqdm import tqdm
 
-    from fmnist_cli.commands._options import Common
+    from fmnist_cli.commands._option_groups import Common
 
 
 LINES_AT_ONCE = 1000

@@ -13,7 +13,7 @@ from fmnist_cli.errors import UsageError
 if TYPE_CHECKING:
     import typer
 
-    from fmnist_cli.commands._options import Common, DataOptions
+    from fmnist_cli.commands._option_groups import Common, DataOptions
     from fmnist_cli.registry import Registry, RunRecord
     from fmnist_cli.runner.run import Session
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from fmnist_cli.commands._options import GROUPS, environment_variable, options_of
+from fmnist_cli.commands._option_groups import GROUPS, environment_variable, options_of
 from fmnist_cli.errors import UsageError
 from fmnist_cli.files import expand
 

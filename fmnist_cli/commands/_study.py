@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
-    from fmnist_cli.commands._options import Common, DataOptions, StudyOptions
+    from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.studies import Study, View
     from fmnist_cli.tables import Table

@@ -11,7 +11,7 @@ from fmnist_cli.studies.study import View
 from fmnist_cli.studies.training import TRAINING
 
 if TYPE_CHECKING:
-    from fmnist_cli.commands._options import DataOptions, StudyOptions
+    from fmnist_cli.commands._option_groups import DataOptions, StudyOptions
     from fmnist_cli.commands._output import Output
     from fmnist_cli.engine.config import TrainConfig
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._option_groups import Common
+from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.engine.config import MODELS, Head, TrainConfig
 from fmnist_cli.errors import CheckFailed

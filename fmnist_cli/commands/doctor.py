@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fmnist_cli.commands._options import Common, DataOptions, with_options
+from fmnist_cli.commands._option_groups import Common, DataOptions
+from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.errors import CheckFailed, FmnistError
 from fmnist_cli.files import expand
@@ -22,7 +23,7 @@ PACKAGES = ("numpy", "tensorflow", "keras", "sqlalchemy", "alembic", "matplotlib
 
 
 @dataclass(frozen=True)
-class Finding:
+class EnvironmentCheck:
     """One thing that was looked at.
 
     Attributes
@@ -79,94 +80,96 @@ def doctor(data: DataOptions, common: Common) -> None:
         raise CheckFailed(f"everything must be there. Not so: {named}; see what mends it above.")
 
 
-def _program() -> Iterator[Finding]:
-    yield Finding("fmnist", True, f"{__version__} in {Path(__file__).parents[1]}")
+def _program() -> Iterator[EnvironmentCheck]:
+    yield EnvironmentCheck("fmnist", True, f"{__version__} in {Path(__file__).parents[1]}")
     python = platform.python_version()
     supported = (3, 11) <= sys.version_info < (3, 14)
-    yield Finding("Python", supported, python, "install Python 3.11, 3.12 or 3.13")
-    yield Finding(
+    yield EnvironmentCheck("Python", supported, python, "install Python 3.11, 3.12 or 3.13")
+    yield EnvironmentCheck(
         "system", True, f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     )
 
 
-def _packages() -> Iterator[Finding]:
+def _packages() -> Iterator[EnvironmentCheck]:
     from importlib.metadata import PackageNotFoundError, version
 
     for name in PACKAGES:
         try:
-            yield Finding(name, True, version(name))
+            yield EnvironmentCheck(name, True, version(name))
         except PackageNotFoundError:
-            yield Finding(name, False, "not installed", f"pip install {name}")
+            yield EnvironmentCheck(name, False, "not installed", f"pip install {name}")
 
 
-def _blas() -> Finding:
+def _blas() -> EnvironmentCheck:
     import numpy  # noqa: F401  (loads the BLAS that is looked at)
     from threadpoolctl import threadpool_info
 
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     if not pools:
-        return Finding("BLAS", True, "none that threadpoolctl knows: bits may depend on threads")
+        return EnvironmentCheck(
+            "BLAS", True, "none that threadpoolctl knows: bits may depend on threads"
+        )
     found = ", ".join(
         f"{pool['internal_api']} {pool['version']} ({pool.get('architecture', '?')})"
         for pool in pools
     )
-    return Finding("BLAS", True, f"{found}; fmnist uses one thread of it per product")
+    return EnvironmentCheck("BLAS", True, f"{found}; fmnist uses one thread of it per product")
 
 
-def _file() -> Finding:
+def _file() -> EnvironmentCheck:
     from fmnist_cli.commands._settings import read_settings, settings_file
 
     try:
         read_settings()
-        return Finding("settings", True, str(settings_file() or "no file"))
+        return EnvironmentCheck("settings", True, str(settings_file() or "no file"))
     except FmnistError as error:
-        return Finding("settings", False, str(error), "edit the file")
+        return EnvironmentCheck("settings", False, str(error), "edit the file")
 
 
-def _data(options: DataOptions) -> Finding:
+def _data(options: DataOptions) -> EnvironmentCheck:
     from fmnist_cli.engine import data
 
     try:
         found = data.info(options.data_dir, allow_custom=options.allow_custom_data)
     except FmnistError as error:
-        return Finding("data", False, str(error), "fmnist data fetch")
+        return EnvironmentCheck("data", False, str(error), "fmnist data fetch")
     used = next((source for source in found.sources if source.wins), None)
     if used is None:
-        return Finding("data", False, "not on this machine yet", "fmnist data fetch")
-    return Finding("data", True, f"{used.source} ({used.folder}), {used.state}")
+        return EnvironmentCheck("data", False, "not on this machine yet", "fmnist data fetch")
+    return EnvironmentCheck("data", True, f"{used.source} ({used.folder}), {used.state}")
 
 
-def _registry(db: str) -> Finding:
+def _registry(db: str) -> EnvironmentCheck:
     from fmnist_cli.formatting import pluralize
     from fmnist_cli.registry import Registry
 
     try:
         if "://" not in db and not expand(db).exists():
-            return Finding("registry", True, f"{db} will be made by the first run")
+            return EnvironmentCheck("registry", True, f"{db} will be made by the first run")
         with Registry.open(db, readonly=True) as registry:
             n = len(registry.list_runs())
             lost = len(registry.list_runs(status="lost"))
     except FmnistError as error:
-        return Finding("registry", False, str(error), "fmnist runs verify")
+        return EnvironmentCheck("registry", False, str(error), "fmnist runs verify")
     except PermissionError as error:
         found = f"{db} cannot be looked at: {error.strerror}"
-        return Finding("registry", False, found, "open its folder to this user")
+        return EnvironmentCheck("registry", False, found, "open its folder to this user")
     found = f"{registry.display_name}: {pluralize(n, 'run')}" + (f", {lost} lost" if lost else "")
     if registry.warning is not None:
-        return Finding(
+        return EnvironmentCheck(
             "registry", False, registry.warning, "fmnist runs import, into such a server"
         )
-    return Finding("registry", True, found)
+    return EnvironmentCheck("registry", True, found)
 
 
-def _disk() -> Iterator[Finding]:
+def _disk() -> Iterator[EnvironmentCheck]:
     from fmnist_cli.engine.data import cache_folder
 
     for subject, path in (("disk here", Path()), ("disk of the cache", cache_folder())):
         places = (path.absolute(), *path.absolute().parents)
         existing = next(p for p in places if os.path.exists(p))  # noqa: PTH110  (or closed to us)
         free = shutil.disk_usage(existing).free
-        yield Finding(
+        yield EnvironmentCheck(
             subject,
             free >= FREE_BYTES,
             f"{free / 2**30:.1f} GiB free",

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fmnist_cli.commands._options import Common, DataOptions, typed, with_options
+from fmnist_cli.commands._option_groups import Common, DataOptions
+from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.engine.config import SMALLEST_STEPS, TrainConfig
 from fmnist_cli.errors import CheckFailed, UsageError, require

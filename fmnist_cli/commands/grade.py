@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fmnist_cli.commands._options import Common, DataOptions, with_options
+from fmnist_cli.commands._option_groups import Common, DataOptions
+from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.commands.check import load_images, record_reports, write_text
 from fmnist_cli.errors import UsageError, require

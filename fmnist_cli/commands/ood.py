@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fmnist_cli.commands._completion import complete_run
-from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, typed, with_options
+from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
+from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands._study import (
     answers_document,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fmnist_cli.commands._completion import complete_run, complete_study
-from fmnist_cli.commands._options import Common, DataOptions, require_distinct, typed, with_options
+from fmnist_cli.commands._option_groups import Common, DataOptions
+from fmnist_cli.commands._options import require_distinct, typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands._study import DEFAULT_FOLDER, save_figure
 from fmnist_cli.commands.ood import CurveWord, curves_of

@@ -7,13 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fmnist_cli.commands._options import (
-    Common,
-    DataOptions,
-    StudyOptions,
-    require_distinct,
-    with_options,
-)
+from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
+from fmnist_cli.commands._options import require_distinct, with_options
 from fmnist_cli.commands._study import run_study_command
 from fmnist_cli.commands.train import ResultsFolder
 from fmnist_cli.engine.config import TrainConfig

@@ -6,13 +6,8 @@ from typing import Annotated
 
 import typer
 
-from fmnist_cli.commands._options import (
-    Common,
-    DataOptions,
-    StudyOptions,
-    require_distinct,
-    with_options,
-)
+from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
+from fmnist_cli.commands._options import require_distinct, with_options
 from fmnist_cli.commands._study import run_study_command
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.studies.learning_rate import LEARNING_RATE

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, typed, with_options
+from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
+from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, USER_ENGINE, TrainConfig
 from fmnist_cli.errors import UsageError, require

@@ -58,7 +58,7 @@ class ParameterCount:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class CountComparison:
     """Which of two models has fewer parameters.
 
     Attributes
@@ -119,10 +119,10 @@ def count(model: CountedModel, hidden: int = 128, head: Head = "flatten") -> Par
     return ParameterCount(model, tuple(layers), sum(layer.count for layer in layers))
 
 
-def compare(first: ParameterCount, second: ParameterCount) -> Comparison:
+def compare(first: ParameterCount, second: ParameterCount) -> CountComparison:
     """Which of two models has fewer parameters, and by how many, from their totals."""
     if first.total == second.total:
-        return Comparison(
+        return CountComparison(
             None,
             0,
             f"{first.model} and {second.model} have {first.total:,} parameters each.",
@@ -130,7 +130,7 @@ def compare(first: ParameterCount, second: ParameterCount) -> Comparison:
     small, large = sorted((first, second), key=lambda counted: counted.total)
     difference = large.total - small.total
     share = 100 * difference / large.total
-    return Comparison(
+    return CountComparison(
         small.model,
         difference,
         f"{small.model} has {difference:,} fewer parameters than {large.model} "
@@ -138,7 +138,7 @@ def compare(first: ParameterCount, second: ParameterCount) -> Comparison:
     )
 
 
-def compare_in_order(counts: tuple[ParameterCount, ...]) -> tuple[Comparison, ...]:
+def compare_in_order(counts: tuple[ParameterCount, ...]) -> tuple[CountComparison, ...]:
     """Each model against the one before it: cnn2 against mlp, cnn3 against cnn2."""
     return tuple(compare(second, first) for first, second in pairwise(counts))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     )
     from fmnist_cli.registry.registry import Registry
     from fmnist_cli.registry.run import Run
-    from fmnist_cli.registry.sql import Selection, SqlReader
+    from fmnist_cli.registry.sql import Selection, SqlReader, open_reader
 
 __all__ = [
     "ArtefactRecord",
@@ -34,6 +34,7 @@ __all__ = [
     "Selection",
     "SqlReader",
     "StudyRecord",
+    "open_reader",
 ]
 
 _ELSEWHERE = {
@@ -41,6 +42,7 @@ _ELSEWHERE = {
     "Run": "run",
     "Selection": "sql",
     "SqlReader": "sql",
+    "open_reader": "sql",
 }
 
 

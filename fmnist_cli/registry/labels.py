@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import delete, insert, select, update
 
 from fmnist_cli.errors import UsageError, require
-from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.schema import run, tag
 from fmnist_cli.registry.soundness import is_displayable
 from fmnist_cli.registry.values import clean

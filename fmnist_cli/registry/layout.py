@@ -21,7 +21,7 @@ from fmnist_cli.errors import ArtefactError
 from fmnist_cli.registry.locks import one_at_a_time
 
 if TYPE_CHECKING:  # SQLAlchemy takes longer to import than a list of runs to make
-    from fmnist_cli.registry.database import Database
+    from fmnist_cli.registry.database.base import Database
 
 OWNER = ".fmnist-registry"
 """In the folder of a run that is recorded on a server: which registry has the run."""

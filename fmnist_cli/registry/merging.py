@@ -16,7 +16,8 @@ from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 
 from fmnist_cli.errors import ArtefactError, RegistryError, UsageError
 from fmnist_cli.registry import schema
-from fmnist_cli.registry.database import Database, open_database
+from fmnist_cli.registry.database import open_database
+from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.digest import stored_digest
 from fmnist_cli.registry.labels import is_taken_as_id
 from fmnist_cli.registry.layout import (

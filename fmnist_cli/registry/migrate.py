@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from fmnist_cli.errors import RegistryError, SchemaTooNew
-from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.migrations import TABLES, VIEWS
 from fmnist_cli.registry.schema import HEAD, views_for
 from fmnist_cli.version import __version__

@@ -18,7 +18,7 @@ from sqlalchemy import Row, Select, func, select
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError, RunNotFound
 from fmnist_cli.registry import schema
-from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.digest import stored_digest
 from fmnist_cli.registry.layout import artefact_file, found_folder, sha256_of
 from fmnist_cli.registry.liveness import dead_runs

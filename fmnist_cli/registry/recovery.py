@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select, update
 from fmnist_cli.errors import RegistryError
 from fmnist_cli.files import temporary_folders
 from fmnist_cli.registry import schema
-from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.journal import SUFFIX, read_journal
 from fmnist_cli.registry.layout import lock_path
 from fmnist_cli.registry.locks import RunLock

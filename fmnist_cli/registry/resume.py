@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select, update
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import RegistryError, RunNotFound, UsageError
 from fmnist_cli.registry import provenance, schema
-from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.layout import found_folder, run_folder
 from fmnist_cli.registry.records import RunRecord
 from fmnist_cli.registry.run import Run, process_columns

@@ -20,7 +20,7 @@ from sqlalchemy import delete
 
 from fmnist_cli.errors import ArtefactError, RegistryError, UsageError
 from fmnist_cli.registry import schema
-from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.journal import SUFFIX
 from fmnist_cli.registry.layout import (
     UNDECIDED,

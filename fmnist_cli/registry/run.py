@@ -26,7 +26,7 @@ from fmnist_cli.errors import (
 )
 from fmnist_cli.files import temporary_folders
 from fmnist_cli.registry import provenance, schema
-from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.journal import Journal
 from fmnist_cli.registry.layout import artefact_file, claim, lock_path, run_folder, sha256_of
 from fmnist_cli.registry.liveness import Heartbeat
@@ -253,7 +253,12 @@ class Run(ABC):
         this = select(run.c.resumes, run.c.status).where(
             run.c.id == self.id, run.c.uuid == self.uuid
         )
-        row = connection.execute(this).first()
+        row = connection.execute(this.with_for_update()).first()
+        if row is not None and row.resumes > self._resumes:
+            raise RunTakenOver(
+                f"run {self.id} was taken over by another process while nothing was heard of "
+                "this one; nothing more is recorded here."
+            )
         if row is None or row.resumes < self._resumes or row.status != "running":
             raise RegistryUnavailable(
                 f"{self._database.display_name} does not hold run {self.id} as it runs: it was "
@@ -261,13 +266,8 @@ class Run(ABC):
                 run_id=self.id,
             )
         if self._database.is_shared:
-            ours = (run.c.id == self.id) & (run.c.resumes == self._resumes)
-            beat = update(run).where(ours).values(self._heartbeat_columns(connection))
-            if connection.execute(beat).rowcount == 0:
-                raise RunTakenOver(
-                    f"run {self.id} was taken over by another process while nothing was heard of "
-                    "this one; nothing more is recorded here."
-                )
+            ours = update(run).where(run.c.id == self.id)
+            connection.execute(ours.values(self._heartbeat_columns(connection)))
 
     def _beat(self) -> None:
         # what goes wrong here shows, and is dealt with, when there is something to record

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError, RegistryError
-from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.layout import artefact_file
 from fmnist_cli.registry.queries import Reader
 from fmnist_cli.registry.records import ArtefactRecord, RunRecord
@@ -23,7 +23,7 @@ ENDED = (*BY_ITSELF, "failed", "interrupted")
 
 
 @dataclass(frozen=True)
-class Finding:
+class Defect:
     """Something that does not hold; ``run_id`` is None where it is the file's."""
 
     run_id: int | None
@@ -45,7 +45,7 @@ class Verification:
     artefacts: int
     elsewhere: int
     unfinished: tuple[RunRecord, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Defect, ...]
 
 
 def verify(database: Database, reader: Reader) -> Verification:
@@ -71,10 +71,10 @@ def verify(database: Database, reader: Reader) -> Verification:
                     reader.artefact_path(artefact)
                 except ArtefactError as error:
                     problems.append(str(error))
-            findings += [Finding(run.id, problem) for problem in problems]
+            findings += [Defect(run.id, problem) for problem in problems]
     except (RegistryError, ValueError, TypeError) as error:
         # ValueError, TypeError: text where a time, a number or JSON was written
-        findings.append(Finding(None, f"it cannot be read to its end: {error}"))
+        findings.append(Defect(None, f"it cannot be read to its end: {error}"))
     return Verification(
         runs=len(runs),
         epochs=n_epochs,
@@ -94,13 +94,13 @@ def _is_elsewhere(database: Database, run: RunRecord, artefact: ArtefactRecord) 
         return False  # which is a finding
 
 
-def _structure(database: Database) -> Iterator[Finding]:
+def _structure(database: Database) -> Iterator[Defect]:
     try:
         with database.read() as connection:
             for what in database.integrity_errors(connection):
-                yield Finding(None, what)
+                yield Defect(None, what)
     except RegistryError as error:
-        yield Finding(None, str(error))
+        yield Defect(None, str(error))
 
 
 def _epochs(run: RunRecord, epochs: Sequence[Epoch]) -> Iterator[str]:

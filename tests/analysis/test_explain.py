@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fmnist_cli.analysis.explain import Finding, Longer, explain
+from fmnist_cli.analysis.explain import Longer, Observation, explain
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.epoch import Epoch
 
@@ -55,7 +55,7 @@ def rules(arm: RecordedRun, **options: Any) -> list[str]:
     return [one.rule for one in found(arm, **options)]
 
 
-def found(arm: RecordedRun, **options: Any) -> tuple[Finding, ...]:
+def found(arm: RecordedRun, **options: Any) -> tuple[Observation, ...]:
     return explain(arm, **({"lr": 0.01, "patience": 3} | options))
 
 

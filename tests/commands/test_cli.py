@@ -115,7 +115,7 @@ def test_a_number_that_is_none(fmnist: Fmnist) -> None:
 
 
 def test_a_bug_shows_its_traceback(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*args: object) -> None:
+    def broken(*args: object, **keywords: object) -> None:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr("fmnist_cli.commands._data.load_data", broken)

@@ -23,7 +23,7 @@ from distributed import Client
 from sqlalchemy import update
 
 from fmnist_cli.analysis.result import StudyResult
-from fmnist_cli.commands._options import Common
+from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._output import Output
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import load

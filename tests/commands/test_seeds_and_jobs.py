@@ -19,7 +19,7 @@ import pytest
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY
 from fmnist_cli.analysis.claims import judge, share
 from fmnist_cli.analysis.result import StudyResult
-from fmnist_cli.commands._options import Common
+from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._output import Output
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import Dataset, load

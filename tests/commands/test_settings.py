@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from fmnist_cli.cli import app
 from fmnist_cli.commands._advice import left_behind
-from fmnist_cli.commands._options import Common
+from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._output import Output
 from fmnist_cli.errors import Kept, Terminated
 from fmnist_cli.registry.urls import without_password

@@ -22,7 +22,7 @@ from fmnist_cli.errors import (
     SchemaTooNew,
     UsageError,
 )
-from fmnist_cli.registry import Registry, Selection, SqlReader, migrate, schema
+from fmnist_cli.registry import Registry, Selection, migrate, open_reader, schema
 from fmnist_cli.registry.database import open_database
 from fmnist_cli.registry.liveness import GRACE_SECONDS
 from fmnist_cli.registry.urls import without_password
@@ -39,7 +39,7 @@ def test_a_reader_makes_no_tables(url: str) -> None:
     with pytest.raises(RegistryError, match="is an empty database"):
         Registry.open(url, readonly=True)
     with pytest.raises(RegistryError, match="is an empty database"):
-        SqlReader.open(url)
+        open_reader(url)
     assert raw(url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
 
@@ -85,7 +85,7 @@ def test_a_newer_schema_and_another_programs_are_refused(url: str) -> None:
     raw(url, "DROP TABLE songs")
     Registry.open(url).close()
     raw(url, "UPDATE alembic_version SET version_num = '9999'")
-    for open_it in (Registry.open, SqlReader.open):
+    for open_it in (Registry.open, open_reader):
         with pytest.raises(SchemaTooNew, match="has schema 9999"):
             open_it(url)
 
@@ -105,7 +105,7 @@ forked(8, work)
 
 def test_a_server_that_is_not_there_is_named_without_the_password(tmp_path: Path) -> None:
     url = f"postgresql://me:secret@/runs?host={quote(str(tmp_path))}"
-    for open_it in (Registry.open, SqlReader.open):
+    for open_it in (Registry.open, open_reader):
         with pytest.raises(RegistryUnavailable, match="cannot be used just now") as raised:
             open_it(url)
         assert "secret" not in str(raised.value)
@@ -144,7 +144,7 @@ def test_a_login_that_may_only_read(url: str) -> None:
         assert len(registry.list_runs()) == 1
         with pytest.raises(RegistryError, match="does not let this login do that"):
             registry.tag(1, ["x"])
-    with SqlReader.open(theirs) as reader:
+    with open_reader(theirs) as reader:
         assert reader.query("SELECT run_id FROM run_summary").rows == [(1,)]
 
 
@@ -159,7 +159,7 @@ def test_another_machines_run_is_lost_when_nothing_is_heard_of_it(url: str) -> N
         for silence, status in ((0, "running"), (GRACE_SECONDS + 9, "lost")):
             _elsewhere(url, silence)
             assert registry.get_run(run.id).status == status
-            with SqlReader.open(url) as reader:
+            with open_reader(url) as reader:
                 assert reader.query("SELECT status FROM run_summary").rows == [(status,)]
                 assert len(reader.summaries(Selection(status=status)).rows) == 1
         run.flush()
@@ -286,7 +286,7 @@ def test_a_server_that_goes_away_does_not_stop_a_training(
 def test_sql_that_does_more_than_read_is_refused(url: str, sql: str) -> None:
     write_sample(url)
     before = raw(url, "SELECT * FROM run, epoch ORDER BY epoch")
-    with SqlReader.open(url) as reader:
+    with open_reader(url) as reader:
         with pytest.raises(UsageError, match="query must be one SELECT, which only reads"):
             reader.query(sql)
         with pytest.raises(UsageError):
@@ -298,7 +298,7 @@ def test_sql_that_does_more_than_read_is_refused(url: str, sql: str) -> None:
 
 def test_where_takes_an_expression_and_names_what_does_not_exist(url: str) -> None:
     write_sample(url)
-    with SqlReader.open(url) as reader:
+    with open_reader(url) as reader:
 
         def ids(where: str, **more: object) -> list[int]:
             chosen = Selection(where=where, model="mlp", **more)  # type: ignore[arg-type]
@@ -321,7 +321,7 @@ def test_where_takes_an_expression_and_names_what_does_not_exist(url: str) -> No
 
 def test_answers_are_plain_values(url: str) -> None:
     write_sample(url)
-    with SqlReader.open(url) as reader:
+    with open_reader(url) as reader:
         answer = reader.query(
             "SELECT avg(epoch), sum(updates), '\\x00ff'::bytea, now()::date::text, 'NaN'::float8,"
             " NULL, true FROM epoch"
@@ -335,7 +335,7 @@ def test_answers_are_plain_values(url: str) -> None:
 def test_a_query_that_takes_too_long_is_ended(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     write_sample(url)
     monkeypatch.setattr("fmnist_cli.registry.sql.postgres.QUERY_SECONDS", 0.1)
-    with SqlReader.open(url) as reader, pytest.raises(UsageError, match="query must end within"):
+    with open_reader(url) as reader, pytest.raises(UsageError, match="query must end within"):
         reader.query("SELECT pg_sleep(60)")
 
 
@@ -376,8 +376,8 @@ def test_psycopg_is_asked_for_by_name(url: str) -> None:
 import sys
 sys.modules["psycopg"] = None
 from fmnist_cli.errors import RegistryError
-from fmnist_cli.registry import SqlReader
-for open_it in (Registry.open, SqlReader.open):
+from fmnist_cli.registry import open_reader
+for open_it in (Registry.open, open_reader):
     try:
         open_it(argv[0])
     except RegistryError as error:

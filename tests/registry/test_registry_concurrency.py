@@ -11,7 +11,7 @@ from fmnist_cli.registry import Registry
 
 WRITERS_AND_A_READER = """
 from time import sleep
-from fmnist_cli.registry import Selection, SqlReader
+from fmnist_cli.registry import Selection, open_reader
 target, writers, epochs = argv[0], int(argv[1]), int(argv[2])
 
 def work(i):
@@ -30,7 +30,7 @@ def read():
             for run in registry.list_runs():
                 assert len(registry.epochs(run.id)) >= run.epochs_run
             assert not registry.list_runs(status="lost")
-            with SqlReader.open(target) as reader:  # as `fmnist runs list` does
+            with open_reader(target) as reader:  # as `fmnist runs list` does
                 assert not reader.summaries(Selection(status="lost")).rows
             reads += 1
             sleep(0.02)

@@ -14,7 +14,7 @@ import pytest
 from registry_rig import OUTCOME, OUTCOME_AT_ONCE, Target, Ticking, epoch, raw, spec, write_sample
 
 from fmnist_cli.errors import RegistryError, RegistryUnavailable, RunNotFound, UsageError
-from fmnist_cli.registry import Registry, SqlReader
+from fmnist_cli.registry import Registry, open_reader
 
 BROKEN = [
     *(f"DROP TABLE {name}" for name in ("artefact", "dynamics", "epoch", "run", "study", "tag")),
@@ -38,7 +38,7 @@ def test_a_registry_that_is_not_whole_is_refused_and_untouched(tmp_path: Path, s
     for opens in (
         lambda: Registry.open(db),
         lambda: Registry.open(db, readonly=True),
-        lambda: SqlReader.open(db),
+        lambda: open_reader(db),
     ):
         with pytest.raises(RegistryError) as raised:
             opens()

@@ -165,7 +165,7 @@ def test_a_lock_that_is_let_go_is_waited_for(db: Path, registry: Registry) -> No
 def test_a_lock_that_is_kept_is_named(
     db: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fmnist_cli.registry.database.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("fmnist_cli.registry.database.base.BUSY_SECONDS", 0.05)
     other = sqlite3.connect(db, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(

@@ -13,7 +13,7 @@ import pytest
 from registry_rig import OUTCOME_AT_ONCE, Target, raw, spec, write_sample
 
 from fmnist_cli.errors import RegistryError, SchemaTooNew
-from fmnist_cli.registry import Registry, Selection, SqlReader
+from fmnist_cli.registry import Registry, Selection, open_reader
 from fmnist_cli.registry.schema import HEAD
 
 DATA = Path(__file__).parent / "data"
@@ -34,7 +34,7 @@ def test_a_running_run_is_running_and_one_without_a_process_is_lost(
         "WHERE id = 2",
     )  # of another machine nothing is known
     with registry.run(spec()) as run:
-        with SqlReader.open(db) as reader:
+        with open_reader(db) as reader:
             rows = reader.query(STATUSES).rows
             lost = reader.summaries(Selection(status="lost")).dicts()
         run.finish(OUTCOME_AT_ONCE)
@@ -47,7 +47,7 @@ def test_a_running_run_is_running_and_one_without_a_process_is_lost(
 @pytest.mark.sqlite
 def test_a_file_that_is_behind_is_upgraded_and_read(db: Target) -> None:
     shutil.copy(DATA / "schema_0001.db", db)
-    with SqlReader.open(f"sqlite:///{db}") as reader:
+    with open_reader(f"sqlite:///{db}") as reader:
         assert reader.query("SELECT augment, tags FROM run_summary").rows == [("none", None)]
     assert raw(db, "SELECT version_num FROM alembic_version") == [(HEAD,)]
     assert len(list(db.parent.glob("runs.db.backup-0001-*"))) == 1
@@ -56,16 +56,16 @@ def test_a_file_that_is_behind_is_upgraded_and_read(db: Target) -> None:
 @pytest.mark.sqlite
 def test_what_cannot_be_opened_is_named_as_ever(db: Target) -> None:
     with pytest.raises(RegistryError, match="does not exist"):
-        SqlReader.open(db)
+        open_reader(db)
     assert not db.exists()
     db.write_bytes(b"notes" * 1000)
     with pytest.raises(RegistryError, match="is not an SQLite file"):
-        SqlReader.open(db)
+        open_reader(db)
     db.unlink()
     write_sample(db)
     raw(db, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(SchemaTooNew):
-        SqlReader.open(db)
+        open_reader(db)
 
 
 @pytest.mark.sqlite
@@ -82,7 +82,7 @@ os.kill(os.getpid(), 9)
 """
     subprocess.run([sys.executable, "-c", code, db], check=False)
     assert db.with_name("runs.db-journal").exists()
-    with SqlReader.open(db) as reader:
+    with open_reader(db) as reader:
         assert reader.query("SELECT seed FROM run_summary").rows == [(42,)]
 
 
@@ -90,7 +90,7 @@ os.kill(os.getpid(), 9)
 @pytest.mark.parametrize("name", ["a b.db", "50%25?mode=rw#x.db", "é猫[bold].db"])
 def test_any_file_name(tmp_path: Path, made: Path, name: str) -> None:
     shutil.copy(made, tmp_path / name)
-    with SqlReader.open(tmp_path / name) as reader:
+    with open_reader(tmp_path / name) as reader:
         assert reader.query("SELECT count(*) FROM run").rows == [(0,)]
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
@@ -100,8 +100,8 @@ def test_it_needs_the_standard_library_alone(db: Target, made: Path) -> None:
     shutil.copy(made, db)
     code = """
 import json, sys
-from fmnist_cli.registry import Selection, SqlReader
-with SqlReader.open(sys.argv[1]) as reader:
+from fmnist_cli.registry import Selection, open_reader
+with open_reader(sys.argv[1]) as reader:
     reader.summaries(Selection())
 print(json.dumps([name for name in sys.modules if name in ("sqlalchemy", "numpy", "alembic")]))
 """
@@ -113,7 +113,7 @@ print(json.dumps([name for name in sys.modules if name in ("sqlalchemy", "numpy"
 def test_a_writer_is_waited_for_and_not_disturbed(db: Target, registry: Registry) -> None:
     other = sqlite3.connect(db, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")  # readers may read beside it
-    with SqlReader.open(db) as reader:
+    with open_reader(db) as reader:
         assert reader.query("SELECT count(*) FROM run").rows == [(0,)]
     other.execute("INSERT INTO study VALUES (1, 'u', 'k', NULL, '[]', '{}', '')")
     other.execute("COMMIT")

@@ -40,7 +40,7 @@ VARIED = (
 
 
 @dataclass(frozen=True)
-class Column:
+class ListColumn:
     """One column: what is in its cells, and how long it stays where the terminal is narrow."""
 
     heading: str
@@ -52,7 +52,7 @@ class Column:
         return [self.cell(row) for row in rows]
 
 
-def usual_columns(rows: Sequence[Row]) -> list[Column]:
+def usual_columns(rows: Sequence[Row]) -> list[ListColumn]:
     """What tells these runs apart, and how they went."""
     now = datetime.now(UTC)
 
@@ -63,39 +63,39 @@ def usual_columns(rows: Sequence[Row]) -> list[Column]:
         return any(row[name] for row in rows)
 
     columns = [
-        Column("run", lambda row: str(row["run_id"]), 100),
-        Column("status", lambda row: row["status"], 90, right=False),
-        Column("age", lambda row: age(now - datetime.fromisoformat(row["started_at"])), 62),
-        Column("command", _text("command"), 58 if varies("command") else 10, right=False),
+        ListColumn("run", lambda row: str(row["run_id"]), 100),
+        ListColumn("status", lambda row: row["status"], 90, right=False),
+        ListColumn("age", lambda row: age(now - datetime.fromisoformat(row["started_at"])), 62),
+        ListColumn("command", _text("command"), 58 if varies("command") else 10, right=False),
     ]
     if given("name"):
-        columns.append(Column("name", _text("name"), 66, right=False))
+        columns.append(ListColumn("name", _text("name"), 66, right=False))
     if given("study_id"):
-        columns.append(Column("study", _text("study_id"), 20))
-    columns.append(Column("model", _text("model"), 78 if varies("model") else 40, right=False))
-    columns.append(Column("batch", _text("batch"), 77 if varies("batch") else 30))
+        columns.append(ListColumn("study", _text("study_id"), 20))
+    columns.append(ListColumn("model", _text("model"), 78 if varies("model") else 40, right=False))
+    columns.append(ListColumn("batch", _text("batch"), 77 if varies("batch") else 30))
     columns += [
-        Column(heading, _text(name), importance)
+        ListColumn(heading, _text(name), importance)
         for name, heading, importance in VARIED
         if varies(name) and not (name == "hidden" and _one_but_none(rows, name))
     ]
     columns += [
-        Column("best", _best, 55),
-        Column("val %", lambda row: _percent(row["best_val_accuracy"]), 80),
-        Column("test %", lambda row: _percent(row["test_accuracy"]), 85),
-        Column("time", lambda row: seconds(row["train_seconds"] or None), 52),
+        ListColumn("best", _best, 55),
+        ListColumn("val %", lambda row: _percent(row["best_val_accuracy"]), 80),
+        ListColumn("test %", lambda row: _percent(row["test_accuracy"]), 85),
+        ListColumn("time", lambda row: seconds(row["train_seconds"] or None), 52),
     ]
     if given("tags"):
-        columns.append(Column("tags", _text("tags"), 60, right=False))
+        columns.append(ListColumn("tags", _text("tags"), 60, right=False))
     if given("note"):
-        columns.append(Column("note", _text("note"), 40, right=False))
+        columns.append(ListColumn("note", _text("note"), 40, right=False))
     return columns
 
 
-def named_columns(names: Sequence[str], rows: Sequence[Row]) -> list[Column]:
+def named_columns(names: Sequence[str], rows: Sequence[Row]) -> list[ListColumn]:
     """Columns of the view, as they are; the first ones stay longest."""
     return [
-        Column(name, _text(name), -i, right=all(is_number(row[name]) for row in rows))
+        ListColumn(name, _text(name), -i, right=all(is_number(row[name]) for row in rows))
         for i, name in enumerate(names)
     ]
 
@@ -117,7 +117,7 @@ def in_common(rows: Sequence[Row]) -> str:
 
 
 def fitting_table(
-    columns: Sequence[Column], rows: Sequence[Row], width: int
+    columns: Sequence[ListColumn], rows: Sequence[Row], width: int
 ) -> tuple[Table | str, list[str]]:
     """The table, and the headings of the columns for which there was no room.
 

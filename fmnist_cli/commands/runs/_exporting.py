@@ -13,10 +13,10 @@ from fmnist_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from fmnist_cli.registry import Registry, RunRecord
-    from fmnist_cli.registry.sql import Answer
+    from fmnist_cli.registry.sql import QueryResult
 
 
-def as_csv(answer: Answer) -> str:
+def as_csv(answer: QueryResult) -> str:
     """Comma-separated values with a heading, for spreadsheets; what is NULL is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -31,7 +31,7 @@ def _harmless(value: object) -> object:
     return f"'{value}" if is_formula else value
 
 
-def as_jsonl(answer: Answer) -> str:
+def as_jsonl(answer: QueryResult) -> str:
     """One JSON object a line."""
     return "".join(
         json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in answer.dicts()
@@ -66,7 +66,7 @@ def table_to_paste(
     return "\n".join(table_lines(table)) + "\n"
 
 
-def chosen(answer: Answer, names: Sequence[str]) -> Answer:
+def chosen(answer: QueryResult, names: Sequence[str]) -> QueryResult:
     """The answer with these columns only, in this order."""
     at = [answer.columns.index(name) for name in names]
     return replace(
@@ -74,7 +74,7 @@ def chosen(answer: Answer, names: Sequence[str]) -> Answer:
     )
 
 
-def as_parquet(answer: Answer) -> bytes:
+def as_parquet(answer: QueryResult) -> bytes:
     """A Parquet file."""
     try:
         import pyarrow
@@ -116,7 +116,7 @@ def _parquet_type(name: str) -> str:
     return "string"
 
 
-FORMATS: Mapping[str, Callable[[Answer], str | bytes]] = {
+FORMATS: Mapping[str, Callable[[QueryResult], str | bytes]] = {
     "csv": as_csv,
     "jsonl": as_jsonl,
     "parquet": as_parquet,

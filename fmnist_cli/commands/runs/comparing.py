@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._option_groups import Common
+from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, make_table, stdout_console
 from fmnist_cli.commands.runs._columns import shortened
 from fmnist_cli.commands.runs._groups import Group, Groups, resolve

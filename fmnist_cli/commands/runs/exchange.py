@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fmnist_cli.commands._completion import complete_columns, complete_run
-from fmnist_cli.commands._options import Common, typed, with_options
+from fmnist_cli.commands._option_groups import Common
+from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
 from fmnist_cli.errors import CheckFailed, UsageError
@@ -87,7 +88,7 @@ def export(
     """
     from fmnist_cli.commands.runs import _exporting, _programs
     from fmnist_cli.registry import Registry
-    from fmnist_cli.registry.sql import Selection, SqlReader
+    from fmnist_cli.registry.sql import Selection, open_reader
     from fmnist_cli.runner.result_file import hand_in_recorded, recorded_content
 
     if out is None and "json" not in typed(context):
@@ -107,7 +108,7 @@ def export(
         )
     if to is None and form != "course" and out is not None:
         require_writable(out, "--out")
-    with SqlReader.open(common.db) as reader, Registry.open(common.db, readonly=True) as registry:
+    with open_reader(common.db) as reader, Registry.open(common.db, readonly=True) as registry:
         chosen = Selection(
             where=where,
             study=study,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._option_groups import Common
+from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.runs._common import STATUS_STYLE, OneRun
 from fmnist_cli.runner.command_line import resume_hint

@@ -8,7 +8,8 @@ import typer
 
 from fmnist_cli.commands._completion import complete_run, complete_tag
 from fmnist_cli.commands._data import open_existing
-from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._option_groups import Common
+from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fmnist_cli.commands._completion import complete_columns
-from fmnist_cli.commands._options import Common, typed, with_options
+from fmnist_cli.commands._option_groups import Common
+from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output, stdout_console
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
 from fmnist_cli.errors import UsageError, require
@@ -63,7 +64,7 @@ def list_runs(
       fmnist runs list --where "batch = 5 and test_accuracy > 0.85"
     """
     from fmnist_cli.commands.runs import _columns
-    from fmnist_cli.registry.sql import MAX_INTEGER, Selection, SqlReader
+    from fmnist_cli.registry.sql import MAX_INTEGER, Selection, open_reader
 
     if every and (given := typed(context).get("limit")):
         raise UsageError(f"--all and --limit exclude each other. Received: --all {given}.")
@@ -74,7 +75,7 @@ def list_runs(
     chosen = Selection(
         where=where, study=study, tag=tag or (), model=only_model, command=command, status=status
     )
-    with SqlReader.open(common.db) as reader:
+    with open_reader(common.db) as reader:
         reader.check_columns("columns", named)
         answer = reader.summaries(chosen, sort=sort, limit=None if every else limit + 1)
         nothing = _without_runs(reader, chosen) if not answer.rows else []

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fmnist_cli.commands._options import Common, nearness, with_options
+from fmnist_cli.commands._option_groups import Common
+from fmnist_cli.commands._options import nearness, with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.commands.runs._columns import is_number
 from fmnist_cli.errors import UsageError
@@ -40,14 +41,14 @@ def query(
     from rich.text import Text
 
     from fmnist_cli.commands.runs import _exporting
-    from fmnist_cli.registry.sql import SqlReader
+    from fmnist_cli.registry.sql import open_reader
 
     if as_csv and common.json:
         if nearness(context, "json") == nearness(context, "as_csv"):
             raise UsageError("--csv and --json exclude each other. Received: --csv --json.")
         common = replace(common, json=False)  # which a file or the environment set
     out = Output(common)
-    with SqlReader.open(common.db) as reader:
+    with open_reader(common.db) as reader:
         answer = reader.query(sql)
     out.document("fmnist.runs.query/1", {"columns": answer.columns, "rows": answer.rows})
     if as_csv:

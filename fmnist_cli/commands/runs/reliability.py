@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from fmnist_cli.commands._data import open_existing
-from fmnist_cli.commands._options import Common, DataOptions, with_options
+from fmnist_cli.commands._option_groups import Common, DataOptions
+from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, make_table, write_message
 from fmnist_cli.commands.train import ResultsFolder
 from fmnist_cli.errors import CheckFailed, RegistryError, RegistryUnavailable, UsageError, require

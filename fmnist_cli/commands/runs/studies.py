@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._option_groups import Common
+from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.errors import require
 

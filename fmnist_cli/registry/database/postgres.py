@@ -22,7 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from fmnist_cli.errors import RegistryError, RegistryUnavailable
 from fmnist_cli.files import expand
-from fmnist_cli.registry.database import BUSY_SECONDS, Database
+from fmnist_cli.registry.database.base import BUSY_SECONDS, Database
 from fmnist_cli.registry.schema import metadata
 
 _MIGRATION = 7_286_475  # the key of an advisory lock; any number that no other program takes

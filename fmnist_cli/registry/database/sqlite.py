@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from fmnist_cli.errors import RegistryError, RegistryUnavailable, Remedy
-from fmnist_cli.registry.database import BUSY_SECONDS, Database
+from fmnist_cli.registry.database.base import BUSY_SECONDS, Database
 from fmnist_cli.registry.layout import files_folder
 from fmnist_cli.registry.mounts import network_mount
 

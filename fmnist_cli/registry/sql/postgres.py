@@ -15,11 +15,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fmnist_cli.errors import RegistryError, UsageError
 from fmnist_cli.registry.migrations import HEAD
-from fmnist_cli.registry.sql import (
+from fmnist_cli.registry.sql.reader import (
     QUERY_SECONDS,
     RUNNING,
     WANTED,
-    Answer,
+    QueryResult,
     Running,
     SqlReader,
     short,
@@ -86,7 +86,7 @@ class PostgresReader(SqlReader):
 
     def execute(
         self, what: str, asked: str, sql: str, values: Mapping[str, Any], at_most: int | None
-    ) -> Answer:
+    ) -> QueryResult:
         try:
             with self._connection.cursor(name="asked") as cursor:
                 cursor.execute(sql.encode(), values or None)
@@ -97,7 +97,7 @@ class PostgresReader(SqlReader):
             raise self._translate_error(what, asked, error) from error
         finally:
             self._connection.rollback()
-        return Answer(columns, [tuple(map(_plain, row)) for row in rows])
+        return QueryResult(columns, [tuple(map(_plain, row)) for row in rows])
 
     def _names(self, sql: str, name: str) -> tuple[str, ...]:
         rows = self._connection.execute(sql.encode(), (name,)).fetchall()

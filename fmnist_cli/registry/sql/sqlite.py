@@ -18,11 +18,11 @@ from fmnist_cli.errors import RegistryError, UsageError
 from fmnist_cli.files import expand
 from fmnist_cli.registry.layout import files_folder
 from fmnist_cli.registry.migrations import HEAD, TABLES, VIEWS
-from fmnist_cli.registry.sql import (
+from fmnist_cli.registry.sql.reader import (
     QUERY_SECONDS,
     RUNNING,
     WANTED,
-    Answer,
+    QueryResult,
     Running,
     SqlReader,
     short,
@@ -84,7 +84,7 @@ class SqliteReader(SqlReader):
 
     def execute(
         self, what: str, asked: str, sql: str, values: Mapping[str, Any], at_most: int | None
-    ) -> Answer:
+    ) -> QueryResult:
         deadline = time.monotonic() + QUERY_SECONDS
         self._connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
         try:
@@ -103,7 +103,7 @@ class SqliteReader(SqlReader):
             self._connection.set_progress_handler(None, 0)
         if bytes in set(map(type, chain.from_iterable(rows))):
             rows = [tuple(v.hex() if isinstance(v, bytes) else v for v in row) for row in rows]
-        return Answer(columns, rows)
+        return QueryResult(columns, rows)
 
     def _translate_error(
         self, what: str, asked: str, error: BaseException

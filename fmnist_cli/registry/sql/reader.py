@@ -1,0 +1,270 @@
+"""Reading the registry with SQL, on a connection that can do nothing else.
+
+Made with the standard library (and for a server with psycopg) alone, for what is to answer at
+once. What is asked sees the tables and views of ``schema.py``; ``run_summary`` also tells which
+runs are lost. ``sql_sqlite.py`` and ``sql_postgres.py`` do what the two databases do each in their
+own way.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from fmnist_cli.errors import UsageError
+from fmnist_cli.registry.liveness import dead_runs
+
+QUERY_SECONDS = 10.0
+MAX_ROWS = 100_000
+MAX_INTEGER = 2**63 - 1  # which the databases can take
+
+WANTED = {
+    "query": "one SELECT, which only reads",
+    "where": "one SQL expression over the columns of run_summary",
+}
+_COLUMNS = {"study": "study_id", "model": "model", "command": "command", "status": "status"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which runs: those for which everything given holds.
+
+    Attributes
+    ----------
+    where : str, optional
+        An SQL expression over the columns of ``run_summary``.
+    tag : sequence of str
+        Each of them.
+    ids : sequence of int, optional
+        One of them.
+    """
+
+    where: str | None = None
+    study: int | None = None
+    tag: Sequence[str] = ()
+    model: str | None = None
+    command: str | None = None
+    status: str | None = None
+    ids: Sequence[int] | None = None
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """Rows of plain values, and the names of their columns."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The rows by column."""
+        return (dict(zip(self.columns, row, strict=True)) for row in self.rows)
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """The rows by column, all of them."""
+        return list(self)
+
+    def first(self, n: int) -> QueryResult:
+        """The first ``n`` rows."""
+        return QueryResult(self.columns, self.rows[:n])
+
+
+RUNNING = "SELECT id, uuid, host, boot_id, heartbeat_at FROM run WHERE status = 'running'"
+
+
+class Running(NamedTuple):
+    """A row of ``RUNNING``: what tells whether a run that has no end yet is lost."""
+
+    id: int
+    uuid: str
+    host: str
+    boot_id: str | None
+    heartbeat_at: str | None
+
+
+class SqlReader(ABC):
+    """Answers SELECTs; a statement that would do anything else is refused."""
+
+    def __enter__(self) -> SqlReader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the connection."""
+
+    @abstractmethod
+    def columns(self, view: str = "run_summary") -> tuple[str, ...]:
+        """The names of a view's (or a table's) columns."""
+
+    @abstractmethod
+    def tables(self) -> tuple[str, ...]:
+        """The names of the views and the tables."""
+
+    @abstractmethod
+    def execute(
+        self, what: str, asked: str, sql: str, values: Mapping[str, Any], at_most: int | None
+    ) -> QueryResult:
+        """Execute ``sql``, which was made of ``asked``; at most one row more than ``at_most``.
+
+        Parameters
+        ----------
+        what : str
+            What the user gave: ``query`` or ``where``.
+        values : mapping
+            Of the ``value`` placeholders in ``sql``, and perhaps others.
+
+        Raises
+        ------
+        UsageError
+            When it does anything but read, names what does not exist, or takes longer than
+            ``QUERY_SECONDS``.
+        """
+
+    @abstractmethod
+    def value(self, name: str) -> str:
+        """The placeholder of a value in SQL."""
+
+    def escape_placeholders(self, sql: str) -> str:
+        """The user's SQL as it goes into a statement that has placeholders."""
+        return sql
+
+    def query(self, sql: str) -> QueryResult:
+        """The answer to one SELECT.
+
+        Raises
+        ------
+        UsageError
+            When it is not one SELECT, names what does not exist, takes longer than
+            ``QUERY_SECONDS`` or answers with more than ``MAX_ROWS`` rows.
+        """
+        answer = self.execute("query", sql, sql, {}, MAX_ROWS)
+        if len(answer.rows) > MAX_ROWS:
+            raise UsageError(
+                f"query must answer with at most {MAX_ROWS:,} rows; end it with a LIMIT."
+            )
+        return answer
+
+    def summaries(
+        self, chosen: Selection, *, sort: str = "-run_id", limit: int | None = None
+    ) -> QueryResult:
+        """Rows of ``run_summary``.
+
+        Parameters
+        ----------
+        chosen : Selection
+        sort : str
+            A column, ``-`` before it for descending; what is NULL comes last.
+        limit : int, optional
+
+        Raises
+        ------
+        UsageError
+            When ``where`` is no expression over the view's columns, or ``sort`` none of them.
+        """
+        return self._selected("run_summary", chosen, sort, limit)
+
+    def curves(self, chosen: Selection) -> QueryResult:
+        """Rows of ``epoch_curve``, by run and epoch."""
+        return self._selected("epoch_curve", chosen, "run_id", None)
+
+    def check_columns(self, what: str, names: Sequence[str]) -> None:
+        """Refuse a name that is no column of ``run_summary``; UsageError names the nearest."""
+        columns = self.columns()
+        for name in names:
+            if name not in columns:
+                raise UsageError(
+                    f"{what} must name a column of run_summary. "
+                    f"Received: {name}{_nearest(name, columns)}."
+                )
+
+    def _selected(self, view: str, chosen: Selection, sort: str, limit: int | None) -> QueryResult:
+        if chosen.study is not None and not 0 < chosen.study <= MAX_INTEGER:
+            raise UsageError(f"study must be the id of a study. Received: {chosen.study}.")
+        column = sort.removeprefix("-")
+        self.check_columns("sort", [column])
+        values = {name: getattr(chosen, name) for name in _COLUMNS}
+        conditions = [
+            f"{_COLUMNS[name]} = {self.value(name)}"
+            for name, value in values.items()
+            if value is not None
+        ]
+        for i, tag in enumerate(chosen.tag):
+            values[f"tag{i}"] = tag
+            tagged = f"SELECT run_id FROM tag WHERE tag = {self.value(f'tag{i}')}"
+            conditions.append(f"run_id IN ({tagged})")
+        if chosen.ids is not None:
+            conditions.append(f"run_id IN ({', '.join(str(int(i)) for i in chosen.ids)})")
+        if chosen.where is not None:
+            asked = re.sub(r"[\s;]+\Z", "", chosen.where)
+            # alone at first: an expression that closes a bracket of ours is none
+            alone = f"SELECT\n{asked}\nFROM run_summary LIMIT 0"
+            self.execute("where", asked, alone, {}, 0)
+            conditions.append(f"(\n{self.escape_placeholders(asked)}\n)")
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        order = f"{column} {'DESC' if sort.startswith('-') else 'ASC'} NULLS LAST, run_id DESC"
+        sql = f"SELECT * FROM run_summary {where} ORDER BY {order}"
+        if limit is not None:
+            sql += f" LIMIT {int(limit)}"
+        if view == "epoch_curve":
+            ids = f"SELECT run_id FROM run_summary {where}"
+            sql = f"SELECT * FROM epoch_curve WHERE run_id IN ({ids}) ORDER BY run_id, epoch"
+        return self.execute("where", chosen.where or "", sql, values, None)
+
+    def unknown(self, what: str, kind: str, name: str, asked: str) -> UsageError:
+        """The error for SQL that names a ``column`` or a ``table`` that does not exist."""
+        known: Sequence[str]
+        if kind == "table":
+            known, where = self.tables(), "the registry"
+        elif what == "where":
+            known, where = self.columns(), "run_summary"
+            if name in known:  # a semicolon cut it off from the view
+                return UsageError(f"{what} must be {WANTED[what]}. Received: {short(asked)}.")
+        else:
+            names = [column for table in self.tables() for column in self.columns(table)]
+            known, where = list(dict.fromkeys(names)), "what it selects from"
+        return UsageError(
+            f"{what} must name a {kind} of {where}. Received: {name}{_nearest(name, known)}."
+        )
+
+    def lost_view(
+        self, running: Iterable[Running], files: Path, now: Callable[[], datetime]
+    ) -> str | None:
+        """A ``run_summary`` that shows as ``lost`` what is running in the table and has no
+        process; None where there is no such run."""
+        lost = sorted(dead_runs(running, files, now))
+        if not lost:
+            return None
+        is_lost = f"status = 'running' AND run_id IN ({', '.join(map(str, lost))})"
+        status = f"CASE WHEN {is_lost} THEN 'lost' ELSE status END AS status"
+        columns = (status if name == "status" else name for name in self.columns())
+        return f"CREATE TEMP VIEW run_summary AS SELECT {', '.join(columns)} FROM {{}}.run_summary"
+
+
+def too_slow(what: str, asked: str) -> UsageError:
+    return UsageError(
+        f"{what} must end within {QUERY_SECONDS:g} s. Received: {short(asked)}, which does not."
+    )
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    nearest = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    return f"; did you mean {nearest[0]}" if nearest else f"; there are {', '.join(known)}"
+
+
+def short(sql: str) -> str:
+    text = " ".join(sql.split()) or "nothing"
+    return text if len(text) <= 100 else f"{text[:99]}…"
