@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
+from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
+from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._study import run_study_command
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import require
