@@ -101,6 +101,10 @@ def make_backend(config: TrainConfig, train: Split) -> Backend:
         from fmnist_cli.engine.keras_models.backend import KerasBackend
 
         return KerasBackend.from_config(config, train)
+    if config.model != "mlp":
+        from fmnist_cli.engine.numpy_cnn.backend import NumPyCNN
+
+        return NumPyCNN.from_config(config, train)
     from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
 
     return NumPyMLP.from_config(config, train)

@@ -46,6 +46,11 @@ def use_single_thread() -> None:
     _single_thread = True
 
 
+def single_thread() -> bool:
+    """Whether what two lanes could do at once is done in turn."""
+    return _single_thread or len(_cores()) == 1
+
+
 _Task = tuple[Callable[[], None], SimpleQueue[BaseException | None]]
 
 
@@ -80,7 +85,7 @@ def run_on_two_threads(first: Callable[[], None], second: Callable[[], None]) ->
     after a pause, and takes 20 ms to part them. (Beside a busy process it costs a fifth.)
     """
     cores = _cores()
-    if _single_thread or len(cores) == 1:
+    if single_thread():
         first()
         second()
         return
@@ -107,7 +112,7 @@ def in_pipeline(
     ``lead(t)`` waits for ``second(t - 2)``: the other thread may be a step behind, and so finds its
     next task when it ends one.
     """
-    if _single_thread or len(_cores()) == 1:
+    if single_thread():
         for t in range(steps):
             lead(t)
             first(t)
