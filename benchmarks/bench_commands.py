@@ -70,21 +70,18 @@ def timed(arguments: list[str], folder: Path, db: Path) -> tuple[float, float, s
 
 def recording(folder: Path) -> float:
     """The share by which recording makes a training at batch 5 longer: of the medians."""
-    from fmnist_cli.commands._options import Common
-    from fmnist_cli.commands._output import Output
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.data import load
     from fmnist_cli.engine.training import make_backend, train
     from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.run import train_recorded
+    from fmnist_cli.runner.run import Session, train_recorded
 
     config = TrainConfig(batch=5, epochs=EPOCHS, patience=None)
     data = load(config.train_size, config.val_size)
-    out = Output(Common(quiet=True))
     with Registry.open(folder / "recording.db") as registry:
         ways: dict[str, Callable[[], object]] = {
             "alone": lambda: train(make_backend(config, data.train), data, config),
-            "recorded": lambda: train_recorded(config, data, registry, out, command="train"),
+            "recorded": lambda: train_recorded(Session(registry, data), config, command="train"),
         }
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for pair in range(PAIRS):

@@ -17,7 +17,7 @@ A study trains several configurations, records every run, and answers from them:
     with Registry.open("lesson.db") as registry:
         arms = {f"batch {size}": config.but(batch=size) for size in (5, 50, 500)}
         sweep = study("sweep-batch", arms, data, registry)
-    for answer in sweep_answers(sweep.as_answers()):
+    for answer in sweep_answers(sweep.runs):
         print(answer.question, answer.statement)
 
 Which function does what: ``docs/python.md``.

@@ -49,8 +49,7 @@ def study(
         Processes that train side by side; a script that uses them needs the guard
         ``if __name__ == "__main__"``.
     scheduler : str, optional
-        The address of a Dask scheduler whose workers train instead; or ``local``, for a cluster
-        of ``jobs`` processes (one a core where that is 1), which needs the guard as well.
+        The address of a Dask scheduler whose workers train instead.
     test_every_epoch : bool
         Evaluate the test set after every epoch as well.
     reuse : bool
@@ -60,7 +59,7 @@ def study(
     Returns
     -------
     StudyResult
-        ``runs``: what is recorded of each; ``as_answers()``: what ``sweep_answers`` and the
+        ``runs``: what is recorded of each, which ``sweep_answers`` and the
         like take; ``document()``: plain values.
 
     Raises
@@ -68,17 +67,18 @@ def study(
     FmnistError
         When a run failed; what is recorded stays.
     """
-    from fmnist_cli.commands._options import Common, StudyOptions
-    from fmnist_cli.commands._output import Output
+    from fmnist_cli.runner.cluster import Cluster
+    from fmnist_cli.runner.processes import Processes
+    from fmnist_cli.runner.run import Session
     from fmnist_cli.runner.study import run_study
 
+    first = next(iter(arms.values())).seed
     result = run_study(
+        Session(registry, data, argv=(f"fmnist_cli.study({kind!r}, ...)",)),
         kind,
         list(arms.items()),
-        data,
-        registry,
-        Output(Common(quiet=True)),
-        StudyOptions(seeds=seeds, jobs=jobs, scheduler=scheduler),
+        seeds=range(first, first + seeds),
+        executor=Cluster(scheduler) if scheduler else Processes(jobs),
         test_every_epoch=test_every_epoch,
         reuse=reuse,
     )

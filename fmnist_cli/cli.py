@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from fmnist_cli.commands import config, data, plot, runs
+from fmnist_cli.commands._advice import advised, left_behind
 from fmnist_cli.commands._settings import default_map, read_settings
 from fmnist_cli.commands.count_params import count_params
 from fmnist_cli.commands.doctor import doctor
@@ -26,7 +27,6 @@ from fmnist_cli.commands.report import report
 from fmnist_cli.commands.sweep_batch import sweep_batch
 from fmnist_cli.commands.train import train
 from fmnist_cli.errors import FmnistError, Terminated
-from fmnist_cli.runner.run import typed_as
 from fmnist_cli.version import __version__
 
 INTERRUPTED = 130
@@ -58,7 +58,7 @@ class FmnistGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:  # Typer would make a bare exit code of it
-            raise _Interrupted(_kept("Interrupted", error)) from None
+            raise _Interrupted(left_behind("Interrupted", error, ctx.obj)) from None
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         signal.signal(signal.SIGTERM, _terminate)
@@ -68,20 +68,20 @@ class FmnistGroup(TyperGroup):
         _show_no_value_of_flags(self)
         given = args[0] if args else kwargs.get("args")
         words = sys.argv[1:] if given is None else given
+        argv = ("fmnist", *words)
         try:
             own = {"standalone_mode": False, "default_map": default_map(self, _settings(words))}
-            with typed_as(("fmnist", *words)):
-                code = super().main(*args, **kwargs | own)
+            code = super().main(*args, **kwargs | own, obj=argv)
             if code == INTERRUPTED:  # before the command began
                 _fail("Interrupted.", code)
         except FmnistError as error:
-            code = _fail(str(error), error.exit_code)
+            code = _fail(advised(error), error.exit_code)
         except typer.TyperException as error:  # a usage error that Typer found
             code = _fail(_usage(error), error.exit_code)
         except typer.Abort:
             code = _fail("Aborted.", 1)
         except Terminated as signalled:
-            code = _fail(_kept("Terminated", signalled), signalled.exit_code)
+            code = _fail(left_behind("Terminated", signalled, argv), signalled.exit_code)
         sys.exit(code or 0)
 
 
@@ -121,12 +121,6 @@ def _settings(words: Sequence[str]) -> dict[str, Any]:
         if not words or words[0] == "doctor" or {*HELP_NAMES, "--version"} & {*words}:
             return {}
         raise
-
-
-def _kept(word: str, error: BaseException) -> str:
-    """What ended the command, and what was noted on the way: what it keeps, how to go on."""
-    notes = getattr(error, "__notes__", [])
-    return f"{word}: {' '.join(notes)}" if notes else f"{word}."
 
 
 def _usage(error: typer.TyperException) -> str:

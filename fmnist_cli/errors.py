@@ -15,19 +15,66 @@
     ├── CheckFailed             3   a gradient, a count or a reproduction did not hold
     └── Diverged                4   the training left the numbers behind
 
-    Terminated (BaseException)  143 SIGTERM arrived; 130 is KeyboardInterrupt's
+    Stopped (BaseException)         what a signal stopped, and what it leaves behind
+    ├── Interrupted             130 Ctrl-C; a KeyboardInterrupt
+    └── Terminated              143 SIGTERM arrived
 
-A message says what must hold, what came, and what to do, and ends there: one line.
-Anything else that escapes is a bug and shows its traceback.
+A message says what must hold and what came, in one line. What to do about it depends on who asks:
+an error carries its ``remedy`` and data such as ``run_id``, and the commands turn the two into
+what to type (``commands/_advice.py``). Anything else that escapes is a bug and shows its traceback.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Remedy = Literal[
+    "allow_custom_data",  # accept data that is not the official one
+    "another_registry",  # name another file or database
+    "disable_early_stopping",
+    "fetch_data",
+    "list_runs",  # see which runs there are
+    "make_room_and_resume",
+    "name_data_folder",  # say where the data is
+    "open_once_writable",
+    "recover_journal",  # once the registry can be written again
+    "shared_registry",  # one on a server, for workers on several machines
+    "show_run",  # its record has the figures
+    "smaller_lr",
+    "train_first",
+    "upgrade_fmnist",
+]
+
 
 class FmnistError(Exception):
-    """Base of all errors whose message is meant for the user."""
+    """Base of all errors whose message is meant for the user.
+
+    Parameters
+    ----------
+    message : str
+        What must hold and what came, without a word on what to type.
+    remedy : str, optional
+        What would help.
+    **data
+        What the error is about, each an attribute: ``run_id``, ``study_id``, ``path``,
+        ``registry``, ``option``, ``received``, ...
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *, remedy: Remedy | None = None, **data: Any) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+        self.data = data
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["data"][name]
+        except KeyError:
+            raise AttributeError(
+                f"{type(self).__name__!r} has no attribute {name!r}", name=name, obj=self
+            ) from None
 
 
 class UsageError(FmnistError):
@@ -82,13 +129,48 @@ class Diverged(FmnistError):
     exit_code = 4
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived. Like KeyboardInterrupt, not an Exception: nothing may swallow it."""
+@dataclass(frozen=True)
+class Kept:
+    """What is left behind by work that a signal stopped.
+
+    Attributes
+    ----------
+    text : str
+        Such as ``run 3 keeps its 5 epochs``.
+    run_id : int or None
+        The run, if it can be resumed on its own.
+    repeat : bool
+        Whether the same call again continues the work.
+    """
+
+    text: str
+    run_id: int | None = None
+    repeat: bool = False
+
+
+class Stopped(BaseException):
+    """A signal stopped the work. Like KeyboardInterrupt, not an Exception: nothing swallows it."""
+
+    exit_code = 1
+
+    def __init__(self, kept: Kept | None = None) -> None:
+        super().__init__("" if kept is None else kept.text)
+        self.kept = kept
+
+
+class Interrupted(Stopped, KeyboardInterrupt):
+    """Ctrl-C was pressed."""
+
+    exit_code = 130
+
+
+class Terminated(Stopped):
+    """SIGTERM arrived."""
 
     exit_code = 143
 
 
-def require(holds: bool, must: str, received: object) -> None:
+def require(holds: bool, must: str, received: object, *, remedy: Remedy | None = None) -> None:
     """Raise ``UsageError("<must>. Received: <received>.")`` unless ``holds``."""
     if not holds:
-        raise UsageError(f"{must}. Received: {received}.")
+        raise UsageError(f"{must}. Received: {received}.", remedy=remedy, received=received)

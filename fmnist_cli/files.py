@@ -18,6 +18,20 @@ def replace_file(path: Path, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def writable_folder(path: Path, what: str) -> Path:
+    """The folder, made if it is absent; refused now if a file cannot be written there later."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".fmnist-{os.getpid()}.tmp"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"{what} must be a folder that can be written. Received: {path} ({error.strerror})."
+        ) from error
+    return path
+
+
 def write_file(path: Path, content: str | bytes) -> None:
     """Write a file that the user named."""
     try:

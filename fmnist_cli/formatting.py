@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -53,3 +53,15 @@ def seconds(value: float | None) -> str:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest:02d} s"
+
+
+def mean_and_spread(values: Iterable[float | None], show: Callable[[float], str]) -> str:
+    """One value as it is; several as their mean and standard deviation; a dash for none."""
+    from statistics import fmean, stdev
+
+    present = [value for value in values if value is not None]
+    if not present:
+        return "-"
+    if len(present) == 1:
+        return show(present[0])
+    return f"{show(fmean(present))} ± {show(stdev(present))}"

@@ -13,6 +13,7 @@ import pytest
 
 import fmnist_cli
 from fmnist_cli.engine.data import load
+from fmnist_cli.errors import Interrupted, Kept
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "python.md"
 
@@ -73,8 +74,8 @@ def test_a_study_is_recorded_once_and_read_again(tiny_data: Path) -> None:
 def test_what_python_called_is_recorded_as_called(
     tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fmnist_cli.commands.runs._common import repeat_command, resume_hint
     from fmnist_cli.engine import training
+    from fmnist_cli.runner.command_line import repeat_command, resume_hint
 
     data = fmnist_cli.load_data(200, 50, data_dir=tiny_data, allow_custom=True)
     config = fmnist_cli.TrainConfig(train_size=200, val_size=50, epochs=2, hidden=8)
@@ -90,9 +91,9 @@ def test_what_python_called_is_recorded_as_called(
             fmnist_cli.study("momentum", {"one": config.but(lr=0.02)}, data, registry)
         stopped, done = registry.list_runs()
     call = "fmnist_cli.study('momentum', ...)"
-    assert caught.value.__notes__ == [
-        f"study 2 keeps 0 of 1 run, and the epochs of what was under way; go on with: {call}"
-    ]
+    assert isinstance(caught.value, Interrupted)
+    text = "study 2 keeps 0 of 1 run, and the epochs of what was under way"
+    assert caught.value.kept == Kept(text, repeat=True)
     assert stopped.argv == done.argv == (call,)
     assert resume_hint(stopped) is None  # there is nothing to type
     assert repeat_command(done).startswith("fmnist train --epochs 2 ")

@@ -5,9 +5,15 @@ at its word and say so; with several they are ``yes`` or ``no`` where a confiden
 excludes chance, and otherwise ``not settled``.
 """
 
+from fmnist_cli.analysis.answers import Answer, Score, Verdict
 from fmnist_cli.analysis.augmentation import augment_answer
 from fmnist_cli.analysis.batch_size import sweep_answers
-from fmnist_cli.analysis.early_stopping import Kept, Trend, early_stop_answers, kept_by
+from fmnist_cli.analysis.early_stopping import (
+    PatienceOutcome,
+    Trend,
+    apply_patience,
+    early_stop_answers,
+)
 from fmnist_cli.analysis.momentum import (
     Instability,
     common_loss,
@@ -15,26 +21,27 @@ from fmnist_cli.analysis.momentum import (
     instability,
     momentum_answers,
 )
-from fmnist_cli.analysis.records import Answer, Arm, Epoch, Score, Verdict
+from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.shifted_images import ood_answers
-from fmnist_cli.analysis.summary import Summary, summarise
+from fmnist_cli.analysis.statistics import Summary, summarise
+from fmnist_cli.epoch import Epoch
 
 __all__ = [
     "Answer",
-    "Arm",
     "Epoch",
     "Instability",
-    "Kept",
+    "PatienceOutcome",
+    "RecordedRun",
     "Score",
     "Summary",
     "Trend",
     "Verdict",
+    "apply_patience",
     "augment_answer",
     "common_loss",
     "early_stop_answers",
     "epochs_to_loss",
     "instability",
-    "kept_by",
     "momentum_answers",
     "ood_answers",
     "summarise",

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+from fmnist_cli.analysis.answers import Answer, Score, Verdict
 from fmnist_cli.analysis.claims import OPENINGS, basis, listing, plain, spread
-from fmnist_cli.analysis.intervals import LEVEL, difference
-from fmnist_cli.analysis.records import Answer, Arm, Score, Verdict
+from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.analysis.statistics import LEVEL, difference
 
 
 def augment_answer(
-    scores: Sequence[Score], arms: Sequence[Arm], *, usual: str, augmented: str, in_domain: str
+    scores: Sequence[Score],
+    runs: Sequence[RecordedRun],
+    *,
+    usual: str,
+    augmented: str,
+    in_domain: str,
 ) -> Answer:
     """Does the augmented training raise the accuracy on every shifted set?
 
@@ -19,10 +25,10 @@ def augment_answer(
     ----------
     scores : sequence of Score
         Of both trainings on every set, the seeds the same.
-    arms : sequence of Arm
+    runs : sequence of RecordedRun
         Their runs, for what the augmentation costs in time.
     usual, augmented : str
-        The labels of the two trainings (``Score.model`` and ``Arm.label``).
+        The labels of the two trainings (``Score.model`` and ``RecordedRun.label``).
     in_domain : str
         The name of the set as it is.
     """
@@ -44,7 +50,7 @@ def augment_answer(
         verdict = "yes"
     cost = difference(by_seed(usual, in_domain), by_seed(augmented, in_domain))
     changes = listing(f"{gain.mean:+.4f} on {name}{spread(gain)}" for name, gain in gains.items())
-    epochs, seconds = _ratios(arms, usual, augmented)
+    epochs, seconds = _ratios(runs, usual, augmented)
     said = [
         OPENINGS[verdict],
         f"Against {usual}, the accuracy of {augmented} changes by {changes}.",
@@ -67,14 +73,14 @@ def augment_answer(
     )
 
 
-def _ratios(arms: Sequence[Arm], usual: str, augmented: str) -> tuple[float, float]:
+def _ratios(runs: Sequence[RecordedRun], usual: str, augmented: str) -> tuple[float, float]:
     """Epochs to the best model and seconds an epoch: augmented by usual, each a mean."""
 
     def means(label: str) -> tuple[float, float]:
-        of_one = [arm for arm in arms if arm.label == label and arm.best_epoch]
+        of_one = [run for run in runs if run.label == label and run.best_epoch]
         return (
-            fmean(arm.best_epoch or 0 for arm in of_one),
-            fmean(arm.train_seconds / len(arm.epochs) for arm in of_one),
+            fmean(run.best_epoch or 0 for run in of_one),
+            fmean(run.train_seconds / len(run.curve) for run in of_one),
         )
 
     (epochs, seconds), (usual_epochs, usual_seconds) = means(augmented), means(usual)

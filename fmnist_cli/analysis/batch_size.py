@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fmnist_cli.analysis.answers import Answer
 from fmnist_cli.analysis.claims import (
     OPENINGS,
     Measure,
@@ -12,31 +13,31 @@ from fmnist_cli.analysis.claims import (
     judge,
     seconds,
 )
-from fmnist_cli.analysis.records import Answer, Arm
+from fmnist_cli.analysis.result import RecordedRun
 
 SECONDS_TO_BEST = Measure(
-    "seconds to the best model", lambda arm: arm.seconds_to_best, seconds, lower_bound=True
+    "seconds to the best model", lambda run: run.seconds_to_best, seconds, lower_bound=True
 )
 SECONDS_PER_EPOCH = Measure(
     "seconds per epoch",
-    lambda arm: arm.train_seconds / len(arm.epochs) if arm.epochs else None,
+    lambda run: run.train_seconds / len(run.curve) if run.curve else None,
     seconds,
 )
-TEST_ACCURACY = Measure("test accuracy", lambda arm: arm.test_accuracy, accuracy, lower_bound=True)
+TEST_ACCURACY = Measure("test accuracy", lambda run: run.test_accuracy, accuracy, lower_bound=True)
 UPDATES_TO_BEST = Measure(
     "gradient updates to the best model",
-    lambda arm: arm.updates_to_best,
+    lambda run: run.updates_to_best,
     lambda value: f"{value:,.0f}",
     lower_bound=True,
 )
 
 
-def sweep_answers(arms: Sequence[Arm]) -> tuple[Answer, Answer, Answer]:
+def sweep_answers(runs: Sequence[RecordedRun]) -> tuple[Answer, Answer, Answer]:
     """The three answers of the batch-size study.
 
     Parameters
     ----------
-    arms : sequence of Arm
+    runs : sequence of RecordedRun
         In any order; the runs of one batch size share a label.
 
     Returns
@@ -45,9 +46,9 @@ def sweep_answers(arms: Sequence[Arm]) -> tuple[Answer, Answer, Answer]:
     seconds to the best model, the seconds per epoch are judged beside it)? Does a larger batch
     give a higher test accuracy? Does a larger batch need fewer gradient updates to converge?
     """
-    arms = sorted(arms, key=lambda arm: (arm.batch, arm.label, arm.seed))
-    to_best = judge(arms, SECONDS_TO_BEST, rises=True)
-    per_epoch = judge(arms, SECONDS_PER_EPOCH, rises=True)
+    runs = sorted(runs, key=lambda run: (run.batch, run.label, run.seed))
+    to_best = judge(runs, SECONDS_TO_BEST, rises=True)
+    per_epoch = judge(runs, SECONDS_PER_EPOCH, rises=True)
     beside = f"By time per epoch: {OPENINGS[per_epoch.verdict].lower()}"
     faster = Answer(
         "Does a smaller batch guarantee faster training?",
@@ -58,27 +59,27 @@ def sweep_answers(arms: Sequence[Arm]) -> tuple[Answer, Answer, Answer]:
                 *to_best.sentences(),
                 beside,
                 *per_epoch.sentences(),
-                *caveats(arms),
+                *caveats(runs),
             ]
         ),
         {"to_best": to_best.evidence(), "per_epoch": per_epoch.evidence()},
     )
     return (
         faster,
-        _answer("Does a larger batch give a higher test accuracy?", arms, TEST_ACCURACY, True),
+        _answer("Does a larger batch give a higher test accuracy?", runs, TEST_ACCURACY, True),
         _answer(
             "Does a larger batch need fewer gradient updates to converge?",
-            arms,
+            runs,
             UPDATES_TO_BEST,
             False,
         ),
     )
 
 
-def _answer(question: str, arms: Sequence[Arm], measure: Measure, rises: bool) -> Answer:
-    claim = judge(arms, measure, rises=rises)
+def _answer(question: str, runs: Sequence[RecordedRun], measure: Measure, rises: bool) -> Answer:
+    claim = judge(runs, measure, rises=rises)
     said = [OPENINGS[claim.verdict], *claim.sentences()]
     if measure is TEST_ACCURACY and claim.settings:
         best = claim.best
         said.append(f"Highest: {measure.show(best.interval.mean)} at {best.label}.")
-    return Answer(question, claim.verdict, " ".join([*said, *caveats(arms)]), claim.evidence())
+    return Answer(question, claim.verdict, " ".join([*said, *caveats(runs)]), claim.evidence())

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-from fmnist_cli.analysis.intervals import LEVEL, Interval, difference, mean_interval
-from fmnist_cli.analysis.records import Arm, Verdict
+from fmnist_cli.analysis.answers import Verdict
+from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.analysis.statistics import LEVEL, Interval, difference, mean_interval
 from fmnist_cli.formatting import pluralize
 
 Outcome = Literal["holds", "fails", "open"]
@@ -42,7 +43,7 @@ class Measure:
     """
 
     name: str
-    value: Callable[[Arm], float | None]
+    value: Callable[[RecordedRun], float | None]
     show: Callable[[float], str]
     lower_bound: bool = False
 
@@ -193,27 +194,27 @@ class Claim:
         return ["More than 1,000 more seeds would be needed to settle it."]
 
 
-def judge(arms: Sequence[Arm], measure: Measure, *, rises: bool) -> Claim:
+def judge(runs: Sequence[RecordedRun], measure: Measure, *, rises: bool) -> Claim:
     """Judge the claim that the measure rises (or falls) from each label to the next.
 
     Parameters
     ----------
-    arms : sequence of Arm
+    runs : sequence of RecordedRun
         In the order of the settings; runs of one label are grouped.
     """
     settings: list[Setting] = []
     missing: list[str] = []
-    for label in dict.fromkeys(arm.label for arm in arms):
-        runs = [arm for arm in arms if arm.label == label]
+    for label in dict.fromkeys(run.label for run in runs):
+        of_one = [run for run in runs if run.label == label]
         values = {}
-        for arm in runs:
-            value = None if arm.diverged else measure.value(arm)
+        for run in of_one:
+            value = None if run.diverged else measure.value(run)
             if value is not None:
-                values[arm.seed] = value
-        if len(values) < len(runs):
+                values[run.seed] = value
+        if len(values) < len(of_one):
             missing.append(label)
         if values:
-            at_limit = measure.lower_bound and any(a.at_limit for a in runs if a.seed in values)
+            at_limit = measure.lower_bound and any(r.at_limit for r in of_one if r.seed in values)
             settings.append(Setting(label, values, at_limit))
     corrected = 1 - (1 - LEVEL) / max(1, len(settings) - 1)
     pairs = []
@@ -235,11 +236,11 @@ def _outcome(first: Setting, second: Setting, sign: int | None, rises: bool) -> 
     return "open" if larger.at_limit else "fails"
 
 
-def caveats(arms: Sequence[Arm], *, limits: bool = True) -> list[str]:
+def caveats(runs: Sequence[RecordedRun], *, limits: bool = True) -> list[str]:
     """Sentences about runs that diverged, were cut short, or hit their limit, and the seeds."""
-    diverged = [arm.label for arm in arms if arm.diverged]
-    interrupted = [arm.label for arm in arms if arm.stop_reason == "interrupted"]
-    improving = [arm.label for arm in arms if limits and arm.still_improving and not arm.diverged]
+    diverged = [run.label for run in runs if run.diverged]
+    interrupted = [run.label for run in runs if run.stop_reason == "interrupted"]
+    improving = [run.label for run in runs if limits and run.still_improving and not run.diverged]
     said = [
         sentence(f"{listing(labels)} {one if len(labels) == 1 else several}.")
         for labels, one, several in (
@@ -257,7 +258,7 @@ def caveats(arms: Sequence[Arm], *, limits: bool = True) -> list[str]:
         )
         if labels
     ]
-    return [*said, basis((arm.label, arm.seed) for arm in arms)]
+    return [*said, basis((run.label, run.seed) for run in runs)]
 
 
 def basis(runs: Iterable[tuple[str, int]]) -> str:

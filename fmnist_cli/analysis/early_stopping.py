@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from fmnist_cli.analysis.answers import Answer, Verdict
 from fmnist_cli.analysis.claims import (
     OPENINGS,
     accuracy,
@@ -16,10 +17,11 @@ from fmnist_cli.analysis.claims import (
     signed,
     spread,
 )
-from fmnist_cli.analysis.intervals import mean_interval
-from fmnist_cli.analysis.records import Answer, Arm, Epoch, Verdict
+from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.analysis.statistics import mean_interval
 from fmnist_cli.engine.config import Monitor
 from fmnist_cli.engine.stopping import stop_epoch
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import UsageError
 from fmnist_cli.formatting import pluralize
 
@@ -48,7 +50,7 @@ class Trend:
 
 
 @dataclass(frozen=True)
-class Kept:
+class PatienceOutcome:
     """What one patience makes of one curve.
 
     Attributes
@@ -81,7 +83,9 @@ class Kept:
         return self.best_epoch == self.curve_best_epoch
 
 
-def kept_by(arm: Arm, patience: int, monitor: Monitor = "val_accuracy") -> Kept:
+def apply_patience(
+    run: RecordedRun, patience: int, monitor: Monitor = "val_accuracy"
+) -> PatienceOutcome:
     """Where the patience would have stopped on this curve, and what it would have kept.
 
     Raises
@@ -90,34 +94,34 @@ def kept_by(arm: Arm, patience: int, monitor: Monitor = "val_accuracy") -> Kept:
         When the run has no finite value to watch, or no test accuracy at every epoch.
     """
     values = [epoch.val_accuracy if monitor == "val_accuracy" else epoch.val_loss
-              for epoch in arm.epochs]  # fmt: skip
+              for epoch in run.curve]  # fmt: skip
     point, whole = stop_epoch(values, patience, monitor), stop_epoch(values, None, monitor)
     if point.best_epoch is None or whole.best_epoch is None:
-        raise UsageError(f"A curve needs one finite {monitor} or more. Received: seed {arm.seed}.")
-    test = _test_accuracy(arm.epochs[point.best_epoch - 1])
-    best = _test_accuracy(arm.epochs[whole.best_epoch - 1])
+        raise UsageError(f"A curve needs one finite {monitor} or more. Received: seed {run.seed}.")
+    test = _test_accuracy(run.curve[point.best_epoch - 1])
+    best = _test_accuracy(run.curve[whole.best_epoch - 1])
     stop = point.stopped_after
-    return Kept(
+    return PatienceOutcome(
         patience=patience,
-        seed=arm.seed,
+        seed=run.seed,
         best_epoch=point.best_epoch,
         stopped_after=stop,
         test_accuracy=test,
         curve_best_epoch=whole.best_epoch,
         curve_test_accuracy=best,
         cost=best - test,
-        trend=_trend(arm.epochs[stop - 1 :]) if stop and stop < len(arm.epochs) else None,
+        trend=_trend(run.curve[stop - 1 :]) if stop and stop < len(run.curve) else None,
     )
 
 
 def early_stop_answers(
-    arms: Sequence[Arm], patiences: Sequence[int], monitor: Monitor = "val_accuracy"
+    runs: Sequence[RecordedRun], patiences: Sequence[int], monitor: Monitor = "val_accuracy"
 ) -> tuple[Answer, ...]:
     """The answers of the early-stopping study.
 
     Parameters
     ----------
-    arms : sequence of Arm, at least one
+    runs : sequence of RecordedRun, at least one
         Runs without early stopping, one a seed, with the test accuracy of every epoch.
     patiences : sequence of int >= 1
 
@@ -128,18 +132,20 @@ def early_stop_answers(
     """
     answers = []
     for patience in dict.fromkeys(patiences):
-        results = [kept_by(arm, patience, monitor) for arm in arms]
-        answers += [_keeps(arms, patience, results), _rises(arms, patience, results)]
-    return (*answers, _too_small(arms, sorted({1, *patiences}), monitor))
+        results = [apply_patience(run, patience, monitor) for run in runs]
+        answers += [_keeps(runs, patience, results), _rises(runs, patience, results)]
+    return (*answers, _too_small(runs, sorted({1, *patiences}), monitor))
 
 
-def _keeps(arms: Sequence[Arm], patience: int, results: Sequence[Kept]) -> Answer:
+def _keeps(
+    runs: Sequence[RecordedRun], patience: int, results: Sequence[PatienceOutcome]
+) -> Answer:
     n, kept = len(results), sum(result.keeps_the_best for result in results)
     verdict: Verdict = "yes" if kept == n else "no" if kept == 0 else "not settled"
     said = [OPENINGS[verdict]]
     if n == 1:
         (result,) = results
-        length = len(arms[0].epochs)
+        length = len(runs[0].curve)
         if result.stopped_after is None:
             said.append(f"Patience {patience} is not used up within {pluralize(length, 'epoch')}.")
         else:
@@ -164,12 +170,14 @@ def _keeps(arms: Sequence[Arm], patience: int, results: Sequence[Kept]) -> Answe
     return Answer(
         f"Does patience {patience} keep the best model of the curve?",
         verdict,
-        " ".join([*said, _seeds(arms)]),
+        " ".join([*said, _seeds(runs)]),
         {"patience": patience, "runs": [_plain(result) for result in results]},
     )
 
 
-def _rises(arms: Sequence[Arm], patience: int, results: Sequence[Kept]) -> Answer:
+def _rises(
+    runs: Sequence[RecordedRun], patience: int, results: Sequence[PatienceOutcome]
+) -> Answer:
     question = f"Does the test accuracy still rise after the stop of patience {patience}?"
     trends = [result.trend for result in results if result.trend is not None]
     evidence: dict[str, Any] = {"patience": patience, "runs": [_plain(r) for r in results]}
@@ -177,7 +185,7 @@ def _rises(arms: Sequence[Arm], patience: int, results: Sequence[Kept]) -> Answe
         nothing = f"Patience {patience} leaves no epochs after its stop to judge by."
         return Answer(
             question, "not settled",
-            " ".join([OPENINGS["not settled"], nothing, _seeds(arms)]), evidence,
+            " ".join([OPENINGS["not settled"], nothing, _seeds(runs)]), evidence,
         )  # fmt: skip
     test = mean_interval([trend.test_trend for trend in trends])
     verdict: Verdict = "not settled" if test.sign is None else "yes" if test.sign > 0 else "no"
@@ -200,25 +208,25 @@ def _rises(arms: Sequence[Arm], patience: int, results: Sequence[Kept]) -> Answe
     if test.more_needed is not None:
         said.append(f"About {pluralize(test.more_needed, 'more seed')} would settle it.")
     evidence["test_trend"] = plain(test)
-    return Answer(question, verdict, " ".join([*said, _seeds(arms)]), evidence)
+    return Answer(question, verdict, " ".join([*said, _seeds(runs)]), evidence)
 
 
-def _too_small(arms: Sequence[Arm], patiences: Sequence[int], monitor: Monitor) -> Answer:
-    by_patience = {p: [kept_by(arm, p, monitor) for arm in arms] for p in patiences}
+def _too_small(runs: Sequence[RecordedRun], patiences: Sequence[int], monitor: Monitor) -> Answer:
+    by_patience = {p: [apply_patience(run, p, monitor) for run in runs] for p in patiences}
     costs = {p: mean_interval([kept.cost for kept in kepts]) for p, kepts in by_patience.items()}
     smallest = costs[patiences[0]]
     verdict: Verdict = (
         "not settled" if smallest.sign is None else "yes" if smallest.sign > 0 else "no"
     )
     enough = next(
-        (p for p in range(1, max(len(arm.epochs) for arm in arms) + 1)
-         if all(kept_by(arm, p, monitor).keeps_the_best for arm in arms)),
+        (p for p in range(1, max(len(run.curve) for run in runs) + 1)
+         if all(apply_patience(run, p, monitor).keeps_the_best for run in runs)),
         None,
     )  # fmt: skip
     costing = listing(f"{signed(cost.mean)}{spread(cost)} with patience {p}"
                       for p, cost in costs.items())  # fmt: skip
     said = [OPENINGS[verdict], f"Test accuracy lost against the curve's best epoch: {costing}."]
-    where = "here" if len(arms) == 1 else "in every run"
+    where = "here" if len(runs) == 1 else "in every run"
     if enough == 1:
         said.append(f"Even patience 1 keeps the best epoch {where}.")
     elif enough is not None:
@@ -228,7 +236,7 @@ def _too_small(arms: Sequence[Arm], patiences: Sequence[int], monitor: Monitor) 
     return Answer(
         "Does too small a patience cost test accuracy?",
         verdict,
-        " ".join([*said, _seeds(arms)]),
+        " ".join([*said, _seeds(runs)]),
         {
             "smallest_patience_that_keeps_the_best": enough,
             "costs": [{"patience": p, **plain(cost)} for p, cost in costs.items()],
@@ -268,7 +276,7 @@ def _test_accuracy(epoch: Epoch) -> float:
     return epoch.test_accuracy
 
 
-def _plain(kept: Kept) -> dict[str, Any]:
+def _plain(kept: PatienceOutcome) -> dict[str, Any]:
     trend = kept.trend
     return {
         "seed": kept.seed,
@@ -282,5 +290,5 @@ def _plain(kept: Kept) -> dict[str, Any]:
     }
 
 
-def _seeds(arms: Sequence[Arm]) -> str:
-    return basis(("curve", arm.seed) for arm in arms)
+def _seeds(runs: Sequence[RecordedRun]) -> str:
+    return basis(("curve", run.seed) for run in runs)

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
-from fmnist_cli.analysis import Arm, Epoch
 from fmnist_cli.analysis.claims import listing
+from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.engine.config import Monitor
+from fmnist_cli.epoch import Epoch
 
 Rule = Literal[
     "diverged",
@@ -58,11 +59,11 @@ class Longer:
     """A run of the same configuration and seed that went on for longer: its name and its run."""
 
     name: str
-    run: Arm
+    run: RecordedRun
 
 
 def explain(
-    run: Arm,
+    run: RecordedRun,
     *,
     lr: float,
     patience: int | None,
@@ -74,7 +75,7 @@ def explain(
 
     Parameters
     ----------
-    run : Arm
+    run : RecordedRun
         Numbers that were not finite are NaN.
     lr, patience, monitor
         As it was configured.
@@ -87,7 +88,7 @@ def explain(
         return (_diverged(run, lr, hidden),)
     found: list[Finding] = []
     if run.stop_reason == "interrupted":
-        n = len(run.epochs)
+        n = len(run.curve)
         found.append(
             Finding(
                 "interrupted",
@@ -95,14 +96,14 @@ def explain(
                 {"epochs": n},
             )
         )
-    if run.epochs:
+    if run.curve:
         found += [
             finding
             for finding in (
                 _unstable(run, lr),
                 _still_improving(run),
                 _lr_too_small(run, lr),
-                _overfitting(run.epochs),
+                _overfitting(run.curve),
                 _patience(run, patience, monitor, longer),
             )
             if finding is not None
@@ -112,9 +113,9 @@ def explain(
     return tuple(found)
 
 
-def _diverged(run: Arm, lr: float, hidden: int | None) -> Finding:
-    last = run.epochs[-1]
-    first_update = run.epochs[-2].updates + 1 if len(run.epochs) > 1 else 1
+def _diverged(run: RecordedRun, lr: float, hidden: int | None) -> Finding:
+    last = run.curve[-1]
+    first_update = run.curve[-2].updates + 1 if len(run.curve) > 1 else 1
     losses = {
         "running": last.running_loss,
         "training": last.train_loss,
@@ -147,11 +148,11 @@ def _diverged(run: Arm, lr: float, hidden: int | None) -> Finding:
     )
 
 
-def _unstable(run: Arm, lr: float) -> Finding | None:
+def _unstable(run: RecordedRun, lr: float) -> Finding | None:
     momentum = f" with momentum {run.momentum:g}" if run.momentum else ""
     jumps = [
         (after.running_loss / before.running_loss - 1, before, after)
-        for before, after in pairwise(run.epochs)
+        for before, after in pairwise(run.curve)
         if before.running_loss > 0
     ]
     large = [jump for jump in jumps if jump[0] > JUMP]
@@ -175,10 +176,10 @@ def _unstable(run: Arm, lr: float) -> Finding | None:
     )
 
 
-def _still_improving(run: Arm) -> Finding | None:
+def _still_improving(run: RecordedRun) -> Finding | None:
     if not run.still_improving or run.best_epoch is None:
         return None
-    n, best = len(run.epochs), run.epochs[run.best_epoch - 1]
+    n, best = len(run.curve), run.curve[run.best_epoch - 1]
     return Finding(
         "still_improving",
         f"It was still improving at its limit: the best epoch is {best.epoch} of {n} (validation "
@@ -193,9 +194,9 @@ def _still_improving(run: Arm) -> Finding | None:
     )
 
 
-def _lr_too_small(run: Arm, lr: float) -> Finding | None:
+def _lr_too_small(run: RecordedRun, lr: float) -> Finding | None:
     """Steadily down to the very end, and no gap between training and validation yet."""
-    last = run.epochs[-STEADY_EPOCHS - 1 :]
+    last = run.curve[-STEADY_EPOCHS - 1 :]
     if run.stop_reason != "max_epochs" or len(last) <= STEADY_EPOCHS:
         return None
     losses = [epoch.running_loss for epoch in last]
@@ -253,14 +254,14 @@ def _overfitting(epochs: Sequence[Epoch]) -> Finding | None:
 
 
 def _patience(
-    run: Arm, patience: int | None, monitor: Monitor, longer: Longer | None
+    run: RecordedRun, patience: int | None, monitor: Monitor, longer: Longer | None
 ) -> Finding | None:
     if run.stop_reason != "patience" or patience is None or run.best_epoch is None:
         return None
-    best = run.epochs[run.best_epoch - 1]
+    best = run.curve[run.best_epoch - 1]
     watched = monitor.replace("val_", "validation ")
     if longer is not None and longer.run.best_epoch is not None:
-        other = longer.run.epochs[longer.run.best_epoch - 1]
+        other = longer.run.curve[longer.run.best_epoch - 1]
         here, there = getattr(best, monitor), getattr(other, monitor)
         better = there > here if monitor == "val_accuracy" else there < here
         figures = {
@@ -280,10 +281,10 @@ def _patience(
             return Finding("patience_too_small", sentence, figures)
         sentence = (
             f"Patience {patience} was enough: {longer.name}, the same training that went on to "
-            f"epoch {longer.run.epochs[-1].epoch}, has no better {watched} than {here:.4f}."
+            f"epoch {longer.run.curve[-1].epoch}, has no better {watched} than {here:.4f}."
         )
         return Finding("patience_enough", sentence, figures)
-    lowest = min(run.epochs, key=lambda epoch: epoch.val_loss)
+    lowest = min(run.curve, key=lambda epoch: epoch.val_loss)
     if monitor == "val_accuracy" and lowest.epoch > best.epoch:
         return Finding(
             "patience_too_small",
@@ -301,10 +302,10 @@ def _patience(
     return None
 
 
-def _fine(run: Arm) -> Finding:
-    if not run.epochs:
+def _fine(run: RecordedRun) -> Finding:
+    if not run.curve:
         return Finding("fine", "It recorded no epoch: there is nothing to explain.")
-    first, last = run.epochs[0], run.epochs[-1]
+    first, last = run.curve[0], run.curve[-1]
     losses = [
         f"the {name} loss went from {start:.4f} to {end:.4f}"
         for name, start, end in (
@@ -322,10 +323,10 @@ def _fine(run: Arm) -> Finding:
     best = f" The best is epoch {run.best_epoch}." if run.best_epoch else ""
     return Finding(
         "fine",
-        f"Nothing unusual: in {_epochs(len(run.epochs))} "
+        f"Nothing unusual: in {_epochs(len(run.curve))} "
         f"{', '.join(said) or 'no number was recorded'}.{best}",
         {
-            "epochs": len(run.epochs),
+            "epochs": len(run.curve),
             "best_epoch": run.best_epoch,
             "first_running_loss": first.running_loss,
             "last_running_loss": last.running_loss,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from fmnist_cli.analysis.answers import Answer
 from fmnist_cli.analysis.claims import (
     OPENINGS,
     Claim,
@@ -19,8 +20,8 @@ from fmnist_cli.analysis.claims import (
     listing,
     sentence,
 )
-from fmnist_cli.analysis.intervals import LEVEL, difference
-from fmnist_cli.analysis.records import Answer, Arm
+from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.analysis.statistics import LEVEL, difference
 from fmnist_cli.formatting import format_count
 
 RISE = 0.05
@@ -47,40 +48,40 @@ class Instability:
         return self.diverged or bool(self.rises)
 
 
-def instability(arm: Arm, rise: float = RISE) -> Instability:
+def instability(run: RecordedRun, rise: float = RISE) -> Instability:
     """Where the run's running loss rose by more than the fraction ``rise`` in an epoch."""
     rises = tuple(
         (
             after.epoch,
             after.running_loss / before.running_loss - 1 if before.running_loss else math.inf,
         )
-        for before, after in pairwise(arm.epochs)
+        for before, after in pairwise(run.curve)
         if after.running_loss > (1 + rise) * before.running_loss
     )
-    return Instability(arm.label, arm.seed, rises, arm.diverged)
+    return Instability(run.label, run.seed, rises, run.diverged)
 
 
-def common_loss(arms: Sequence[Arm]) -> float | None:
+def common_loss(runs: Sequence[RecordedRun]) -> float | None:
     """The smallest training loss that every run reaches which did not diverge.
 
     None if there is no such run.
     """
-    lowest = [_lowest_loss(arm) for arm in arms if not arm.diverged]
+    lowest = [_lowest_loss(run) for run in runs if not run.diverged]
     reached = [loss for loss in lowest if loss is not None]
     return max(reached) if reached else None
 
 
-def epochs_to_loss(arm: Arm, loss: float) -> int | None:
+def epochs_to_loss(run: RecordedRun, loss: float) -> int | None:
     """The first epoch after which the loss over the whole training set is at most ``loss``."""
-    return next((e.epoch for e in arm.epochs if e.train_loss <= loss), None)
+    return next((e.epoch for e in run.curve if e.train_loss <= loss), None)
 
 
-def momentum_answers(arms: Sequence[Arm]) -> tuple[Answer, Answer, Answer, Answer]:
+def momentum_answers(runs: Sequence[RecordedRun]) -> tuple[Answer, Answer, Answer, Answer]:
     """The four answers of the momentum study.
 
     Parameters
     ----------
-    arms : sequence of Arm
+    runs : sequence of RecordedRun
         In any order, trained for the same number of epochs; the runs of one momentum share a
         label. Losses are those over the whole training set after an epoch.
 
@@ -90,17 +91,17 @@ def momentum_answers(arms: Sequence[Arm]) -> tuple[Answer, Answer, Answer, Answe
     accuracy? Does it reach a given loss (the smallest that all runs reach) in fewer epochs?
     Is the training unstable at some momentum?
     """
-    arms = sorted(arms, key=lambda arm: (arm.momentum, arm.label, arm.seed))
-    return (_lowest(arms), _test_accuracy(arms), _fastest(arms), _stability(arms))
+    runs = sorted(runs, key=lambda run: (run.momentum, run.label, run.seed))
+    return (_lowest(runs), _test_accuracy(runs), _fastest(runs), _stability(runs))
 
 
-def _lowest(arms: Sequence[Arm]) -> Answer:
-    claim = judge(arms, Measure("lowest training loss", _lowest_loss, _loss), rises=False)
+def _lowest(runs: Sequence[RecordedRun]) -> Answer:
+    claim = judge(runs, Measure("lowest training loss", _lowest_loss, _loss), rises=False)
     final = judge(
-        arms,
+        runs,
         Measure(
             "training loss after the last epoch",
-            lambda arm: arm.epochs[-1].train_loss if arm.epochs else None,
+            lambda run: run.curve[-1].train_loss if run.curve else None,
             _loss,
         ),
         rises=False,
@@ -111,36 +112,36 @@ def _lowest(arms: Sequence[Arm]) -> Answer:
         said = [f"After the last epoch the lowest is {_loss(mean)}, at {final.best.label}."]
     return _answer(
         "Does a larger momentum reach a lower training loss?",
-        arms, claim, said, {"final_loss": final.evidence()},
+        runs, claim, said, {"final_loss": final.evidence()},
     )  # fmt: skip
 
 
-def _test_accuracy(arms: Sequence[Arm]) -> Answer:
-    measure = Measure("test accuracy of the kept epoch", lambda arm: arm.test_accuracy, accuracy)
-    claim = judge(arms, measure, rises=True)
-    return _answer("Does a larger momentum give a higher test accuracy?", arms, claim, [], {})
+def _test_accuracy(runs: Sequence[RecordedRun]) -> Answer:
+    measure = Measure("test accuracy of the kept epoch", lambda run: run.test_accuracy, accuracy)
+    claim = judge(runs, measure, rises=True)
+    return _answer("Does a larger momentum give a higher test accuracy?", runs, claim, [], {})
 
 
-def _fastest(arms: Sequence[Arm]) -> Answer:
-    threshold = common_loss(arms)
+def _fastest(runs: Sequence[RecordedRun]) -> Answer:
+    threshold = common_loss(runs)
 
-    def epochs(arm: Arm) -> int | None:
-        return None if threshold is None else epochs_to_loss(arm, threshold)
+    def epochs(run: RecordedRun) -> int | None:
+        return None if threshold is None else epochs_to_loss(run, threshold)
 
     reached = "the training loss" if threshold is None else f"a training loss of {_loss(threshold)}"
     measure = Measure(f"epochs to {reached}", epochs, format_count)
-    claim = judge(arms, measure, rises=False)
+    claim = judge(runs, measure, rises=False)
     said = [] if threshold is None else ["It is the smallest loss that all of these runs reach."]
     return _answer(
         "Does a larger momentum reach a given training loss in fewer epochs?",
-        arms, claim, said, {"loss": threshold},
+        runs, claim, said, {"loss": threshold},
     )  # fmt: skip
 
 
-def _stability(arms: Sequence[Arm]) -> Answer:
-    found = [instability(arm) for arm in arms]
+def _stability(runs: Sequence[RecordedRun]) -> Answer:
+    found = [instability(run) for run in runs]
     unstable = [one for one in found if one.unstable]
-    several = len({arm.seed for arm in arms}) > 1
+    several = len({run.seed for run in runs}) > 1
     said = []
     for one in unstable:
         name = f"{one.label} (seed {one.seed})" if several else one.label
@@ -157,7 +158,7 @@ def _stability(arms: Sequence[Arm]) -> Answer:
             f"No running loss rises by more than {_share(RISE)} in an epoch, and no run diverged."
         ]
     opening = OPENINGS["yes" if unstable else "no"]
-    seeds = basis((arm.label, arm.seed) for arm in arms)
+    seeds = basis((run.label, run.seed) for run in runs)
     return Answer(
         "Is the training unstable at some momentum?",
         "yes" if unstable else "no",
@@ -178,7 +179,11 @@ def _stability(arms: Sequence[Arm]) -> Answer:
 
 
 def _answer(
-    question: str, arms: Sequence[Arm], claim: Claim, said: list[str], evidence: dict[str, Any]
+    question: str,
+    runs: Sequence[RecordedRun],
+    claim: Claim,
+    said: list[str],
+    evidence: dict[str, Any],
 ) -> Answer:
     opening = [OPENINGS[claim.verdict]]
     best: str | None = None
@@ -190,13 +195,13 @@ def _answer(
             f"Best: {best}, with {claim.measure.show(claim.best.interval.mean)}"
             + (f" (not settled against {listing(rivals)})." if rivals else ".")
         )
-    lengths = {len(arm.epochs) for arm in arms if not arm.diverged}
+    lengths = {len(run.curve) for run in runs if not run.diverged}
     if len(lengths) > 1:
         said = [*said, f"The runs differ in length: {min(lengths)} to {max(lengths)} epochs."]
     return Answer(
         question,
         claim.verdict,
-        " ".join([*opening, *claim.sentences(), *said, *caveats(arms, limits=False)]),
+        " ".join([*opening, *claim.sentences(), *said, *caveats(runs, limits=False)]),
         {**claim.evidence(), "best": best, "not_settled_against": rivals, **evidence},
     )
 
@@ -213,8 +218,8 @@ def _rivals(claim: Claim) -> list[str]:
     ]
 
 
-def _lowest_loss(arm: Arm) -> float | None:
-    return min((epoch.train_loss for epoch in arm.epochs), default=None)
+def _lowest_loss(run: RecordedRun) -> float | None:
+    return min((epoch.train_loss for epoch in run.curve), default=None)
 
 
 def _share(fraction: float) -> str:

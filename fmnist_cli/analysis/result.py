@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.analysis.statistics import summarise
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import FmnistError
 
 if TYPE_CHECKING:
-    from fmnist_cli import analysis as answers
+    from fmnist_cli.engine.config import Monitor
     from fmnist_cli.registry import EpochRecord, EvaluationRecord, RunRecord, StudyRecord
 
 
@@ -18,20 +21,80 @@ SUMMARISED = ("test_accuracy", "best_epoch", "train_seconds")
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """One run of a study as the registry has it."""
+    """One run as the registry has it: one condition, one seed.
+
+    Runs of a study with the same label are replicates of one condition.
+
+    Attributes
+    ----------
+    run : RunRecord
+        What was asked, and the outcome.
+    epochs : tuple
+        From epoch 1 on, without gaps.
+    evaluations : tuple of EvaluationRecord
+        On named test sets.
+    """
 
     run: RunRecord
     epochs: tuple[EpochRecord, ...]
-    evaluations: tuple[EvaluationRecord, ...]
+    evaluations: tuple[EvaluationRecord, ...] = ()
 
     @property
     def label(self) -> str:
+        """Its condition, such as ``batch 50``; empty for a run outside of studies."""
         return self.run.arm or ""
 
     @property
     def name(self) -> str:
         """What a table calls it: its arm, or the model of a run outside of studies."""
         return self.run.arm or self.run.model
+
+    @property
+    def model(self) -> str:
+        return self.run.model
+
+    @property
+    def seed(self) -> int:
+        return self.run.seed
+
+    @property
+    def batch(self) -> int:
+        return self.run.batch
+
+    @property
+    def lr(self) -> float:
+        return self.run.lr
+
+    @property
+    def momentum(self) -> float:
+        return self.run.momentum
+
+    @property
+    def monitor(self) -> Monitor:
+        return self.run.monitor  # type: ignore[return-value]  # the registry keeps it as text
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The best by the run's own monitor; None where the run has none."""
+        return self.run.best_epoch
+
+    @property
+    def updates_to_best(self) -> int | None:
+        return self.run.updates_to_best
+
+    @property
+    def best_val_accuracy(self) -> float | None:
+        return self.run.best_val_accuracy
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Of the best epoch."""
+        return self.run.test_accuracy
+
+    @property
+    def train_seconds(self) -> float:
+        """Training time of all epochs."""
+        return self.run.train_seconds or 0.0
 
     @property
     def epochs_to_best(self) -> tuple[EpochRecord, ...]:
@@ -43,35 +106,38 @@ class RecordedRun:
         best = self.epochs_to_best
         return sum(epoch.train_seconds for epoch in best) if best else None
 
-    def as_answers(self) -> answers.Arm:
-        """The run as the engine's answers take it; a number that was not finite is NaN."""
-        from fmnist_cli import analysis as answers
+    @property
+    def stop_reason(self) -> str:
+        """``patience``, ``max_epochs``, ``diverged`` or ``interrupted``."""
+        return self.run.stop_reason or "interrupted"
 
+    @property
+    def still_improving(self) -> bool:
+        """It stopped at its last epoch before its patience was used up."""
+        return bool(self.run.still_improving)
+
+    @property
+    def diverged(self) -> bool:
+        return self.stop_reason == "diverged"
+
+    @property
+    def at_limit(self) -> bool:
+        """Its best model, and what it took, might have been further on."""
+        return self.still_improving or self.stop_reason == "interrupted"
+
+    @cached_property
+    def curve(self) -> tuple[Epoch, ...]:
+        """The epochs as the engine measured them: a number that was not finite is NaN."""
         nan = float("nan")
         optional = ("test_loss", "test_accuracy")
         epochs = []
         for record in self.epochs:
-            values = {k: v for k, v in asdict(record).items() if k != "nonfinite"}
+            values = {k: v for k, v in vars(record).items() if k != "nonfinite"}
             numbers: dict[str, Any] = {
                 k: nan if v is None and k not in optional else v for k, v in values.items()
             }
-            epochs.append(answers.Epoch(**numbers))
-        run = self.run
-        return answers.Arm(
-            label=self.label,
-            batch=run.batch,
-            momentum=run.momentum,
-            seed=run.seed,
-            epochs=tuple(epochs),
-            best_epoch=run.best_epoch,
-            updates_to_best=run.updates_to_best,
-            train_seconds=run.train_seconds or 0.0,
-            seconds_to_best=self.seconds_to_best,
-            best_val_accuracy=run.best_val_accuracy,
-            test_accuracy=run.test_accuracy,
-            stop_reason=run.stop_reason or "interrupted",
-            still_improving=bool(run.still_improving),
-        )
+            epochs.append(Epoch(**numbers))
+        return tuple(epochs)
 
 
 @dataclass(frozen=True)
@@ -104,9 +170,6 @@ class StudyResult:
         for run in self.runs:
             grouped.setdefault(run.label, []).append(run)
         return grouped
-
-    def as_answers(self) -> list[answers.Arm]:
-        return [run.as_answers() for run in self.runs]
 
     def require_complete(self) -> None:
         """Raise an error that names the runs that failed, if any did."""
@@ -156,8 +219,6 @@ class StudyResult:
 
 def summaries_document(runs: Sequence[RecordedRun]) -> dict[str, Any]:
     """What the runs of one arm say together, as plain values."""
-    from fmnist_cli.analysis.summary import summarise
-
     document: dict[str, Any] = {"seeds": [run.run.seed for run in runs]}
     for name in SUMMARISED:
         summary = summarise(getattr(run.run, name) for run in runs)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from fmnist_cli.analysis.answers import Answer, Score, Verdict
 from fmnist_cli.analysis.claims import OPENINGS, accuracy, basis, listing, plain
-from fmnist_cli.analysis.intervals import LEVEL, Interval, difference
-from fmnist_cli.analysis.records import Answer, Score, Verdict
+from fmnist_cli.analysis.statistics import LEVEL, Interval, difference
 from fmnist_cli.engine.config import N_CLASSES
 from fmnist_cli.formatting import pluralize
 

@@ -15,16 +15,17 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from fmnist_cli.engine.config import TrainConfig, option
 from fmnist_cli.errors import UsageError, require
 
-LOCAL = "local"  # in place of a scheduler's address: a cluster of the command's own
+if TYPE_CHECKING:
+    from fmnist_cli.runner.jobs import Executor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class Common:
     db: str = option("runs.db", "The registry: a path, or an SQLAlchemy URL.")
     json: bool = option(False, "Print one JSON document, and nothing else, on stdout.")
     quiet: bool = option(False, "No progress and no hints.")
+    argv: tuple[str, ...] = ()  # the command line, from fmnist on; no option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +58,7 @@ class StudyOptions:
     seed_list: str | None = option(None, "Or with these seeds: 1,5,9.")
     jobs: int = option(1, "Train so many runs side by side, each in a process of its own.")
     scheduler: str | None = option(
-        None,
-        "Train on the workers of the Dask scheduler with this address. 'local': on a cluster of "
-        "this command's own, of --jobs processes, or one a core.",
+        None, "Train on the workers of the Dask scheduler with this address."
     )
     new: bool = option(False, "Begin a new study, even where one could be continued.")
     plot: Path | None = option(None, "Draw the study into this .png, .svg or .pdf file.")
@@ -67,7 +67,7 @@ class StudyOptions:
         require(1 <= self.seeds <= 1000, "seeds must be between 1 and 1000", self.seeds)
         require(1 <= self.jobs <= 256, "jobs must be between 1 and 256", self.jobs)
         require(
-            self.jobs == 1 or self.scheduler in (None, LOCAL),
+            self.jobs == 1 or self.scheduler is None,
             "jobs are for one machine, and a scheduler has workers of its own; give one of the two",
             f"--jobs {self.jobs} --scheduler {self.scheduler}",
         )
@@ -84,6 +84,25 @@ class StudyOptions:
         if self.seed_list is not None:
             return self._listed()
         return tuple(range(first, first + self.seeds))
+
+    def how(self, first_seed: int) -> dict[str, Any]:
+        """How ``run_study`` trains a study, as its keywords."""
+        seeds = self.seeds_from(first_seed)
+        return {"seeds": seeds, "executor": self.executor(), "new": self.new}
+
+    def executor(self) -> Executor:
+        """Who trains the runs."""
+        from fmnist_cli.runner.jobs import InProcess
+
+        if self.scheduler is not None:
+            from fmnist_cli.runner.cluster import Cluster
+
+            return Cluster(self.scheduler)
+        if self.jobs > 1:
+            from fmnist_cli.runner.processes import Processes
+
+            return Processes(self.jobs)
+        return InProcess()
 
     def _listed(self) -> tuple[int, ...]:
         given = self.seed_list or ""
@@ -106,6 +125,11 @@ _PANELS: dict[type, str] = {
 
 
 GROUPS = tuple(_PANELS)
+
+
+def options_of(group: type) -> list[Field[Any]]:
+    """The fields of a group that are options."""
+    return [field for field in fields(group) if "help" in field.metadata]
 
 
 def environment_variable(name: str) -> str:
@@ -178,25 +202,25 @@ def with_options(
             if n not in groups
         ]
         wants_context = "context" in signature.parameters
-        if not wants_context and StudyOptions in groups.values():
+        if not wants_context:
             own.append(_CONTEXT)
         expanded = {
-            name: [_option(group, f.name, changed) for f in fields(group) if f.name not in omit]
+            name: [_option(group, f.name, changed) for f in options_of(group) if f.name not in omit]
             for name, group in groups.items()
         }
 
         @functools.wraps(command)
         def call(**values: Any) -> None:
             built = {}
-            context = values.get("context")
-            if not wants_context:
-                values.pop("context", None)
+            context = values["context"] if wants_context else values.pop("context")
             for name, group in groups.items():
                 given = {p.name: values.pop(p.name) for p in expanded[name]}
                 if group is TrainConfig:
                     _early_stopping(given, values, changed)
                 if group is StudyOptions:
                     _one_choice_of_seeds(context, given["seed_list"])
+                if group is Common:
+                    given["argv"] = tuple(context.obj or ())
                 built[name] = group(**given)
             command(**built, **values)
 

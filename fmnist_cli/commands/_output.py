@@ -38,7 +38,8 @@ class Output:
         self.json = common.json
         self.quiet = common.quiet
         self.db = common.db
-        self._cautioned: set[str] = set()
+        self.argv = common.argv
+        self._warnings: set[str] = set()
 
     def result(self, *renderables: RenderableType) -> None:
         """Print a result for a person; nothing where JSON was asked for."""
@@ -82,11 +83,19 @@ class Output:
         if not self.quiet:
             print(text, file=sys.stderr)
 
-    def caution(self, text: str | None) -> None:
+    def message(self, text: str, /) -> None:
+        """What the runner says, as a line of talk."""
+        self.say(text)
+
+    def warning(self, text: str | None, /) -> None:
         """Say once what the user must know of, if there is anything."""
-        if text is not None and text not in self._cautioned:
-            self._cautioned.add(text)
+        if text is not None and text not in self._warnings:
+            self._warnings.add(text)
             self.say(text)
+
+    def progress(self, total: int, label: str, *, unit: str, initial: int = 0) -> _Progress:
+        """The runner's progress, as a bar."""
+        return _Progress(self.bar(total, label, unit=unit, initial=initial))
 
     def next(self, *commands: str | None) -> None:
         """What to type next, with the registry that this command was given; None is left out."""
@@ -118,6 +127,25 @@ class Output:
             leave=False,
             **keywords,
         )
+
+
+class _Progress:
+    """A bar as the runner counts with it."""
+
+    def __init__(self, bar: tqdm[Any]) -> None:
+        self.bar = bar
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.bar.close()
+
+    def update(self, n: int = 1, /) -> None:
+        self.bar.update(n)
+
+    def status(self, text: str, /) -> None:
+        self.bar.set_postfix_str(text, refresh=False)
 
 
 def _write(text: str) -> None:

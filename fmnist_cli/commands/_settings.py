@@ -11,12 +11,12 @@ import difflib
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import Field, fields
+from dataclasses import Field
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from fmnist_cli.commands._options import GROUPS, environment_variable
+from fmnist_cli.commands._options import GROUPS, environment_variable, options_of
 from fmnist_cli.errors import UsageError
 
 FILE_NAME = "fmnist.toml"
@@ -25,7 +25,7 @@ FILE_VARIABLE = "FMNIST_CONFIG"
 
 def known_options() -> dict[str, Field[Any]]:
     """Every option that a file may set, by its Python name."""
-    return {field.name: field for group in GROUPS for field in fields(group)}
+    return {field.name: field for group in GROUPS for field in options_of(group)}
 
 
 def settings_file() -> Path | None:

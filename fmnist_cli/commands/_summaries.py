@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.analysis.result import SUMMARISED
 from fmnist_cli.commands._output import HEADING_WIDTH, make_table
-from fmnist_cli.formatting import format_count, percent, seconds
+from fmnist_cli.formatting import format_count, mean_and_spread, percent, seconds
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from fmnist_cli.analysis import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.commands._output import Output
     from fmnist_cli.registry import RunRecord
 
 Cell = Callable[[Sequence["RecordedRun"]], str]
@@ -20,8 +23,6 @@ Cell = Callable[[Sequence["RecordedRun"]], str]
 
 def cell(values: Iterable[float | None], show: Callable[[float], str]) -> str:
     """``mean_and_spread`` in two lines, so that a table of many columns fits a terminal."""
-    from fmnist_cli.runner.study import mean_and_spread
-
     return mean_and_spread(values, show).replace(" ± ", "\n± ")
 
 
@@ -88,3 +89,30 @@ def summary_table(runs: Sequence[RecordedRun]) -> Table:
             show(summary.maximum),
         )
     return table
+
+
+def times_note(result: StudyResult) -> list[str]:
+    """What a table with times must say of them, if they were taken side by side."""
+    if result.on_cluster:
+        return [
+            "[yellow]The times were taken on a Dask cluster (--scheduler), where machines may "
+            "differ and runs slow each other down.[/yellow]"
+        ]
+    if result.jobs == 1:
+        return []
+    return [
+        f"[yellow]The times were taken with {result.jobs} runs side by side (--jobs), which "
+        "slows each of them down.[/yellow]"
+    ]
+
+
+def show_answers(out: Output, given: Sequence[Answer]) -> None:
+    """Print each question with its answer."""
+    from rich.markup import escape
+
+    for answer in given:
+        out.section(escape(answer.question), escape(answer.statement))
+
+
+def answers_document(given: Sequence[Answer]) -> list[dict[str, Any]]:
+    return [asdict(answer) for answer in given]

@@ -38,25 +38,23 @@ def train_seeds(
 
     Every run keeps its result file; the first seed's is the one in ``results``.
     """
-    from fmnist_cli.commands._summaries import summary_table
+    from fmnist_cli.commands._data import open_session
+    from fmnist_cli.commands._summaries import summary_table, times_note
     from fmnist_cli.commands.train import result_file_name
     from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.run import load_data
-    from fmnist_cli.runner.study import run_study, times_note
+    from fmnist_cli.runner.study import run_study
 
     name = result_file_name(config)
     label = f"{config.model} b{config.batch} lr{config.lr:g}"
     with Registry.open(db) as registry:
-        dataset = load_data(config, data, out)
+        session = open_session(registry, config, data, out)
         result = run_study(
+            session,
             "train",
             [(label, config)],
-            dataset,
-            registry,
-            out,
-            study,
             after=partial(_keep_result_file, name),
             dynamics=dynamics,
+            **study.how(config.seed),
         )
         files = registry.artefacts(result.runs[0].run.id, kind="result")
         copyfile(registry.artefact_path(files[-1]), results / name)

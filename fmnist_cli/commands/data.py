@@ -40,8 +40,8 @@ def fetch(
       # anew, because a file is damaged
       fmnist data fetch --force
     """
+    from fmnist_cli.commands._data import DataProgress
     from fmnist_cli.engine import data
-    from fmnist_cli.runner.run import DataProgress
 
     out = Output(common)
     with DataProgress(out) as progress:

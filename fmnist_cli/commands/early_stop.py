@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from fmnist_cli.analysis import Kept
+    from fmnist_cli.analysis import PatienceOutcome
     from fmnist_cli.registry import EpochRecord
 
 EPOCHS = 30
@@ -54,11 +54,12 @@ def early_stop(
       fmnist early-stop --patience 1 --patience 3 --patience 5 --plot stop.png
     """
     from fmnist_cli import plots
-    from fmnist_cli.analysis import early_stop_answers, kept_by
+    from fmnist_cli.analysis import apply_patience, early_stop_answers
+    from fmnist_cli.commands._data import open_session
+    from fmnist_cli.commands._summaries import answers_document, show_answers
     from fmnist_cli.plots import from_records as _figures
     from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.run import load_data
-    from fmnist_cli.runner.study import answers_document, run_study, show_answers
+    from fmnist_cli.runner.study import run_study
 
     patiences = sorted(patience or [TrainConfig.patience or 3])
     require(patiences[0] >= 1, "patience must be at least 1", patiences[0])
@@ -68,12 +69,11 @@ def early_stop(
     out = Output(common)
     label = f"batch {config.batch}"
     with Registry.open(common.db) as registry:
-        dataset = load_data(config, data, out)
-        result = run_study(
-            "early-stop", [(label, config)], dataset, registry, out, study, test_every_epoch=True
-        )
-    runs = [run.as_answers() for run in result.runs if run.run.best_epoch is not None]
-    kept = [kept_by(run, p, config.monitor) for p in patiences for run in runs]
+        session = open_session(registry, config, data, out)
+        how = study.how(config.seed)
+        result = run_study(session, "early-stop", [(label, config)], test_every_epoch=True, **how)
+    runs = [run for run in result.runs if run.best_epoch is not None]
+    kept = [apply_patience(run, p, config.monitor) for p in patiences for run in runs]
     answers = early_stop_answers(runs, patiences, config.monitor) if runs else ()
     curves = [
         {"seed": run.run.seed, "epochs": [asdict(epoch) for epoch in run.epochs]}
@@ -102,7 +102,7 @@ def early_stop(
     result.require_complete()
 
 
-def _curve(epochs: Sequence[EpochRecord], kept: Sequence[Kept]) -> Table:
+def _curve(epochs: Sequence[EpochRecord], kept: Sequence[PatienceOutcome]) -> Table:
     table = make_table(">epoch", ">train", ">validation", ">test", "")
     for epoch in epochs:
         notes = [f"kept by patience {k.patience}" for k in kept if k.best_epoch == epoch.epoch]
@@ -117,7 +117,7 @@ def _curve(epochs: Sequence[EpochRecord], kept: Sequence[Kept]) -> Table:
     return table
 
 
-def _stops(kept: Sequence[Kept]) -> Table:
+def _stops(kept: Sequence[PatienceOutcome]) -> Table:
     table = make_table(
         *(">patience", ">seed", ">stops after", ">keeps epoch", ">test acc kept"),
         *(">best epoch", ">its test acc", ">cost (points)"),
@@ -137,7 +137,7 @@ def _stops(kept: Sequence[Kept]) -> Table:
     return table
 
 
-def _over_seeds(kept: Sequence[Kept]) -> Table:
+def _over_seeds(kept: Sequence[PatienceOutcome]) -> Table:
     from fmnist_cli.commands._summaries import cell, interval_cell
 
     table = make_table(

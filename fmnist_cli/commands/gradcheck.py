@@ -52,9 +52,10 @@ def gradcheck(
       fmnist gradcheck --model cnn3 --samples 5
     """
     from fmnist_cli.commands import _checks
+    from fmnist_cli.commands._data import open_session
     from fmnist_cli.commands.mini_cnn import check_mini_cnn
     from fmnist_cli.registry import Outcome, Registry
-    from fmnist_cli.runner.run import load_data, run_spec
+    from fmnist_cli.runner.run import run_spec
 
     if every and samples is not None:
         raise UsageError(
@@ -78,12 +79,11 @@ def gradcheck(
     config = config.but(model=model, engine=config.engine if model == "mlp" else "keras")
     out = Output(common)
     with Registry.open(common.db) as registry:
-        dataset = load_data(config, data, out)
-        spec = run_spec("gradcheck", asdict(config), dataset)
-        with registry.run(spec) as run:
+        session = open_session(registry, config, data, out)
+        with registry.run(run_spec(session, "gradcheck", asdict(config))) as run:
             check = _checks.check_gradient(
                 config,
-                dataset.train,
+                session.dataset.train,
                 n=config.batch,
                 e=e,
                 select="all" if every else samples or "first",

@@ -19,6 +19,7 @@ from fmnist_cli.formatting import percent
 if TYPE_CHECKING:
     from fmnist_cli.engine.mini_cnn import Derivative, DerivativeCheck, Examples, RecordedRun
     from fmnist_cli.registry import Registry, Run
+    from fmnist_cli.runner.listener import Listener
 
 N_EXAMPLES, LR, STEPS = 200, 0.1, 2_000
 MOST_STEPS = 10_000_000
@@ -87,7 +88,7 @@ def mini_cnn(
     with Registry.open(common.db) as registry:
         data = load_examples(examples, n, seed) if train else None
         run, trained = record_exercise(
-            registry, out, checks, examples, data, w, v, lr=lr, steps=steps, seed=seed
+            registry, out, out.argv, checks, examples, data, w, v, lr=lr, steps=steps, seed=seed
         )
 
     values = {name: float(value) for name, value in asdict(forward).items()}
@@ -152,7 +153,7 @@ def check_mini_cnn(out: Output, db: str, *, e: float) -> None:
     checks = engine.check(
         engine.DEFAULT_X, engine.DEFAULT_Y, engine.DEFAULT_W, engine.DEFAULT_V, e=e
     )
-    with Registry.open(db) as registry, registry.run(_spec("gradcheck", None)) as run:
+    with Registry.open(db) as registry, registry.run(_spec("gradcheck", out.argv, None)) as run:
         _record(run, checks)
         run.finish(Outcome(stop_reason=None, train_seconds=0.0))
     out.document(
@@ -171,7 +172,8 @@ def check_mini_cnn(out: Output, db: str, *, e: float) -> None:
 
 def record_exercise(
     registry: Registry,
-    out: Output,
+    listener: Listener,
+    argv: tuple[str, ...],
     checks: tuple[DerivativeCheck, ...],
     source: Path | None,
     data: Examples | None,
@@ -190,11 +192,11 @@ def record_exercise(
         require(math.isfinite(lr) and lr > 0, "lr must be a finite number above 0", lr)
         require(1 <= steps <= MOST_STEPS, f"steps must be between 1 and {MOST_STEPS}", steps)
         settings |= {"train_size": len(data), "epochs": -(-steps // len(data))}
-    with registry.run(_spec("mini-cnn", source, **settings)) as run:
+    with registry.run(_spec("mini-cnn", argv, source, **settings)) as run:
         _record(run, checks)
         trained = None
         if data is not None:
-            trained = _train(run, out, data, w, v, lr=lr, steps=steps, seed=seed)
+            trained = _train(run, listener, data, w, v, lr=lr, steps=steps, seed=seed)
         run.finish(Outcome(stop_reason="max_epochs" if trained else None, train_seconds=0.0))
     return run, trained
 
@@ -210,7 +212,15 @@ def load_examples(path: Path | None, n: int, seed: int) -> Examples:
 
 
 def _train(
-    run: Any, out: Output, data: Examples, w: Any, v: Any, *, lr: float, steps: int, seed: int
+    run: Run,
+    listener: Listener,
+    data: Examples,
+    w: Any,
+    v: Any,
+    *,
+    lr: float,
+    steps: int,
+    seed: int,
 ) -> RecordedRun:
     """Train, and record the state after every as many updates as there are examples."""
     import numpy as np
@@ -218,10 +228,13 @@ def _train(
     from fmnist_cli.engine import mini_cnn as engine
 
     every = len(data)
-    with out.bar(steps, "mini-cnn", unit="update") as bar:
+    done = 0
+    with listener.progress(steps, "mini-cnn", unit="update") as bar:
 
         def on_step(step: engine.Step) -> None:
-            bar.update(step.step - bar.n)
+            nonlocal done
+            bar.update(step.step - done)
+            done = step.step
             if step.step:
                 run.record_epoch(
                     epoch=-(-step.step // every),
@@ -242,10 +255,9 @@ def _train(
         )  # fmt: skip
 
 
-def _spec(command: str, path: Path | None, **settings: Any) -> Any:
+def _spec(command: str, argv: tuple[str, ...], path: Path | None, **settings: Any) -> Any:
     """The run of a mini CNN; what does not apply to it has the value that says so."""
     from fmnist_cli.registry import RunSpec
-    from fmnist_cli.runner.run import argv
 
     defaults = asdict(TrainConfig()) | {"model": "mini-cnn", "engine": "numpy", "hidden": None}
     nothing = {"batch": 1, "lr": 0.0, "epochs": 1, "patience": None, "monitor": "none", "seed": 0}
@@ -254,7 +266,7 @@ def _spec(command: str, path: Path | None, **settings: Any) -> Any:
         config=defaults | nothing | {"train_size": 1, "val_size": 0} | settings,
         data_fingerprint="-",
         data_source=str(path) if path else MADE,
-        argv=argv(command),
+        argv=argv,
     )
 
 

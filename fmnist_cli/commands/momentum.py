@@ -65,10 +65,11 @@ def momentum(
     """
     from fmnist_cli import plots
     from fmnist_cli.analysis import momentum_answers
+    from fmnist_cli.commands._data import open_session
+    from fmnist_cli.commands._summaries import answers_document, show_answers
     from fmnist_cli.plots import from_records as _figures
     from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.run import load_data
-    from fmnist_cli.runner.study import answers_document, run_study, show_answers
+    from fmnist_cli.runner.study import run_study
 
     alphas = alpha or list(ALPHAS)
     require_distinct("alpha", alphas)
@@ -77,9 +78,10 @@ def momentum(
         plots.check_path(study.plot)
     out = Output(common)
     with Registry.open(common.db) as registry:
-        dataset = load_data(config, data, out)
-        result = run_study("momentum", arms, dataset, registry, out, study, test_every_epoch=True)
-    answers = momentum_answers(result.as_answers())
+        session = open_session(registry, config, data, out)
+        how = study.how(config.seed)
+        result = run_study(session, "momentum", arms, test_every_epoch=True, **how)
+    answers = momentum_answers(result.runs)
     curves = [
         {
             "momentum": run.run.momentum,

@@ -80,12 +80,13 @@ def ood(
     """
     from fmnist_cli import plots
     from fmnist_cli.analysis import augment_answer, ood_answers
+    from fmnist_cli.commands._data import open_session
     from fmnist_cli.commands._ood_curves import curve_tables, curves_document, measured
+    from fmnist_cli.commands._summaries import answers_document, show_answers
     from fmnist_cli.engine.shifts import IN_DOMAIN
     from fmnist_cli.plots import from_records as _figures
     from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.run import load_data
-    from fmnist_cli.runner.study import answers_document, run_study, show_answers
+    from fmnist_cli.runner.study import run_study
 
     out = Output(common)
     curves = asked_curves(curve)
@@ -103,30 +104,25 @@ def ood(
             document: dict[str, Any] = {"id": runs[0].run.id}
         else:
             arms = _arms(config, MODELS if model == "all" else (model,))
-            dataset = load_data(config, data, out)
+            session = open_session(registry, config, data, out)
             result = run_study(
+                session,
                 "ood",
                 arms,
-                dataset,
-                registry,
-                out,
-                study,
                 after=partial(record_shifted, curves=curves),
                 measured={"curves": list(curves)} if curves else None,
+                **study.how(config.seed),
             )
             runs = [run for run in result.runs if run.evaluations]
             document = result.document()
     scores = _figures.scores_of(runs)
     answers = list(ood_answers(scores)) if scores else []
     if run_id is None and config.augment != "none":
-        of_runs = [run.as_answers() for run in runs]
-        trained = {arm.label for arm in of_runs}
+        trained = {run.label for run in runs}
         for (usual, _), (label, _) in zip(arms[::2], arms[1::2], strict=True):
             if {usual, label} <= trained:
                 answers.append(
-                    augment_answer(
-                        scores, of_runs, usual=usual, augmented=label, in_domain=IN_DOMAIN
-                    )
+                    augment_answer(scores, runs, usual=usual, augmented=label, in_domain=IN_DOMAIN)
                 )
     out.document(
         "fmnist.ood/1",
@@ -206,20 +202,22 @@ def _evaluate_run(
 ) -> RecordedRun:
     """A new run that evaluates the weights of a recorded one."""
     from fmnist_cli.analysis.result import RecordedRun
+    from fmnist_cli.commands._data import open_session
     from fmnist_cli.engine.training import assess
     from fmnist_cli.registry import Outcome
-    from fmnist_cli.runner.run import load_data, record_assessment, run_spec
+    from fmnist_cli.runner.run import record_assessment, run_spec
 
     record = registry.get_run(run_id)
     config = TrainConfig(**record.config)
-    dataset = load_data(config, data, out)
+    session = open_session(registry, config, data, out)
+    dataset = session.dataset
     if dataset.fingerprint != record.data_fingerprint:
         raise UsageError(
             f"run {record.id} must be evaluated on the data it was trained on, fingerprint "
             f"{record.data_fingerprint[:12]}. Received: {dataset.fingerprint[:12]}."
         )
     backend = restored(registry, record.id, config, dataset)
-    with registry.run(run_spec("ood", asdict(config), dataset)) as run:
+    with registry.run(run_spec(session, "ood", asdict(config))) as run:
         test = assess(backend, dataset.test)
         record_assessment(run, "test", test)
         _record_sets(run, backend, dataset, curves)

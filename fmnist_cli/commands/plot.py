@@ -118,8 +118,8 @@ def samples(
       fmnist plot samples --per-class 4 --out classes.png
     """
     from fmnist_cli import plots
+    from fmnist_cli.commands._data import load_data
     from fmnist_cli.plots.from_records import save_figure
-    from fmnist_cli.runner.run import load_data
 
     output = Output(common)
     if out is not None:
@@ -230,9 +230,9 @@ def ood(
             f"samples and curve exclude each other. Received: --samples --curve {curve}."
         )
     from fmnist_cli import plots
+    from fmnist_cli.commands._data import load_data
     from fmnist_cli.plots import from_records as _figures
     from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.run import load_data
     from fmnist_cli.runner.study import read_study
 
     output = Output(common)

@@ -12,6 +12,7 @@ import typer
 from fmnist_cli.commands._options import Common, DataOptions, StudyOptions, with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.errors import Kept
 from fmnist_cli.files import write_file
 from fmnist_cli.formatting import seconds
 
@@ -65,9 +66,11 @@ def report(
       # every study with five seeds: means, intervals, verdicts
       fmnist report --seeds 5
     """
+    from fmnist_cli.commands._data import open_session
+    from fmnist_cli.files import writable_folder
     from fmnist_cli.registry import Registry
     from fmnist_cli.report.work import Work, quick_config
-    from fmnist_cli.runner.run import again, load_data, noted, writable_folder
+    from fmnist_cli.runner.run import note_on_interrupt
 
     output = Output(common)
     folder = writable_folder(out, "out")
@@ -75,12 +78,14 @@ def report(
         config = quick_config(config)
     begun = time.perf_counter()
 
-    def kept() -> str:
-        return f"what is done is kept; go on with: {again('report')}"
+    def kept() -> Kept:
+        return Kept("what is done is kept", repeat=True)
 
-    with Registry.open(common.db) as registry, noted(kept):
-        dataset = load_data(config, data, output)
-        work = Work(config, study, quick, dataset, registry, output, _data_flags(data))
+    with Registry.open(common.db) as registry, note_on_interrupt(kept):
+        session = open_session(registry, config, data, output)
+        seeds = study.seeds_from(config.seed)
+        options = _data_flags(data), _seed_flags(study)
+        work = Work(session, config, seeds, study.executor(), quick, *options)
         done = _do_all(work)
         page = _compose(work, done)
     files = _write(folder, page)
@@ -121,7 +126,7 @@ def _do_all(work: Work) -> list[Timed]:
 
     done = []
     for number, (name, do) in enumerate(PARTS.items(), start=1):
-        work.out.say(f"Report, part {number} of {len(PARTS)}: {name}")
+        work.session.listener.message(f"Report, part {number} of {len(PARTS)}: {name}")
         newest = max((run.id for run in work.registry.list_runs(limit=1)), default=0)
         begun = time.perf_counter()
         part = do(work)
@@ -138,7 +143,7 @@ def _compose(work: Work, done: list[Timed]) -> Report:
     records = [work.registry.get_run(run_id) for run_id in run_ids]
     recorded = {run.id: run.total_seconds or 0.0 for run in records}
     environment = work.registry.environment(run_ids[-1])
-    config, n_seeds = work.config, len(work.study.seeds_from(work.config.seed))
+    config, n_seeds = work.config, len(work.seeds)
     seeds = (
         f"Everything rests on one seed ({config.seed}); --seeds N says how sure it is."
         if n_seeds == 1
@@ -161,13 +166,15 @@ def _compose(work: Work, done: list[Timed]) -> Report:
         else "a data set of Fashion-MNIST's form"
     )
     data = f"Data: {name}; fingerprint {work.dataset.fingerprint}."
-    jobs = work.study.jobs
+    executed = work.executor.recorded
     side_by_side: tuple[Prose, ...] = ()
-    if work.study.scheduler is not None:
+    if "cluster" in executed:
         side_by_side = (Prose("The runs were trained on a Dask cluster, but for the batch sizes."),)
-    elif jobs > 1:
+    elif "jobs" in executed:
         side_by_side = (
-            Prose(f"Up to {jobs} runs were trained side by side, but for the batch sizes."),
+            Prose(
+                f"Up to {executed['jobs']} runs were trained side by side, but for the batch sizes."
+            ),
         )
     sections += [
         Section(
@@ -201,6 +208,12 @@ def _write(folder: Path, page: Report) -> list[Path]:
     for path, text in contents.items():
         write_file(path, text)
     return list(contents)
+
+
+def _seed_flags(study: StudyOptions) -> tuple[str, ...]:
+    if study.seed_list is not None:
+        return ("--seed-list", study.seed_list)
+    return ("--seeds", str(study.seeds)) if study.seeds > 1 else ()
 
 
 def _data_flags(data: DataOptions) -> tuple[str, ...]:

@@ -55,15 +55,11 @@ def sweep_batch(
     """
     from fmnist_cli import plots
     from fmnist_cli.analysis import sweep_answers
+    from fmnist_cli.commands._data import open_session
+    from fmnist_cli.commands._summaries import answers_document, show_answers, times_note
     from fmnist_cli.plots import from_records as _figures
     from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.run import load_data
-    from fmnist_cli.runner.study import (
-        answers_document,
-        run_study,
-        show_answers,
-        times_note,
-    )
+    from fmnist_cli.runner.study import run_study
 
     batches = batch or list(BATCHES)
     require_distinct("batch", batches)
@@ -72,9 +68,9 @@ def sweep_batch(
         plots.check_path(study.plot)
     out = Output(common)
     with Registry.open(common.db) as registry:
-        dataset = load_data(config, data, out)
-        result = run_study("sweep-batch", arms, dataset, registry, out, study)
-    answers = sweep_answers(result.as_answers())
+        session = open_session(registry, config, data, out)
+        result = run_study(session, "sweep-batch", arms, **study.how(config.seed))
+    answers = sweep_answers(result.runs)
     out.document(
         "fmnist.sweep-batch/1", {**result.document(), "answers": answers_document(answers)}
     )

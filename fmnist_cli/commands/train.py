@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.backend import Backend
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.training import TrainResult
-    from fmnist_cli.registry import Registry, Run, RunRecord
-    from fmnist_cli.runner.run import Recorded
+    from fmnist_cli.registry import Run, RunRecord
+    from fmnist_cli.runner.run import Recorded, Session
 
 ResultsFolder = Annotated[
     Path, typer.Option("--results", help="Folder for the result file that scripts read.")
@@ -80,8 +80,9 @@ def train(
       # the newest run was interrupted: go on with it
       fmnist train --resume latest
     """
+    from fmnist_cli.commands._data import open_session
+    from fmnist_cli.files import writable_folder
     from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.run import load_data, writable_folder
 
     out = Output(common)
     if resume is not None:
@@ -123,8 +124,8 @@ def train(
     writable_folder(results, "results")
     extras = Extras(check_gradient, check_magnitude, dynamics)
     with Registry.open(common.db) as registry:
-        dataset = load_data(config, data, out)
-        train_one(config, dataset, registry, out, extras, results)
+        session = open_session(registry, config, data, out)
+        train_one(session, config, out, extras, results)
 
 
 @dataclass(frozen=True)
@@ -137,15 +138,14 @@ class Extras:
 
 
 def train_one(
+    session: Session,
     config: TrainConfig,
-    dataset: Dataset,
-    registry: Registry,
     out: Output,
     extras: Extras,
     results: Path,
     resume: RunRecord | None = None,
 ) -> None:
-    """Train one configuration, as a new run or on from a recorded one, and show how it went."""
+    """Train one configuration, as a new run or continuing a recorded one, and show how it went."""
     from fmnist_cli.commands._checks import check_gradient, magnitude_document, show_magnitude
     from fmnist_cli.engine import gradients
     from fmnist_cli.engine.numpy_mlp.layers import initial_weights
@@ -153,6 +153,7 @@ def train_one(
     from fmnist_cli.runner.run import train_recorded
 
     checks: dict[str, Any] = {}
+    dataset = session.dataset
 
     def before(run: Run, backend: Backend) -> None:
         failed = []
@@ -184,10 +185,8 @@ def train_one(
         run.add_artefact("result", run.folder / result_file_name(config))
 
     recorded = train_recorded(
+        session,
         config,
-        dataset,
-        registry,
-        out,
         command="train",
         before=before,
         after=after,
@@ -199,12 +198,13 @@ def train_one(
     out.document("fmnist.train/1", _document(config, recorded, checks, result_path))
     out.section(
         f"Run {recorded.run.id}: {describe(config)}",
-        _summary(config, recorded, result_path, registry.shown),
+        _summary(config, recorded, result_path, session.registry.shown),
     )
     if recorded.result.stop_reason == "diverged":
         raise Diverged(
             f"{recorded.result.divergence}. Try a smaller --lr. "
-            f"What was recorded is kept: fmnist runs show {recorded.run.id}"
+            f"What was recorded is kept: fmnist runs show {recorded.run.id}",
+            run_id=recorded.run.id,
         )
     run_id = recorded.run.id
     out.next(f"plot train --run {run_id}", f"runs show {run_id}", "runs list")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.analysis.intervals import LEVEL, t_quantile
+from fmnist_cli.analysis.statistics import LEVEL, t_quantile
 from fmnist_cli.errors import require
 from fmnist_cli.plots.data import Band, Curve, Metric
 from fmnist_cli.plots.style import SMALL_POINTS, Look

@@ -118,12 +118,12 @@ def study_figure(
         ]
         return plots.momentum_figure(arms, caption_of(records, varied=["momentum"]), band=band)
     if result.study.kind == "early-stop":
-        from fmnist_cli.analysis import kept_by
+        from fmnist_cli.analysis import apply_patience
 
         stops = []
         for i, run in enumerate(with_epochs):
             for patience in patiences if run.run.best_epoch else ():
-                kept = kept_by(run.as_answers(), patience, run.run.monitor)  # type: ignore[arg-type]
+                kept = apply_patience(run, patience, run.monitor)
                 stops.append(plots.PatienceStop(patience, kept.best_epoch, kept.stopped_after, i))
         of_runs = [curve_of(run.epochs) for run in with_epochs]
         return plots.early_stop_figure(of_runs, caption_of(records), stops, band=band)

@@ -143,22 +143,22 @@ def batch_sizes(work: Work) -> Part:
         "the other.",
         alt,
         tables.sweep_table(result),
-        sweep_answers(result.as_answers()),
+        sweep_answers(result.runs),
         work.study_command(f"sweep-batch{given}", work.config),
     )
 
 
 def early_stopping(work: Work) -> Part:
     """The whole curve, and where a patience stops on it."""
-    from fmnist_cli.analysis import early_stop_answers, kept_by
+    from fmnist_cli.analysis import apply_patience, early_stop_answers
 
     config = work.without_stopping(EARLY_STOP_EPOCHS)
     arms = [(f"batch {config.batch}", config)]
     result = work.train_study("early-stop", arms, test_every_epoch=True)
-    runs = [run.as_answers() for run in result.runs if run.run.best_epoch is not None]
+    runs = [run for run in result.runs if run.best_epoch is not None]
     patience = TrainConfig.patience
     assert patience is not None
-    kept = [kept_by(run, p, config.monitor) for p in PATIENCES for run in runs]
+    kept = [apply_patience(run, p, config.monitor) for p in PATIENCES for run in runs]
     given = "".join(f" --patience {p}" for p in PATIENCES)
     alt = (
         f"Line chart of train, validation and test accuracy over {config.epochs} epochs, marked "
@@ -195,7 +195,7 @@ def momenta(work: Work) -> Part:
         "Training loss and test accuracy by epoch, one line a momentum.",
         alt,
         tables.momentum_table(result),
-        momentum_answers(result.as_answers()),
+        momentum_answers(result.runs),
         work.study_command("momentum", config, epochs=MOMENTUM_EPOCHS),
     )
 

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.engine.config import MODELS
-from fmnist_cli.formatting import format_count, percent, seconds
+from fmnist_cli.formatting import format_count, mean_and_spread, percent, seconds
 from fmnist_cli.report import Column, Section, Table, run_anchor
-from fmnist_cli.runner.study import mean_and_spread
 
 if TYPE_CHECKING:
-    from fmnist_cli.analysis import Kept, Score
+    from fmnist_cli.analysis import PatienceOutcome, Score
     from fmnist_cli.analysis.result import StudyResult
     from fmnist_cli.engine.mini_cnn import Derivative, DerivativeCheck, Forward
     from fmnist_cli.engine.parameters import ParameterCount
@@ -80,7 +79,7 @@ def sweep_table(result: StudyResult) -> Table:
     return Table(f"Study {result.study.id}: batch sizes", columns, tuple(rows))
 
 
-def stops_table(result: StudyResult, kept: Sequence[Kept]) -> Table:
+def stops_table(result: StudyResult, kept: Sequence[PatienceOutcome]) -> Table:
     """Where each patience stops, and what that costs."""
     several = len(result.runs) > 1
     columns = (

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.analysis.result import StudyResult
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import CheckFailed
+from fmnist_cli.runner.jobs import Executor, InProcess
 from fmnist_cli.runner.study import run_study
 
 if TYPE_CHECKING:
-    from fmnist_cli.commands._options import StudyOptions
-    from fmnist_cli.commands._output import Output
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.mini_cnn import DerivativeCheck
     from fmnist_cli.registry import Registry, Run, RunRecord
+    from fmnist_cli.runner.run import Session
 
 QUICK_TRAIN, QUICK_VAL, QUICK_EPOCHS = 2_000, 500, 8
 MAGNITUDE_MANY = 5_000
@@ -36,15 +36,25 @@ class Work:
         Whether ``config``'s epochs limit the studies as well.
     options : sequence of str
         What has to stand in any command that trains like this, such as ``--data-dir``.
+    seed_options : sequence of str
+        What gives a study its seeds.
     """
 
+    session: Session
     config: TrainConfig
-    study: StudyOptions
+    seeds: tuple[int, ...]
+    executor: Executor
     quick: bool
-    dataset: Dataset
-    registry: Registry
-    out: Output
     options: tuple[str, ...] = ()
+    seed_options: tuple[str, ...] = ()
+
+    @property
+    def registry(self) -> Registry:
+        return self.session.registry
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.session.dataset
 
     def without_stopping(self, epochs: int) -> TrainConfig:
         """The default training, to its last epoch."""
@@ -59,9 +69,12 @@ class Work:
 
         With ``timed`` its runs have the machine to themselves, one after the other.
         """
-        study = replace(self.study, jobs=1, scheduler=None) if timed else self.study
         result = run_study(
-            *(kind, arms, self.dataset, self.registry, self.out, study),
+            self.session,
+            kind,
+            arms,
+            seeds=self.seeds,
+            executor=InProcess() if timed else self.executor,
             reuse=True,
             timed=timed,
             **how,
@@ -97,13 +110,8 @@ class Work:
         self, words: str, config: TrainConfig, *, epochs: int = TrainConfig.epochs
     ) -> str:
         """``training_command`` with the study's seeds."""
-        seeds: list[str] = []
-        if self.study.seed_list is not None:
-            seeds = ["--seed-list", self.study.seed_list]
-        elif self.study.seeds > 1:
-            seeds = ["--seeds", str(self.study.seeds)]
         typed = shlex.split(self.training_command(words, config, epochs=epochs))
-        return shlex.join([*typed, *seeds])
+        return shlex.join([*typed, *self.seed_options])
 
 
 def quick_config(config: TrainConfig) -> TrainConfig:
@@ -126,9 +134,7 @@ def default_run(work: Work) -> RunRecord:
     def before(run: Run, backend: Any) -> None:
         _record_checks(work, run)
 
-    recorded = train_recorded(
-        work.config, work.dataset, work.registry, work.out, command="train", before=before
-    )
+    recorded = train_recorded(work.session, work.config, command="train", before=before)
     return work.registry.get_run(recorded.run.id)
 
 
@@ -144,7 +150,7 @@ def checked_run(work: Work) -> RunRecord:
         kinds = {check.kind for check in work.registry.checks(candidate.id)}
         if kinds >= {"gradient", "magnitude"} and _same_training(work, candidate):
             return candidate
-    spec = run_spec("gradcheck", asdict(work.config), work.dataset)
+    spec = run_spec(work.session, "gradcheck", asdict(work.config))
     with work.registry.run(spec) as checking:
         _record_checks(work, checking)
         checking.finish(Outcome(stop_reason=None, train_seconds=0.0))
@@ -167,8 +173,8 @@ def mini_cnn_run(work: Work, found: tuple[DerivativeCheck, ...]) -> RunRecord:
                 return run
     data = mini_cnn.load_examples(None, mini_cnn.N_EXAMPLES, seed)
     done, _ = mini_cnn.record_exercise(
-        work.registry, work.out, found, None, data, DEFAULT_W, DEFAULT_V,
-        lr=mini_cnn.LR, steps=mini_cnn.STEPS, seed=seed,
+        work.registry, work.session.listener, work.session.argv,
+        found, None, data, DEFAULT_W, DEFAULT_V, lr=mini_cnn.LR, steps=mini_cnn.STEPS, seed=seed,
     )  # fmt: skip
     return work.registry.get_run(done.id)
 

@@ -2,8 +2,8 @@
 
 The workers are spawned, open the registry and load the data for themselves, and take one run after
 the other. Each talks with the parent over a pipe of its own, so that a worker that is killed
-harms no other. The parent shows the progress, collects the failures and passes signals on: the
-workers see no Ctrl-C, which a terminal would send to all of them at once.
+harms no other; its run is taken up again by another, from its checkpoint. The parent passes
+signals on: the workers see no Ctrl-C, which a terminal would send to all of them at once.
 
 The cores are shared out: with as many workers as cores, the NumPy engine does its two lanes in
 turn and TensorFlow's pool is smaller. How the work is split stays the same, and so do the bits.
@@ -11,7 +11,7 @@ turn and TensorFlow's pool is smaller. How the work is split stays the same, and
 The other way to train ten seeds, stacked as one array in one process, was measured and left: the
 step loop, all that stacking can shorten, is 0.38 of an epoch at batch 1 and 0.16 at batch 5 on one
 core (the rest are products that no two seeds share, for their batches differ), so that even a
-loop that runs 2.1 and 2.8 times faster, to the same bits, makes the epoch 1.25 and 1.11 times
+loop that runs 2.1 and 2.8 times faster, bit for bit, makes the epoch 1.25 and 1.11 times
 faster; a second process makes a study up to 1.8 times as fast where a core is free.
 """
 
@@ -20,194 +20,111 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import traceback
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from fmnist_cli.commands._options import Common
-from fmnist_cli.commands._output import Output
-from fmnist_cli.errors import DataError, FmnistError, Terminated
-from fmnist_cli.host import cpus_usable
-from fmnist_cli.runner.run import Arm, told, train_recorded, typed_as
+from fmnist_cli.errors import Stopped, Terminated
+from fmnist_cli.runner.jobs import (
+    Done,
+    Elsewhere,
+    Event,
+    Events,
+    Failed,
+    InProcess,
+    Job,
+    Progress,
+    Recipe,
+    RemoteListener,
+    share_of,
+    train_elsewhere,
+    use_cores,
+    with_uuid,
+)
 
 if TYPE_CHECKING:
-    from fmnist_cli.engine.config import TrainConfig
-    from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.registry import Registry, RunRecord
-    from fmnist_cli.runner.run import After
+    from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.run import Session
 
 INTERRUPT = signal.SIGUSR1  # what tells a worker of the parent's KeyboardInterrupt
+DEATHS = 3  # of workers, by a signal, after which a run is given up
 
 
 @dataclass(frozen=True)
-class Job:
-    """One run to train, or one that was cut short to go on with, and what messages call it."""
+class Processes:
+    """Trains up to ``n`` jobs at a time, each in a process of its own."""
 
-    name: str
-    config: TrainConfig
-    arm: Arm
-    resume: RunRecord | None = None
+    n: int
 
+    @property
+    def recorded(self) -> Mapping[str, Any]:
+        return {"jobs": self.n} if self.n > 1 else {}
 
-@dataclass(frozen=True)
-class Shared:
-    """What all jobs have in common; it is pickled, so ``after`` is a function of a module.
+    def check(self, session: Session) -> None:
+        pass
 
-    Attributes
-    ----------
-    db : str
-        What opens the registry.
-    data_folder : Path
-    data_source, data_fingerprint : str
-        What the parent found there.
-    argv : tuple of str
-        The command line that the runs record.
-    """
+    def run(self, session: Session, jobs: Sequence[Job], recipe: Recipe) -> Events:
+        if self.n == 1:
+            yield from InProcess().run(session, jobs, recipe)
+            return
+        context = multiprocessing.get_context("spawn")
+        count = min(self.n, len(jobs))
+        waiting = deque(with_uuid(job) for job in jobs)
+        deaths: Counter[str] = Counter()
+        workers: dict[Any, _Worker] = {}
 
-    command: str
-    db: str
-    data_folder: Path
-    data_source: str
-    data_fingerprint: str
-    argv: tuple[str, ...]
-    test_every_epoch: bool
-    dynamics: bool
-    after: After | None
+        def start() -> Event:
+            worker = _Worker(context, recipe, Elsewhere.of(session), count)
+            workers[worker.connection] = worker
+            return worker.give(waiting.popleft())
 
-
-@dataclass(frozen=True)
-class Progress:
-    """An epoch more, of at most so many."""
-
-    epoch: int
-    epochs: int
-
-
-@dataclass(frozen=True)
-class Said:
-    text: str
-
-
-@dataclass(frozen=True)
-class Done:
-    pass
-
-
-@dataclass(frozen=True)
-class Failed:
-    """Why, in one line; and the traceback of a bug."""
-
-    message: str
-    trace: str = ""
-
-    @classmethod
-    def by(cls, error: Exception) -> Failed:
-        """What is told of an error that is being handled."""
-        if isinstance(error, FmnistError):
-            return cls(str(error))
-        return cls(f"{type(error).__name__}: {error}", traceback.format_exc().rstrip())
-
-
-def train_job(job: Job, shared: Shared, data: Dataset, registry: Registry, out: Output) -> None:
-    """Train one job in this process, and tell how it went."""
-    recorded = train_recorded(
-        job.config,
-        data,
-        registry,
-        out,
-        command=shared.command,
-        arm=job.arm,
-        test_every_epoch=shared.test_every_epoch,
-        dynamics=shared.dynamics,
-        after=shared.after,
-        resume=job.resume,
-    )
-    out.say(told(job.name, recorded))
-
-
-def train_side_by_side(
-    jobs: Sequence[Job], shared: Shared, processes: int, out: Output, bar: Any
-) -> list[str]:
-    """Train every job; one that fails does not keep the others from it.
-
-    Parameters
-    ----------
-    processes : int >= 2
-        At most so many at a time.
-    bar
-        Counts the runs, and shows the epochs of those that are under way.
-
-    Returns
-    -------
-    list of str
-        The failures: the job's name and why.
-    """
-    context = multiprocessing.get_context("spawn")
-    count = min(processes, len(jobs))
-    waiting, failures = deque(jobs), []
-    workers: dict[Any, _Worker] = {}
-
-    def start() -> None:
-        worker = _Worker(context, shared, count)
-        workers[worker.connection] = worker
-        worker.give(waiting.popleft())
-
-    resource_tracker.ensure_running()  # it would unblock SIGINT while a worker is started
-    try:
-        for _ in range(count):
-            start()
-        while workers:
-            for connection in wait(list(workers)):
-                worker = workers[connection]
-                try:
-                    message = worker.connection.recv()
-                except (EOFError, ConnectionResetError):
-                    del workers[connection]
-                    if worker.job is not None:
-                        failures.append(f"{worker.job.name}: {worker.end()}")
-                        bar.update()
-                    if waiting:
-                        start()
-                    continue
-                match message:
-                    case Progress():
-                        worker.place = f"{message.epoch}/{message.epochs}"
-                    case Said():
-                        out.say(message.text)
-                    case Done() | Failed():
-                        assert worker.job is not None
-                        if isinstance(message, Failed):
-                            failures.append(f"{worker.job.name}: {message.message}")
-                            if message.trace:
-                                out.say(message.trace)
-                        bar.update()
-                        worker.give(waiting.popleft() if waiting else None)
-                places = (f"{w.job.name} {w.place}" for w in workers.values() if w.job)
-                bar.set_postfix_str("; ".join(places), refresh=False)
-    except BaseException as error:
-        _stop(workers.values(), error)
-        raise
-    return failures
+        resource_tracker.ensure_running()  # it would unblock SIGINT while a worker is started
+        try:
+            for _ in range(count):
+                yield start()
+            while workers:
+                for connection in wait(list(workers)):
+                    worker = workers[connection]
+                    try:
+                        event = worker.connection.recv()
+                    except (EOFError, ConnectionResetError):
+                        del workers[connection]
+                        if (job := worker.job) is not None:
+                            deaths[job.name] += 1
+                            if worker.was_killed() and deaths[job.name] < DEATHS:
+                                waiting.appendleft(job)
+                            else:
+                                yield Failed(job.name, worker.end(deaths[job.name]))
+                        if waiting:
+                            yield start()
+                        continue
+                    if isinstance(event, Done | Failed):
+                        worker.job = None
+                    yield event
+                    if worker.job is None:
+                        if waiting:
+                            yield worker.give(waiting.popleft())
+                        else:
+                            worker.dismiss()
+        except BaseException as error:
+            _stop(workers.values(), error)
+            raise
 
 
 class _Worker:
     """A worker process as the parent sees it."""
 
-    def __init__(self, context: Any, shared: Shared, count: int) -> None:
+    def __init__(self, context: Any, recipe: Recipe, origin: Elsewhere, count: int) -> None:
         self.job: Job | None = None
-        self.place = ""
         self.connection, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(
-            target=_work, args=(theirs, shared, count), daemon=True
+            target=_work, args=(theirs, recipe, origin, count), daemon=True
         )
         # the mask is inherited, and holds from the worker's first instruction on
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -217,18 +134,31 @@ class _Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             theirs.close()  # so that the worker's end is the last one
 
-    def give(self, job: Job | None) -> None:
-        """Send the next job, or None: there is none."""
-        self.job, self.place = job, "starting"
+    def give(self, job: Job) -> Event:
+        """Send the next job."""
+        self.job = job
+        self._send(job)
+        return Progress(job.name, 0, job.config.epochs)
+
+    def dismiss(self) -> None:
+        """Say that there is no other job."""
+        self._send(None)
+
+    def _send(self, job: Job | None) -> None:
         with suppress(BrokenPipeError):  # it ended on its own; reading its connection tells so
             self.connection.send(job)
 
-    def end(self) -> str:
+    def was_killed(self) -> bool:
+        self.process.join()
+        return (self.process.exitcode or 0) < 0
+
+    def end(self, deaths: int) -> str:
         """How the process ended, in words."""
         self.process.join()
         code = self.process.exitcode or 0
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"its process {how}"
+        others = f", and {deaths - 1} before it died as well" if deaths > 1 else ""
+        return f"its process {how}{others}"
 
 
 def _stop(workers: Any, error: BaseException) -> None:
@@ -236,8 +166,8 @@ def _stop(workers: Any, error: BaseException) -> None:
     try:
         for worker in workers:
             if worker.process.is_alive():
-                interrupted = isinstance(error, KeyboardInterrupt)
-                os.kill(worker.process.pid, INTERRUPT if interrupted else signal.SIGTERM)
+                signum = signal.SIGTERM if isinstance(error, Terminated) else INTERRUPT
+                os.kill(worker.process.pid, signum)
         for worker in workers:
             worker.process.join()
     except BaseException:
@@ -246,15 +176,14 @@ def _stop(workers: Any, error: BaseException) -> None:
         raise
 
 
-def _work(connection: Connection, shared: Shared, count: int) -> None:
+def _work(connection: Connection, recipe: Recipe, origin: Elsewhere, count: int) -> None:
     """A worker's life."""
     signal.signal(signal.SIGTERM, _raise_once)
     signal.signal(INTERRUPT, _raise_once)
     try:
         use_cores(share_of(count))
-        with typed_as(shared.argv):
-            _train_all(connection, shared)
-    except (KeyboardInterrupt, Terminated, EOFError):
+        _train_all(connection, recipe, origin)
+    except (KeyboardInterrupt, Stopped, EOFError):
         pass  # told to end, or nobody is there any more
 
 
@@ -267,110 +196,17 @@ def _raise_once(signum: int, frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
-def share_of(count: int) -> int:
-    """How many cores each of so many processes has."""
-    return max(1, (cpus_usable() or 1) // count)
-
-
-def use_cores(n: int) -> None:
-    """Leave the other cores to other processes, from now on."""
-    from fmnist_cli.engine.keras_models.runtime import limit_pool
-    from fmnist_cli.engine.numpy_mlp.threads import use_single_thread
-
-    limit_pool(n)
-    if n == 1:
-        use_single_thread()
-
-
-def _train_all(connection: Connection, shared: Shared) -> None:
+def _train_all(connection: Connection, recipe: Recipe, origin: Elsewhere) -> None:
     from fmnist_cli.registry import Registry
 
-    out = Reporting(connection)
     registry: Registry | None = None
     with ExitStack() as stack:
         for job in iter(connection.recv, None):
             try:
-                registry = registry or stack.enter_context(Registry.open(shared.db))
-                train_job(job, shared, load_again(job.config, shared), registry, out)
+                registry = registry or stack.enter_context(Registry.open(origin.db))
+                listener = RemoteListener(connection, job.name)
+                train_elsewhere(job, recipe, origin, registry, listener)
             except Exception as error:
-                connection.send(Failed.by(error))
+                connection.send(Failed.by(job.name, error))
             else:
-                connection.send(Done())
-
-
-def load_again(config: TrainConfig, shared: Shared) -> Dataset:
-    """The parent's data set, from the folder where the parent found it; on a machine that has no
-    such folder, from the usual places.
-
-    Raises
-    ------
-    DataError
-        When it is not the same data.
-    """
-    return _load(
-        *(config.train_size, config.val_size),
-        *(shared.data_folder, shared.data_source, shared.data_fingerprint),
-    )
-
-
-@lru_cache(maxsize=1)  # a worker's jobs have the same
-def _load(train_size: int, val_size: int, folder: Path, source: str, fingerprint: str) -> Dataset:
-    from fmnist_cli.engine.data import load
-
-    there = folder.is_dir()
-    data = load(train_size, val_size, data_dir=folder if there else None, allow_custom=True)
-    if data.fingerprint != fingerprint:
-        raise DataError(
-            f"the data in {data.folder} must be those that the study began with, fingerprint "
-            f"{fingerprint[:12]}. Received: {data.fingerprint[:12]}."
-        )
-    return replace(data, source=source) if there else data
-
-
-class Line(Protocol):
-    """What leads to the parent."""
-
-    def send(self, message: Any) -> None: ...
-
-
-class Reporting(Output):
-    """A worker's output: talk and progress go to the parent."""
-
-    def __init__(self, connection: Line) -> None:
-        super().__init__(Common(quiet=True))
-        self.connection = connection
-
-    def send(self, message: object) -> None:
-        try:
-            self.connection.send(message)
-        except BrokenPipeError:
-            raise KeyboardInterrupt from None  # nobody listens: the run is interrupted
-
-    def say(self, text: str) -> None:
-        self.send(Said(text))
-
-    def caution(self, text: str | None) -> None:
-        pass  # the parent has said it
-
-    def bar(self, total: float | None, label: str, *, unit: str, **keywords: Any) -> Any:
-        return _RemoteBar(self, int(keywords.get("initial", 0)), int(total or 0))
-
-
-class _RemoteBar:
-    """Looks like tqdm's bar to the code that counts epochs."""
-
-    def __init__(self, out: Reporting, epoch: int, epochs: int) -> None:
-        self.out, self.epoch, self.epochs = out, epoch, epochs
-
-    def __enter__(self) -> _RemoteBar:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-    def set_postfix_str(self, text: str, refresh: bool = True) -> None:
-        pass
-
-    def update(self, n: int = 1) -> None:
-        self.epoch += n
-        self.out.send(Progress(self.epoch, self.epochs))
+                connection.send(Done(job.name))

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.errors import Terminated, UsageError, require
+from fmnist_cli.errors import Interrupted, Kept, Stopped
 from fmnist_cli.formatting import percent, pluralize, seconds
+from fmnist_cli.runner.listener import Listener, Silent
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
-    from fmnist_cli.commands._options import DataOptions
-    from fmnist_cli.commands._output import Output
     from fmnist_cli.engine.backend import Backend
     from fmnist_cli.engine.checkpoint import Checkpoint, Checkpoints
     from fmnist_cli.engine.config import TrainConfig
@@ -32,94 +27,50 @@ After = Callable[["Run", "Backend", "TrainResult", "Dataset"], None]
 
 
 @dataclass(frozen=True)
+class Session:
+    """Where runs are recorded, what they train on, who hears of it, and what asked for them.
+
+    Attributes
+    ----------
+    argv : tuple of str
+        The command line that the runs record, from ``fmnist`` on; a call from Python as one word.
+    """
+
+    registry: Registry
+    dataset: Dataset
+    listener: Listener = field(default_factory=Silent)
+    argv: tuple[str, ...] = ("fmnist_cli",)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What of a study a run is a replicate of."""
+
+    study_id: int
+    label: str
+
+
+@dataclass(frozen=True)
 class Recorded:
-    """A finished run and what it recorded."""
+    """A run that has ended, and what it recorded."""
 
     run: Run
     result: TrainResult
     weights_path: Path | None
 
 
-@dataclass(frozen=True)
-class Arm:
-    """Where a run stands in its study.
-
-    Attributes
-    ----------
-    study_id : int
-    label : str
-    run_uuid : str, optional
-        What the run is found by, should it have to be begun again.
-    """
-
-    study_id: int
-    label: str
-    run_uuid: str | None = None
-
-
-def load_data(config: TrainConfig, options: DataOptions, out: Output) -> Dataset:
-    """The data set, with a bar while it is fetched or decoded."""
-    from fmnist_cli.engine.data import load
-
-    with DataProgress(out) as progress:
-        return load(
-            config.train_size,
-            config.val_size,
-            data_dir=_folder(options.data_dir),
-            allow_custom=options.allow_custom_data,
-            on_progress=progress,
-        )
-
-
-def _folder(data_dir: Path | None) -> Path | None:
-    """The folder that was given, by a name that messages can use; UsageError for a file."""
-    if data_dir is not None:
-        with suppress(PermissionError):  # which reading it will tell of
-            require(not data_dir.is_file(), "data-dir must be a folder, not a file", data_dir)
-    return Path.cwd() if data_dir == Path() else data_dir  # "." or an empty word
-
-
-class DataProgress:
-    """Shows the engine's progress reports, one bar a label."""
-
-    def __init__(self, out: Output) -> None:
-        self.out = out
-        self.label = ""
-        self.bar: tqdm[Any] | None = None
-
-    def __enter__(self) -> DataProgress:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def __call__(self, label: str, done_bytes: int, total_bytes: int | None) -> None:
-        if label != self.label:
-            if self.bar is not None:
-                self.bar.close()
-            self.label = label
-            self.out.say(label)
-            self.bar = self.out.bar(
-                total_bytes, label, unit="B", unit_scale=True, unit_divisor=1024
-            )
-        assert self.bar is not None
-        self.bar.update(done_bytes - self.bar.n)
-
-
 def train_recorded(
+    session: Session,
     config: TrainConfig,
-    data: Dataset,
-    registry: Registry,
-    out: Output,
     *,
     command: str,
-    arm: Arm | None = None,
+    condition: Condition | None = None,
     test_every_epoch: bool = False,
     dynamics: bool = False,
     before: Before | None = None,
     after: After | None = None,
     resume: RunRecord | None = None,
+    run_uuid: str | None = None,
 ) -> Recorded:
     """Train one configuration inside a run of its own, and record everything about it.
 
@@ -134,8 +85,10 @@ def train_recorded(
         Called with the run and the backend around the training, inside the run: what they
         raise ends the run as failed.
     resume
-        Go on with this run (``registry.resumable``) from its newest whole checkpoint; ``before``
+        Continue this run (``registry.resumable``) from its newest whole checkpoint; ``before``
         is called only where there is none.
+    run_uuid
+        Of a new run; made if it is not given.
 
     Raises
     ------
@@ -147,40 +100,43 @@ def train_recorded(
     from fmnist_cli.engine.weights import save_weights
     from fmnist_cli.errors import RegistryUnavailable
 
-    out.caution(registry.caution)
+    registry, dataset, listener = session.registry, session.dataset, session.listener
+    listener.warning(registry.caution)
     weights_path = None
     resumed = None if resume is None else registry.resume(resume)
-    run = resumed or registry.run(run_spec(command, asdict(config), data, arm))
-    watch = _Watch(run, out)
+    spec = run_spec(session, command, asdict(config), condition, run_uuid)
+    run = resumed or registry.run(spec)
+    warnings = _Warnings(run, listener)
     done = 0
 
-    def kept() -> str | None:
-        if arm is not None:  # its study tells
-            return None
+    def kept() -> Kept:
         text = f"run {run.id} keeps its {pluralize(done, 'epoch')}"
-        return text + (f"; go on with: {_go_on(run.id, out)}" if command == "train" else ".")
+        return Kept(text, run_id=run.id if command == "train" else None)
 
-    with watch, run, noted(kept):
-        checkpoints = Checkpoints(run.folder, before=run.flush, on_failure=watch.unsaved)
-        start = None if resumed is None else _restart(resumed, checkpoints, config, out)
+    # of a run in a study, the study says what is kept
+    noted = note_on_interrupt(kept if condition is None else None)
+    with warnings, run, noted:
+        checkpoints = Checkpoints(run.folder, before=run.flush, on_failure=warnings.unsaved)
+        start = None if resumed is None else _restart(resumed, checkpoints, config, listener)
         done = 0 if start is None else len(start.epochs)
-        backend = make_backend(config, data.train)
+        backend = make_backend(config, dataset.train)
         if before is not None and start is None:
             before(run, backend)
-        label = f"{config.model} b{config.batch}" if arm is None else arm.label
-        with checkpoints, out.bar(config.epochs, label, unit="epoch", initial=done) as bar:
+        label = f"{config.model} b{config.batch}" if condition is None else condition.label
+        progress = listener.progress(config.epochs, label, unit="epoch", initial=done)
+        with checkpoints, progress as bar:
 
             def on_epoch(**numbers: Any) -> None:
                 nonlocal done
                 done = numbers["epoch"]
                 run.record_epoch(**numbers)
-                watch.look()
-                bar.set_postfix_str(f"val {numbers['val_accuracy']:.4f}", refresh=False)
+                warnings.check()
+                bar.status(f"val {numbers['val_accuracy']:.4f}")
                 bar.update()
 
             result = train(
                 backend,
-                data,
+                dataset,
                 config,
                 on_epoch=on_epoch,
                 on_dynamics=run.record_dynamics if dynamics else None,
@@ -195,7 +151,7 @@ def train_recorded(
             if result.test is not None:
                 record_assessment(run, "test", result.test)
             if after is not None:
-                after(run, backend, result, data)
+                after(run, backend, result, dataset)
             run.finish(outcome_of(result))
     if run.trouble is not None:
         raise RegistryUnavailable(run.unrecorded)
@@ -204,72 +160,72 @@ def train_recorded(
 
 
 @contextmanager
-def noted(words: Callable[[], str | None]) -> Iterator[None]:
-    """Have an interrupt say what it leaves behind, and how to go on; the innermost words count.
+def note_on_interrupt(kept: Callable[[], Kept] | None) -> Iterator[None]:
+    """Have what a signal raises say what it leaves behind; the innermost note counts.
 
-    Words that are None leave it to those around.
+    Parameters
+    ----------
+    kept
+        Called when a signal comes; None leaves the note to the blocks around.
     """
     try:
         yield
-    except (KeyboardInterrupt, Terminated) as error:
-        if not hasattr(error, "__notes__") and (text := words()):
-            error.add_note(text)
-        raise
+    except (KeyboardInterrupt, Stopped) as error:
+        if kept is None or (isinstance(error, Stopped) and error.kept):
+            raise
+        if isinstance(error, Stopped):
+            error.kept = kept()
+            raise
+        raise Interrupted(kept()) from None
 
 
-def _go_on(run_id: int, out: Output) -> str:
-    from fmnist_cli.commands.runs._common import resume_words
+class _Warnings:
+    """Tells the listener, once each, of what does not stop a training and yet must be known."""
 
-    return out.command(resume_words(run_id, argv("train")))
+    def __init__(self, run: Run, listener: Listener) -> None:
+        self.run, self.listener = run, listener
+        self.given: set[str] = set()
 
-
-class _Watch:
-    """Tells the user, once each, of what does not stop a training and yet has to be known."""
-
-    def __init__(self, run: Run, out: Output) -> None:
-        self.run, self.out = run, out
-        self.told: set[str] = set()
-
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> _Warnings:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is not None and self.run.trouble is not None:
-            self.out.say(self.run.unrecorded)
+            self.listener.message(self.run.unrecorded)
 
-    def look(self) -> None:
-        """Tell of a registry that cannot be written."""
+    def check(self) -> None:
+        """Warn of a registry that cannot be written."""
         if self.run.trouble is not None:
-            self._tell("registry", f"{self.run.trouble} Training goes on, in a journal.")
+            self._warn("registry", f"{self.run.trouble} Training continues, in a journal.")
 
     def unsaved(self, error: OSError) -> None:
-        """Tell of a checkpoint that could not be saved."""
-        self._tell(
+        """Warn of a checkpoint that could not be saved."""
+        self._warn(
             "checkpoint",
-            f"no checkpoint can be saved: {error.strerror}. Training goes on; if it is cut "
-            "short now, it can be resumed from an earlier epoch only.",
+            f"no checkpoint can be saved: {error.strerror}. Training continues; if it is "
+            "interrupted now, it can be resumed from an earlier epoch only.",
         )
 
-    def _tell(self, what: str, text: str) -> None:
-        if what not in self.told:
-            self.told.add(what)
-            self.out.say(text)
+    def _warn(self, what: str, text: str) -> None:
+        if what not in self.given:
+            self.given.add(what)
+            self.listener.message(text)
 
 
 def _restart(
-    run: ResumedRun, checkpoints: Checkpoints, config: TrainConfig, out: Output
+    run: ResumedRun, checkpoints: Checkpoints, config: TrainConfig, listener: Listener
 ) -> Checkpoint | None:
     """Set the run back to its newest whole checkpoint, and say so; None: to its start."""
     start, problems = checkpoints.load(asdict(config))
     for problem in problems:
-        out.say(problem)
+        listener.message(problem)
     run.go_on_from(start.epochs if start else ())
     place = f"after epoch {len(start.epochs)}" if start else "from the start; it has no checkpoint"
-    out.say(f"Run {run.id} goes on {place}.")
+    listener.message(f"Run {run.id} continues {place}.")
     return start
 
 
-def told(name: str, recorded: Recorded) -> str:
+def summary_line(name: str, recorded: Recorded) -> str:
     """How a run went, in a line."""
     result = recorded.result
     if result.best is None or result.test is None:
@@ -281,38 +237,12 @@ def told(name: str, recorded: Recorded) -> str:
     )
 
 
-_typed: tuple[str, ...] | None = None
-
-
-@contextmanager
-def typed_as(words: Sequence[str] | None) -> Iterator[None]:
-    """Record in the body that this was typed, ``("fmnist", "train", ...)``; None: nothing was."""
-    global _typed
-    before, _typed = _typed, None if words is None else tuple(words)
-    try:
-        yield
-    finally:
-        _typed = before
-
-
-def argv(command: str) -> tuple[str, ...]:
-    """The command line that was typed; of a study that Python called, the call."""
-    return _typed or (f"fmnist_cli.study({command!r}, ...)",)
-
-
-def without_new(argv: Sequence[str]) -> list[str]:
-    """A study's command line as it is typed to go on with the study."""
-    return [word for word in argv if word != "--new"]
-
-
-def again(command: str) -> str:
-    """What starts this command once more, to go on where it was stopped."""
-    words = without_new(argv(command))
-    return shlex.join(words) if len(words) > 1 else words[0]  # a call from Python is one word
-
-
 def run_spec(
-    command: str, config: Mapping[str, Any], data: Dataset, arm: Arm | None = None
+    session: Session,
+    command: str,
+    config: Mapping[str, Any],
+    condition: Condition | None = None,
+    run_uuid: str | None = None,
 ) -> RunSpec:
     """What the registry is told of a run before it starts."""
     from fmnist_cli.registry import RunSpec
@@ -320,12 +250,12 @@ def run_spec(
     return RunSpec(
         command=command,
         config=config,
-        data_fingerprint=data.fingerprint,
-        data_source=data.source,
-        argv=argv(command),
-        study_id=arm.study_id if arm else None,
-        arm=arm.label if arm else None,
-        uuid=arm.run_uuid if arm else None,
+        data_fingerprint=session.dataset.fingerprint,
+        data_source=session.dataset.source,
+        argv=session.argv,
+        study_id=condition.study_id if condition else None,
+        arm=condition.label if condition else None,
+        uuid=run_uuid,
     )
 
 
@@ -357,17 +287,3 @@ def outcome_of(result: TrainResult) -> Any:
         still_improving=result.still_improving,
         message=result.divergence or None,
     )
-
-
-def writable_folder(path: Path, what: str) -> Path:
-    """The folder, made if it is absent; refused now if a file cannot be written there later."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".fmnist-{os.getpid()}.tmp"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(
-            f"{what} must be a folder that can be written. Received: {path} ({error.strerror})."
-        ) from error
-    return path

@@ -1,35 +1,38 @@
 """A study: the same training with one thing varied, recorded as runs that belong together.
 
-A study that was stopped goes on where it stopped: started again with the same configuration on
+A study that was stopped continues where it stopped: started again with the same configuration on
 the same data, it trains only the runs that have no result yet. A run that fails keeps no other
 from being trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, replace
-from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.analysis.result import RecordedRun, StudyResult
-from fmnist_cli.commands._options import LOCAL
-from fmnist_cli.errors import FmnistError, UsageError
+from fmnist_cli.errors import Kept, UsageError
 from fmnist_cli.formatting import pluralize
-from fmnist_cli.host import cpus_usable
-from fmnist_cli.runner.cluster import check_cluster, train_on_cluster
-from fmnist_cli.runner.processes import Job, Shared, train_job, train_side_by_side
-from fmnist_cli.runner.run import Arm, again, argv, noted
+from fmnist_cli.runner.jobs import (
+    Done,
+    Events,
+    Executor,
+    Failed,
+    InProcess,
+    Job,
+    Message,
+    Progress,
+    Recipe,
+)
+from fmnist_cli.runner.run import Condition, note_on_interrupt
 
 if TYPE_CHECKING:
-    from fmnist_cli import analysis as answers
-    from fmnist_cli.commands._options import StudyOptions
-    from fmnist_cli.commands._output import Output
     from fmnist_cli.engine.config import TrainConfig
-    from fmnist_cli.engine.data import Dataset
     from fmnist_cli.registry import Registry, RunRecord, StudyRecord
-    from fmnist_cli.runner.run import After
+    from fmnist_cli.runner.listener import Listener, ProgressBar
+    from fmnist_cli.runner.run import After, Session
 
 SIDE_BY_SIDE = ("jobs", "cluster")  # what a study's configuration says of how it was trained
 WITH_RESULT = ("finished", "diverged")
@@ -39,13 +42,13 @@ Key = tuple[str, int]  # label, seed
 
 
 def run_study(
+    session: Session,
     kind: str,
     arms: Arms,
-    data: Dataset,
-    registry: Registry,
-    out: Output,
-    options: StudyOptions,
     *,
+    seeds: Sequence[int],
+    executor: Executor | None = None,
+    new: bool = False,
     test_every_epoch: bool = False,
     dynamics: bool = False,
     after: After | None = None,
@@ -58,9 +61,15 @@ def run_study(
     Parameters
     ----------
     kind : str
-        The command, such as ``sweep-batch``.
+        The study's name, such as ``sweep-batch``.
     arms : sequence of (label, configuration)
-        Labels differ.
+        Labels differ; the configurations' own seeds do not count.
+    seeds : sequence of int
+        Of every arm.
+    executor : Executor, default InProcess()
+        Who trains.
+    new : bool
+        Begin a new study even where one could be continued.
     dynamics, after
         As in ``train_recorded``; where other processes train, ``after`` must be a function of a
         module.
@@ -76,80 +85,74 @@ def run_study(
     FmnistError
         When no run has a result.
     """
-    runs = {
-        (label, seed): config.but(seed=seed)
-        for label, config in arms
-        for seed in options.seeds_from(config.seed)
-    }
+    executor = InProcess() if executor is None else executor
+    registry, listener = session.registry, session.listener
+    runs = {(label, seed): config.but(seed=seed) for label, config in arms for seed in seeds}
+    executor.check(session)
     asked = {
         "runs": [[label, asdict(config)] for (label, _), config in runs.items()],
-        "data_fingerprint": data.fingerprint,
+        "data_fingerprint": session.dataset.fingerprint,
         **(measured or {}),
+        **executor.recorded,  # times taken side by side are not mixed with others
     }
-    jobs, scheduler = options.jobs, options.scheduler
-    if scheduler is not None:
-        check_cluster(scheduler, registry, out)
-        asked["cluster"] = True
-        if scheduler == LOCAL and jobs == 1:
-            jobs = cpus_usable() or 1
-    if jobs > 1:
-        asked["jobs"] = jobs  # times taken side by side are not mixed with others
-    out.caution(registry.caution)
-    study = None if options.new else _same_study(registry, kind, asked, reuse=reuse, timed=timed)
+    listener.warning(registry.caution)
+    study = None if new else _same_study(registry, kind, asked, reuse=reuse, timed=timed)
     if study is None:
         study = registry.study(kind, asked, arms=[label for label, _ in arms])
-    cut_short = _cut_short(registry, study)
+    interrupted = _interrupted(registry, study)
     done = _results(registry, study)
     if len(done) == len(runs):
-        out.say(f"Taking study {study.id} as it is: its {len(runs)} runs are done.")
+        listener.message(f"Taking study {study.id} as it is: its {len(runs)} runs are done.")
     elif done:
-        out.say(f"Continuing study {study.id}: {len(done)} of {len(runs)} runs are done.")
+        listener.message(f"Continuing study {study.id}: {len(done)} of {len(runs)} runs are done.")
     several_seeds = len(runs) > len(arms)
-    todo = [
+    jobs = [
         Job(
             f"{label}, seed {seed}" if several_seeds else label,
             config,
-            Arm(study.id, label),
-            cut_short.get((label, seed)),
+            Condition(study.id, label),
+            interrupted.get((label, seed)),
         )
         for (label, seed), config in runs.items()
         if (label, seed) not in done
     ]
-    shared = Shared(
-        command=kind,
-        db=registry.target,
-        data_folder=data.folder,
-        data_source=data.source,
-        data_fingerprint=data.fingerprint,
-        argv=argv(kind),
-        test_every_epoch=test_every_epoch,
-        dynamics=dynamics,
-        after=after,
-    )
+    recipe = Recipe(kind, test_every_epoch, dynamics, after)
 
-    def kept() -> str:
+    def kept() -> Kept:
         n = len(_results(registry, study))
-        runs_kept = f"{n} of {pluralize(len(runs), 'run')}, and the epochs of what was under way"
-        return f"study {study.id} keeps {runs_kept}; go on with: {again(kind)}"
+        results = f"{n} of {pluralize(len(runs), 'run')}"
+        text = f"study {study.id} keeps {results}, and the epochs of what was under way"
+        return Kept(text, repeat=True)
 
-    with noted(kept), out.bar(len(runs), kind, unit="run", initial=len(done), position=0) as bar:
-        if scheduler is not None:
-            failures = train_on_cluster(todo, shared, scheduler, jobs, out, bar)
-        elif jobs > 1:
-            failures = train_side_by_side(todo, shared, jobs, out, bar)
-        else:
-            failures = []
-            for job in todo:
-                bar.set_description_str(f"{kind}: {job.name}")
-                try:
-                    train_job(job, shared, data, registry, out)
-                except FmnistError as error:
-                    failures.append(f"{job.name}: {error}")
-                bar.update()
+    progress = listener.progress(len(runs), kind, unit="run", initial=len(done))
+    events = executor.run(session, jobs, recipe)
+    with note_on_interrupt(kept), progress as bar, closing(events):
+        failures = _follow(events, listener, bar)
     result = replace(read_study(registry, study), failures=tuple(failures))
     if not result.runs:
         result.require_complete()
     return result
+
+
+def _follow(events: Events, listener: Listener, bar: ProgressBar) -> list[str]:
+    """Pass on what happens, and return the failures: each the job's name and why."""
+    failures = []
+    under_way: dict[str, str] = {}
+    for event in events:
+        match event:
+            case Message(text):
+                listener.message(text)
+            case Progress(name, epoch, epochs):
+                under_way[name] = f"{name} {epoch}/{epochs}" if epoch else name
+            case Done(name) | Failed(name):
+                if isinstance(event, Failed):
+                    failures.append(f"{name}: {event.message}")
+                    if event.trace:
+                        listener.message(event.trace)
+                under_way.pop(name, None)
+                bar.update()
+        bar.status("; ".join(under_way.values()))
+    return failures
 
 
 def read_study(registry: Registry, study: StudyRecord) -> StudyResult:
@@ -163,43 +166,6 @@ def read_study(registry: Registry, study: StudyRecord) -> StudyResult:
             for _, run in found
         ),
     )
-
-
-def mean_and_spread(values: Iterable[float | None], show: Callable[[float], str]) -> str:
-    """One value as it is; several as their mean and standard deviation; a dash for none."""
-    present = [value for value in values if value is not None]
-    if not present:
-        return "-"
-    if len(present) == 1:
-        return show(present[0])
-    return f"{show(fmean(present))} ± {show(stdev(present))}"
-
-
-def times_note(result: StudyResult) -> list[str]:
-    """What a table with times must say of them, if they were taken side by side."""
-    if result.on_cluster:
-        return [
-            "[yellow]The times were taken on a Dask cluster (--scheduler), where machines may "
-            "differ and runs slow each other down.[/yellow]"
-        ]
-    if result.jobs == 1:
-        return []
-    return [
-        f"[yellow]The times were taken with {result.jobs} runs side by side (--jobs), which "
-        "slows each of them down.[/yellow]"
-    ]
-
-
-def show_answers(out: Output, given: Sequence[answers.Answer]) -> None:
-    """Print each question with its answer."""
-    from rich.markup import escape
-
-    for answer in given:
-        out.section(escape(answer.question), escape(answer.statement))
-
-
-def answers_document(given: Sequence[answers.Answer]) -> list[dict[str, Any]]:
-    return [asdict(answer) for answer in given]
 
 
 def _same_study(
@@ -231,8 +197,8 @@ def _results(registry: Registry, study: StudyRecord) -> dict[Key, RunRecord]:
     }
 
 
-def _cut_short(registry: Registry, study: StudyRecord) -> dict[Key, RunRecord]:
-    """The newest run of each arm and seed that can go on from a checkpoint of its own."""
+def _interrupted(registry: Registry, study: StudyRecord) -> dict[Key, RunRecord]:
+    """The newest run of each arm and seed that can continue from a checkpoint of its own."""
     from fmnist_cli.engine.checkpoint import Checkpoints
     from fmnist_cli.registry.resume import RESUMABLE
 

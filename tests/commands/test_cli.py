@@ -118,7 +118,7 @@ def test_a_bug_shows_its_traceback(fmnist: Fmnist, monkeypatch: pytest.MonkeyPat
     def broken(*args: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("fmnist_cli.runner.run.load_data", broken)
+    monkeypatch.setattr("fmnist_cli.commands._data.load_data", broken)
     with pytest.raises(ZeroDivisionError):
         fmnist.small("train")
 

@@ -15,7 +15,7 @@ def test_studies_newest_first(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -
     fmnist.small("momentum", *EPOCHS, "--alpha", 0.5, "--alpha", 0.9, "--seed-list", "7,9")
     sweep = ("sweep-batch", *EPOCHS, "--batch", 5, "--batch", 50, "--jobs", 2)
     with monkeypatch.context() as patched:
-        patched.setattr("fmnist_cli.runner.study.train_side_by_side", interrupted)
+        patched.setattr("fmnist_cli.runner.processes.Processes.run", interrupted)
         fmnist.small(*sweep, code=130)
     document = fmnist.document("runs", "studies")
     assert (document["schema"], document["more"]) == ("fmnist.runs.studies/1", False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import statistics
@@ -18,13 +19,15 @@ import pytest
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY
 from fmnist_cli.analysis.claims import judge
 from fmnist_cli.analysis.result import StudyResult
-from fmnist_cli.commands._options import Common, DataOptions, StudyOptions
+from fmnist_cli.commands._options import Common
 from fmnist_cli.commands._output import Output
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.data import Dataset, load
 from fmnist_cli.errors import DataError, FmnistError
 from fmnist_cli.registry import Registry
-from fmnist_cli.runner import processes as _jobs
-from fmnist_cli.runner.run import load_data
+from fmnist_cli.runner import jobs as _jobs
+from fmnist_cli.runner import processes
+from fmnist_cli.runner.run import Session
 from fmnist_cli.runner.study import run_study
 
 from .conftest import SMALL, Fmnist
@@ -137,20 +140,18 @@ def test_tables_of_several_seeds_have_the_interval_and_fit(
 
 
 def study_of(lrs: dict[str, float], seeds: int) -> StudyResult:
-    out = Output(Common(quiet=True))
-    data = load_data(CONFIG, DataOptions(allow_custom_data=True, data_dir=_data_dir()), out)
     arms = [(label, CONFIG.but(lr=lr)) for label, lr in lrs.items()]
     with Registry.open("runs.db") as registry:
-        return run_study("train", arms, data, registry, out, StudyOptions(seeds=seeds))
+        return run_study(Session(registry, _data()), "train", arms, seeds=range(42, 42 + seeds))
 
 
-def _data_dir() -> Path:
-    return Path(os.environ["FMNIST_DATA_DIR"])
+def _data() -> Dataset:
+    return load(200, 50, data_dir=Path(os.environ["FMNIST_DATA_DIR"]), allow_custom=True)
 
 
 def test_a_learning_rate_10_times_smaller_is_called(fmnist: Fmnist) -> None:
     result = study_of({"lr 0.01": 0.01, "lr 0.001": 0.001}, seeds=4)
-    arms = result.as_answers()
+    arms = result.runs
     # both arms stop at the limit of 3 epochs: what is compared is the accuracy after 3 epochs
     after_3 = replace(TEST_ACCURACY, lower_bound=False)
     claim = judge(arms, after_3, rises=False)
@@ -187,7 +188,7 @@ def test_the_bits_do_not_depend_on_the_jobs(fmnist: Fmnist) -> None:
         assert {r.data_fingerprint for r in runs[0]} == {r.data_fingerprint for r in runs[1]}
 
 
-def test_large_batches_have_the_same_bits_in_one_lane(fmnist: Fmnist) -> None:
+def test_large_batches_have_the_same_bits_in_single_thread(fmnist: Fmnist) -> None:
     args = ("sweep-batch", *EPOCHS, "--batch", 200, "--batch", 150)
     alone, beside = (fmnist.small_document(*args, "--jobs", jobs) for jobs in (1, 2))
     for one, other in zip(alone["runs"], beside["runs"], strict=True):
@@ -231,11 +232,15 @@ def stumble(run: Any, backend: Any, result: Any, data: Any) -> None:
 
 
 def with_after(after: Any, jobs: int, seeds: int = 3) -> StudyResult:
-    out = Output(Common())
-    data = load_data(CONFIG, DataOptions(allow_custom_data=True, data_dir=_data_dir()), out)
     with Registry.open("runs.db") as registry:
-        options = StudyOptions(seeds=seeds, jobs=jobs)
-        return run_study("train", [("arm", CONFIG)], data, registry, out, options, after=after)
+        return run_study(
+            Session(registry, _data(), Output(Common())),
+            "train",
+            [("arm", CONFIG)],
+            seeds=range(42, 42 + seeds),
+            executor=processes.Processes(jobs),
+            after=after,
+        )
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -251,8 +256,52 @@ def test_one_failure_does_not_stop_the_rest(fmnist: Fmnist, jobs: int) -> None:
 def test_a_worker_that_is_killed_costs_its_run_alone(fmnist: Fmnist) -> None:
     result = with_after(die_with_seed_43, 2)
     assert [run.run.seed for run in result.runs] == [42, 44]
-    assert result.failures == ("arm, seed 43: its process was ended by signal 9",)
-    assert sorted(run.status for run in runs_of(1)) == ["finished", "finished", "lost"]
+    (failure,) = result.failures
+    assert (
+        failure == "arm, seed 43: its process was ended by signal 9, and 2 before it died as well"
+    )
+    found = {run.seed: (run.status, run.resumes) for run in runs_of(1)}
+    assert found == {42: ("finished", 0), 43: ("lost", 2), 44: ("finished", 0)}
+
+
+def test_the_run_of_a_worker_that_is_killed_is_taken_up_again(fmnist: Fmnist) -> None:
+    args = ("momentum", "--alpha", "0", "--alpha", "0.9", *SMALL, "--epochs", "1000")
+    undisturbed = fmnist.document(*args, "--db", "undisturbed.db")
+    command = [sys.executable, "-m", "fmnist_cli", *args, "--jobs", "2", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    killed: list[int] = []
+    deadline = time.monotonic() + 60
+    while len(killed) < 2 and time.monotonic() < deadline:
+        for run in training():
+            # twice the same run, once it has come further than its checkpoint
+            if run.arm == "momentum 0" and run.resumes == len(killed) and has_checkpoint(run):
+                os.kill(run.pid, signal.SIGKILL)
+                killed.append(run.pid)
+        time.sleep(0.02)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert len(set(killed)) == 2
+    assert stderr.count("continues after epoch") == 2
+    document = json.loads(stdout)
+    assert document["failures"] == []
+    assert timeless(document) == timeless(undisturbed)
+    assert {run.arm: run.resumes for run in runs_of(1)} == {"momentum 0": 2, "momentum 0.9": 0}
+    assert weights_of("runs.db", 1) == weights_of("undisturbed.db", 1)
+
+
+def has_checkpoint(run: Any) -> bool:
+    with Registry.open("runs.db", readonly=True) as registry:
+        return bool(list(registry.run_folder(run).glob("*.ckpt")))
+
+
+def weights_of(db: str, study_id: int) -> dict[str | None, dict[str, bytes]]:
+    found = {}
+    with Registry.open(db, readonly=True) as registry:
+        for run in registry.study_runs(study_id):
+            (path,) = registry.artefacts(run.id, kind="weights")
+            arrays = np.load(registry.artefact_path(path))
+            found[run.arm] = {name: arrays[name].tobytes() for name in arrays.files}
+    return found
 
 
 def test_a_bug_in_a_worker_shows_its_traceback(
@@ -289,7 +338,7 @@ def test_a_signal_ends_every_worker(fmnist: Fmnist, signum: signal.Signals, code
     typed = [*command[3:], "--alpha", "0", "--alpha", "0.5", "--alpha", "0.9", "--jobs", "2"]
     assert stderr.strip().splitlines()[-1] == (
         f"Error: {word}: study 1 keeps 0 of 3 runs, and the epochs of what was under way; "
-        f"go on with: fmnist {' '.join(typed)}"
+        f"continue with: fmnist {' '.join(typed)}"
     )
     assert "Traceback" not in stderr
     assert {run.argv for run in runs_of(1)} == {("fmnist", *typed)}
@@ -325,12 +374,12 @@ def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     from fmnist_cli.engine.numpy_mlp import threads
 
     monkeypatch.setattr(runtime, "_pool_threads", runtime.SHARDS)
-    monkeypatch.setattr(threads, "_one_lane", False)
+    monkeypatch.setattr(threads, "_single_thread", False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     _jobs.use_cores(_jobs.share_of(2))
-    assert (runtime._pool_threads, threads._one_lane) == (2, False)
+    assert (runtime._pool_threads, threads._single_thread) == (2, False)
     _jobs.use_cores(_jobs.share_of(5))
-    assert (runtime._pool_threads, threads._one_lane) == (1, True)
+    assert (runtime._pool_threads, threads._single_thread) == (1, True)
 
 
 @pytest.mark.keras

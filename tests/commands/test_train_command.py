@@ -262,7 +262,7 @@ def test_a_signal_ends_the_run_as_interrupted(
     word = {130: "Interrupted", 143: "Terminated"}[code]
     assert stderr.strip().splitlines()[-1] == (
         f"Error: {word}: run {run.id} keeps its {run.epochs_run} epochs; "
-        f"go on with: fmnist train --resume {run.id}"
+        f"continue with: fmnist train --resume {run.id}"
     )
     assert "Traceback" not in stderr
     assert run.status == "interrupted"

@@ -109,7 +109,7 @@ def test_a_registry_that_vanishes_while_training(folder: Path, expected: dict[st
     code, _, err = fmnist(*(word for word in TRAIN if word != "--quiet"), prologue=VANISHES)
     assert code == 1
     lines = err.strip().splitlines()
-    assert sum("Training goes on, in a journal." in line for line in lines) == 1
+    assert sum("Training continues, in a journal." in line for line in lines) == 1
     assert lines[-1].startswith("Error: runs.db cannot be opened")
     assert lines[-1].endswith("bring it in: fmnist runs recover")
     assert not Path("runs.db").exists()

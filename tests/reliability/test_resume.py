@@ -74,7 +74,7 @@ def test_after_a_signal_it_goes_on(
     code, out, err = fmnist("train", "--resume", run.id, prologue="")
     assert code == 0, err
     assert "Run 1: mlp (numpy)" in out
-    assert "Run 1 goes on after epoch 5." in err
+    assert "Run 1 continues after epoch 5." in err
     assert outcome("runs.db") == expected
     ended = latest()
     assert (ended.id, ended.uuid, ended.resumes) == (run.id, run.uuid, 1)
@@ -118,7 +118,7 @@ def test_from_the_checkpoint_before_a_damaged_one_or_from_the_start(
     code, _, err = fmnist("runs", "resume", "latest")
     assert code == 0, err
     assert outcome("runs.db") == expected
-    assert f"goes on {'from the start' if both else 'after epoch 4'}" in err
+    assert f"continues {'from the start' if both else 'after epoch 4'}" in err
     assert err.count("is damaged: its checksum does not hold.") == (damage != "gone") * (1 + both)
 
 
@@ -170,7 +170,7 @@ def test_other_data_is_refused(folder: Path, tiny_data: Path) -> None:
     swapped[0].write_bytes(gzip.compress(bytes(labels)))
     code, _, err = fmnist("runs", "resume", 1, "--data-dir", other, prologue="")
     assert code == 2
-    assert err.startswith("Error: run 1 must go on with the data it began with, fingerprint ")
+    assert err.startswith("Error: run 1 must continue with the data it began with, fingerprint ")
     assert latest().status == "lost"
     assert fmnist("runs", "resume", 1)[0] == 0
 
@@ -209,10 +209,10 @@ def test_a_study_goes_on_with_the_run_that_was_cut_short(folder: Path) -> None:
     assert latest().status == "interrupted"
     code, _, err = fmnist("runs", "resume", 1, prologue="")
     assert code == 2
-    assert "goes on, from where it stopped, with study 1. Try: fmnist momentum" in err
+    assert "continues, from where it stopped, with study 1. Try: fmnist momentum" in err
     code, _, err = fmnist(*study, "0.5", prologue="")
     assert code == 0, err
-    assert "Run 1 goes on after epoch 5." in err
+    assert "Run 1 continues after epoch 5." in err
     with Registry.open("runs.db", readonly=True) as registry:
         runs = registry.list_runs()
         assert [(run.id, run.status, run.resumes) for run in runs] == [

@@ -107,7 +107,7 @@ def test_a_report_that_is_stopped_says_how_to_go_on(
     monkeypatch.setattr("fmnist_cli.commands.report._do_all", stopped)
     typed = " ".join([*QUICK, "--seeds 2"])
     assert fmnist.error(*QUICK, "--seeds", 2, code=130) == (
-        f"Interrupted: what is done is kept; go on with: fmnist {typed}"
+        f"Interrupted: what is done is kept; continue with: fmnist {typed}"
     )
 
 

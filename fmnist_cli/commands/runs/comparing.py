@@ -19,7 +19,7 @@ from fmnist_cli.formatting import percent
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fmnist_cli.analysis.intervals import Interval
+    from fmnist_cli.analysis.statistics import Interval
     from fmnist_cli.registry import Registry
 
 PARAMETERS = (
@@ -156,14 +156,14 @@ def _flat(environment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _interval(group: Group, name: str) -> Interval | None:
-    from fmnist_cli.analysis.intervals import mean_interval
+    from fmnist_cli.analysis.statistics import mean_interval
 
     values = _by_seed(group, name).values()
     return mean_interval(list(values)) if values else None
 
 
 def _difference(first: Group, second: Group, name: str) -> Interval | None:
-    from fmnist_cli.analysis.intervals import difference
+    from fmnist_cli.analysis.statistics import difference
 
     one, other = _by_seed(first, name), _by_seed(second, name)
     return difference(one, other) if one and other else None

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands.runs._common import STATUS_STYLE, OneRun, resume_hint
+from fmnist_cli.commands.runs._common import STATUS_STYLE, OneRun
+from fmnist_cli.runner.command_line import resume_hint
 
 if TYPE_CHECKING:
     from fmnist_cli.analysis.explain import Longer
@@ -42,10 +43,10 @@ def explain(
     out = Output(common)
     with Registry.open(common.db, readonly=True) as registry:
         run = registry.get_run(run_id)
-        trained = RecordedRun(run, registry.epochs(run.id), ())
+        trained = RecordedRun(run, registry.epochs(run.id))
         longer = _longer(registry, run)
     findings = explain_run(
-        trained.as_answers(),
+        trained,
         lr=run.lr,
         patience=run.patience,
         monitor=run.monitor,  # type: ignore[arg-type]
@@ -80,4 +81,4 @@ def _longer(registry: Registry, run: RunRecord) -> Longer | None:
     if not others:
         return None
     best = max(others, key=lambda one: one.epochs_run)
-    return Longer(f"run {best.id}", RecordedRun(best, registry.epochs(best.id), ()).as_answers())
+    return Longer(f"run {best.id}", RecordedRun(best, registry.epochs(best.id)))

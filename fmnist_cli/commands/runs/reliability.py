@@ -186,14 +186,12 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
                 "a run must have ended, and have trained, to be reproduced. "
                 f"Received: run {run.id}, {run.status}, {pluralize(len(curve), 'epoch')}."
             )
-        config, dataset = recorded_setting(registry, run, data, out)
+        config, session = recorded_setting(registry, run, data, out)
         if run.status not in ("finished", "diverged"):
             config = config.but(epochs=len(curve))  # as far as it got
         recorded = train_recorded(
+            session,
             config,
-            dataset,
-            registry,
-            out,
             command="reproduce",
             test_every_epoch=curve[0].test_loss is not None,
         )

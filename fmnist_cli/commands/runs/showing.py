@@ -15,13 +15,12 @@ from fmnist_cli.commands._output import Output, make_facts, make_table
 from fmnist_cli.commands.runs._common import (
     STATUS_STYLE,
     OneRun,
-    repeat_command,
-    resume_hint,
     run_document,
 )
 from fmnist_cli.errors import require
 from fmnist_cli.files import write_file
 from fmnist_cli.formatting import percent, pluralize, seconds
+from fmnist_cli.runner.command_line import repeat_command, resume_hint
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,39 +8,25 @@ import numpy as np
 import pytest
 
 from fmnist_cli.analysis import (
-    Arm,
-    Epoch,
     Score,
+    apply_patience,
     common_loss,
     early_stop_answers,
     epochs_to_loss,
     instability,
-    kept_by,
     momentum_answers,
     ood_answers,
     sweep_answers,
 )
-from fmnist_cli.analysis.intervals import difference, mean_interval, t_quantile
+from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.analysis.statistics import difference, mean_interval, t_quantile
 from fmnist_cli.errors import UsageError
 
-
-def epoch(number: int, **values: float) -> Epoch:
-    usual = {
-        "updates": 100 * number, "train_seconds": 1.0, "running_loss": 1.0, "train_loss": 1.0,
-        "train_accuracy": 0.8, "val_loss": 1.0, "val_accuracy": 0.8, "test_loss": 1.0,
-        "test_accuracy": 0.8,
-    }  # fmt: skip
-    return Epoch(epoch=number, **{**usual, **values})  # type: ignore[arg-type]
+from .recorded import changed, epoch, recorded
 
 
-def arm(batch: int = 5, *, seed: int = 42, **values: object) -> Arm:
-    usual = {
-        "label": f"batch {batch}", "momentum": 0.0, "epochs": (epoch(1), epoch(2)), "best_epoch": 2,
-        "updates_to_best": 200, "train_seconds": 2.0, "seconds_to_best": 2.0,
-        "best_val_accuracy": 0.8, "test_accuracy": 0.8, "stop_reason": "patience",
-        "still_improving": False,
-    }  # fmt: skip
-    return Arm(batch=batch, seed=seed, **{**usual, **values})  # type: ignore[arg-type]
+def arm(batch: int = 5, **values: object) -> RecordedRun:
+    return recorded(**{"batch": batch, "label": f"batch {batch}", **values})  # type: ignore[arg-type]
 
 
 def sweep(seconds=(1, 2, 3), test=(0.7, 0.8, 0.9), updates=(300, 200, 100), **values):
@@ -89,7 +75,7 @@ def test_a_sweeps_statement_in_full():
 
 
 def test_seconds_per_epoch_are_judged_beside_the_seconds_to_the_best_model():
-    arms = [replace(a, train_seconds=s) for a, s in zip(sweep(), (8, 4, 2), strict=True)]
+    arms = [changed(a, train_seconds=s) for a, s in zip(sweep(), (8, 4, 2), strict=True)]
     faster = sweep_answers(arms)[0]
     assert faster.verdict == faster.evidence["to_best"]["verdict"] == "yes"
     assert faster.evidence["per_epoch"]["verdict"] == "no"
@@ -99,7 +85,7 @@ def test_seconds_per_epoch_are_judged_beside_the_seconds_to_the_best_model():
 
 def test_a_run_at_its_limit_is_a_lower_bound():
     arms = sweep()
-    arms[2] = replace(arms[2], still_improving=True, stop_reason="max_epochs")
+    arms[2] = changed(arms[2], still_improving=True, stop_reason="max_epochs")
     faster, better, fewer = sweep_answers(arms)
     assert (faster.verdict, better.verdict) == ("yes", "yes")  # more still would be larger still
     assert fewer.verdict == "not settled"  # its 100 updates might become more than 200
@@ -112,18 +98,18 @@ def test_a_run_at_its_limit_is_a_lower_bound():
 def test_a_lower_bound_is_no_counterexample():
     arms = sweep(test=(0.7, 0.8, 0.75))
     assert sweep_answers(arms)[1].verdict == "no"
-    arms[2] = replace(arms[2], still_improving=True, stop_reason="max_epochs")
+    arms[2] = changed(arms[2], still_improving=True, stop_reason="max_epochs")
     assert sweep_answers(arms)[1].verdict == "not settled"
 
 
 def test_a_diverged_run_is_named_and_rules_out_a_yes():
     arms = sweep()
-    arms[0] = replace(arms[0], stop_reason="diverged", seconds_to_best=0.1)
+    arms[0] = changed(arms[0], stop_reason="diverged", seconds_to_best=0.1)
     faster = sweep_answers(arms)[0]
     assert faster.verdict == "not settled"
     assert "Batch 1 diverged and is left out." in faster.statement
     assert "at batch 1," not in faster.statement
-    arms[2] = replace(arms[2], seconds_to_best=1.5)
+    arms[2] = changed(arms[2], seconds_to_best=1.5)
     assert sweep_answers(arms)[0].verdict == "no"
 
 
@@ -159,13 +145,13 @@ def test_noise_is_not_settled_and_says_how_many_more_seeds():
 def test_a_noisy_step_at_its_limit_asks_for_epochs_not_for_seeds():
     draws = {1: [0.80, 0.80, 0.80], 5: [0.82, 0.79, 0.83]}
     at_limit = {"still_improving": True, "stop_reason": "max_epochs"}
-    smaller = [replace(a, **at_limit) if a.batch == 1 else a for a in seeded(draws)]
+    smaller = [changed(a, **at_limit) if a.batch == 1 else a for a in seeded(draws)]
     answer = sweep_answers(smaller)[1]  # batch 1 might yet become the better one
     assert answer.verdict == "not settled"
     assert answer.evidence["more_seeds"] is None
     assert "More epochs are needed" in answer.statement
     assert "would settle it" not in answer.statement
-    larger = [replace(a, **at_limit) if a.batch == 5 else a for a in seeded(draws)]
+    larger = [changed(a, **at_limit) if a.batch == 5 else a for a in seeded(draws)]
     answer = sweep_answers(larger)[1]  # batch 5 can only become better still
     assert "About 9 more seeds would settle it." in answer.statement
 
@@ -189,7 +175,7 @@ def test_identical_settings_are_rarely_called_different():
     for _ in range(repetitions):
         draws = {b: list(rng.normal(0.8, 0.01, 4)) for b in (1, 5, 50, 500)}
         arms = [
-            replace(a, seed=i)
+            changed(a, seed=i)
             for i, a in enumerate(seeded(draws))  # no seed in common
         ]
         steps = sweep_answers(arms)[1].evidence["steps"]
@@ -303,7 +289,7 @@ def test_the_given_loss_is_the_smallest_that_all_reach():
     assert common_loss(MOMENTUM) == 0.6
     assert [epochs_to_loss(a, 0.6) for a in MOMENTUM] == [3, 2, 1]
     assert epochs_to_loss(MOMENTUM[0], 0.5) is None
-    assert common_loss([replace(MOMENTUM[0], stop_reason="diverged")]) is None
+    assert common_loss([changed(MOMENTUM[0], stop_reason="diverged")]) is None
 
 
 def test_instability_is_named_where_it_happens():
@@ -354,27 +340,27 @@ CURVE = stopping_curve(
 
 
 def test_what_each_patience_keeps():
-    one, two = kept_by(CURVE, 1), kept_by(CURVE, 2)
+    one, two = apply_patience(CURVE, 1), apply_patience(CURVE, 2)
     assert (one.best_epoch, one.stopped_after, one.test_accuracy) == (2, 3, 0.71)
     assert (one.curve_best_epoch, one.cost) == (4, pytest.approx(0.03))
     assert not one.keeps_the_best
     assert (two.best_epoch, two.stopped_after, two.cost) == (4, 6, 0)
     assert two.keeps_the_best
-    assert kept_by(CURVE, 4).stopped_after is None
+    assert apply_patience(CURVE, 4).stopped_after is None
 
 
 def test_the_trend_after_the_stop():
-    trend = kept_by(CURVE, 2).trend  # epochs 6 and 7
+    trend = apply_patience(CURVE, 2).trend  # epochs 6 and 7
     assert (trend.train_change, trend.train_trend) == pytest.approx((0.02, 0.02))
     assert (trend.test_change, trend.test_trend) == pytest.approx((-0.01, -0.01))
     assert (trend.gap_at_stop, trend.gap_at_end) == pytest.approx((0.13, 0.16))
-    assert kept_by(CURVE, 3).trend is None  # stops after the last epoch
+    assert apply_patience(CURVE, 3).trend is None  # stops after the last epoch
 
 
 def test_the_trend_is_not_decided_by_one_noisy_epoch():
     # least squares over 0, 1, 2, 3, 0: slope ((-2)(-1.2) + (-1)(-0.2) + 1.8 - 2 * 1.2) / 10 = 0.2
     rising = stopping_curve(val=[0.5, 0.4, 0.4, 0.4, 0.4, 0.4], test=[0.5, 0.0, 0.1, 0.2, 0.3, 0.0])
-    trend = kept_by(rising, 1).trend
+    trend = apply_patience(rising, 1).trend
     assert trend.test_change == 0
     assert trend.test_trend == pytest.approx(4 * 0.02)
 
@@ -413,7 +399,7 @@ def test_a_patience_that_is_not_used_up():
 
 def test_early_stop_watches_what_it_is_told():
     by_loss = tuple(replace(e, val_loss=1 - e.epoch / 10) for e in CURVE.epochs)
-    assert kept_by(replace(CURVE, epochs=by_loss), 1, "val_loss").best_epoch == 7
+    assert apply_patience(changed(CURVE, epochs=by_loss), 1, "val_loss").best_epoch == 7
 
 
 def test_early_stop_over_seeds():
@@ -426,9 +412,9 @@ def test_early_stop_over_seeds():
 
 
 def test_a_curve_without_test_accuracy_is_refused():
-    bare = replace(CURVE, epochs=tuple(replace(e, test_accuracy=None) for e in CURVE.epochs))
+    bare = changed(CURVE, epochs=tuple(replace(e, test_accuracy=None) for e in CURVE.epochs))
     with pytest.raises(UsageError, match=r"test accuracy of every epoch\. Received: none at epoch"):
-        kept_by(bare, 1)
+        apply_patience(bare, 1)
 
 
 # Shifted images
@@ -481,7 +467,7 @@ def test_ood_over_seeds():
 
 
 def test_evidence_is_plain_json_and_statements_are_one_line():
-    several = [replace(a, seed=s) for s in (1, 2) for a in sweep()]
+    several = [changed(a, seed=s) for s in (1, 2) for a in sweep()]
     answers = [
         *sweep_answers(sweep()),
         *sweep_answers(several),

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
-from fmnist_cli.analysis import Arm, Epoch
 from fmnist_cli.analysis.explain import Finding, Longer, explain
+from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.epoch import Epoch
+
+from .recorded import recorded
 
 NAN = float("nan")
 
@@ -30,6 +33,7 @@ def curve(
             epoch=i + 1,
             updates=100 * (i + 1),
             train_seconds=1.0,
+            eval_seconds=0.0,
             running_loss=running[i],
             train_loss=(train or running)[i],
             train_accuracy=0.85,
@@ -41,31 +45,17 @@ def curve(
     )
 
 
-def run(epochs: tuple[Epoch, ...], stop_reason: str = "max_epochs", **changes: Any) -> Arm:
+def run(epochs: tuple[Epoch, ...], stop_reason: str = "max_epochs", **changes: Any) -> RecordedRun:
     best = max(range(len(epochs)), key=lambda i: epochs[i].val_accuracy) + 1 if epochs else None
-    arm = Arm(
-        label="",
-        batch=5,
-        momentum=0.0,
-        seed=42,
-        epochs=epochs,
-        best_epoch=best,
-        updates_to_best=100 * best if best else None,
-        train_seconds=float(len(epochs)),
-        seconds_to_best=1.0,
-        best_val_accuracy=0.8,
-        test_accuracy=0.8,
-        stop_reason=stop_reason,
-        still_improving=False,
-    )
-    return replace(arm, **changes)
+    usual = {"label": "", "best_epoch": best, "updates_to_best": 100 * best if best else None}
+    return recorded(epochs, **{**usual, "stop_reason": stop_reason, **changes})
 
 
-def rules(arm: Arm, **options: Any) -> list[str]:
+def rules(arm: RecordedRun, **options: Any) -> list[str]:
     return [one.rule for one in found(arm, **options)]
 
 
-def found(arm: Arm, **options: Any) -> tuple[Finding, ...]:
+def found(arm: RecordedRun, **options: Any) -> tuple[Finding, ...]:
     return explain(arm, **({"lr": 0.01, "patience": 3} | options))
 
 

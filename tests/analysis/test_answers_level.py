@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fmnist_cli.analysis import summarise
-from fmnist_cli.analysis.intervals import LEVEL, difference
+from fmnist_cli.analysis.statistics import LEVEL, difference
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import Dataset, load
 from fmnist_cli.engine.training import make_backend, train

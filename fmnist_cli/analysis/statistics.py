@@ -1,10 +1,10 @@
-"""Student's t intervals of a mean and of a difference of means, from the closed form alone."""
+"""What several seeds say of a number: mean, spread, Student's t intervals from the closed form."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean, stdev
@@ -93,6 +93,49 @@ def difference(
         return _around(mean, 0.0, n - 1, n, level)
     dof = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
     return _around(mean, math.sqrt(va + vb), max(1, math.floor(dof)), n, level)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One number over n seeds.
+
+    Attributes
+    ----------
+    n : int >= 1
+    mean, minimum, maximum : float
+    sd : float or None
+        Standard deviation of the seeds (n - 1); None with one, as are the interval's ends.
+    low, high : float or None
+        Student's t interval of the mean.
+    level : float in (0, 1)
+    """
+
+    n: int
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+    level: float
+    minimum: float
+    maximum: float
+
+
+def summarise(values: Iterable[float | None]) -> Summary | None:
+    """The values that are there, summarised; None where there is none."""
+    present = [value for value in values if value is not None]
+    if not present:
+        return None
+    interval = mean_interval(present)
+    return Summary(
+        n=len(present),
+        mean=interval.mean,
+        sd=stdev(present) if len(present) > 1 else None,
+        low=interval.low,
+        high=interval.high,
+        level=interval.level,
+        minimum=min(present),
+        maximum=max(present),
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,323 @@
+"""The runs of a study as jobs, and who trains them.
+
+An executor takes jobs and yields what happens to them; `InProcess` trains them here, one after the
+other, `processes.Processes` and `cluster.Cluster` elsewhere. `run_study` is the one that reads the
+events.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+import uuid
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fmnist_cli import host
+from fmnist_cli.errors import DataError, FmnistError, RunNotFound
+from fmnist_cli.runner.listener import ProgressBar
+from fmnist_cli.runner.run import Condition, Session, summary_line, train_recorded
+
+if TYPE_CHECKING:
+    from fmnist_cli.engine.config import TrainConfig
+    from fmnist_cli.engine.data import Dataset
+    from fmnist_cli.registry import Registry, RunRecord
+    from fmnist_cli.runner.run import After
+
+HELD_SECONDS = 5.0  # how long the kernel may take to free what a dead process held
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to train, or one that was interrupted to continue.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it.
+    run_uuid : str, optional
+        Of the run that it begins: what it is found by, should it have to be begun again.
+    """
+
+    name: str
+    config: TrainConfig
+    condition: Condition
+    resume: RunRecord | None = None
+    run_uuid: str | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every job of a study is trained; it is pickled, so ``after`` is a module's function."""
+
+    command: str
+    test_every_epoch: bool = False
+    dynamics: bool = False
+    after: After | None = None
+
+
+# What happens to jobs
+
+
+@dataclass(frozen=True)
+class Message:
+    """Something to tell the user."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job has come."""
+
+    name: str
+    epoch: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """A job has its result."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why a job has none, in one line; and the traceback of a bug."""
+
+    name: str
+    message: str
+    trace: str = ""
+
+    @classmethod
+    def by(cls, name: str, error: Exception) -> Failed:
+        """What is told of an error that is being handled."""
+        if isinstance(error, FmnistError):
+            return cls(name, str(error))
+        return cls(name, f"{type(error).__name__}: {error}", traceback.format_exc().rstrip())
+
+
+Event = Message | Progress | Done | Failed
+Events = Generator[Event, None, None]
+
+
+class Executor(Protocol):
+    """Who trains the jobs of a study."""
+
+    @property
+    def recorded(self) -> Mapping[str, Any]:
+        """What the study's configuration says of it, for times depend on it."""
+
+    def check(self, session: Session) -> None:
+        """Refuse a session whose jobs it could not train, before anything is recorded."""
+
+    def run(self, session: Session, jobs: Sequence[Job], recipe: Recipe) -> Events:
+        """Train every job, each to ``Done`` or ``Failed``; closing it interrupts those under way.
+
+        A job that fails does not keep the others from being trained.
+        """
+
+
+class InProcess:
+    """Trains one job after the other, in this process."""
+
+    recorded: Mapping[str, Any] = {}
+
+    def check(self, session: Session) -> None:
+        pass
+
+    def run(self, session: Session, jobs: Sequence[Job], recipe: Recipe) -> Events:
+        for job in jobs:
+            yield Progress(job.name, 0, job.config.epochs)
+            try:
+                train_job(session, job, recipe)
+            except FmnistError as error:
+                yield Failed.by(job.name, error)
+            else:
+                yield Done(job.name)
+
+
+def train_job(session: Session, job: Job, recipe: Recipe) -> None:
+    """Train one job in this process, and tell how it went."""
+    recorded = train_recorded(
+        session,
+        job.config,
+        command=recipe.command,
+        condition=job.condition,
+        test_every_epoch=recipe.test_every_epoch,
+        dynamics=recipe.dynamics,
+        after=recipe.after,
+        resume=job.resume,
+        run_uuid=job.run_uuid,
+    )
+    session.listener.message(summary_line(job.name, recorded))
+
+
+# Jobs in other processes
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A session as another process makes it again.
+
+    Attributes
+    ----------
+    db : str
+        What opens the registry.
+    data_folder : Path
+    data_source, data_fingerprint : str
+        What the session's data is, and where it was found.
+    """
+
+    db: str
+    data_folder: Path
+    data_source: str
+    data_fingerprint: str
+    argv: tuple[str, ...]
+
+    @classmethod
+    def of(cls, session: Session) -> Elsewhere:
+        data = session.dataset
+        return cls(
+            db=session.registry.target,
+            data_folder=data.folder,
+            data_source=data.source,
+            data_fingerprint=data.fingerprint,
+            argv=session.argv,
+        )
+
+    def session(self, config: TrainConfig, registry: Registry, listener: RemoteListener) -> Session:
+        """The session in this process, with the data from where the other one found it; on a
+        machine that has no such folder, from the usual places.
+
+        Raises
+        ------
+        DataError
+            When it is not the same data.
+        """
+        dataset = _load(
+            *(config.train_size, config.val_size),
+            *(self.data_folder, self.data_source, self.data_fingerprint),
+        )
+        return Session(registry, dataset, listener, self.argv)
+
+
+@lru_cache(maxsize=1)  # a worker's jobs have the same
+def _load(train_size: int, val_size: int, folder: Path, source: str, fingerprint: str) -> Dataset:
+    from fmnist_cli.engine.data import load
+
+    there = folder.is_dir()
+    data = load(train_size, val_size, data_dir=folder if there else None, allow_custom=True)
+    if data.fingerprint != fingerprint:
+        raise DataError(
+            f"the data in {data.folder} must be those that the study began with, fingerprint "
+            f"{fingerprint[:12]}. Received: {data.fingerprint[:12]}."
+        )
+    return replace(data, source=source) if there else data
+
+
+def with_uuid(job: Job) -> Job:
+    """The job with its run's uuid, by which a second worker finds what the first one began."""
+    return replace(job, run_uuid=job.resume.uuid if job.resume else uuid.uuid4().hex)
+
+
+def train_elsewhere(
+    job: Job, recipe: Recipe, origin: Elsewhere, registry: Registry, listener: RemoteListener
+) -> None:
+    """Train a job that has a run's uuid in this worker, or continue it where a worker that died
+    left it."""
+    assert job.run_uuid is not None
+    run = _begun(registry, job.run_uuid)
+    if run is not None and run.status in ("finished", "diverged"):
+        listener.message(f"{job.name}: run {run.id} has its result already.")
+        return
+    session = origin.session(job.config, registry, listener)
+    if run is not None:
+        job = replace(job, resume=registry.resumable(run.id, take_over=True))
+    train_job(session, job, recipe)
+
+
+def _begun(registry: Registry, run_uuid: str) -> RunRecord | None:
+    """The run, if this job began it before, or somebody else whom it continues."""
+    deadline = time.monotonic() + HELD_SECONDS
+    while True:
+        try:
+            run = registry.get_run(run_uuid)
+        except RunNotFound:
+            return None
+        # here its lock decides, which the kernel frees once the dead process is cleared away
+        here = (run.boot_id or run.host) == machine()
+        if run.status != "running" or not here or time.monotonic() > deadline:
+            return run
+        time.sleep(0.05)
+
+
+def machine() -> str:
+    """Tells this machine from others; containers on it have names of their own."""
+    return host.boot_id() or os.uname().nodename
+
+
+def share_of(count: int) -> int:
+    """How many cores each of ``count`` processes has."""
+    return max(1, (host.cpus_usable() or 1) // count)
+
+
+def use_cores(n: int) -> None:
+    """Leave the other cores to other processes, from now on."""
+    from fmnist_cli.engine.keras_models.runtime import limit_pool
+    from fmnist_cli.engine.numpy_mlp.threads import use_single_thread
+
+    limit_pool(n)
+    if n == 1:
+        use_single_thread()
+
+
+class Channel(Protocol):
+    """What leads from a worker to the process that shows what happens."""
+
+    def send(self, event: Event, /) -> None:
+        """Raises BrokenPipeError where nobody listens any more."""
+
+
+class RemoteListener:
+    """A worker's listener: what it hears of a job goes to the process that shows it."""
+
+    def __init__(self, channel: Channel, name: str) -> None:
+        self.channel, self.name = channel, name
+
+    def send(self, event: Event) -> None:
+        try:
+            self.channel.send(event)
+        except BrokenPipeError:
+            raise KeyboardInterrupt from None  # nobody listens: the run is interrupted
+
+    def message(self, text: str, /) -> None:
+        self.send(Message(text))
+
+    def warning(self, text: str | None, /) -> None:
+        pass  # the process that listens has heard it
+
+    def progress(
+        self, total: int, label: str, *, unit: str, initial: int = 0
+    ) -> AbstractContextManager[ProgressBar]:
+        return nullcontext(_RemoteBar(self, initial, total))
+
+
+class _RemoteBar:
+    """Sends how far the job has come."""
+
+    def __init__(self, listener: RemoteListener, epoch: int, epochs: int) -> None:
+        self.listener, self.epoch, self.epochs = listener, epoch, epochs
+
+    def status(self, text: str, /) -> None:
+        pass
+
+    def update(self, n: int = 1, /) -> None:
+        self.epoch += n
+        self.listener.send(Progress(self.listener.name, self.epoch, self.epochs))
