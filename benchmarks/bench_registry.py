@@ -25,6 +25,7 @@ import numpy as np
 from bench_epoch import ROOT, cpu
 
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.registry import Outcome, Registry, RunSpec
 from fmnist_cli.registry.run import FLUSH_SECONDS
 from fmnist_cli.registry.urls import without_password
@@ -50,16 +51,18 @@ def write(target: str, seconds: float, barrier: Barrier) -> list[float]:
             while (began := time.perf_counter()) < end:
                 number = len(took) + 1
                 run.record_epoch(
-                    epoch=number,
-                    updates=2000 * number,
-                    train_seconds=0.1,
-                    eval_seconds=0.02,
-                    running_loss=0.51,
-                    train_loss=0.5,
-                    train_accuracy=0.83,
-                    val_loss=0.52,
-                    val_accuracy=0.82,
-                    dead_units=0,
+                    Epoch(
+                        epoch=number,
+                        updates=2000 * number,
+                        train_seconds=0.1,
+                        eval_seconds=0.02,
+                        running_loss=0.51,
+                        train_loss=0.5,
+                        train_accuracy=0.83,
+                        val_loss=0.52,
+                        val_accuracy=0.82,
+                        dead_units=0,
+                    )
                 )
                 took.append(time.perf_counter() - began)
             run.finish(Outcome(stop_reason="max_epochs", train_seconds=seconds))

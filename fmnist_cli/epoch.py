@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 METRICS = (
     "train_loss",
@@ -16,9 +18,12 @@ METRICS = (
 """What is drawn, compared and exported of an epoch, by the names of ``Epoch``'s attributes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Epoch:
     """What was measured in and after one epoch.
+
+    A number that was measured and is not finite is NaN or an infinity; None was not measured
+    (the test set where no study asks for it, and what the mini CNN does not have).
 
     Attributes
     ----------
@@ -32,7 +37,7 @@ class Epoch:
     running_loss : float
         Mean over the epoch of the loss each example had when its batch was met.
     train_loss, val_loss, test_loss : float
-        Mean loss after the epoch, in nats per example; test where the study asks, else None.
+        Mean loss after the epoch, in nats per example.
     train_accuracy, val_accuracy, test_accuracy : float in [0, 1]
     dead_units : int
         Units of the last hidden layer that are zero for every training image.
@@ -42,11 +47,26 @@ class Epoch:
     updates: int
     train_seconds: float
     eval_seconds: float
-    running_loss: float
+    running_loss: float | None
     train_loss: float
     train_accuracy: float
-    val_loss: float
-    val_accuracy: float
-    dead_units: int
+    val_loss: float | None
+    val_accuracy: float | None
     test_loss: float | None = None
     test_accuracy: float | None = None
+    dead_units: int | None = None
+
+    def value(self, metric: str) -> float:
+        """The metric of that name; NaN where it is not finite or was not measured."""
+        value = getattr(self, metric)
+        return float(value) if value is not None and math.isfinite(value) else math.nan
+
+    def document(self) -> dict[str, Any]:
+        """The epoch as strict JSON holds it: what is not finite is null, and named beside it."""
+        values = dict(vars(self))
+        kinds = {}
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                values[name] = None
+                kinds[name] = "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+        return values | {"nonfinite": kinds}

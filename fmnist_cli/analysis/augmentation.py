@@ -80,7 +80,7 @@ def _ratios(runs: Sequence[RecordedRun], usual: str, augmented: str) -> tuple[fl
         of_one = [run for run in runs if run.label == label and run.best_epoch]
         return (
             fmean(run.best_epoch or 0 for run in of_one),
-            fmean(run.train_seconds / len(run.curve) for run in of_one),
+            fmean(run.train_seconds / len(run.epochs) for run in of_one),
         )
 
     (epochs, seconds), (usual_epochs, usual_seconds) = means(augmented), means(usual)

@@ -20,7 +20,7 @@ SECONDS_TO_BEST = Measure(
 )
 SECONDS_PER_EPOCH = Measure(
     "seconds per epoch",
-    lambda run: run.train_seconds / len(run.curve) if run.curve else None,
+    lambda run: run.train_seconds / len(run.epochs) if run.epochs else None,
     seconds,
 )
 TEST_ACCURACY = Measure("test accuracy", lambda run: run.test_accuracy, accuracy, lower_bound=True)

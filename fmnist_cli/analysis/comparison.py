@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from fmnist_cli.registry import EpochRecord
+from fmnist_cli.epoch import Epoch
 
 ROUNDING = 1e-3
 """Losses that differ by less, relatively, and accuracies by at most as much, are close."""
@@ -47,14 +46,14 @@ class Comparison:
         return "identical" if self.first_difference is None else "close"
 
 
-def compare_curves(recorded: Sequence[EpochRecord], again: Sequence[EpochRecord]) -> Comparison:
+def compare_curves(recorded: Sequence[Epoch], again: Sequence[Epoch]) -> Comparison:
     """Compare all numbers but the times."""
     first_difference = first_beyond = None
     largest = 0.0
     for one, other in zip(recorded, again, strict=False):
         for name in COMPARED:
             a, b = getattr(one, name), getattr(other, name)
-            if a == b and one.nonfinite.get(name) == other.nonfinite.get(name):
+            if a == b or (a != a and b != b):  # NaN is the same as NaN here
                 continue
             first_difference = first_difference or one.epoch
             if name == "dead_units":
@@ -85,7 +84,7 @@ def environment_differences(
 
 
 def _close(name: str, a: float | None, b: float | None) -> bool:
-    if a is None or b is None:
+    if a is None or b is None or not (math.isfinite(a) and math.isfinite(b)):
         return False
     if name.endswith("loss"):
         return math.isclose(a, b, rel_tol=ROUNDING)

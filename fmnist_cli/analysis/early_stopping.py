@@ -93,13 +93,12 @@ def apply_patience(
     UsageError
         When the run has no finite value to watch, or no test accuracy at every epoch.
     """
-    values = [epoch.val_accuracy if monitor == "val_accuracy" else epoch.val_loss
-              for epoch in run.curve]  # fmt: skip
+    values = [epoch.value(monitor) for epoch in run.epochs]
     point, whole = stop_epoch(values, patience, monitor), stop_epoch(values, None, monitor)
     if point.best_epoch is None or whole.best_epoch is None:
         raise UsageError(f"A curve needs one finite {monitor} or more. Received: seed {run.seed}.")
-    test = _test_accuracy(run.curve[point.best_epoch - 1])
-    best = _test_accuracy(run.curve[whole.best_epoch - 1])
+    test = _test_accuracy(run.epochs[point.best_epoch - 1])
+    best = _test_accuracy(run.epochs[whole.best_epoch - 1])
     stop = point.stopped_after
     return PatienceOutcome(
         patience=patience,
@@ -110,7 +109,7 @@ def apply_patience(
         curve_best_epoch=whole.best_epoch,
         curve_test_accuracy=best,
         cost=best - test,
-        trend=_trend(run.curve[stop - 1 :]) if stop and stop < len(run.curve) else None,
+        trend=_trend(run.epochs[stop - 1 :]) if stop and stop < len(run.epochs) else None,
     )
 
 
@@ -145,7 +144,7 @@ def _keeps(
     said = [OPENINGS[verdict]]
     if n == 1:
         (result,) = results
-        length = len(runs[0].curve)
+        length = len(runs[0].epochs)
         if result.stopped_after is None:
             said.append(f"Patience {patience} is not used up within {pluralize(length, 'epoch')}.")
         else:
@@ -219,7 +218,7 @@ def _too_small(runs: Sequence[RecordedRun], patiences: Sequence[int], monitor: M
         "not settled" if smallest.sign is None else "yes" if smallest.sign > 0 else "no"
     )
     enough = next(
-        (p for p in range(1, max(len(run.curve) for run in runs) + 1)
+        (p for p in range(1, max(len(run.epochs) for run in runs) + 1)
          if all(apply_patience(run, p, monitor).keeps_the_best for run in runs)),
         None,
     )  # fmt: skip

@@ -88,7 +88,7 @@ def explain(
         return (_diverged(run, lr, hidden),)
     found: list[Finding] = []
     if run.stop_reason == "interrupted":
-        n = len(run.curve)
+        n = len(run.epochs)
         found.append(
             Finding(
                 "interrupted",
@@ -96,14 +96,14 @@ def explain(
                 {"epochs": n},
             )
         )
-    if run.curve:
+    if run.epochs:
         found += [
             finding
             for finding in (
                 _unstable(run, lr),
                 _still_improving(run),
                 _lr_too_small(run, lr),
-                _overfitting(run.curve),
+                _overfitting(run.epochs),
                 _patience(run, patience, monitor, longer),
             )
             if finding is not None
@@ -114,12 +114,12 @@ def explain(
 
 
 def _diverged(run: RecordedRun, lr: float, hidden: int | None) -> Finding:
-    last = run.curve[-1]
-    first_update = run.curve[-2].updates + 1 if len(run.curve) > 1 else 1
+    last = run.epochs[-1]
+    first_update = run.epochs[-2].updates + 1 if len(run.epochs) > 1 else 1
     losses = {
-        "running": last.running_loss,
-        "training": last.train_loss,
-        "validation": last.val_loss,
+        "running": last.value("running_loss"),
+        "training": last.value("train_loss"),
+        "validation": last.value("val_loss"),
     }
     infinite = [name for name, loss in losses.items() if not math.isfinite(loss)]
     if infinite:
@@ -151,9 +151,9 @@ def _diverged(run: RecordedRun, lr: float, hidden: int | None) -> Finding:
 def _unstable(run: RecordedRun, lr: float) -> Finding | None:
     momentum = f" with momentum {run.momentum:g}" if run.momentum else ""
     jumps = [
-        (after.running_loss / before.running_loss - 1, before, after)
-        for before, after in pairwise(run.curve)
-        if before.running_loss > 0
+        (after.value("running_loss") / before.value("running_loss") - 1, before, after)
+        for before, after in pairwise(run.epochs)
+        if before.value("running_loss") > 0
     ]
     large = [jump for jump in jumps if jump[0] > JUMP]
     if not large:
@@ -179,7 +179,7 @@ def _unstable(run: RecordedRun, lr: float) -> Finding | None:
 def _still_improving(run: RecordedRun) -> Finding | None:
     if not run.still_improving or run.best_epoch is None:
         return None
-    n, best = len(run.curve), run.curve[run.best_epoch - 1]
+    n, best = len(run.epochs), run.epochs[run.best_epoch - 1]
     return Finding(
         "still_improving",
         f"It was still improving at its limit: the best epoch is {best.epoch} of {n} (validation "
@@ -196,15 +196,15 @@ def _still_improving(run: RecordedRun) -> Finding | None:
 
 def _lr_too_small(run: RecordedRun, lr: float) -> Finding | None:
     """Steadily down to the very end, and no gap between training and validation yet."""
-    last = run.curve[-STEADY_EPOCHS - 1 :]
+    last = run.epochs[-STEADY_EPOCHS - 1 :]
     if run.stop_reason != "max_epochs" or len(last) <= STEADY_EPOCHS:
         return None
-    losses = [epoch.running_loss for epoch in last]
+    losses = [epoch.value("running_loss") for epoch in last]
     if not all(b < a for a, b in pairwise(losses)):
         return None
     fall = 1 - (losses[-1] / losses[0]) ** (1 / STEADY_EPOCHS)
     end = last[-1]
-    gap = end.val_loss / end.train_loss - 1
+    gap = end.value("val_loss") / end.value("train_loss") - 1
     if fall < STEADY_FALL or not gap <= SMALL_GAP:  # NaN without a validation set
         return None
     return Finding(
@@ -225,16 +225,18 @@ def _lr_too_small(run: RecordedRun, lr: float) -> Finding | None:
 
 def _overfitting(epochs: Sequence[Epoch]) -> Finding | None:
     """The validation loss rises from its lowest to the end, while the training loss falls."""
-    lowest = min(epochs, key=lambda epoch: epoch.val_loss)
+    lowest = min(epochs, key=lambda epoch: epoch.value("val_loss"))
     after = [epoch for epoch in epochs if epoch.epoch >= lowest.epoch]
     if len(after) <= OVERFIT_EPOCHS:
         return None
     tail = after[-OVERFIT_EPOCHS:]
-    val = math.fsum(epoch.val_loss for epoch in tail) / len(tail)
-    train = math.fsum(epoch.train_loss for epoch in tail) / len(tail)
-    rising = _slope([epoch.val_loss for epoch in after]) > 0
-    falling = _slope([epoch.train_loss for epoch in after]) < 0
-    enough = val > (1 + OVERFIT_RISE) * lowest.val_loss and train < lowest.train_loss
+    val = math.fsum(epoch.value("val_loss") for epoch in tail) / len(tail)
+    train = math.fsum(epoch.value("train_loss") for epoch in tail) / len(tail)
+    rising = _slope([epoch.value("val_loss") for epoch in after]) > 0
+    falling = _slope([epoch.value("train_loss") for epoch in after]) < 0
+    enough = val > (1 + OVERFIT_RISE) * lowest.value("val_loss") and train < lowest.value(
+        "train_loss"
+    )
     if not (rising and falling and enough):
         return None
     return Finding(
@@ -258,10 +260,10 @@ def _patience(
 ) -> Finding | None:
     if run.stop_reason != "patience" or patience is None or run.best_epoch is None:
         return None
-    best = run.curve[run.best_epoch - 1]
+    best = run.epochs[run.best_epoch - 1]
     watched = monitor.replace("val_", "validation ")
     if longer is not None and longer.run.best_epoch is not None:
-        other = longer.run.curve[longer.run.best_epoch - 1]
+        other = longer.run.epochs[longer.run.best_epoch - 1]
         here, there = getattr(best, monitor), getattr(other, monitor)
         better = there > here if monitor == "val_accuracy" else there < here
         figures = {
@@ -281,10 +283,10 @@ def _patience(
             return Finding("patience_too_small", sentence, figures)
         sentence = (
             f"Patience {patience} was enough: {longer.name}, the same training that went on to "
-            f"epoch {longer.run.curve[-1].epoch}, has no better {watched} than {here:.4f}."
+            f"epoch {longer.run.epochs[-1].epoch}, has no better {watched} than {here:.4f}."
         )
         return Finding("patience_enough", sentence, figures)
-    lowest = min(run.curve, key=lambda epoch: epoch.val_loss)
+    lowest = min(run.epochs, key=lambda epoch: epoch.value("val_loss"))
     if monitor == "val_accuracy" and lowest.epoch > best.epoch:
         return Finding(
             "patience_too_small",
@@ -303,30 +305,33 @@ def _patience(
 
 
 def _fine(run: RecordedRun) -> Finding:
-    if not run.curve:
+    if not run.epochs:
         return Finding("fine", "It recorded no epoch: there is nothing to explain.")
-    first, last = run.curve[0], run.curve[-1]
+    first, last = run.epochs[0], run.epochs[-1]
     losses = [
         f"the {name} loss went from {start:.4f} to {end:.4f}"
         for name, start, end in (
-            ("running", first.running_loss, last.running_loss),
-            ("training", first.train_loss, last.train_loss),
+            ("running", first.value("running_loss"), last.value("running_loss")),
+            ("training", first.value("train_loss"), last.value("train_loss")),
         )
         if math.isfinite(start) and math.isfinite(end)
     ]
     accuracies = [
         f"{value:.4f} ({name})"
-        for name, value in (("training", last.train_accuracy), ("validation", last.val_accuracy))
+        for name, value in (
+            ("training", last.value("train_accuracy")),
+            ("validation", last.value("val_accuracy")),
+        )
         if math.isfinite(value)
     ]
     said = [*losses[:1], *([f"the accuracy to {listing(accuracies)}"] if accuracies else [])]
     best = f" The best is epoch {run.best_epoch}." if run.best_epoch else ""
     return Finding(
         "fine",
-        f"Nothing unusual: in {_epochs(len(run.curve))} "
+        f"Nothing unusual: in {_epochs(len(run.epochs))} "
         f"{', '.join(said) or 'no number was recorded'}.{best}",
         {
-            "epochs": len(run.curve),
+            "epochs": len(run.epochs),
             "best_epoch": run.best_epoch,
             "first_running_loss": first.running_loss,
             "last_running_loss": last.running_loss,

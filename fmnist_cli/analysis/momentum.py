@@ -53,10 +53,12 @@ def instability(run: RecordedRun, rise: float = RISE) -> Instability:
     rises = tuple(
         (
             after.epoch,
-            after.running_loss / before.running_loss - 1 if before.running_loss else math.inf,
+            after.value("running_loss") / before.value("running_loss") - 1
+            if before.running_loss
+            else math.inf,
         )
-        for before, after in pairwise(run.curve)
-        if after.running_loss > (1 + rise) * before.running_loss
+        for before, after in pairwise(run.epochs)
+        if after.value("running_loss") > (1 + rise) * before.value("running_loss")
     )
     return Instability(run.label, run.seed, rises, run.diverged)
 
@@ -73,7 +75,7 @@ def common_loss(runs: Sequence[RecordedRun]) -> float | None:
 
 def epochs_to_loss(run: RecordedRun, loss: float) -> int | None:
     """The first epoch after which the loss over the whole training set is at most ``loss``."""
-    return next((e.epoch for e in run.curve if e.train_loss <= loss), None)
+    return next((e.epoch for e in run.epochs if e.train_loss <= loss), None)
 
 
 def momentum_answers(runs: Sequence[RecordedRun]) -> tuple[Answer, Answer, Answer, Answer]:
@@ -101,7 +103,7 @@ def _lowest(runs: Sequence[RecordedRun]) -> Answer:
         runs,
         Measure(
             "training loss after the last epoch",
-            lambda run: run.curve[-1].train_loss if run.curve else None,
+            lambda run: run.epochs[-1].value("train_loss") if run.epochs else None,
             _loss,
         ),
         rises=False,
@@ -195,7 +197,7 @@ def _answer(
             f"Best: {best}, with {claim.measure.show(claim.best.interval.mean)}"
             + (f" (not settled against {listing(rivals)})." if rivals else ".")
         )
-    lengths = {len(run.curve) for run in runs if not run.diverged}
+    lengths = {len(run.epochs) for run in runs if not run.diverged}
     if len(lengths) > 1:
         said = [*said, f"The runs differ in length: {min(lengths)} to {max(lengths)} epochs."]
     return Answer(
@@ -219,7 +221,7 @@ def _rivals(claim: Claim) -> list[str]:
 
 
 def _lowest_loss(run: RecordedRun) -> float | None:
-    return min((epoch.train_loss for epoch in run.curve), default=None)
+    return min((epoch.value("train_loss") for epoch in run.epochs), default=None)
 
 
 def _share(fraction: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.analysis.statistics import summarise
@@ -13,7 +12,7 @@ from fmnist_cli.errors import FmnistError
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import Monitor
-    from fmnist_cli.registry import EpochRecord, EvaluationRecord, RunRecord, StudyRecord
+    from fmnist_cli.registry import EvaluationRecord, RunRecord, StudyRecord
 
 
 SUMMARISED = ("test_accuracy", "best_epoch", "train_seconds")
@@ -29,14 +28,14 @@ class RecordedRun:
     ----------
     run : RunRecord
         What was asked, and the outcome.
-    epochs : tuple
+    epochs : tuple of Epoch
         From epoch 1 on, without gaps.
     evaluations : tuple of EvaluationRecord
         On named test sets.
     """
 
     run: RunRecord
-    epochs: tuple[EpochRecord, ...]
+    epochs: tuple[Epoch, ...]
     evaluations: tuple[EvaluationRecord, ...] = ()
 
     @property
@@ -97,7 +96,7 @@ class RecordedRun:
         return self.run.train_seconds or 0.0
 
     @property
-    def epochs_to_best(self) -> tuple[EpochRecord, ...]:
+    def epochs_to_best(self) -> tuple[Epoch, ...]:
         return self.epochs[: self.run.best_epoch or 0]
 
     @property
@@ -124,20 +123,6 @@ class RecordedRun:
     def at_limit(self) -> bool:
         """Its best model, and what it took, might have been further on."""
         return self.still_improving or self.stop_reason == "interrupted"
-
-    @cached_property
-    def curve(self) -> tuple[Epoch, ...]:
-        """The epochs as the engine measured them: a number that was not finite is NaN."""
-        nan = float("nan")
-        optional = ("test_loss", "test_accuracy")
-        epochs = []
-        for record in self.epochs:
-            values = {k: v for k, v in vars(record).items() if k != "nonfinite"}
-            numbers: dict[str, Any] = {
-                k: nan if v is None and k not in optional else v for k, v in values.items()
-            }
-            epochs.append(Epoch(**numbers))
-        return tuple(epochs)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from fmnist_cli.commands._options import (
 )
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import require
 from fmnist_cli.formatting import format_count, percent
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fmnist_cli.analysis import PatienceOutcome
-    from fmnist_cli.registry import EpochRecord
 
 EPOCHS = 30
 
@@ -76,7 +76,7 @@ def early_stop(
     kept = [apply_patience(run, p, config.monitor) for p in patiences for run in runs]
     answers = early_stop_answers(runs, patiences, config.monitor) if runs else ()
     curves = [
-        {"seed": run.run.seed, "epochs": [asdict(epoch) for epoch in run.epochs]}
+        {"seed": run.run.seed, "epochs": [epoch.document() for epoch in run.epochs]}
         for run in result.runs
     ]
     out.document(
@@ -102,7 +102,7 @@ def early_stop(
     result.require_complete()
 
 
-def _curve(epochs: Sequence[EpochRecord], kept: Sequence[PatienceOutcome]) -> Table:
+def _curve(epochs: Sequence[Epoch], kept: Sequence[PatienceOutcome]) -> Table:
     table = make_table(">epoch", ">train", ">validation", ">test", "")
     for epoch in epochs:
         notes = [f"kept by patience {k.patience}" for k in kept if k.best_epoch == epoch.epoch]

@@ -13,6 +13,7 @@ import typer
 from fmnist_cli.commands._options import Common, typed, with_options
 from fmnist_cli.commands._output import Output, make_facts, make_table
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import CheckFailed, UsageError, require
 from fmnist_cli.formatting import percent
 
@@ -237,16 +238,17 @@ def _train(
             done = step.step
             if step.step:
                 run.record_epoch(
-                    epoch=-(-step.step // every),
-                    updates=step.step,
-                    train_seconds=0.0,
-                    eval_seconds=0.0,
-                    running_loss=None,
-                    train_loss=step.loss,
-                    train_accuracy=step.accuracy,
-                    val_loss=None,
-                    val_accuracy=None,
-                    dead_units=None,
+                    Epoch(
+                        epoch=-(-step.step // every),
+                        updates=step.step,
+                        train_seconds=0.0,
+                        eval_seconds=0.0,
+                        running_loss=None,
+                        train_loss=step.loss,
+                        train_accuracy=step.accuracy,
+                        val_loss=None,
+                        val_accuracy=None,
+                    )
                 )
 
         return engine.train(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -86,7 +85,7 @@ def momentum(
         {
             "momentum": run.run.momentum,
             "seed": run.run.seed,
-            "epochs": [asdict(epoch) for epoch in run.epochs],
+            "epochs": [epoch.document() for epoch in run.epochs],
         }
         for run in result.runs
     ]

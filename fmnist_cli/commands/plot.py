@@ -310,7 +310,8 @@ def compare(
     """
     from fmnist_cli import plots
     from fmnist_cli.commands.runs._groups import resolve
-    from fmnist_cli.plots.from_records import METRICS, curve_of, save_figure
+    from fmnist_cli.epoch import METRICS
+    from fmnist_cli.plots.from_records import curve_of, save_figure
     from fmnist_cli.registry import Registry
 
     metrics: Any = metric or ["val_accuracy", "train_loss"]

@@ -22,6 +22,7 @@ from typing import Any
 
 from fmnist_cli.engine.backend import Arrays
 from fmnist_cli.engine.weights import array_bytes, read_arrays
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError
 
 FORMAT = b"fmnist checkpoint 1\n"
@@ -41,8 +42,8 @@ class Checkpoint:
     ----------
     config : mapping
         The ``TrainConfig``, as plain values.
-    epochs : one mapping an epoch trained
-        The fields of its ``Epoch``.
+    epochs : tuple of Epoch
+        One per epoch trained.
     stopping : mapping
         ``EarlyStopping.state()``.
     weights, velocity : arrays by name
@@ -52,7 +53,7 @@ class Checkpoint:
     """
 
     config: Mapping[str, Any]
-    epochs: tuple[Mapping[str, Any], ...]
+    epochs: tuple[Epoch, ...]
     stopping: Mapping[str, Any]
     weights: Arrays
     velocity: Arrays
@@ -67,7 +68,7 @@ class Checkpoint:
             groups["best_weights"] = self.best_weights
         state = {
             "config": dict(self.config),
-            "epochs": list(self.epochs),
+            "epochs": [vars(epoch) for epoch in self.epochs],
             "stopping": dict(self.stopping),
             "best_is_last": same,
         }
@@ -92,7 +93,8 @@ class Checkpoint:
             state = json.loads(line)
             if state.pop("best_is_last"):
                 groups["best_weights"] = groups["weights"]
-            return cls(**state | groups | {"epochs": tuple(state["epochs"])})
+            epochs = tuple(Epoch(**numbers) for numbers in state["epochs"])
+            return cls(**state | groups | {"epochs": epochs})
         except (ValueError, KeyError, TypeError) as error:
             raise ArtefactError(f"{shown} is no checkpoint of this version: {error}.") from error
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +30,6 @@ StopReason = Literal["patience", "max_epochs", "diverged"]
 
 STILL_IMPROVING_WITHIN = 2
 """A run at its last epoch still improves if its best epoch is among the last so many."""
-
-
-class OnEpoch(Protocol):
-    """Hears every epoch as plain numbers, by the names of ``Epoch``'s attributes."""
-
-    def __call__(self, **numbers: Any) -> object: ...
 
 
 @dataclass(frozen=True)
@@ -128,7 +122,7 @@ def train(
     data: Dataset,
     config: TrainConfig,
     *,
-    on_epoch: OnEpoch | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
     on_dynamics: Callable[[int, dict[str, float]], object] | None = None,
     on_checkpoint: Callable[[Checkpoint], object] | None = None,
     resume_from: Checkpoint | None = None,
@@ -141,7 +135,7 @@ def train(
     backend : Backend
         At its initial weights; left at the best epoch's.
     on_epoch : callable, optional
-        Called after every epoch with the fields of its ``Epoch`` as keywords.
+        Called after every epoch with its ``Epoch``.
     on_dynamics : callable, optional
         Called before ``on_epoch`` with the epoch and its figures, which ``dynamics.py`` defines;
         they take a pass over the training set more.
@@ -154,16 +148,15 @@ def train(
         Evaluate the test set after every epoch as well.
     """
     stopping = EarlyStopping(config.patience, config.monitor)
-    numbers: list[Mapping[str, Any]] = []
+    epochs: list[Epoch] = []
     weights: dict[str, NDArray[np.floating]] = {}
     if resume_from is not None:
         stopping = EarlyStopping.from_state(resume_from.stopping)
-        numbers += resume_from.epochs
+        epochs += resume_from.epochs
         weights = dict(resume_from.best_weights)
         backend.set_weights(resume_from.weights)
         if resume_from.velocity:
             backend.set_velocity(resume_from.velocity)
-    epochs = [Epoch(**one) for one in numbers]
     plain_config = asdict(config)
     divergence = ""
     while len(epochs) < config.epochs and not stopping.should_stop:
@@ -173,21 +166,20 @@ def train(
         present = backend.weights()
         divergence = _divergence(epoch, evaluation, present, config.lr)
         epochs.append(epoch)
-        numbers.append(asdict(epoch))
         if on_dynamics is not None:
             gradient = backend.gradient(data.train)
             on_dynamics(number, epoch_figures(before, present, gradient, evaluation))
         if on_epoch is not None:
-            on_epoch(**numbers[-1])
+            on_epoch(epoch)
         if divergence:
             break
-        if stopping.update(number, getattr(epoch, config.monitor)):
+        if stopping.update(number, epoch.value(config.monitor)):
             weights = present
         if on_checkpoint is not None:
             on_checkpoint(
                 Checkpoint(
                     config=plain_config,
-                    epochs=tuple(numbers),
+                    epochs=tuple(epochs),
                     stopping=stopping.state(),
                     weights=present,
                     velocity=backend.velocity() if config.momentum else {},
@@ -247,7 +239,7 @@ def _one_epoch(
 
 def _divergence(epoch: Epoch, on_train: Evaluation, weights: Arrays, lr: float) -> str:
     """Why the epoch diverged, in words; empty if it did not."""
-    losses = (epoch.running_loss, epoch.train_loss, epoch.val_loss)
+    losses = (epoch.value("running_loss"), epoch.value("train_loss"), epoch.value("val_loss"))
     if not all(math.isfinite(loss) for loss in losses):
         reason = "the loss is not finite"
     elif not all(np.isfinite(array).all() for array in weights.values()):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fmnist_cli import plots
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS, shifted_split
+from fmnist_cli.epoch import METRICS, Epoch
 from fmnist_cli.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -19,17 +20,8 @@ if TYPE_CHECKING:
     from fmnist_cli.commands._output import Output
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.ood_curves import CurveName
-    from fmnist_cli.registry import EpochRecord, Registry, RunRecord, StudyRecord
+    from fmnist_cli.registry import Registry, RunRecord, StudyRecord
 
-METRICS = (
-    "train_loss",
-    "running_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "test_loss",
-    "test_accuracy",
-)
 CAPTION = ("engine", "batch", "lr", "momentum", "seed", "hidden", "train_size")
 DEFAULT_FOLDER = Path("results")
 
@@ -37,7 +29,7 @@ DEFAULT_FOLDER = Path("results")
 RECORDED_AS: Mapping[str, str] = {s.name: s.name for s in SHIFTED_SETS} | {IN_DOMAIN: "test"}
 
 
-def curve_of(epochs: Sequence[EpochRecord]) -> plots.Curve:
+def curve_of(epochs: Sequence[Epoch]) -> plots.Curve:
     """The recorded epochs as a curve."""
     values: dict[str, Any] = {name: [getattr(e, name) for e in epochs] for name in METRICS}
     for name in ("test_loss", "test_accuracy"):

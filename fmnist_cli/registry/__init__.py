@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from fmnist_cli.registry.records import (
         ArtefactRecord,
         CheckRecord,
-        EpochRecord,
         EvaluationRecord,
         Outcome,
         RunRecord,
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ArtefactRecord",
     "CheckRecord",
-    "EpochRecord",
     "EvaluationRecord",
     "Outcome",
     "Registry",

@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, func, select
 
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError, RunNotFound
 from fmnist_cli.registry import schema
 from fmnist_cli.registry.database import TRAIN_FIRST, Database
@@ -27,7 +28,6 @@ from fmnist_cli.registry.locks import one_at_a_time
 from fmnist_cli.registry.records import (
     ArtefactRecord,
     CheckRecord,
-    EpochRecord,
     EvaluationRecord,
     RunRecord,
     Status,
@@ -145,10 +145,10 @@ class Reader:
         rows = self._rows(select(run.id, run.environment).where(run.id.in_(run_ids)))
         return {row.id: json.loads(row.environment) for row in rows}
 
-    def epochs(self, run_id: int) -> tuple[EpochRecord, ...]:
+    def epochs(self, run_id: int) -> tuple[Epoch, ...]:
         """The run's epochs, in order."""
         rows = self._part(schema.epoch, run_id, schema.epoch.c.epoch)
-        return tuple(EpochRecord(**_plain(row)) for row in rows)
+        return tuple(map(_epoch, rows))
 
     def dynamics(self, run_id: int) -> dict[str, list[tuple[int, float | None]]]:
         """The run's further figures: by name, (epoch, value) in order; None is not finite."""
@@ -321,6 +321,13 @@ def _plain(row: Row[Any]) -> dict[str, Any]:
     values = {k: v for k, v in row._mapping.items() if k not in ("id", "run_id")}
     values["nonfinite"] = json.loads(row.nonfinite) if row.nonfinite else {}
     return values
+
+
+def _epoch(row: Row[Any]) -> Epoch:
+    values = _plain(row)
+    for name, kind in values.pop("nonfinite").items():
+        values[name] = float(kind)
+    return Epoch(**values)
 
 
 def _run_record(row: Row[Any], *, lost: bool) -> RunRecord:

@@ -183,25 +183,6 @@ class RunRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpochRecord:
-    """One epoch's metrics; ``updates`` counts the gradient updates since the run began."""
-
-    epoch: int
-    updates: int
-    train_seconds: float
-    eval_seconds: float
-    running_loss: float | None
-    train_loss: float | None
-    train_accuracy: float | None
-    val_loss: float | None
-    val_accuracy: float | None
-    test_loss: float | None
-    test_accuracy: float | None
-    dead_units: int | None
-    nonfinite: Mapping[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
 class CheckRecord:
     """The figures of one check and whether it held."""
 

@@ -31,7 +31,7 @@ class Registry(Reader):
     ::
 
         with Registry.open("runs.db") as registry, registry.run(spec) as run:
-            run.record_epoch(epoch=1, ...)
+            run.record_epoch(Epoch(epoch=1, ...))
             run.finish(Outcome(stop_reason="max_epochs", ...))
     """
 

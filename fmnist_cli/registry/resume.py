@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 
 from fmnist_cli import host
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import RunNotFound, UsageError
 from fmnist_cli.registry import provenance, schema
 from fmnist_cli.registry.database import Database, insert_row
@@ -73,7 +74,7 @@ class ResumedRun(Run):
         self.id = run.id
         self._resumes = run.resumes + 1
 
-    def go_on_from(self, epochs: Sequence[Mapping[str, Any]]) -> None:
+    def go_on_from(self, epochs: Sequence[Epoch]) -> None:
         """Go on after these epochs; with none, begin again, checks included.
 
         Epochs that were recorded after them stay until they are recorded anew. What comes after
@@ -81,9 +82,8 @@ class ResumedRun(Run):
 
         Parameters
         ----------
-        epochs : sequence of mappings
-            The arguments that ``record_epoch`` got for each; those that are missing in the
-            registry are added.
+        epochs : sequence of Epoch
+            From 1 on; those that are missing in the registry are added.
         """
         check = schema.run_check
         forgotten = (schema.evaluation, schema.artefact, *(() if epochs else (check,)))
@@ -93,8 +93,8 @@ class ResumedRun(Run):
             for table in (check, schema.dynamics):
                 rows = connection.execute(select(table).where(table.c.run_id == self.id))
                 self._entries += [(table.name, dict(row._mapping)) for row in rows]
-        for numbers in epochs:
-            self.record_epoch(**numbers)
+        for epoch in epochs:
+            self.record_epoch(epoch)
         self.flush()
 
     def _begin(self) -> Mapping[str, Any]:

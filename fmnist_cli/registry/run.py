@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, update
 
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import (
     ArtefactError,
     FmnistError,
@@ -135,54 +136,13 @@ class Run(ABC):
                 self._heartbeat.stop()
             self._lock.release()
 
-    def record_epoch(
-        self,
-        *,
-        epoch: int,
-        updates: int,
-        train_seconds: float,
-        eval_seconds: float,
-        running_loss: float | None,
-        train_loss: float | None,
-        train_accuracy: float | None,
-        val_loss: float | None,
-        val_accuracy: float | None,
-        dead_units: int | None,
-        test_loss: float | None = None,
-        test_accuracy: float | None = None,
-    ) -> None:
-        """Record an epoch, at once or with the next ones of the same quarter of a second.
-
-        Parameters
-        ----------
-        epoch : int
-            From 1.
-        updates : int
-            Gradient updates since the run began.
-        train_seconds, eval_seconds : float
-            Spent in this epoch on updates, and on evaluation.
-        running_loss, train_loss, ... : float or None
-            None where it was not measured; NaN and infinities where it was, and is not finite.
-        """
-        values = {
-            "run_id": self.id,
-            "epoch": epoch,
-            "updates": updates,
-            "train_seconds": train_seconds,
-            "eval_seconds": eval_seconds,
-            "running_loss": running_loss,
-            "train_loss": train_loss,
-            "train_accuracy": train_accuracy,
-            "val_loss": val_loss,
-            "val_accuracy": val_accuracy,
-            "dead_units": dead_units,
-            "test_loss": test_loss,
-            "test_accuracy": test_accuracy,
-            "nonfinite": None,  # rows of one statement have the same columns
-        }
+    def record_epoch(self, epoch: Epoch) -> None:
+        """Record an epoch, at once or with the next ones of the same quarter of a second."""
+        # rows of one statement have the same columns
+        values = {"run_id": self.id, **vars(epoch), "nonfinite": None}
         self._must_be_open()
         self._keep(schema.epoch, values)
-        self._last_epoch = epoch
+        self._last_epoch = epoch.epoch
         if self._clock() - self._flushed >= FLUSH_SECONDS:
             self.flush()
 

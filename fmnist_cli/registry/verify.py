@@ -11,10 +11,11 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError, RegistryError
 from fmnist_cli.registry.database import Database
 from fmnist_cli.registry.queries import Reader
-from fmnist_cli.registry.records import ArtefactRecord, EpochRecord, RunRecord
+from fmnist_cli.registry.records import ArtefactRecord, RunRecord
 
 BY_ITSELF = ("finished", "diverged")
 ENDED = (*BY_ITSELF, "failed", "interrupted")
@@ -97,7 +98,7 @@ def _structure(database: Database) -> Iterator[Finding]:
         yield Finding(None, str(error))
 
 
-def _epochs(run: RunRecord, epochs: Sequence[EpochRecord]) -> Iterator[str]:
+def _epochs(run: RunRecord, epochs: Sequence[Epoch]) -> Iterator[str]:
     numbers = [epoch.epoch for epoch in epochs]
     if numbers != list(range(1, len(numbers) + 1)):
         yield f"its epochs must be 1, 2, ... without a gap; they are {_short(numbers)}"
@@ -116,7 +117,7 @@ def _epochs(run: RunRecord, epochs: Sequence[EpochRecord]) -> Iterator[str]:
             return
 
 
-def _end(run: RunRecord, epochs: Sequence[EpochRecord]) -> Iterator[str]:
+def _end(run: RunRecord, epochs: Sequence[Epoch]) -> Iterator[str]:
     if run.status not in BY_ITSELF or not epochs:
         return
     # an epoch that diverged is never the best
@@ -129,7 +130,8 @@ def _end(run: RunRecord, epochs: Sequence[EpochRecord]) -> Iterator[str]:
         )
     elif best is not None:
         recorded = (run.updates_to_best, run.best_val_accuracy, run.best_val_loss)
-        if recorded != (best.updates, best.val_accuracy, best.val_loss):
+        scores = best.document()  # NULL where it is not finite, as in the run's row
+        if recorded != (best.updates, scores["val_accuracy"], scores["val_loss"]):
             yield f"the figures of its best epoch are not those of epoch {best.epoch}"
     n = len(epochs)
     if run.stop_reason == "max_epochs" and n != run.max_epochs:
@@ -142,13 +144,13 @@ def _end(run: RunRecord, epochs: Sequence[EpochRecord]) -> Iterator[str]:
         yield "its training time is not the sum over its epochs"
 
 
-def _best(run: RunRecord, epochs: Sequence[EpochRecord]) -> EpochRecord | None:
+def _best(run: RunRecord, epochs: Sequence[Epoch]) -> Epoch | None:
     """The first of the best by what early stopping watched."""
-    best: EpochRecord | None = None
+    best: Epoch | None = None
     best_value = -math.inf
     for epoch in epochs:
         value = epoch.val_accuracy if run.monitor == "val_accuracy" else epoch.val_loss
-        if value is None:
+        if value is None or not math.isfinite(value):
             continue
         value = value if run.monitor == "val_accuracy" else -value
         if value > best_value:

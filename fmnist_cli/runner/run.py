@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import Interrupted, Kept, Stopped
 from fmnist_cli.formatting import percent, pluralize, seconds
 from fmnist_cli.runner.listener import Listener, Silent
@@ -126,12 +127,12 @@ def train_recorded(
         progress = listener.progress(config.epochs, label, unit="epoch", initial=done)
         with checkpoints, progress as bar:
 
-            def on_epoch(**numbers: Any) -> None:
+            def on_epoch(epoch: Epoch) -> None:
                 nonlocal done
-                done = numbers["epoch"]
-                run.record_epoch(**numbers)
+                done = epoch.epoch
+                run.record_epoch(epoch)
                 warnings.check()
-                bar.status(f"val {numbers['val_accuracy']:.4f}")
+                bar.status(f"val {epoch.value('val_accuracy'):.4f}")
                 bar.update()
 
             result = train(

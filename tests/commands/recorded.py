@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.registry import Outcome, Registry, RunSpec
 
 ARMS = {"momentum 0.5": 0.5, "momentum 0.9": 0.9}
@@ -33,16 +34,18 @@ def record(
         for number, accuracy in enumerate(accuracies, 1):
             run.record_dynamics(number, {"gradient_norm/W1": 1.0 / number})
             run.record_epoch(
-                epoch=number,
-                updates=config.updates_per_epoch * number,
-                train_seconds=0.5,
-                eval_seconds=0.25,
-                running_loss=1.5 - accuracy,
-                train_loss=math.nan if accuracy < 0.2 else 1.25 - accuracy,
-                train_accuracy=accuracy + 0.05,
-                val_loss=1.3 - accuracy,
-                val_accuracy=accuracy,
-                dead_units=0,
+                Epoch(
+                    epoch=number,
+                    updates=config.updates_per_epoch * number,
+                    train_seconds=0.5,
+                    eval_seconds=0.25,
+                    running_loss=1.5 - accuracy,
+                    train_loss=math.nan if accuracy < 0.2 else 1.25 - accuracy,
+                    train_accuracy=accuracy + 0.05,
+                    val_loss=1.3 - accuracy,
+                    val_accuracy=accuracy,
+                    dead_units=0,
+                )
             )
         weights = run.folder / "weights.npz"
         weights.write_bytes(b"weights of " + run.uuid.encode())

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.registry import Registry
-from fmnist_cli.registry.records import EpochRecord
 
 from .conftest import Fmnist
 from .recorded import DIVERGED, LOST, TRAIN
@@ -35,7 +35,7 @@ def view(name: str) -> list[dict[str, Any]]:
     return found
 
 
-def curve(run: int) -> list[EpochRecord]:
+def curve(run: int) -> list[Epoch]:
     with Registry.open("runs.db", readonly=True) as registry:
         return list(registry.epochs(run))
 

@@ -21,6 +21,7 @@ from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import Dataset
 from fmnist_cli.engine.training import TrainResult, make_backend, train
 from fmnist_cli.engine.weights import load_weights, save_weights
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError
 
 
@@ -83,7 +84,7 @@ def test_resumed_after_any_epoch_it_ends_with_the_same_bits(
             data,
             wanted,
             resume_from=Checkpoint.from_bytes(content, "it"),
-            on_epoch=lambda *, heard=heard, **numbers: heard.append(numbers["epoch"]),
+            on_epoch=lambda epoch, heard=heard: heard.append(epoch.epoch),
         )
         assert timeless(resumed) == timeless(whole)
         assert heard == list(range(n + 1, len(whole.epochs) + 1))
@@ -107,11 +108,25 @@ def test_an_epoch_that_diverged_makes_no_checkpoint(data: Dataset) -> None:
     assert len(kept) == len(result.epochs) - 1
 
 
+def epoch(number: int) -> Epoch:
+    return Epoch(
+        epoch=number,
+        updates=4 * number,
+        train_seconds=0.1 + number,
+        eval_seconds=0.01,
+        running_loss=0.5,
+        train_loss=0.4,
+        train_accuracy=0.8,
+        val_loss=0.6,
+        val_accuracy=0.7,
+    )
+
+
 def checkpoint(n: int, **changes: Any) -> Checkpoint:
     """After epoch n, with weights that say so."""
     values: dict[str, Any] = {
         "config": {"seed": 1},
-        "epochs": tuple({"epoch": i + 1, "train_seconds": 0.1 + i} for i in range(n)),
+        "epochs": tuple(epoch(i + 1) for i in range(n)),
         "stopping": {"best_epoch": 1},
         "weights": {"W": np.full(3, n, np.float32)},
         "velocity": {},

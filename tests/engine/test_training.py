@@ -15,6 +15,7 @@ from fmnist_cli.engine.data import Dataset
 from fmnist_cli.engine.metrics import confusion_matrix
 from fmnist_cli.engine.seeding import epoch_order, weights_rng
 from fmnist_cli.engine.training import train
+from fmnist_cli.epoch import Epoch
 
 N_TRAIN, N_VAL, N_TEST = 20, 6, 4
 
@@ -121,21 +122,17 @@ def test_a_run_whose_best_epoch_lies_back_does_not_still_improve(data: Dataset) 
     assert not result.still_improving
 
 
-def test_epochs_are_told_as_plain_numbers(data: Dataset) -> None:
-    heard: list[dict[str, Any]] = []
-    train(
-        Script([0.5, 0.4]),
-        data,
-        config(epochs=2),
-        on_epoch=lambda **numbers: heard.append(numbers),
-    )
-    assert [e["epoch"] for e in heard] == [1, 2]
-    assert [e["updates"] for e in heard] == [4, 8]  # 20 examples in batches of 6: 6 6 6 2
-    assert heard[0]["running_loss"] == 1.0
-    assert heard[0]["val_accuracy"] == 0.5
-    assert heard[0]["train_loss"] == 0.25
-    assert heard[0]["test_accuracy"] is None
-    assert heard[0]["train_seconds"] >= 0
+def test_every_epoch_is_handed_on(data: Dataset) -> None:
+    heard: list[Epoch] = []
+    result = train(Script([0.5, 0.4]), data, config(epochs=2), on_epoch=heard.append)
+    assert tuple(heard) == result.epochs
+    assert [e.epoch for e in heard] == [1, 2]
+    assert [e.updates for e in heard] == [4, 8]  # 20 examples in batches of 6: 6 6 6 2
+    assert heard[0].running_loss == 1.0
+    assert heard[0].val_accuracy == 0.5
+    assert heard[0].train_loss == 0.25
+    assert heard[0].test_accuracy is None
+    assert heard[0].train_seconds >= 0
 
 
 def test_the_test_set_at_every_epoch_where_asked(data: Dataset) -> None:
@@ -147,9 +144,9 @@ def test_the_test_set_at_every_epoch_where_asked(data: Dataset) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("what", ["running_loss", "val_loss"])
 def test_a_loss_that_is_not_finite_is_divergence(data: Dataset, what: str, value: float) -> None:
-    heard: list[dict[str, Any]] = []
+    heard: list[Epoch] = []
     backend = Script([0.5, 0.4, 0.6], **{what: [1.0, value, 1.0]})
-    result = train(backend, data, config(lr=0.5), on_epoch=lambda **numbers: heard.append(numbers))
+    result = train(backend, data, config(lr=0.5), on_epoch=heard.append)
     assert result.stop_reason == "diverged"
     assert len(result.epochs) == len(heard) == 2  # the epoch that diverged is told as well
     assert result.divergence == (

@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.registry import Outcome, Registry, RunSpec
 
 Target = Path | str  # of an SQLite file, or of a PostgreSQL server
@@ -50,8 +51,8 @@ def spec(**changes: Any) -> RunSpec:
     return RunSpec(**fields | changes)
 
 
-def epoch(number: int, **changes: Any) -> dict[str, Any]:
-    """Arguments of ``record_epoch``."""
+def epoch(number: int, **changes: Any) -> Epoch:
+    """An epoch with plausible numbers; any of them may differ."""
     values: dict[str, Any] = {
         "epoch": number,
         "updates": 2000 * number,
@@ -64,7 +65,7 @@ def epoch(number: int, **changes: Any) -> dict[str, Any]:
         "val_accuracy": 1 - 0.6 / number,
         "dead_units": 0,
     }
-    return values | changes
+    return Epoch(**values | changes)
 
 
 OUTCOME = Outcome(
@@ -171,8 +172,8 @@ def write_sample(target: Target) -> None:
         with registry.run(spec(study_id=study.id, arm="batch 5")) as run:
             run.record_check("gradient", "W1", {"relative_error": 1e-9}, True)
             run.record_dynamics(1, {"gradient_norm/W1": 0.5, "update_ratio/W1": float("inf")})
-            run.record_epoch(**epoch(1))
-            run.record_epoch(**epoch(2, train_loss=float("nan")))
+            run.record_epoch(epoch(1))
+            run.record_epoch(epoch(2, train_loss=float("nan")))
             run.record_evaluation("test", 10, 0.5, 0.9, [[1] * 10] * 10)
             weights = run.folder / "weights.npz"
             weights.write_bytes(b"weights")

@@ -187,16 +187,16 @@ def test_a_run_that_was_taken_over_learns_of_it_and_stops(url: str) -> None:
             pytest.raises(RunTakenOver, match="run 1 was taken over by another process"),
             registry.run(spec(), clock=Ticking(1)) as first,
         ):
-            first.record_epoch(**epoch(1))
+            first.record_epoch(epoch(1))
             first._lock.release()  # as if it were on another machine
             with pytest.raises(UsageError, match="it runs, as process"):
                 registry.resumable(first.id)
             second = registry.resume(registry.resumable(first.id, take_over=True))
             with second:
                 second.go_on_from([epoch(1)])
-                second.record_epoch(**epoch(2, train_loss=0.25))
+                second.record_epoch(epoch(2, train_loss=0.25))
                 second.finish(OUTCOME_AT_ONCE)
-            first.record_epoch(**epoch(2, train_loss=9.0))
+            first.record_epoch(epoch(2, train_loss=9.0))
         run = registry.get_run(first.id)
         assert (run.status, run.resumes) == ("finished", 1)
         assert [e.train_loss for e in registry.epochs(run.id)] == [0.9, 0.25]
@@ -239,7 +239,7 @@ def test_a_server_that_goes_away_does_not_stop_a_training(
 ) -> None:
     with Registry.open(url) as registry:
         with registry.run(spec(), clock=Ticking(1)) as run:
-            run.record_epoch(**epoch(1))
+            run.record_epoch(epoch(1))
             database = url.split("/")[3].split("?")[0]
             raw(
                 url.replace(f"/{database}?", "/postgres?"),
@@ -247,13 +247,13 @@ def test_a_server_that_goes_away_does_not_stop_a_training(
                 f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 f"WHERE datname = '{database}'",
             )
-            run.record_epoch(**epoch(2))
+            run.record_epoch(epoch(2))
             assert isinstance(run.trouble, RegistryUnavailable)
             raw(
                 url.replace(f"/{database}?", "/postgres?"),
                 f"ALTER DATABASE {database} ALLOW_CONNECTIONS true",
             )
-            run.record_epoch(**epoch(3))
+            run.record_epoch(epoch(3))
             run.finish(OUTCOME_AT_ONCE)
         assert run.trouble is None
         assert [e.epoch for e in registry.epochs(run.id)] == [1, 2, 3]

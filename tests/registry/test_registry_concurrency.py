@@ -20,7 +20,7 @@ def work(i):
     with Registry.open(target) as registry:
         with registry.run(spec(seed=i), clock=Ticking(1)) as run:
             for number in range(1, epochs + 1):
-                run.record_epoch(**epoch(number))
+                run.record_epoch(epoch(number))
             run.finish(OUTCOME)
 
 def read():

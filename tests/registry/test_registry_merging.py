@@ -24,8 +24,8 @@ def other_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
         registry.tag(1, ["good"])
         registry.note(1, "noted")
         with registry.run(spec(seed=7)) as run:
-            run.record_epoch(**epoch(1))
-            run.record_epoch(**epoch(2))
+            run.record_epoch(epoch(1))
+            run.record_epoch(epoch(2))
             for folder in ("a", "b"):  # two files of one name
                 file = path.parent / folder / "result.json"
                 file.parent.mkdir()

@@ -228,7 +228,10 @@ def test_every_released_schema_opens(db: Path, released: Path) -> None:
             0.84,
         )
         assert run.digest == registry.computed_digest(run.id)
-        assert [e.nonfinite for e in registry.epochs(run.id)] == [{}, {"train_loss": "nan"}]
+        assert [e.document()["nonfinite"] for e in registry.epochs(run.id)] == [
+            {},
+            {"train_loss": "nan"},
+        ]
         assert [c.name for c in registry.checks(run.id)] == ["W1"]
         assert [e.test_set for e in registry.evaluations(run.id)] == ["test"]
         assert [a.kind for a in registry.artefacts(run.id)] == ["weights"]
@@ -237,7 +240,7 @@ def test_every_released_schema_opens(db: Path, released: Path) -> None:
         figures = {"gradient_norm/W1": [(1, 0.5)], "update_ratio/W1": [(1, None)]}
         assert registry.dynamics(run.id) == ({} if released.stem == "schema_0001" else figures)
         with registry.run(spec(name="new")) as new:
-            new.record_epoch(**epoch(1))
+            new.record_epoch(epoch(1))
             new.finish(OUTCOME_AT_ONCE)
     assert raw(db, "SELECT version_num FROM alembic_version") == [(HEAD,)]
     assert len(list(db.parent.glob("runs.db.backup-*"))) == (1 if behind else 0)

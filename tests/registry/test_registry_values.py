@@ -65,10 +65,16 @@ def test_times_are_utc_text_that_sorts() -> None:
 def test_the_file_holds_numbers_not_blobs(db: Target, registry: Registry) -> None:
     with registry.run(spec(batch=np.int64(5), lr=np.float32(0.5), momentum=0)) as run:
         run.record_epoch(
-            **epoch(np.int64(1), updates=np.int64(3), val_loss=np.float32("nan"))
-            | {"train_loss": np.float32(0.5), "running_loss": -math.inf, "dead_units": np.int32(2)}
+            epoch(
+                np.int64(1),
+                updates=np.int64(3),
+                val_loss=np.float32("nan"),
+                train_loss=np.float32(0.5),
+                running_loss=-math.inf,
+                dead_units=np.int32(2),
+            )
         )
-        run.record_epoch(**epoch(2))
+        run.record_epoch(epoch(2))
         run.record_check("gradient", "W1", {"error": np.float64("inf")}, np.bool_(False))
         run.record_evaluation("test", 10, np.nan, 0.1, np.eye(10, dtype=np.int64))
         run.finish(OUTCOME)
@@ -84,9 +90,14 @@ def test_the_file_holds_numbers_not_blobs(db: Target, registry: Registry) -> Non
         " FROM epoch ORDER BY epoch LIMIT 1",
     ) == [(1, 3, 2, 0.5, None, None, kinds)]
     first, second = registry.epochs(run.id)
-    assert first.nonfinite == {"running_loss": "-inf", "val_loss": "nan"}
-    assert first.val_loss is None
-    assert second.nonfinite == {}
+    assert first.running_loss == -math.inf
+    assert first.val_loss is not None
+    assert math.isnan(first.val_loss)
+    assert (first.test_loss, first.dead_units) == (None, 2)  # not measured; measured
+    document = first.document()
+    assert document["nonfinite"] == {"running_loss": "-inf", "val_loss": "nan"}
+    assert (document["running_loss"], document["val_loss"]) == (None, None)
+    assert second.document() == vars(second) | {"nonfinite": {}}
     (check,) = registry.checks(run.id)
     assert (check.figures, check.held) == ({"error": None}, False)
     assert check.nonfinite == {"figures.error": "inf"}
@@ -99,8 +110,8 @@ def _recorded(registry: Registry, folder: Path) -> RunRecord:
     with registry.run(spec(momentum=0, name="first")) as run:
         run.record_check("gradient", "W1", {"error": 1e-9}, True)
         run.record_dynamics(1, {"gradient_norm/W1": np.float32(0.5), "dead_share": math.nan})
-        run.record_epoch(**epoch(1, test_loss=np.float32(0.1), train_loss=math.nan))
-        run.record_epoch(**epoch(2, test_accuracy=1))
+        run.record_epoch(epoch(1, test_loss=np.float32(0.1), train_loss=math.nan))
+        run.record_epoch(epoch(2, test_accuracy=1))
         run.record_evaluation("test", 10, 0.5, 0.9, [[1] * 10] * 10)
         file = folder / "weights.npz"
         file.write_bytes(b"weights")

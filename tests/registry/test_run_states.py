@@ -40,7 +40,7 @@ def test_the_row_is_there_before_the_body(db: Target, registry: Registry) -> Non
 def test_finish(registry: Registry) -> None:
     with registry.run(spec()) as run:
         for number in (1, 2, 3):
-            run.record_epoch(**epoch(number))
+            run.record_epoch(epoch(number))
         run.finish(OUTCOME)
     record = registry.get_run(run.id)
     assert (record.status, record.stop_reason, record.epochs_run) == ("finished", "patience", 3)
@@ -55,7 +55,7 @@ def test_finish(registry: Registry) -> None:
 
 def test_diverged(registry: Registry) -> None:
     with registry.run(spec(lr=100.0)) as run:
-        run.record_epoch(**epoch(1))
+        run.record_epoch(epoch(1))
         run.finish(
             Outcome(
                 stop_reason="diverged",
@@ -89,8 +89,8 @@ def test_what_breaks_the_body_off_ends_the_run_and_goes_on(
     message: str,
 ) -> None:
     with pytest.raises(type(error)) as raised, registry.run(spec(), clock=Ticking(0.01)) as run:
-        run.record_epoch(**epoch(1))
-        run.record_epoch(**epoch(2))
+        run.record_epoch(epoch(1))
+        run.record_epoch(epoch(2))
         raise error
     assert raised.value is error
     record = registry.get_run(run.id)
@@ -118,7 +118,7 @@ def test_nothing_is_recorded_after_the_end(registry: Registry) -> None:
     with registry.run(spec()) as run:
         run.finish(OUTCOME_AT_ONCE)
         for record in (
-            lambda: run.record_epoch(**epoch(1)),
+            lambda: run.record_epoch(epoch(1)),
             lambda: run.record_check("gradient", "W1", {}, True),
             lambda: run.finish(OUTCOME_AT_ONCE),
         ):
@@ -143,7 +143,7 @@ def test_short_epochs_share_a_transaction(db: Target, registry: Registry) -> Non
     with registry.run(spec(), clock=lambda: seconds) as run:
         for number in range(1, 8):
             seconds += 0.125
-            run.record_epoch(**epoch(number))
+            run.record_epoch(epoch(number))
             seen.append(committed())
         run.finish(OUTCOME)
     assert seen == [0, 2, 2, 4, 4, 6, 6]
@@ -153,7 +153,7 @@ def test_short_epochs_share_a_transaction(db: Target, registry: Registry) -> Non
 def test_long_epochs_are_committed_at_once(db: Target, registry: Registry) -> None:
     with registry.run(spec(), clock=Ticking(0.25)) as run:
         for number in (1, 2, 3):
-            run.record_epoch(**epoch(number))
+            run.record_epoch(epoch(number))
             assert raw(db, "SELECT max(epoch) FROM epoch") == [(number,)]
         run.finish(OUTCOME)
 
@@ -167,7 +167,7 @@ def test_dynamics_are_committed_with_their_epoch(db: Target, registry: Registry)
     with registry.run(spec(), clock=Ticking(1.0)) as run:
         run.record_dynamics(1, {"gradient_norm/W1": 0.5, "dead_share": math.inf})
         assert raw(db, "SELECT count(*) FROM dynamics") == [(0,)]
-        run.record_epoch(**epoch(1))
+        run.record_epoch(epoch(1))
         assert raw(db, "SELECT count(*) FROM dynamics") == [(2,)]
         run.record_dynamics(2, {"gradient_norm/W1": 0.25})
         run.finish(OUTCOME_AT_ONCE)
@@ -183,7 +183,7 @@ def test_an_epoch_that_was_committed_as_the_interrupt_came_is_not_doubled(
 ) -> None:
     with pytest.raises(KeyboardInterrupt), registry.run(spec(), clock=Ticking(1)) as run:
         run._pending = InterruptedAsItIsEmptied()  # type: ignore[assignment]
-        run.record_epoch(**epoch(1))
+        run.record_epoch(epoch(1))
     assert [e.epoch for e in registry.epochs(run.id)] == [1]
     record = registry.get_run(run.id)
     assert (record.status, record.epochs_run) == ("interrupted", 1)
@@ -195,7 +195,7 @@ with Registry.open(argv[0]) as registry, registry.run(spec(), clock=Ticking(1)) 
     number = 0
     while True:
         number += 1
-        run.record_epoch(**epoch(number))
+        run.record_epoch(epoch(number))
         print(number, flush=True)
         if number == 5:
             sys.stdin.readline()  # outside any transaction
@@ -322,7 +322,7 @@ def test_a_transaction_cut_by_kill_is_rolled_back_by_the_next_reader(
     db: Target, registry: Registry
 ) -> None:
     with registry.run(spec(), clock=Ticking(1)) as run:
-        run.record_epoch(**epoch(1))
+        run.record_epoch(epoch(1))
         run.finish(OUTCOME_AT_ONCE)
     code = """
 import os, sqlite3
@@ -383,9 +383,9 @@ def test_readers_cannot_write(registry: Registry) -> None:
 def test_the_database_refuses_what_cannot_be(registry: Registry, db: Target) -> None:
     with registry.run(spec()) as run:
         with pytest.raises(RegistryError, match="ck_epoch_val_accuracy"):
-            run._add(schema.epoch, epoch(1, val_accuracy=1.5))
+            run._add(schema.epoch, vars(epoch(1, val_accuracy=1.5)))
         with pytest.raises(RegistryError, match=r"(?i)foreign key"):
-            run._add(schema.epoch, epoch(1) | {"run_id": 99})
+            run._add(schema.epoch, vars(epoch(1)) | {"run_id": 99})
         run.finish(OUTCOME_AT_ONCE)
     with pytest.raises(Exception, match="ck_run_status"):
         raw(db, "UPDATE run SET status = 'lost'")

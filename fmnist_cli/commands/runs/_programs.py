@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.commands.runs._exporting import needs
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError
 
 if TYPE_CHECKING:
-    from fmnist_cli.registry import EpochRecord, Registry, RunRecord
+    from fmnist_cli.registry import Registry, RunRecord
 
 EPOCH_METRICS = (
     *("running_loss", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss"),
@@ -128,7 +130,7 @@ PROGRAMS: Mapping[str, Callable[[Registry, Sequence[RunRecord], Path], list[str]
 }
 
 
-def _timed(epochs: Sequence[EpochRecord]) -> list[tuple[EpochRecord, float]]:
+def _timed(epochs: Sequence[Epoch]) -> list[tuple[Epoch, float]]:
     """Each epoch with the seconds from the run's beginning to its end."""
     seconds, timed = 0.0, []
     for epoch in epochs:
@@ -137,9 +139,13 @@ def _timed(epochs: Sequence[EpochRecord]) -> list[tuple[EpochRecord, float]]:
     return timed
 
 
-def _figures(record: EpochRecord | RunRecord, names: Sequence[str]) -> dict[str, float]:
+def _figures(record: Epoch | RunRecord, names: Sequence[str]) -> dict[str, float]:
     found = {name: getattr(record, name) for name in names}
-    return {name: float(value) for name, value in found.items() if value is not None}
+    return {
+        name: float(value)
+        for name, value in found.items()
+        if value is not None and math.isfinite(value)
+    }
 
 
 def _by_epoch(

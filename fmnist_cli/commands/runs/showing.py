@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from fmnist_cli.commands.runs._common import (
     OneRun,
     run_document,
 )
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import require
 from fmnist_cli.files import write_file
 from fmnist_cli.formatting import percent, pluralize, seconds
@@ -25,7 +27,7 @@ from fmnist_cli.runner.command_line import repeat_command, resume_hint
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fmnist_cli.registry import CheckRecord, EpochRecord, EvaluationRecord, RunRecord
+    from fmnist_cli.registry import CheckRecord, EvaluationRecord, RunRecord
 
 SPARKS = "▁▂▃▄▅▆▇█"
 SVG_WIDTH = 100  # columns
@@ -74,7 +76,7 @@ def show(
         {
             **run_document(run),
             "repeat": repeat_command(run),
-            "epochs": [asdict(epoch) for epoch in curve],
+            "epochs": [epoch.document() for epoch in curve],
             "checks": [asdict(check) for check in checks],
             "evaluations": [asdict(evaluation) for evaluation in evaluations],
             "artefacts": [asdict(artefact) for artefact in artefacts],
@@ -109,20 +111,23 @@ def show(
 
 
 def sparkline(values: Sequence[float | None], width: int = 40) -> str:
-    """The values as a line of block characters, at most ``width`` of them; gaps are blank."""
+    """The values as a line of block characters, at most ``width``; what is not finite is blank."""
     if len(values) > width:
         values = [values[i * len(values) // width] for i in range(width)]
-    present = [value for value in values if value is not None]
+    present = [value for value in values if value is not None and math.isfinite(value)]
     if not present:
         return ""
     low, span = min(present), (max(present) - min(present)) or 1.0
     top = len(SPARKS) - 1
-    return "".join(" " if v is None else SPARKS[round((v - low) / span * top)] for v in values)
+    return "".join(
+        " " if v is None or not math.isfinite(v) else SPARKS[round((v - low) / span * top)]
+        for v in values
+    )
 
 
 def _facts(
     run: RunRecord,
-    curve: Sequence[EpochRecord],
+    curve: Sequence[Epoch],
     environment: dict[str, Any],
     artefacts: list[str],
 ) -> Table:
@@ -161,9 +166,9 @@ def _facts(
         row("test", f"{percent(run.test_accuracy)} (loss {_loss(run.test_loss)})")
     if curve:
         for label, values in (
-            ("training loss", [e.train_loss for e in curve]),
-            ("validation loss", [e.val_loss for e in curve]),
-            ("validation accuracy", [e.val_accuracy for e in curve]),
+            ("training loss", [e.value("train_loss") for e in curve]),
+            ("validation loss", [e.value("val_loss") for e in curve]),
+            ("validation accuracy", [e.value("val_accuracy") for e in curve]),
         ):
             row(label, f"{sparkline(values)}  {_loss(values[0])} -> {_loss(values[-1])}")
         trained = sum(e.train_seconds for e in curve)
@@ -245,7 +250,7 @@ def _as_svg(title: str, sections: Mapping[str, Table]) -> str:
 
 
 def _loss(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    return "-" if value is None or not math.isfinite(value) else f"{value:.4f}"
 
 
 def _checks(checks: Sequence[CheckRecord]) -> Table:
@@ -293,7 +298,7 @@ def _weakest(confusion: Sequence[Sequence[int]]) -> str:
     return f"{CLASS_NAMES[klass]} ({percent(recall, 1)})"
 
 
-def _epochs(curve: Sequence[EpochRecord]) -> Table:
+def _epochs(curve: Sequence[Epoch]) -> Table:
     with_test = any(epoch.test_accuracy is not None for epoch in curve)
     table = make_table(
         *(">epoch", ">updates", ">running loss", ">train loss", ">train acc", ">val loss"),
