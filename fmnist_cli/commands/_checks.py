@@ -121,6 +121,11 @@ def check_gradient(
 
         return _keras_report(check_keras_gradients(config, examples, e=e, select=select, rng=rng))
 
+    if config.model != "mlp":
+        from fmnist_cli.engine.numpy_cnn.gradcheck import check_initial_cnn
+
+        return _numpy_report(check_initial_cnn(config, examples, e=e, select=select, rng=rng))
+
     from fmnist_cli.engine.gradients import check_mlp, training_step_gradient
     from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
     from fmnist_cli.engine.numpy_mlp.layers import initial_weights
@@ -136,7 +141,7 @@ def check_gradient(
 
     training = training_step_gradient(step)
     check = check_mlp(weights, examples, training_gradient=training, e=e, select=select, rng=rng)
-    return _mlp_report(check)
+    return _numpy_report(check)
 
 
 def magnitude_document(check: MagnitudeCheck) -> dict[str, Any]:
@@ -185,7 +190,7 @@ def _row_document(row: Shown) -> dict[str, Any]:
     }
 
 
-def _mlp_report(check: GradientCheck) -> GradientReport:
+def _numpy_report(check: GradientCheck) -> GradientReport:
     rows: list[Shown] = []
     kinks: list[tuple[str, tuple[int, ...]]] = []
     for parameter in check.parameters:
@@ -203,8 +208,10 @@ def _mlp_report(check: GradientCheck) -> GradientReport:
         f"norm {check.norm_difference:.1e}"
     ]
     if check.n_kinks or check.n_coarse:
+        has_pools = any(parameter.parameter == "conv1/kernel" for parameter in check.parameters)
+        corners = "a ReLU or a max-pool" if has_pools else "the ReLU"
         verdicts.append(
-            f"{check.n_kinks:,} straddle a kink of the ReLU and {check.n_coarse:,} are too small "
+            f"{check.n_kinks:,} straddle a kink of {corners} and {check.n_coarse:,} are too small "
             f"for a difference at this e: judged by the complex step, largest relative error "
             f"{check.worst_exact:.1e}"
         )

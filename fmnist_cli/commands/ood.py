@@ -158,16 +158,11 @@ def _arms(config: TrainConfig, models: Sequence[str]) -> list[tuple[str, TrainCo
     """Each model as it is, and with ``--augment`` once again with it."""
     arms = []
     for name in models:
-        of_model = config.but(model=name, engine=_engine(config, name))
+        of_model = config.but(model=name)
         arms.append((name, of_model.but(augment="none")))
         if config.augment != "none":
             arms.append((f"{name} + {config.augment}", of_model))
     return arms
-
-
-def _engine(config: TrainConfig, model: str) -> str:
-    """The CNNs have one engine; the MLP keeps the one that was asked for."""
-    return config.engine if model == "mlp" else "keras"
 
 
 def record_shifted(

@@ -41,7 +41,7 @@ class NewRun(Run):
 
     def __init__(self, database: Database, spec: RunSpec, clock: Callable[[], float]) -> None:
         super().__init__(database, spec.uuid or uuid.uuid4().hex, clock)
-        self._asked = _asked(spec)
+        self._asked, self._facts = _asked(spec), spec.facts
 
     def _begin(self) -> Mapping[str, Any]:
         row = to_row(
@@ -51,7 +51,7 @@ class NewRun(Run):
                 **_process(),
                 "uuid": self.uuid,
                 "fmnist_version": __version__,
-                "environment": provenance.environment(),
+                "environment": {**provenance.environment(), **self._facts},
                 "status": "running",
                 "started_at": now(),
             },

@@ -226,8 +226,7 @@ def shifted_images(work: Work) -> Part:
     from fmnist_cli.analysis import ood_answers
     from fmnist_cli.commands.ood import record_shifted
 
-    engines = {name: work.config.engine if name == "mlp" else "keras" for name in MODELS}
-    arms = [(name, work.config.but(model=name, engine=engines[name])) for name in MODELS]
+    arms = [(name, work.config.but(model=name)) for name in MODELS]
     result = work.train_study("ood", arms, after=record_shifted)
     runs = [run for run in result.runs if run.evaluations]
     scores = _figures.scores_of(runs)

@@ -174,6 +174,7 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
 
     from fmnist_cli.analysis.comparison import compare_curves, environment_differences
     from fmnist_cli.commands._resuming import recorded_setting
+    from fmnist_cli.engine.seeding import EARLIER_CNN_WEIGHTS
     from fmnist_cli.registry import Registry
     from fmnist_cli.runner.run import train_recorded
 
@@ -196,9 +197,10 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
             test_every_epoch=curve[0].test_loss is not None,
         )
         comparison = compare_curves(curve, registry.epochs(recorded.run.id))
-        differences = environment_differences(
-            registry.environment(run.id), registry.environment(recorded.run.id)
-        )
+        before = registry.environment(run.id)
+        if config.model != "mlp":
+            before.setdefault("initial_weights", EARLIER_CNN_WEIGHTS)
+        differences = environment_differences(before, registry.environment(recorded.run.id))
     out.document(
         "fmnist.runs.reproduce/1",
         {
@@ -210,7 +212,8 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
             "first_beyond_rounding_epoch": comparison.first_beyond_rounding,
             "max_relative_loss_difference": comparison.largest,
             "environment_differences": [
-                {"name": name, "recorded": before, "now": now} for name, before, now in differences
+                {"name": name, "recorded": recorded, "now": now}
+                for name, recorded, now in differences
             ],
         },
     )
@@ -223,8 +226,8 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
         "different": f"[red]different[/red] from epoch {comparison.first_beyond_rounding} on",
     }[comparison.verdict]
     table = make_table("environment", "recorded", "now")
-    for name, before, now in differences:
-        table.add_row(*(escape(str(value)) for value in (name, before, now)))
+    for difference in differences:
+        table.add_row(*(escape(str(value)) for value in difference))
     out.section(
         f"Run {run.id}, again as run {recorded.run.id}",
         f"{pluralize(comparison.n, 'epoch')}: {words}",

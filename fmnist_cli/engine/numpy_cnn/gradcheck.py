@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Split
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.gradients import (
     Array,
     E,
@@ -30,9 +31,23 @@ from fmnist_cli.engine.gradients import (
     training_step_gradient,
 )
 from fmnist_cli.engine.numpy_cnn.backend import NumPyCNN
-from fmnist_cli.engine.numpy_cnn.layers import CNN
+from fmnist_cli.engine.numpy_cnn.layers import CNN, initial_weights
+from fmnist_cli.engine.seeding import weights_rng
 
 Moved = tuple[NDArray[Any], NDArray[Any]]
+
+
+def check_initial_cnn(
+    config: TrainConfig,
+    examples: Split,
+    *,
+    e: float = E,
+    select: Selection = "first",
+    rng: np.random.Generator,
+) -> GradientCheck:
+    """``check_cnn`` at the initial weights of a configuration's model and seed."""
+    weights = initial_weights(weights_rng(config.seed), model=config.model)
+    return check_cnn(weights, examples, e=e, select=select, rng=rng)
 
 
 def check_cnn(
