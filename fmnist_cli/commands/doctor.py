@@ -17,6 +17,7 @@ from fmnist_cli.version import __version__
 
 FREE_BYTES = 200 * 2**20  # the data, its decoded copy, and room for runs
 
+FOR_KERAS = ("tensorflow", "keras")  # which have no wheels for Python 3.14
 PACKAGES = ("numpy", "tensorflow", "keras", "sqlalchemy", "alembic", "matplotlib", "typer", "rich")
 
 
@@ -81,8 +82,7 @@ def doctor(data: DataOptions, common: Common) -> None:
 def _program() -> Iterator[Finding]:
     yield Finding("fmnist", True, f"{__version__} in {Path(__file__).parents[1]}")
     python = platform.python_version()
-    supported = (3, 11) <= sys.version_info < (3, 14)
-    yield Finding("Python", supported, python, "install Python 3.11, 3.12 or 3.13")
+    yield Finding("Python", sys.version_info >= (3, 11), python, "install Python 3.11 or later")
     yield Finding(
         "system", True, f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     )
@@ -95,7 +95,10 @@ def _packages() -> Iterator[Finding]:
         try:
             yield Finding(name, True, version(name))
         except PackageNotFoundError:
-            yield Finding(name, False, "not installed", f"pip install {name}")
+            if name in FOR_KERAS and sys.version_info >= (3, 14):
+                yield Finding(name, True, "not for this Python: there is no --engine keras")
+            else:
+                yield Finding(name, False, "not installed", f"pip install {name}")
 
 
 def _blas() -> Finding:

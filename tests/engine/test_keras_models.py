@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fmnist_cli.engine.keras_models import runtime
 from fmnist_cli.engine.keras_models.models import build, variables
 from fmnist_cli.engine.numpy_cnn import layers as numpy_cnn
 from fmnist_cli.engine.numpy_mlp import layers as numpy_mlp
 from fmnist_cli.engine.seeding import weights_rng
+from fmnist_cli.errors import UsageError
 
 pytestmark = pytest.mark.keras
 
@@ -47,3 +49,9 @@ def test_a_model_starts_from_the_numpy_engines_numbers(model):
     assert list(found) == list(expected)
     for name, v in found.items():
         assert np.array_equal(v.numpy(), expected[name].astype(np.float32))
+
+
+def test_without_tensorflow_the_keras_engine_says_what_it_needs(monkeypatch):
+    monkeypatch.setattr(runtime, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"must have TensorFlow.*Received: no module tensorflow\."):
+        runtime.import_tensorflow.__wrapped__()  # past its cache
