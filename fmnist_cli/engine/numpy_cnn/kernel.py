@@ -39,6 +39,7 @@ from fmnist_cli.engine.numpy_cnn.share import N_PIXELS, Operands, Share
 from fmnist_cli.engine.numpy_mlp.negated import Array, Sgd, loss_sum, sgd_update
 
 CHUNK_IMAGES = 8
+SEGMENT_IMAGES = 100  # after which it is looked whether a second thread pays: some 10 ms
 PIXELS = (slice(N_PIXELS // 2 + 1), slice(N_PIXELS // 2 + 1, None))
 
 
@@ -85,7 +86,10 @@ class ConvolutionalKernel:
         plan = list(self._plan(order))
         for worker in self.workers:
             worker.begin(self.images if images is None else images, len(order))
-        run_in_step(*(worker.run(plan) for worker in self.workers))
+        chunks = max(1, SEGMENT_IMAGES * len(plan) // len(order))
+        for start in range(0, len(plan), chunks):
+            part = plan[start : start + chunks]
+            run_in_step(*(worker.run(part) for worker in self.workers))
         for worker in self.workers:
             worker.end()
         return loss_sum(self.workers[0].logits, self.labels[order])

@@ -11,7 +11,7 @@ from enum import Enum
 from itertools import zip_longest
 from queue import SimpleQueue
 
-from fmnist_cli.engine.numpy_mlp.threads import run_on_two_threads, single_thread
+from fmnist_cli.engine.numpy_mlp.threads import run_at_once, second_lane
 
 
 class Signal(Enum):
@@ -26,7 +26,7 @@ Worker = Iterator[Signal]
 
 def run_in_step(first: Worker, second: Worker) -> None:
     """Run both to their ends."""
-    if single_thread():
+    if not second_lane.pays():
         for _ in zip_longest(_waits(first), _waits(second)):
             pass
         return
@@ -38,11 +38,11 @@ def run_in_step(first: Worker, second: Worker) -> None:
                 if signal is Signal.READY:
                     ready.put(True)
                 elif not needed.get():
-                    return  # the other failed; run_on_two_threads raises its error
+                    return  # the other failed; run_at_once raises its error
         finally:
             ready.put(False)
 
-    run_on_two_threads(lambda: run(first, *queues), lambda: run(second, *queues[::-1]))
+    run_at_once(lambda: run(first, *queues), lambda: run(second, *queues[::-1]))
 
 
 def _waits(worker: Worker) -> Worker:
