@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis import sweep_answers as sweep_answers
     from fmnist_cli.api import check_gradient as check_gradient
     from fmnist_cli.api import figure_of as figure_of
+    from fmnist_cli.api import read_run as read_run
+    from fmnist_cli.api import read_study as read_study
+    from fmnist_cli.api import record_training as record_training
+    from fmnist_cli.api import reproduce as reproduce
+    from fmnist_cli.api import resume as resume
     from fmnist_cli.api import study as study
     from fmnist_cli.engine.config import TrainConfig as TrainConfig
     from fmnist_cli.engine.data import load as load_data  # noqa: F401
@@ -49,14 +54,18 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.training import assess as assess
     from fmnist_cli.engine.training import make_backend as make_backend
     from fmnist_cli.engine.training import train as train
+    from fmnist_cli.progress import TqdmListener as TqdmListener
     from fmnist_cli.registry import Registry as Registry
+    from fmnist_cli.runner.listener import Listener as Listener
 
 
 # the public name, the module it is in, and its name there
 _PUBLIC = {
     "EarlyStopping": ("fmnist_cli.engine.stopping", "EarlyStopping"),
+    "Listener": ("fmnist_cli.runner.listener", "Listener"),
     "Registry": ("fmnist_cli.registry", "Registry"),
     "SHIFTED_SETS": ("fmnist_cli.engine.shifts", "SHIFTED_SETS"),
+    "TqdmListener": ("fmnist_cli.progress", "TqdmListener"),
     "TrainConfig": ("fmnist_cli.engine.config", "TrainConfig"),
     "assess": ("fmnist_cli.engine.training", "assess"),
     "check_gradient": ("fmnist_cli.api", "check_gradient"),
@@ -68,6 +77,11 @@ _PUBLIC = {
     "load_data": ("fmnist_cli.engine.data", "load"),
     "make_backend": ("fmnist_cli.engine.training", "make_backend"),
     "momentum_answers": ("fmnist_cli.analysis", "momentum_answers"),
+    "read_run": ("fmnist_cli.api", "read_run"),
+    "read_study": ("fmnist_cli.api", "read_study"),
+    "record_training": ("fmnist_cli.api", "record_training"),
+    "reproduce": ("fmnist_cli.api", "reproduce"),
+    "resume": ("fmnist_cli.api", "resume"),
     "shifted_split": ("fmnist_cli.engine.shifts", "shifted_split"),
     "study": ("fmnist_cli.api", "study"),
     "sweep_answers": ("fmnist_cli.analysis", "sweep_answers"),

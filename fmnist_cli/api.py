@@ -1,4 +1,4 @@
-"""The studies and checks of the commands, for Python: quiet, and returning what they found.
+"""What the commands do, for Python: quiet unless a listener is given, and returning what it found.
 
 Everything else that ``fmnist_cli`` offers is the engine's own; see ``fmnist_cli.__init__``.
 """
@@ -10,17 +10,81 @@ from typing import TYPE_CHECKING
 
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.gradients import E
+from fmnist_cli.errors import require
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis.result import StudyResult
-    from fmnist_cli.commands._checks import GradientReport
+    from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.engine.backend import Backend
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.gradients import Selection
-    from fmnist_cli.registry import Registry
+    from fmnist_cli.registry import Registry, Run
+    from fmnist_cli.registry.queries import Reader
+    from fmnist_cli.runner.checks import GradientReport
+    from fmnist_cli.runner.listener import Listener
+    from fmnist_cli.runner.reproduce import Reproduction
+    from fmnist_cli.runner.run import Session
 
-__all__ = ["check_gradient", "figure_of", "study"]
+__all__ = [
+    "check_gradient",
+    "figure_of",
+    "read_run",
+    "read_study",
+    "record_training",
+    "reproduce",
+    "resume",
+    "study",
+]
+
+
+def record_training(
+    config: TrainConfig,
+    data: Dataset,
+    registry: Registry,
+    *,
+    check_gradient: bool = False,
+    check_magnitude: bool = False,
+    dynamics: bool = False,
+    test_every_epoch: bool = False,
+    listener: Listener | None = None,
+) -> RecordedRun:
+    """Train one configuration as a recorded run, and read it back.
+
+    Parameters
+    ----------
+    check_gradient, check_magnitude : bool
+        First make these checks, and record them.
+    dynamics : bool
+        Record each layer's gradient norm and change, and the dead units, at every epoch.
+    test_every_epoch : bool
+        Evaluate the test set after every epoch as well.
+    listener : Listener, optional
+        Who hears of messages and progress, such as ``TqdmListener()``.
+
+    Raises
+    ------
+    CheckFailed
+        When a check does not hold; then nothing is trained.
+    """
+    from fmnist_cli.runner.checks import record_checks, require_checks
+    from fmnist_cli.runner.run import train_recorded
+
+    def before(run: Run, backend: Backend) -> None:
+        checks = record_checks(
+            run, config, data.train, gradient=check_gradient, magnitude=check_magnitude
+        )
+        require_checks(run, *checks)
+
+    recorded = train_recorded(
+        _session(data, registry, listener, "record_training(...)"),
+        config,
+        command="train",
+        before=before,
+        dynamics=dynamics,
+        test_every_epoch=test_every_epoch,
+    )
+    return read_run(registry, recorded.run.id)
 
 
 def study(
@@ -29,11 +93,12 @@ def study(
     data: Dataset,
     registry: Registry,
     *,
-    seeds: int = 1,
+    seeds: int | Sequence[int] = 1,
     jobs: int = 1,
     scheduler: str | None = None,
     test_every_epoch: bool = False,
     reuse: bool = True,
+    listener: Listener | None = None,
 ) -> StudyResult:
     """Train every arm, each as a recorded run, and read all of them back.
 
@@ -43,8 +108,8 @@ def study(
         What is studied, by the name of its command: ``sweep-batch``, ``early-stop``, ``momentum``
         or ``ood``; ``figure_of`` draws by it.
     arms : mapping from label to TrainConfig
-    seeds : int >= 1
-        Runs of each arm, from its configuration's seed up.
+    seeds : int >= 1, or a sequence of int
+        How many runs of each arm, from the configurations' seed up; or their seeds.
     jobs : int >= 1
         Processes that train side by side; a script that uses them needs the guard
         ``if __name__ == "__main__"``.
@@ -55,12 +120,14 @@ def study(
     reuse : bool
         Take the same study on the same data from the registry if it is there. One that was
         interrupted is continued in either case.
+    listener : Listener, optional
+        Who hears of messages and progress, such as ``TqdmListener()``.
 
     Returns
     -------
     StudyResult
-        ``runs``: what is recorded of each, which ``sweep_answers`` and the
-        like take; ``document()``: plain values.
+        ``runs``: what is recorded of each, which ``sweep_answers`` and the like take;
+        ``document()``: plain values.
 
     Raises
     ------
@@ -69,21 +136,78 @@ def study(
     """
     from fmnist_cli.runner.cluster import Cluster
     from fmnist_cli.runner.processes import Processes
-    from fmnist_cli.runner.run import Session
     from fmnist_cli.runner.study import run_study
 
-    first = next(iter(arms.values())).seed
+    require(bool(arms), "arms must be at least one", "none")
+    if isinstance(seeds, int):
+        first = {config.seed for config in arms.values()}
+        require(len(first) == 1, "arms must have one seed, or seeds be given", sorted(first))
+        seeds = range(min(first), min(first) + seeds)
     result = run_study(
-        Session(registry, data, argv=(f"fmnist_cli.study({kind!r}, ...)",)),
+        _session(data, registry, listener, f"study({kind!r}, ...)"),
         kind,
         list(arms.items()),
-        seeds=range(first, first + seeds),
+        seeds=seeds,
         executor=Cluster(scheduler) if scheduler else Processes(jobs),
         test_every_epoch=test_every_epoch,
         reuse=reuse,
     )
     result.require_complete()
     return result
+
+
+def resume(
+    which: int | str, data: Dataset, registry: Registry, *, listener: Listener | None = None
+) -> RecordedRun:
+    """Train an interrupted run to its end, bit for bit as if it had not been interrupted.
+
+    Parameters
+    ----------
+    which : int or str
+        Its id, its uuid's beginning, or ``latest``.
+    data : Dataset
+        What it began with.
+
+    Raises
+    ------
+    UsageError
+        When it was not interrupted, belongs to a study, or began with other data.
+    """
+    from fmnist_cli.runner.resume import resume_training
+
+    recorded = resume_training(_session(data, registry, listener, "resume(...)"), which)
+    return read_run(registry, recorded.run.id)
+
+
+def reproduce(
+    which: int | str, data: Dataset, registry: Registry, *, listener: Listener | None = None
+) -> Reproduction:
+    """Train a recorded configuration again, as a new run, and compare epoch by epoch."""
+    from fmnist_cli.runner import reproduce as runner
+
+    session = _session(data, registry, listener, "reproduce(...)")
+    return runner.reproduce(session, runner.reproducible(registry, which))
+
+
+def read_run(registry: Reader, which: int | str) -> RecordedRun:
+    """A run with its epochs and evaluations.
+
+    Parameters
+    ----------
+    which : int or str
+        Its id, its uuid's beginning, or ``latest``.
+    """
+    from fmnist_cli.analysis.result import RecordedRun
+
+    run = registry.get_run(which)
+    return RecordedRun(run, registry.epochs(run.id), registry.evaluations(run.id))
+
+
+def read_study(registry: Registry, study_id: int) -> StudyResult:
+    """A study and its runs with a result."""
+    from fmnist_cli.runner import study as runner
+
+    return runner.read_study(registry, registry.get_study(study_id))
 
 
 def figure_of(result: StudyResult, *, patiences: Sequence[int] = (3,)) -> Figure:
@@ -94,9 +218,9 @@ def figure_of(result: StudyResult, *, patiences: Sequence[int] = (3,)) -> Figure
     patiences : sequence of int
         Marked on the curve of an ``early-stop`` study.
     """
-    from fmnist_cli.plots.from_records import study_figure
+    from fmnist_cli.studies import View, study_of
 
-    return study_figure(result, patiences=patiences)
+    return study_of(result.study.kind).figure(result, View(patiences=tuple(patiences)))
 
 
 def check_gradient(
@@ -118,6 +242,14 @@ def check_gradient(
     GradientReport
         ``holds``; ``summary``, the whole check in numbers; ``rows``, entry by entry.
     """
-    from fmnist_cli.commands._checks import check_gradient
+    from fmnist_cli.runner.checks import check_gradient
 
     return check_gradient(config, data.train, n=n, e=e, select=select)
+
+
+def _session(data: Dataset, registry: Registry, listener: Listener | None, call: str) -> Session:
+    """A session whose runs record the call."""
+    from fmnist_cli.runner.listener import Silent
+    from fmnist_cli.runner.run import Session
+
+    return Session(registry, data, listener or Silent(), argv=(f"fmnist_cli.{call}",))

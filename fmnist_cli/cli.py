@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -15,6 +16,8 @@ from typer.core import TyperGroup
 
 from fmnist_cli.commands import config, data, plot, runs
 from fmnist_cli.commands._advice import advised, left_behind
+from fmnist_cli.commands._options import origin
+from fmnist_cli.commands._output import prepare_streams, write_message
 from fmnist_cli.commands._settings import default_map, read_settings
 from fmnist_cli.commands.count_params import count_params
 from fmnist_cli.commands.doctor import doctor
@@ -25,6 +28,7 @@ from fmnist_cli.commands.momentum import momentum
 from fmnist_cli.commands.ood import ood
 from fmnist_cli.commands.report import report
 from fmnist_cli.commands.sweep_batch import sweep_batch
+from fmnist_cli.commands.sweep_lr import sweep_lr
 from fmnist_cli.commands.train import train
 from fmnist_cli.errors import FmnistError, Terminated
 from fmnist_cli.version import __version__
@@ -61,10 +65,10 @@ class FmnistGroup(TyperGroup):
             raise _Interrupted(left_behind("Interrupted", error, ctx.obj)) from None
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
-        signal.signal(signal.SIGTERM, _terminate)
-        for name in ("stdout", "stderr"):  # None where the shell has closed it
-            if getattr(sys, name) is None:
-                setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+                signal.signal(number, _terminate)
+        prepare_streams()
         _show_no_value_of_flags(self)
         given = args[0] if args else kwargs.get("args")
         words = sys.argv[1:] if given is None else given
@@ -82,6 +86,10 @@ class FmnistGroup(TyperGroup):
             code = _fail("Aborted.", 1)
         except Terminated as signalled:
             code = _fail(left_behind("Terminated", signalled, argv), signalled.exit_code)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            code = _fail(f"the output must be written somewhere. Received: {error.strerror}.", 1)
         sys.exit(code or 0)
 
 
@@ -130,12 +138,22 @@ def _usage(error: typer.TyperException) -> str:
         if verbose in message:
             message = f"{message.partition(verbose)[0]}{short}."
             message += _received(error)
+    message = _with_origin(message, error)
     if not message:  # a group without a command: its help is on the screen already
         return ""
     if message[-1] not in ".?!":
         message += "."
     context = getattr(error, "ctx", None)
     return f"{message} Try: {context.command_path} --help" if context else message
+
+
+def _with_origin(message: str, error: typer.TyperException) -> str:
+    """The message with where the value comes from, if nobody typed it."""
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    if context is None or parameter is None or not parameter.opts:
+        return message
+    flag = f"'{parameter.opts[0]}'"
+    return message.replace(flag, flag + origin(context, parameter.name), 1)
 
 
 def _received(error: typer.TyperException) -> str:
@@ -149,12 +167,13 @@ def _fail(message: str, exit_code: int) -> int:
         return exit_code
     line = " ".join(message.split())
     plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-    style = "\033[1;31m{}\033[0m" if sys.stderr.isatty() and not plain else "{}"
-    print(style.format("Error:"), line, file=sys.stderr)
+    coloured = sys.stderr.isatty() and not plain
+    write_message(line, "\033[1;31mError:\033[0m {}" if coloured else "Error: {}")
     return exit_code
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes may send several
     raise Terminated
 
 
@@ -192,6 +211,7 @@ def root(
 app.command()(train)
 app.command()(gradcheck)
 app.command()(sweep_batch)
+app.command()(sweep_lr)
 app.command()(early_stop)
 app.command()(momentum)
 app.command()(ood)

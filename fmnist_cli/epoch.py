@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
-METRICS = (
+Metric = Literal[
     "train_loss",
     "running_loss",
     "train_accuracy",
@@ -14,8 +14,15 @@ METRICS = (
     "val_accuracy",
     "test_loss",
     "test_accuracy",
-)
+]
 """What is drawn, compared and exported of an epoch, by the names of ``Epoch``'s attributes."""
+
+METRICS: tuple[Metric, ...] = get_args(Metric)
+
+
+Axis = Literal["epoch", "updates", "examples", "seconds", "cumulative-lr"]
+"""What curves are drawn against; the last is the sum over updates of lr / (1 - momentum)."""
+AXES: tuple[Axis, ...] = get_args(Axis)
 
 
 @dataclass(frozen=True, kw_only=True)

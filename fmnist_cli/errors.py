@@ -17,7 +17,7 @@
 
     Stopped (BaseException)         what a signal stopped, and what it leaves behind
     ├── Interrupted             130 Ctrl-C; a KeyboardInterrupt
-    └── Terminated              143 SIGTERM arrived
+    └── Terminated              143 SIGTERM or SIGHUP arrived
 
 A message says what must hold and what came, in one line. What to do about it depends on who asks:
 an error carries its ``remedy`` and data such as ``run_id``, and the commands turn the two into
@@ -32,6 +32,8 @@ from typing import Any, Literal
 Remedy = Literal[
     "allow_custom_data",  # accept data that is not the official one
     "another_registry",  # name another file or database
+    "another_to_import",
+    "continue_study",  # the call that began it, its ``argv``, again
     "disable_early_stopping",
     "fetch_data",
     "list_runs",  # see which runs there are
@@ -165,12 +167,17 @@ class Interrupted(Stopped, KeyboardInterrupt):
 
 
 class Terminated(Stopped):
-    """SIGTERM arrived."""
+    """SIGTERM or SIGHUP arrived."""
 
     exit_code = 143
 
 
 def require(holds: bool, must: str, received: object, *, remedy: Remedy | None = None) -> None:
-    """Raise ``UsageError("<must>. Received: <received>.")`` unless ``holds``."""
+    """Raise ``UsageError("<must>. Received: <received>.")`` unless ``holds``.
+
+    ``must`` begins with the name of the option that it is about, where there is one.
+    """
     if not holds:
-        raise UsageError(f"{must}. Received: {received}.", remedy=remedy, received=received)
+        option, _, _ = must.partition(" ")
+        message = f"{must}. Received: {received}."
+        raise UsageError(message, remedy=remedy, option=option, received=received)

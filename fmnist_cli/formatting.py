@@ -4,8 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Mapping
 from typing import Any
+
+# what makes a terminal do something, turns text round, or may stand in no XML: control characters
+# but tab and line end, bidirectional marks, line separators, halves of characters, non-characters
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+    "\ufeff\ufff9-\ufffb\ufffe\uffff]"
+)
+
+
+def printable(text: str) -> str:
+    """The text as it may be shown, whoever wrote it: what is no text is written ``\\x1b``."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def pluralize(n: int, noun: str) -> str:
@@ -20,7 +35,13 @@ def format_count(value: float) -> str:
 
 def to_json(value: Any) -> str:
     """Strict JSON, indented; NaN and infinities become null."""
-    return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False)
+    return json_text(value, indent=2)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Strict JSON on one line, or indented; what may not be shown as it is is escaped."""
+    text = json.dumps(plain(value), indent=indent, allow_nan=False, ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def plain(value: Any) -> Any:
@@ -53,15 +74,3 @@ def seconds(value: float | None) -> str:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest:02d} s"
-
-
-def mean_and_spread(values: Iterable[float | None], show: Callable[[float], str]) -> str:
-    """One value as it is; several as their mean and standard deviation; a dash for none."""
-    from statistics import fmean, stdev
-
-    present = [value for value in values if value is not None]
-    if not present:
-        return "-"
-    if len(present) == 1:
-        return show(present[0])
-    return f"{show(fmean(present))} ± {show(stdev(present))}"

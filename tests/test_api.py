@@ -6,14 +6,18 @@ import re
 import subprocess
 import sys
 import textwrap
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import fmnist_cli
 from fmnist_cli.engine.data import load
 from fmnist_cli.errors import Interrupted, Kept
+from fmnist_cli.runner.listener import ProgressBar, SilentBar
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "python.md"
 
@@ -53,7 +57,7 @@ def test_the_examples_of_the_docstring_run(
     exec(textwrap.dedent(example), {})
     printed = capsys.readouterr()
     assert re.match(r"[1-3] 0\.\d+\n", printed.out)
-    assert printed.out.count("This rests on one seed (42).") == 3
+    assert printed.out.count("?") == 4
     assert printed.err == ""
 
 
@@ -105,3 +109,111 @@ def test_the_gradient_check_is_the_one_of_the_command(tiny_data: Path) -> None:
     check = fmnist_cli.check_gradient(config, data, select=7)
     assert check.holds
     assert check.summary["entries_checked"] == 28
+
+
+class Heard:
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.counted: dict[str, int] = {}
+
+    def message(self, text: str, /) -> None:
+        self.messages.append(text)
+
+    def warning(self, text: str | None, /) -> None:
+        if text is not None:
+            self.messages.append(text)
+
+    def progress(
+        self, total: int, label: str, *, unit: str, initial: int = 0
+    ) -> AbstractContextManager[ProgressBar]:
+        heard, self.counted[label] = self, initial
+
+        class Bar(SilentBar):
+            def update(self, n: int = 1, /) -> None:
+                heard.counted[label] += n
+
+        return nullcontext(Bar())
+
+
+def test_a_training_is_recorded_as_by_the_command(
+    tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = fmnist_cli.load_data(200, 50, data_dir=tiny_data, allow_custom=True)
+    config = fmnist_cli.TrainConfig(train_size=200, val_size=50, epochs=4, patience=None, hidden=8)
+    heard = Heard()
+    with fmnist_cli.Registry.open("runs.db") as registry:
+        ways = {"check_gradient": True, "dynamics": True, "listener": heard}
+        recorded = fmnist_cli.record_training(config, data, registry, **ways)
+        quiet = fmnist_cli.record_training(config, data, registry)
+        assert {check.kind for check in registry.checks(recorded.run.id)} == {"gradient"}
+        assert registry.dynamics(recorded.run.id)
+        assert not registry.dynamics(quiet.run.id)
+        assert fmnist_cli.read_run(registry, "latest") == quiet
+    assert heard.counted == {"mlp b5": 4}
+    alone = fmnist_cli.train(fmnist_cli.make_backend(config, data.train), data, config)
+    for one in (recorded, quiet):
+        assert [e.train_loss for e in one.epochs] == [e.train_loss for e in alone.epochs]
+        assert alone.test is not None
+        assert one.run.test_accuracy == alone.test.accuracy
+        assert one.run.argv == ("fmnist_cli.record_training(...)",)
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == ""
+
+
+def test_a_run_is_resumed_and_reproduced_bit_for_bit(
+    tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fmnist_cli.engine.checkpoint import Checkpoints
+    from fmnist_cli.errors import UsageError
+
+    data = fmnist_cli.load_data(200, 50, data_dir=tiny_data, allow_custom=True)
+    config = fmnist_cli.TrainConfig(train_size=200, val_size=50, epochs=6, patience=None, hidden=8)
+    offered = Checkpoints.offer
+
+    def stop(self: Checkpoints, checkpoint: Any, *rest: Any) -> None:
+        offered(self, checkpoint, *rest)
+        if len(checkpoint.epochs) == 3:
+            raise KeyboardInterrupt
+
+    with fmnist_cli.Registry.open("runs.db") as registry:
+        whole = fmnist_cli.record_training(config, data, registry)
+        with monkeypatch.context() as patched:
+            patched.setattr(Checkpoints, "offer", stop)
+            with pytest.raises(Interrupted, match="run 2 keeps its 3 epochs") as caught:
+                fmnist_cli.record_training(config, data, registry)
+        assert caught.value.kept == Kept("run 2 keeps its 3 epochs", run_id=2)
+        fmnist_cli.record_training(config.but(seed=1), data, registry)
+        other = fmnist_cli.load_data(150, 50, data_dir=tiny_data, allow_custom=True)
+        with pytest.raises(UsageError, match="must have the data it began with"):
+            fmnist_cli.resume(2, replace(other, fingerprint="0" * 64), registry)
+        resumed = fmnist_cli.resume("latest", data, registry)  # the latest that was interrupted
+        assert (resumed.run.id, resumed.run.resumes) == (2, 1)
+        found = fmnist_cli.reproduce(2, data, registry)
+        assert (found.run_id, found.reproduced_by) == (2, 4)
+        assert found.comparison.verdict == "identical"
+    losses = [[epoch.train_loss for epoch in one.epochs] for one in (whole, resumed)]
+    assert losses[0] == losses[1]
+
+
+def test_a_study_is_read_back(tiny_data: Path) -> None:
+    data = fmnist_cli.load_data(200, 50, data_dir=tiny_data, allow_custom=True)
+    config = fmnist_cli.TrainConfig(train_size=200, val_size=50, epochs=2, hidden=8)
+    arms = {"momentum 0": config}
+    with fmnist_cli.Registry.open("runs.db") as registry:
+        made = fmnist_cli.study("momentum", arms, data, registry, seeds=(7, 3))
+        assert {run.run.seed for run in made.runs} == {3, 7}
+        assert fmnist_cli.read_study(registry, made.study.id) == made
+
+
+def test_a_notebook_hears_of_the_work(tiny_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = fmnist_cli.load_data(200, 50, data_dir=tiny_data, allow_custom=True)
+    config = fmnist_cli.TrainConfig(train_size=200, val_size=50, epochs=2, hidden=8)
+    with fmnist_cli.Registry.open("runs.db") as registry:
+        fmnist_cli.study(
+            "momentum", {"one": config}, data, registry, listener=fmnist_cli.TqdmListener()
+        )
+    captured = capsys.readouterr()
+    assert "one: best epoch" in captured.out
+    assert "momentum: " in captured.err

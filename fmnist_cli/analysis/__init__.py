@@ -1,11 +1,11 @@
 """From the results of a study to its answers: pure functions, plain sentences, the numbers.
 
-The verdicts follow from the numbers alone and change when they do. With one seed they take it
-at its word and say so; with several they are ``yes`` or ``no`` where a confidence interval
-excludes chance, and otherwise ``not settled``.
+Verdicts follow from the numbers alone. A question is judged as the claim that it is, universal,
+trend or comparison (``claims``), by statistics that share 5 % over a study (``statistics``); one
+seed is judged by the noise that its run shows (``noise``).
 """
 
-from fmnist_cli.analysis.answers import Answer, Score, Verdict
+from fmnist_cli.analysis.answers import Answer, Kind, Verdict, study_note
 from fmnist_cli.analysis.augmentation import augment_answer
 from fmnist_cli.analysis.batch_size import sweep_answers
 from fmnist_cli.analysis.early_stopping import (
@@ -14,6 +14,7 @@ from fmnist_cli.analysis.early_stopping import (
     apply_patience,
     early_stop_answers,
 )
+from fmnist_cli.analysis.learning_rate import learning_rate_answers
 from fmnist_cli.analysis.momentum import (
     Instability,
     common_loss,
@@ -22,14 +23,13 @@ from fmnist_cli.analysis.momentum import (
     momentum_answers,
 )
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.analysis.shifted_images import ood_answers
+from fmnist_cli.analysis.shifted_images import Score, ood_answers
 from fmnist_cli.analysis.statistics import Summary, summarise
-from fmnist_cli.epoch import Epoch
 
 __all__ = [
     "Answer",
-    "Epoch",
     "Instability",
+    "Kind",
     "PatienceOutcome",
     "RecordedRun",
     "Score",
@@ -42,8 +42,10 @@ __all__ = [
     "early_stop_answers",
     "epochs_to_loss",
     "instability",
+    "learning_rate_answers",
     "momentum_answers",
     "ood_answers",
+    "study_note",
     "summarise",
     "sweep_answers",
 ]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-Verdict = Literal["yes", "no", "not settled"]
+from fmnist_cli.formatting import percent, pluralize
 
+if TYPE_CHECKING:
+    from fmnist_cli.analysis.result import RecordedRun
 
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """Accuracy in [0, 1] of one trained model on one named test set."""
+Verdict = Literal["yes", "no", "no counterexample", "no clear difference", "flat", "not settled"]
+"""``no counterexample``: a universal claim that nothing here refutes. ``no clear difference``,
+``flat``: within the noise. ``not settled``: the runs do not reach far enough to tell."""
 
-    model: str
-    seed: int
-    set_name: str
-    accuracy: float
+Kind = Literal["universal", "trend", "comparison", "description"]
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,106 @@ class Answer:
     Attributes
     ----------
     question : str
-    verdict : {"yes", "no", "not settled"}
+    verdict : Verdict
     statement : str
-        A few plain sentences with the numbers, and on how many seeds they rest.
+        The verdict in a word or two, then at most two short sentences with at most four numbers.
     evidence : dict
-        The same numbers as plain values that JSON can hold.
+        All numbers, as plain values that JSON can hold.
+    kind : Kind
+        As what the question was judged: a *universal* claim by a counterexample, a *trend* by its
+        overall change, a *comparison* by the paired difference.
     """
 
     question: str
     verdict: Verdict
     statement: str
     evidence: dict[str, Any] = field(default_factory=dict)
+    kind: Kind = "description"
+
+
+def opening(verdict: Verdict, n_seeds: int) -> str:
+    """How a statement begins: on one seed, and on few, it says so."""
+    if verdict == "no counterexample":
+        return "No counterexample among these settings."
+    text = verdict[0].upper() + verdict[1:]
+    if n_seeds == 1:
+        return f"{text}, on this seed."
+    if verdict == "yes" and n_seeds < 5:
+        return f"{text}, in every seed."
+    return f"{text}."
+
+
+def study_note(runs: Sequence[RecordedRun]) -> str:
+    """On how many seeds a study's answers rest, and what is left out: said once per study."""
+    healthy = [run for run in runs if not run.diverged]
+    notes = [basis((run.label, run.seed) for run in healthy), *_image_note(healthy)]
+    for counted, one, several in (
+        (
+            [run for run in runs if run.diverged],
+            "diverged and is in no mean",
+            "diverged and are in no mean",
+        ),
+        (
+            [run for run in runs if run.stop_reason == "interrupted"],
+            "was interrupted",
+            "were interrupted",
+        ),
+        (
+            [run for run in runs if run.still_improving and not run.diverged],
+            "was still improving at its epoch limit",
+            "were still improving at their epoch limits",
+        ),
+    ):
+        if counted:
+            labels = listing(dict.fromkeys(run.label or f"run {run.run.id}" for run in counted))
+            n = len(counted)
+            notes.append(f"{pluralize(n, 'run')} ({labels}) {one if n == 1 else several}.")
+    return " ".join(notes)
+
+
+def _image_note(runs: Sequence[RecordedRun]) -> list[str]:
+    """Of one seed each: how far an accuracy is known, by Wilson's interval of its test images."""
+    from fmnist_cli.analysis.noise import n_test_images
+    from fmnist_cli.analysis.sampling import wilson_interval
+
+    if len({(run.label, run.seed) for run in runs}) > len({run.label for run in runs}):
+        return []
+    known = [run for run in runs if run.test_accuracy is not None]
+    if not known:
+        return []
+    best = max(known, key=lambda run: run.test_accuracy or 0.0)
+    accuracy, n = best.test_accuracy or 0.0, n_test_images(best)
+    low, high = wilson_interval(round(accuracy * n), n)
+    return [
+        f"By {n:,} test images alone an accuracy of {percent(accuracy, 1)} is one of "
+        f"{percent(low, 1)} to {percent(high, 1)} (Wilson's 95 % interval)."
+    ]
+
+
+def basis(runs: Iterable[tuple[str, int]]) -> str:
+    """On how many seeds a comparison rests, from the (condition, seed) of its runs."""
+    seeds_of: dict[str, set[int]] = {}
+    for label, seed in runs:
+        seeds_of.setdefault(label, set()).add(seed)
+    seeds = set().union(*seeds_of.values())
+    counts = sorted({len(of_one) for of_one in seeds_of.values()})
+    if not counts:
+        return "There are no runs."
+    if counts == [1]:
+        if len(seeds) == 1:
+            return f"One seed ({seeds.pop()})."
+        return "One seed each, not the same for all."
+    each = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
+    if counts[-1] < 5:
+        return f"{each} seeds: too few for intervals, what all of them show is said."
+    return f"{each} seeds; comparisons share 5 % (Holm)."
+
+
+def listing(items: Iterable[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``; nothing for nothing."""
+    *head, last = [*items] or [""]
+    return f"{', '.join(head)} and {last}" if head else last
+
+
+def sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

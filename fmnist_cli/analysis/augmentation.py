@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from statistics import fmean
 
-from fmnist_cli.analysis.answers import Answer, Score, Verdict
-from fmnist_cli.analysis.claims import OPENINGS, basis, listing, plain, spread
+from fmnist_cli.analysis.answers import Answer, Verdict, opening
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.analysis.statistics import LEVEL, difference
+from fmnist_cli.analysis.shifted_images import Score, contrast_scores
+from fmnist_cli.analysis.statistics import share_level
 
 
 def augment_answer(
@@ -36,27 +37,30 @@ def augment_answer(
     def by_seed(label: str, name: str) -> dict[int, float]:
         return {s.seed: s.accuracy for s in scores if (s.model, s.set_name) == (label, name)}
 
-    names = [s.set_name for s in scores if s.model == augmented and s.set_name != in_domain]
-    sets = list(dict.fromkeys(names))
-    corrected = 1 - (1 - LEVEL) / max(1, len(sets))
-    gains = {
-        name: difference(by_seed(usual, name), by_seed(augmented, name), corrected) for name in sets
-    }
-    signs = {gain.sign for gain in gains.values()}
-    verdict: Verdict = "not settled"
-    if signs & {0, -1}:
+    n_images = min(score.n for score in scores)
+    named = [s.set_name for s in scores if s.model == augmented and s.set_name != in_domain]
+    sets = list(dict.fromkeys(named))
+    *gains, cost = share_level(
+        [
+            contrast_scores(by_seed(usual, name), by_seed(augmented, name), n_images)
+            for name in (*sets, in_domain)
+        ]
+    )
+    gain = dict(zip(sets, gains, strict=True))
+    worse = [name for name in sets if gain[name].clear and gain[name].direction < 0]
+    verdict: Verdict = "no counterexample"
+    if worse:
         verdict = "no"
-    elif signs == {1}:
-        verdict = "yes"
-    cost = difference(by_seed(usual, in_domain), by_seed(augmented, in_domain))
-    changes = listing(f"{gain.mean:+.4f} on {name}{spread(gain)}" for name, gain in gains.items())
+    elif not any(one.clear for one in gains):
+        verdict = "no clear difference"
     epochs, seconds = _ratios(runs, usual, augmented)
+    most, least = max(sets, key=lambda n: gain[n].change), min(sets, key=lambda n: gain[n].change)
     said = [
-        OPENINGS[verdict],
-        f"Against {usual}, the accuracy of {augmented} changes by {changes}.",
-        f"It costs: {cost.mean:+.4f} {in_domain}{spread(cost)}, {seconds:.1f} times the training "
-        f"time an epoch and {epochs:.1f} times the epochs to the best model.",
-        basis((label, seed) for label in (usual, augmented) for seed in by_seed(label, in_domain)),
+        opening(verdict, min(one.n for one in gains)),
+        f"From {100 * gain[least].change:+.1f} points on {least} to {100 * gain[most].change:+.1f} "
+        f"on {most}.",
+        f"It costs {100 * cost.change:+.1f} points {in_domain} and {seconds:.1f} times the "
+        "training time per epoch.",
     ]
     return Answer(
         f"Does {augmented} do better than {usual} on every shifted set?",
@@ -65,19 +69,23 @@ def augment_answer(
         {
             "usual": usual,
             "augmented": augmented,
-            "sets": [{"set": name, "gain": plain(gain)} for name, gain in gains.items()],
-            "in_domain_change": plain(cost),
+            "sets": [
+                {"set": name, "gain": {**asdict(one), "clear": one.clear}}
+                for name, one in gain.items()
+            ],
+            "in_domain_change": {**asdict(cost), "clear": cost.clear},
             "epochs_to_best_ratio": epochs,
             "seconds_per_epoch_ratio": seconds,
         },
+        "universal",
     )
 
 
 def _ratios(runs: Sequence[RecordedRun], usual: str, augmented: str) -> tuple[float, float]:
-    """Epochs to the best model and seconds an epoch: augmented by usual, each a mean."""
+    """Epochs to the best model and seconds per epoch: augmented by usual, each a mean."""
 
     def means(label: str) -> tuple[float, float]:
-        of_one = [run for run in runs if run.label == label and run.best_epoch]
+        of_one = [run for run in runs if run.label == label and run.best_epoch and not run.diverged]
         return (
             fmean(run.best_epoch or 0 for run in of_one),
             fmean(run.train_seconds / len(run.epochs) for run in of_one),

@@ -3,37 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median_low
 
-from fmnist_cli.analysis.answers import Answer
-from fmnist_cli.analysis.claims import (
-    OPENINGS,
-    Measure,
-    accuracy,
-    caveats,
-    judge,
-    seconds,
-)
+from fmnist_cli.analysis.answers import Answer, listing, sentence
+from fmnist_cli.analysis.claims import Claim, Measure, accuracy, count, judge, seconds, share
+from fmnist_cli.analysis.noise import accuracy_noise, best_epoch_noise, seconds_noise
 from fmnist_cli.analysis.result import RecordedRun
 
+
+def _at_limit(run: RecordedRun) -> int:
+    return int(run.at_limit)
+
+
+def _per_epoch(run: RecordedRun) -> float | None:
+    return run.train_seconds / len(run.epochs) if run.epochs else None
+
+
 SECONDS_TO_BEST = Measure(
-    "seconds to the best model", lambda run: run.seconds_to_best, seconds, lower_bound=True
-)
-SECONDS_PER_EPOCH = Measure(
-    "seconds per epoch",
-    lambda run: run.train_seconds / len(run.epochs) if run.epochs else None,
+    "seconds to the best model",
+    lambda run: run.seconds_to_best,
     seconds,
+    "ratio",
+    best_epoch_noise,
+    step=lambda run: _per_epoch(run) or 0.0,
+    bound=_at_limit,
 )
-TEST_ACCURACY = Measure("test accuracy", lambda run: run.test_accuracy, accuracy, lower_bound=True)
+SECONDS_PER_EPOCH = Measure("seconds per epoch", _per_epoch, seconds, "ratio", seconds_noise)
+TEST_ACCURACY = Measure(
+    "test accuracy",
+    lambda run: run.test_accuracy,
+    accuracy,
+    "share",
+    accuracy_noise,
+    bound=_at_limit,
+)
 UPDATES_TO_BEST = Measure(
     "gradient updates to the best model",
     lambda run: run.updates_to_best,
-    lambda value: f"{value:,.0f}",
-    lower_bound=True,
+    count,
+    "ratio",
+    best_epoch_noise,
+    step=lambda run: run.epochs[0].updates if run.epochs else 0,
+    bound=_at_limit,
 )
 
 
-def sweep_answers(runs: Sequence[RecordedRun]) -> tuple[Answer, Answer, Answer]:
-    """The three answers of the batch-size study.
+def common_accuracy(runs: Sequence[RecordedRun]) -> float | None:
+    """The highest validation accuracy that most seeds of every condition reach.
+
+    The smallest, over the labels, of the lower median of the best validation accuracies.
+    """
+    reached: dict[str, list[float]] = {}
+    for run in runs:
+        if not run.diverged and run.best_val_accuracy is not None:
+            reached.setdefault(run.label, []).append(run.best_val_accuracy)
+    return min((median_low(values) for values in reached.values()), default=None)
+
+
+def epochs_to_accuracy(run: RecordedRun, target: float) -> int | None:
+    """The first epoch after which the validation accuracy is at least ``target``."""
+    return next((e.epoch for e in run.epochs if e.value("val_accuracy") >= target), None)
+
+
+def updates_to_accuracy(target: float | None) -> Measure:
+    """Gradient updates to a validation accuracy: at most those of the first epoch, where that
+    reaches it already, for nothing is measured within an epoch."""
+
+    def epochs(run: RecordedRun) -> int | None:
+        return None if target is None else epochs_to_accuracy(run, target)
+
+    def updates(run: RecordedRun) -> float | None:
+        reached = epochs(run)
+        if reached is None or target is None:
+            return None
+        after = run.epochs[reached - 1]
+        if reached == 1:
+            return after.updates
+        before = run.epochs[reached - 2]  # below the target: between the two on a straight line
+        low, high = before.value("val_accuracy"), after.value("val_accuracy")
+        return before.updates + (target - low) / (high - low) * (after.updates - before.updates)
+
+    return Measure(
+        "gradient updates to the validation accuracy that all reach",
+        updates,
+        count,
+        "ratio",
+        best_epoch_noise,
+        step=lambda run: run.epochs[0].updates if run.epochs else 0,
+        bound=lambda run: -int(epochs(run) == 1),
+    )
+
+
+def sweep_answers(runs: Sequence[RecordedRun]) -> tuple[Answer, Answer, Answer, Answer]:
+    """The answers of the batch-size study.
 
     Parameters
     ----------
@@ -42,44 +104,118 @@ def sweep_answers(runs: Sequence[RecordedRun]) -> tuple[Answer, Answer, Answer]:
 
     Returns
     -------
-    Answers to: does a smaller batch guarantee faster training (the verdict is that of the
-    seconds to the best model, the seconds per epoch are judged beside it)? Does a larger batch
-    give a higher test accuracy? Does a larger batch need fewer gradient updates to converge?
+    Answers to: does a smaller batch guarantee faster training (per epoch, and to the best model)?
+    Does a larger batch give a higher test accuracy? Does it need fewer gradient updates to its own
+    best model? Does it to the same validation accuracy, the highest that all reach?
     """
     runs = sorted(runs, key=lambda run: (run.batch, run.label, run.seed))
-    to_best = judge(runs, SECONDS_TO_BEST, rises=True)
-    per_epoch = judge(runs, SECONDS_PER_EPOCH, rises=True)
-    beside = f"By time per epoch: {OPENINGS[per_epoch.verdict].lower()}"
-    faster = Answer(
-        "Does a smaller batch guarantee faster training?",
-        to_best.verdict,
-        " ".join(
-            [
-                OPENINGS[to_best.verdict],
-                *to_best.sentences(),
-                beside,
-                *per_epoch.sentences(),
-                *caveats(runs),
-            ]
-        ),
-        {"to_best": to_best.evidence(), "per_epoch": per_epoch.evidence()},
+    target = common_accuracy(runs)
+    resolved, at_once = _split(runs, target)
+    to_best, per_epoch, test, updates, equal = share(
+        judge(runs, SECONDS_TO_BEST, rises=True),
+        judge(runs, SECONDS_PER_EPOCH, rises=True),
+        judge(runs, TEST_ACCURACY, rises=True),
+        judge(runs, UPDATES_TO_BEST, rises=False),
+        judge(resolved, updates_to_accuracy(target), rises=False),
     )
     return (
-        faster,
-        _answer("Does a larger batch give a higher test accuracy?", runs, TEST_ACCURACY, True),
-        _answer(
-            "Does a larger batch need fewer gradient updates to converge?",
-            runs,
-            UPDATES_TO_BEST,
-            False,
-        ),
+        _faster(to_best, per_epoch),
+        _accuracy(test, runs),
+        _to_best(updates, test),
+        _to_equal(equal, target, at_once),
     )
 
 
-def _answer(question: str, runs: Sequence[RecordedRun], measure: Measure, rises: bool) -> Answer:
-    claim = judge(runs, measure, rises=rises)
-    said = [OPENINGS[claim.verdict], *claim.sentences()]
-    if measure is TEST_ACCURACY and claim.settings:
-        best = claim.best
-        said.append(f"Highest: {measure.show(best.interval.mean)} at {best.label}.")
-    return Answer(question, claim.verdict, " ".join([*said, *caveats(runs)]), claim.evidence())
+def _faster(to_best: Claim, per_epoch: Claim) -> Answer:
+    verdicts = {to_best.universal(), per_epoch.universal()}
+    verdict = next(v for v in ("no", "no counterexample", "not settled") if v in verdicts)
+    said = []
+    if len(to_best.conditions) > 1:
+        # the claim names a smaller batch: shortest is best here, which the claim puts first
+        fastest = min(to_best.conditions, key=lambda condition: condition.mean)
+        slowest = max(to_best.conditions, key=lambda condition: condition.mean)
+        said.append(
+            f"To its best model {fastest.label} was fastest ({seconds(fastest.mean)}), "
+            f"{slowest.label} slowest ({seconds(slowest.mean)})."
+        )
+        against = per_epoch.against() or to_best.against()
+        where = "per epoch" if per_epoch.against() else "to the best model"
+        claim = per_epoch if per_epoch.against() else to_best
+        if against:
+            largest = max(against, key=claim.size)
+            small, large = (claim.conditions[i] for i in largest)
+            said.append(
+                f"Against the claim, {where}: {small.label} took {seconds(small.mean)}, the larger "
+                f"{large.label} only {seconds(large.mean)}."
+            )
+    evidence = {"to_best": to_best.evidence(), "per_epoch": per_epoch.evidence()}
+    question = "Does a smaller batch guarantee faster training?"
+    answer = to_best.answer(question, "universal", verdict, said, evidence)
+    return Answer(question, verdict, answer.statement, evidence, "universal")
+
+
+def _accuracy(test: Claim, runs: Sequence[RecordedRun]) -> Answer:
+    said = []
+    evidence: dict[str, object] = {}
+    if len(test.conditions) > 1:
+        said.append(test.describe())
+        same_lr = len({run.lr for run in runs}) == 1
+        if same_lr:
+            total = {run.label: run.epochs[-1].updates for run in runs if run.epochs}
+            few = min(total, key=lambda label: total[label], default="")
+            after = f" ({total[few]:,})" if test.overall.low is None else ""
+            said.append(
+                f"The learning rate was the same and patience counts epochs: {few} also made the "
+                f"fewest updates{after}."
+            )
+            evidence["updates_made"] = total
+    return test.answer(
+        "Does a larger batch give a higher test accuracy?", "trend", test.trend(), said, evidence
+    )
+
+
+def _to_best(updates: Claim, test: Claim) -> Answer:
+    said = []
+    if len(updates.conditions) > 1:
+        said.append(updates.describe())
+        last = len(test.conditions) - 1
+        if last > 0 and test.shows(0, last) == -1:
+            better, worse = test.conditions[0], test.conditions[last]
+            said.append(
+                f"But each to its own best model: {worse.label}'s is worse than {better.label}'s"
+                + ("." if updates.overall.low is not None else
+                   f" ({accuracy(worse.mean)} against {accuracy(better.mean)}).")
+            )  # fmt: skip
+        elif updates.against():
+            said.append(f"Against it: {listing(map(updates.step, updates.against()[:1]))}.")
+    return updates.answer(
+        "Does a larger batch need fewer gradient updates to converge?",
+        "trend", updates.trend(), said,
+    )  # fmt: skip
+
+
+def _to_equal(equal: Claim, target: float | None, at_once: Sequence[str]) -> Answer:
+    said = []
+    if len(equal.conditions) > 1:
+        said.append(equal.describe())
+        if at_once:
+            each = "are" if len(at_once) > 1 else "is"
+            said.append(f"{sentence(listing(at_once))} {each} there within the first epoch.")
+    return equal.answer(
+        "Does a larger batch need fewer gradient updates to the same validation accuracy?",
+        "trend", equal.trend(), said, {"target": target, "within_the_first_epoch": list(at_once)},
+    )  # fmt: skip
+
+
+def _split(
+    runs: Sequence[RecordedRun], target: float | None
+) -> tuple[list[RecordedRun], list[str]]:
+    """The runs whose updates to the target are known, and the labels where they are not: a seed
+    is there after the first epoch, within which nothing is measured."""
+    at_once = [] if target is None else [
+        label
+        for label in dict.fromkeys(run.label for run in runs)
+        if any(epochs_to_accuracy(run, target) == 1 for run in runs if run.label == label)
+    ]  # fmt: skip
+    resolved = [run for run in runs if run.label not in at_once]
+    return (resolved, at_once) if len({run.label for run in resolved}) > 1 else ([*runs], [])

@@ -1,29 +1,37 @@
-"""Does a measure rise (or fall) with every step from one setting to the next?
+"""Claims about a measure over several conditions, judged as what they are.
 
-A claim such as "a larger batch gives a higher test accuracy" is tested on each adjacent pair of
-settings. It holds if every pair shows it, it fails if one pair shows the opposite or a tie, and
-it is not settled otherwise. With several seeds a pair shows something if its confidence
-interval excludes 0; the level is raised with the number of pairs (Bonferroni), so that a claim
-about identical settings fails in at most one study in twenty.
+A *trend* ("a larger batch gives a higher accuracy") is judged by the change from the first
+condition to the last; a step that clearly goes against it is named. A *universal* claim ("a smaller
+batch guarantees faster training") is refuted by one clear counterexample and proved by none. All
+comparisons of a study share 5 % (``share``): half for the overall changes, half for the other
+pairs.
 
-A run that was still improving at its epoch limit gives lower bounds: its best model is further
-on. Such a value can be the larger of a pair, never the smaller.
+A run that was still improving at its epoch limit gives a lower bound: its best model is further
+on. A comparison that such a bound could turn is not called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Literal
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations, pairwise
+from statistics import fmean
+from typing import Any
 
-from fmnist_cli.analysis.answers import Verdict
+from fmnist_cli.analysis.answers import Answer, Kind, Verdict, opening, sentence
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.analysis.statistics import LEVEL, Interval, difference, mean_interval
-from fmnist_cli.formatting import pluralize
+from fmnist_cli.analysis.statistics import (
+    Contrast,
+    Sample,
+    Scale,
+    contrast,
+    mean_interval,
+    share_level,
+)
+from fmnist_cli.formatting import format_count, percent
 
-Outcome = Literal["holds", "fails", "open"]
-OPENINGS: dict[Verdict, str] = {"yes": "Yes.", "no": "No.", "not settled": "Not settled."}
+ROUNDING = 1 / math.sqrt(12)  # standard deviation of what rounding to a whole step hides
 
 
 @dataclass(frozen=True)
@@ -33,295 +41,302 @@ class Measure:
     Attributes
     ----------
     name : str
-        With its unit, such as ``seconds to the best model``.
+        As a sentence names it, such as ``seconds to the best model``.
     value
         The number of one run, or None.
     show
         The number as statements write it.
-    lower_bound : bool
-        Whether a run at its epoch limit gives a lower bound only.
+    scale : {"ratio", "share", "plain"}
+        How two are compared.
+    noise
+        Standard deviation of one run's value, on the scale, as far as a single run tells.
+    step
+        What the value is a multiple of, such as the updates of an epoch; 0 where of nothing.
+    bound
+        1 if the run's true value is this or more, -1 if this or less, 0 if it is known.
     """
 
     name: str
     value: Callable[[RecordedRun], float | None]
     show: Callable[[float], str]
-    lower_bound: bool = False
+    scale: Scale
+    noise: Callable[[RecordedRun], float]
+    step: Callable[[RecordedRun], float] = lambda run: 0.0
+    bound: Callable[[RecordedRun], int] = lambda run: 0
+
+    def show_change(self, change: float, *, signed: bool = True) -> str:
+        """A difference in points, or a ratio as a factor above 1."""
+        if self.scale == "ratio":
+            return factor(max(change, 1 / change))
+        size = 100 * change if self.scale == "share" else change
+        return f"{size:+.1f}" if signed else f"{abs(size):.1f}"
 
 
 @dataclass(frozen=True)
-class Setting:
-    """The runs of one label that have a value: by seed."""
+class Condition:
+    """The runs of one label that have a value; repetitions of a seed are one observation."""
 
     label: str
-    values: dict[int, float]
-    at_limit: bool
+    sample: Sample
+    bound: int
+    scale: Scale
 
     @property
-    def interval(self) -> Interval:
-        return mean_interval(list(self.values.values()))
+    def values(self) -> Mapping[int, float]:
+        return self.sample.values
 
-
-@dataclass(frozen=True)
-class Pair:
-    """Two settings, the second larger, and what the step between them shows.
-
-    Attributes
-    ----------
-    noisy : bool
-        Open because its interval includes 0 and for nothing else: seeds enough would settle it
-        the way its mean points.
-    """
-
-    first: Setting
-    second: Setting
-    difference: Interval
-    outcome: Outcome
-    noisy: bool
+    @property
+    def mean(self) -> float:
+        return fmean(self.values.values())
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim, judged.
+    """A claim over conditions in their order, with the contrast of every pair.
 
     Attributes
     ----------
     rises : bool
-        Whether the claim is that the measure rises from setting to setting, or falls.
-    missing : tuple of str
+        Whether the claim is that the measure rises from condition to condition, or falls.
+    contrasts : mapping
+        By the places (i, j), i < j, of the two conditions.
+    left_out : tuple of str
         Labels with a run that diverged or has no value; that run is left out.
     """
 
     measure: Measure
     rises: bool
-    settings: tuple[Setting, ...]
-    pairs: tuple[Pair, ...]
-    missing: tuple[str, ...]
+    conditions: tuple[Condition, ...]
+    contrasts: Mapping[tuple[int, int], Contrast]
+    left_out: tuple[str, ...]
 
     @property
-    def verdict(self) -> Verdict:
-        outcomes = {pair.outcome for pair in self.pairs}
-        if "fails" in outcomes:
-            return "no"
-        return "yes" if outcomes == {"holds"} and not self.missing else "not settled"
+    def n(self) -> int:
+        """Seeds of the condition that has fewest."""
+        return min((len(condition.values) for condition in self.conditions), default=0)
 
     @property
-    def more_seeds(self) -> int | None:
-        """About how many more seeds would settle every noisy pair.
-
-        None if there is none, or 1,000 would not do.
-        """
-        needed = [pair.difference.more_needed for pair in self.pairs if pair.noisy]
-        known = [k for k in needed if k is not None]
-        return max(known) if known and len(known) == len(needed) else None
+    def overall(self) -> Contrast:
+        return self.contrasts[0, len(self.conditions) - 1]
 
     @property
-    def best(self) -> Setting:
-        """The setting with the largest mean if the claim is that it rises, else the smallest."""
+    def best(self) -> Condition:
+        """The condition with the largest mean if the claim is that it rises, else the smallest."""
         sign = 1 if self.rises else -1
-        return max(self.settings, key=lambda setting: sign * setting.interval.mean)
+        return max(self.conditions, key=lambda condition: sign * condition.mean)
+
+    def shows(self, i: int, j: int) -> int:
+        """1 if the step from i to j clearly supports the claim, -1 if it refutes it, else 0."""
+        found = self.contrasts[i, j]
+        first, second = self.conditions[i], self.conditions[j]
+        if not found.clear or first.bound * found.direction > 0:
+            return 0
+        if second.bound * found.direction < 0:
+            return 0
+        return found.direction if self.rises else -found.direction
+
+    def against(self) -> list[tuple[int, int]]:
+        """The pairs that refute the claim, adjacent ones first, then by the size of the change."""
+        found = [pair for pair in self.contrasts if self.shows(*pair) == -1]
+        return sorted(found, key=lambda pair: (pair[1] - pair[0] > 1, -self.size(pair)))
+
+    def rivals(self) -> list[Condition]:
+        """The conditions that the best one is not clearly better than."""
+        place = self.conditions.index(self.best)
+        return [
+            other
+            for i, other in enumerate(self.conditions)
+            if i != place and self.shows(min(i, place), max(i, place)) != (1 if i < place else -1)
+        ]
+
+    def trend(self) -> Verdict:
+        """By the overall change; where that is within the noise, by a step that refutes it."""
+        if len(self.conditions) < 2:
+            return "not settled"
+        last = len(self.conditions) - 1
+        shown = self.shows(0, last)
+        if shown:
+            return "yes" if shown == 1 else "no"
+        if self.against():
+            return "no"
+        return "not settled" if self.overall.clear else "no clear difference"
+
+    def universal(self) -> Verdict:
+        """Refuted by one clear pair; else nothing here speaks against it."""
+        if len(self.conditions) < 2:
+            return "not settled"
+        return "no" if self.against() else "no counterexample"
+
+    def describe(self) -> str:
+        """The overall change as a sentence."""
+        first, last = self.conditions[0], self.conditions[-1]
+        found, show = self.overall, self.measure.show
+        name = sentence(self.measure.name)
+        text = f"{name}: {bounded(first, show)} at {first.label}, {bounded(last, show)} at "
+        text += last.label
+        if found.low is None or found.high is None:
+            return f"{text}."
+        low, high = found.low, found.high
+        if self.measure.scale == "ratio":
+            if high <= 1:
+                low, high = 1 / high, 1 / low
+            return f"{text} (by a factor of {factor(low)} to {factor(high)}, 95 % interval)."
+        ends = (self.measure.show_change(low), self.measure.show_change(high))
+        points = " points" if self.measure.scale == "share" else ""
+        return f"{text} ({ends[0]} to {ends[1]}{points}, 95 % interval)."
+
+    def step(self, pair: tuple[int, int]) -> str:
+        """``batch 5 to batch 50 (84.1 % to 81.5 %)``."""
+        first, second = (self.conditions[i] for i in pair)
+        show = self.measure.show
+        return f"{first.label} to {second.label} ({show(first.mean)} to {show(second.mean)})"
 
     def evidence(self) -> dict[str, Any]:
+        """All numbers."""
         return {
             "measure": self.measure.name,
-            "verdict": self.verdict,
+            "scale": self.measure.scale,
             "settings": [
                 {
-                    "label": s.label,
-                    **plain(s.interval),
-                    "values_by_seed": {str(seed): value for seed, value in s.values.items()},
-                    "lower_bound": s.at_limit,
+                    "label": condition.label,
+                    **asdict(
+                        mean_interval(list(condition.values.values()), scale=self.measure.scale)
+                    ),
+                    "values_by_seed": {str(s): v for s, v in condition.values.items()},
+                    "lower_bound": condition.bound > 0,
+                    "upper_bound": condition.bound < 0,
+                    "noise": condition.sample.noise,
                 }
-                for s in self.settings
+                for condition in self.conditions
             ],
-            "steps": [
-                {
-                    "from": pair.first.label,
-                    "to": pair.second.label,
-                    **plain(pair.difference),
-                    "outcome": pair.outcome,
-                }
-                for pair in self.pairs
-            ],
-            "left_out": list(self.missing),
-            "more_seeds": self.more_seeds,
+            "steps": [self._plain(pair) for pair in pairwise(range(len(self.conditions)))],
+            "overall": self._plain((0, len(self.conditions) - 1)) if self.contrasts else None,
+            "left_out": list(self.left_out),
         }
 
-    def sentences(self) -> list[str]:
-        """The numbers, the step that decides, and what is open."""
-        if len(self.settings) < 2:
-            return [f"{sentence(self.measure.name)}: two settings with a result are needed."]
-        show = self.measure.show
-        numbers = ", ".join(
-            f"{'at least ' if s.at_limit else ''}{show(s.interval.mean)} at {s.label}"
-            for s in self.settings
-        )
-        said = [f"{sentence(self.measure.name)}: {numbers}."]
-        failed = [pair for pair in self.pairs if pair.outcome == "fails"]
-        unsettled = [pair for pair in self.pairs if pair.outcome == "open"]
-        if failed:
-            steps = listing(self._step(pair) for pair in failed)
-            said.append(f"Against it: {steps}.")
-        elif unsettled:
-            said.append(f"Open: {listing(self._step(pair) for pair in unsettled)}.")
-            said.extend(self._advice(unsettled))
-        elif self.missing:
-            said.append("Every step between the runs with a result shows it.")
-        else:
-            said.append("Every step shows it.")
-        if len(self.settings) > 2:
-            first, last = self.settings[0], self.settings[-1]
-            said.append(
-                f"Overall, from {first.label} to {last.label}: "
-                f"{show(first.interval.mean)} to {show(last.interval.mean)}."
-            )
-        return said
+    def answer(
+        self,
+        question: str,
+        kind: Kind,
+        verdict: Verdict,
+        said: Sequence[str],
+        evidence: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """The answer with this claim's evidence."""
+        if len(self.conditions) < 2:
+            said = [f"{sentence(self.measure.name)}: two settings with a result are needed."]
+        statement = " ".join([opening(verdict, self.n), *said])
+        return Answer(question, verdict, statement, {**self.evidence(), **(evidence or {})}, kind)
 
-    def _step(self, pair: Pair) -> str:
-        show, step = self.measure.show, pair.difference
-        before, after = show(pair.first.interval.mean), show(pair.second.interval.mean)
-        text = f"{pair.first.label} to {pair.second.label} "
-        text += f"({before} to {after}" if step.mean or before != after else "(no change"
-        if step.low is not None and step.high is not None:
-            text += f", {level(step)} interval of the change {signed(step.low, show)} to "
-            text += signed(step.high, show)
-        return text + ")"
+    def size(self, pair: tuple[int, int]) -> float:
+        """Of a change, whichever way it goes."""
+        change = self.contrasts[pair].change
+        return abs(math.log(change)) if self.measure.scale == "ratio" else abs(change)
 
-    def _advice(self, unsettled: Sequence[Pair]) -> list[str]:
-        if not all(pair.noisy for pair in unsettled):  # more seeds alone would not do
-            return ["More epochs are needed: a value of a run at its limit is a lower bound."]
-        if self.more_seeds is not None:
-            return [f"About {pluralize(self.more_seeds, 'more seed')} would settle it."]
-        return ["More than 1,000 more seeds would be needed to settle it."]
+    def _plain(self, pair: tuple[int, int]) -> dict[str, Any]:
+        found = self.contrasts[pair]
+        return {
+            "from": self.conditions[pair[0]].label,
+            "to": self.conditions[pair[1]].label,
+            **asdict(found),
+            "clear": found.clear,
+            "supports_the_claim": {1: True, -1: False, 0: None}[self.shows(*pair)],
+        }
 
 
 def judge(runs: Sequence[RecordedRun], measure: Measure, *, rises: bool) -> Claim:
-    """Judge the claim that the measure rises (or falls) from each label to the next.
+    """The claim that the measure rises (or falls) from each label to the next.
 
     Parameters
     ----------
     runs : sequence of RecordedRun
-        In the order of the settings; runs of one label are grouped.
+        In the order of the conditions; runs of one label are grouped, those of one seed averaged.
+
+    Returns
+    -------
+    The claim, its contrasts not yet sharing their level: see ``share``.
     """
-    settings: list[Setting] = []
-    missing: list[str] = []
+    conditions: list[Condition] = []
+    left_out: list[str] = []
     for label in dict.fromkeys(run.label for run in runs):
         of_one = [run for run in runs if run.label == label]
-        values = {}
-        for run in of_one:
-            value = None if run.diverged else measure.value(run)
-            if value is not None:
-                values[run.seed] = value
-        if len(values) < len(of_one):
-            missing.append(label)
-        if values:
-            at_limit = measure.lower_bound and any(r.at_limit for r in of_one if r.seed in values)
-            settings.append(Setting(label, values, at_limit))
-    corrected = 1 - (1 - LEVEL) / max(1, len(settings) - 1)
-    pairs = []
-    for first, second in pairwise(settings):
-        step = difference(first.values, second.values, corrected)
-        outcome = _outcome(first, second, step.sign, rises)
-        settled = _outcome(first, second, (step.mean > 0) - (step.mean < 0), rises)
-        noisy = step.sign is None and settled != "open"
-        pairs.append(Pair(first, second, step, outcome, noisy))
-    return Claim(measure, rises, tuple(settings), tuple(pairs), tuple(missing))
-
-
-def _outcome(first: Setting, second: Setting, sign: int | None, rises: bool) -> Outcome:
-    smaller, larger = (first, second) if rises else (second, first)  # if the claim holds
-    if sign is None:
-        return "open"
-    if sign == (1 if rises else -1):
-        return "open" if smaller.at_limit else "holds"
-    return "open" if larger.at_limit else "fails"
-
-
-def caveats(runs: Sequence[RecordedRun], *, limits: bool = True) -> list[str]:
-    """Sentences about runs that diverged, were cut short, or hit their limit, and the seeds."""
-    diverged = [run.label for run in runs if run.diverged]
-    interrupted = [run.label for run in runs if run.stop_reason == "interrupted"]
-    improving = [run.label for run in runs if limits and run.still_improving and not run.diverged]
-    said = [
-        sentence(f"{listing(labels)} {one if len(labels) == 1 else several}.")
-        for labels, one, several in (
-            (
-                dict.fromkeys(diverged),
-                "diverged and is left out",
-                "diverged and are left out",
-            ),
-            (dict.fromkeys(interrupted), "was interrupted", "were interrupted"),
-            (
-                dict.fromkeys(improving),
-                "was still improving at its epoch limit",
-                "were still improving at their epoch limits",
-            ),
-        )
-        if labels
-    ]
-    return [*said, basis((run.label, run.seed) for run in runs)]
-
-
-def basis(runs: Iterable[tuple[str, int]]) -> str:
-    """On how many seeds a comparison rests, from the (setting, seed) of its runs."""
-    seeds_of: dict[str, set[int]] = {}
-    for label, seed in runs:
-        seeds_of.setdefault(label, set()).add(seed)
-    seeds = set().union(*seeds_of.values())
-    counts = sorted({len(of_one) for of_one in seeds_of.values()})
-    if not counts:
-        return "There are no runs."
-    if counts == [1]:
-        if len(seeds) == 1:
-            return f"This rests on one seed ({seeds.pop()})."
-        return "This rests on one seed a setting, not the same for all."
-    if len(counts) == 1:
-        return f"n = {counts[0]} seeds."
-    return f"n = {counts[0]} to {counts[-1]} seeds."
-
-
-def plain(interval: Interval) -> dict[str, Any]:
-    """The interval for an evidence dictionary."""
-    return {
-        "n": interval.n,
-        "mean": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
-        "level": interval.level,
-        "more_seeds": interval.more_needed,
+        having = [r for r in of_one if not r.diverged and measure.value(r) is not None]
+        if len(having) < len(of_one):
+            left_out.append(label)
+        if having:
+            sample = sample_of(having, measure)
+            bounds = {measure.bound(run) for run in having}
+            bound = 1 if 1 in bounds else min(bounds)
+            conditions.append(Condition(label, sample, bound, measure.scale))
+    contrasts = {
+        (i, j): contrast(conditions[i].sample, conditions[j].sample, measure.scale)
+        for i, j in combinations(range(len(conditions)), 2)
     }
+    return Claim(measure, rises, tuple(conditions), contrasts, tuple(left_out))
 
 
-def spread(interval: Interval) -> str:
-    """`` (95 % interval a to b)``, or nothing with one value."""
-    if interval.low is None or interval.high is None:
-        return ""
-    return f" ({level(interval)} interval {signed(interval.low)} to {signed(interval.high)})"
+def share(*claims: Claim) -> tuple[Claim, ...]:
+    """The same claims where all their comparisons share 5 %.
+
+    The overall changes, which were asked for, share 2.5 %; all other pairs the other 2.5 %.
+    """
+    adjusted: dict[tuple[int, tuple[int, int]], Contrast] = {}
+    places = [(c, pair) for c, claim in enumerate(claims) for pair in claim.contrasts]
+    overall = [(c, pair) for c, pair in places if pair == (0, len(claims[c].conditions) - 1)]
+    for group in (overall, [place for place in places if place not in overall]):
+        doubled = [claims[c].contrasts[pair] for c, pair in group]
+        if len(places) > len(overall):
+            doubled = [replace(one, p=min(1.0, 2 * one.p)) for one in doubled]
+        adjusted |= dict(zip(group, share_level(doubled), strict=True))
+    return tuple(
+        replace(claim, contrasts={pair: adjusted[c, pair] for pair in claim.contrasts})
+        for c, claim in enumerate(claims)
+    )
 
 
-def level(interval: Interval) -> str:
-    return f"{100 * interval.level:.4g} %"
+def sample_of(runs: Sequence[RecordedRun], measure: Measure) -> Sample:
+    """The measure by seed, of the runs that did not diverge and have it; repetitions averaged."""
+    by_seed: dict[int, list[float]] = {}
+    having = []
+    for run in runs:
+        value = None if run.diverged else measure.value(run)
+        if value is not None:
+            by_seed.setdefault(run.seed, []).append(value)
+            having.append(run)
+    if not having:
+        return Sample({})
+    values = {seed: fmean(repeated) for seed, repeated in by_seed.items()}
+    resolution = ROUNDING * max(measure.step(run) for run in having)
+    if measure.scale == "ratio":
+        resolution /= max(fmean(values.values()), resolution) or 1.0
+    noise = math.sqrt(fmean(measure.noise(run) ** 2 for run in having))
+    return Sample(values, noise, resolution)
 
 
-def sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def listing(items: Iterable[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    *head, last = items
-    return f"{', '.join(head)} and {last}" if head else last
+def bounded(condition: Condition, show: Callable[[float], str]) -> str:
+    """A condition's mean, with ``at least`` or ``at most`` where it is a bound."""
+    words = {1: "at least ", -1: "at most "}.get(condition.bound, "")
+    return f"{words}{show(condition.mean)}"
 
 
 def accuracy(value: float) -> str:
-    return f"{value:.4f}"
-
-
-def signed(value: float, show: Callable[[float], str] = accuracy) -> str:
-    """A change: its sign, and its size as the measure writes it."""
-    return f"{'+' if value > 0 else '-'}{show(abs(value))}" if value else "0"
+    return percent(value, 1)
 
 
 def seconds(value: float) -> str:
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.3g}"
+    """With two significant digits: ``0.25 s``, ``3.7 s``, ``140 s``."""
+    if value >= 10:
+        return f"{round(value, 1 - math.floor(math.log10(value))):,.0f} s"
+    return f"{value:#.2g} s".replace(". s", " s")
+
+
+def count(value: float) -> str:
+    return format_count(value)
+
+
+def factor(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def loss(value: float) -> str:
+    return f"{value:.3g}"

@@ -1,12 +1,16 @@
-"""Comparing a run with the one that repeats it, epoch by epoch."""
+"""Comparing a run with the one that repeats it, and groups of runs with the first of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Literal
 
+from fmnist_cli.analysis.noise import accuracy_noise
+from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.analysis.statistics import Contrast, Sample, contrast, share_level
 from fmnist_cli.epoch import Epoch
 
 ROUNDING = 1e-3
@@ -81,6 +85,71 @@ def environment_differences(
         for name in dict.fromkeys([*before, *now])
         if before.get(name) != now.get(name)
     ]
+
+
+def observations(runs: Sequence[RecordedRun], name: str) -> dict[int, float]:
+    """The values of ``RunRecord.name`` that were measured, one per (configuration, seed, data).
+
+    A repetition of one is no second observation: the values of all are averaged. A diverged run is
+    no observation. By seed where each occurs once, so that groups can be paired; else by place.
+    """
+    found: dict[tuple[Any, ...], list[float]] = {}
+    for run in runs:
+        value = getattr(run.run, name)
+        if value is not None and not run.diverged:
+            key = (run.seed, *sorted(run.run.config.items(), key=str), run.run.data_fingerprint)
+            found.setdefault(key, []).append(float(value))
+    seeds = [key[0] for key in found]
+    keys = seeds if len(set(seeds)) == len(seeds) else [-1 - i for i in range(len(seeds))]
+    return {key: fmean(values) for key, values in zip(keys, found.values(), strict=True)}
+
+
+@dataclass(frozen=True)
+class GroupDifference:
+    """A group against the first, in one accuracy."""
+
+    group: str
+    against: str
+    metric: str
+    contrast: Contrast
+
+    @property
+    def verdict(self) -> str:
+        if self.contrast.clear:
+            return "differs"
+        return "the same" if self.contrast.direction == 0 else "no clear difference"
+
+
+def compare_groups(
+    groups: Mapping[str, Sequence[RecordedRun]],
+    metrics: Sequence[str] = ("best_val_accuracy", "test_accuracy"),
+) -> tuple[GroupDifference, ...]:
+    """Each group against the first; all comparisons share 5 % (Holm).
+
+    Parameters
+    ----------
+    groups : mapping of a label to its runs
+        The epochs of a run tell how much a single accuracy can be trusted.
+    metrics : sequence of str
+        Accuracies, by their names in ``RunRecord``.
+    """
+    (first, first_runs), *others = groups.items()
+    pairs = []
+    for label, runs in others:
+        for metric in metrics:
+            samples = [_accuracies(of_one, metric) for of_one in (first_runs, runs)]
+            if all(sample.values for sample in samples):
+                pairs.append((label, metric, contrast(samples[0], samples[1], "share")))
+    shared = share_level([found for *_, found in pairs])
+    return tuple(
+        GroupDifference(label, first, metric, found)
+        for (label, metric, _), found in zip(pairs, shared, strict=True)
+    )
+
+
+def _accuracies(runs: Sequence[RecordedRun], metric: str) -> Sample:
+    noise = [accuracy_noise(run) for run in runs if not run.diverged]
+    return Sample(observations(runs, metric), max(noise, default=0.0))
 
 
 def _close(name: str, a: float | None, b: float | None) -> bool:

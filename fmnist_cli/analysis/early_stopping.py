@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from fmnist_cli.analysis.answers import Answer, Verdict
-from fmnist_cli.analysis.claims import (
-    OPENINGS,
-    accuracy,
-    basis,
-    listing,
-    plain,
-    signed,
-    spread,
-)
+from fmnist_cli.analysis.answers import Answer, Verdict, opening
+from fmnist_cli.analysis.noise import curve_noise, sampling_error
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.analysis.statistics import mean_interval
+from fmnist_cli.analysis.statistics import Contrast, Sample, contrast, share_level
 from fmnist_cli.engine.config import Monitor
 from fmnist_cli.engine.stopping import stop_epoch
 from fmnist_cli.epoch import Epoch
@@ -120,127 +113,180 @@ def early_stop_answers(
 
     Parameters
     ----------
-    runs : sequence of RecordedRun, at least one
-        Runs without early stopping, one a seed, with the test accuracy of every epoch.
+    runs : sequence of RecordedRun
+        Runs without early stopping, one per seed, with the test accuracy of every epoch. Diverged
+        ones are left out.
     patiences : sequence of int >= 1
 
     Returns
     -------
     For each patience: does it keep the curve's best model? Does the test accuracy still rise
-    after its stop? Then once: does too small a patience cost test accuracy?
+    after its stop? Then once: does too small a patience cost test accuracy? Nothing without runs.
     """
+    by_seed = {run.seed: run for run in runs if not run.diverged}  # a repetition adds nothing
+    runs = list(by_seed.values())
+    if not runs:
+        return ()
+    patiences = list(dict.fromkeys(patiences))
+    results = {p: [apply_patience(run, p, monitor) for run in runs] for p in {1, *patiences}}
+    smallest = min(results)
+    cost = _cost(runs, results[smallest])
+    rises = {p: _rise(runs, results[p]) for p in patiences}
+    shared = iter(share_level([cost, *(rise for rise in rises.values() if rise is not None)]))
+    cost = next(shared)
     answers = []
-    for patience in dict.fromkeys(patiences):
-        results = [apply_patience(run, patience, monitor) for run in runs]
-        answers += [_keeps(runs, patience, results), _rises(runs, patience, results)]
-    return (*answers, _too_small(runs, sorted({1, *patiences}), monitor))
+    for patience in patiences:
+        rise = None if rises[patience] is None else next(shared)
+        answers += [
+            _keeps(patience, results[patience], len(runs[0].epochs)),
+            _rises(patience, results[patience], rise),
+        ]
+    return (*answers, _too_small(runs, smallest, results[smallest], cost, monitor))
 
 
-def _keeps(
-    runs: Sequence[RecordedRun], patience: int, results: Sequence[PatienceOutcome]
-) -> Answer:
+def smallest_that_keeps_the_best(
+    runs: Sequence[RecordedRun], monitor: Monitor = "val_accuracy"
+) -> int | None:
+    """The smallest patience that keeps the best epoch of the whole curve in every run."""
+    longest = max(len(run.epochs) for run in runs)
+    return next(
+        (
+            patience
+            for patience in range(1, longest + 1)
+            if all(apply_patience(run, patience, monitor).keeps_the_best for run in runs)
+        ),
+        None,
+    )
+
+
+def _keeps(patience: int, results: Sequence[PatienceOutcome], length: int) -> Answer:
     n, kept = len(results), sum(result.keeps_the_best for result in results)
-    verdict: Verdict = "yes" if kept == n else "no" if kept == 0 else "not settled"
-    said = [OPENINGS[verdict]]
+    verdict: Verdict = "yes" if kept == n else "no"
+    cost = fmean(result.cost for result in results)
     if n == 1:
         (result,) = results
-        length = len(runs[0].epochs)
         if result.stopped_after is None:
-            said.append(f"Patience {patience} is not used up within {pluralize(length, 'epoch')}.")
+            said = [f"It is not used up within {pluralize(length, 'epoch')}."]
         else:
-            said.append(f"Patience {patience} stops after epoch {result.stopped_after}.")
-        said.append(
-            f"It keeps epoch {result.best_epoch}, test accuracy {accuracy(result.test_accuracy)}."
-        )
+            said = [f"It stops after epoch {result.stopped_after} and keeps {result.best_epoch}."]
         if not result.keeps_the_best:
             said.append(
-                f"The best validation epoch of all {length} is {result.curve_best_epoch}, "
-                f"test accuracy {accuracy(result.curve_test_accuracy)} "
-                f"({signed(-result.cost)} by stopping)."
+                f"The best validation epoch is {result.curve_best_epoch}; {_lost(cost)} by "
+                "stopping."
             )
     else:
-        cost = mean_interval([result.cost for result in results])
-        mean = fmean(result.test_accuracy for result in results)
-        said += [
-            f"Patience {patience} keeps the best epoch of the whole curve in {kept} of {n} runs.",
-            f"It keeps a mean test accuracy of {accuracy(mean)}; "
-            f"stopping costs {signed(cost.mean)}{spread(cost)}.",
-        ]
+        said = [f"It keeps the best epoch of the whole curve in {kept} of {n} seeds."]
+        if kept < n:
+            said.append(f"On average {_lost(cost)} by stopping.")
     return Answer(
         f"Does patience {patience} keep the best model of the curve?",
         verdict,
-        " ".join([*said, _seeds(runs)]),
+        " ".join([opening(verdict, n), *said]),
         {"patience": patience, "runs": [_plain(result) for result in results]},
+        "universal",
     )
 
 
-def _rises(
-    runs: Sequence[RecordedRun], patience: int, results: Sequence[PatienceOutcome]
-) -> Answer:
+def _rises(patience: int, results: Sequence[PatienceOutcome], rise: Contrast | None) -> Answer:
     question = f"Does the test accuracy still rise after the stop of patience {patience}?"
     trends = [result.trend for result in results if result.trend is not None]
     evidence: dict[str, Any] = {"patience": patience, "runs": [_plain(r) for r in results]}
-    if not trends:
-        nothing = f"Patience {patience} leaves no epochs after its stop to judge by."
-        return Answer(
-            question, "not settled",
-            " ".join([OPENINGS["not settled"], nothing, _seeds(runs)]), evidence,
-        )  # fmt: skip
-    test = mean_interval([trend.test_trend for trend in trends])
-    verdict: Verdict = "not settled" if test.sign is None else "yes" if test.sign > 0 else "no"
-
-    def mean(name: str) -> float:
-        return fmean(getattr(trend, name) for trend in trends)
-
-    said = [
-        OPENINGS[verdict],
-        f"From the stop to the last epoch the trend of the train accuracy is "
-        f"{signed(mean('train_trend'))}, of the test accuracy {signed(test.mean)}{spread(test)} "
-        f"(end to end {signed(mean('train_change'))} and {signed(mean('test_change'))}).",
-        f"The gap, train less test, goes from {accuracy(mean('gap_at_stop'))} to "
-        f"{accuracy(mean('gap_at_end'))}.",
+    if rise is None:
+        nothing = "It leaves too few epochs after its stop to judge by."
+        text = f"{opening('not settled', len(results))} {nothing}"
+        return Answer(question, "not settled", text, evidence, "trend")
+    verdict: Verdict = "flat" if not rise.clear else "yes" if rise.direction > 0 else "no"
+    if verdict == "no":
+        after = f"It falls by {100 * abs(rise.change):.1f} points from the stop to the last epoch"
+    else:
+        after = f"Along its trend it changes by {100 * rise.change:+.1f} points to the last epoch"
+    if rise.low is not None and rise.high is not None:
+        after += f" ({100 * rise.low:+.1f} to {100 * rise.high:+.1f}, 95 % interval)"
+    gap = [
+        fmean(getattr(trend, name) for trend in trends) for name in ("gap_at_stop", "gap_at_end")
     ]
-    if len(trends) < len(results):
-        said.append(
-            f"{len(results) - len(trends)} of {len(results)} runs do not stop and are left out."
-        )
-    if test.more_needed is not None:
-        said.append(f"About {pluralize(test.more_needed, 'more seed')} would settle it.")
-    evidence["test_trend"] = plain(test)
-    return Answer(question, verdict, " ".join([*said, _seeds(runs)]), evidence)
+    said = [
+        opening(verdict, len(results)),
+        f"{after}.",
+        *([] if rise.low is not None else [
+            f"The gap to the train accuracy goes from {100 * gap[0]:.1f} to {100 * gap[1]:.1f} "
+            "points."
+        ]),
+    ]  # fmt: skip
+    evidence |= {"test_trend": asdict(rise), "runs_without_a_stop": len(results) - len(trends)}
+    return Answer(question, verdict, " ".join(said), evidence, "trend")
 
 
-def _too_small(runs: Sequence[RecordedRun], patiences: Sequence[int], monitor: Monitor) -> Answer:
-    by_patience = {p: [apply_patience(run, p, monitor) for run in runs] for p in patiences}
-    costs = {p: mean_interval([kept.cost for kept in kepts]) for p, kepts in by_patience.items()}
-    smallest = costs[patiences[0]]
-    verdict: Verdict = (
-        "not settled" if smallest.sign is None else "yes" if smallest.sign > 0 else "no"
-    )
-    enough = next(
-        (p for p in range(1, max(len(run.epochs) for run in runs) + 1)
-         if all(apply_patience(run, p, monitor).keeps_the_best for run in runs)),
-        None,
-    )  # fmt: skip
-    costing = listing(f"{signed(cost.mean)}{spread(cost)} with patience {p}"
-                      for p, cost in costs.items())  # fmt: skip
-    said = [OPENINGS[verdict], f"Test accuracy lost against the curve's best epoch: {costing}."]
-    where = "here" if len(runs) == 1 else "in every run"
-    if enough == 1:
-        said.append(f"Even patience 1 keeps the best epoch {where}.")
-    elif enough is not None:
-        said.append(f"{enough} is the smallest patience that keeps the best epoch {where}.")
-    if smallest.more_needed is not None:
-        said.append(f"About {pluralize(smallest.more_needed, 'more seed')} would settle it.")
+def _too_small(
+    runs: Sequence[RecordedRun],
+    smallest: int,
+    results: Sequence[PatienceOutcome],
+    cost: Contrast,
+    monitor: Monitor,
+) -> Answer:
+    verdict: Verdict = "no clear difference"
+    if cost.clear:
+        verdict = "yes" if cost.direction > 0 else "no"
+    elif all(result.keeps_the_best for result in results):
+        verdict = "no"
+    enough = smallest_that_keeps_the_best(runs, monitor)
+    changes = "loses" if cost.change >= 0 else "gains"
+    lost = f"Patience {smallest} {changes} {100 * abs(cost.change):.1f} points of test accuracy "
+    lost += "against the curve's best epoch"
+    if cost.low is not None and cost.high is not None:
+        lost += f" ({100 * cost.low:.1f} to {100 * cost.high:.1f}, 95 % interval)"
+    said = [opening(verdict, len(results)), f"{lost}."]
+    where = "" if len(runs) == 1 else " in every seed"
+    if enough is not None:
+        said.append(f"{enough} is the smallest patience that keeps the best epoch{where}.")
     return Answer(
         "Does too small a patience cost test accuracy?",
         verdict,
-        " ".join([*said, _seeds(runs)]),
+        " ".join(said),
         {
+            "patience": smallest,
+            "cost": asdict(cost),
             "smallest_patience_that_keeps_the_best": enough,
-            "costs": [{"patience": p, **plain(cost)} for p, cost in costs.items()],
+            "runs": [_plain(result) for result in results],
         },
+        "comparison",
     )
+
+
+def _cost(runs: Sequence[RecordedRun], results: Sequence[PatienceOutcome]) -> Contrast:
+    """The test accuracy of the curve's best epoch against the kept one's: two epochs of one curve,
+    each with its noise."""
+    noise = math.sqrt(fmean(_epoch_noise(run) ** 2 for run in runs))
+    kept = Sample({r.seed: r.test_accuracy for r in results}, noise)
+    best = Sample({r.seed: r.curve_test_accuracy for r in results}, noise)
+    return contrast(kept, best, "share")
+
+
+def _rise(runs: Sequence[RecordedRun], results: Sequence[PatienceOutcome]) -> Contrast | None:
+    """The rise of the test accuracy's line after the stop, against no rise; None without one."""
+    rises = {r.seed: r.trend.test_trend for r in results if r.trend is not None}
+    if not rises:
+        return None
+    errors = []
+    for run, result in zip(runs, results, strict=True):
+        if result.trend is not None:
+            n = len(run.epochs) - (result.stopped_after or 0) + 1
+            # of the least-squares line's end to end: s (n - 1) / sqrt(sum of squared offsets)
+            errors.append(_epoch_noise(run) * math.sqrt(12 * (n - 1) / (n * (n + 1))))
+    noise = math.sqrt(fmean(error**2 for error in errors))
+    return contrast(Sample(dict.fromkeys(rises, 0.0)), Sample(rises, noise), "share")
+
+
+def _epoch_noise(run: RecordedRun) -> float:
+    return max(
+        curve_noise([epoch.test_accuracy for epoch in run.epochs]),
+        sampling_error(run, run.test_accuracy or 0.5) / 2,
+    )
+
+
+def _lost(cost: float) -> str:
+    points = f"{100 * abs(cost):.1f} points of test accuracy are"
+    return f"{points} {'lost' if cost >= 0 else 'gained'}"
 
 
 def _trend(epochs: Sequence[Epoch]) -> Trend:
@@ -287,7 +333,3 @@ def _plain(kept: PatienceOutcome) -> dict[str, Any]:
         "cost": kept.cost,
         "trend": None if trend is None else vars(trend).copy(),
     }
-
-
-def _seeds(runs: Sequence[RecordedRun]) -> str:
-    return basis(("curve", run.seed) for run in runs)

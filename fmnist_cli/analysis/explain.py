@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
-from fmnist_cli.analysis.claims import listing
+from fmnist_cli.analysis.answers import listing
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.engine.config import Monitor
 from fmnist_cli.epoch import Epoch
@@ -183,7 +183,7 @@ def _still_improving(run: RecordedRun) -> Finding | None:
     return Finding(
         "still_improving",
         f"It was still improving at its limit: the best epoch is {best.epoch} of {n} (validation "
-        f"accuracy {best.val_accuracy:.4f}, loss {best.val_loss:.4f}). More --epochs may be "
+        f"accuracy {best.val_accuracy:.4f}, loss {best.val_loss:.4f}). More epochs may be "
         "better.",
         {
             "best_epoch": best.epoch,

@@ -6,36 +6,30 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Literal
 
-from fmnist_cli.analysis.answers import Answer
-from fmnist_cli.analysis.claims import (
-    OPENINGS,
-    Claim,
-    Measure,
-    accuracy,
-    basis,
-    caveats,
-    judge,
-    listing,
-    sentence,
-)
+from fmnist_cli.analysis.answers import Answer, Verdict, listing, opening, sentence
+from fmnist_cli.analysis.claims import Claim, Measure, accuracy, count, judge, loss, share
+from fmnist_cli.analysis.noise import accuracy_noise, curve_noise, loss_noise
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.analysis.statistics import LEVEL, difference
-from fmnist_cli.formatting import format_count
 
-RISE = 0.05
-"""A running loss that rises by more than this fraction within one epoch is called unstable."""
+Loss = Literal["train_loss", "running_loss"]
+RISES: dict[Loss, float] = {"train_loss": 0.25, "running_loss": 0.05}
+"""A loss that rises by more than this fraction within one epoch is called unstable, if that is also
+more than ``NOISES`` standard deviations of the curve's own noise. The running loss is a mean over
+the epoch and hardly rises where training is stable."""
+NOISES = 3.0
+LOSS_NAMES: dict[Loss, str] = {"train_loss": "training loss", "running_loss": "running loss"}
 
 
 @dataclass(frozen=True)
 class Instability:
-    """Where a run's loss rose, or that it diverged.
+    """Where a run's loss jumped, or that it diverged.
 
     Attributes
     ----------
     rises : tuple of (epoch, fraction)
-        Epochs whose running loss is more than ``RISE`` above the epoch before, and by how much.
+        Epochs whose loss is more than ``RISES`` above the epoch before, and by how much.
     """
 
     label: str
@@ -48,17 +42,17 @@ class Instability:
         return self.diverged or bool(self.rises)
 
 
-def instability(run: RecordedRun, rise: float = RISE) -> Instability:
-    """Where the run's running loss rose by more than the fraction ``rise`` in an epoch."""
+def instability(
+    run: RecordedRun, metric: Loss = "train_loss", rise: float | None = None
+) -> Instability:
+    """Where the loss that is drawn rose by more than the fraction ``rise`` in an epoch."""
+    values = [epoch.value(metric) for epoch in run.epochs]
+    least = RISES[metric] if rise is None else rise
+    limit = max(1 + least, math.exp(NOISES * curve_noise(values, log=True)))
     rises = tuple(
-        (
-            after.epoch,
-            after.value("running_loss") / before.value("running_loss") - 1
-            if before.running_loss
-            else math.inf,
-        )
-        for before, after in pairwise(run.epochs)
-        if after.value("running_loss") > (1 + rise) * before.value("running_loss")
+        (after.epoch, new / old - 1 if old else math.inf)
+        for (old, new), after in zip(pairwise(values), run.epochs[1:], strict=True)
+        if new > limit * old
     )
     return Instability(run.label, run.seed, rises, run.diverged)
 
@@ -68,7 +62,7 @@ def common_loss(runs: Sequence[RecordedRun]) -> float | None:
 
     None if there is no such run.
     """
-    lowest = [_lowest_loss(run) for run in runs if not run.diverged]
+    lowest = [lowest_loss(run) for run in runs if not run.diverged]
     reached = [loss for loss in lowest if loss is not None]
     return max(reached) if reached else None
 
@@ -78,7 +72,50 @@ def epochs_to_loss(run: RecordedRun, loss: float) -> int | None:
     return next((e.epoch for e in run.epochs if e.train_loss <= loss), None)
 
 
-def momentum_answers(runs: Sequence[RecordedRun]) -> tuple[Answer, Answer, Answer, Answer]:
+def lowest_loss(run: RecordedRun) -> float | None:
+    """The lowest loss over the whole training set after an epoch."""
+    return min((epoch.train_loss for epoch in run.epochs), default=None)
+
+
+LOWEST_LOSS = Measure("lowest training loss", lowest_loss, loss, "ratio", loss_noise)
+FINAL_LOSS = Measure(
+    "training loss after the last epoch",
+    lambda run: run.epochs[-1].train_loss if run.epochs else None,
+    loss,
+    "ratio",
+    loss_noise,
+)
+TEST_ACCURACY = Measure(
+    "test accuracy of the best epoch",
+    lambda run: run.test_accuracy,
+    accuracy,
+    "share",
+    accuracy_noise,
+)
+
+
+def epochs_to(threshold: float | None) -> Measure:
+    """Epochs to a training loss, a whole number: its noise is an epoch at least."""
+
+    def epochs(run: RecordedRun) -> int | None:
+        return None if threshold is None else epochs_to_loss(run, threshold)
+
+    def noise(run: RecordedRun) -> float:
+        """A loss off by its noise is crossed so many epochs sooner or later."""
+        reached = epochs(run)
+        if reached is None or threshold is None:
+            return 0.0
+        near = threshold * math.exp(loss_noise(run))
+        sooner = epochs_to_loss(run, near) or reached
+        return max(1.0, reached - sooner) / reached
+
+    name = "epochs to the training loss that all reach"
+    return Measure(name, epochs, count, "ratio", noise, step=lambda run: 1.0)
+
+
+def momentum_answers(
+    runs: Sequence[RecordedRun], drawn: Loss = "train_loss"
+) -> tuple[Answer, Answer, Answer, Answer]:
     """The four answers of the momentum study.
 
     Parameters
@@ -86,6 +123,8 @@ def momentum_answers(runs: Sequence[RecordedRun]) -> tuple[Answer, Answer, Answe
     runs : sequence of RecordedRun
         In any order, trained for the same number of epochs; the runs of one momentum share a
         label. Losses are those over the whole training set after an epoch.
+    drawn : {"train_loss", "running_loss"}
+        The loss that the figure shows, by which instability is judged.
 
     Returns
     -------
@@ -94,79 +133,85 @@ def momentum_answers(runs: Sequence[RecordedRun]) -> tuple[Answer, Answer, Answe
     Is the training unstable at some momentum?
     """
     runs = sorted(runs, key=lambda run: (run.momentum, run.label, run.seed))
-    return (_lowest(runs), _test_accuracy(runs), _fastest(runs), _stability(runs))
-
-
-def _lowest(runs: Sequence[RecordedRun]) -> Answer:
-    claim = judge(runs, Measure("lowest training loss", _lowest_loss, _loss), rises=False)
-    final = judge(
-        runs,
-        Measure(
-            "training loss after the last epoch",
-            lambda run: run.epochs[-1].value("train_loss") if run.epochs else None,
-            _loss,
-        ),
-        rises=False,
-    )
-    said = []
-    if final.settings:
-        mean = final.best.interval.mean
-        said = [f"After the last epoch the lowest is {_loss(mean)}, at {final.best.label}."]
-    return _answer(
-        "Does a larger momentum reach a lower training loss?",
-        runs, claim, said, {"final_loss": final.evidence()},
-    )  # fmt: skip
-
-
-def _test_accuracy(runs: Sequence[RecordedRun]) -> Answer:
-    measure = Measure("test accuracy of the kept epoch", lambda run: run.test_accuracy, accuracy)
-    claim = judge(runs, measure, rises=True)
-    return _answer("Does a larger momentum give a higher test accuracy?", runs, claim, [], {})
-
-
-def _fastest(runs: Sequence[RecordedRun]) -> Answer:
     threshold = common_loss(runs)
-
-    def epochs(run: RecordedRun) -> int | None:
-        return None if threshold is None else epochs_to_loss(run, threshold)
-
-    reached = "the training loss" if threshold is None else f"a training loss of {_loss(threshold)}"
-    measure = Measure(f"epochs to {reached}", epochs, format_count)
-    claim = judge(runs, measure, rises=False)
-    said = [] if threshold is None else ["It is the smallest loss that all of these runs reach."]
-    return _answer(
-        "Does a larger momentum reach a given training loss in fewer epochs?",
-        runs, claim, said, {"loss": threshold},
+    lowest, final, test, fastest = share(
+        judge(runs, LOWEST_LOSS, rises=False),
+        judge(runs, FINAL_LOSS, rises=False),
+        judge(runs, TEST_ACCURACY, rises=True),
+        judge(runs, epochs_to(threshold), rises=False),
+    )
+    return (
+        _answer(
+            "Does a larger momentum reach a lower training loss?",
+            lowest, {"final_loss": final.evidence()},
+        ),
+        _answer("Does a larger momentum give a higher test accuracy?", test, {}),
+        _answer(
+            "Does a larger momentum reach a given training loss in fewer epochs?",
+            fastest, {"loss": threshold},
+        ),
+        stability_answer(runs, drawn, "Is the training unstable at some momentum?"),
     )  # fmt: skip
 
 
-def _stability(runs: Sequence[RecordedRun]) -> Answer:
-    found = [instability(run) for run in runs]
-    unstable = [one for one in found if one.unstable]
-    several = len({run.seed for run in runs}) > 1
+def _answer(question: str, claim: Claim, evidence: dict[str, object]) -> Answer:
     said = []
-    for one in unstable:
-        name = f"{one.label} (seed {one.seed})" if several else one.label
-        if one.diverged:
-            said.append(f"{name} diverged.")
-        if one.rises:
-            epoch, most = max(one.rises, key=lambda rise: rise[1])
-            at = listing(str(epoch) for epoch, _ in one.rises)
-            said.append(
-                f"{name}: the running loss rises at epoch {at}, most by {_share(most)} ({epoch})."
-            )
-    if not unstable:
+    best: str | None = None
+    rivals: list[str] = []
+    if len(claim.conditions) > 1:
+        said.append(claim.describe())
+        best = claim.best.label
+        rivals = [rival.label for rival in claim.rivals()]
+        ends = {claim.conditions[0].label, claim.conditions[-1].label}
+        with_value = "" if best in ends else f" ({claim.measure.show(claim.best.mean)})"
+        if len(rivals) == len(claim.conditions) - 1:
+            said.append("No momentum is clearly the best.")
+        elif rivals:
+            said.append(f"Best: {best}{with_value}, not clearly better than {listing(rivals)}.")
+        else:
+            said.append(f"Best: {best}{with_value}, clearly better than every other.")
+    return claim.answer(
+        question, "trend", claim.trend(), said,
+        {**evidence, "best": best, "not_clearly_better_than": rivals},
+    )  # fmt: skip
+
+
+def stability_answer(runs: Sequence[RecordedRun], drawn: Loss, question: str) -> Answer:
+    """Does the loss jump, or a run diverge?"""
+    found = [instability(run, drawn) for run in runs]
+    n_of = {label: sum(one.label == label for one in found) for label in (o.label for o in found)}
+    said = []
+    diverged = {label: sum(one.diverged for one in found if one.label == label) for label in n_of}
+    if any(diverged.values()):
+        each = [label for label, n in diverged.items() if n]
+        said.append(f"{sentence(listing(each))} diverged.")
+    jumping = [one for one in found if one.rises]
+    name = LOSS_NAMES[drawn]
+    if jumping:
+        worst = max(jumping, key=lambda one: max(rise for _, rise in one.rises))
+        epoch, most = max(worst.rises, key=lambda rise: rise[1])
+        seeds = sum(one.label == worst.label for one in jumping)
+        many = f" in {seeds} of {n_of[worst.label]} seeds" if len(found) > len(n_of) else ""
+        also = [label for label in dict.fromkeys(o.label for o in jumping) if label != worst.label]
+        others = f" (also at {listing(also)})" if also else ""
+        said.append(
+            f"At {worst.label} the {name} jumps{many}, most by {100 * most:.0f} % in epoch "
+            f"{epoch}{others}."
+        )
+    if not said:
         said = [
-            f"No running loss rises by more than {_share(RISE)} in an epoch, and no run diverged."
+            f"No {name} rises by more than {100 * RISES[drawn]:.0f} % within an epoch, and no run "
+            "diverged."
         ]
-    opening = OPENINGS["yes" if unstable else "no"]
-    seeds = basis((run.label, run.seed) for run in runs)
+    verdict: Verdict = "yes" if any(one.unstable for one in found) else "no"
+    n_seeds = len({one.seed for one in found})
     return Answer(
-        "Is the training unstable at some momentum?",
-        "yes" if unstable else "no",
-        " ".join([opening, *(sentence(line) for line in said), seeds]),
+        question,
+        verdict,
+        " ".join([opening(verdict, 1) if n_seeds == 1 else f"{sentence(verdict)}.", *said[:2]]),
         {
-            "rise": RISE,
+            "metric": drawn,
+            "rise": RISES[drawn],
             "runs": [
                 {
                     "label": one.label,
@@ -177,56 +222,5 @@ def _stability(runs: Sequence[RecordedRun]) -> Answer:
                 for one in found
             ],
         },
+        "description",
     )
-
-
-def _answer(
-    question: str,
-    runs: Sequence[RecordedRun],
-    claim: Claim,
-    said: list[str],
-    evidence: dict[str, Any],
-) -> Answer:
-    opening = [OPENINGS[claim.verdict]]
-    best: str | None = None
-    rivals: list[str] = []
-    if claim.settings:
-        best = claim.best.label
-        rivals = _rivals(claim)
-        opening.append(
-            f"Best: {best}, with {claim.measure.show(claim.best.interval.mean)}"
-            + (f" (not settled against {listing(rivals)})." if rivals else ".")
-        )
-    lengths = {len(run.epochs) for run in runs if not run.diverged}
-    if len(lengths) > 1:
-        said = [*said, f"The runs differ in length: {min(lengths)} to {max(lengths)} epochs."]
-    return Answer(
-        question,
-        claim.verdict,
-        " ".join([*opening, *claim.sentences(), *said, *caveats(runs, limits=False)]),
-        {**claim.evidence(), "best": best, "not_settled_against": rivals, **evidence},
-    )
-
-
-def _rivals(claim: Claim) -> list[str]:
-    """The settings that the best one is not shown to be better than."""
-    others = [setting for setting in claim.settings if setting is not claim.best]
-    corrected = 1 - (1 - LEVEL) / max(1, len(others))
-    wanted = 1 if claim.rises else -1
-    return [
-        other.label
-        for other in others
-        if difference(other.values, claim.best.values, corrected).sign != wanted
-    ]
-
-
-def _lowest_loss(run: RecordedRun) -> float | None:
-    return min((epoch.value("train_loss") for epoch in run.epochs), default=None)
-
-
-def _share(fraction: float) -> str:
-    return f"{100 * fraction:.0f} %"
-
-
-def _loss(value: float) -> str:
-    return f"{value:.4f}"

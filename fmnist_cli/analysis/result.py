@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.analysis.statistics import summarise
 from fmnist_cli.epoch import Epoch
-from fmnist_cli.errors import FmnistError
+from fmnist_cli.errors import Diverged, FmnistError
+from fmnist_cli.formatting import pluralize
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import Monitor
@@ -159,11 +160,22 @@ class StudyResult:
     def require_complete(self) -> None:
         """Raise an error that names the runs that failed, if any did."""
         if self.failures:
-            n = len(self.failures)
+            reasons = "; ".join(failure.rstrip(".") for failure in self.failures)
+            others = " The others are recorded." if self.runs else ""
             raise FmnistError(
-                f"{n} run{'s' if n > 1 else ''} of study {self.study.id} failed: "
-                f"{'; '.join(self.failures)}. The others are recorded; the same command again "
-                "trains what is missing."
+                f"{pluralize(len(self.failures), 'run')} of study {self.study.id} failed: "
+                f"{reasons}.{others} The same call again trains what is missing.",
+                study_id=self.study.id,
+            )
+
+    def require_converged(self) -> None:
+        """Raise Diverged where every run diverged, so that nothing can be compared."""
+        if self.runs and all(run.diverged for run in self.runs):
+            n = len(self.runs)
+            raise Diverged(
+                f"every run of study {self.study.id} diverged ({n} of {n}).",
+                remedy="smaller_lr",
+                study_id=self.study.id,
             )
 
     def document(self) -> dict[str, Any]:
@@ -203,9 +215,9 @@ class StudyResult:
 
 
 def summaries_document(runs: Sequence[RecordedRun]) -> dict[str, Any]:
-    """What the runs of one arm say together, as plain values."""
+    """What the runs of one arm say together, as plain values; a diverged run is in no mean."""
     document: dict[str, Any] = {"seeds": [run.run.seed for run in runs]}
     for name in SUMMARISED:
-        summary = summarise(getattr(run.run, name) for run in runs)
+        summary = summarise(getattr(run.run, name) for run in runs if not run.diverged)
         document[name] = None if summary is None else asdict(summary)
     return document

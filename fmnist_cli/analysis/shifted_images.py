@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
 from statistics import fmean
 from typing import Any
 
-from fmnist_cli.analysis.answers import Answer, Score, Verdict
-from fmnist_cli.analysis.claims import OPENINGS, accuracy, basis, listing, plain
-from fmnist_cli.analysis.statistics import LEVEL, Interval, difference
+from fmnist_cli.analysis.answers import Answer, Verdict, listing, opening
+from fmnist_cli.analysis.claims import accuracy
+from fmnist_cli.analysis.noise import N_TEST, SHIFTED_SPREAD
+from fmnist_cli.analysis.sampling import standard_error
+from fmnist_cli.analysis.statistics import Contrast, Sample, contrast, share_level
 from fmnist_cli.engine.config import N_CLASSES
-from fmnist_cli.formatting import pluralize
 
 CHANCE = 1 / N_CLASSES
 
 BySet = dict[str, dict[int, float]]  # set name -> seed -> accuracy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Accuracy in [0, 1] of one trained model on one named test set of ``n`` images."""
+
+    model: str
+    seed: int
+    set_name: str
+    accuracy: float
+    n: int = N_TEST
 
 
 def ood_answers(scores: Sequence[Score], in_domain: str = "in-domain") -> tuple[Answer, ...]:
@@ -23,121 +38,167 @@ def ood_answers(scores: Sequence[Score], in_domain: str = "in-domain") -> tuple[
     Parameters
     ----------
     scores : sequence of Score
-        For every model the set ``in_domain`` and at least one other.
+        For every model the set ``in_domain`` and at least one other; of diverged runs none.
 
     Returns
     -------
-    For each model: does it keep its accuracy on the shifted sets? With two models or more,
-    last: is one model the most robust, with the smallest drop, on every shifted set?
+    For each model: does it keep its accuracy on every shifted set? With two models or more, last:
+    has one model the highest accuracy on every shifted set?
     """
     models: dict[str, BySet] = {}
     for score in scores:
         by_seed = models.setdefault(score.model, {}).setdefault(score.set_name, {})
         by_seed[score.seed] = score.accuracy
-    answers = [_keeps(model, sets, in_domain) for model, sets in models.items()]
+    n_images = min((score.n for score in scores), default=N_TEST)
+    drops = {
+        (model, name): contrast_scores(by_seed, sets[in_domain], n_images, same_weights=True)
+        for model, sets in models.items()
+        for name, by_seed in sets.items()
+        if name != in_domain
+    }
+    shifted = [
+        name for name in next(iter(models.values()), {})
+        if name != in_domain and all(name in sets for sets in models.values())
+    ]  # fmt: skip
+    rivals = {
+        (name, one, other): contrast_scores(models[one][name], models[other][name], n_images)
+        for name in shifted
+        for one, other in combinations(models, 2)
+        if not _at_chance(models, name)
+    }
+    shared = iter(share_level([*drops.values(), *rivals.values()]))
+    drops = {key: next(shared) for key in drops}
+    rivals = {key: next(shared) for key in rivals}
+    answers = [
+        _keeps(model, sets, {n: drop for (m, n), drop in drops.items() if m == model}, in_domain)
+        for model, sets in models.items()
+    ]
     if len(models) > 1:
-        answers.append(_most_robust(models, in_domain))
+        answers.append(_highest(models, shifted, rivals, in_domain))
     return tuple(answers)
 
 
-def _keeps(model: str, sets: BySet, in_domain: str) -> Answer:
-    shifted = [name for name in sets if name != in_domain]
-    corrected = 1 - (1 - LEVEL) / max(1, len(shifted))
-    drops = {name: difference(sets[name], sets[in_domain], corrected) for name in shifted}
-    if any(drop.sign == 1 for drop in drops.values()):
-        verdict: Verdict = "no"
-    elif any(drop.sign is None for drop in drops.values()) or not drops:
-        verdict = "not settled"
-    else:
-        verdict = "yes"
+def contrast_scores(
+    first: Mapping[int, float],
+    second: Mapping[int, float],
+    n_images: int,
+    *,
+    same_weights: bool = False,
+) -> Contrast:
+    """Paired by seed; one run alone by its test images and, between two trainings, by how much the
+    accuracy on shifted images varies from seed to seed."""
+    samples = []
+    for values in (first, second):
+        mean = fmean(values.values())
+        images = standard_error(mean, n_images)
+        samples.append(Sample(values, math.hypot(images, 0.0 if same_weights else SHIFTED_SPREAD)))
+    return contrast(samples[0], samples[1], "share")
+
+
+def _at_chance(models: Mapping[str, BySet], name: str) -> bool:
+    return all(fmean(sets[name].values()) <= CHANCE for sets in models.values())
+
+
+def _keeps(model: str, sets: BySet, drops: Mapping[str, Contrast], in_domain: str) -> Answer:
+    lost = [name for name, drop in drops.items() if drop.clear and drop.direction > 0]
+    verdict: Verdict = "no" if lost else "no counterexample" if drops else "not settled"
     means = {name: fmean(values.values()) for name, values in sets.items()}
-    said = [OPENINGS[verdict], f"{model} has {accuracy(means[in_domain])} {in_domain}"]
+    said = [opening(verdict, len(sets[in_domain]))]
     if drops:
-        said[-1] += ", " + listing(
-            f"{accuracy(means[name])} on {name} ({-drop.mean:+.4f})" for name, drop in drops.items()
-        )
-        worst = min(shifted, key=lambda name: means[name])
-        below = f", below chance ({CHANCE:g})" if means[worst] < CHANCE else ""
-        said.append(f"Worst: {worst}{below}.")
-    said[1] += "."
-    needed = [drop.more_needed for drop in drops.values() if drop.more_needed is not None]
-    if verdict == "not settled" and needed:
-        said.append(f"About {pluralize(max(needed), 'more seed')} would settle it.")
-    runs = [(name, seed) for name, values in sets.items() for seed in values]
+        worst, mildest = min(drops, key=means.__getitem__), max(drops, key=means.__getitem__)
+        below = ", no better than chance" if means[worst] <= CHANCE else ""
+        text = f"From {accuracy(means[in_domain])} to {accuracy(means[worst])} on {worst}{below}"
+        if mildest != worst:
+            text += f", at best {accuracy(means[mildest])} on {mildest}"
+        said.append(f"{text}.")
     return Answer(
-        f"Does {model} keep its accuracy on the shifted images?",
+        f"Does {model} keep its accuracy on every shifted set?",
         verdict,
-        " ".join([*said, basis(runs)]),
+        " ".join(said),
         {
             "model": model,
             "in_domain": means[in_domain],
             "sets": [
-                {"set": name, "accuracy": means[name], "drop": plain(drop)}
+                {
+                    "set": name,
+                    "accuracy": means[name],
+                    "drop": drop.change,
+                    **{k: v for k, v in asdict(drop).items() if k != "change"},
+                    "clear": drop.clear,
+                }
                 for name, drop in drops.items()
             ],
         },
+        "universal",
     )
 
 
-def _most_robust(models: Mapping[str, BySet], in_domain: str) -> Answer:
-    shifted = [
-        name for name in next(iter(models.values()))
-        if name != in_domain and all(name in sets for sets in models.values())
-    ]  # fmt: skip
-    drops = {
-        model: {name: _drop_by_seed(sets, name, in_domain) for name in shifted}
+def _highest(
+    models: Mapping[str, BySet],
+    shifted: Sequence[str],
+    rivals: Mapping[tuple[str, str, str], Contrast],
+    in_domain: str,
+) -> Answer:
+    means = {
+        model: {name: fmean(sets[name].values()) for name in (in_domain, *shifted)}
         for model, sets in models.items()
     }
-    means = {
-        model: fmean(fmean(by_seed.values()) for by_seed in by_set.values())
-        for model, by_set in drops.items()
-    }
-    winners: dict[str, str] = {}
-    settled: dict[str, bool] = {}
-    corrected = 1 - (1 - LEVEL) / max(1, len(shifted) * (len(models) - 1))
-    for name in shifted:
-        winner = min(models, key=lambda model: fmean(drops[model][name].values()))
-        rivals: list[Interval] = [
-            difference(drops[winner][name], drops[other][name], corrected)
-            for other in models
-            if other != winner
-        ]
-        winners[name], settled[name] = winner, all(rival.sign == 1 for rival in rivals)
-    sure = {winners[name] for name in shifted if settled[name]}
-    if len(sure) > 1:
-        verdict: Verdict = "no"
-    else:
-        verdict = "yes" if len(sure) == 1 and all(settled.values()) else "not settled"
-    overall = min(means, key=lambda model: means[model])
-    by_set = listing(
-        f"{winners[name]}{'' if settled[name] else ' (not settled)'} on {name}" for name in shifted
-    )
-    mean_drops = listing(f"{drop:.4f} {model}" for model, drop in means.items())
-    said = [
-        OPENINGS[verdict],
-        f"Smallest drop: {by_set}.",
-        f"Mean drop over the shifted sets: {mean_drops}, so that {overall} is the most robust "
-        "on average.",
-    ]
-    runs = [(m, seed) for m, sets in models.items() for seed in sets[in_domain]]
+    ranked = [name for name in shifted if not _at_chance(models, name)]
+    highest, ahead = {}, {}
+    for name in ranked:
+        best = max(models, key=lambda model: means[model][name])
+        highest[name] = best
+        ahead[name] = [
+            other for other in models
+            if other != best and _is_ahead(rivals, name, best, other)
+        ]  # fmt: skip
+    clearly = {name for name in ranked if len(ahead[name]) == len(models) - 1}
+    winners = {highest[name] for name in clearly}
+    # a model is out where another is clearly ahead of it; the claim fails when all are
+    out = {other for name in ranked for other in ahead[name]}
+    verdict: Verdict = "no counterexample"
+    if not ranked:
+        verdict = "not settled"
+    elif len(out) == len(models) or len(winners) > 1:
+        verdict = "no"
+    elif not any(ahead.values()):
+        verdict = "no clear difference"
+    n = min(len(sets[in_domain]) for sets in models.values())
+    said = [opening(verdict, n)]
+    by_model: dict[str, list[str]] = {}
+    for name, model in highest.items():
+        by_model.setdefault(model, []).append(name if name in clearly else f"{name} (not clearly)")
+    if by_model:
+        text = "; ".join(f"{model} on {listing(sets)}" for model, sets in by_model.items())
+        said.append(f"Highest accuracy: {text}.")
+    at_chance = [name for name in shifted if name not in ranked]
+    if at_chance:
+        said.append(f"On {listing(at_chance)} all are at or below chance, where nothing is ranked.")
     evidence: dict[str, Any] = {
-        "most_robust_on_average": overall,
-        "mean_drops": means,
-        "smallest_drop": [
-            {"set": name, "model": winners[name], "settled": settled[name]} for name in shifted
+        "accuracies": means,
+        "drops": {
+            model: {name: of_one[in_domain] - of_one[name] for name in shifted}
+            for model, of_one in means.items()
+        },
+        "highest": [
+            {"set": name, "model": highest[name], "clear": name in clearly} for name in ranked
         ],
+        "at_or_below_chance": at_chance,
     }
     return Answer(
-        "Is one model the most robust on every shifted set?",
+        "Has one model the highest accuracy on every shifted set?",
         verdict,
-        " ".join([*said, basis(runs)]),
+        " ".join(said),
         evidence,
+        "universal",
     )
 
 
-def _drop_by_seed(sets: BySet, name: str, in_domain: str) -> dict[int, float]:
-    return {
-        seed: sets[in_domain][seed] - value
-        for seed, value in sets[name].items()
-        if seed in sets[in_domain]
-    }
+def _is_ahead(
+    rivals: Mapping[tuple[str, str, str], Contrast], name: str, best: str, other: str
+) -> bool:
+    found = rivals.get((name, best, other))
+    if found is not None:
+        return found.clear and found.direction < 0
+    found = rivals[name, other, best]
+    return found.clear and found.direction > 0

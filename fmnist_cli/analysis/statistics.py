@@ -1,31 +1,42 @@
-"""What several seeds say of a number: mean, spread, Student's t intervals from the closed form."""
+"""What several seeds say of a number: mean, spread, intervals, and comparisons that share 5 %.
+
+Counts, times and losses are compared as ratios, on the log scale; accuracies as differences. An
+interval needs five seeds (``SEEDS_FOR_INTERVAL``) and stays within the possible range. With fewer
+seeds a difference is judged by the noise that one run is known to have (its test images, its own
+epoch-to-epoch noise), and never taken for settled because a few whole numbers happen to agree.
+"""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import fmean, stdev
+from typing import Literal
 
 LEVEL = 0.95
-MOST_SEEDS = 1_000  # beyond, "about k more" is no advice
+SEEDS_FOR_INTERVAL = 5
+NOISE_DOF = 10  # degrees of freedom of a noise that is known from the run's own curve only
+MOST_SEEDS = 100  # beyond, "about k more" is no advice
+SMALLEST = 1e-12  # stands for 0 on the log scale
+
+Scale = Literal["ratio", "share", "plain"]
+"""Positive quantities; fractions in [0, 1]; anything else."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean, or a difference of means, and how well it is known.
+    """The mean of n values and how well it is known.
 
     Attributes
     ----------
     n : int >= 1
-        Values it rests on (of the smaller side, where two unpaired sides differ).
     mean : float
     low, high : float or None
-        Ends of the confidence interval; None with one value, which gives none.
+        Ends of the confidence interval, within the range of the scale; None below five values.
     level : float in (0, 1)
-    standard_error : float or None
     """
 
     n: int
@@ -33,66 +44,161 @@ class Interval:
     low: float | None
     high: float | None
     level: float
-    standard_error: float | None
-
-    @property
-    def sign(self) -> int | None:
-        """+1, 0 or -1 where settled, None where the interval includes 0 and more.
-
-        A single value is taken at its word: it is all there is.
-        """
-        if self.low is not None and self.high is not None and self.low <= 0 <= self.high:
-            return 0 if self.low == self.high else None
-        return (self.mean > 0) - (self.mean < 0)
-
-    @property
-    def more_needed(self) -> int | None:
-        """About how many more values would exclude 0, were mean and spread to stay the same.
-
-        None where it is settled, or more than 1,000 would be needed.
-        """
-        if self.sign is not None or self.standard_error is None or self.mean == 0:
-            return None
-        spread = self.standard_error * math.sqrt(self.n)
-
-        def excludes_0(more: int) -> bool:
-            n = self.n + more
-            return t_quantile(self.level, n - 1) * spread / math.sqrt(n) < abs(self.mean)
-
-        if not excludes_0(MOST_SEEDS):
-            return None
-        return 1 + bisect_left(range(1, MOST_SEEDS), True, key=excludes_0)
 
 
-def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
-    """The mean of n >= 1 values and its t interval."""
-    n, mean = len(values), fmean(values)
-    if n == 1:
-        return Interval(1, mean, None, None, level, None)
-    return _around(mean, stdev(values) / math.sqrt(n), n - 1, n, level)
-
-
-def difference(
-    first: Mapping[int, float], second: Mapping[int, float], level: float = LEVEL
+def mean_interval(
+    values: Sequence[float], level: float = LEVEL, *, scale: Scale = "plain"
 ) -> Interval:
-    """second - first, from values by seed.
+    """The mean of n >= 1 values and its t interval.
 
-    Both sides on the same seeds: the differences are paired. Different seeds, two or more a
-    side: Welch's interval, its degrees of freedom rounded down. Otherwise the seeds they share,
-    or if there are none the difference of the means, without an interval.
+    A share's is taken on the logit scale and a positive quantity's on the log scale, by the delta
+    method: m -> f(m) with the standard error se f'(m), and back.
     """
-    shared = sorted(first.keys() & second.keys())
-    if first.keys() == second.keys() or (shared and min(len(first), len(second)) < 2):
-        return mean_interval([second[seed] - first[seed] for seed in shared], level)
-    a, b = list(first.values()), list(second.values())
-    mean, n = fmean(b) - fmean(a), min(len(a), len(b))
-    if n < 2:
-        return Interval(1, mean, None, None, level, None)
-    va, vb = stdev(a) ** 2 / len(a), stdev(b) ** 2 / len(b)
-    if va + vb == 0:
-        return _around(mean, 0.0, n - 1, n, level)
-    dof = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    return _around(mean, math.sqrt(va + vb), max(1, math.floor(dof)), n, level)
+    n, mean = len(values), fmean(values)
+    if n < SEEDS_FOR_INTERVAL:
+        return Interval(n, mean, None, None, level)
+    margin = t_quantile(level, n - 1) * stdev(values) / math.sqrt(n)
+    low, high = mean - margin, mean + margin
+    if margin and scale == "ratio" and mean > 0:
+        low, high = mean * math.exp(-margin / mean), mean * math.exp(margin / mean)
+    elif margin and scale == "share" and 0 < mean < 1:
+        middle, width = math.log(mean / (1 - mean)), margin / (mean * (1 - mean))
+        low, high = _expit(middle - width), _expit(middle + width)
+    return Interval(n, mean, low, high, level)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One condition's values by seed, a diverged run's not among them.
+
+    Attributes
+    ----------
+    values : mapping of seed to value
+    noise : float >= 0
+        Standard deviation of a single run's value, as far as the run itself tells it (in points of
+        the logarithm for a ratio); 0 where nothing is known.
+    resolution : float >= 0
+        Standard deviation of what rounding hides, on the same scale: 1/sqrt(12) of a step. It is
+        the same for all seeds, so that more of them do not lessen it.
+    """
+
+    values: Mapping[int, float]
+    noise: float = 0.0
+    resolution: float = 0.0
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A second condition against a first.
+
+    Attributes
+    ----------
+    n : int >= 1
+        Pairs of seeds; the smaller side where no seeds are shared.
+    change : float
+        The ratio of the second to the first (its geometric mean over the seeds), or the difference.
+    low, high : float or None
+        95 % interval of the change; None below five seeds.
+    direction : {-1, 0, 1}
+    agree : bool
+        Whether every seed shows that direction; of unpaired sides, the means.
+    p : float in [0, 1]
+        Two-sided; after ``share_level``, with the comparisons it shares the level with.
+    more_seeds : int or None
+        About how many more seeds would show it, were mean and spread to stay as they are: right
+        about two times in three. None below five seeds, from 100 on, and where nothing is missing.
+    """
+
+    n: int
+    change: float
+    low: float | None
+    high: float | None
+    direction: int
+    agree: bool
+    p: float
+    more_seeds: int | None = None
+
+    @property
+    def clear(self) -> bool:
+        """Beyond the noise."""
+        return self.p <= 1 - LEVEL
+
+
+def contrast(first: Sample, second: Sample, scale: Scale) -> Contrast:
+    """Compare two conditions: paired by the seeds that they share, else by Welch's method.
+
+    Below five seeds the standard deviation is the larger of what the seeds show and what a single
+    run's noise leads one to expect, and the seeds must agree in sign.
+    """
+    a, b = (on_scale(sample.values, scale) for sample in (first, second))
+    shared = sorted(a.keys() & b.keys())
+    floor = math.hypot(first.resolution, second.resolution)
+    noise = math.hypot(first.noise, second.noise)
+    if 2 * len(shared) >= min(len(a), len(b)):
+        changes = [b[seed] - a[seed] for seed in shared]
+        n, mean = len(changes), fmean(changes)
+        spread = stdev(changes) if n > 1 else 0.0
+        agree = all(change * mean > 0 for change in changes)
+        few = n < SEEDS_FOR_INTERVAL
+        spread = max(spread, noise if few else 0.0)
+        error = math.hypot(spread / math.sqrt(n), floor)
+        dof = n - 1 + (NOISE_DOF if few and noise else 0)
+    else:
+        n = min(len(a), len(b))
+        mean = fmean(b.values()) - fmean(a.values())
+        agree, few = mean != 0, n < SEEDS_FOR_INTERVAL
+        parts = [
+            max(
+                stdev(values.values()) if len(values) > 1 else 0.0,
+                sample.noise if few else 0.0,
+            )
+            ** 2
+            / len(values)
+            + sample.resolution**2
+            for sample, values in ((first, a), (second, b))
+        ]
+        error = math.sqrt(sum(parts))
+        if few:
+            dof = n - 1 + (NOISE_DOF if noise else 0)
+        else:
+            below = sum(
+                part**2 / (len(values) - 1) for part, values in zip(parts, (a, b), strict=True)
+            )
+            dof = math.floor(sum(parts) ** 2 / below) if below else n - 1
+        spread = error * math.sqrt(n)
+    direction = (mean > 0) - (mean < 0)
+    if direction == 0 or (few and not agree) or dof < 1 or (few and error == 0):
+        p = 1.0
+    else:
+        p = 0.0 if error == 0 else t_tail(abs(mean) / error, dof)
+    low = high = None
+    if not few:
+        margin = t_quantile(LEVEL, dof) * error
+        low, high = mean - margin, mean + margin
+        if scale == "share" and margin:  # within (-1, 1): the same step on Fisher's scale
+            low, high = (
+                math.tanh(math.atanh(mean) + side * margin / (1 - mean**2)) for side in (-1, 1)
+            )
+    more = None if few or p <= 1 - LEVEL else _more_seeds(mean, spread, n)
+    if scale == "ratio":
+        mean = math.exp(mean)
+        low, high = (None if end is None else math.exp(end) for end in (low, high))
+    return Contrast(n, mean, low, high, direction, agree, p, more)
+
+
+def share_level(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
+    """The same contrasts with p as it is where they share the 5 %.
+
+    Source: Holm, *A simple sequentially rejective multiple test procedure* (Scandinavian Journal
+    of Statistics 6, 1979).
+    """
+    order = sorted(range(len(contrasts)), key=lambda i: contrasts[i].p)
+    shared = list(contrasts)
+    largest = 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * contrasts[i].p))
+        shared[i] = replace(contrasts[i], p=largest)
+    return tuple(shared)
 
 
 @dataclass(frozen=True)
@@ -104,9 +210,9 @@ class Summary:
     n : int >= 1
     mean, minimum, maximum : float
     sd : float or None
-        Standard deviation of the seeds (n - 1); None with one, as are the interval's ends.
+        Standard deviation of the seeds (n - 1); None with one.
     low, high : float or None
-        Student's t interval of the mean.
+        95 % interval of the mean; None below five seeds, whose range says more.
     level : float in (0, 1)
     """
 
@@ -120,12 +226,12 @@ class Summary:
     maximum: float
 
 
-def summarise(values: Iterable[float | None]) -> Summary | None:
+def summarise(values: Iterable[float | None], scale: Scale = "plain") -> Summary | None:
     """The values that are there, summarised; None where there is none."""
     present = [value for value in values if value is not None]
     if not present:
         return None
-    interval = mean_interval(present)
+    interval = mean_interval(present, scale=scale)
     return Summary(
         n=len(present),
         mean=interval.mean,
@@ -158,6 +264,11 @@ def t_quantile(level: float, dof: int) -> float:
     return math.sqrt(dof) * math.tan(low)
 
 
+def t_tail(t: float, dof: int) -> float:
+    """P(|T| >= t), T of Student's distribution with ``dof`` >= 1 degrees of freedom."""
+    return max(0.0, 1 - _probability(math.atan2(t, math.sqrt(dof)), dof))
+
+
 def _probability(theta: float, dof: int) -> float:
     """P(|T| < sqrt(dof) tan(theta)); Abramowitz and Stegun (1964), 26.7.3 and 26.7.4."""
     sin, cos = math.sin(theta), math.cos(theta)
@@ -171,6 +282,24 @@ def _probability(theta: float, dof: int) -> float:
     return 2 / math.pi * (theta + sin * total) if odd else sin * total
 
 
-def _around(mean: float, standard_error: float, dof: int, n: int, level: float) -> Interval:
-    margin = t_quantile(level, dof) * standard_error
-    return Interval(n, mean, mean - margin, mean + margin, level, standard_error)
+def on_scale(values: Mapping[int, float], scale: Scale) -> dict[int, float]:
+    """The values as they are compared: a ratio's by their logarithms."""
+    if scale != "ratio":
+        return dict(values)
+    return {seed: math.log(max(value, SMALLEST)) for seed, value in values.items()}
+
+
+def _expit(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
+
+
+def _more_seeds(mean: float, spread: float, n: int) -> int | None:
+    """How many seeds more make |mean| exceed its margin; None from ``MOST_SEEDS`` on."""
+
+    def shows(more: int) -> bool:
+        total = n + more
+        return t_quantile(LEVEL, total - 1) * spread / math.sqrt(total) < abs(mean)
+
+    if mean == 0 or not shows(MOST_SEEDS - 1):
+        return None
+    return 1 + bisect_left(range(1, MOST_SEEDS), True, key=shows)

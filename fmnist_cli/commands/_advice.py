@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from fmnist_cli.errors import FmnistError, Remedy, Stopped
+from fmnist_cli.errors import FmnistError, Stopped
 from fmnist_cli.registry.urls import without_password
 from fmnist_cli.runner.command_line import continue_command, option_words, resume_words
 
-_ADVICE: Mapping[Remedy, str] = {
+_ADVICE: dict[str, str] = {
     "allow_custom_data": "Give --allow-custom-data to use another data set.",
     "another_registry": "Name another with --db.",
+    "another_to_import": "Name another registry to import.",
     "disable_early_stopping": "Use --no-early-stop to train to the last epoch.",
     "fetch_data": "Get them with: fmnist data fetch",
     "list_runs": "See which there are: fmnist runs list",
     "make_room_and_resume": "Make room, then: fmnist runs resume",
     "name_data_folder": "Name the folder that holds the files with --data-dir.",
     "open_once_writable": "Open it once as a user who may write it: fmnist runs list",
-    "recover_journal": "Once the registry can be written again: fmnist runs recover",
+    "recover_journal": "Recover it with: fmnist runs recover",
     "shared_registry": (
         "Name one on a PostgreSQL server: "
         "--db postgresql+psycopg://user@host/database?files=/shared/folder"
@@ -34,6 +35,8 @@ def advised(error: FmnistError) -> str:
     """The error's message, and what to do about it."""
     if error.remedy is None:
         return str(error)
+    if error.remedy == "continue_study":
+        return f"{error} Continue it with: {continue_command(error.argv)}"
     return f"{error} {_ADVICE[error.remedy].format_map(error.data)}"
 
 

@@ -49,10 +49,18 @@ def complete_tag(ctx: typer.Context, incomplete: str) -> list[str]:
     return [tag for (tag,) in _rows(ctx, sql, incomplete)]
 
 
+def complete_columns(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The columns of ``run_summary``: the last of several with commas between."""
+    before, comma, begins = incomplete.rpartition(",")
+    sql = "SELECT name FROM pragma_table_info('run_summary') WHERE name LIKE ? LIMIT ?"
+    found = _rows(ctx, sql, begins)
+    return [f"{before}{comma}{name}" for (name,) in found]
+
+
 def _rows(ctx: typer.Context, sql: str, incomplete: str) -> Iterator[tuple[Any, ...]]:
     """Nothing where there is no registry to ask: a completion has no place for an error."""
     target = str(ctx.params.get("db") or os.environ.get("FMNIST_DB") or "runs.db")
-    begins = incomplete.replace("%", "").replace("_", "") + "%"
+    begins = incomplete.replace("%", "") + "%"
     if target.startswith("postgresql"):
         yield from _server_rows(target, sql.replace("?", "%s"), (begins, NEWEST))
         return

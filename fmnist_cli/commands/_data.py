@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,32 @@ if TYPE_CHECKING:
     from fmnist_cli.runner.run import Session
 
 
+@contextmanager
 def open_session(
-    registry: Registry, config: TrainConfig, options: DataOptions, out: Output
-) -> Session:
-    """What the runner works in, with the data set that the options name."""
+    db: str, config: TrainConfig, options: DataOptions, out: Output, /, **folders: Path
+) -> Iterator[Session]:
+    """What the runner works in, with the data set that the options name.
+
+    The registry, and the folders that are written into (by their options), are made only once the
+    data is there.
+    """
+    from fmnist_cli.files import writable_folder
+    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.run import Session
 
-    return Session(registry, load_data(config, options, out), out, out.argv)
+    dataset = load_data(config, options, out)
+    for name, folder in folders.items():
+        writable_folder(folder, f"--{name}")
+    with Registry.open(db) as registry:
+        yield Session(registry, dataset, out, out.argv)
+
+
+def open_existing(db: str) -> Registry:
+    """A registry whose runs are asked for, to be written: it is not made where there is none."""
+    from fmnist_cli.registry import Registry
+
+    Registry.open(db, readonly=True).close()
+    return Registry.open(db)
 
 
 def load_data(config: TrainConfig, options: DataOptions, out: Output) -> Dataset:

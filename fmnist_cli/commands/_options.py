@@ -54,30 +54,19 @@ class Common:
 class StudyOptions:
     """What every study takes."""
 
-    seeds: int = option(1, "Repeat every arm with so many seeds, from --seed up.")
-    seed_list: str | None = option(None, "Or with these seeds: 1,5,9.")
-    jobs: int = option(1, "Train so many runs side by side, each in a process of its own.")
-    scheduler: str | None = option(
-        None, "Train on the workers of the Dask scheduler with this address."
-    )
-    new: bool = option(False, "Begin a new study, even where one could be continued.")
+    seeds: int = option(1, "Number of seeds for every setting, from --seed up.")
+    seed_list: str | None = option(None, "The seeds, in place of --seeds: 1,5,9.")
+    jobs: int = option(1, "Number of parallel runs, each in a process of its own.")
+    scheduler: str | None = option(None, "Address of a Dask scheduler whose workers train.")
+    new: bool = option(False, "Start a new study even if one could be continued.")
+    why: bool = option(False, "Test the causes by counterfactual runs, and explain.")
     plot: Path | None = option(None, "Draw the study into this .png, .svg or .pdf file.")
 
     def __post_init__(self) -> None:
         require(1 <= self.seeds <= 1000, "seeds must be between 1 and 1000", self.seeds)
         require(1 <= self.jobs <= 256, "jobs must be between 1 and 256", self.jobs)
-        require(
-            self.jobs == 1 or self.scheduler is None,
-            "jobs are for one machine, and a scheduler has workers of its own; give one of the two",
-            f"--jobs {self.jobs} --scheduler {self.scheduler}",
-        )
         if self.seed_list is not None:
             self._listed()
-            require(
-                self.seeds == 1,
-                "seeds and seed-list exclude each other",
-                f"--seeds {self.seeds} --seed-list {self.seed_list}",
-            )
 
     def seeds_from(self, first: int) -> tuple[int, ...]:
         """The seeds of every arm; ``first`` is where ``--seeds`` counts from."""
@@ -122,7 +111,16 @@ _PANELS: dict[type, str] = {
     DataOptions: "Data",
     Common: "Registry and output",
 }
+_ADVANCED = ("scheduler",)
 
+# Of two options that exclude each other the one holds that is nearer to the user.
+_EXCLUSIVE = (
+    ("no_early_stop", "patience"),
+    ("seeds", "seed_list"),
+    ("seed", "seed_list"),
+    ("jobs", "scheduler"),
+)
+_NEARNESS = ("DEFAULT", "DEFAULT_MAP", "ENVIRONMENT", "COMMANDLINE")
 
 GROUPS = tuple(_PANELS)
 
@@ -157,6 +155,58 @@ def typed(context: typer.Context, *, but: Collection[str] = ()) -> dict[str, str
     return found
 
 
+def nearness(context: typer.Context, name: str) -> int:
+    """How near to the user an option's value was set: not (0), file, environment, flag."""
+    source = context.get_parameter_source(name)
+    return 0 if source is None else _NEARNESS.index(source.name)
+
+
+def origin(context: typer.Context, name: str) -> str:
+    """`` (from FMNIST_BATCH)`` or the file, where it was not the command line; else nothing."""
+    from fmnist_cli.commands._settings import settings_file
+
+    of_what = {1: str(settings_file()), 2: environment_variable(name)}
+    found = of_what.get(nearness(context, name))
+    return f" (from {found})" if found else ""
+
+
+def _choose_one(context: typer.Context, values: dict[str, Any]) -> None:
+    """Take the farther one of two that exclude each other for not given; UsageError where both
+    are as near."""
+    for pair in _EXCLUSIVE:
+        if not values.keys() >= {*pair}:
+            continue
+        near = [nearness(context, name) for name in pair]
+        usual = [p.default for name in pair for p in context.command.params if p.name == name]
+        if near[0] != near[1] and 0 not in near:
+            farther = near.index(min(near))
+            if pair[farther] != "seed":  # where --seed-list is given, nobody asks for it
+                values[pair[farther]] = usual[farther]
+            continue
+        as_given = near[0] == near[1] > 0 and all(
+            values[name] != default for name, default in zip(pair, usual, strict=True)
+        )
+        if as_given and ("seed" not in pair or near[0] == _NEARNESS.index("COMMANDLINE")):
+            flags = [f"--{name.replace('_', '-')}" for name in pair]
+            shown = [
+                _as_typed(flag, values[name]) + origin(context, name)
+                for flag, name in zip(flags, pair, strict=True)
+            ]
+            raise UsageError(
+                f"{flags[0]} and {flags[1]} exclude each other. Received: {' '.join(shown)}."
+            )
+
+
+def _as_user_knows_it(error: UsageError, context: typer.Context) -> str:
+    """The message with the option as it is typed, and where a value comes from that was not."""
+    message, option = str(error), error.data.get("option", "")
+    name = option.replace("-", "_")
+    if not any(parameter.name == name for parameter in context.command.params):
+        return message
+    end = f"Received: {error.data.get('received')}."
+    return f"--{message.replace(end, f'{end[:-1]}{origin(context, name)}.')}"
+
+
 def _as_typed(flag: str, value: Any) -> str:
     if value is True:
         return flag
@@ -168,7 +218,7 @@ def require_distinct(flag: str, values: Sequence[Any]) -> None:
     """UsageError where an option that is given several times has the same value twice."""
     require(
         len(set(values)) == len(values),
-        f"each {flag} must be given once",
+        f"each --{flag} must be given once",
         " ".join(f"--{flag} {value}" for value in values),
     )
 
@@ -211,18 +261,25 @@ def with_options(
 
         @functools.wraps(command)
         def call(**values: Any) -> None:
-            built = {}
             context = values["context"] if wants_context else values.pop("context")
-            for name, group in groups.items():
-                given = {p.name: values.pop(p.name) for p in expanded[name]}
-                if group is TrainConfig:
-                    _early_stopping(given, values, changed)
-                if group is StudyOptions:
-                    _one_choice_of_seeds(context, given["seed_list"])
-                if group is Common:
-                    given["argv"] = tuple(context.obj or ())
-                built[name] = group(**given)
-            command(**built, **values)
+            try:
+                _choose_one(context, values)
+                _set_patience(values, changed)
+                built = {}
+                for name, group in groups.items():
+                    given = {p.name: values.pop(p.name) for p in expanded[name]}
+                    if group is TrainConfig and "patience" in omit:
+                        given |= {k: v for k, v in changed.items() if k == "patience"}
+                    if group is Common:
+                        given["argv"] = tuple(context.obj or ())
+                    built[name] = group(**given)
+                for common in built.values():
+                    if isinstance(common, Common) and not common.quiet:
+                        _warn_of_unknown_variables()
+                command(**built, **values)
+            except UsageError as error:
+                error.args = (_as_user_knows_it(error, context),)
+                raise
 
         parameters = list(own)
         for parameter in (p for group in expanded.values() for p in group):
@@ -254,29 +311,19 @@ _NO_EARLY_STOP = inspect.Parameter(
 )
 
 
-def _early_stopping(
-    given: dict[str, Any], values: dict[str, Any], changed: Mapping[str, Any]
-) -> None:
-    """Turn ``--patience`` (None when not given) and ``--no-early-stop`` into one patience."""
-    if "patience" not in given:
-        given.update({k: v for k, v in changed.items() if k == "patience"})
-        return
-    if values.pop("no_early_stop"):
-        if given["patience"] is not None:
-            raise UsageError(
-                "patience and no-early-stop exclude each other. "
-                f"Received: --patience {given['patience']} --no-early-stop."
-            )
-    elif given["patience"] is None:
-        given["patience"] = changed.get("patience", TrainConfig.patience)
+def _set_patience(values: dict[str, Any], changed: Mapping[str, Any]) -> None:
+    """Make one patience of ``--patience`` (None where it is not given) and ``--no-early-stop``."""
+    stops = not values.pop("no_early_stop", True)
+    if stops and values["patience"] is None:
+        values["patience"] = changed.get("patience", TrainConfig.patience)
 
 
-def _one_choice_of_seeds(context: Any, seed_list: str | None) -> None:
-    seed = typed(context).get("seed")
-    if seed_list is not None and seed is not None:
-        raise UsageError(
-            f"seed and seed-list exclude each other. Received: {seed} --seed-list {seed_list}."
-        )
+def _warn_of_unknown_variables() -> None:
+    from fmnist_cli.commands._output import write_message
+    from fmnist_cli.commands._settings import unknown_variables
+
+    for line in unknown_variables():
+        write_message(line)
 
 
 def _option(group: type, name: str, changed: Mapping[str, Any]) -> inspect.Parameter:
@@ -295,7 +342,8 @@ def _option(group: type, name: str, changed: Mapping[str, Any]) -> inspect.Param
         envvar=environment_variable(name),
         show_envvar=name in ("data_dir", "db"),
         show_default=default is not None and default is not False,
-        rich_help_panel=_PANELS[group],
+        rich_help_panel="Advanced" if name in _ADVANCED else _PANELS[group],
+        readable=name != "plot",  # it is written, also where it exists
     )
     return inspect.Parameter(
         name,

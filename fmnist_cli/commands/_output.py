@@ -6,29 +6,34 @@ talk, never the results.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import re
 import shlex
 import sys
-import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from fmnist_cli import tables
+from fmnist_cli.commands._tables import fitting, rendered
+from fmnist_cli.commands._tables import make_facts as make_facts
+from fmnist_cli.commands._tables import make_table as make_table
 from fmnist_cli.errors import FmnistError
-from fmnist_cli.formatting import plain, to_json
+from fmnist_cli.formatting import json_text, printable, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
     from tqdm import tqdm
 
     from fmnist_cli.commands._options import Common
 
-HEADING_WIDTH = 14  # characters, where a heading has several words
+
 LINES_AT_ONCE = 1000
-UNBOUNDED = 100_000  # columns: no line is broken
 PIPED_WIDTH = 120  # columns, where there is no terminal to ask
+LOOKALIKES = dict(zip("▁▂▃▄▅▆▇█−×→…±─", [*"_.:-=+*#-x>", "...", "+-", "-"], strict=True))
 
 
 class Output:
@@ -41,47 +46,60 @@ class Output:
         self.argv = common.argv
         self._warnings: set[str] = set()
 
-    def result(self, *renderables: RenderableType) -> None:
+    def result(self, *renderables: RenderableType | tables.Table) -> None:
         """Print a result for a person; nothing where JSON was asked for."""
         if not self.json:
             console = stdout_console()
             with console.capture() as printed:
                 for renderable in renderables:
-                    console.print(_fitting(renderable, console))
+                    console.print(*parts(renderable, console), sep="\n")
             _write(printed.get())
 
-    def section(self, title: str, *renderables: RenderableType) -> None:
+    def section(self, title: str, *renderables: RenderableType | tables.Table) -> None:
         """Print a bold title and what belongs under it, then an empty line."""
         self.result(f"[bold]{title}[/bold]", *renderables, "")
 
     def document(self, schema: str, content: Mapping[str, Any]) -> None:
         """Print the result for a program, where JSON was asked for."""
         if self.json:
-            _write(to_json({"schema": schema, **content}) + "\n")
+            _write_json(to_json({"schema": schema, **content}) + "\n")
 
     def documents(
         self, schema: str, content: Mapping[str, Any], key: str, items: Iterable[Mapping[str, Any]]
     ) -> None:
         """As ``document``, with a long list under ``key``: an item a line, as they come."""
         if self.json:
-            begin = json.dumps({"schema": schema, **plain(content)}, ensure_ascii=False)
-            lines = (json.dumps(plain(i), allow_nan=False, ensure_ascii=False) for i in items)
-            _write(f'{begin[:-1]}, "{key}": [')
+            begin = json_text({"schema": schema, **content})
+            lines = map(json_text, items)
+            _write_json(f'{begin[:-1]}, "{key}": [')
             separator = "\n"
             while some := list(islice(lines, LINES_AT_ONCE)):
-                _write(separator + ",\n".join(some))
+                _write_json(separator + ",\n".join(some))
                 separator = ",\n"
-            _write("\n]}\n")
+            _write_json("\n]}\n")
 
     def text(self, text: str) -> None:
-        """Write a result that has its form already, as it is; nothing where JSON was asked for."""
+        """Write a result for a person that has its form; nothing where JSON was asked for."""
         if not self.json:
-            _write(text)
+            _write(printable(text))
+
+    def data(self, text: str) -> None:
+        """Write a result for a program, as it is; nothing where JSON was asked for."""
+        if self.json:
+            return
+        try:
+            text.encode(sys.stdout.encoding)
+        except UnicodeEncodeError as error:
+            raise FmnistError(
+                f"the output must be in an encoding that has {error.object[error.start]!r}. "
+                f"Received: {error.encoding}. Set PYTHONIOENCODING=utf-8."
+            ) from error
+        _write(printable(text) if sys.stdout.isatty() else text)
 
     def say(self, text: str) -> None:
         """A line of talk: what happens now, or what to type next."""
         if not self.quiet:
-            print(text, file=sys.stderr)
+            write_message(text)
 
     def message(self, text: str, /) -> None:
         """What the runner says, as a line of talk."""
@@ -117,16 +135,27 @@ class Output:
         """A progress bar on stderr; silent when quiet or not on a terminal."""
         from tqdm import tqdm
 
-        return tqdm(
+        bar = tqdm(
             total=total,
-            desc=label,
+            desc=printable(label),
             unit=unit,
             file=sys.stderr,
-            disable=self.quiet or not sys.stderr.isatty(),
-            dynamic_ncols=True,
+            disable=self.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb",
+            ncols=_bar_width(),
             leave=False,
             **keywords,
         )
+        bar.dynamic_ncols = lambda _: (_bar_width(), None)
+        return bar
+
+
+def _bar_width() -> int:
+    """Columns of a bar: what a terminal echoes after it, such as ^C, must not begin a new line."""
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return 76
+    return max(10, columns - 4)
 
 
 class _Progress:
@@ -148,14 +177,74 @@ class _Progress:
         self.bar.set_postfix_str(text, refresh=False)
 
 
+def write_message(text: str, style: str = "{}") -> None:
+    """Write a line to stderr, above the progress bars; a stderr that is gone stops the talk alone.
+
+    Parameters
+    ----------
+    style : str
+        What a terminal makes of the line, ``{}`` standing for it.
+    """
+    try:
+        with _without_bars():
+            print(style.format(printable(text)), file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # the reader of a pipe, or the terminal, is gone; or it is closed
+        _silence(sys.stderr)
+
+
+def prepare_streams() -> None:
+    """Have stdout and stderr take every character and every width, as far as they can."""
+    codecs.register_error("fmnist", _substituted)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the shell has closed it
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
+        if hasattr(stream := getattr(sys, name), "reconfigure"):
+            stream.reconfigure(errors="fmnist")
+    columns = os.environ.get("COLUMNS", "")
+    if columns and not (columns.isdecimal() and 20 <= int(columns) <= 1000):
+        del os.environ["COLUMNS"]
+
+
+def _substituted(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that the stream's encoding has not."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    return "".join(LOOKALIKES.get(character, "?") for character in text), error.end
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """No progress bar is on the screen in the body."""
+    if "tqdm" not in sys.modules:
+        yield
+        return
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=sys.stderr):
+        yield
+
+
+def _silence(stream: Any) -> None:
+    """Let what is written from now on go nowhere."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _write_json(text: str) -> None:
+    if not sys.stdout.encoding.lower().startswith("utf"):
+        text = re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
+    _write(text)
+
+
 def _write(text: str) -> None:
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        with _without_bars():
+            sys.stdout.write(text)
+            sys.stdout.flush()
     except BrokenPipeError:  # whoever reads, such as head, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         raise FmnistError(
             f"the output must be written somewhere. Received: {error.strerror}. What was recorded "
             "is kept: fmnist runs list"
@@ -172,74 +261,24 @@ def stdout_console() -> Console:
     return console
 
 
-def make_table(*headings: str, heading_width: int = HEADING_WIDTH) -> Table:
-    """A table in the house's one style.
-
-    ``>`` before a heading makes a column of numbers, ``<`` one of words that are not wrapped; the
-    words of their headings stand below each other where they are long. Headings stand at the
-    bottom of their row, cells at the top.
-    """
-    from rich import box
+def _printable(renderable: Any) -> Any:
+    """The same with every text as it may be shown, whoever wrote it."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    wrapped = [
-        textwrap.wrap(heading[1:], heading_width, break_long_words=False)
-        if heading[:1] in ("<", ">")
-        else [heading]
-        for heading in headings
-    ]
-    height = max(map(len, wrapped), default=0)
-    for heading, lines in zip(headings, wrapped, strict=True):
-        words = "\n".join([*[""] * (height - len(lines)), *lines])
-        if heading[:1] in ("<", ">"):
-            justify: Literal["left", "right"] = "left" if heading[0] == "<" else "right"
-            table.add_column(words, justify=justify, no_wrap=True)
-        else:
-            table.add_column(words, overflow="fold")
-    return table
+    if isinstance(renderable, str):
+        return printable(renderable)
+    if isinstance(renderable, Text) and printable(renderable.plain) != renderable.plain:
+        return Text(printable(renderable.plain), renderable.style)
+    if isinstance(renderable, Table):
+        for column in renderable.columns:
+            column.header = _printable(column.header)
+            column._cells[:] = map(_printable, column._cells)
+    return renderable
 
 
-def _fitting(renderable: RenderableType, console: Console) -> RenderableType:
-    """What is printed of it: a table that the terminal is too narrow for, row by row."""
-    from rich.table import Table
-
-    if not isinstance(renderable, Table) or not renderable.show_header or not renderable.row_count:
-        return renderable
-    if _needed(renderable, console) <= console.width:
-        return renderable
-    headings = [_on_one_line(column.header) for column in renderable.columns]
-    stacked = make_facts()
-    for row in zip(*(column.cells for column in renderable.columns), strict=True):
-        if stacked.row_count:
-            stacked.add_row()
-        for heading, cell in zip(headings, row, strict=True):
-            if cell != "":
-                stacked.add_row(heading, _on_one_line(cell))
-    return stacked
-
-
-def _needed(table: Table, console: Console) -> int:
-    """The columns of the terminal that the table needs: only what may be wrapped is."""
-    options = console.options.update(width=UNBOUNDED)
-    needed = console.measure(table, options=options).maximum
-    for column in table.columns:
-        if not column.no_wrap:
-            cells = (column.header, *column.cells)
-            measured = [console.measure(cell, options=options) for cell in cells]
-            needed += max(m.minimum for m in measured) - max(m.maximum for m in measured)
-    return needed
-
-
-def _on_one_line(cell: RenderableType) -> RenderableType:
-    return " ".join(cell.split()) if isinstance(cell, str) else cell
-
-
-def make_facts() -> Table:
-    """A table of labels and values, without headings."""
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    return table
+def parts(renderable: RenderableType | tables.Table, console: Console) -> list[RenderableType]:
+    """What is printed of it, as wide as the console allows."""
+    if isinstance(renderable, tables.Table):
+        return [_printable(part) for part in rendered(renderable, console)]
+    return [fitting(_printable(renderable), console)]

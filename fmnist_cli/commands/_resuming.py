@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     import typer
 
     from fmnist_cli.commands._options import Common, DataOptions
-    from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.registry import Registry, RunRecord
     from fmnist_cli.runner.run import Session
 
@@ -32,56 +32,35 @@ def refuse_settings(context: typer.Context) -> None:
 
 def resume_training(which: str, data: DataOptions, common: Common, results: Path) -> None:
     """Train a run that was interrupted to its end, and show how it went."""
-    from fmnist_cli.commands.train import Extras, train_one
+    from fmnist_cli.commands._data import open_existing
+    from fmnist_cli.commands._training_view import Extras, train_one
     from fmnist_cli.files import writable_folder
-    from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.command_line import resume_hint
+    from fmnist_cli.runner.resume import had_dynamics, recorded_config, resumable_training
 
     out = Output(common)
-    writable_folder(results, "results")
-    with Registry.open(common.db) as registry:
-        run = registry.resumable(which)
-        if run.study_id is not None:
-            again = resume_hint(run)
-            raise UsageError(
-                f"run {run.id} continues, from where it stopped, with study {run.study_id}. "
-                f"Try: {f'fmnist {again}' if again else run.argv[0]}"
-            )
-        if run.command != "train":
-            raise UsageError(f"only a run that trains can be resumed. Received: {run.command}.")
-        config, session = recorded_setting(registry, run, data, out)
+    with open_existing(common.db) as registry:
+        run = resumable_training(registry, which)
+        session = session_of_run(registry, run, data, out)
+        writable_folder(results, "--results")
         extras = Extras(
             check_gradient="--check-gradient" in run.argv,
             check_magnitude="--check-magnitude" in run.argv,
-            # or set by a file or the environment
-            dynamics="--dynamics" in run.argv or bool(registry.dynamics(run.id)),
+            dynamics=had_dynamics(registry, run),
         )
-        train_one(session, config, out, extras, results, resume=run)
+        train_one(session, recorded_config(run), out, extras, results, resume=run)
 
 
-def recorded_setting(
+def session_of_run(
     registry: Registry, run: RunRecord, options: DataOptions, out: Output
-) -> tuple[TrainConfig, Session]:
-    """A run's configuration, and a session with the data that it saw.
+) -> Session:
+    """A session with the data that a run saw; UsageError where other data is found."""
+    from fmnist_cli.commands._data import load_data
+    from fmnist_cli.runner.resume import recorded_config, require_its_data
+    from fmnist_cli.runner.run import Session
 
-    Raises
-    ------
-    UsageError
-        When the data that is found is other data.
-    """
-    from dataclasses import replace
-
-    from fmnist_cli.commands._data import open_session
-    from fmnist_cli.engine.config import TrainConfig
-
-    config = TrainConfig(**run.config)
     # what it is, is settled by the fingerprint
-    session = open_session(registry, config, replace(options, allow_custom_data=True), out)
-    found = session.dataset.fingerprint
-    if found != run.data_fingerprint:
-        raise UsageError(
-            f"run {run.id} must continue with the data it began with, fingerprint "
-            f"{run.data_fingerprint[:12]} ({run.data_source}); give it with --data-dir. "
-            f"Received: {found[:12]}."
-        )
-    return config, session
+    options = replace(options, allow_custom_data=True)
+    dataset = load_data(recorded_config(run), options, out)
+    session = Session(registry, dataset, out, out.argv)
+    require_its_data(run, session.dataset)
+    return session

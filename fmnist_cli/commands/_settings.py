@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from fmnist_cli.commands._options import GROUPS, environment_variable, options_of
 from fmnist_cli.errors import UsageError
+from fmnist_cli.files import expand
 
 FILE_NAME = "fmnist.toml"
 FILE_VARIABLE = "FMNIST_CONFIG"
@@ -32,7 +33,7 @@ def settings_file() -> Path | None:
     """The file that is read, or None."""
     named = os.environ.get(FILE_VARIABLE)
     if named:
-        path = Path(named).expanduser()
+        path = expand(named)
         if not path.is_file():
             raise UsageError(f"{FILE_VARIABLE} must name a file that exists. Received: {named}.")
         return path
@@ -45,7 +46,7 @@ def settings_file() -> Path | None:
 
 def usual_files() -> tuple[Path, Path]:
     """Where the file is looked for, in this order, if the environment names none."""
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or expand("~/.config"))
     return Path(FILE_NAME), home / "fmnist" / FILE_NAME
 
 
@@ -100,6 +101,20 @@ def _wanted(annotation: Any, value: Any) -> str | None:
     return None if type(value) in types else words  # a bool is an int, and no number
 
 
+def unknown_variables() -> list[str]:
+    """A line for each variable of the environment that looks like ours and is none."""
+    found = [name for name in os.environ if name.startswith("FMNIST_")]
+    if not found:
+        return []
+    known = [FILE_VARIABLE, *map(environment_variable, known_options())]
+    lines = []
+    for name in sorted({*found} - {*known}):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        lines.append(f"{name} is set, and no variable that fmnist reads.{hint}")
+    return lines
+
+
 def default_map(command: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings as Typer takes them: for each command those of its options that take one
     value."""
@@ -117,3 +132,14 @@ def source_of(name: str, settings: Mapping[str, Any]) -> tuple[Any, str]:
     if name in settings:
         return settings[name], f"file: {settings_file()}"
     return known_options()[name].default, "default"
+
+
+def set_today(command: Any) -> dict[str, Any]:
+    """The defaults of a command's options that the file or the environment sets at present."""
+    settings = read_settings()
+    found = {}
+    for name in {parameter.name for parameter in command.params} & known_options().keys():
+        value, source = source_of(name, settings)
+        if source != "default":
+            found[name] = value
+    return found

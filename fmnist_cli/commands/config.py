@@ -35,11 +35,16 @@ def show(common: Common) -> None:
         source_of,
         usual_files,
     )
-    from fmnist_cli.commands.early_stop import EPOCHS
+    from fmnist_cli.registry.urls import without_password
+    from fmnist_cli.studies.early_stopping import EARLY_STOPPING
 
     out = Output(common)
     settings = read_settings()
     rows = [(name, *source_of(name, settings)) for name in known_options()]
+    rows = [
+        (name, without_password(value) if isinstance(value, str) else value, source)
+        for name, value, source in rows
+    ]
     path = settings_file()
     out.document(
         "fmnist.config.show/1",
@@ -63,5 +68,6 @@ def show(common: Common) -> None:
     file = path or f"none; it would be ./{here} or {home}"
     notes = []
     if source_of("epochs", settings)[1] == "default":
-        notes.append(f"early-stop and momentum: {EPOCHS} epochs, to the last one.")
+        epochs = EARLY_STOPPING.defaults["epochs"]
+        notes.append(f"early-stop and momentum: {epochs} epochs, to the last one.")
     out.section(f"Defaults (file: {escape(str(file))})", table, *notes)

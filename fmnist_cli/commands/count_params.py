@@ -9,7 +9,7 @@ import typer
 
 from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output, make_table
-from fmnist_cli.engine.config import MODELS, TrainConfig
+from fmnist_cli.engine.config import MODELS, Head, TrainConfig
 from fmnist_cli.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ def count_params(
     hidden: Annotated[
         int, typer.Option("--hidden", help="Hidden units of the MLP.")
     ] = TrainConfig.hidden,
+    head: Annotated[
+        Head, typer.Option("--head", help="Before the CNNs' dense layer: flatten, gap or gmp.")
+    ] = TrainConfig.head,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Build each model and compare (imports TensorFlow)."),
@@ -45,6 +48,8 @@ def count_params(
       fmnist count-params
       # and are they built like that?
       fmnist count-params --verify
+      # with a global average pool in place of the flattened features
+      fmnist count-params --head gap
       # an MLP of 256 hidden units
       fmnist count-params --model mlp --hidden 256
     """
@@ -52,9 +57,9 @@ def count_params(
 
     out = Output(common)
     names = MODELS if model == "all" else (model,)
-    counts = tuple(count(name, hidden) for name in names)
+    counts = tuple(count(name, hidden, head) for name in names)
     comparisons = compare_in_order(counts)
-    built = {c.model: _built(c.model, hidden) for c in counts} if verify else {}
+    built = {c.model: _built(c.model, hidden, head) for c in counts} if verify else {}
     differ = [c for c in counts if verify and built[c.model] != c.total]
 
     out.document(
@@ -78,15 +83,15 @@ def count_params(
         )
 
 
-def _built(model: str, hidden: int) -> int:
+def _built(model: str, hidden: int, head: Head) -> int:
     """The parameters of the model as it is built to be trained."""
     if model == "mini-cnn":
-        from fmnist_cli.engine import mini_cnn
+        from fmnist_cli.engine.mini_cnn import Exercise
 
-        return len(mini_cnn.DEFAULT_W) + len(mini_cnn.DEFAULT_V)
+        return len(Exercise().w) + len(Exercise().v)
     from fmnist_cli.engine.keras_models.models import build
 
-    return int(build(model, hidden=hidden, seed=0).count_params())  # type: ignore[arg-type]
+    return int(build(model, hidden=hidden, head=head, seed=0).count_params())  # type: ignore[arg-type]
 
 
 def _layers(counted: ParameterCount) -> Table:

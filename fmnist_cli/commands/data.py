@@ -10,7 +10,7 @@ import typer
 
 from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output, make_table
-from fmnist_cli.errors import ChecksumError
+from fmnist_cli.errors import ChecksumError, require
 
 app = typer.Typer(no_args_is_help=True, help="Fetch, verify and describe the images.")
 
@@ -27,6 +27,15 @@ def fetch(
     force: Annotated[
         bool, typer.Option("--force", help="Download even if this machine has the files.")
     ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            help="How long a mirror may take to answer.",
+            show_default="6",
+        ),
+    ] = None,
 ) -> None:
     """Get Fashion-MNIST onto this machine, unless it is there already.
 
@@ -39,19 +48,25 @@ def fetch(
       fmnist data fetch
       # anew, because a file is damaged
       fmnist data fetch --force
+      # behind a proxy that looks at every file first
+      fmnist data fetch --timeout 120
     """
+    from rich.markup import escape
+
     from fmnist_cli.commands._data import DataProgress
     from fmnist_cli.engine import data
 
+    in_range = timeout is None or 0 < timeout <= 3600
+    require(in_range, "--timeout must be above 0 and at most 3600 seconds", timeout)
     out = Output(common)
     with DataProgress(out) as progress:
-        folder = data.fetch(force=force, on_progress=progress)
+        folder = data.fetch(force=force, answer_seconds=timeout, on_progress=progress)
     files = [str(path) for path in folder.files]
     out.document(
         "fmnist.data.fetch/1",
         {"source": folder.source, "folder": str(folder.path), "files": files},
     )
-    out.result(f"Fashion-MNIST is in {folder.path}", f"[dim]{data.LICENCE}[/dim]")
+    out.result(f"Fashion-MNIST is in {escape(str(folder.path))}", f"[dim]{data.LICENCE}[/dim]")
 
 
 @app.command()
@@ -69,6 +84,8 @@ def verify(common: Common, data_dir: DataDir = None) -> None:
       # those in a folder
       fmnist data verify --data-dir my-images
     """
+    from rich.markup import escape
+
     from fmnist_cli.engine import data
 
     out = Output(common)
@@ -76,10 +93,12 @@ def verify(common: Common, data_dir: DataDir = None) -> None:
     table = make_table("<file", "<content", "<SHA-256", "verdict")
     for report in reports:
         shape = "-" if report.shape is None else " x ".join(map(str, report.shape))
-        verdict = "[green]official[/green]" if report.ok else f"[red]{report.error}[/red]"
+        verdict = (
+            "[green]official[/green]" if report.ok else f"[red]{escape(report.error or '')}[/red]"
+        )
         digest = f"{report.found_sha256[:16]}..." if report.found_sha256 else "-"
-        table.add_row(report.path.name, shape, digest, verdict)
-    out.section(f"The files in {reports[0].path.parent}", table)
+        table.add_row(escape(report.path.name), shape, digest, verdict)
+    out.section(f"The files in {escape(str(reports[0].path.parent))}", table)
     documents = [asdict(report) | {"path": str(report.path)} for report in reports]
     bad = [report for report in reports if not report.ok]
     out.document("fmnist.data.verify/1", {"holds": not bad, "files": documents})
@@ -104,6 +123,8 @@ def info(common: Common, data_dir: DataDir = None) -> None:
       # a data set of your own
       fmnist data info --data-dir my-images
     """
+    from rich.markup import escape
+
     from fmnist_cli.engine import data
 
     out = Output(common)
@@ -115,14 +136,14 @@ def info(common: Common, data_dir: DataDir = None) -> None:
     table = make_table("source", "folder", "state")
     for source in found.sources:
         mark = " [green](used)[/green]" if source.wins else ""
-        detail = f": {source.detail}" if source.detail else ""
-        table.add_row(source.source, str(source.folder), f"{source.state}{mark}{detail}")
+        detail = escape(f": {source.detail}") if source.detail else ""
+        table.add_row(source.source, escape(str(source.folder)), f"{source.state}{mark}{detail}")
     for mirror in found.mirrors:
         table.add_row("mirror", mirror, "asked if no folder holds the data")
     table.add_row("apt", "dataset-fashion-mnist", "asked last" if found.has_apt else "no apt here")
     out.result(
         table,
         f"fingerprint  {found.fingerprint or '-'}" + (" (official)" if found.is_official else ""),
-        f"cache        {found.cache} ({found.cache_bytes / 2**20:.1f} MiB)",
+        f"cache        {escape(str(found.cache))} ({found.cache_bytes / 2**20:.1f} MiB)",
         f"[dim]{data.LICENCE}[/dim]",
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from fmnist_cli.commands._options import Common, DataOptions, with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.errors import CheckFailed, FmnistError
+from fmnist_cli.files import expand
 from fmnist_cli.version import __version__
 
 FREE_BYTES = 200 * 2**20  # the data, its decoded copy, and room for runs
@@ -142,18 +143,21 @@ def _registry(db: str) -> Finding:
     from fmnist_cli.formatting import pluralize
     from fmnist_cli.registry import Registry
 
-    if "://" not in db and not Path(db).exists():
-        return Finding("registry", True, f"{db} will be made by the first run")
     try:
+        if "://" not in db and not expand(db).exists():
+            return Finding("registry", True, f"{db} will be made by the first run")
         with Registry.open(db, readonly=True) as registry:
             n = len(registry.list_runs())
             lost = len(registry.list_runs(status="lost"))
     except FmnistError as error:
         return Finding("registry", False, str(error), "fmnist runs verify")
-    found = f"{registry.shown}: {pluralize(n, 'run')}" + (f", {lost} lost" if lost else "")
-    if registry.caution is not None:
+    except PermissionError as error:
+        found = f"{db} cannot be looked at: {error.strerror}"
+        return Finding("registry", False, found, "open its folder to this user")
+    found = f"{registry.display_name}: {pluralize(n, 'run')}" + (f", {lost} lost" if lost else "")
+    if registry.warning is not None:
         return Finding(
-            "registry", False, registry.caution, "fmnist runs import, into such a server"
+            "registry", False, registry.warning, "fmnist runs import, into such a server"
         )
     return Finding("registry", True, found)
 
@@ -162,7 +166,8 @@ def _disk() -> Iterator[Finding]:
     from fmnist_cli.engine.data import cache_folder
 
     for subject, path in (("disk here", Path()), ("disk of the cache", cache_folder())):
-        existing = next(p for p in (path, *path.absolute().parents) if p.exists())
+        places = (path.absolute(), *path.absolute().parents)
+        existing = next(p for p in places if os.path.exists(p))  # noqa: PTH110  (or closed to us)
         free = shutil.disk_usage(existing).free
         yield Finding(
             subject,

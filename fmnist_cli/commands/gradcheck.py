@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from fmnist_cli.commands._options import Common, DataOptions, typed, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.config import SMALLEST_STEPS, TrainConfig
 from fmnist_cli.errors import CheckFailed, UsageError, require
 
+if TYPE_CHECKING:
+    from fmnist_cli.engine.gradients import Selection
 
-@with_options(omit=("model", "lr", "momentum", "epochs", "patience", "monitor", "augment"))
+
+@with_options(
+    omit=(
+        *("model", "lr", "momentum", "epochs", "patience", "monitor", "augment"),
+        *("init_seed", "order_seed"),
+    )
+)
 def gradcheck(
     context: typer.Context,
     config: TrainConfig,
@@ -26,7 +33,7 @@ def gradcheck(
     samples: Annotated[
         int | None,
         typer.Option(
-            "--samples", help="Check so many entries of each parameter, drawn from the seed."
+            "--samples", help="Number of entries of each parameter to check, drawn from the seed."
         ),
     ] = None,
     every: Annotated[
@@ -38,9 +45,8 @@ def gradcheck(
     Prints entries of the gradient from both, and whether all that were checked agree; by default
     the first entry of each weight matrix and bias. An entry whose difference straddles a kink (a
     ReLU that switches, a max-pool that chooses another pixel) is named and judged by the complex
-    step, which has no step to straddle with. The update
-    of one training step is compared as well: that is the code that trains. The figures are recorded
-    as a run.
+    step, which has no step to straddle with. The update of one training step is compared as well:
+    that is the code that trains. The figures are recorded as a run.
 
     Exits 3 if a gradient does not hold.
 
@@ -54,49 +60,43 @@ def gradcheck(
       # TensorFlow's gradients
       fmnist gradcheck --model cnn3 --engine keras
     """
-    from fmnist_cli.commands import _checks
+    from fmnist_cli.commands._checks import show_gradient
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.commands.mini_cnn import check_mini_cnn
-    from fmnist_cli.registry import Outcome, Registry
-    from fmnist_cli.runner.run import run_spec
+    from fmnist_cli.runner.checks import run_gradient_check
 
     if every and samples is not None:
         raise UsageError(
-            f"all and samples exclude each other. Received: --all --samples {samples}."
+            f"--all and --samples exclude each other. Received: --all --samples {samples}."
         )
     if samples is not None:
         require(samples >= 1, "samples must be at least 1", samples)
     if every and config.engine == "keras" and model != "mini-cnn":
         raise UsageError(
-            "all is for the numpy engine; use --samples N. Received: --all --engine keras."
+            "--all is for the numpy engine; use --samples N. Received: --all --engine keras."
         )
     if model == "mini-cnn":
         others = typed(context, but=("model", "e", "every", "db", "json", "quiet"))
         if others:
             raise UsageError(
                 "the mini-cnn has four weights and one example of its own; of the options it takes "
-                f"e and all. Received: {' '.join(others.values())}."
+                f"--e and --all. Received: {' '.join(others.values())}."
             )
         check_mini_cnn(Output(common), common.db, e=e)
         return
     config = config.but(model=model)
+    least = SMALLEST_STEPS[config.engine]
+    require(least <= e <= 1, f"e must be between {least:g} and 1", e)
     out = Output(common)
-    with Registry.open(common.db) as registry:
-        session = open_session(registry, config, data, out)
-        with registry.run(run_spec(session, "gradcheck", asdict(config))) as run:
-            check = _checks.check_gradient(
-                config,
-                session.dataset.train,
-                n=config.batch,
-                e=e,
-                select="all" if every else samples or "first",
-            )
-            check.record(run)
-            run.finish(Outcome(stop_reason=None, train_seconds=0.0))
+    with open_session(common.db, config, data, out) as session:
+        select: Selection = "all" if every else samples or "first"
+        run, check = run_gradient_check(session, config, n=config.batch, e=e, select=select)
     out.document("fmnist.gradcheck/1", {"id": run.id, "model": model, **check.document()})
-    check.show(out)
+    show_gradient(out, check)
     if not check.holds:
         raise CheckFailed(
             "backpropagation must agree with the differences, and the training step with "
-            f"backpropagation. They do not: see above, and fmnist runs show {run.id}"
+            "backpropagation. They do not: see above.",
+            remedy="show_run",
+            run_id=run.id,
         )

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from fmnist_cli.commands._completion import complete_run, complete_study
 from fmnist_cli.commands._options import Common, DataOptions, require_distinct, typed, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands.ood import CurveWord, asked_curves
+from fmnist_cli.commands._study import DEFAULT_FOLDER, save_figure
+from fmnist_cli.commands.ood import CurveWord, curves_of
 from fmnist_cli.commands.runs._groups import Groups
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.epoch import METRICS, Axis, Metric
 from fmnist_cli.errors import RegistryError, UsageError, require
+from fmnist_cli.studies.batch_size import BATCH_SIZE
+from fmnist_cli.studies.early_stopping import EARLY_STOPPING
+from fmnist_cli.studies.learning_rate import LEARNING_RATE
+from fmnist_cli.studies.momentum import MOMENTUM
+from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
+from fmnist_cli.studies.study import Study, View
+from fmnist_cli.studies.training import TRAINING
+
+if TYPE_CHECKING:
+    from fmnist_cli.registry import Registry, StudyRecord
 
 app = typer.Typer(no_args_is_help=True, help="Draw figures of recorded runs, and of the data.")
 
@@ -50,6 +62,20 @@ Band = Annotated[
     ),
 ]
 
+X = Annotated[
+    Axis | None,
+    typer.Option(
+        "--x", help="What to draw against; cumulative-lr: the sum over updates of lr/(1-momentum)."
+    ),
+]
+
+OneMetric = Annotated[
+    Metric,
+    typer.Option(
+        "--metric", help="What to draw above the test accuracy; running_loss is Keras' loss."
+    ),
+]
+
 
 @app.command()
 @with_options()
@@ -77,26 +103,30 @@ def train(
     """
     if study is not None:
         if one := typed(context).get("run"):
-            raise UsageError(f"run and study exclude each other. Received: --study {study} {one}.")
-        _draw(common, "train", study, out, band=band)
+            raise UsageError(
+                f"--run and --study exclude each other. Received: --study {study} {one}."
+            )
+        _draw(common, TRAINING, study, out, View(band=band))
         return
     from fmnist_cli import plots
-    from fmnist_cli.plots.from_records import caption_of, curve_of, ending_of, save_figure
+    from fmnist_cli.plots.from_records import curve_of, ending_of, run_caption
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.find import find_fitting_run, has_epochs
 
     output = Output(common)
     if out is not None:
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
-        record = registry.get_run(run)
+        record = find_fitting_run(registry, run, has_epochs, "have recorded an epoch")
         epochs = registry.epochs(record.id)
     if not epochs:
         raise RegistryError(
             f"run {record.id} must have recorded an epoch to be drawn. It has none."
         )
-    figure = plots.train_figure(curve_of(epochs), caption_of([record]), ending_of(record))
-    path = out or Path(f"results/train-run{record.id}.png")
-    save_figure(figure, path, output, "fmnist.plot.train/1", run=record.id)
+    caption = run_caption(record, len(epochs))
+    figure = plots.train_figure(curve_of(epochs), caption, ending_of(record))
+    path = out or DEFAULT_FOLDER / f"train-run{record.id}.png"
+    save_figure(output, figure, path, "fmnist.plot.train/1", run=record.id)
 
 
 @app.command()
@@ -119,20 +149,23 @@ def samples(
     """
     from fmnist_cli import plots
     from fmnist_cli.commands._data import load_data
-    from fmnist_cli.plots.from_records import save_figure
 
     output = Output(common)
     if out is not None:
         plots.check_path(out)
     train = load_data(TrainConfig(), data, output).train
     figure = plots.samples_figure(train.images, train.labels, per_class=per_class)
-    save_figure(figure, out or Path("results/samples.png"), output, "fmnist.plot.samples/1")
+    save_figure(output, figure, out or DEFAULT_FOLDER / "samples.png", "fmnist.plot.samples/1")
 
 
 @app.command()
 @with_options()
-def batch(common: Common, study: StudyId = None, band: Band = "ci", out: Out = None) -> None:
+def batch(
+    common: Common, study: StudyId = None, x: X = None, band: Band = "ci", out: Out = None
+) -> None:
     """Draw a batch-size sweep: test accuracy, time, epochs and updates to the best model.
+
+    With --x it draws the curves instead: validation accuracy and training loss.
 
     Reads a study of fmnist sweep-batch from the registry, trains nothing, and prints the name of
     the file that it saves.
@@ -143,7 +176,30 @@ def batch(common: Common, study: StudyId = None, band: Band = "ci", out: Out = N
       # study 1, where it has several seeds from the lowest to the highest
       fmnist plot batch --study 1 --band range --out sweep.pdf
     """
-    _draw(common, "sweep-batch", study, out, band=band)
+    _draw(common, BATCH_SIZE, study, out, View(band=band, axis=x))
+
+
+@app.command()
+@with_options()
+def lr(
+    common: Common,
+    study: StudyId = None,
+    metric: OneMetric = "running_loss",
+    band: Band = "ci",
+    out: Out = None,
+) -> None:
+    """Draw a learning-rate sweep: loss and validation accuracy by epoch, one line per rate.
+
+    Reads a study of fmnist sweep-lr from the registry, trains nothing, and prints the name of the
+    file that it saves.
+
+    Examples:
+      # the newest sweep
+      fmnist plot lr
+      # study 2, by the validation loss
+      fmnist plot lr --study 2 --metric val_loss --out lr.svg
+    """
+    _draw(common, LEARNING_RATE, study, out, View(metric=metric, band=band))
 
 
 @app.command("early-stop")
@@ -172,13 +228,20 @@ def early_stop(
     patiences = tuple(sorted(patience or [3]))
     require(patiences[0] >= 1, "patience must be at least 1", patiences[0])
     require_distinct("patience", patiences)
-    _draw(common, "early-stop", study, out, band=band, patiences=patiences)
+    _draw(common, EARLY_STOPPING, study, out, View(patiences=patiences, band=band))
 
 
 @app.command()
 @with_options()
-def momentum(common: Common, study: StudyId = None, band: Band = "ci", out: Out = None) -> None:
-    """Draw a momentum study: one training-loss curve per alpha.
+def momentum(
+    common: Common,
+    study: StudyId = None,
+    metric: OneMetric = "running_loss",
+    x: X = None,
+    band: Band = "ci",
+    out: Out = None,
+) -> None:
+    """Draw a momentum study: loss and test accuracy by epoch, one line per alpha.
 
     Reads a study of fmnist momentum from the registry, trains nothing, and prints the name of the
     file that it saves.
@@ -186,10 +249,10 @@ def momentum(common: Common, study: StudyId = None, band: Band = "ci", out: Out 
     Examples:
       # the newest one
       fmnist plot momentum
-      # study 3, for a document
-      fmnist plot momentum --study 3 --out momentum.svg
+      # study 3, by the loss over the whole training set after each epoch
+      fmnist plot momentum --study 3 --metric train_loss --out momentum.svg
     """
-    _draw(common, "momentum", study, out, band=band)
+    _draw(common, MOMENTUM, study, out, View(metric=metric, band=band, axis=x))
 
 
 @app.command()
@@ -223,29 +286,28 @@ def ood(
       fmnist plot ood --curve rotation
     """
     if not samples:
-        _draw(common, "ood", study, out, band=band, curve=curve)
+        _draw(common, SHIFTED_IMAGES, study, out, View(curves=curves_of(curve), band=band))
         return
     if curve is not None:
         raise UsageError(
-            f"samples and curve exclude each other. Received: --samples --curve {curve}."
+            f"--samples and --curve exclude each other. Received: --samples --curve {curve}."
         )
     from fmnist_cli import plots
     from fmnist_cli.commands._data import load_data
-    from fmnist_cli.plots import from_records as _figures
+    from fmnist_cli.plots.from_records import drawable
     from fmnist_cli.registry import Registry
     from fmnist_cli.runner.study import read_study
+    from fmnist_cli.studies.shifted_images import samples_figure
 
     output = Output(common)
     if out is not None:
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
-        result = read_study(registry, _figures.chosen_study(registry, "ood", study))
-        if not result.runs:
-            raise RegistryError(f"study {result.study.id} must have a finished run. It has none.")
-        dataset = load_data(TrainConfig(**result.runs[0].run.config), data, output)
-        figure = _figures.ood_samples_figure(registry, result, dataset)
-    path = out or Path(f"results/ood-samples-study{result.study.id}.png")
-    _figures.save_figure(figure, path, output, "fmnist.plot.ood/1", study=result.study.id)
+        result = read_study(registry, _chosen_study(registry, SHIFTED_IMAGES, study))
+        dataset = load_data(TrainConfig(**drawable(result)[0].run.config), data, output)
+        figure = samples_figure(registry, result, dataset)
+    path = out or DEFAULT_FOLDER / f"ood-samples-study{result.study.id}.png"
+    save_figure(output, figure, path, "fmnist.plot.ood/1", study=result.study.id)
 
 
 @app.command()
@@ -262,22 +324,24 @@ def dynamics(common: Common, run: RunId = "latest", out: Out = None) -> None:
       fmnist plot dynamics --run 3 --out dynamics.svg
     """
     from fmnist_cli import plots
-    from fmnist_cli.plots.from_records import caption_of, save_figure
+    from fmnist_cli.plots.from_records import run_caption
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.find import find_fitting_run, has_dynamics
 
     output = Output(common)
     if out is not None:
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
-        record = registry.get_run(run)
+        must = "have recorded its dynamics"
+        record = find_fitting_run(registry, run, has_dynamics(registry), must)
         figures = registry.dynamics(record.id)
     if not figures:
         raise RegistryError(
             f"run {record.id} must have recorded its dynamics. It has not: fmnist train --dynamics"
         )
-    figure = plots.dynamics_figure(figures, caption_of([record]))
-    path = out or Path(f"results/dynamics-run{record.id}.png")
-    save_figure(figure, path, output, "fmnist.plot.dynamics/1", run=record.id)
+    figure = plots.dynamics_figure(figures, run_caption(record, record.epochs_run))
+    path = out or DEFAULT_FOLDER / f"dynamics-run{record.id}.png"
+    save_figure(output, figure, path, "fmnist.plot.dynamics/1", run=record.id)
 
 
 @app.command()
@@ -293,6 +357,7 @@ def compare(
             show_default="val_accuracy and train_loss",
         ),
     ] = None,
+    x: X = None,
     band: Band = "range",
     out: Out = None,
 ) -> None:
@@ -305,13 +370,15 @@ def compare(
       fmnist plot compare 3 4 latest
       # the arms of study 2, by the losses seen in training
       fmnist plot compare study:2 --metric running_loss
+      # batch sizes on the axis on which they collapse
+      fmnist plot compare study:1 --x cumulative-lr
       # two groups of runs that you have tagged
       fmnist plot compare tag:baseline tag:shifted --out compare.png
     """
     from fmnist_cli import plots
+    from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.commands.runs._groups import resolve
-    from fmnist_cli.epoch import METRICS
-    from fmnist_cli.plots.from_records import curve_of, save_figure
+    from fmnist_cli.plots.from_records import curve_on
     from fmnist_cli.registry import Registry
 
     metrics: Any = metric or ["val_accuracy", "train_loss"]
@@ -324,30 +391,21 @@ def compare(
     with Registry.open(common.db, readonly=True) as registry:
         arms = []
         for group in resolve(registry, names):
-            curves = [epochs for run in group.runs if (epochs := registry.epochs(run.id))]
+            recorded = [RecordedRun(run, registry.epochs(run.id)) for run in group.runs]
+            curves = [curve_on(run, x or "epoch") for run in recorded if run.epochs]
             if curves:
-                arms.append(plots.Arm(group.label, [curve_of(epochs) for epochs in curves]))
+                arms.append(plots.Line(group.label, curves))
     if not arms:
         raise RegistryError(
             "what is compared must have recorded an epoch to be drawn. "
             f"Received: {' '.join(names)}, which has none."
         )
     figure = plots.compare_figure(arms, metrics=metrics, band=band)
-    save_figure(figure, out or Path("results/compare.png"), output, "fmnist.plot.compare/1")
+    save_figure(output, figure, out or DEFAULT_FOLDER / "compare.png", "fmnist.plot.compare/1")
 
 
-def _draw(
-    common: Common,
-    kind: str,
-    study_id: int | None,
-    out: Path | None,
-    *,
-    band: Literal["range", "sd", "ci"],
-    patiences: tuple[int, ...] = (3,),
-    curve: CurveWord | None = None,
-) -> None:
+def _draw(common: Common, study: Study, study_id: int | None, out: Path | None, view: View) -> None:
     from fmnist_cli import plots
-    from fmnist_cli.plots import from_records as _figures
     from fmnist_cli.registry import Registry
     from fmnist_cli.runner.study import read_study
 
@@ -355,11 +413,27 @@ def _draw(
     if out is not None:
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
-        result = read_study(registry, _figures.chosen_study(registry, kind, study_id))
-    figure = _figures.study_figure(
-        result, patiences=patiences, curves=asked_curves(curve), band=band
-    )
-    name = kind.removeprefix("sweep-")
-    by = f"-{curve}" if curve else ""
-    path = out or Path(f"results/{name}{by}-study{result.study.id}.png")
-    _figures.save_figure(figure, path, output, f"fmnist.plot.{name}/1", study=result.study.id)
+        result = read_study(registry, _chosen_study(registry, study, study_id))
+    figure = study.figure(result, view)
+    by = f"-by-{view.axis}" if view.axis else ""
+    by += f"-{'both' if len(view.curves) > 1 else view.curves[0]}" if view.curves else ""
+    path = out or DEFAULT_FOLDER / f"{study.plot_name}{by}-study{result.study.id}.png"
+    schema = f"fmnist.plot.{study.plot_name}/1"
+    save_figure(output, figure, path, schema, study=result.study.id)
+
+
+def _chosen_study(registry: Registry, study: Study, study_id: int | None) -> StudyRecord:
+    """The study of that id, or else the newest of its kind."""
+    if study_id is not None:
+        record = registry.get_study(study_id)
+        if record.kind != study.kind:
+            raise RegistryError(
+                f"study {study_id} must be of kind {study.kind}. Received: one of {record.kind}."
+            )
+        return record
+    latest = registry.latest_study(study.kind)
+    if latest is None:
+        raise RegistryError(
+            f"there is no {study.kind} study in {registry.display_name} yet: fmnist {study.kind}"
+        )
+    return latest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +37,7 @@ class Timed:
 @with_options(
     omit=(
         *("model", "batch", "lr", "momentum", "epochs", "patience", "monitor", "augment"),
+        *("head", "init_seed", "order_seed"),
         *("new", "plot"),
     )
 )
@@ -50,6 +51,8 @@ def report(
         bool,
         typer.Option("--quick", help="Fewer images and epochs, and the report says so."),
     ] = False,
+    author: Annotated[str, typer.Option("--author", help="Your name, at the top.")] = "",
+    course: Annotated[str, typer.Option("--course", help="What it is for, at the top.")] = "",
 ) -> None:
     """Do the whole assignment, and write it up as one page.
 
@@ -65,15 +68,14 @@ def report(
       fmnist report --quick --out draft
       # every study with five seeds: means, intervals, verdicts
       fmnist report --seeds 5
+      # and why: each cause with the counterfactual runs that test it
+      fmnist report --seeds 3 --why
     """
     from fmnist_cli.commands._data import open_session
-    from fmnist_cli.files import writable_folder
-    from fmnist_cli.registry import Registry
     from fmnist_cli.report.work import Work, quick_config
     from fmnist_cli.runner.run import note_on_interrupt
 
     output = Output(common)
-    folder = writable_folder(out, "out")
     if quick:
         config = quick_config(config)
     begun = time.perf_counter()
@@ -81,14 +83,16 @@ def report(
     def kept() -> Kept:
         return Kept("what is done is kept", repeat=True)
 
-    with Registry.open(common.db) as registry, note_on_interrupt(kept):
-        session = open_session(registry, config, data, output)
+    with (
+        open_session(common.db, config, data, output, out=out) as session,
+        note_on_interrupt(kept),
+    ):
         seeds = study.seeds_from(config.seed)
         options = _data_flags(data), _seed_flags(study)
-        work = Work(session, config, seeds, study.executor(), quick, *options)
+        work = Work(session, config, seeds, study.executor(), quick, study.why, *options)
         done = _do_all(work)
-        page = _compose(work, done)
-    files = _write(folder, page)
+        page = replace(_compose(work, done), author=author, course=course)
+    files = _write(out, page)
     total = time.perf_counter() - begun
     output.document(
         "fmnist.report/1",
@@ -137,6 +141,7 @@ def _do_all(work: Work) -> list[Timed]:
 
 def _compose(work: Work, done: list[Timed]) -> Report:
     from fmnist_cli.report import Prose, Report, Section, tables
+    from fmnist_cli.report.parts import questions
 
     sections = [one.part.section for one in done]
     run_ids = sorted({run_id for section in sections for run_id in section.run_ids})
@@ -177,6 +182,7 @@ def _compose(work: Work, done: list[Timed]) -> Report:
             ),
         )
     sections += [
+        questions([one.part for one in done]),
         Section(
             "time",
             "What each part took",

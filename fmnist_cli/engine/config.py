@@ -15,6 +15,11 @@ ModelName = Literal["mlp", "cnn2", "cnn3"]
 EngineName = Literal["auto", "numpy", "keras"]
 Monitor = Literal["val_accuracy", "val_loss"]
 Augment = Literal["none", "shift", "rotate"]
+Head = Literal["flatten", "gap", "gmp"]
+"""What a CNN's last features become before the dense layer: one row, or each channel's average
+(gap) or maximum (gmp) over all places."""
+
+HEADS: tuple[Head, ...] = get_args(Head)
 
 MODELS: tuple[ModelName, ...] = get_args(ModelName)
 
@@ -34,6 +39,7 @@ CLASS_NAMES = (
     "Ankle boot",
 )
 SMALLEST_LR = 1e-30  # a smaller one changes no weight, and its inverse is no float32
+SMALLEST_STEPS = {"numpy": 1e-12, "keras": 1e-9}  # of a central difference, by engine
 MAGNITUDE_IMAGES = (50, 5_000)  # that the magnitude check compares
 N_TRAINING_IMAGES = 60_000  # in the official training file
 
@@ -60,9 +66,9 @@ class TrainConfig:
     momentum : float in [0, 1)
         alpha in v <- alpha v + g, w <- w - eta v; 0 is plain SGD.
     epochs : int >= 1
-        At most so many epochs.
+        The maximum.
     patience : int >= 1, or None
-        Stop after so many epochs in a row without improvement; None never stops early.
+        Stop after this many epochs in a row without improvement; None never stops early.
     monitor
         What early stopping watches.
     seed : int >= 0
@@ -72,6 +78,12 @@ class TrainConfig:
         Images taken from the head of the training file, and from what follows.
     augment
         What the training images go through at every epoch.
+    head
+        What a CNN's last features become before its dense layer.
+    init_seed, order_seed : int >= 0, or None
+        In place of ``seed`` for the initial weights alone, or for all that an epoch draws (its
+        order and the augmentation) alone; None is ``seed``. A crossed design varies the one and
+        keeps the other.
 
     Raises
     ------
@@ -84,14 +96,19 @@ class TrainConfig:
     batch: int = option(5, "Examples per gradient update.")
     lr: float = option(0.01, "Learning rate.")
     momentum: float = option(0.0, "Momentum, from 0 (plain SGD) to below 1.")
-    epochs: int = option(200, "At most so many epochs.")
-    patience: int | None = option(3, "Stop after so many epochs without improvement.")
+    epochs: int = option(200, "Maximum number of epochs.")
+    patience: int | None = option(3, "Stop after this many epochs without improvement.")
     monitor: Monitor = option("val_accuracy", "What early stopping watches.")
     seed: int = option(42, "Seeds the initial weights and every epoch's order.")
     hidden: int = option(128, "Hidden units of the MLP.")
     train_size: int = option(10_000, "Training images, from the head of the training file.")
     val_size: int = option(2_000, "Validation images, the next ones in the training file.")
     augment: Augment = option("none", "What training images go through: none, shift or rotate.")
+    head: Head = option(
+        "flatten", "What is between a CNN's features and its dense layer: flatten, gap or gmp."
+    )
+    init_seed: int | None = option(None, "Seeds the initial weights alone, in place of the seed.")
+    order_seed: int | None = option(None, "Seeds every epoch's order alone, in place of the seed.")
 
     def __post_init__(self) -> None:
         require(self.model in MODELS, f"model must be one of {', '.join(MODELS)}", self.model)
@@ -121,19 +138,43 @@ class TrainConfig:
         require(self.epochs >= 1, "epochs must be at least 1", self.epochs)
         require(
             self.patience is None or self.patience >= 1,
-            "patience must be at least 1 (use --no-early-stop to train to the last epoch)",
+            "patience must be at least 1",
             self.patience,
+            remedy="disable_early_stopping",
         )
         monitors = get_args(Monitor)
         require(
             self.monitor in monitors, f"monitor must be one of {', '.join(monitors)}", self.monitor
         )
         require(0 <= self.seed < 2**63, "seed must be between 0 and 2^63 - 1", self.seed)
+        for name in ("init", "order"):
+            seed = getattr(self, f"{name}_seed")
+            require(
+                seed is None or 0 <= seed < 2**63,
+                f"{name}-seed must be between 0 and 2^63 - 1",
+                seed,
+            )
+        require(self.head in HEADS, f"head must be one of {', '.join(HEADS)}", self.head)
+        require(
+            self.head == "flatten" or self.model != "mlp",
+            "head is for cnn2 and cnn3",
+            f"{self.head} with model {self.model}",
+        )
         require(1 <= self.hidden <= 65_536, "hidden must be between 1 and 65536", self.hidden)
         augments = get_args(Augment)
         require(
             self.augment in augments, f"augment must be one of {', '.join(augments)}", self.augment
         )
+
+    @property
+    def weights_seed(self) -> int:
+        """What the initial weights are drawn from."""
+        return self.seed if self.init_seed is None else self.init_seed
+
+    @property
+    def epochs_seed(self) -> int:
+        """What every epoch's order and augmentation are drawn from."""
+        return self.seed if self.order_seed is None else self.order_seed
 
     @property
     def updates_per_epoch(self) -> int:

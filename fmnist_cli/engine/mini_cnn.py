@@ -1,4 +1,4 @@
-"""The mini CNN: four weights, every derivative as the product of its chain rule's factors.
+"""The mini CNN: four weights, the derivation of their derivatives, and the loop that trains them.
 
 ::
 
@@ -8,17 +8,19 @@
 
 One filter (w1, w2) slides over three inputs, so that w1 and w2 act twice and their derivatives
 are sums over both paths. Everything is float64; the ReLU's derivative at 0 is taken as 0.
+
+The formulas shown are those that are computed, and the loop shown is the one that trains;
+``check`` holds both to differences.
 """
 
 from __future__ import annotations
 
-import csv
 import math
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,145 +29,192 @@ from fmnist_cli.engine.gradients import (
     EXACT_TOLERANCE,
     TOLERANCE,
     E,
-    Entry,
     relative_error,
     relative_errors,
 )
-from fmnist_cli.errors import DataError, Diverged, require
+from fmnist_cli.errors import require
 
+Array = NDArray[np.float64]
 Pair = tuple[float, float]
 
-# Both units active and no factor 0, so that every step of the chain rule shows.
-DEFAULT_X = (1.0, 2.0, -1.0)
-DEFAULT_Y = 1
-DEFAULT_W = (0.5, 0.25)
-DEFAULT_V = (1.0, -0.25)
-
-TEACHER_W = (1.0, -1.0)
-TEACHER_V = (1.0, -1.0)
-_TEACHER_MARGIN = 0.1  # |y^| of the teacher on every example that it labels
-
-_LARGEST = 1e6
+LARGEST = 1e6  # of a number given, and of a weight in training
 _COMPLEX_STEP = 1e-30
 # The imaginary part of the loss, derivative times step, must keep its digits in float64.
 _SMALLEST_DERIVATIVE = sys.float_info.min / sys.float_info.epsilon / _COMPLEX_STEP
 _ROUNDING = 1e-5  # a sum of two paths that cancel further than this is mostly rounding
 
-COLUMNS = ("x1", "x2", "x3", "y")
+NAMES = ("x1", "x2", "x3", "w1", "w2", "v1", "v2")
+FORWARD = {
+    "a1": "x1 w1 + x2 w2",
+    "a2": "x2 w1 + x3 w2",
+    "o1": "max(0, a1)",
+    "o2": "max(0, a2)",
+    "y^": "o1 v1 + o2 v2",
+}
+LOSS = "ln(1 + exp(-y y^))"
+LOSS_DIFFERENTIATED = "exp(-y y^) (-y) / (1 + exp(-y y^))"
+FACTORS = {
+    "dl/dy^": "-y sigma(-y y^)",
+    "dy^/dv1": "o1",
+    "dy^/dv2": "o2",
+    "dy^/do1": "v1",
+    "dy^/do2": "v2",
+    "do1/da1": "H(a1)",
+    "do2/da2": "H(a2)",
+    "da1/dw1": "x1",
+    "da2/dw1": "x2",
+    "da1/dw2": "x2",
+    "da2/dw2": "x3",
+}
+PATHS = {  # from the loss to each weight
+    "dl/dv1": ("dl/dy^ dy^/dv1",),
+    "dl/dv2": ("dl/dy^ dy^/dv2",),
+    "dl/dw1": ("dl/dy^ dy^/do1 do1/da1 da1/dw1", "dl/dy^ dy^/do2 do2/da2 da2/dw1"),
+    "dl/dw2": ("dl/dy^ dy^/do1 do1/da1 da1/dw2", "dl/dy^ dy^/do2 do2/da2 da2/dw2"),
+}
+SYMBOLS = "sigma(s) = 1 / (1 + exp(-s)); H(a) = 1 where a > 0, else 0"
+
+ALGORITHM = """\
+repeat
+    pick an example (x, y) at random
+    forward:
+        a1 <- x1 w1 + x2 w2
+        a2 <- x2 w1 + x3 w2
+        o1 <- max(0, a1)
+        o2 <- max(0, a2)
+        y^ <- o1 v1 + o2 v2
+    backward, with d.. for dl/d..:
+        dy^ <- -y sigma(-y y^)
+        dv1 <- dy^ o1
+        dv2 <- dy^ o2
+        da1 <- dy^ v1 H(a1)
+        da2 <- dy^ v2 H(a2)
+        dw1 <- da1 x1 + da2 x2
+        dw2 <- da1 x2 + da2 x3
+    update all four at once, against the gradient:
+        w1, w2, v1, v2 <- w1 - eta dw1, w2 - eta dw2, v1 - eta dv1, v2 - eta dv2
+until the number of updates is reached
+"""
+"""Backpropagation by stochastic gradient descent; eta is the learning rate."""
+
+
+def sgd(
+    x: list[list[float]], y: list[float], w: Pair, v: Pair, *, lr: float, steps: int, rng: Any
+) -> Iterator[tuple[Pair, Pair]]:
+    (w1, w2), (v1, v2) = w, v
+    for _ in range(steps):
+        i = int(rng.integers(len(y)))
+        x1, x2, x3 = x[i]
+        # forward
+        a1 = x1 * w1 + x2 * w2
+        a2 = x2 * w1 + x3 * w2
+        o1 = max(0.0, a1)
+        o2 = max(0.0, a2)
+        y_hat = o1 * v1 + o2 * v2
+        # backward, with d.. for dl/d..
+        dy_hat = -y[i] * sigmoid(-y[i] * y_hat)
+        dv1 = dy_hat * o1
+        dv2 = dy_hat * o2
+        da1 = dy_hat * v1 * (a1 > 0)
+        da2 = dy_hat * v2 * (a2 > 0)
+        dw1 = da1 * x1 + da2 * x2
+        dw2 = da1 * x2 + da2 * x3
+        # update all four at once, against the gradient
+        w1, w2, v1, v2 = w1 - lr * dw1, w2 - lr * dw2, v1 - lr * dv1, v2 - lr * dv2
+        yield (w1, w2), (v1, v2)
+
+
+def sigmoid(s: float) -> float:
+    """1 / (1 + exp(-s)), without overflow."""
+    return 1 / (1 + math.exp(-s)) if s >= 0 else math.exp(s) / (1 + math.exp(s))
 
 
 @dataclass(frozen=True)
-class Forward:
-    """The values of the forward pass: numbers for one example, (N,) arrays for N."""
+class Exercise:
+    """One example and the weights: UsageError unless all are within ±1e6, and y is -1 or +1.
 
-    a1: Any
-    a2: Any
-    o1: Any
-    o2: Any
-    y_hat: Any
-
-
-@dataclass(frozen=True)
-class Factor:
-    """One factor of a chain rule, such as ``dy^/do1``, and its value."""
-
-    symbol: str
-    value: float
-
-
-@dataclass(frozen=True)
-class Term:
-    """One path from the loss to a weight: the factors in order, and their product."""
-
-    factors: tuple[Factor, ...]
-    value: float
-
-
-@dataclass(frozen=True)
-class Derivative:
-    """dl/d(weight): the sum of its terms, one for v1 and v2, two for w1 and w2.
-
-    Attributes
-    ----------
-    name : str
-        Such as ``dl/dw1``.
-    parameter : str
-        ``v`` or ``w``, with ``index`` 0 or 1 within it.
+    By default both units are active and no factor is 0, so that every step of the chain rule shows.
     """
 
+    x: tuple[float, float, float] = (1.0, 2.0, -1.0)
+    y: int = 1
+    w: Pair = (0.5, 0.25)
+    v: Pair = (1.0, -0.25)
+
+    def __post_init__(self) -> None:
+        for name, n in (("x", 3), ("w", 2), ("v", 2)):
+            require_numbers(name, getattr(self, name), n)
+        require(self.y in (-1, 1), "y must be -1 or +1", f"{self.y:g}")
+
+    def numbers(self) -> dict[str, float]:
+        """Every quantity of the forward pass by its name in Python, with ``y_hat`` for y^."""
+        values = forward(np.array(self.x, np.float64), self.w, self.v)
+        given = dict(zip((*NAMES, "y"), (*self.x, *self.w, *self.v, self.y), strict=True))
+        return given | {name: float(value) for name, value in values.items()}
+
+
+class Equation(NamedTuple):
+    """A quantity, what it equals from the definition to the numbers put in, and its value."""
+
     name: str
-    parameter: str
-    index: int
-    terms: tuple[Term, ...]
+    forms: tuple[str, ...]
     value: float
 
 
 @dataclass(frozen=True)
 class DerivativeCheck:
-    """One derivative beside its central difference and its complex step.
+    """One derivative by the chain rule, and by three others.
 
     Attributes
     ----------
-    difference : Entry
-        (l(w + e) - l(w - e)) / 2e; ``kink`` where a ReLU flips between the two points, so that
-        the difference mixes two slopes.
-    complex_step : Entry
-        Im l(w + ih) / h, exact to rounding.
+    difference, complex_step : float
+        (l(w + e) - l(w - e)) / 2e, and Im l(w + ih) / h, which is exact to rounding.
+    update : float
+        (w before - w after) / eta of one update of the loop that trains.
+    kink : bool
+        A ReLU flips between w + e and w - e, so that the difference mixes two slopes.
     floor : float > 0
-        The verdict takes errors relative to at least this, below which float64 holds nothing
-        but rounding.
-    judged : Entry
-        What decides: the difference, unless it straddles a kink or disagrees.
-    holds : bool
+        Errors are relative to at least this; below, float64 holds nothing but rounding.
     """
 
     name: str
-    difference: Entry
-    complex_step: Entry
+    analytic: float
+    difference: float
+    complex_step: float
+    update: float
+    e: float
+    kink: bool
     floor: float
 
     @property
-    def judged(self) -> Entry:
-        trusted = not self.difference.kink and self._error(self.difference) <= TOLERANCE
-        return self.difference if trusted else self.complex_step
+    def method(self) -> str:
+        """What decides: the difference, unless it straddles a kink or disagrees."""
+        trusted = not self.kink and self._agrees(self.difference, TOLERANCE)
+        return "difference" if trusted else "complex step"
+
+    @property
+    def numeric(self) -> float:
+        return self.difference if self.method == "difference" else self.complex_step
+
+    @property
+    def relative_error(self) -> float:
+        return relative_error(self.analytic, self.numeric)
 
     @property
     def holds(self) -> bool:
-        exact = self.judged is self.complex_step
-        return self._error(self.judged) <= (EXACT_TOLERANCE if exact else TOLERANCE)
+        exact = self._agrees(self.complex_step, EXACT_TOLERANCE)
+        return (self.method == "difference" or exact) and self._agrees(self.update, EXACT_TOLERANCE)
 
-    def _error(self, entry: Entry) -> float:
-        analytic, numeric = np.array(entry.analytic), np.array(entry.numeric)
-        return float(relative_errors(analytic, numeric, self.floor))
-
-
-@dataclass(frozen=True)
-class Examples:
-    """A labelled data set.
-
-    Attributes
-    ----------
-    x : (N, 3) float64
-    y : (N,) float64, each -1 or +1
-    """
-
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.y)
+    def _agrees(self, other: float, tolerance: float) -> bool:
+        error = relative_errors(np.array(self.analytic), np.array(other), self.floor)
+        return bool(error <= tolerance)
 
 
 @dataclass(frozen=True)
 class Step:
-    """The state after so many updates (0: before the first), over all examples.
+    """The state after so many updates: mean loss in nats and accuracy over all examples.
 
-    Attributes
-    ----------
-    loss : float
-        Mean, in nats per example.
-    accuracy : float in [0, 1]
-        Share of the examples with y y^ > 0; y^ = 0 counts as wrong.
+    An example is right where y y^ > 0; y^ = 0 counts as wrong.
     """
 
     step: int
@@ -176,30 +225,19 @@ class Step:
 
 
 @dataclass(frozen=True)
-class RecordedRun:
-    """The trained weights, and the states on the way to them."""
+class MiniCNNResult:
+    """The last weights, the states on the way to them, and why the training diverged, if so."""
 
     w: Pair
     v: Pair
     history: tuple[Step, ...]
+    divergence: str = ""
 
 
-def forward(x: Sequence[float], w: Sequence[float], v: Sequence[float]) -> Forward:
-    """The forward pass of one example.
-
-    Parameters
-    ----------
-    x : three numbers
-    w, v : two numbers each
-
-    Raises
-    ------
-    UsageError
-        When there are too many or too few numbers, or one is not within ±1e6.
-    """
-    _require_numbers("x", x, 3)
-    _require_weights(w, v)
-    return _forward(np.asarray(x, np.float64), w, v)
+def forward(x: Array, w: Sequence[Any], v: Sequence[Any]) -> dict[str, Any]:
+    """a1, a2, o1, o2 and y_hat for x of shape (3,) or (N, 3); the weights may be complex."""
+    numbers = dict(zip(NAMES, (*x.T, *w, *v), strict=True))
+    return {n: numbers.setdefault(n, _evaluate(f, numbers)) for n, f in _FORWARD_IN_PYTHON.items()}
 
 
 def loss(y: Any, y_hat: Any) -> Any:
@@ -215,278 +253,184 @@ def loss(y: Any, y_hat: Any) -> Any:
     return np.where(positive, z, 0) + np.log1p(np.exp(np.where(positive, -z, z)))
 
 
-def gradients(
-    x: Sequence[float], y: float, w: Sequence[float], v: Sequence[float]
-) -> tuple[Derivative, Derivative, Derivative, Derivative]:
-    """dl/dv1, dl/dv2, dl/dw1, dl/dw2 of one example, with every factor's number.
+def gradients(exercise: Exercise) -> dict[str, tuple[float, ...]]:
+    """The terms of dl/dv1, dl/dv2, dl/dw1 and dl/dw2: one per path, their sum the derivative."""
+    numbers = exercise.numbers()
+    values = {name: float(_evaluate(formula, numbers)) for name, formula in FACTORS.items()}
+    return {
+        name: tuple(math.prod(values[factor] for factor in path.split()) for path in paths)
+        for name, paths in PATHS.items()
+    }
 
-    Parameters
-    ----------
-    x : three numbers
-    y : -1 or +1
-    w, v : two numbers each
 
-    Raises
-    ------
-    UsageError
-        When a value breaks its rule.
+def derive(exercise: Exercise) -> dict[str, list[Equation]]:
+    """The exercise worked by symbols, then with the numbers put in.
+
+    Returns
+    -------
+    dict of ``forward``, ``factors`` and ``derivatives``
     """
-    _require_example(x, y)
-    _require_weights(w, v)
-    return _gradients(x, y, w, v)
+    numbers = exercise.numbers()
+    total = float(loss(exercise.y, numbers["y_hat"]))
+
+    def equation(name: str, formula: str) -> Equation:
+        value = total if formula == LOSS else float(_evaluate(formula, numbers))
+        return Equation(name, (formula, _put_in(formula, numbers)), value)
+
+    first, *others = factors = [equation(name, formula) for name, formula in FACTORS.items()]
+    shown = {factor.name: _shown(factor.value) for factor in factors}
+
+    def chain(name: str, terms: tuple[float, ...]) -> Equation:
+        paths = [path.split() for path in PATHS[name]]
+        formulas = " + ".join(" ".join(FACTORS[factor] for factor in path) for path in paths)
+        products = " + ".join(" * ".join(shown[factor] for factor in path) for path in paths)
+        forms = (" + ".join(PATHS[name]), formulas.replace("+ -", "- "), products)
+        return Equation(name, forms, sum(terms))
+
+    return {
+        "forward": [equation(*line) for line in (*FORWARD.items(), ("l", LOSS))],
+        "factors": [first._replace(forms=(LOSS_DIFFERENTIATED, *first.forms)), *others],
+        "derivatives": [chain(name, terms) for name, terms in gradients(exercise).items()],
+    }
 
 
-def check(
-    x: Sequence[float], y: float, w: Sequence[float], v: Sequence[float], *, e: float = E
-) -> tuple[DerivativeCheck, ...]:
-    """Compare the four derivatives with central differences of step e and complex steps."""
+def lines(equations: Sequence[Equation]) -> str:
+    """One form per line, the equals signs below each other; a number is not said twice."""
+    text = []
+    for name, forms, value in equations:
+        short = [*dict.fromkeys((*forms, f"{value:.6g}"))]
+        text += [f"{name if i == 0 else '':>8} = {form}\n" for i, form in enumerate(short)]
+    return "".join(text)
+
+
+def check(exercise: Exercise, *, e: float = E) -> tuple[DerivativeCheck, ...]:
+    """The four derivatives against central differences of step e, complex steps and the loop."""
     require(math.isfinite(e) and 1e-12 <= e <= 1, "e must be between 1e-12 and 1", e)
-    inputs = np.asarray(x, np.float64)
+    x, y, w, v = np.array(exercise.x, np.float64), exercise.y, exercise.w, exercise.v
 
-    def perturbed(derivative: Derivative, delta: complex) -> tuple[Any, tuple[bool, bool]]:
-        weights: dict[str, list[complex]] = {"w": [*w], "v": [*v]}
-        weights[derivative.parameter][derivative.index] += delta
-        values = _forward(inputs, weights["w"], weights["v"])
-        return loss(y, values.y_hat), (bool(values.a1.real > 0), bool(values.a2.real > 0))
+    def perturbed(weight: int, delta: complex) -> tuple[Any, tuple[bool, bool]]:
+        weights: list[complex] = [*w, *v]
+        weights[weight] += delta
+        values = forward(x, weights[:2], weights[2:])
+        sides = (bool(values["a1"].real > 0), bool(values["a2"].real > 0))
+        return loss(y, values["y_hat"]), sides
+
+    # One step of the loop, so long that the weights round away beside it: what is left, divided by
+    # the learning rate (a power of two), is the gradient to the last bit, whatever its size.
+    lr, rng = 2.0**900, np.random.default_rng(0)
+    ((w_after, v_after),) = sgd([x.tolist()], [y], w, v, lr=lr, steps=1, rng=rng)
+    before, after = (*w, *v), (*w_after, *v_after)
 
     checks = []
-    for derivative in gradients(x, y, w, v):
-        above, active_above = perturbed(derivative, e)
-        below, active_below = perturbed(derivative, -e)
-        shifted, _ = perturbed(derivative, 1j * _COMPLEX_STEP)
-        kink = active_above != active_below
-        difference = float((above - below) / (2 * e))
-        exact = float(shifted.imag / _COMPLEX_STEP)
+    for name, terms in gradients(exercise).items():
+        weight = ("w1", "w2", "v1", "v2").index(name.removeprefix("dl/d"))
+        above, active_above = perturbed(weight, e)
+        below, active_below = perturbed(weight, -e)
+        shifted, _ = perturbed(weight, 1j * _COMPLEX_STEP)
         checks.append(
             DerivativeCheck(
-                derivative.name,
-                _entry(derivative, difference, kink, e, "difference"),
-                _entry(derivative, exact, kink, _COMPLEX_STEP, "complex step"),
-                floor=max(
-                    _SMALLEST_DERIVATIVE, _ROUNDING * max(abs(t.value) for t in derivative.terms)
-                ),
+                name,
+                analytic=sum(terms),
+                difference=float((above - below) / (2 * e)),
+                complex_step=float(shifted.imag / _COMPLEX_STEP),
+                update=(before[weight] - after[weight]) / lr,
+                e=e,
+                kink=active_above != active_below,
+                floor=max(_SMALLEST_DERIVATIVE, _ROUNDING * max(map(abs, terms))),
             )
         )
     return tuple(checks)
 
 
-def make_examples(rng: np.random.Generator, n: int) -> Examples:
-    """n examples, x from N(0, 1), labelled by a planted mini CNN.
-
-    The teacher's y^ is at least 0.1 away from 0 on each, and half of them (rounded up) are
-    positive: the data can be learnt perfectly, and both classes are there.
-
-    Raises
-    ------
-    UsageError
-        When n is not between 2 and 100,000.
-    """
-    require(2 <= n <= 100_000, "the number of examples must be between 2 and 100000", n)
-    kept: dict[int, list[NDArray[np.float64]]] = {1: [], -1: []}
-    wanted = {1: n - n // 2, -1: n // 2}
-    while any(sum(map(len, kept[sign])) < wanted[sign] for sign in wanted):
-        candidates = rng.normal(size=(4 * n, 3))
-        y_hat = _forward(candidates, TEACHER_W, TEACHER_V).y_hat
-        for sign in wanted:
-            kept[sign].append(candidates[sign * y_hat >= _TEACHER_MARGIN])
-    x = np.concatenate([np.concatenate(kept[sign])[: wanted[sign]] for sign in wanted])
-    y = np.repeat([1.0, -1.0], [wanted[1], wanted[-1]])
-    order = rng.permutation(n)
-    return Examples(x[order], y[order])
-
-
-def read_examples(path: Path) -> Examples:
-    """Read examples from a CSV file with the header ``x1,x2,x3,y``; y is -1 or +1.
-
-    Raises
-    ------
-    DataError
-        When the file cannot be read or a line is not as it must be; it names the line.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = csv.reader(file)
-            header = next(lines, [])
-            expected = ",".join(COLUMNS)
-            if tuple(name.strip() for name in header) != COLUMNS:
-                found = ",".join(header)
-                raise DataError(
-                    f"{path}, line 1: expected the header {expected}. Found: {found!r}."
-                )
-            rows = [_read_row(path, lines.line_num, fields) for fields in lines if fields]
-    except OSError as error:
-        raise DataError(f"The examples {path} could not be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"The examples must be a CSV file in UTF-8. Received: {path} ({error})."
-        ) from error
-    if not rows:
-        raise DataError(f"{path}: expected at least one example below the header. Found: none.")
-    table = np.array(rows, np.float64)
-    return Examples(table[:, :3], table[:, 3])
-
-
 def train(
-    examples: Examples,
-    w: Sequence[float],
-    v: Sequence[float],
+    x: Array,
+    y: Array,
+    w: Pair,
+    v: Pair,
     *,
     lr: float,
     steps: int,
     rng: np.random.Generator,
     every: int = 1,
     on_step: Callable[[Step], None] | None = None,
-) -> RecordedRun:
-    """Stochastic gradient descent: pick a random example, forward, backward, update.
+) -> MiniCNNResult:
+    """Run ``sgd`` on examples x (N, 3) and y (N,), and watch it.
 
-    Parameters
-    ----------
-    examples : Examples
-    w, v : two numbers each
-        The initial weights.
-    lr : float > 0
-    steps : int >= 0
-        Updates.
-    rng : np.random.Generator
-        Picks the examples, with replacement.
-    every : int >= 1
-        Loss and accuracy over all examples are taken before the first update, after every so
-        many updates, and after the last.
-    on_step : callable, optional
-        Is told each of them as it is taken.
+    Loss and accuracy are taken before the first update, after ``every`` so many and after the
+    last; ``on_step`` hears each. A weight that leaves ±1e6 ends it as diverged: the sigmoid is 0 or
+    1 by then, and nothing is learnt any more.
 
     Raises
     ------
     UsageError
         When a value breaks its rule.
-    Diverged
-        When a weight is no longer finite.
     """
-    _require_weights(w, v)
+    require_numbers("w", w, 2)
+    require_numbers("v", v, 2)
     require(math.isfinite(lr) and lr > 0, "lr must be a finite number above 0", lr)
     require(steps >= 0, "steps must be at least 0", steps)
     require(every >= 1, "every must be at least 1", every)
-    w1, w2, v1, v2 = (float(value) for value in (*w, *v))
     history: list[Step] = []
 
     def record(step: int) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
-            y_hat = _forward(examples.x, (w1, w2), (v1, v2)).y_hat
-            mean = float(loss(examples.y, y_hat).mean())
-        accuracy = float((examples.y * y_hat > 0).mean())
-        history.append(Step(step, mean, accuracy, (w1, w2), (v1, v2)))
+            y_hat = forward(x, w, v)["y_hat"]
+            mean = float(loss(y, y_hat).mean())
+        history.append(Step(step, mean, float((y * y_hat > 0).mean()), w, v))
         if on_step is not None:
             on_step(history[-1])
 
     record(0)
-    for step in range(1, steps + 1):
-        i = int(rng.integers(len(examples)))
-        dv1, dv2, dw1, dw2 = (
-            derivative.value
-            for derivative in _gradients(
-                examples.x[i].tolist(), float(examples.y[i]), (w1, w2), (v1, v2)
-            )
-        )
-        v1, v2, w1, w2 = v1 - lr * dv1, v2 - lr * dv2, w1 - lr * dw1, w2 - lr * dw2
-        if not all(map(math.isfinite, (w1, w2, v1, v2))):
-            raise Diverged(
-                f"The mini CNN diverged at step {step}: a weight is not finite (lr {lr:g}); "
-                "try a smaller lr."
-            )
-        if step % every == 0 or step == steps:
+    updates = sgd(x.tolist(), y.tolist(), w, v, lr=lr, steps=steps, rng=rng)
+    for step, (w, v) in enumerate(updates, start=1):
+        diverged = not all(abs(weight) <= LARGEST for weight in (*w, *v))  # a NaN is not
+        if diverged or step % every == 0 or step == steps:
             record(step)
-    return RecordedRun((w1, w2), (v1, v2), tuple(history))
+        if diverged:
+            reason = (
+                f"diverged at update {step} at learning rate {lr:g}: a weight is not within ±1e6"
+            )
+            return MiniCNNResult(w, v, tuple(history), f"the mini CNN {reason}")
+    return MiniCNNResult(w, v, tuple(history))
 
 
-def _forward(x: NDArray[np.float64], w: Sequence[Any], v: Sequence[Any]) -> Forward:
-    """x (3,) or (N, 3); the weights may be complex."""
-    a1 = x[..., 0] * w[0] + x[..., 1] * w[1]
-    a2 = x[..., 1] * w[0] + x[..., 2] * w[1]
-    o1 = np.where(a1.real > 0, a1, 0)[()]
-    o2 = np.where(a2.real > 0, a2, 0)[()]
-    return Forward(a1, a2, o1, o2, o1 * v[0] + o2 * v[1])
-
-
-def _gradients(
-    x: Sequence[float], y: float, w: Sequence[float], v: Sequence[float]
-) -> tuple[Derivative, Derivative, Derivative, Derivative]:
-    (x1, x2, x3), (w1, w2), (v1, v2) = x, w, v
-    a1, a2 = x1 * w1 + x2 * w2, x2 * w1 + x3 * w2
-    o1, o2 = max(0.0, a1), max(0.0, a2)
-    y_hat = o1 * v1 + o2 * v2
-
-    dl = Factor("dl/dy^", -y * _sigmoid(-y * y_hat))
-    path1 = (dl, Factor("dy^/do1", v1), Factor("do1/da1", float(a1 > 0)))
-    path2 = (dl, Factor("dy^/do2", v2), Factor("do2/da2", float(a2 > 0)))
-    return (
-        _derivative("v", 0, (dl, Factor("dy^/dv1", o1))),
-        _derivative("v", 1, (dl, Factor("dy^/dv2", o2))),
-        _derivative("w", 0, (*path1, Factor("da1/dw1", x1)), (*path2, Factor("da2/dw1", x2))),
-        _derivative("w", 1, (*path1, Factor("da1/dw2", x2)), (*path2, Factor("da2/dw2", x3))),
-    )
-
-
-def _derivative(parameter: str, index: int, *paths: tuple[Factor, ...]) -> Derivative:
-    terms = tuple(Term(path, math.prod(factor.value for factor in path)) for path in paths)
-    value = sum(term.value for term in terms)
-    return Derivative(f"dl/d{parameter}{index + 1}", parameter, index, terms, value)
-
-
-def _sigmoid(s: float) -> float:
-    if s >= 0:
-        return 1 / (1 + math.exp(-s))
-    return math.exp(s) / (1 + math.exp(s))
-
-
-def _entry(derivative: Derivative, numeric: float, kink: bool, e: float, method: str) -> Entry:
-    return Entry(
-        parameter=derivative.parameter,
-        index=(derivative.index,),
-        analytic=derivative.value,
-        numeric=numeric,
-        relative_error=relative_error(derivative.value, numeric),
-        kink=kink,
-        e=e,
-        method=method,
-    )
-
-
-def _require_numbers(name: str, values: Sequence[float], n: int) -> None:
-    holds = len(values) == n and all(abs(value) <= _LARGEST for value in values)
+def require_numbers(name: str, values: Sequence[float], n: int) -> None:
+    """UsageError unless these are n numbers within ±1e6."""
     require(
-        holds,
+        len(values) == n and all(abs(value) <= LARGEST for value in values),
         f"{name} must be {n} numbers between -1e6 and 1e6",
         ", ".join(f"{value:g}" for value in values) or "none",
     )
 
 
-def _require_weights(w: Sequence[float], v: Sequence[float]) -> None:
-    _require_numbers("w", w, 2)
-    _require_numbers("v", v, 2)
+def _python(formula: str) -> str:
+    """A formula in Python: ``-y * sigma(-y * y_hat)`` for ``-y sigma(-y y^)``."""
+    return re.sub(r"(?<=[\w)]) (?=[\w(])", " * ", formula.replace("y^", "y_hat"))
 
 
-def _require_example(x: Sequence[float], y: float) -> None:
-    _require_numbers("x", x, 3)
-    require(y in (-1, 1), "y must be -1 or +1", f"{y:g}")
+_FORWARD_IN_PYTHON = {_python(name): formula for name, formula in FORWARD.items()}
+FORWARD_NAMES = tuple(_FORWARD_IN_PYTHON)
 
 
-def _read_row(path: Path, line: int, fields: list[str]) -> list[float]:
-    if len(fields) != len(COLUMNS):
-        raise DataError(
-            f"{path}, line {line}: expected {len(COLUMNS)} values. Found: {len(fields)}."
-        )
-    row = []
-    for name, text in zip(COLUMNS, fields, strict=True):
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if name == "y" and value not in (-1, 1):
-            raise DataError(f"{path}, line {line}: expected y to be -1 or +1. Found: {text!r}.")
-        if not abs(value) <= _LARGEST:
-            raise DataError(
-                f"{path}, line {line}: expected {name} to be a number between -1e6 and 1e6. "
-                f"Found: {text!r}."
-            )
-        row.append(value)
-    return row
+def _evaluate(formula: str, numbers: Mapping[str, Any]) -> Any:
+    """One of the formulas above, for these numbers (floats, arrays, complex numbers)."""
+    functions = {
+        "max": lambda zero, a: np.asarray(np.where(np.real(a) > zero, a, zero))[()],
+        "sigma": sigmoid,
+        "H": lambda a: float(a > 0),
+    }
+    return eval(_python(formula), functions, dict(numbers))
+
+
+def _put_in(formula: str, numbers: Mapping[str, float]) -> str:
+    """The formula with the numbers in place of their names."""
+
+    def number(found: re.Match[str]) -> str:
+        sign = -1 if found[1] else 1
+        return _shown(sign * numbers[found[2]]) if found[2] in numbers else found[0]
+
+    return re.sub(r"(-?)\b([a-z]\w*)", number, _python(formula))
+
+
+def _shown(value: float) -> str:
+    return f"{value:.5g}" if value >= 0 else f"({value:.5g})"

@@ -2,7 +2,8 @@
 
 A convolution of C kernels of k x k over c channels has k*k*c*C weights and C biases; "valid"
 means that a side of s becomes s - k + 1. A linear layer of n inputs and m outputs has n*m
-weights and m biases. Pooling, ReLU, flatten and softmax have none.
+weights and m biases. Pooling, ReLU, flatten and softmax have none. A global pool leaves one number
+per channel, so that the dense layer after it has C inputs in place of rows x columns x C.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
 
-from fmnist_cli.engine.config import IMAGE_SIDE, N_CLASSES, N_INPUTS
+from fmnist_cli.engine.config import HEADS, IMAGE_SIDE, N_CLASSES, N_INPUTS, Head
 from fmnist_cli.errors import require
 
 CountedModel = Literal["mlp", "cnn2", "cnn3", "mini-cnn"]
@@ -74,7 +75,7 @@ class Comparison:
     statement: str
 
 
-def count(model: CountedModel, hidden: int = 128) -> ParameterCount:
+def count(model: CountedModel, hidden: int = 128, head: Head = "flatten") -> ParameterCount:
     """The parameters of a model, layer by layer.
 
     Parameters
@@ -82,16 +83,19 @@ def count(model: CountedModel, hidden: int = 128) -> ParameterCount:
     model : {"mlp", "cnn2", "cnn3", "mini-cnn"}
     hidden : int in [1, 65536]
         Units of the MLP's hidden layer; the other models have none and ignore it.
+    head : {"flatten", "gap", "gmp"}
+        Of cnn2 and cnn3; the other models have none and ignore it.
 
     Raises
     ------
     UsageError
-        When the model is unknown or ``hidden`` is out of range.
+        When the model or the head is unknown or ``hidden`` is out of range.
     """
     require(
         model in COUNTED_MODELS, f"model must be one of {', '.join(COUNTED_MODELS)}", repr(model)
     )
     require(1 <= hidden <= 65_536, "hidden must be between 1 and 65536", hidden)
+    require(head in HEADS, f"head must be one of {', '.join(HEADS)}", repr(head))
     layers: list[Layer] = []
     image = (IMAGE_SIDE, IMAGE_SIDE, 1)
     match model:
@@ -102,11 +106,11 @@ def count(model: CountedModel, hidden: int = 128) -> ParameterCount:
             _same(layers, "softmax", "softmax")
         case "cnn2":
             _convolution_block(layers, 1, image, kernels=64, side=7)
-            _classifier(layers)
+            _classifier(layers, head)
         case "cnn3":
             _convolution_block(layers, 1, image, kernels=64, side=7)
             _convolution_block(layers, 2, layers[-1].output_shape, kernels=128, side=2)
-            _classifier(layers)
+            _classifier(layers, head)
         case "mini-cnn":
             # One filter of two weights over three inputs, and no bias anywhere.
             layers.append(Layer("filter", "convolution, 1 filter of 2", (3,), (2,), "2", 2))
@@ -174,10 +178,11 @@ def _convolution_block(
     layers.append(Layer(f"pool{number}", "max-pool 2x2", convolved, pooled, "0", 0))
 
 
-def _classifier(layers: list[Layer]) -> None:
-    """Flatten, linear to the classes, softmax."""
+def _classifier(layers: list[Layer], head: Head) -> None:
+    """Flatten or a global pool, linear to the classes, softmax."""
     shape = layers[-1].output_shape
-    flat = (math.prod(shape),)
-    layers.append(Layer("flatten", "flatten", shape, flat, "0", 0))
+    flat = (math.prod(shape),) if head == "flatten" else (shape[-1],)
+    operations = {"flatten": "flatten", "gap": "global average pool", "gmp": "global max-pool"}
+    layers.append(Layer(head, operations[head], shape, flat, "0", 0))
     _linear(layers, "linear", flat, N_CLASSES)
     _same(layers, "softmax", "softmax")

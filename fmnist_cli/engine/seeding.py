@@ -1,4 +1,4 @@
-"""All randomness of a run, from its one seed.
+"""All randomness of a run, from its one seed, or from one for the weights and one for the epochs.
 
 Every stream has its own key below the seed, so that the initial weights do not depend on how
 many epochs were trained and the order of epoch e can be had without the orders before it

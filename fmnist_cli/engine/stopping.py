@@ -44,8 +44,9 @@ class EarlyStopping:
     def __init__(self, patience: int | None, monitor: Monitor = "val_accuracy") -> None:
         require(
             patience is None or patience >= 1,
-            "patience must be at least 1 (use --no-early-stop to train to the last epoch)",
+            "patience must be at least 1",
             patience,
+            remedy="disable_early_stopping",
         )
         monitors = get_args(Monitor)
         require(monitor in monitors, f"monitor must be one of {', '.join(monitors)}", monitor)

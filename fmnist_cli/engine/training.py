@@ -15,12 +15,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_cli.engine import dynamics
 from fmnist_cli.engine.augment import augmented
 from fmnist_cli.engine.backend import Arrays, Backend, Evaluation, Split
 from fmnist_cli.engine.checkpoint import Checkpoint
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import Dataset
-from fmnist_cli.engine.dynamics import epoch_figures
 from fmnist_cli.engine.metrics import confusion_matrix
 from fmnist_cli.engine.seeding import epoch_order
 from fmnist_cli.engine.stopping import EarlyStopping
@@ -46,6 +46,7 @@ class Assessment:
     confusion : (K, K) int64
         Row: the true class; column: the predicted one.
     predicted : (N,) int64
+    correct : (N,) bool
     """
 
     n: int
@@ -53,6 +54,7 @@ class Assessment:
     accuracy: float
     confusion: NDArray[np.int64]
     predicted: NDArray[np.int64]
+    correct: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def assess(backend: Backend, split: Split) -> Assessment:
         accuracy=evaluation.accuracy,
         confusion=confusion_matrix(split.labels, predicted),
         predicted=predicted,
+        correct=predicted == split.labels,
     )
 
 
@@ -167,8 +170,7 @@ def train(
         divergence = _divergence(epoch, evaluation, present, config.lr)
         epochs.append(epoch)
         if on_dynamics is not None:
-            gradient = backend.gradient(data.train)
-            on_dynamics(number, epoch_figures(before, present, gradient, evaluation))
+            on_dynamics(number, dynamics.measure(backend, before, data.train, evaluation))
         if on_epoch is not None:
             on_epoch(epoch)
         if divergence:
@@ -211,9 +213,9 @@ def train(
 def _one_epoch(
     backend: Backend, data: Dataset, config: TrainConfig, number: int, test_every_epoch: bool
 ) -> tuple[Epoch, Evaluation]:
-    order = epoch_order(config.seed, number, len(data.train))
+    order = epoch_order(config.epochs_seed, number, len(data.train))
     start = time.perf_counter()
-    images = augmented(data.train.images, config.augment, seed=config.seed, epoch=number)
+    images = augmented(data.train.images, config.augment, seed=config.epochs_seed, epoch=number)
     running_loss = backend.train_epoch(order, images)
     trained = time.perf_counter()
     on_train = backend.evaluate(data.train)

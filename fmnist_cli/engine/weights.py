@@ -32,7 +32,9 @@ def save_weights(path: Path, weights: Arrays) -> None:
         temporary.replace(path)
     except OSError as error:
         raise ArtefactError(
-            f"{path} cannot be written: {error.strerror}; make room, then: fmnist runs resume."
+            f"{path} cannot be written: {error.strerror}.",
+            remedy="make_room_and_resume",
+            path=path,
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from fmnist_cli.plots.batch import batch_figure
 from fmnist_cli.plots.compare import compare_figure
+from fmnist_cli.plots.conditions import conditions_figure
 from fmnist_cli.plots.data import (
-    Arm,
     Band,
     BatchRun,
     Curve,
     Ending,
+    Line,
+    Metric,
     ModelAccuracies,
-    MomentumArm,
     PatienceStop,
     RunCaption,
     ShiftedExample,
 )
 from fmnist_cli.plots.dynamics import dynamics_figure
-from fmnist_cli.plots.momentum import momentum_figure
 from fmnist_cli.plots.ood import confusion_figure, ood_figure, ood_samples_figure
 from fmnist_cli.plots.ood_curves import OodCurve, ood_curve_figure
 from fmnist_cli.plots.samples import samples_figure
@@ -28,13 +28,13 @@ from fmnist_cli.plots.saving import check_path, save
 from fmnist_cli.plots.training import early_stop_figure, train_figure
 
 __all__ = [
-    "Arm",
     "Band",
     "BatchRun",
     "Curve",
     "Ending",
+    "Line",
+    "Metric",
     "ModelAccuracies",
-    "MomentumArm",
     "OodCurve",
     "PatienceStop",
     "RunCaption",
@@ -42,10 +42,10 @@ __all__ = [
     "batch_figure",
     "check_path",
     "compare_figure",
+    "conditions_figure",
     "confusion_figure",
     "dynamics_figure",
     "early_stop_figure",
-    "momentum_figure",
     "ood_curve_figure",
     "ood_figure",
     "ood_samples_figure",

@@ -119,14 +119,15 @@ def draw_curves(
         return None
     if len(curves) == 1:
         (curve,) = curves
-        return draw_line(
-            ax, np.asarray(curve.epochs, float), curve.values(metric), look, **properties
-        )
+        return draw_line(ax, curve.positions, curve.values(metric), look, **properties)
     epochs = sorted({epoch for curve in curves for epoch in curve.epochs})
     values = np.full((len(curves), len(epochs)), np.nan)  # (S, E)
     for row, curve in zip(values, curves, strict=True):
         row[np.searchsorted(epochs, curve.epochs)] = curve.values(metric)
-    x = np.asarray(epochs, float)
+    places = np.full(values.shape, np.nan)  # (S, E): seconds differ from seed to seed
+    for row, curve in zip(places, curves, strict=True):
+        row[np.searchsorted(epochs, curve.epochs)] = curve.positions
+    x = np.nanmean(places, axis=0)
     mean, low, high = band_limits(values, band, fraction=metric.endswith("accuracy"))
     shared = np.flatnonzero(np.isfinite(mean))
     end = int(shared[-1]) if len(shared) else 0
@@ -138,9 +139,18 @@ def draw_curves(
 
 
 def epoch_axis(ax: Axes, curves: Sequence[Curve], *, label: bool = True) -> None:
-    """Whole epochs from the first to the last, with a little room for the markers."""
+    """Whole epochs from the first to the last, with a little room for the markers.
+
+    Of curves with positions of their own, an axis of those: log where they span a factor of ten.
+    """
     from matplotlib.ticker import MaxNLocator
 
+    if any(curve.x is not None for curve in curves):
+        if worth_a_log(x for curve in curves for x in curve.positions):
+            log_axis(ax, "x")
+        if label:
+            ax.set_xlabel(curves[0].x_title)
+        return
     first = min(curve.epochs[0] for curve in curves if curve.epochs)
     last = max(curve.epochs[-1] for curve in curves if curve.epochs)
     room = max(0.5, 0.015 * (last - first))
@@ -156,6 +166,7 @@ def accuracy_axis(ax: Axes, label: str = "accuracy") -> None:
     """As close to the data as it is legible: at least 0.04 high, and no further than [0, 1]."""
     from matplotlib.ticker import MaxNLocator
 
+    percent_ticks(ax)
     low, high = ax.get_ylim()
     if high - low < 0.04:
         middle = (low + high) / 2
@@ -164,6 +175,13 @@ def accuracy_axis(ax: Axes, label: str = "accuracy") -> None:
     ax.set_ylim(max(low, -0.02), min(high, 1.02))
     ax.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
     ax.set_ylabel(label)
+
+
+def percent_ticks(ax: Axes) -> None:
+    """Fractions on the y axis, written as percent."""
+    from matplotlib.ticker import FuncFormatter
+
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.3g} %"))
 
 
 def worth_a_log(values: Iterable[float]) -> bool:

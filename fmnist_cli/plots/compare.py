@@ -17,7 +17,7 @@ from fmnist_cli.plots.axes import (
     require_epochs,
     seeds_note,
 )
-from fmnist_cli.plots.data import Arm, Band, Metric
+from fmnist_cli.plots.data import Band, Line, Metric
 from fmnist_cli.plots.style import SMALL_POINTS, finish, look, new_figure, plain, style
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @style()
 def compare_figure(
-    arms: Sequence[Arm],
+    lines: Sequence[Line],
     *,
     metrics: Sequence[Metric] = ("val_accuracy", "train_loss"),
     title: str = "Comparison of runs",
@@ -37,38 +37,38 @@ def compare_figure(
 
     Parameters
     ----------
-    arms : sequence of Arm
-        Several curves in an arm are drawn as their mean and a band.
+    lines : sequence of Line
+        Several curves of a line are drawn as their mean and a band.
     metrics : sequence of Metric
 
     Raises
     ------
     UsageError
-        When no arm has an epoch, or none of the metrics was measured.
+        When no line has an epoch, or none of the metrics was measured.
     """
-    require(len(arms) > 0, "a comparison needs at least one run", len(arms))
-    curves = [curve for arm in arms for curve in arm.curves]
+    require(len(lines) > 0, "a comparison needs at least one run", len(lines))
+    curves = [curve for line in lines for curve in line.curves]
     require_epochs(curves)
     metrics = [m for m in metrics if any(np.isfinite(c.values(m)).any() for c in curves)]
     require(len(metrics) > 0, "a comparison needs a metric that was measured", len(metrics))
 
-    labels = [plain(arm.label, 24) for arm in arms]
-    lines = sum(label.count("\n") + 1 for label in labels)
-    legend_height = 0.4 + (1.45 * lines + 0.5 * len(labels)) * SMALL_POINTS / 72
+    labels = [plain(line.label, 24) for line in lines]
+    n_lines = sum(label.count("\n") + 1 for label in labels)
+    legend_height = 0.4 + (1.45 * n_lines + 0.5 * len(labels)) * SMALL_POINTS / 72
     n_runs = f"{len(curves)} run{'s' if len(curves) > 1 else ''}"
     figure = new_figure(
         title,
-        subtitle or (f"{len(arms)} groups, {n_runs}" if len(curves) > len(arms) else n_runs),
-        seeds_note([len(arm.curves) for arm in arms], band),
+        subtitle or (f"{len(lines)} groups, {n_runs}" if len(curves) > len(lines) else n_runs),
+        seeds_note([len(line.curves) for line in lines], band),
         height=max(0.4 + 2.4 * len(metrics), legend_height),
     )
     panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
     handles = {}
     for ax, metric in zip(panels, metrics, strict=True):
-        for i, arm in enumerate(arms):
-            line = draw_curves(ax, arm.curves, metric, look(i), band=band, linewidth=1.4)
-            if line is not None:
-                handles[i] = line
+        for i, line in enumerate(lines):
+            artist = draw_curves(ax, line.curves, metric, look(i), band=band, linewidth=1.4)
+            if artist is not None:
+                handles[i] = artist
         words = metric.replace("val_", "validation ").replace("train_", "training ")
         words = words.replace("_", " ")
         if metric.endswith("accuracy"):

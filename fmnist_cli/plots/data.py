@@ -9,23 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_cli.epoch import METRICS
+from fmnist_cli.epoch import Metric as Metric
+
 Values = Sequence[float | None]
 Band = Literal["range", "sd", "ci"]  # as ``axes.BAND_WORDS`` says
 StopReason = Literal["patience", "max_epochs", "diverged", "interrupted", "failed", "lost"]
-Metric = Literal[
-    "train_loss",
-    "running_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "test_loss",
-    "test_accuracy",
-]
 
 
 def numbers(values: Iterable[float | None]) -> NDArray[np.float64]:
@@ -46,6 +40,8 @@ class Curve:
         One value per epoch.
     test_loss, test_accuracy
         One value per epoch, or None where the study does not measure them.
+    x : optional
+        Where each epoch ends on another axis than that of epochs, which ``x_title`` names.
 
     Raises
     ------
@@ -61,17 +57,24 @@ class Curve:
     val_accuracy: Values
     test_loss: Values | None = None
     test_accuracy: Values | None = None
+    x: Values | None = None
+    x_title: str = "epoch"
 
     def __post_init__(self) -> None:
         if any(later <= earlier for earlier, later in pairwise(self.epochs)):
             raise ValueError(f"epochs must increase. Received: {list(self.epochs)}.")
-        for name in get_args(Metric):
+        for name in (*METRICS, "x"):
             values = getattr(self, name)
             if values is not None and len(values) != len(self.epochs):
                 raise ValueError(
                     f"{name} must have one value per epoch ({len(self.epochs)}). "
                     f"Received: {len(values)}."
                 )
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """(E,) float64: where each epoch is drawn."""
+        return numbers(self.epochs if self.x is None else self.x)
 
     def values(self, metric: Metric) -> NDArray[np.float64]:
         """(E,) float64: the metric by epoch, NaN where it was not measured."""
@@ -83,7 +86,8 @@ class Curve:
 class RunCaption:
     """What a figure's subtitle says of its run or runs.
 
-    None leaves a part out: what the figure itself varies, or what does not apply.
+    None leaves a part out: what the figure itself varies, or what does not apply. ``state`` is
+    what the reader must know of runs that are not all there yet.
     """
 
     run_id: int | str | Sequence[int] | Sequence[str] | None
@@ -95,6 +99,7 @@ class RunCaption:
     seed: int | Sequence[int] | None = None
     hidden: int | None = None
     train_size: int | None = None
+    state: str = ""
 
     def line(self) -> str:
         """The parts in reading order, separated by middle dots."""
@@ -112,6 +117,8 @@ class RunCaption:
         for word, ids in (("seed", self.seed), ("run", self.run_id)):
             if ids is not None:
                 parts.append(_listed(word, ids))
+        if self.state:
+            parts.append(self.state)
         return " · ".join(parts)
 
 
@@ -164,26 +171,11 @@ class Ending:
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One line of a comparison: a name, and one curve per seed."""
+class Line:
+    """One line of a figure: a name, and one curve per seed."""
 
     label: str
     curves: Sequence[Curve]
-
-
-@dataclass(frozen=True)
-class MomentumArm:
-    """One momentum, and one curve per seed.
-
-    Attributes
-    ----------
-    diverged : bool
-        Some of its runs did; its label says so.
-    """
-
-    alpha: float
-    curves: Sequence[Curve]
-    diverged: bool = False
 
 
 @dataclass(frozen=True)

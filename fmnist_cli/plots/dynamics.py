@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fmnist_cli.engine.sharpness import stability_limit
 from fmnist_cli.errors import require
 from fmnist_cli.plots.axes import axis_from_zero, beside_all, draw_line, log_axis, worth_a_log
 from fmnist_cli.plots.data import RunCaption, numbers
@@ -20,6 +21,8 @@ _PANELS = (
     ("gradient_norm", "gradient norm\n(whole training set)"),
     ("update_ratio", "change in the epoch\n(share of the weights)"),
     ("dead_share", "dead units\n(share of the layer)"),
+    ("noise_scale", "noise scale\n(examples)"),
+    ("sharpness", "sharpness\n(dashed: 2 (1 + momentum) / lr)"),
 )
 
 
@@ -32,7 +35,8 @@ def dynamics_figure(
     Parameters
     ----------
     figures : by the names of ``engine.dynamics``, (epoch, value) in order
-        ``gradient_norm/LAYER``, ``update_ratio/LAYER``, ``dead_share``; others are not drawn.
+        ``gradient_norm/LAYER``, ``update_ratio/LAYER``, ``dead_share``, ``noise_scale``,
+        ``sharpness`` (beside the limit of the caption's learning rate); others are not drawn.
 
     Raises
     ------
@@ -60,6 +64,10 @@ def dynamics_figure(
             if layer:
                 handles[layer] = line
             drawn += y.tolist()
+        if kind == "sharpness" and caption.lr is not None:
+            limit = stability_limit(caption.lr, caption.momentum or 0.0)
+            ax.axhline(limit, color="black", linewidth=1.0, linestyle=(0, (4, 2)))
+            drawn.append(limit)
         if worth_a_log(drawn):
             log_axis(ax, "y")
         else:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from fmnist_cli.engine.config import CLASS_NAMES, N_CLASSES
 from fmnist_cli.errors import require
-from fmnist_cli.plots.axes import BAND_WORDS, band_limits, beside
+from fmnist_cli.formatting import percent
+from fmnist_cli.plots.axes import BAND_WORDS, band_limits, beside, percent_ticks
 from fmnist_cli.plots.data import Band, ModelAccuracies, RunCaption, ShiftedExample, numbers
 from fmnist_cli.plots.style import (
     CHARACTER_EM,
@@ -69,7 +70,7 @@ def ood_figure(
     # A value is as wide as its bar at 15 bars; beyond, it is turned upright.
     n_bars = len(models) * len(sets)
     upright = n_bars > 18
-    digits = 3 if n_bars <= 10 else 2
+    digits = 1 if n_bars <= 10 else 0
     handles: list[tuple[Artist, str]] = []
     for i, (model, row) in enumerate(zip(models, bars, strict=True)):
         colour, hatch = bar_colour(i)
@@ -98,7 +99,7 @@ def ood_figure(
                     linewidth=0.9,
                 )
             ax.annotate(
-                f"{height:.{digits}f}" if height >= 0.005 or height == 0 else f"{height:.4f}",
+                f"{100 * height:.{digits if height >= 0.01 or height == 0 else 1}f}",
                 xy=(x, high),
                 xytext=(0, 2),
                 textcoords="offset points",
@@ -113,12 +114,13 @@ def ood_figure(
         patch = Patch(facecolor=colour, hatch=hatch, edgecolor="white", linewidth=0)
         handles.append((patch, plain(model.model, 18)))
     chance = ax.axhline(CHANCE, color="black", linewidth=1.0, linestyle=(0, (4, 2)), zorder=3)
-    handles.append((chance, f"chance ({CHANCE:g})"))
+    handles.append((chance, f"chance ({percent(CHANCE, 0)})"))
     ax.set_xticks(range(len(sets)), [plain(name, 13) for name in sets])
     ax.tick_params(axis="x", length=0)
     ax.grid(False, axis="x")
     ax.set_xlim(-0.5, len(sets) - 0.5)
     ax.set_ylim(0, 1)
+    percent_ticks(ax)
     ax.set_ylabel("accuracy")
     ax.set_xlabel("test set")
     beside(ax, [handle for handle, _ in handles], [label for _, label in handles])
@@ -235,12 +237,13 @@ def confusion_figure(
         raise ValueError(f"matrix must be {N_CLASSES}x{N_CLASSES}. Received: {counts.shape}.")
     total = int(counts.sum())
     require(total > 0, "a confusion plot needs at least one prediction", total)
+    accuracy = float(np.trace(counts) / total)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
     figure = new_figure(
         f"Confusion of {caption.model} on {set_name}",
         caption.line(),
-        [f"Accuracy {np.trace(counts) / total:.3f} on {total:,} images. Cells: number of images."],
+        [f"Accuracy {percent(accuracy, 1)} on {total:,} images. Cells: number of images."],
         height=5.4,
     )
     ax = figure.subplots()

@@ -10,7 +10,8 @@ import numpy as np
 
 from fmnist_cli.engine.config import N_CLASSES
 from fmnist_cli.errors import require
-from fmnist_cli.plots.axes import BAND_WORDS, band_limits, beside_all, draw_line
+from fmnist_cli.formatting import percent
+from fmnist_cli.plots.axes import BAND_WORDS, band_limits, beside_all, draw_line, percent_ticks
 from fmnist_cli.plots.data import Band, RunCaption, Values, numbers
 from fmnist_cli.plots.style import finish, look, new_figure, plain, style
 
@@ -91,6 +92,7 @@ def ood_curve_figure(
             handles[curve.model] = draw_line(ax, x, middle, of_model, clip_on=False)
         chance = ax.axhline(CHANCE, color="black", linewidth=1.0, linestyle=(0, (4, 2)))
         ax.set_ylim(0, 1)
+        percent_ticks(ax)
         if len(panels) > 1:
             ax.set_title(name)
         if name == ROTATION:
@@ -98,7 +100,7 @@ def ood_curve_figure(
     labels = [plain(model, 18) for model in handles]
     artists = [*handles.values(), chance]
     upper_right = list(panels.values())[1 if len(directions) > 1 else 0]
-    beside_all(figure, upper_right, artists, [*labels, f"chance ({CHANCE:g})"])
+    beside_all(figure, upper_right, artists, [*labels, f"chance ({percent(CHANCE, 0)})"])
     return finish(figure)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.errors import UsageError, require
+from fmnist_cli.errors import require
+from fmnist_cli.files import require_writable, write_file
 from fmnist_cli.plots.style import style
 
 if TYPE_CHECKING:
@@ -38,11 +38,7 @@ def check_path(path: str | os.PathLike[str]) -> Path:
         "the plot's name must end in .png, .svg or .pdf",
         path.name or path,
     )
-    target = path.resolve()  # a link stays a link; the file it names is replaced
-    folder = target.parent
-    require(folder.is_dir(), "the plot's folder must exist", path.parent)
-    require(os.access(folder, os.W_OK | os.X_OK), "the plot's folder must be writable", path.parent)
-    require(not target.is_dir(), "the plot's name must not be that of a folder", path)
+    require_writable(path, "the plot")
     return path
 
 
@@ -68,15 +64,5 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = DEFAULT_DPI
     with style():
         figure.savefig(buffer, format=kind[1:], dpi=dpi, metadata=_METADATA[kind])
 
-    target = path.resolve()
-    temporary = target.with_name(f".fmnist-{secrets.token_hex(8)}.tmp")
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        temporary.replace(target)
-    except OSError as error:
-        raise UsageError(
-            f"the plot must be writable. Received: {path} ({error.strerror})."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_file(path, buffer.getvalue(), "the plot")
     return path

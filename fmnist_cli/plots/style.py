@@ -7,11 +7,15 @@ what a figure looks like.
 
 from __future__ import annotations
 
+import os
+import sys
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
+
+from fmnist_cli.formatting import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,12 +60,29 @@ _RC = {
 @contextmanager
 def style() -> Iterator[None]:
     """Matplotlib's parameters for our figures, within a block or (as ``@style()``) a function."""
+    _import_matplotlib()
     import matplotlib.style
 
     with matplotlib.style.context(["default", _RC]), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
+
+
+def _import_matplotlib() -> None:
+    """Import it, also where MPLBACKEND names a backend (a notebook's, Qt's) that is not here:
+    our figures need none."""
+    if "matplotlib" in sys.modules:
+        return
+    backend = os.environ.pop("MPLBACKEND", None)  # a bad one would break the import
+    try:
+        import matplotlib
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend is not None:
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend
 
 
 class Look(NamedTuple):
@@ -104,7 +125,7 @@ def plain(name: str, width: int | None = None, lines: int = 3) -> str:
 
     What is too long loses its middle, for names that differ do so at their start or end.
     """
-    text = " ".join("".join(c if c.isprintable() else " " for c in name).split())
+    text = " ".join(printable(name).split())
     if width is not None:
         whole, room = text, width * lines
         while len(textwrap.wrap(text, width)) > lines:  # words leave some of the room unused

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fmnist_cli.formatting import percent
 from fmnist_cli.plots.axes import (
     accuracy_axis,
     beside,
@@ -117,7 +118,7 @@ def _mark_end(panels: tuple[Axes, Axes], curve: Curve, ending: Ending) -> list[t
         for ax in panels:
             best = ax.axvline(ending.best_epoch, color=BLACK, linewidth=0.9, zorder=1.5)
         accuracy = curve.values("val_accuracy")[list(curve.epochs).index(ending.best_epoch)]
-        figures = f"\n(validation {accuracy:.3f})" if np.isfinite(accuracy) else ""
+        figures = f"\n(validation {percent(accuracy, 1)})" if np.isfinite(accuracy) else ""
         marks.append((best, f"best epoch: {ending.best_epoch}{figures}"))
     if ending.best_epoch != last or ending.stop_reason != "max_epochs":
         for ax in panels:
@@ -271,7 +272,7 @@ def _kept(curves: Sequence[Curve], stops: Sequence[PatienceStop]) -> str:
     if not np.isfinite(tests).all():
         return "test not measured"
     if len(stops) > 1:
-        return f"keeps test {np.mean(tests):.3f} (mean)"
+        return f"keeps test {percent(np.mean(tests), 1)} (mean)"
     (stop,) = stops
     missed = "" if stop.stop_epoch is not None else ", no stop"
-    return f"keeps epoch {stop.kept_epoch}, test {tests[0]:.3f}{missed}"
+    return f"keeps epoch {stop.kept_epoch}, test {percent(tests[0], 1)}{missed}"

@@ -17,7 +17,7 @@ from fmnist_cli.registry.values import to_json
 # what another registry, or a new name, note or place, may change without changing the run
 _NOT_DIGESTED = frozenset({"id", "run_id", "study_id", "path", "digest", "note", "heartbeat_at"})
 # columns that a later schema added, with what they say of the runs from before
-_ADDED = {("augment", "none"), ("resumes", 0)}
+_ADDED = {("augment", "none"), ("head", "flatten"), ("resumes", 0)}
 
 
 def stored_digest(connection: Connection, run_id: int) -> str | None:

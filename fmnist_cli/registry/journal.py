@@ -9,23 +9,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Connection, Table, UniqueConstraint, delete, func, insert, select, update
 
 from fmnist_cli.errors import RegistryError
 from fmnist_cli.registry import schema
-from fmnist_cli.registry.digest import stored_digest
+from fmnist_cli.registry.rows import TABLES, Entry
 from fmnist_cli.registry.values import to_json
 
-Entry = tuple[str, Mapping[str, Any]]
-"""A kind (``run``, ``end`` or the name of a table) and the row."""
-
 SUFFIX = ".journal"
-
-_TABLES = {table.name: table for table in schema.PARTS}
 
 
 class Journal:
@@ -111,61 +103,11 @@ def read_journal(path: Path) -> list[Entry]:
     if not entries or entries[0][0] != "run" or "uuid" not in entries[0][1]:
         raise RegistryError(f"{path} must be the journal of a run. Its first line is none.")
     for kind, row in entries:
-        known = set(_TABLES.get(kind, schema.run).c.keys())
+        known = set(TABLES.get(kind, schema.run).c.keys())
         unknown = row.keys() - (known | {"registry"} if kind == "run" else known)
-        if kind not in {*_TABLES, "run", "end"} or unknown:
+        if kind not in {*TABLES, "run", "end"} or unknown:
             raise RegistryError(
                 f"{path} must hold what this fmnist knows; upgrade it. "
                 f"Received: {kind} {', '.join(sorted(unknown))}."
             )
     return entries
-
-
-def put_epochs(connection: Connection, entries: Sequence[Entry]) -> None:
-    """Insert the rows of consecutive epochs of one run, in place of any that are there."""
-    for table in (schema.epoch, schema.dynamics):
-        rows = [row for kind, row in entries if kind == table.name]
-        if rows:
-            # there are some where a run was resumed, and where an interrupt came just after a
-            # commit, before that was known
-            connection.execute(
-                delete(table)
-                .where(table.c.run_id == rows[0]["run_id"])
-                .where(table.c.epoch.between(rows[0]["epoch"], rows[-1]["epoch"]))
-            )
-            connection.execute(insert(table), rows)
-
-
-def put_entries(connection: Connection, run_id: int, entries: Sequence[Entry]) -> None:
-    """Put everything but the run's own row into the registry, once, however often it is done."""
-    for kind, row in entries:
-        if kind in _TABLES:
-            table, row = _TABLES[kind], {**row, "run_id": run_id}
-            same = [column == row[column.name] for column in _identity(table)]
-            connection.execute(delete(table).where(*same))
-            connection.execute(insert(table).values(row))
-        elif kind == "end":
-            end_run(connection, run_id, row)
-
-
-def end_run(connection: Connection, run_id: int, outcome: Mapping[str, Any]) -> None:
-    """Give a run that is not ended its end, the sums over its epochs and its digest."""
-    run, epoch = schema.run, schema.epoch.c
-    n, seconds = connection.execute(
-        select(func.count(), func.coalesce(func.sum(epoch.train_seconds), 0.0)).where(
-            epoch.run_id == run_id
-        )
-    ).one()
-    values = {"epochs_run": n, "train_seconds": seconds, **outcome}
-    this = update(run).where(run.c.id == run_id)
-    if connection.execute(this.where(run.c.status == "running").values(values)).rowcount:
-        # of what is stored, so it is made here, the one computation in a transaction
-        connection.execute(this.values(digest=stored_digest(connection, run_id)))
-
-
-def _identity(table: Table) -> Sequence[Any]:
-    """The columns by which a row of a run's parts is that row."""
-    for constraint in table.constraints:
-        if isinstance(constraint, UniqueConstraint):
-            return list(constraint.columns)
-    return list(table.primary_key)

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Protocol
 
 from fmnist_cli import host
-from fmnist_cli.registry import locks
+from fmnist_cli.registry import layout, locks
 
 BEAT_SECONDS = 20.0
 GRACE_SECONDS = 300.0
 
 
-class Place(Protocol):
+class RunProcess(Protocol):
     """What a run's row says of its process."""
 
     @property
@@ -39,12 +39,7 @@ class Place(Protocol):
     def heartbeat_at(self) -> str | None: ...
 
 
-def lock_file(files: Path, uuid: str) -> Path:
-    """The file whose lock a live run holds."""
-    return files / "locks" / f"{uuid}.lock"
-
-
-def gone(running: Iterable[Place], files: Path, now: Callable[[], datetime]) -> set[int]:
+def dead_runs(running: Iterable[RunProcess], files: Path, now: Callable[[], datetime]) -> set[int]:
     """The ids of those runs without an end that have lost their process.
 
     Parameters
@@ -53,7 +48,7 @@ def gone(running: Iterable[Place], files: Path, now: Callable[[], datetime]) -> 
         The registry's clock, read once, and only where there is a heartbeat to be judged.
     """
     once = cache(now)
-    return {run.id for run in running if _is_gone(run, files, once)}
+    return {run.id for run in running if _is_dead(run, files, once)}
 
 
 def is_local_host(name: str, boot_id: str | None) -> bool:
@@ -64,8 +59,8 @@ def is_local_host(name: str, boot_id: str | None) -> bool:
     return name == os.uname().nodename or (boot_id is not None and boot_id == host.boot_id())
 
 
-def _is_gone(run: Place, files: Path, now: Callable[[], datetime]) -> bool:
-    path = lock_file(files, run.uuid)
+def _is_dead(run: RunProcess, files: Path, now: Callable[[], datetime]) -> bool:
+    path = layout.lock_file(files, run.uuid)
     if is_local_host(run.host, run.boot_id) and (run.heartbeat_at is None or path.exists()):
         return not locks.is_held(path)
     if run.heartbeat_at is None:

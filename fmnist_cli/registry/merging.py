@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, insert, select, update
+from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 
-from fmnist_cli.errors import RegistryError, UsageError
+from fmnist_cli.errors import ArtefactError, RegistryError, UsageError
 from fmnist_cli.registry import schema
-from fmnist_cli.registry.database import TRAIN_FIRST, Database, insert_row, open_database
+from fmnist_cli.registry.database import Database, open_database
 from fmnist_cli.registry.digest import stored_digest
+from fmnist_cli.registry.layout import (
+    UNDECIDED,
+    artefact_file,
+    claim,
+    import_or_gc,
+    lock_path,
+    run_folder,
+    sha256_of,
+)
+from fmnist_cli.registry.locks import RunLock
 from fmnist_cli.registry.migrate import prepare
-from fmnist_cli.registry.queries import import_or_gc, run_folder, sha256_of
+from fmnist_cli.registry.rows import insert_row
+from fmnist_cli.registry.soundness import unsound
 
 BATCH = 200  # runs whose rows are in memory at once
 STAGING = ".import-"  # and more: a folder under runs.files
@@ -35,16 +45,22 @@ class Merged:
     ----------
     runs : tuple of int
         The ids here of the runs that are new.
+    updated : tuple of int
+        The ids here of those that had got further there, and are now as they are there.
     known : int
-        Runs that were here already; they gained tags, and a name or a note where they had none.
+        Runs that were here already, as they are there or further; they gained tags, and a name
+        or a note where they had none.
     unfinished, damaged, differing : tuple of int
-        Ids there of the runs that were left out: not at an end yet, other than their digest says,
-        other than the run of that uuid here.
+        Ids there of the runs that were left out: not at an end yet; not what their digest says,
+        or no sound values; here already, and neither the beginning nor the continuation of what
+        is there.
     files_missing : tuple of str
-        Files there that are gone or changed since; their rows are here, the files are not.
+        Files there that are not in their runs' folders as they were recorded; their rows are
+        here, the files are not.
     """
 
     runs: tuple[int, ...]
+    updated: tuple[int, ...]
     known: int
     unfinished: tuple[int, ...]
     damaged: tuple[int, ...]
@@ -55,12 +71,12 @@ class Merged:
 class _Files:
     """The files of the runs that come: copied beforehand, put in their places with the rows."""
 
-    def __init__(self, source: Path, target: Database) -> None:
+    def __init__(self, source: Database, target: Database, staging: Path) -> None:
         self.missing: list[str] = []
         self._source = source
         self._target = target
-        self._staging: Path | None = None
-        self._placed: list[Path] = []
+        self._staging = staging
+        self._placed: list[tuple[Path, Path | None]] = []  # with what was there before
 
     def copy(self, uuid: str, artefacts: Sequence[Row[Any]]) -> list[str]:
         """Copy a run's files; their names in the run's folder."""
@@ -68,11 +84,14 @@ class _Files:
         for artefact in artefacts:
             name = PurePosixPath(artefact.path).name
             names.append(name if name not in names else f"{len(names)}-{name}")
-            found = self._source / artefact.path
-            if not (found.is_file() and sha256_of(found) == artefact.sha256):
+            try:
+                found = artefact_file(self._source, uuid, artefact.path)
+                if sha256_of(found) != artefact.sha256:
+                    raise ArtefactError("it has changed")
+            except (OSError, ArtefactError):
                 self.missing.append(artefact.path)
                 continue
-            folder = self._begun() / uuid
+            folder = self._staging / uuid
             folder.mkdir(exist_ok=True)
             shutil.copyfile(found, folder / names[-1])
         return names
@@ -80,35 +99,33 @@ class _Files:
     def place(self, ids: Mapping[str, int]) -> None:
         """Move each run's files, by its uuid, to its folder."""
         for uuid, run_id in ids.items():
-            if self._staging is not None and (self._staging / uuid).exists():
-                folder = run_folder(self._target, run_id, uuid)
-                shutil.rmtree(folder, ignore_errors=True)  # of an import that was killed
-                self._placed.append(folder)
-                (self._staging / uuid).rename(folder)
+            come, folder = self._staging / uuid, run_folder(self._target, run_id, uuid)
+            if come.exists():
+                claim(self._target, come)
+                (come / UNDECIDED).write_text(self._target.identity)
+                before = self._staging / f"{uuid}-before" if folder.exists() else None
+                if before is not None:
+                    folder.rename(before)
+                self._placed.append((folder, before))
+                come.rename(folder)
+
+    def keep(self) -> None:
+        """The rows are committed."""
+        for folder, _ in self._placed:
+            (folder / UNDECIDED).unlink()
 
     def take_back(self) -> None:
-        for folder in self._placed:
+        for folder, before in self._placed:
             shutil.rmtree(folder, ignore_errors=True)
-
-    def close(self) -> None:
-        if self._staging is not None:
-            shutil.rmtree(self._staging, ignore_errors=True)
-
-    def _begun(self) -> Path:
-        if self._staging is None:
-            files = self._target.files
-            files.mkdir(exist_ok=True)
-            for old in files.glob(f"{STAGING}*"):  # of an import that was killed
-                if time.time() - old.stat().st_mtime > SECONDS_A_DAY:
-                    shutil.rmtree(old, ignore_errors=True)
-            self._staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=files))
-        return self._staging
+            if before is not None:
+                before.rename(folder)
 
 
 def merge(database: Database, other: str | Path, on_progress: Callable[[int, int], None]) -> Merged:
     """Copy the runs of ``other`` that are not in ``database``, with all that belongs to them.
 
-    ``other`` is not changed. An import that is interrupted leaves the registry as it was.
+    A run that is in both and has got further there is brought up to date. ``other`` is not
+    changed. An import that is interrupted leaves the registry as it was.
 
     Parameters
     ----------
@@ -124,114 +141,215 @@ def merge(database: Database, other: str | Path, on_progress: Callable[[int, int
     """
     there = open_database(other)
     try:
-        with _advising():
+        with _of_another():
             there.check_usable(readonly=True)
         if there.identity == database.identity:
             raise UsageError(
-                f"import must take another registry than this one. Received: {there.shown}."
+                f"import must take another registry than this one. Received: {there.display_name}."
             )
-        with _frozen(there) as source, source.read() as reading:
-            return _merge(reading, there, database, on_progress)
+        with _staging(database) as staging:
+            with _of_another():
+                source = there.snapshot(staging)
+                prepare(source, readonly=True)
+            try:
+                with source.read() as reading:
+                    files = _Files(there, database, staging)
+                    return _merge(reading, files, there, database, on_progress)
+            finally:
+                source.dispose()
     finally:
         there.dispose()
 
 
 @contextmanager
-def _frozen(there: Database) -> Iterator[Database]:
-    """The other registry at this program's schema, and still as long as it is read."""
-    with tempfile.TemporaryDirectory(prefix="fmnist-import-") as folder:
-        with _advising():
-            copy = there.frozen(Path(folder))
-            prepare(copy, readonly=True)
-        yield copy
-        copy.dispose()
+def _staging(database: Database) -> Iterator[Path]:
+    """A folder for what comes, on the disk that is to hold it."""
+    files = database.files
+    try:
+        files.mkdir(parents=True, exist_ok=True)
+        for old in files.glob(f"{STAGING}*"):  # of an import that was killed
+            if time.time() - old.stat().st_mtime > SECONDS_A_DAY:
+                shutil.rmtree(old, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=files))
+    except OSError as error:
+        raise RegistryError(
+            f"an import needs room in {files}, which cannot be written: {error.strerror}.",
+            path=files,
+        ) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _advising() -> Iterator[None]:
-    """Advise what helps an import, where the advice is for the registry in use."""
+def _of_another() -> Iterator[None]:
+    """What would help with the registry in use does not help with one to be imported."""
     try:
         yield
     except RegistryError as error:
-        what, _, advice = str(error).removesuffix(".").rpartition("; ")
-        if advice in (TRAIN_FIRST, "name another with --db"):
-            raise type(error)(f"{what}; name another registry to import.") from error
+        if error.remedy in ("train_first", "another_registry"):
+            error.remedy = "another_to_import"
         raise
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is done with the runs of the other registry: the ids there."""
+
+    new: list[Row[Any]] = field(default_factory=list)
+    further: list[Row[Any]] = field(default_factory=list)
+    known: list[Row[Any]] = field(default_factory=list)
+    unfinished: list[int] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)
+    differing: list[int] = field(default_factory=list)
+
+
+def _plan(reading: Connection, here: Connection) -> _Plan:
+    run = schema.run
+    plan = _Plan()
+    ours = {row.uuid: row for row in here.execute(select(run))}
+    _read_any_text(reading)
+    study = schema.study
+    studies = {row.id for row in reading.execute(select(study)) if not unsound(study, row)}
+    for row in reading.execute(select(run).order_by(run.c.id)).all():
+        mine = ours.get(row.uuid)
+        if not _is_sound(reading, row) or row.study_id not in studies | {None}:
+            plan.damaged.append(row.id)
+        elif row.status == "running":
+            plan.unfinished.append(row.id)
+        elif mine is None:
+            plan.new.append(row)
+        elif mine.digest == row.digest:
+            plan.known.append(row)
+        else:
+            comes, is_here = _progress(reading, row), _progress(here, mine)
+            n = min(len(comes.scores), len(is_here.scores))
+            if comes.scores[:n] != is_here.scores[:n] or comes.rank == is_here.rank:
+                plan.differing.append(row.id)
+            elif comes.rank < is_here.rank:
+                plan.known.append(row)
+            elif len(comes.scores) >= len(is_here.scores) or comes.by_itself:
+                plan.further.append(row)
+            else:
+                plan.differing.append(row.id)
+    return plan
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """How far a run has got: its epochs without their times."""
+
+    resumes: int
+    by_itself: bool
+    scores: list[tuple[Any, ...]]
+
+    @property
+    def rank(self) -> tuple[int, bool, int]:
+        return self.resumes, self.by_itself, len(self.scores)
+
+
+def _progress(connection: Connection, run: Row[Any]) -> _Progress:
+    epoch = schema.epoch
+    timeless = [c for c in epoch.c if c.name not in ("run_id", "train_seconds", "eval_seconds")]
+    rows = connection.execute(
+        select(*timeless).where(epoch.c.run_id == run.id).order_by(epoch.c.epoch)
+    )
+    by_itself = run.status in ("finished", "diverged")
+    return _Progress(run.resumes, by_itself, [tuple(row) for row in rows])
 
 
 def _merge(
     reading: Connection,
+    files: _Files,
     there: Database,
     database: Database,
     on_progress: Callable[[int, int], None],
 ) -> Merged:
     run = schema.run
     with database.read() as connection:
-        here = {
-            row.uuid: (row.id, row.digest)
-            for row in connection.execute(select(run.c.uuid, run.c.id, run.c.digest))
-        }
-    new, known = [], []
-    left_out: dict[str, list[int]] = {"unfinished": [], "damaged": [], "differing": []}
-    for row in reading.execute(select(run).order_by(run.c.id)).all():
-        if row.uuid in here:
-            known.append(row)
-            if row.digest != here[row.uuid][1]:
-                left_out["differing"].append(row.id)
-        elif row.status == "running":
-            left_out["unfinished"].append(row.id)
-        elif not _is_sound(reading, row):
-            left_out["damaged"].append(row.id)
-        else:
-            new.append(row)
-    files = _Files(there.folder, database)
+        plan = _plan(reading, connection)
+    come = [*plan.new, *plan.further]
+    ids: dict[int, int] = {}
     try:
         # the copying of files takes its time, so it comes before the transaction
         names = {
-            row.id: files.copy(row.uuid, _rows(reading, schema.artefact, [row.id])) for row in new
+            row.id: files.copy(row.uuid, _rows(reading, schema.artefact, [row.id])) for row in come
         }
-        ids: dict[int, int] = {}
         # the files are in their places before the rows can be seen
-        with import_or_gc(database), database.write() as writing:
-            come = set(writing.execute(select(run.c.uuid)).scalars())
-            new = [row for row in new if row.uuid not in come]  # by another import, just now
+        with import_or_gc(database), ExitStack() as held, database.write() as writing:
+            here = {row.uuid: row for row in writing.execute(select(run.c.uuid, run.c.id))}
+            new = [row for row in plan.new if row.uuid not in here]  # by another import, just now
             studies = _studies(reading, writing, {row.study_id for row in new} - {None})
             waiting = iter(new)
             while batch := list(islice(waiting, BATCH)):
-                ids |= _copy_runs(reading, writing, batch, studies)
+                ids |= _copy_runs(writing, batch, studies)
                 _copy_parts(reading, writing, batch, ids, _paths(database, batch, ids, names))
-                on_progress(len(ids), len(new))
+                on_progress(len(ids), len(come))
+            updated = {row.id: here[row.uuid].id for row in plan.further if row.uuid in here}
+            for row in plan.further:
+                lock = RunLock(lock_path(database, row.uuid))  # that it is not resumed meanwhile
+                lock.acquire()
+                held.callback(lock.release)
+                _forget(writing, updated[row.id], row)
+                paths = _paths(database, [row], updated, names)
+                _copy_parts(reading, writing, [row], updated, paths, labels=False)
             tagged = set(reading.execute(select(schema.tag.c.run_id)).scalars())
-            for row in known:
+            for row in (*plan.known, *plan.further):
                 if row.name is not None or row.note is not None or row.id in tagged:
-                    _label(reading, writing, row, here[row.uuid][0])
-            files.place({row.uuid: ids[row.id] for row in new})
+                    _label(reading, writing, row, here[row.uuid].id)
+            files.place({row.uuid: (ids | updated)[row.id] for row in (*new, *plan.further)})
+        files.keep()
     except OSError as error:
         files.take_back()
         raise RegistryError(
-            f"the files of {there.shown} cannot be copied: {error.strerror}; nothing was imported."
+            f"the files of {there.display_name} cannot be copied to {database.files}: "
+            f"{error.strerror}; nothing was imported."
         ) from error
     except BaseException:
         files.take_back()
         raise
-    finally:
-        files.close()
     return Merged(
         runs=tuple(ids.values()),
-        known=len(known),
+        updated=tuple(updated.values()),
+        known=len(plan.known),
+        unfinished=tuple(plan.unfinished),
+        damaged=tuple(plan.damaged),
+        differing=tuple(plan.differing),
         files_missing=tuple(files.missing),
-        **{name: tuple(runs) for name, runs in left_out.items()},
     )
 
 
+def _read_any_text(reading: Connection) -> None:
+    """Have SQLite return what is no UTF-8 with surrogates in it, which are refused as text."""
+    driver: Any = reading.connection.driver_connection
+    if hasattr(driver, "text_factory"):
+        driver.text_factory = lambda text: text.decode(errors="surrogateescape")
+
+
 def _is_sound(reading: Connection, row: Row[Any]) -> bool:
-    # a uuid becomes the name of a folder
-    uuid = re.fullmatch("[0-9a-f]{32}", row.uuid)
-    return uuid is not None and row.digest == stored_digest(reading, row.id)
+    if unsound(schema.run, row):
+        return False
+    for table in (*schema.PARTS, schema.tag):
+        for part in _rows(reading, table, [row.id]):
+            if unsound(table, part):
+                return False
+    recorded: str | None = row.digest
+    return row.status == "running" or recorded == stored_digest(reading, row.id)
+
+
+def _forget(writing: Connection, run_id: int, row: Row[Any]) -> None:
+    """Make a run's row that of the other registry, and forget what belongs to it here."""
+    run = schema.run
+    for table in schema.PARTS:
+        writing.execute(delete(table).where(table.c.run_id == run_id))
+    kept = ("id", "study_id", "name", "note")
+    values = {name: value for name, value in row._mapping.items() if name not in kept}
+    writing.execute(update(run).where(run.c.id == run_id).values(values))
 
 
 def _copy_runs(
-    reading: Connection, writing: Connection, batch: Sequence[Row[Any]], studies: Mapping[int, int]
+    writing: Connection, batch: Sequence[Row[Any]], studies: Mapping[int, int]
 ) -> dict[int, int]:
     """Insert the runs; their ids here, by those there."""
     run = schema.run
@@ -274,8 +392,10 @@ def _copy_parts(
     batch: Sequence[Row[Any]],
     ids: Mapping[int, int],
     paths: Mapping[int, Iterator[str]],
+    *,
+    labels: bool = True,
 ) -> None:
-    for table in (*schema.PARTS, schema.tag):
+    for table in (*schema.PARTS, schema.tag) if labels else schema.PARTS:
         parts = []
         for part in _rows(reading, table, [row.id for row in batch]):
             values = {name: value for name, value in part._mapping.items() if name != "id"}

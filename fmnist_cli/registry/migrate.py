@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from fmnist_cli.errors import RegistryError, SchemaTooNew
-from fmnist_cli.registry.database import TRAIN_FIRST, Database
+from fmnist_cli.registry.database import Database
 from fmnist_cli.registry.schema import HEAD, views_for
 from fmnist_cli.version import __version__
 
@@ -29,32 +29,32 @@ def prepare(database: Database, *, readonly: bool) -> None:
     """
     database.check_usable(readonly=readonly)
     with database.read() as connection:
-        revision = stored_revision(connection, database.shown)
+        revision = stored_revision(connection, database.display_name)
     if revision is None and readonly:
-        raise RegistryError(f"{database.shown} is an empty database; {TRAIN_FIRST}.")
+        raise RegistryError(f"{database.display_name} is an empty database.", remedy="train_first")
     if not readonly:
-        database.settle()
+        database.normalize_settings()
     if revision != HEAD:
         _upgrade(database)
 
 
-def stored_revision(connection: Connection, shown: str) -> str | None:
+def stored_revision(connection: Connection, name: str) -> str | None:
     """The revision of the schema in the file; None where there is no table at all."""
     tables = set(connection.dialect.get_table_names(connection))
     if not tables:
         return None
     if not {"alembic_version", "run", "study"} <= tables:
-        raise RegistryError(f"{shown} is not a registry of fmnist; name another with --db.")
+        raise RegistryError(f"{name} is not a registry of fmnist.", remedy="another_registry")
     revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     if not (isinstance(revision, str) and revision.isdigit()):
         raise RegistryError(
-            f"{shown} is not a registry of fmnist (its schema is {revision!r}); "
-            "name another with --db."
+            f"{name} is not a registry of fmnist (its schema is {revision!r}).",
+            remedy="another_registry",
         )
     if int(revision) > int(HEAD):
         raise SchemaTooNew(
-            f"{shown} has schema {revision}, and fmnist {__version__} knows schemas up to {HEAD}; "
-            "upgrade fmnist, or name another file with --db."
+            f"{name} has schema {revision}, and fmnist {__version__} knows schemas up to {HEAD}.",
+            remedy="upgrade_fmnist",
         )
     return revision
 
@@ -62,7 +62,7 @@ def stored_revision(connection: Connection, shown: str) -> str | None:
 def _upgrade(database: Database) -> None:
     with database.migrate() as connection:
         # of several processes that arrive here, the first one migrates
-        revision = stored_revision(connection, database.shown)
+        revision = stored_revision(connection, database.display_name)
         if revision == HEAD:
             return
         if revision is not None:

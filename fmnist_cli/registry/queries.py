@@ -6,12 +6,9 @@ plural nouns return sequences, which may be empty.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,10 +18,10 @@ from sqlalchemy import Row, Select, func, select
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError, RunNotFound
 from fmnist_cli.registry import schema
-from fmnist_cli.registry.database import TRAIN_FIRST, Database
+from fmnist_cli.registry.database import Database
 from fmnist_cli.registry.digest import stored_digest
-from fmnist_cli.registry.liveness import gone, lock_file
-from fmnist_cli.registry.locks import one_at_a_time
+from fmnist_cli.registry.layout import artefact_file, found_folder, sha256_of
+from fmnist_cli.registry.liveness import dead_runs
 from fmnist_cli.registry.records import (
     ArtefactRecord,
     CheckRecord,
@@ -79,7 +76,9 @@ class Reader:
         if text == "latest":
             records = self.list_runs(limit=1)
             if not records:
-                raise RunNotFound(f"{self._database.shown} holds no run yet; {TRAIN_FIRST}.")
+                raise RunNotFound(
+                    f"{self._database.display_name} holds no run yet.", remedy="train_first"
+                )
             return records[0]
         if re.fullmatch(r"[0-9]{1,19}", text) and (record := self.find_run(int(text))):
             return record
@@ -90,12 +89,12 @@ class Reader:
                 return records[0]
             if records:
                 raise RunNotFound(
-                    f"several runs in {self._database.shown} have a uuid that begins with {text}; "
-                    "give more of it."
+                    f"one run in {self._database.display_name} must have a uuid that begins with "
+                    f"{text}; several have."
                 )
         raise RunNotFound(
-            f"there is no run {text or repr(text)} in {self._database.shown}; "
-            "see which there are: fmnist runs list."
+            f"there is no run {text or repr(text)} in {self._database.display_name}.",
+            remedy="list_runs",
         )
 
     def list_runs(
@@ -135,7 +134,7 @@ class Reader:
                 select(schema.run.c.environment).where(schema.run.c.id == run_id)
             ).scalar()
         if text is None:
-            raise RunNotFound(f"there is no run {run_id} in {self._database.shown}.")
+            raise RunNotFound(f"there is no run {run_id} in {self._database.display_name}.")
         environment: dict[str, Any] = json.loads(text)
         return environment
 
@@ -170,7 +169,11 @@ class Reader:
         rows = self._part(schema.evaluation, run_id, schema.evaluation.c.id)
         return tuple(
             EvaluationRecord(
-                **{**_plain(row), "confusion": tuple(map(tuple, json.loads(row.confusion)))}
+                **{
+                    **_plain(row),
+                    "confusion": tuple(map(tuple, json.loads(row.confusion))),
+                    "answers": None if row.answers is None else bytes.fromhex(row.answers),
+                }
             )
             for row in rows
         )
@@ -187,8 +190,8 @@ class Reader:
         return tuple(record for record in records if kind in (None, record.kind))
 
     def run_folder(self, run: RunRecord) -> Path:
-        """The run's own folder, there or not."""
-        return run_folder(self._database, run.id, run.uuid)
+        """The folder that holds what the run saved, there or not."""
+        return found_folder(self._database, run.id, run.uuid)
 
     def artefact_path(self, artefact: ArtefactRecord) -> Path:
         """Where the file is, once its content has been compared with its checksum.
@@ -198,16 +201,20 @@ class Reader:
         ArtefactError
             When it is missing or has changed.
         """
-        path = Path(os.path.normpath(self._database.folder / artefact.path))
+        run = schema.run.c
+        (uuid,) = self._rows(select(run.uuid).where(run.id == artefact.run_id))[0]
+        path = artefact_file(self._database, uuid, artefact.path)
         what = f"{artefact.path} of run {artefact.run_id}"
+        about: dict[str, Any] = {"run_id": artefact.run_id, "path": path}
         try:
             found = sha256_of(path)
         except OSError as error:
-            raise ArtefactError(f"{what} cannot be read: {error.strerror}; train again.") from error
+            raise ArtefactError(f"{what} cannot be read: {error.strerror}.", **about) from error
         if found != artefact.sha256:
             raise ArtefactError(
                 f"{what} is not the file that was saved: SHA-256 must be {artefact.sha256}. "
-                f"Received: {found}."
+                f"Received: {found}.",
+                **about,
             )
         return path
 
@@ -216,7 +223,7 @@ class Reader:
         with self._database.read() as connection:
             found = stored_digest(connection, run_id)
         if found is None:
-            raise RunNotFound(f"there is no run {run_id} in {self._database.shown}.")
+            raise RunNotFound(f"there is no run {run_id} in {self._database.display_name}.")
         return found
 
     def find_study(self, study_id: int) -> StudyRecord | None:
@@ -231,8 +238,9 @@ class Reader:
         found = self.find_study(study_id)
         if found is None:
             raise RunNotFound(
-                f"there is no study {study_id} in {self._database.shown}; "
-                "see which runs there are: fmnist runs list."
+                f"there is no study {study_id} in {self._database.display_name}.",
+                remedy="list_runs",
+                study_id=study_id,
             )
         return found
 
@@ -261,7 +269,7 @@ class Reader:
     def _runs(self, statement: Select[Any]) -> list[RunRecord]:
         rows = self._rows(statement)
         running = [row for row in rows if row.status == "running"]
-        lost = gone(running, self._database.files, self._clock)
+        lost = dead_runs(running, self._database.files, self._clock)
         if lost:  # or ended since: the end is committed before the lock is let go
             rows = self._rows(statement)
         return [_run_record(row, lost=row.id in lost and row.status == "running") for row in rows]
@@ -290,30 +298,6 @@ class Reader:
     def _rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
         with self._database.read() as connection:
             return connection.execute(statement).all()
-
-
-def lock_path(database: Database, uuid: str) -> Path:
-    """The file whose lock a live run holds."""
-    return lock_file(database.files, uuid)
-
-
-def import_or_gc(database: Database) -> AbstractContextManager[None]:
-    """For the one of the two that puts folders in their places, or takes folders for garbage."""
-    return one_at_a_time(
-        database.files / "locks" / "import.lock",
-        f"an import into {database.shown} or runs gc is under way",
-    )
-
-
-def run_folder(database: Database, run_id: int, uuid: str) -> Path:
-    """A run's own folder, there or not."""
-    return database.files / f"{run_id}-{uuid[:8]}"
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(row: Row[Any]) -> dict[str, Any]:

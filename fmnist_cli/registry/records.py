@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 Status = Literal["running", "finished", "failed", "interrupted", "diverged", "lost"]
@@ -29,6 +30,9 @@ CONFIG_COLUMNS = {
     "train_size": "train_size",
     "val_size": "val_size",
     "augment": "augment",
+    "head": "head",
+    "init_seed": "init_seed",
+    "order_seed": "order_seed",
 }
 
 
@@ -55,6 +59,8 @@ class RunSpec:
         What else its numbers depend on and may change between versions; kept with the environment.
     uuid : str, optional
         Its own, 32 hexadecimal digits; by default a new one.
+    data_folder : Path, optional
+        Where the data lies; recorded with the environment.
     """
 
     command: str
@@ -67,6 +73,7 @@ class RunSpec:
     name: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     uuid: str | None = None
+    data_folder: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +177,9 @@ class RunRecord:
     nonfinite: Mapping[str, str]
     digest: str | None
     augment: str
+    head: str
+    init_seed: int | None
+    order_seed: int | None
     note: str | None
     tags: tuple[str, ...]
     heartbeat_at: datetime | None
@@ -198,7 +208,11 @@ class CheckRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRecord:
-    """The result on one test set; ``confusion[true class][predicted class]`` counts images."""
+    """The result on one test set; ``confusion[true class][predicted class]`` counts images.
+
+    ``answers`` has one bit per image, whether it was classified correctly; None of runs from before
+    they were recorded.
+    """
 
     test_set: str
     n: int
@@ -206,6 +220,11 @@ class EvaluationRecord:
     accuracy: float | None
     confusion: tuple[tuple[int, ...], ...]
     nonfinite: Mapping[str, str]
+    answers: bytes | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The evaluation as plain values, without the answers to single images."""
+        return {name: value for name, value in vars(self).items() if name != "answers"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,13 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from fmnist_cli.errors import RegistryError
+from fmnist_cli.files import temporary_folders
 from fmnist_cli.registry import schema
-from fmnist_cli.registry.database import Database, insert_row
-from fmnist_cli.registry.journal import SUFFIX, put_entries, read_journal
+from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.journal import SUFFIX, read_journal
+from fmnist_cli.registry.layout import lock_path
 from fmnist_cli.registry.locks import RunLock
-from fmnist_cli.registry.queries import lock_path
+from fmnist_cli.registry.rows import insert_row, put_entries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,8 @@ class Recovered:
 def find_journals(database: Database) -> list[Path]:
     """This user's journals of this registry: in its folder, and where there was no room in it."""
     elsewhere = []
-    for path in sorted(Path(tempfile.gettempdir()).glob(f"*{SUFFIX}")):
+    found = [path for folder in temporary_folders() for path in folder.glob(f"*{SUFFIX}")]
+    for path in sorted(found):
         if path.is_symlink() or not path.is_file() or path.stat().st_uid != os.getuid():
             continue  # anyone can put files there
         try:

@@ -11,16 +11,17 @@ from typing import Any
 
 from fmnist_cli.errors import UsageError
 from fmnist_cli.registry import labels, schema
-from fmnist_cli.registry.database import insert_row, open_database
+from fmnist_cli.registry.database import open_database
 from fmnist_cli.registry.journal import SUFFIX
 from fmnist_cli.registry.merging import Merged, merge
 from fmnist_cli.registry.migrate import prepare
 from fmnist_cli.registry.queries import Reader
 from fmnist_cli.registry.records import RunRecord, RunSpec, StudyRecord
 from fmnist_cli.registry.recovery import Recovered, find_journals, recover_journal
-from fmnist_cli.registry.resume import RESUMABLE, NewRun, ResumedRun, refuse_to_resume
+from fmnist_cli.registry.resume import RESUMABLE, ResumedRun, refuse_to_resume
 from fmnist_cli.registry.retention import Removal, collect, delete_runs, garbage
-from fmnist_cli.registry.run import Run
+from fmnist_cli.registry.rows import insert_row
+from fmnist_cli.registry.run import NewRun, Run
 from fmnist_cli.registry.values import now, to_row
 from fmnist_cli.registry.verify import Verification, verify
 
@@ -83,9 +84,9 @@ class Registry(Reader):
         return self._database.target
 
     @property
-    def shown(self) -> str:
+    def display_name(self) -> str:
         """It as the user named it, without a password, for messages."""
-        return self._database.shown
+        return self._database.display_name
 
     @property
     def folder(self) -> Path:
@@ -103,9 +104,9 @@ class Registry(Reader):
         return self._database.is_shared
 
     @property
-    def caution(self) -> str | None:
+    def warning(self) -> str | None:
         """What the user must know of before relying on it."""
-        return self._database.caution
+        return self._database.warning
 
     def study(
         self,
@@ -175,7 +176,7 @@ class Registry(Reader):
         return run
 
     def resume(self, run: RunRecord, *, clock: Callable[[], float] = time.monotonic) -> ResumedRun:
-        """A ``resumable`` run, to train on inside; ``go_on_from`` comes first."""
+        """A ``resumable`` run, to train on inside; ``rewind_to`` comes first."""
         return ResumedRun(self._database, run, clock)
 
     def journals(self) -> list[Path]:

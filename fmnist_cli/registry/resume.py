@@ -1,25 +1,22 @@
-"""How a run begins: anew, or where a process before this one left it."""
+"""A run that continues where a process before this one left it."""
 
 from __future__ import annotations
 
 import json
-import os
-import uuid
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
 
-from fmnist_cli import host
 from fmnist_cli.epoch import Epoch
-from fmnist_cli.errors import RunNotFound, UsageError
+from fmnist_cli.errors import RegistryError, RunNotFound, UsageError
 from fmnist_cli.registry import provenance, schema
-from fmnist_cli.registry.database import Database, insert_row
-from fmnist_cli.registry.records import CONFIG_COLUMNS, RunRecord, RunSpec
-from fmnist_cli.registry.run import Run
-from fmnist_cli.registry.urls import without_password
-from fmnist_cli.registry.values import now, to_json, to_row, utc_text
-from fmnist_cli.version import __version__
+from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.layout import found_folder, run_folder
+from fmnist_cli.registry.records import RunRecord
+from fmnist_cli.registry.run import Run, process_columns
+from fmnist_cli.registry.values import now, to_json
 
 RESUMABLE = ("lost", "interrupted", "failed")
 
@@ -36,36 +33,10 @@ _NO_END = dict.fromkeys(
 )
 
 
-class NewRun(Run):
-    """A run that has no row yet."""
-
-    def __init__(self, database: Database, spec: RunSpec, clock: Callable[[], float]) -> None:
-        super().__init__(database, spec.uuid or uuid.uuid4().hex, clock)
-        self._asked, self._facts = _asked(spec), spec.facts
-
-    def _begin(self) -> Mapping[str, Any]:
-        row = to_row(
-            schema.run,
-            {
-                **self._asked,
-                **_process(),
-                "uuid": self.uuid,
-                "fmnist_version": __version__,
-                "environment": {**provenance.environment(), **self._facts},
-                "status": "running",
-                "started_at": now(),
-            },
-        )
-        with self._database.write() as connection:
-            row |= self._heard(connection)
-            self.id = insert_row(connection, schema.run, row)
-        return {**row, "id": self.id}
-
-
 class ResumedRun(Run):
     """A run that was cut short, to go on under its own id.
 
-    Its end is taken back when it is entered; what it goes on from is said by ``go_on_from``,
+    Its end is taken back when it is entered; what it goes on from is said by ``rewind_to``,
     before anything is recorded.
     """
 
@@ -74,7 +45,7 @@ class ResumedRun(Run):
         self.id = run.id
         self._resumes = run.resumes + 1
 
-    def go_on_from(self, epochs: Sequence[Epoch]) -> None:
+    def rewind_to(self, epochs: Sequence[Epoch]) -> None:
         """Go on after these epochs; with none, begin again, checks included.
 
         Epochs that were recorded after them stay until they are recorded anew. What comes after
@@ -99,12 +70,13 @@ class ResumedRun(Run):
 
     def _begin(self) -> Mapping[str, Any]:
         run, epoch = schema.run, schema.epoch.c
-        process, ran_on = _process(), provenance.environment()
+        process, ran_on = process_columns(), provenance.environment()
         with self._database.write() as connection:
             this = select(run).where(run.c.id == self.id).with_for_update()
             row = connection.execute(this).first()
             if row is None:
-                raise RunNotFound(f"there is no run {self.id} in {self._database.shown} any more.")
+                name = self._database.display_name
+                raise RunNotFound(f"there is no run {self.id} in {name} any more.", run_id=self.id)
             if row.status not in ("running", *RESUMABLE):  # and locked, so it does not run here
                 refuse_to_resume(self.id, row.status)
             if row.resumes + 1 != self._resumes:
@@ -130,11 +102,26 @@ class ResumedRun(Run):
                 "environment": to_json(environment),
                 "resumed_at": now(),
                 "resumes": self._resumes,
-                **self._heard(connection),
+                **self._heartbeat_columns(connection),
             }
             connection.execute(update(run).where(run.c.id == self.id).values(values))
         self._seconds_before = row.total_seconds or spent or 0.0
+        self._take_over_folder()
         return {**row._mapping, **values}
+
+    def _take_over_folder(self) -> None:
+        """Copy what the run saved under another registry's name; that one may still need it."""
+        own = run_folder(self._database, self.id, self.uuid)
+        found = found_folder(self._database, self.id, self.uuid)
+        if found != own:
+            try:
+                shutil.copytree(
+                    found, own, ignore=lambda _, names: {n for n in names if n[0] == "."}
+                )
+            except OSError as error:
+                raise RegistryError(
+                    f"{found} cannot be copied to {own}: {error.strerror}.", run_id=self.id
+                ) from error
 
 
 def refuse_to_resume(run_id: int, status: str) -> None:
@@ -143,33 +130,3 @@ def refuse_to_resume(run_id: int, status: str) -> None:
         f"a run must have been cut short to be resumed ({', '.join(RESUMABLE)}). "
         f"Received: run {run_id}, {status}."
     )
-
-
-def _process() -> dict[str, Any]:
-    """The columns that name this process."""
-    started = provenance.process_started()
-    return {
-        "host": os.uname().nodename,
-        "boot_id": host.boot_id(),
-        "pid": os.getpid(),
-        "process_started": None if started is None else utc_text(started),
-    }
-
-
-def _asked(spec: RunSpec) -> dict[str, Any]:
-    if spec.config.keys() != CONFIG_COLUMNS.keys():
-        raise TypeError(
-            f"config must have the keys {sorted(CONFIG_COLUMNS)}. Received: {sorted(spec.config)}"
-        )
-    asked = {column: spec.config[name] for name, column in CONFIG_COLUMNS.items()}
-    if asked["model"] != "mlp":
-        asked["hidden"] = None
-    return asked | {
-        "command": spec.command,
-        "argv": [without_password(word) for word in spec.argv],
-        "data_fingerprint": spec.data_fingerprint,
-        "data_source": spec.data_source,
-        "study_id": spec.study_id,
-        "arm": spec.arm,
-        "name": spec.name,
-    }

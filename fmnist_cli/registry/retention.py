@@ -1,4 +1,8 @@
-"""What is removed, and what never is: nothing outside of ``runs.files``, nothing of a live run."""
+"""What is removed, and what never is: nothing of another registry, nothing of a live run.
+
+Only the registry's own folder is looked at. A run's folder is removed with its run, or where this
+registry was interrupted while it removed or imported the run (``layout.UNDECIDED`` says so).
+"""
 
 from __future__ import annotations
 
@@ -7,21 +11,31 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from sqlalchemy import delete
 
-from fmnist_cli.errors import RegistryError, UsageError
+from fmnist_cli.errors import ArtefactError, RegistryError, UsageError
 from fmnist_cli.registry import schema
 from fmnist_cli.registry.database import Database
 from fmnist_cli.registry.journal import SUFFIX
+from fmnist_cli.registry.layout import (
+    UNDECIDED,
+    artefact_file,
+    import_or_gc,
+    is_ours,
+    lock_path,
+    run_folder,
+)
 from fmnist_cli.registry.locks import RunLock, is_held
-from fmnist_cli.registry.queries import Reader, import_or_gc, lock_path, run_folder
+from fmnist_cli.registry.queries import Reader
 from fmnist_cli.registry.records import RunRecord
 
 SECONDS_A_DAY = 86_400
+BATCH = 50  # runs that are deleted at once, each with an open file
 _FOLDER = re.compile(r"[1-9][0-9]*-[0-9a-f]{8}")
 
 
@@ -45,45 +59,76 @@ class Removal:
 def delete_runs(database: Database, reader: Reader, runs: Sequence[RunRecord]) -> list[Path]:
     """Remove runs, all that was recorded of them, and their folders.
 
-    The rows go first: what a kill leaves behind is a folder that ``garbage`` finds.
+    The rows go before the folders: what a kill leaves behind is found by ``garbage``.
 
     Returns
     -------
     list of Path
-        Artefacts elsewhere than under ``runs.files``, which stay.
+        Artefacts elsewhere than in the registry's own folder, which stay.
 
     Raises
     ------
     UsageError
         When one of them is running; none is removed then.
     """
+    for run in runs:
+        if run.status == "running":
+            raise UsageError(
+                f"run {run.id} must have ended to be deleted. Received: it runs, as process "
+                f"{run.pid} on {run.host}.",
+                run_id=run.id,
+            )
     stay = []
-    with ExitStack() as held:
-        for run in runs:
-            if run.status == "running":
-                raise UsageError(
-                    f"run {run.id} must have ended to be deleted. Received: it runs, as process "
-                    f"{run.pid} on {run.host}."
-                )
-            lock = RunLock(lock_path(database, run.uuid))  # so that it is not resumed meanwhile
-            lock.acquire()
-            held.callback(lock.release)
-            stay += [
-                path
-                for artefact in reader.artefacts(run.id)
-                if not _is_within(path := database.folder / artefact.path, database.files)
-                and path.exists()
-            ]
-        with database.write() as connection:
-            ids = [run.id for run in runs]
-            connection.execute(delete(schema.run).where(schema.run.c.id.in_(ids)))
-        for run in runs:
-            _remove(run_folder(database, run.id, run.uuid), database.files)
+    for some in _batches(runs):
+        stay += _delete(database, reader, some)
     return stay
 
 
+def _delete(database: Database, reader: Reader, runs: Sequence[RunRecord]) -> list[Path]:
+    stay = []
+    own = (run_folder(database, run.id, run.uuid) for run in runs)
+    folders = [folder for folder in own if folder.is_dir() and is_ours(database, folder)]
+    with ExitStack() as held:
+        for run in runs:
+            lock = RunLock(lock_path(database, run.uuid))  # so that it is not resumed meanwhile
+            lock.acquire()
+            held.callback(lock.release)
+            for artefact in reader.artefacts(run.id):
+                with suppress(ArtefactError):
+                    path = artefact_file(database, run.uuid, artefact.path)
+                    if path.exists() and not any(_is_within(path, own) for own in folders):
+                        stay.append(path)
+        try:
+            for folder in folders:
+                (folder / UNDECIDED).write_text(database.identity)
+            with database.write() as connection:
+                ids = [run.id for run in runs]
+                connection.execute(delete(schema.run).where(schema.run.c.id.in_(ids)))
+        except OSError as error:
+            raise RegistryError(
+                f"{error.filename} cannot be written: {error.strerror}; nothing of it was deleted."
+            ) from error
+        for folder in folders:
+            _remove(folder, database.files)
+    return stay
+
+
+def _batches(runs: Sequence[RunRecord]) -> Iterator[list[RunRecord]]:
+    waiting = iter(runs)
+    while batch := list(islice(waiting, BATCH)):
+        yield batch
+
+
+def _is_undecided(folder: Path, database: Database) -> bool:
+    """Whether this registry was interrupted while it removed or imported the folder's run."""
+    try:
+        return (folder / UNDECIDED).read_text() == database.identity
+    except (OSError, ValueError):
+        return False
+
+
 def garbage(database: Database, reader: Reader, *, keep_days: float) -> list[Removal]:
-    """What no run needs: folders of runs that are gone, locks that nobody holds, checkpoints.
+    """What no run needs: what an interrupted deletion or import left, locks, checkpoints.
 
     Parameters
     ----------
@@ -135,9 +180,13 @@ def _garbage(database: Database, reader: Reader, keep_days: float) -> list[Remov
         run = runs.get(entry.name)
         if run is None:
             # a journal holds a run that the registry has lost
-            if entry.is_symlink() or not any(entry.glob(f"*{SUFFIX}")):
+            if _is_undecided(entry, database) and not any(entry.glob(f"*{SUFFIX}")):
                 found.append(Removal(entry, "its run is not in the registry", _size(entry)))
-        elif run.status != "running":
+        elif (
+            run.status != "running"
+            and is_ours(database, entry)
+            and not is_held(lock_path(database, run.uuid))
+        ):
             for file in sorted([*entry.glob("checkpoint-*.ckpt"), *entry.glob(".*.tmp")]):
                 by_itself = run.status in ("finished", "diverged")
                 if by_itself or file.suffix == ".tmp":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, update
 
+from fmnist_cli import host
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import (
     ArtefactError,
@@ -23,14 +24,18 @@ from fmnist_cli.errors import (
     RunTakenOver,
     Terminated,
 )
-from fmnist_cli.registry import schema
-from fmnist_cli.registry.database import Database, insert_row
-from fmnist_cli.registry.journal import Entry, Journal, end_run, put_entries, put_epochs
+from fmnist_cli.files import temporary_folders
+from fmnist_cli.registry import provenance, schema
+from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.journal import Journal
+from fmnist_cli.registry.layout import artefact_file, claim, lock_path, run_folder, sha256_of
 from fmnist_cli.registry.liveness import Heartbeat
 from fmnist_cli.registry.locks import RunLock
-from fmnist_cli.registry.queries import lock_path, run_folder, sha256_of
-from fmnist_cli.registry.records import ArtefactRecord, Outcome
+from fmnist_cli.registry.records import CONFIG_COLUMNS, ArtefactRecord, Outcome, RunSpec
+from fmnist_cli.registry.rows import Entry, end_run, insert_row, put_entries, put_epochs
+from fmnist_cli.registry.urls import without_password
 from fmnist_cli.registry.values import now, to_row, utc_text
+from fmnist_cli.version import __version__
 
 FLUSH_SECONDS = 0.25  # epochs that are shorter than this share a transaction
 
@@ -50,7 +55,7 @@ class Run(ABC):
     id : int
     uuid : str
         32 hexadecimal digits.
-    trouble : RegistryUnavailable or None
+    write_error : RegistryUnavailable or None
         Why the registry could not be written; None while it can.
     """
 
@@ -58,7 +63,7 @@ class Run(ABC):
 
     def __init__(self, database: Database, uuid: str, clock: Callable[[], float]) -> None:
         self.uuid = uuid
-        self.trouble: RegistryError | None = None
+        self.write_error: RegistryError | None = None
         self._database = database
         self._clock = clock
         self._lock = RunLock(lock_path(database, uuid))
@@ -73,22 +78,23 @@ class Run(ABC):
 
     @property
     def folder(self) -> Path:
-        """The run's own folder, ``runs.files/<id>-<uuid's beginning>``, made when first used."""
+        """The run's own folder, ``<id>-<uuid's beginning>``, made when first used."""
         folder = run_folder(self._database, self.id, self.uuid)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            claim(self._database, folder)
         except OSError as error:
             raise RegistryError(f"folder {folder} cannot be made: {error.strerror}.") from error
         return folder
 
     @property
     def unrecorded(self) -> str:
-        """What has become of a run in ``trouble``, and what to do, in one line."""
+        """What has become of a run that the registry could not take, in one line."""
         if self._journal.path is None:
-            return f"{self.trouble} Nor can a journal of run {self.id} be written anywhere."
+            return f"{self.write_error} Nor can a journal of run {self.id} be written anywhere."
         return (
-            f"{self.trouble} Run {self.id} is kept in {self._journal.path}; once the registry can "
-            "be written again, bring it in: fmnist runs recover"
+            f"{self.write_error} Run {self.id} is kept in {self._journal.path}, from where it can "
+            "be recovered once the registry can be written again."
         )
 
     @abstractmethod
@@ -105,7 +111,7 @@ class Run(ABC):
             raise
         folders = (
             run_folder(self._database, self.id, self.uuid),
-            Path(tempfile.gettempdir()),
+            *temporary_folders(),
         )
         self._journal = Journal(self._entries, folders, self.uuid)
         self._started = self._flushed = self._clock()
@@ -127,7 +133,7 @@ class Run(ABC):
                 self._end("failed", {"message": message})
                 raise RuntimeError(message)
             try:
-                self._end(*_broken_off(error))
+                self._end(*_failure_status(error))
             except RegistryError as unrecorded:
                 # what broke the run off matters more than that it could not be recorded
                 error.add_note(f"the end of run {self.id} could not be recorded: {unrecorded}")
@@ -141,7 +147,7 @@ class Run(ABC):
         # rows of one statement have the same columns
         values = {"run_id": self.id, **vars(epoch), "nonfinite": None}
         self._must_be_open()
-        self._keep(schema.epoch, values)
+        self._buffer(schema.epoch, values)
         self._last_epoch = epoch.epoch
         if self._clock() - self._flushed >= FLUSH_SECONDS:
             self.flush()
@@ -154,20 +160,20 @@ class Run(ABC):
         self._must_be_open()
         for name, value in figures.items():
             row = {"run_id": self.id, "epoch": epoch, "name": name, "value": value}
-            self._keep(schema.dynamics, {**row, "nonfinite": None})
+            self._buffer(schema.dynamics, {**row, "nonfinite": None})
 
     def flush(self) -> None:
         """Commit the epochs that wait for the next transaction, now."""
         if not self._pending:
             return
-        if self.trouble is None:
+        if self.write_error is None:
             try:
                 with self._database.write() as connection:
-                    self._hold(connection)
+                    self._assert_owner(connection)
                     put_epochs(connection, self._pending)
             except RegistryUnavailable as error:
-                self.trouble = error
-        if self.trouble is not None:
+                self.write_error = error
+        if self.write_error is not None:
             self._journal.sync()
         self._pending.clear()
         self._flushed = self._clock()
@@ -183,6 +189,7 @@ class Run(ABC):
         loss: float | None,
         accuracy: float,
         confusion: Sequence[Sequence[int]],
+        answers: bytes | None = None,
     ) -> None:
         """Record the result on a named test set.
 
@@ -192,6 +199,9 @@ class Run(ABC):
             Images in it.
         confusion : (10, 10) int
             ``confusion[true class][predicted class]``.
+        answers : bytes, optional
+            One bit per image, whether it was classified correctly (``analysis.sampling`` packs
+            them): what two runs are compared by, image by image.
         """
         self._add(
             schema.evaluation,
@@ -201,21 +211,20 @@ class Run(ABC):
                 "loss": loss,
                 "accuracy": accuracy,
                 "confusion": confusion,
+                "answers": None if answers is None else answers.hex(),
             },
         )
 
     def add_artefact(self, kind: str, path: Path) -> ArtefactRecord:
-        """Record a file that the run saved, with its size and SHA-256.
-
-        A file elsewhere than under the registry's folder is recorded with ``..`` in its path; it
-        is found again as long as the two keep their places.
-        """
-        absolute = path.resolve()
-        relative = os.path.relpath(absolute, self._database.folder)
+        """Record a file that the run saved in its folder, with its size and SHA-256."""
+        relative = os.path.relpath(path, self._database.folder)
+        absolute = artefact_file(self._database, self.uuid, relative)
         try:
             sha256, size = sha256_of(absolute), absolute.stat().st_size
         except OSError as error:
-            raise ArtefactError(f"{relative} cannot be read: {error.strerror}.") from error
+            raise ArtefactError(
+                f"{relative} cannot be read: {error.strerror}.", run_id=self.id, path=absolute
+            ) from error
         artefact = ArtefactRecord(
             run_id=self.id,
             kind=kind,
@@ -232,18 +241,18 @@ class Run(ABC):
         status = "diverged" if outcome.stop_reason == "diverged" else "finished"
         self._end(status, asdict(outcome))
 
-    def _heard(self, connection: Connection) -> dict[str, str]:
+    def _heartbeat_columns(self, connection: Connection) -> dict[str, str]:
         """The columns that say in a shared registry that the run lives; none in another."""
         if not self._database.is_shared:
             return {}
         return {"heartbeat_at": utc_text(self._database.clock(connection))}
 
-    def _hold(self, connection: Connection) -> None:
+    def _assert_owner(self, connection: Connection) -> None:
         """Say in a shared registry that the run lives, and learn whether it is still ours."""
         if self._database.is_shared:
             run = schema.run
             ours = (run.c.id == self.id) & (run.c.resumes == self._resumes)
-            beat = update(run).where(ours).values(self._heard(connection))
+            beat = update(run).where(ours).values(self._heartbeat_columns(connection))
             if connection.execute(beat).rowcount == 0:
                 raise RunTakenOver(
                     f"run {self.id} was taken over by another process while nothing was heard of "
@@ -253,13 +262,13 @@ class Run(ABC):
     def _beat(self) -> None:
         # what goes wrong here shows, and is dealt with, when there is something to record
         with suppress(RegistryError), self._database.write() as connection:
-            self._hold(connection)
+            self._assert_owner(connection)
 
     def _must_be_open(self) -> None:
         if self._ended:
             raise RuntimeError(f"run {self.id} has ended: nothing more can be recorded")
 
-    def _keep(self, table: Table, values: Mapping[str, Any]) -> None:
+    def _buffer(self, table: Table, values: Mapping[str, Any]) -> None:
         """Have a row of an epoch wait for the next transaction."""
         entry = (table.name, to_row(table, values))
         self._pending.append(entry)
@@ -268,15 +277,15 @@ class Run(ABC):
     def _add(self, table: Table, values: Mapping[str, Any]) -> None:
         self._must_be_open()
         row = to_row(table, {"run_id": self.id, **values})
-        if self.trouble is None:
+        if self.write_error is None:
             try:
                 with self._database.write() as connection:
-                    self._hold(connection)
+                    self._assert_owner(connection)
                     insert_row(connection, table, row)
             except RegistryUnavailable as error:
-                self.trouble = error
+                self.write_error = error
         self._entries.append((table.name, row))
-        if self.trouble is not None:
+        if self.write_error is not None:
             self._journal.sync()
 
     def _end(self, status: str, outcome: Mapping[str, Any]) -> None:
@@ -293,8 +302,8 @@ class Run(ABC):
         later = (epoch.c.run_id == self.id) & (epoch.c.epoch > self._last_epoch)
         try:
             with self._database.write() as connection:
-                self._hold(connection)
-                if self.trouble is not None:
+                self._assert_owner(connection)
+                if self.write_error is not None:
                     put_entries(connection, self.id, self._entries)
                 put_epochs(connection, self._pending)
                 if status in ("finished", "diverged"):
@@ -302,18 +311,47 @@ class Run(ABC):
                     connection.execute(delete(epoch).where(later))
                 end_run(connection, self.id, values)
         except RegistryError as error:
-            if self.trouble is None and not isinstance(error, RegistryUnavailable):
+            if self.write_error is None and not isinstance(error, RegistryUnavailable):
                 raise
-            self.trouble = self.trouble or error
+            self.write_error = self.write_error or error
             self._entries.append(("end", values))
             self._journal.sync()
         else:
-            self.trouble = None
+            self.write_error = None
             self._journal.remove()
         self._ended = True
 
 
-def _broken_off(error: BaseException) -> tuple[str, dict[str, Any]]:
+class NewRun(Run):
+    """A run that has no row yet."""
+
+    def __init__(self, database: Database, spec: RunSpec, clock: Callable[[], float]) -> None:
+        super().__init__(database, spec.uuid or uuid.uuid4().hex, clock)
+        self._columns = _run_columns(spec)
+        folder = spec.data_folder
+        where = {} if folder is None else {"data_folder": str(folder.absolute())}
+        self._more_environment = {**spec.facts, **where}
+
+    def _begin(self) -> Mapping[str, Any]:
+        row = to_row(
+            schema.run,
+            {
+                **self._columns,
+                **process_columns(),
+                "uuid": self.uuid,
+                "fmnist_version": __version__,
+                "environment": provenance.environment() | self._more_environment,
+                "status": "running",
+                "started_at": now(),
+            },
+        )
+        with self._database.write() as connection:
+            row |= self._heartbeat_columns(connection)
+            self.id = insert_row(connection, schema.run, row)
+        return {**row, "id": self.id}
+
+
+def _failure_status(error: BaseException) -> tuple[str, dict[str, Any]]:
     """The end state, and its columns, of a run whose body raised ``error``."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", {"stop_reason": "interrupted", "message": "interrupted (SIGINT)"}
@@ -322,3 +360,34 @@ def _broken_off(error: BaseException) -> tuple[str, dict[str, Any]]:
     if isinstance(error, FmnistError):
         return "failed", {"message": str(error)}
     return "failed", {"message": f"{type(error).__name__}: {error}"}
+
+
+def process_columns() -> dict[str, Any]:
+    """The columns that name this process."""
+    started = provenance.process_started()
+    return {
+        "host": os.uname().nodename,
+        "boot_id": host.boot_id(),
+        "pid": os.getpid(),
+        "process_started": None if started is None else utc_text(started),
+    }
+
+
+def _run_columns(spec: RunSpec) -> dict[str, Any]:
+    """The columns that say what is asked."""
+    if spec.config.keys() != CONFIG_COLUMNS.keys():
+        raise TypeError(
+            f"config must have the keys {sorted(CONFIG_COLUMNS)}. Received: {sorted(spec.config)}"
+        )
+    columns = {column: spec.config[name] for name, column in CONFIG_COLUMNS.items()}
+    if columns["model"] != "mlp":
+        columns["hidden"] = None
+    return columns | {
+        "command": spec.command,
+        "argv": [without_password(word) for word in spec.argv],
+        "data_fingerprint": spec.data_fingerprint,
+        "data_source": spec.data_source,
+        "study_id": spec.study_id,
+        "arm": spec.arm,
+        "name": spec.name,
+    }

@@ -129,6 +129,10 @@ run = Table(
     Column("heartbeat_at", String(27)),
     Column("resumed_at", String(27)),
     Column("resumes", Integer, nullable=False, server_default="0"),
+    # since revision 0003
+    Column("head", String(16), nullable=False, server_default="flatten"),
+    Column("init_seed", BigInteger),  # NULL: seed
+    Column("order_seed", BigInteger),  # NULL: seed
     _one_of("run", "status", STATUSES),
     _one_of("run", "stop_reason", STOP_REASONS),
     CheckConstraint("(status = 'running') = (ended_at IS NULL)", name="ck_run_ended_at"),
@@ -190,6 +194,7 @@ evaluation = Table(
     Column("accuracy", Float),
     Column("confusion", Text, nullable=False),  # JSON, 10 rows (true class) of 10 (predicted)
     Column("nonfinite", Text),
+    Column("answers", Text),  # since revision 0003: one bit per image, right or not, as hex
     _fraction("evaluation", "accuracy"),
     UniqueConstraint("run_id", "test_set"),
 )
@@ -250,7 +255,7 @@ SELECT run.id AS run_id, run.uuid, run.name, run.command, run.study_id, study.ki
        run.test_accuracy, run.test_loss, run.train_seconds, run.total_seconds,
        run.train_seconds / NULLIF(run.epochs_run, 0) AS train_seconds_per_epoch,
        run.host, run.fmnist_version, run.data_source, run.data_fingerprint,
-       run.augment, run.note, run.resumes,
+       run.augment, run.head, run.init_seed, run.order_seed, run.note, run.resumes,
        (SELECT {join}(tag.tag, ',') FROM tag WHERE tag.run_id = run.id) AS tags
   FROM run LEFT JOIN study ON study.id = run.study_id
 """,

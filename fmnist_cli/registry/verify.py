@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError, RegistryError
 from fmnist_cli.registry.database import Database
+from fmnist_cli.registry.layout import artefact_file
 from fmnist_cli.registry.queries import Reader
 from fmnist_cli.registry.records import ArtefactRecord, RunRecord
 
@@ -85,14 +86,18 @@ def verify(database: Database, reader: Reader) -> Verification:
 
 
 def _is_elsewhere(database: Database, run: RunRecord, artefact: ArtefactRecord) -> bool:
-    other = database.is_shared and run.host != os.uname().nodename
-    return other and not (database.folder / artefact.path).exists()
+    if not database.is_shared or run.host == os.uname().nodename:
+        return False
+    try:
+        return not artefact_file(database, run.uuid, artefact.path).exists()
+    except ArtefactError:
+        return False  # which is a finding
 
 
 def _structure(database: Database) -> Iterator[Finding]:
     try:
         with database.read() as connection:
-            for what in database.damage(connection):
+            for what in database.integrity_errors(connection):
                 yield Finding(None, what)
     except RegistryError as error:
         yield Finding(None, str(error))

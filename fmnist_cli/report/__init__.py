@@ -6,13 +6,13 @@ matplotlib's SVG fit a light and a dark page. No command line, no registry, no t
 
 from fmnist_cli.report.blocks import (
     FIGURES_FOLDER,
-    Column,
     Finding,
+    Formula,
+    Listing,
     Picture,
     Prose,
     Report,
     Section,
-    Table,
     run_anchor,
 )
 from fmnist_cli.report.figures import draw
@@ -21,13 +21,13 @@ from fmnist_cli.report.markdown import to_markdown
 
 __all__ = [
     "FIGURES_FOLDER",
-    "Column",
     "Finding",
+    "Formula",
+    "Listing",
     "Picture",
     "Prose",
     "Report",
     "Section",
-    "Table",
     "draw",
     "run_anchor",
     "to_html",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
-from fmnist_cli.analysis import Answer
+from fmnist_cli.analysis import Answer, Verdict
+from fmnist_cli.tables import Column, Table
 
 FIGURES_FOLDER = "figures"  # beside the Markdown file
 
@@ -17,30 +19,18 @@ class Prose:
 
 
 @dataclass(frozen=True)
-class Column:
-    """A table's column; numbers stand to the right, their digits below each other."""
+class Formula:
+    """A formula on a line of its own, as ``mathml`` takes it."""
 
-    heading: str
-    numeric: bool = True
+    text: str
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table whose first column names its rows.
-
-    Attributes
-    ----------
-    caption : str
-    columns : tuple of Column
-    rows : tuple of rows, each as long as ``columns``
-    anchors : tuple of str
-        What a link can point at, one a row; none where nothing does.
-    """
+class Listing:
+    """Lines that stay as they are: a derivation, an algorithm, a program."""
 
     caption: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[str, ...], ...]
-    anchors: tuple[str, ...] = ()
+    text: str
 
 
 @dataclass(frozen=True)
@@ -85,7 +75,7 @@ class Finding:
     line: str
 
 
-Block = Prose | Table | Picture | Answer
+Block = Prose | Formula | Table | Listing | Picture | Answer
 
 
 @dataclass(frozen=True)
@@ -122,6 +112,8 @@ class Report:
         What the reader of any part must know, such as that the report is a quick one; empty
         where there is no such thing.
     findings : tuple of Finding
+    author, course : str
+        Whose work it is and what it is for; empty leaves a place for them.
     sections : tuple of Section
         In the order of reading; the last ones may be about runs and machine.
     """
@@ -131,10 +123,17 @@ class Report:
     label: str
     findings: tuple[Finding, ...]
     sections: tuple[Section, ...]
+    author: str = ""
+    course: str = ""
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
         return tuple(b for s in self.sections for b in s.blocks if isinstance(b, Picture))
+
+
+def heading(column: Column) -> str:
+    """A column's heading as the pages write it, with a capital."""
+    return column.heading[:1].upper() + column.heading[1:]
 
 
 def run_anchor(run_id: int) -> str:
@@ -142,4 +141,6 @@ def run_anchor(run_id: int) -> str:
     return f"run-{run_id}"
 
 
-MARKED = {"yes": "yes", "no": "no", "not settled": "open"}  # verdicts, and how they are marked
+def sentence(verdict: str) -> str:
+    """A verdict as a sentence of its own; a number begins one and stays as it is."""
+    return f"{verdict[0].upper()}{verdict[1:]}." if verdict in get_args(Verdict) else verdict

@@ -10,18 +10,23 @@ from importlib.resources import files
 
 from fmnist_cli.analysis import Answer
 from fmnist_cli.report.blocks import (
-    MARKED,
     Block,
+    Formula,
+    Listing,
     Picture,
     Prose,
     Report,
     Section,
-    Table,
+    heading,
     run_anchor,
+    sentence,
 )
+from fmnist_cli.report.mathml import mathml
+from fmnist_cli.tables import Column, Table
 
 SHORT = 24  # characters
 
+SPREAD = re.compile(r"(.+?) ((?:± |\().+)$")  # of a number in a cell
 _VIEW_BOX = re.compile(r'viewBox="0 0 ([0-9.]+) ([0-9.]+)"')
 
 
@@ -46,6 +51,10 @@ def _page(report: Report) -> Iterator[str]:
     yield "<body>"
     yield "<header>"
     yield f"<h1>{escape(report.title)}{_badge(report)}</h1>"
+    yield '<dl class="whose">'
+    for label, text in (("Name", report.author), ("Course", report.course)):
+        yield f'<dt>{label}</dt><dd contenteditable="true">{escape(text)}</dd>'
+    yield "</dl>"
     yield f"<p>{escape(report.lead)}</p>"
     yield "</header>"
     yield '<nav aria-labelledby="contents">'
@@ -92,13 +101,21 @@ def _section(section: Section, report: Report) -> Iterator[str]:
 def _block(block: Block) -> Iterator[str]:
     if isinstance(block, Prose):
         yield f"<p>{escape(block.text)}</p>"
+    elif isinstance(block, Formula):
+        yield f'<p class="formula">{mathml(block.text)}</p>'
     elif isinstance(block, Answer):
         yield '<div class="answer">'
         yield f"<h3>{escape(block.question)}</h3>"
-        yield f"<p>{_verdict(block.verdict)} {escape(_without_opening(block))}</p>"
+        verdict, _, rest = block.statement.partition(". ")
+        yield f'<p><strong class="verdict">{escape(verdict)}.</strong> {escape(rest)}</p>'
         yield "</div>"
     elif isinstance(block, Picture):
         yield from _picture(block)
+    elif isinstance(block, Listing):
+        caption = escape(block.caption)
+        yield f'<figure class="listing"><figcaption>{caption}</figcaption>'
+        yield f'<div class="scroll" role="region" aria-label="{caption}" tabindex="0">'
+        yield f"<pre><code>{escape(block.text.rstrip())}</code></pre></div></figure>"
     else:
         yield from _table(block)
 
@@ -127,21 +144,33 @@ def _table(table: Table) -> Iterator[str]:
     kinds = [' class="number"' if column.numeric else "" for column in table.columns]
     yield "<thead><tr>"
     for column, kind in zip(table.columns, kinds, strict=True):
-        yield f'<th scope="col"{kind}>{escape(column.heading)}</th>'
+        yield f'<th scope="col"{kind}>{escape(heading(column))}</th>'
     yield "</tr></thead>"
     yield "<tbody>"
-    for i, row in enumerate(table.rows):
+    for i, row in enumerate(table.cells):
         anchor = f' id="{table.anchors[i]}"' if table.anchors else ""
         cells = "".join(
-            f'<th scope="row"{kind}>{escape(cell)}</th>'
+            f'<th scope="row"{kind or _short(cell)}>{_cell(column, cell)}</th>'
             if j == 0
-            else f"<td{kind or _short(cell)}>{escape(cell)}</td>"
-            for j, (cell, kind) in enumerate(zip(row, kinds, strict=True))
+            else f"<td{kind or _short(cell)}>{_cell(column, cell)}</td>"
+            for j, (column, cell, kind) in enumerate(zip(table.columns, row, kinds, strict=True))
         )
         yield f"<tr{anchor}>{cells}</tr>"
     yield "</tbody>"
     yield "</table>"
     yield "</div>"
+    for note in table.notes:
+        yield f'<p class="note">{escape(note)}</p>'
+
+
+def _cell(column: Column, cell: str) -> str:
+    """The cell's content; what the seeds spread over stands below their mean."""
+    if column.formula and cell:
+        return mathml(cell)
+    if not column.numeric or not (found := SPREAD.match(cell)):
+        return escape(cell)
+    mean, spread = found.groups()
+    return f'{escape(mean)}<br><span class="spread">{escape(spread)}</span>'
 
 
 def _short(cell: str) -> str:
@@ -154,12 +183,4 @@ def _badge(report: Report) -> str:
 
 
 def _verdict(verdict: str) -> str:
-    """A verdict is a sentence of its own; a number begins one."""
-    if verdict not in MARKED:
-        return f'<strong class="verdict">{escape(verdict)}</strong>'
-    return f'<strong class="verdict {MARKED[verdict]}">{escape(verdict.capitalize())}.</strong>'
-
-
-def _without_opening(answer: Answer) -> str:
-    """The statement, which begins with the verdict in words, without it."""
-    return answer.statement.partition(". ")[2] or answer.statement
+    return f'<strong class="verdict">{escape(sentence(verdict))}</strong>'

@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from fmnist_cli.analysis import Answer
 from fmnist_cli.report.blocks import (
     FIGURES_FOLDER,
-    MARKED,
     Block,
+    Formula,
+    Listing,
     Picture,
     Prose,
     Report,
     Section,
-    Table,
+    heading,
+    sentence,
 )
+from fmnist_cli.tables import Table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 
@@ -29,13 +32,15 @@ def _lines(report: Report) -> Iterator[str]:
     label = f" ({_escape(report.label)})" if report.label else ""
     yield f"# {_escape(report.title)}{label}"
     yield ""
+    yield f"Name: {_escape(report.author)}  "
+    yield f"Course: {_escape(report.course)}"
+    yield ""
     yield _escape(report.lead)
     yield ""
     yield f"## The answers{label}"
     yield ""
     for finding in report.findings:
-        verdict = finding.verdict
-        verdict = f"{verdict.capitalize()}." if verdict in MARKED else _escape(verdict)
+        verdict = _escape(sentence(finding.verdict))
         yield f"- {_escape(finding.question)} **{verdict}** {_escape(finding.line)}"
     for section in report.sections:
         yield ""
@@ -59,6 +64,8 @@ def _section(section: Section) -> Iterator[str]:
 def _block(block: Block) -> Iterator[str]:
     if isinstance(block, Prose):
         yield _escape(block.text)
+    elif isinstance(block, Formula):
+        yield f"`{block.text}`"
     elif isinstance(block, Answer):
         yield f"### {_escape(block.question)}"
         yield ""
@@ -67,17 +74,25 @@ def _block(block: Block) -> Iterator[str]:
         yield f"![{_escape(block.alt)}]({FIGURES_FOLDER}/{block.name}.svg)"
         yield ""
         yield f"*{_escape(block.caption)}*"
+    elif isinstance(block, Listing):
+        yield f"*{_escape(block.caption)}*"
+        yield ""
+        yield f"```\n{block.text.rstrip()}\n```"
     else:
-        yield from _table(block)
+        yield from table_lines(block)
 
 
-def _table(table: Table) -> Iterator[str]:
+def table_lines(table: Table) -> Iterator[str]:
+    """The table, its caption above and its notes below."""
     yield f"*{_escape(table.caption)}*"
     yield ""
-    yield _row(column.heading for column in table.columns)
+    yield _row(heading(column) for column in table.columns)
     yield "|" + "|".join(" ---: " if c.numeric else " --- " for c in table.columns) + "|"
-    for row in table.rows:
+    for row in table.cells:
         yield _row(row)
+    for note in table.notes:
+        yield ""
+        yield _escape(note)
 
 
 def _row(cells: Iterator[str] | tuple[str, ...]) -> str:

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands.early_stop import EPOCHS as EARLY_STOP_EPOCHS
-from fmnist_cli.commands.momentum import ALPHAS, arm_label
-from fmnist_cli.commands.momentum import EPOCHS as MOMENTUM_EPOCHS
-from fmnist_cli.commands.sweep_batch import BATCHES
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
 from fmnist_cli.formatting import percent, pluralize, seconds
-from fmnist_cli.plots import from_records as _figures
-from fmnist_cli.report import Finding, Picture, Prose, Section, Table, draw, tables
+from fmnist_cli.report import Finding, Formula, Listing, Picture, Prose, Section, draw, tables
 from fmnist_cli.report.work import (
     Work,
     checked_run,
     default_run,
     mini_cnn_run,
 )
+from fmnist_cli.studies import Study, View
+from fmnist_cli.studies.batch_size import BATCH_SIZE
+from fmnist_cli.studies.early_stopping import EARLY_STOPPING
+from fmnist_cli.studies.learning_rate import LEARNING_RATE
+from fmnist_cli.studies.momentum import MOMENTUM
+from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
+from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fmnist_cli import analysis as answers
     from fmnist_cli.analysis.result import StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
 
 PATIENCES = (1, 2, 3, 4, 5)  # of the table; the answers are about the default
+MINI_CNN = (
+    "a1 = x1 w1 + x2 w2",
+    "a2 = x2 w1 + x3 w2",
+    "o1 = max(0, a1), o2 = max(0, a2)",
+    "y^ = o1 v1 + o2 v2",
+    "l = ln(1 + exp(-y y^))",
+)
+SHIFTED_CLASSES = 4  # of which the report shows an image
 LINE = 150  # characters of a finding, unless its first sentence has more
 
 
@@ -88,12 +101,13 @@ def checks(work: Work) -> Part:
 def training(work: Work) -> Part:
     """One training at the defaults."""
     from fmnist_cli import plots
+    from fmnist_cli.plots.from_records import caption_of, curve_of, ending_of
 
     run = default_run(work)
     epochs = work.registry.epochs(run.id)
-    ending = _figures.ending_of(run)
+    ending = ending_of(run)
     assert ending is not None
-    figure = plots.train_figure(_figures.curve_of(epochs), _figures.caption_of([run]), ending)
+    figure = plots.train_figure(curve_of(epochs), caption_of([run]), ending)
     updates = pluralize(run.updates_to_best or 0, "gradient update")
     best = f"epoch {run.best_epoch} of {len(epochs)} ({updates})"
     facts = (
@@ -123,81 +137,56 @@ def training(work: Work) -> Part:
     return Part(section, (Finding("training", question, percent(run.test_accuracy), line),))
 
 
-def batch_sizes(work: Work) -> Part:
-    """The sweep of batch sizes, timed one run after the other."""
-    from fmnist_cli.analysis import sweep_answers
+def study_part(
+    study: Study,
+    work: Work,
+    values: Sequence[Any] | None = None,
+    words: str = "",
+    table_view: View | None = None,
+) -> Part:
+    """A study's figure and table, then its answers.
 
-    sizes = [size for size in BATCHES if size <= work.config.train_size]
-    arms = [(f"batch {size}", work.config.but(batch=size)) for size in sizes]
-    result = work.train_study("sweep-batch", arms, timed=True)
-    given = "" if len(sizes) == len(BATCHES) else "".join(f" --batch {size}" for size in sizes)
-    alt = (
-        "Charts of test accuracy, training time, epochs and gradient updates to the best model "
-        f"against the batch sizes {', '.join(f'{size:,}' for size in sizes)}."
+    Parameters
+    ----------
+    values, words
+        What is compared, and what is typed for it, where it is not the command's own choice.
+    table_view
+        What the table shows, where it is more than the figure and the answers.
+    """
+    config = work.config
+    if "patience" in study.defaults:
+        config = work.without_stopping(study.defaults["epochs"])
+    if values is None:
+        values, _ = study.usual_values(config)
+    result = work.train_study(study, config, values)
+    view = View()
+    picture = _picture(
+        study.kind,
+        study.figure(result, view),
+        study.caption,
+        f"{study.alt(result, view)} The numbers are in the table below.",
     )
-    return _study_part(
-        "batch-sizes",
-        "The batch size",
-        result,
-        "What the batch size does to accuracy, time and updates. The runs were timed one after "
-        "the other.",
-        alt,
-        tables.sweep_table(result),
-        sweep_answers(result.runs),
-        work.study_command(f"sweep-batch{given}", work.config),
+    given = study.answers(result, view)
+    explanations, tested = work.explain(study, config, result, view)
+    typed = work.study_command(
+        words or study.words(values),
+        config,
+        epochs=study.defaults.get("epochs", TrainConfig.epochs),
     )
-
-
-def early_stopping(work: Work) -> Part:
-    """The whole curve, and where a patience stops on it."""
-    from fmnist_cli.analysis import apply_patience, early_stop_answers
-
-    config = work.without_stopping(EARLY_STOP_EPOCHS)
-    arms = [(f"batch {config.batch}", config)]
-    result = work.train_study("early-stop", arms, test_every_epoch=True)
-    runs = [run for run in result.runs if run.best_epoch is not None]
-    patience = TrainConfig.patience
-    assert patience is not None
-    kept = [apply_patience(run, p, config.monitor) for p in PATIENCES for run in runs]
-    given = "".join(f" --patience {p}" for p in PATIENCES)
-    alt = (
-        f"Line chart of train, validation and test accuracy over {config.epochs} epochs, marked "
-        f"where patience {patience} stops."
+    section = Section(
+        study.kind,
+        study.title,
+        (
+            picture,
+            study.table(result, table_view or view),
+            *_basis(result, given),
+            *given,
+            *_why(explanations),
+        ),
+        f"{typed} --why" if work.why else typed,
+        tuple(run.run.id for run in (*result.runs, *tested)),
     )
-    return _study_part(
-        "early-stopping",
-        "When to stop",
-        result,
-        f"{config.epochs} epochs without early stopping, and where patience {patience} would have "
-        "stopped.",
-        alt,
-        tables.stops_table(result, kept),
-        early_stop_answers(runs, [patience], config.monitor),
-        work.study_command(f"early-stop{given}", config, epochs=EARLY_STOP_EPOCHS),
-    )
-
-
-def momenta(work: Work) -> Part:
-    """The same number of epochs with each momentum."""
-    from fmnist_cli.analysis import momentum_answers
-
-    config = work.without_stopping(MOMENTUM_EPOCHS)
-    arms = [(arm_label(alpha), config.but(momentum=alpha)) for alpha in ALPHAS]
-    result = work.train_study("momentum", arms, test_every_epoch=True)
-    alt = (
-        f"Line charts of training loss and test accuracy over {config.epochs} epochs, one line "
-        f"for each momentum: {', '.join(f'{alpha:g}' for alpha in ALPHAS)}."
-    )
-    return _study_part(
-        "momentum",
-        "Momentum",
-        result,
-        "Training loss and test accuracy by epoch, one line a momentum.",
-        alt,
-        tables.momentum_table(result),
-        momentum_answers(result.runs),
-        work.study_command("momentum", config, epochs=MOMENTUM_EPOCHS),
-    )
+    return Part(section, tuple(_finding(study.kind, answer) for answer in given))
 
 
 def parameters(work: Work) -> Part:
@@ -222,38 +211,33 @@ def parameters(work: Work) -> Part:
 
 
 def shifted_images(work: Work) -> Part:
-    """Every model on the test set and on its shifted copies."""
-    from fmnist_cli.analysis import ood_answers
-    from fmnist_cli.commands.ood import record_shifted
+    """Every model on the test set and on its shifted copies, and what those look like."""
+    from fmnist_cli import plots
+    from fmnist_cli.studies.shifted_images import shifted_examples
 
-    arms = [(name, work.config.but(model=name)) for name in MODELS]
-    result = work.train_study("ood", arms, after=record_shifted)
-    runs = [run for run in result.runs if run.evaluations]
-    scores = _figures.scores_of(runs)
-    alt = f"Bar chart of the accuracy of {', '.join(MODELS)} on the test set and shifted copies."
-    return _study_part(
-        "shifted-images",
-        "Images it was not trained for",
-        result,
-        "Accuracy on the test set, on images moved up by 4 pixels and on rotated images.",
-        alt,
-        tables.scores_table(result, scores),
-        ood_answers(scores) if scores else (),
-        work.study_command("ood --model all", work.config),
+    part = study_part(SHIFTED_IMAGES, work, MODELS, "ood --model all")
+    figure = plots.ood_samples_figure(
+        shifted_examples(work.dataset, {}, n_classes=SHIFTED_CLASSES),
+        plots.RunCaption(run_id=None, model="the first test image of each class"),
     )
+    alt = (
+        f"{SHIFTED_CLASSES} test images of different classes, each as it is, moved up by 4 pixels "
+        "and rotated by 90, 180 and 270 degrees."
+    )
+    samples = _picture("ood-samples", figure, "What the models are shown.", alt)
+    blocks = (samples, *part.section.blocks)
+    return replace(part, section=replace(part.section, blocks=blocks))
 
 
 def mini_cnn(work: Work) -> Part:
     """The exercise of the mini CNN."""
     from fmnist_cli.engine import mini_cnn as engine
 
-    x, y, w, v = engine.DEFAULT_X, engine.DEFAULT_Y, engine.DEFAULT_W, engine.DEFAULT_V
-    forward = engine.forward(x, w, v)
-    found = engine.check(x, y, w, v)
-    run = mini_cnn_run(work, found)
+    exercise = engine.Exercise()
+    found, worked = engine.check(exercise), engine.derive(exercise)
+    run = mini_cnn_run(work, exercise, found)
     first, *_, last = work.registry.epochs(run.id)
-    worst = max(one.judged.relative_error for one in found)
-    holds = all(one.holds for one in found)
+    worst = max(one.relative_error for one in found)
     line = f"Four derivatives against differences: largest relative error {worst:.1e}."
     trained = (
         f"Trained for {pluralize(last.updates, 'update')} on {run.train_size} examples made from "
@@ -261,54 +245,90 @@ def mini_cnn(work: Work) -> Part:
         f"{pluralize(first.updates, 'update')} to "
         f"{last.train_loss:.4f}, and it is right on {percent(last.train_accuracy, 1)} of them."
     )
+
+    def listing(caption: str, text: str) -> Listing:
+        return Listing(caption, tables.typeset(text))
+
     section = Section(
         "mini-cnn",
         "The mini CNN",
         (
             Prose(
-                "One filter (w1, w2) over three inputs, a ReLU, a linear layer (v1, v2); the loss "
-                "is ln(1 + exp(-y y^)), in nats."
+                "One filter (w1, w2) over three inputs, a ReLU, a linear layer (v1, v2); the loss, "
+                "in nats, is logistic. At x = (1, 2, -1), y = +1, w = (0.5, 0.25), "
+                "v = (1, -0.25)."
             ),
-            tables.forward_table(forward, float(engine.loss(y, forward.y_hat))),
-            tables.chain_rule_table(engine.gradients(x, y, w, v), found),
+            *map(Formula, MINI_CNN),
+            listing("The forward pass", engine.lines(worked["forward"])),
+            listing(
+                f"The factors of the chain rule: {tables.typeset(engine.SYMBOLS)}",
+                engine.lines(worked["factors"]),
+            ),
+            listing(
+                "The derivatives: by symbols, by formulas, with the numbers put in",
+                engine.lines(worked["derivatives"]),
+            ),
+            tables.derivative_checks_table(found),
+            listing("Backpropagation; η is the learning rate", engine.ALGORITHM),
+            Listing("The same in Python: the loop that trains", inspect.getsource(engine.sgd)),
             Prose(f"{line} {trained}"),
         ),
         work.command("mini-cnn --train", TrainConfig(seed=work.config.seed)),
         (run.id,),
     )
+    verdict = "yes" if all(one.holds for one in found) else "no"
     question = "Does the chain rule hold on the mini CNN?"
-    return Part(section, (Finding("mini-cnn", question, "yes" if holds else "no", line),))
+    return Part(section, (Finding("mini-cnn", question, verdict, line),))
+
+
+def questions(parts: Sequence[Part]) -> Section:
+    """Every question with its section, and the command that answers it alone."""
+    rows = tuple(
+        (finding.question, part.section.title, part.section.command)
+        for part in parts
+        for finding in part.findings
+    )
+    columns = (
+        Column("Question", numeric=False),
+        Column("Section", numeric=False),
+        Column("Command", numeric=False),
+    )
+    return Section(
+        "questions", "Which part answers what", (Table("Questions and commands", columns, rows),)
+    )
+
+
+def _basis(result: StudyResult, given: Sequence[answers.Answer]) -> tuple[Prose, ...]:
+    """On how many seeds the answers rest."""
+    from fmnist_cli.analysis import study_note
+
+    return (Prose(study_note(result.runs)),) if given else ()
+
+
+def _why(explanations: Sequence[Explanation]) -> Iterator[Prose | Table]:
+    """Each question with what explains it, and how each cause stood its test."""
+    for one in explanations:
+        yield Prose(f"Why: {one.question} {one.answer} Figure: fmnist {one.figure}")
+        if one.causes:
+            yield tables.causes_table(one)
 
 
 PARTS: Mapping[str, Callable[[Work], Part]] = {
     "gradient and magnitude checks": checks,
     "training curve": training,
-    "batch sizes": batch_sizes,
-    "early stopping": early_stopping,
-    "momentum": momenta,
+    "batch sizes": partial(study_part, BATCH_SIZE),
+    "learning rates": partial(study_part, LEARNING_RATE),
+    "early stopping": partial(
+        study_part,
+        EARLY_STOPPING,
+        words=EARLY_STOPPING.words(PATIENCES),
+        table_view=View(patiences=PATIENCES),
+    ),
+    "momentum": partial(study_part, MOMENTUM),
     "parameter counts": parameters,
     "shifted images": shifted_images,
     "mini CNN": mini_cnn,
 }
-
-
-def _study_part(
-    key: str,
-    title: str,
-    result: StudyResult,
-    caption: str,
-    alt: str,
-    table: Table,
-    given: Sequence[answers.Answer],
-    command: str,
-) -> Part:
-    """A study's figure and table, then its answers."""
-    picture = _picture(
-        key, _figures.study_figure(result), caption, f"{alt} The numbers are in the table below."
-    )
-    runs = tuple(run.run.id for run in result.runs)
-    section = Section(key, title, (picture, table, *given), command, runs)
-    return Part(section, tuple(_finding(key, answer) for answer in given))
 
 
 def _finding(key: str, answer: answers.Answer) -> Finding:

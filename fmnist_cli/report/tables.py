@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.engine.config import MODELS
-from fmnist_cli.formatting import format_count, mean_and_spread, percent, seconds
-from fmnist_cli.report import Column, Section, Table, run_anchor
+from fmnist_cli.formatting import percent, seconds
+from fmnist_cli.report import Section, run_anchor
+from fmnist_cli.studies.study import ending, limit_note, loss
+from fmnist_cli.tables import Column, Table, Value
 
 if TYPE_CHECKING:
-    from fmnist_cli.analysis import PatienceOutcome, Score
-    from fmnist_cli.analysis.result import StudyResult
-    from fmnist_cli.engine.mini_cnn import Derivative, DerivativeCheck, Forward
+    from fmnist_cli.analysis.why.causes import Explanation
+    from fmnist_cli.engine.mini_cnn import DerivativeCheck
     from fmnist_cli.engine.parameters import ParameterCount
+    from fmnist_cli.epoch import Epoch
     from fmnist_cli.registry import CheckRecord, RunRecord
 
 
@@ -48,185 +50,97 @@ def entries_table(entries: Sequence[CheckRecord]) -> Table:
     return Table("Entries of the gradient", columns, tuple(rows))
 
 
-def sweep_table(result: StudyResult) -> Table:
-    """What each batch size took and reached."""
+def causes_table(explanation: Explanation) -> Table:
+    """The causes of one effect, each with its test."""
+    columns = (
+        Column("Supposed cause", numeric=False),
+        Column("Outcome", numeric=False),
+        Column("Share of the effect"),
+        Column("95 % interval"),
+        Column("Counterfactual", numeric=False),
+        Column("It would have been refuted by", numeric=False),
+    )
     rows = []
-    for runs in result.by_label().values():
-        records = [run.run for run in runs]
-        per_epoch = [(r.train_seconds or 0.0) / max(r.epochs_run, 1) for r in records]
+    for cause in explanation.causes:
+        shown = cause.share is not None and cause.outcome == "supported"
+        ends = "-"
+        if shown and cause.low is not None and cause.high is not None:
+            ends = f"{percent(cause.low, 0)} to {percent(cause.high, 0)}"
         rows.append(
             (
-                f"{records[0].batch:,}",
-                mean_and_spread([r.best_epoch for r in records], format_count),
-                mean_and_spread([r.updates_to_best for r in records], lambda v: f"{v:,.0f}"),
-                mean_and_spread([run.seconds_to_best for run in runs], lambda v: f"{v:.3g}"),
-                mean_and_spread(per_epoch, lambda v: f"{v:.3f}"),
-                mean_and_spread([r.best_val_accuracy for r in records], percent),
-                mean_and_spread([r.test_accuracy for r in records], percent),
-                ", ".join(sorted({ended(r) for r in records})),
+                cause.name,
+                cause.outcome,
+                percent(cause.share, 0) if shown else "-",
+                ends,
+                cause.counterfactual,
+                cause.refuted_by,
             )
         )
-    columns = (
-        Column("Batch"),
-        Column("Best epoch"),
-        Column("Updates to best"),
-        Column("Seconds to best"),
-        Column("Seconds an epoch"),
-        Column("Validation accuracy"),
-        Column("Test accuracy"),
-        Column("Ended by", numeric=False),
-    )
-    return Table(f"Study {result.study.id}: batch sizes", columns, tuple(rows))
-
-
-def stops_table(result: StudyResult, kept: Sequence[PatienceOutcome]) -> Table:
-    """Where each patience stops, and what that costs."""
-    several = len(result.runs) > 1
-    columns = (
-        Column("Patience"),
-        *((Column("Seed"),) if several else ()),
-        Column("Stops after epoch"),
-        Column("Keeps epoch"),
-        Column("Its test accuracy"),
-        Column("Best epoch of all"),
-        Column("Its test accuracy"),
-        Column("Cost in points"),
-    )
-    rows = tuple(
-        (
-            str(one.patience),
-            *((str(one.seed),) if several else ()),
-            str(one.stopped_after or "none"),
-            str(one.best_epoch),
-            percent(one.test_accuracy),
-            str(one.curve_best_epoch),
-            percent(one.curve_test_accuracy),
-            f"{100 * one.cost:+.2f}",
-        )
-        for one in kept
-    )
-    return Table(f"Study {result.study.id}: what each patience keeps", columns, rows)
-
-
-def momentum_table(result: StudyResult) -> Table:
-    """Where each momentum ends, and the best it passes."""
-
-    def loss(value: float) -> str:
-        return f"{value:.4f}"
-
-    rows = []
-    for runs in result.by_label().values():
-        last = [run.epochs[-1] for run in runs if run.epochs]
-        best = [
-            max((e.test_accuracy for e in run.epochs if e.test_accuracy is not None), default=None)
-            for run in runs
-        ]
-        rows.append(
-            (
-                f"{runs[0].run.momentum:.12g}",
-                ", ".join(sorted({str(len(run.epochs)) for run in runs})),
-                mean_and_spread([e.running_loss for e in last], loss),
-                mean_and_spread([e.train_loss for e in last], loss),
-                mean_and_spread([e.test_accuracy for e in last], percent),
-                mean_and_spread(best, percent),
-            )
-        )
-    columns = (
-        Column("Momentum"),
-        Column("Epochs"),
-        Column("Last running loss"),
-        Column("Last training loss"),
-        Column("Last test accuracy"),
-        Column("Best test accuracy"),
-    )
-    return Table(f"Study {result.study.id}: momentum", columns, tuple(rows))
+    return Table(f"Causes: {explanation.question}", columns, tuple(rows))
 
 
 def parameters_table(counts: Sequence[ParameterCount]) -> Table:
-    """Every layer that has parameters, and each model's sum."""
-    rows: list[tuple[str, ...]] = []
+    """Every layer with its shapes and parameters, and each model's sum."""
+    rows: list[tuple[Value, ...]] = []
     for counted in counts:
         rows += [
-            (counted.model, layer.operation, layer.formula, f"{layer.count:,}")
+            (
+                counted.model,
+                layer.operation,
+                _shape(layer.input_shape),
+                _shape(layer.output_shape),
+                layer.formula if layer.count else "",
+                layer.count or "",
+            )
             for layer in counted.layers
-            if layer.count
         ]
-        rows.append((counted.model, "all layers", "", f"{counted.total:,}"))
+        rows.append((counted.model, "all layers", "", "", "", counted.total))
     columns = (
         Column("Model", numeric=False),
         Column("Layer", numeric=False),
-        Column("Formula"),
-        Column("Parameters"),
+        Column("In"),
+        Column("Out"),
+        Column("Formula", formula=True),
+        Column("Parameters", show="{:,}".format),
     )
-    return Table("Weights and biases, layer by layer", columns, tuple(rows))
+    return Table("Shapes, weights and biases, layer by layer", columns, tuple(rows))
 
 
-def scores_table(result: StudyResult, scores: Sequence[Score]) -> Table:
-    """Every model's accuracy on every test set."""
-    from fmnist_cli.engine.shifts import SHIFTED_SETS
-
-    rows = []
-    for model in (name for name in MODELS if any(score.model == name for score in scores)):
-        cells = [
-            [s.accuracy for s in scores if (s.model, s.set_name) == (model, shifted.name)]
-            for shifted in SHIFTED_SETS
-        ]
-        rows.append((model, *(mean_and_spread(values, percent) for values in cells)))
-    titles = [shifted.title for shifted in SHIFTED_SETS]
-    columns = (
-        Column("Model", numeric=False),
-        *(Column(title[0].upper() + title[1:]) for title in titles),
-    )
-    caption = f"Study {result.study.id}: accuracy on the test set and its shifted copies"
-    return Table(caption, columns, tuple(rows))
+def _shape(shape: Sequence[int]) -> str:
+    """``22 × 22 × 64``."""
+    return " × ".join(f"{n:,}" for n in shape)
 
 
-def forward_table(forward: Forward, loss: float) -> Table:
-    """The mini CNN's forward pass at its default values."""
-    from fmnist_cli.engine.mini_cnn import DEFAULT_V, DEFAULT_W, DEFAULT_X, DEFAULT_Y
-
-    (x1, x2, x3), (w1, w2), (v1, v2) = DEFAULT_X, DEFAULT_W, DEFAULT_V
-    steps = (
-        ("a1", f"{x1:g} · {w1:g} + {x2:g} · {w2:g}", forward.a1),
-        ("a2", f"{x2:g} · {w1:g} + {x3:g} · {w2:g}", forward.a2),
-        ("o1", "max(0, a1)", forward.o1),
-        ("o2", "max(0, a2)", forward.o2),
-        ("y^", f"{forward.o1:g} · {v1:g} + {forward.o2:g} · {v2:g}", forward.y_hat),
-        ("loss", "ln(1 + exp(-y y^))", loss),
-    )
-    columns = (Column("Value", numeric=False), Column("Formula", numeric=False), Column("Result"))
+def derivative_checks_table(found: Sequence[DerivativeCheck]) -> Table:
+    """The mini CNN's derivatives beside what checks them."""
+    headings = ("Chain rule", "Numeric", "Loop's update", "Relative error")
     return Table(
-        f"Forward pass for x = ({x1:g}, {x2:g}, {x3:g}), y = {DEFAULT_Y:+d}",
-        columns,
-        tuple((name, formula, f"{float(value):.6g}") for name, formula, value in steps),
-    )
-
-
-def chain_rule_table(derivatives: Sequence[Derivative], found: Sequence[DerivativeCheck]) -> Table:
-    """Each derivative as the product of its factors, beside what checks it."""
-    rows = []
-    for derivative, check in zip(derivatives, found, strict=True):
-        symbols = [" · ".join(f.symbol for f in term.factors) for term in derivative.terms]
-        numbers = [" · ".join(f"{f.value:.5g}" for f in term.factors) for term in derivative.terms]
-        rows.append(
+        "The derivatives against differences and against one update of the loop",
+        (Column("Derivative", numeric=False), *map(Column, headings)),
+        tuple(
             (
-                derivative.name,
-                " + ".join(symbols),
-                " + ".join(numbers),
-                f"{derivative.value:.6g}",
-                f"{check.judged.numeric:.6g}",
-                f"{check.judged.relative_error:.1e}",
+                check.name,
+                *(f"{value:.7g}" for value in (check.analytic, check.numeric, check.update)),
+                f"{check.relative_error:.1e}",
             )
-        )
-    columns = (
-        Column("Derivative", numeric=False),
-        Column("Factors", numeric=False),
-        Column("Numbers", numeric=False),
-        Column("Value"),
-        Column("Numeric"),
-        Column("Relative error"),
+            for check in found
+        ),
     )
-    return Table("The chain rule, factor by factor", columns, tuple(rows))
+
+
+def typeset(notation: str) -> str:
+    """The notation of the mini CNN with its symbols: ``∂l/∂w₁ = -y σ(-y ŷ)``."""
+    text = re.sub(r"\bd(l|y\^|[ao]\d)/d", r"∂\1/∂", notation)
+    text = re.sub(r"(?<=[a-z])\d\b", lambda digit: chr(0x2080 + int(digit[0])), text)
+    for plain, symbol in (
+        ("y^", "ŷ"),
+        ("sigma", "σ"),
+        ("eta", "η"),
+        (" <- ", " ← "),
+        (" * ", " · "),
+    ):
+        text = text.replace(plain, symbol)
+    return text
 
 
 def runs_table(runs: Sequence[RunRecord]) -> Table:
@@ -242,7 +156,7 @@ def runs_table(runs: Sequence[RunRecord]) -> Table:
         Column("Best epoch"),
         Column("Test accuracy"),
         Column("Training time"),
-        Column("Ended by", numeric=False),
+        Column("Ended", numeric=False),
     )
     rows = tuple(
         (
@@ -256,12 +170,49 @@ def runs_table(runs: Sequence[RunRecord]) -> Table:
             f"{run.best_epoch} of {run.epochs_run}" if run.best_epoch else "-",
             percent(run.test_accuracy),
             seconds(run.train_seconds or None),
-            ended(run),
+            ending(run),
         )
         for run in runs
     )
     anchors = tuple(run_anchor(run.id) for run in runs)
-    return Table("Every run of this report", columns, rows, anchors)
+    return Table("Runs", columns, rows, limit_note(runs), anchors)
+
+
+def epochs_table(curves: Sequence[tuple[int | None, Sequence[Epoch]]]) -> Table:
+    """Every epoch's numbers, of each run by its id; None where one run needs no naming."""
+    named = any(run_id is not None for run_id, _ in curves)
+    tested = any(epoch.test_accuracy is not None for _, epochs in curves for epoch in epochs)
+    columns = (
+        *((Column("run"),) if named else ()),
+        Column("epoch"),
+        Column("updates", show="{:,}".format),
+        Column("running loss", show=loss),
+        Column("train loss", show=loss),
+        Column("train accuracy", short="train acc", show=percent),
+        Column("val loss", show=loss),
+        Column("val accuracy", short="val acc", show=percent),
+        *((Column("test accuracy", short="test acc", show=percent),) if tested else ()),
+        Column("dead units", short="dead"),
+        Column("seconds", show="{:.3f}".format),
+    )
+    rows = tuple(
+        (
+            *((run_id,) if named else ()),
+            epoch.epoch,
+            epoch.updates,
+            epoch.running_loss,
+            epoch.train_loss,
+            epoch.train_accuracy,
+            epoch.val_loss,
+            epoch.val_accuracy,
+            *((epoch.test_accuracy,) if tested else ()),
+            epoch.dead_units,
+            epoch.train_seconds,
+        )
+        for run_id, epochs in curves
+        for epoch in epochs
+    )
+    return Table("Epoch by epoch", columns, rows)
 
 
 def times_table(sections: Sequence[Section], recorded: Mapping[int, float]) -> Table:
@@ -311,10 +262,3 @@ def environment_table(environment: Mapping[str, Any]) -> Table:
         ),
     ]
     return facts_table("What the newest of these runs ran on", facts)
-
-
-def ended(run: RunRecord) -> str:
-    """Why a run ended, in a word or two."""
-    if run.still_improving:
-        return "limit, still improving"
-    return {"max_epochs": "limit"}.get(run.stop_reason or "", run.stop_reason or "-")

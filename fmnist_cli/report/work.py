@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.analysis.result import StudyResult
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.errors import CheckFailed
 from fmnist_cli.runner.jobs import Executor, InProcess
-from fmnist_cli.runner.study import run_study
+from fmnist_cli.studies.study import View
 
 if TYPE_CHECKING:
+    from fmnist_cli.analysis.result import RecordedRun
+    from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.engine.mini_cnn import DerivativeCheck
+    from fmnist_cli.engine.mini_cnn import DerivativeCheck, Exercise
     from fmnist_cli.registry import Registry, Run, RunRecord
     from fmnist_cli.runner.run import Session
+    from fmnist_cli.studies import Study
 
 QUICK_TRAIN, QUICK_VAL, QUICK_EPOCHS = 2_000, 500, 8
 MAGNITUDE_MANY = 5_000
@@ -34,6 +36,8 @@ class Work:
         Of the default training; the parts vary it.
     quick : bool
         Whether ``config``'s epochs limit the studies as well.
+    why : bool
+        Whether the causes are tested by counterfactual runs.
     options : sequence of str
         What has to stand in any command that trains like this, such as ``--data-dir``.
     seed_options : sequence of str
@@ -45,6 +49,7 @@ class Work:
     seeds: tuple[int, ...]
     executor: Executor
     quick: bool
+    why: bool = False
     options: tuple[str, ...] = ()
     seed_options: tuple[str, ...] = ()
 
@@ -62,25 +67,33 @@ class Work:
             epochs = min(epochs, self.config.epochs)
         return self.config.but(epochs=epochs, patience=None)
 
-    def train_study(
-        self, kind: str, arms: Sequence[tuple[str, TrainConfig]], *, timed: bool = False, **how: Any
-    ) -> StudyResult:
+    def train_study(self, study: Study, config: TrainConfig, values: Sequence[Any]) -> StudyResult:
         """The study: read where it is complete, continued or begun where it is not.
 
-        With ``timed`` its runs have the machine to themselves, one after the other.
+        Where its result is a time, its runs have the machine to themselves, one after the other.
         """
-        result = run_study(
+        result = study.run(
             self.session,
-            kind,
-            arms,
+            config,
+            values,
+            View(),
             seeds=self.seeds,
-            executor=InProcess() if timed else self.executor,
+            executor=InProcess() if study.timed else self.executor,
             reuse=True,
-            timed=timed,
-            **how,
         )
         result.require_complete()
         return result
+
+    def explain(
+        self, study: Study, config: TrainConfig, result: StudyResult, view: View
+    ) -> tuple[tuple[Explanation, ...], tuple[RecordedRun, ...]]:
+        """Each question's causes and the runs that tested them; nothing without ``why``."""
+        if not self.why:
+            return (), ()
+        runs = study.run_why(
+            self.session, config, result, view, seeds=self.seeds, executor=self.executor
+        )
+        return study.explain(result, runs, view), runs
 
     def command(self, words: str, config: TrainConfig, *, epochs: int = TrainConfig.epochs) -> str:
         """What to type: ``words``, and each option that is not at its default.
@@ -157,25 +170,23 @@ def checked_run(work: Work) -> RunRecord:
     return work.registry.get_run(checking.id)
 
 
-def mini_cnn_run(work: Work, found: tuple[DerivativeCheck, ...]) -> RunRecord:
+def mini_cnn_run(work: Work, exercise: Exercise, found: tuple[DerivativeCheck, ...]) -> RunRecord:
     """The newest run of the exercise at its defaults; done and recorded if there is none."""
-    from fmnist_cli.commands import mini_cnn
-    from fmnist_cli.engine.mini_cnn import DEFAULT_V, DEFAULT_W
+    from fmnist_cli.runner.mini_cnn import GENERATED, Training, check_document, record_exercise
 
-    seed = work.config.seed
-    wanted = [mini_cnn.check_document(check) for check in found]
+    training = Training(seed=work.config.seed)
+    wanted = [check_document(check) for check in found]
     for run in work.registry.list_runs(command="mini-cnn", status="finished"):
         settings = (run.data_source, run.lr, run.seed, run.train_size)
-        if settings == (mini_cnn.MADE, mini_cnn.LR, seed, mini_cnn.N_EXAMPLES):
+        if settings == (GENERATED, training.lr, training.seed, training.n):
             figures = [dict(check.figures) for check in work.registry.checks(run.id)]
             last = work.registry.epochs(run.id)[-1]
-            if figures == wanted and last.updates == mini_cnn.STEPS:
+            if figures == wanted and last.updates == training.steps:
                 return run
-    data = mini_cnn.load_examples(None, mini_cnn.N_EXAMPLES, seed)
-    done, _ = mini_cnn.record_exercise(
-        work.registry, work.session.listener, work.session.argv,
-        found, None, data, DEFAULT_W, DEFAULT_V, lr=mini_cnn.LR, steps=mini_cnn.STEPS, seed=seed,
-    )  # fmt: skip
+    session = work.session
+    done, _ = record_exercise(
+        work.registry, session.listener, session.argv, exercise, found, training
+    )
     return work.registry.get_run(done.id)
 
 
@@ -188,21 +199,9 @@ def _same_training(work: Work, run: RunRecord) -> bool:
 
 def _record_checks(work: Work, run: Run) -> None:
     """Make both checks and record them; CheckFailed where one does not hold."""
-    from fmnist_cli.commands._checks import check_gradient, magnitude_document
-    from fmnist_cli.engine import gradients
-    from fmnist_cli.engine.numpy_mlp.layers import initial_weights
-    from fmnist_cli.engine.seeding import weights_rng
+    from fmnist_cli.runner.checks import record_checks, require_checks
 
-    config, train = work.config, work.dataset.train
-    gradient = check_gradient(config, train, n=config.batch, e=gradients.E, select="first")
-    gradient.record(run)
-    weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
+    train = work.dataset.train
     many = min(MAGNITUDE_MANY, len(train))
-    few = max(1, many // MAGNITUDE_SHARE)
-    magnitude = gradients.check_magnitude(weights, train, n_few=few, n_many=many)
-    run.record_check("magnitude", "W1", magnitude_document(magnitude), magnitude.holds)
-    if not (gradient.holds and magnitude.holds):
-        raise CheckFailed(
-            "the gradient and the magnitude check must hold before anything is reported. One did "
-            f"not: fmnist runs show {run.id}"
-        )
+    images = max(1, many // MAGNITUDE_SHARE), many
+    require_checks(run, *record_checks(run, work.config, train, magnitude_images=images))

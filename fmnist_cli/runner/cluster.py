@@ -32,8 +32,8 @@ from fmnist_cli.runner.jobs import (
     Events,
     Failed,
     Job,
+    JobProgress,
     Message,
-    Progress,
     Recipe,
     RemoteListener,
     machine,
@@ -82,7 +82,7 @@ class Cluster:
             self._refuse_versions(", ".join(sorted(others)))
         apart = sorted({w.host for w in found if w.machine != machine() or not w.sees_files})
         if apart and not registry.is_shared:
-            _refuse_file(registry.shown, apart)
+            _refuse_file(registry.display_name, apart)
         blind = sorted({worker.host for worker in found if not worker.sees_files})
         if blind:
             listener.message(
@@ -140,7 +140,7 @@ class Cluster:
                         yield ended
                     elif event["key"] in waiting:  # others may use the cluster at the same time
                         values = event["event"]
-                        yield Message(**values) if "text" in values else Progress(**values)
+                        yield Message(**values) if "text" in values else JobProgress(**values)
             except BaseException:
                 _stop(client, [future for _, future in waiting.values()])
                 raise
@@ -288,7 +288,7 @@ def _train_recorded(task: _Task, channel: _WorkerChannel) -> None:
 
     database = open_database(task.origin.db)
     if not database.is_shared and machine() != task.home:
-        _refuse_file(database.shown, [os.uname().nodename])
+        _refuse_file(database.display_name, [os.uname().nodename])
     use_cores(channel.worker.state.nthreads)
     listener = RemoteListener(channel, task.job.name)
     with _registry(task.origin.db) as registry:
@@ -322,7 +322,7 @@ class _WorkerChannel:
         """
         if not self._is_wanted():
             raise BrokenPipeError
-        if isinstance(event, Progress):
+        if isinstance(event, JobProgress):
             if time.monotonic() < self._next:
                 return
             self._next = time.monotonic() + REPORT_SECONDS

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.engine.config import MODELS
 
 if TYPE_CHECKING:
     from fmnist_cli.registry import RunRecord
 
-_TAKEN_ALONG = ("--check-gradient", "--check-magnitude", "--allow-custom-data")
+_TAKEN_ALONG = ("--check-gradient", "--check-magnitude", "--dynamics")
+
+
+def asked_for_dynamics(argv: Sequence[str]) -> bool:
+    """Whether the command line asks for each epoch's dynamics."""
+    return "--dynamics" in argv
 
 
 def was_typed(argv: Sequence[str]) -> bool:
@@ -19,47 +27,106 @@ def was_typed(argv: Sequence[str]) -> bool:
 
 def continue_command(argv: Sequence[str]) -> str:
     """What continues the study that was started so; a call from Python as it is."""
-    return shlex.join(_without_new(argv)) if was_typed(argv) else "".join(argv)
+    if not was_typed(argv):
+        return "".join(argv)
+    return shlex.join(_absolute(_without_new(argv), None))
 
 
-def resume_words(run_id: int, argv: Sequence[str]) -> str:
+def resume_words(run_id: int, argv: Sequence[str], data_folder: str | None = None) -> str:
     """What resumes a run, after ``fmnist``, with the data that it was given."""
-    return shlex.join(["train", "--resume", str(run_id), *option_words("--data-dir", argv)])
+    data = option_words("--data-dir", argv)
+    return shlex.join(["train", "--resume", str(run_id), *_absolute(data, data_folder)])
 
 
-def resume_hint(run: RunRecord) -> str | None:
-    """What to type after ``fmnist`` to continue a run that was interrupted, or None."""
+def resume_hint(run: RunRecord, data_folder: str | None = None) -> str | None:
+    """What to type after ``fmnist`` to continue a run that was interrupted, or None.
+
+    Parameters
+    ----------
+    data_folder : str, optional
+        Where the run's data was found, as its environment says.
+    """
     if run.status not in ("interrupted", "lost", "failed"):
         return None
     if run.study_id is not None:
-        return shlex.join(_without_new(run.argv)[1:]) or None
-    return resume_words(run.id, run.argv) if run.command == "train" else None
+        if not was_typed(run.argv):
+            return None
+        return shlex.join(_absolute(_without_new(run.argv)[1:], data_folder))
+    return resume_words(run.id, run.argv, data_folder) if run.command == "train" else None
 
 
-def repeat_command(run: RunRecord) -> str:
-    """What to type to train the run again.
+def repeat_command(
+    run: RunRecord, data_folder: str | None = None, today: Mapping[str, Any] | None = None
+) -> str:
+    """What to type to train the run again, wherever that is.
 
     Of a trained run it is ``fmnist train`` with what was recorded, which neither the environment
-    nor a study decides; of any other, what was typed.
+    nor a study decides; of any other, what was typed, and what was decided for it.
+
+    Parameters
+    ----------
+    data_folder : str, optional
+        Where the run's data was found, as its environment says.
+    today : mapping from str, optional
+        The defaults that a file or the environment sets at present for the command, by the
+        option's name.
     """
     from fmnist_cli.engine.config import TrainConfig
 
-    typed = run.argv[1:]
-    if run.command != "train" and run.arm is None:
-        return shlex.join(["fmnist", *typed])
-    words = ["fmnist", "train"]
-    if run.model != TrainConfig.model:
+    today = today or {}
+    typed = list(run.argv[1:])
+    trained = run.command == "train" or run.arm is not None
+    words = ["train"] if trained else _absolute(typed, data_folder)
+    usual = TrainConfig(model=run.model) if run.model in MODELS else TrainConfig()
+    if trained and (run.model != TrainConfig.model or "model" in today):
         words += ["--model", run.model]
-    usual = TrainConfig(model=run.model)  # type: ignore[arg-type]
     for name, value in run.config.items():
-        if value == getattr(usual, name):
+        flag = f"--{name.replace('_', '-')}"
+        default = today.get(name, getattr(usual, name))
+        if name == "model" or flag in words or (not trained and name not in today):
             continue
-        if name == "patience" and value is None:
-            words.append("--no-early-stop")
-        elif name != "model":
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    words += [word for word in typed if word in _TAKEN_ALONG]
-    return shlex.join([*words, *option_words("--data-dir", typed)])
+        if not _same(value, default):
+            none = name == "patience" and value is None
+            words += ["--no-early-stop"] if none else [flag, str(value)]
+    if trained:
+        if {"seeds", "seed_list"} & today.keys():
+            words += ["--seeds", "1"]
+        words += [word for word in typed if word in _TAKEN_ALONG]
+        words += _data_words(run, data_folder, today)
+    return shlex.join(["fmnist", *words])
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Whether a default, which the environment gives as text, is the value."""
+    if isinstance(value, float | int) and isinstance(default, str | float | int):
+        try:
+            return float(default) == float(value)
+        except ValueError:
+            return False
+    return str(value) == str(default)
+
+
+def _data_words(run: RunRecord, folder: str | None, today: Mapping[str, Any]) -> list[str]:
+    """What gives the run's data: the folder if one was typed or would be taken otherwise."""
+    from fmnist_cli.engine.data import OFFICIAL_FINGERPRINT
+
+    words = _absolute(option_words("--data-dir", run.argv), folder)
+    custom = run.data_fingerprint != OFFICIAL_FINGERPRINT
+    if folder and not words and (custom or "data_dir" in today):
+        words = ["--data-dir", folder]
+    accept = custom or "--allow-custom-data" in run.argv
+    return [*words, *(["--allow-custom-data"] if accept else [])]
+
+
+def _absolute(words: Sequence[str], data_folder: str | None) -> list[str]:
+    """The words with the data's folder as it is called from anywhere."""
+    changed = list(words)
+    for i, word in enumerate(words):
+        if word.startswith("--data-dir="):
+            changed[i] = f"--data-dir={data_folder or Path(word.partition('=')[2]).absolute()}"
+        elif i and words[i - 1] == "--data-dir":
+            changed[i] = data_folder or str(Path(word).absolute())
+    return changed
 
 
 def _without_new(argv: Sequence[str]) -> list[str]:

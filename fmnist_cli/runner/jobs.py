@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fmnist_cli import host
 from fmnist_cli.errors import DataError, FmnistError, RunNotFound
 from fmnist_cli.runner.listener import ProgressBar
-from fmnist_cli.runner.run import Condition, Session, summary_line, train_recorded
+from fmnist_cli.runner.run import Session, StudyCondition, summary_line, train_recorded
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
@@ -46,7 +46,7 @@ class Job:
 
     name: str
     config: TrainConfig
-    condition: Condition
+    condition: StudyCondition
     resume: RunRecord | None = None
     run_uuid: str | None = None
 
@@ -72,7 +72,7 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Progress:
+class JobProgress:
     """How far a job has come."""
 
     name: str
@@ -103,7 +103,7 @@ class Failed:
         return cls(name, f"{type(error).__name__}: {error}", traceback.format_exc().rstrip())
 
 
-Event = Message | Progress | Done | Failed
+Event = Message | JobProgress | Done | Failed
 Events = Generator[Event, None, None]
 
 
@@ -134,7 +134,7 @@ class InProcess:
 
     def run(self, session: Session, jobs: Sequence[Job], recipe: Recipe) -> Events:
         for job in jobs:
-            yield Progress(job.name, 0, job.config.epochs)
+            yield JobProgress(job.name, 0, job.config.epochs)
             try:
                 train_job(session, job, recipe)
             except FmnistError as error:
@@ -320,4 +320,4 @@ class _RemoteBar:
 
     def update(self, n: int = 1, /) -> None:
         self.epoch += n
-        self.listener.send(Progress(self.listener.name, self.epoch, self.epochs))
+        self.listener.send(JobProgress(self.listener.name, self.epoch, self.epochs))

@@ -3,7 +3,7 @@
 The workers are spawned, open the registry and load the data for themselves, and take one run after
 the other. Each talks with the parent over a pipe of its own, so that a worker that is killed
 harms no other; its run is taken up again by another, from its checkpoint. The parent passes
-signals on: the workers see no Ctrl-C, which a terminal would send to all of them at once.
+signals on: the workers see no Ctrl-C and no hang-up, which a terminal sends to all of them at once.
 
 The cores are shared out: with as many workers as cores, the NumPy engine does its two lanes in
 turn and TensorFlow's pool is smaller. How the work is split stays the same, and so do the bits.
@@ -39,7 +39,7 @@ from fmnist_cli.runner.jobs import (
     Failed,
     InProcess,
     Job,
-    Progress,
+    JobProgress,
     Recipe,
     RemoteListener,
     share_of,
@@ -127,7 +127,7 @@ class _Worker:
             target=_work, args=(theirs, recipe, origin, count), daemon=True
         )
         # the mask is inherited, and holds from the worker's first instruction on
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
         try:
             self.process.start()
         finally:
@@ -138,7 +138,7 @@ class _Worker:
         """Send the next job."""
         self.job = job
         self._send(job)
-        return Progress(job.name, 0, job.config.epochs)
+        return JobProgress(job.name, 0, job.config.epochs)
 
     def dismiss(self) -> None:
         """Say that there is no other job."""

@@ -44,7 +44,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Condition:
+class StudyCondition:
     """What of a study a run is a replicate of."""
 
     study_id: int
@@ -65,11 +65,12 @@ def train_recorded(
     config: TrainConfig,
     *,
     command: str,
-    condition: Condition | None = None,
+    condition: StudyCondition | None = None,
     test_every_epoch: bool = False,
     dynamics: bool = False,
     before: Before | None = None,
     after: After | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
     resume: RunRecord | None = None,
     run_uuid: str | None = None,
 ) -> Recorded:
@@ -85,6 +86,8 @@ def train_recorded(
     before, after
         Called with the run and the backend around the training, inside the run: what they
         raise ends the run as failed.
+    on_epoch
+        Called with every epoch, once it is recorded.
     resume
         Continue this run (``registry.resumable``) from its newest whole checkpoint; ``before``
         is called only where there is none.
@@ -102,7 +105,7 @@ def train_recorded(
     from fmnist_cli.errors import RegistryUnavailable
 
     registry, dataset, listener = session.registry, session.dataset, session.listener
-    listener.warning(registry.caution)
+    listener.warning(registry.warning)
     weights_path = None
     resumed = None if resume is None else registry.resume(resume)
     spec = run_spec(session, command, asdict(config), condition, run_uuid)
@@ -127,19 +130,21 @@ def train_recorded(
         progress = listener.progress(config.epochs, label, unit="epoch", initial=done)
         with checkpoints, progress as bar:
 
-            def on_epoch(epoch: Epoch) -> None:
+            def record(epoch: Epoch) -> None:
                 nonlocal done
                 done = epoch.epoch
                 run.record_epoch(epoch)
                 warnings.check()
                 bar.status(f"val {epoch.value('val_accuracy'):.4f}")
                 bar.update()
+                if on_epoch is not None:
+                    on_epoch(epoch)
 
             result = train(
                 backend,
                 dataset,
                 config,
-                on_epoch=on_epoch,
+                on_epoch=record,
                 on_dynamics=run.record_dynamics if dynamics else None,
                 on_checkpoint=checkpoints.offer,
                 resume_from=start,
@@ -154,8 +159,8 @@ def train_recorded(
             if after is not None:
                 after(run, backend, result, dataset)
             run.finish(outcome_of(result))
-    if run.trouble is not None:
-        raise RegistryUnavailable(run.unrecorded)
+    if run.write_error is not None:
+        raise RegistryUnavailable(run.unrecorded, remedy="recover_journal", run_id=run.id)
     checkpoints.remove()
     return Recorded(run=run, result=result, weights_path=weights_path)
 
@@ -191,13 +196,13 @@ class _Warnings:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is not None and self.run.trouble is not None:
+        if kind is not None and self.run.write_error is not None:
             self.listener.message(self.run.unrecorded)
 
     def check(self) -> None:
         """Warn of a registry that cannot be written."""
-        if self.run.trouble is not None:
-            self._warn("registry", f"{self.run.trouble} Training continues, in a journal.")
+        if self.run.write_error is not None:
+            self._warn("registry", f"{self.run.write_error} Training continues, in a journal.")
 
     def unsaved(self, error: OSError) -> None:
         """Warn of a checkpoint that could not be saved."""
@@ -220,7 +225,7 @@ def _restart(
     start, problems = checkpoints.load(asdict(config))
     for problem in problems:
         listener.message(problem)
-    run.go_on_from(start.epochs if start else ())
+    run.rewind_to(start.epochs if start else ())
     place = f"after epoch {len(start.epochs)}" if start else "from the start; it has no checkpoint"
     listener.message(f"Run {run.id} continues {place}.")
     return start
@@ -242,7 +247,7 @@ def run_spec(
     session: Session,
     command: str,
     config: Mapping[str, Any],
-    condition: Condition | None = None,
+    condition: StudyCondition | None = None,
     run_uuid: str | None = None,
 ) -> RunSpec:
     """What the registry is told of a run before it starts."""
@@ -259,17 +264,21 @@ def run_spec(
         arm=condition.label if condition else None,
         facts={"initial_weights": CNN_WEIGHTS} if config["model"] in ("cnn2", "cnn3") else {},
         uuid=run_uuid,
+        data_folder=session.dataset.folder,
     )
 
 
 def record_assessment(run: Run, test_set: str, assessment: Assessment) -> None:
-    """Put an evaluation with its confusion matrix into the run."""
+    """Put an evaluation with its confusion matrix and its answers into the run."""
+    from fmnist_cli.analysis.sampling import pack_answers
+
     run.record_evaluation(
         test_set,
         n=assessment.n,
         loss=assessment.loss,
         accuracy=assessment.accuracy,
         confusion=assessment.confusion.tolist(),
+        answers=pack_answers(assessment.correct),
     )
 
 

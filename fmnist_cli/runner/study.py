@@ -7,13 +7,16 @@ from being trained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.analysis.result import RecordedRun, StudyResult
-from fmnist_cli.errors import Kept, UsageError
+from fmnist_cli.errors import Kept, RegistryError, UsageError
 from fmnist_cli.formatting import pluralize
 from fmnist_cli.runner.jobs import (
     Done,
@@ -22,11 +25,11 @@ from fmnist_cli.runner.jobs import (
     Failed,
     InProcess,
     Job,
+    JobProgress,
     Message,
-    Progress,
     Recipe,
 )
-from fmnist_cli.runner.run import Condition, note_on_interrupt
+from fmnist_cli.runner.run import StudyCondition, note_on_interrupt
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from fmnist_cli.runner.run import After, Session
 
 SIDE_BY_SIDE = ("jobs", "cluster")  # what a study's configuration says of how it was trained
+WAIT_SECONDS = 0.2  # between two looks at who trains a study
 WITH_RESULT = ("finished", "diverged")
 
 Arms = Sequence[tuple[str, "TrainConfig"]]  # label, configuration
@@ -95,28 +99,90 @@ def run_study(
         **(measured or {}),
         **executor.recorded,  # times taken side by side are not mixed with others
     }
-    listener.warning(registry.caution)
-    study = None if new else _same_study(registry, kind, asked, reuse=reuse, timed=timed)
-    if study is None:
-        study = registry.study(kind, asked, arms=[label for label, _ in arms])
+    listener.warning(registry.warning)
+    with _alone(session, kind, asked):
+        study = None if new else _same_study(registry, kind, asked, reuse=reuse, timed=timed)
+        if study is None:
+            study = registry.study(kind, asked, arms=[label for label, _ in arms])
+        _await_other_machines(session, study)
+        recipe = Recipe(kind, test_every_epoch, dynamics, after)
+        failures = _train_missing(session, study, runs, executor, recipe)
+    result = replace(read_study(registry, study), failures=tuple(failures))
+    if not result.runs:
+        result.require_complete()
+    return result
+
+
+@contextmanager
+def _alone(session: Session, kind: str, asked: Mapping[str, Any]) -> Iterator[None]:
+    """Hold the study in the body; while another process does, wait, and say who."""
+    from fmnist_cli.registry.locks import RunLock, is_held
+
+    registry = session.registry
+    digest = hashlib.sha256(json.dumps([kind, asked], sort_keys=True).encode()).hexdigest()
+    lock = RunLock(registry.files / "locks" / f"study-{digest[:16]}.lock")
+    waiting = False
+    while True:
+        try:
+            lock.acquire()
+            break
+        except RegistryError:
+            if not is_held(lock.path):
+                raise
+        if not waiting:
+            waiting = True
+            study = _same_study(registry, kind, asked, reuse=False, timed=True)
+            session.listener.message(_who_trains(registry, study))
+        time.sleep(WAIT_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _await_other_machines(session: Session, study: StudyRecord) -> None:
+    """Wait for runs that processes train which do not share this machine's locks."""
+    waiting = False
+    while any(run.status == "running" for run in session.registry.study_runs(study.id)):
+        if not waiting:
+            waiting = True
+            session.listener.message(_who_trains(session.registry, study))
+        time.sleep(WAIT_SECONDS)
+
+
+def _who_trains(registry: Registry, study: StudyRecord | None) -> str:
+    runs = registry.study_runs(study.id) if study else []
+    where = [f"process {r.pid} on {r.host} (run {r.id})" for r in runs if r.status == "running"]
+    which = f"Study {study.id}" if study else "The same study"
+    return f"{which} is being trained by {', '.join(where) or 'another process'}; waiting for it."
+
+
+def _train_missing(
+    session: Session,
+    study: StudyRecord,
+    runs: Mapping[Key, TrainConfig],
+    executor: Executor,
+    recipe: Recipe,
+) -> list[str]:
+    """Train the runs that have no result yet, and return the failures."""
+    registry, listener = session.registry, session.listener
     interrupted = _interrupted(registry, study)
     done = _results(registry, study)
     if len(done) == len(runs):
-        listener.message(f"Taking study {study.id} as it is: its {len(runs)} runs are done.")
+        listener.message(f"Study {study.id} is complete: {pluralize(len(runs), 'run')}.")
     elif done:
         listener.message(f"Continuing study {study.id}: {len(done)} of {len(runs)} runs are done.")
-    several_seeds = len(runs) > len(arms)
+    several_seeds = len(runs) > len(study.arms)
     jobs = [
         Job(
             f"{label}, seed {seed}" if several_seeds else label,
             config,
-            Condition(study.id, label),
+            StudyCondition(study.id, label),
             interrupted.get((label, seed)),
         )
         for (label, seed), config in runs.items()
         if (label, seed) not in done
     ]
-    recipe = Recipe(kind, test_every_epoch, dynamics, after)
 
     def kept() -> Kept:
         n = len(_results(registry, study))
@@ -124,14 +190,10 @@ def run_study(
         text = f"study {study.id} keeps {results}, and the epochs of what was under way"
         return Kept(text, repeat=True)
 
-    progress = listener.progress(len(runs), kind, unit="run", initial=len(done))
+    progress = listener.progress(len(runs), recipe.command, unit="run", initial=len(done))
     events = executor.run(session, jobs, recipe)
     with note_on_interrupt(kept), progress as bar, closing(events):
-        failures = _follow(events, listener, bar)
-    result = replace(read_study(registry, study), failures=tuple(failures))
-    if not result.runs:
-        result.require_complete()
-    return result
+        return _follow(events, listener, bar)
 
 
 def _follow(events: Events, listener: Listener, bar: ProgressBar) -> list[str]:
@@ -142,7 +204,7 @@ def _follow(events: Events, listener: Listener, bar: ProgressBar) -> list[str]:
         match event:
             case Message(text):
                 listener.message(text)
-            case Progress(name, epoch, epochs):
+            case JobProgress(name, epoch, epochs):
                 under_way[name] = f"{name} {epoch}/{epochs}" if epoch else name
             case Done(name) | Failed(name):
                 if isinstance(event, Failed):
@@ -169,7 +231,7 @@ def read_study(registry: Registry, study: StudyRecord) -> StudyResult:
 
 
 def _same_study(
-    registry: Registry, kind: str, asked: dict[str, Any], *, reuse: bool, timed: bool
+    registry: Registry, kind: str, asked: Mapping[str, Any], *, reuse: bool, timed: bool
 ) -> StudyRecord | None:
     """The newest study that asked for exactly this, if it can go on; to be reused, also one that
     is complete, and if times do not matter, one whose runs were trained side by side."""

@@ -20,7 +20,8 @@ RECORD = RunRecord(
     started_at=datetime(2026, 1, 1, tzinfo=UTC), ended_at=None, epochs_run=2, best_epoch=2,
     updates_to_best=200, best_val_accuracy=0.8, best_val_loss=1.0, test_accuracy=0.8,
     test_loss=1.0, still_improving=False, train_seconds=2.0, total_seconds=2.0, nonfinite={},
-    digest=None, augment="none", note=None, tags=(), heartbeat_at=None, resumed_at=None, resumes=0,
+    digest=None, augment="none", head="flatten", init_seed=None,
+    order_seed=None, note=None, tags=(), heartbeat_at=None, resumed_at=None, resumes=0,
 )  # fmt: skip
 COLUMNS = {field.name for field in fields(RunRecord)}
 

@@ -30,7 +30,7 @@ from fmnist_cli.errors import FmnistError
 from fmnist_cli.registry import Registry, RunRecord, schema
 from fmnist_cli.runner import cluster as _cluster
 from fmnist_cli.runner.jobs import Done, Elsewhere, Job, Recipe
-from fmnist_cli.runner.run import Condition, Session
+from fmnist_cli.runner.run import Session, StudyCondition
 from fmnist_cli.runner.study import run_study
 
 from .conftest import SMALL, Fmnist
@@ -312,7 +312,7 @@ def test_the_run_of_another_machine_is_taken_over_at_once(
         (run,) = registry.list_runs()
         assert run.status == "running"  # for all that its heartbeat says
         study = registry.get_study(run.study_id or 0)
-    condition = Condition(study.id, study.arms[0])
+    condition = StudyCondition(study.id, study.arms[0])
     job = Job("momentum 0", TrainConfig(**run.config), condition, run_uuid=run.uuid)
     data = load(200, 50, data_dir=tiny_data, allow_custom=True)
     origin = Elsewhere(shared_db, data.folder, data.source, data.fingerprint, run.argv)
@@ -415,7 +415,7 @@ def study_on(scheduler: str) -> tuple[object, ...]:
 
 def test_jobs_and_an_address_exclude_each_other(fmnist: Fmnist) -> None:
     message = fmnist.error(*study_on("tcp://host:8786"), "--jobs", 2, code=2)
-    assert message.startswith("jobs are for one machine")
+    assert message.startswith("--jobs and --scheduler exclude each other")
     assert message.endswith("Received: --jobs 2 --scheduler tcp://host:8786.")
     assert not Path("runs.db").exists()
 

@@ -46,3 +46,12 @@ def test_studies(fmnist: Fmnist) -> None:
 def test_a_file_that_is_no_registry_offers_nothing() -> None:
     Path("runs.db").write_text("not a registry, but long enough to be looked at" * 50)
     assert offered("fmnist runs show ") == []
+
+
+def test_columns(fmnist: Fmnist) -> None:
+    fmnist.small("train", "--epochs", 1)
+    assert sorted(offered("fmnist runs list --columns run_id,test_")) == [
+        "run_id,test_accuracy",
+        "run_id,test_loss",
+    ]
+    assert offered("fmnist runs list --sort best_val_a") == ["best_val_accuracy"]

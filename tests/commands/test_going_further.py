@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_cli.analysis.sampling import mcnemar, unpack_answers
 from fmnist_cli.engine.ood_curves import curve_points
 from fmnist_cli.registry import Registry
 
@@ -32,9 +33,9 @@ def test_a_curve_is_recorded_shown_and_drawn(fmnist: Fmnist, curve: str) -> None
 
     shown = fmnist.small("ood", *EPOCHS, "--curve", curve)
     assert f"mlp: accuracy by {curve} (one seed)" in shown.stdout
-    assert f"fmnist plot ood --study 2 --curve {curve}" in shown.stderr
+    assert f"fmnist plot ood --study 1 --curve {curve}" in shown.stderr
     drawn = fmnist.document("plot", "ood", "--curve", curve)
-    assert drawn["file"] == f"results/ood-{curve}-study2.png"
+    assert drawn["file"] == f"results/ood-{curve}-study1.png"
     assert Path(drawn["file"]).read_bytes().startswith(b"\x89PNG")
 
 
@@ -84,11 +85,10 @@ def test_ood_with_augmentation_trains_with_and_without(fmnist: Fmnist) -> None:
     }  # fmt: skip
     (up4,) = [one for one in last["evidence"]["sets"] if one["set"] == "up4"]
     gain = mean["mlp + shift", "up4"] - mean["mlp", "up4"]
-    assert up4["gain"]["mean"] == pytest.approx(gain)
+    assert up4["gain"]["change"] == pytest.approx(gain)
     cost = mean["mlp + shift", "test"] - mean["mlp", "test"]
-    assert last["evidence"]["in_domain_change"]["mean"] == pytest.approx(cost)
-    assert "times the training time an epoch" in last["statement"]
-    assert "n = 2 seeds." in last["statement"]
+    assert last["evidence"]["in_domain_change"]["change"] == pytest.approx(cost)
+    assert "times the training time per epoch" in last["statement"]
     with Registry.open("runs.db", readonly=True) as registry:
         assert [run.augment for run in registry.study_runs(document["id"])] == (
             ["none"] * 2 + ["shift"] * 2
@@ -120,7 +120,7 @@ def test_dynamics_are_recorded_on_request_and_drawn(fmnist: Fmnist) -> None:
     assert set(figures) == {
         *(f"{kind}/{layer}" for kind in ("gradient_norm", "update_ratio")
           for layer in ("linear1", "linear2")),
-        "dead_share",
+        "dead_share", "noise_scale", "sharpness",
     }  # fmt: skip
     assert all([epoch for epoch, _ in values] == [1, 2, 3] for values in figures.values())
     fmnist("plot", "dynamics", "--out", "d.svg")
@@ -169,3 +169,31 @@ def test_explain_judges_the_patience_by_a_longer_run(fmnist: Fmnist) -> None:
 def test_explain_what_is_not_there(fmnist: Fmnist) -> None:
     fmnist.small("train", *EPOCHS)
     assert "there is no run 9" in fmnist.error("runs", "explain", 9, code=1)
+
+
+def test_the_answers_to_every_test_image_are_recorded(fmnist: Fmnist) -> None:
+    runs = [fmnist.small_document("train", *EPOCHS, "--seed", seed) for seed in (1, 1, 2)]
+    answers = []
+    with Registry.open("runs.db", readonly=True) as registry:
+        for run in runs:
+            (evaluation,) = registry.evaluations(run["id"])
+            assert evaluation.answers is not None
+            answers.append(unpack_answers(evaluation.answers, evaluation.n))
+            assert answers[-1].mean() == evaluation.accuracy == run["test_accuracy"]
+    assert mcnemar(answers[0], answers[1]).p_exact == 1
+    found = mcnemar(answers[0], answers[2])
+    assert found.difference == pytest.approx(runs[0]["test_accuracy"] - runs[2]["test_accuracy"])
+
+
+def test_init_and_order_seed_are_recorded_and_stand_for_the_seed(fmnist: Fmnist) -> None:
+    plain = fmnist.small_document("train", *EPOCHS, "--seed", 5)
+    split = fmnist.small_document(
+        "train", *EPOCHS, "--seed", 9, "--init-seed", 5, "--order-seed", 5
+    )
+    other = fmnist.small_document("train", *EPOCHS, "--seed", 5, "--order-seed", 6)
+    losses = [[epoch["train_loss"] for epoch in run["epochs"]] for run in (plain, split, other)]
+    assert losses[0] == losses[1] != losses[2]
+    with Registry.open("runs.db", readonly=True) as registry:
+        run = registry.get_run(split["id"])
+    assert (run.seed, run.init_seed, run.order_seed, run.head) == (9, 5, 5, "flatten")
+    assert fmnist.document("runs", "verify")["findings"] == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -57,15 +59,15 @@ def test_gradcheck_of_a_cnn_names_its_kinks(fmnist: Fmnist, model: str) -> None:
 
 def test_all_and_samples_exclude_each_other(fmnist: Fmnist) -> None:
     message = fmnist.error("gradcheck", "--all", "--samples", 3, code=2)
-    assert message == "all and samples exclude each other. Received: --all --samples 3."
+    assert message == "--all and --samples exclude each other. Received: --all --samples 3."
 
 
 def test_samples_and_all_are_refused_where_they_mean_nothing(fmnist: Fmnist) -> None:
     message = fmnist.error("gradcheck", "--samples", 0, code=2)
-    assert message == "samples must be at least 1. Received: 0."
+    assert message == "--samples must be at least 1. Received: 0."
     message = fmnist.error("gradcheck", "--all", "--engine", "keras", code=2)
     assert message == (
-        "all is for the numpy engine; use --samples N. Received: --all --engine keras."
+        "--all is for the numpy engine; use --samples N. Received: --all --engine keras."
     )
 
 
@@ -101,7 +103,7 @@ def test_a_mini_cnn_run_is_sound(fmnist: Fmnist) -> None:
 @pytest.mark.parametrize("lr", ["nan", "0", "-1"])
 def test_mini_cnn_refuses_a_rate_before_anything_is_recorded(fmnist: Fmnist, lr: str) -> None:
     message = fmnist.error("mini-cnn", "--train", "--lr", lr, code=2)
-    assert message.startswith("lr must be a finite number above 0. Received: ")
+    assert message.startswith("--lr must be a finite number above 0. Received: ")
     with Registry.open("runs.db") as registry:
         assert registry.list_runs() == []
 
@@ -130,6 +132,32 @@ def test_mini_cnn_gradcheck(fmnist: Fmnist) -> None:
 def test_a_wrong_derivative_exits_3(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -> None:
     from fmnist_cli.engine import mini_cnn
 
-    right = mini_cnn._sigmoid
-    monkeypatch.setattr(mini_cnn, "_sigmoid", lambda s: right(-s))
+    monkeypatch.setitem(mini_cnn.FACTORS, "dl/dy^", "-y sigma(y y^)")
     assert "the chain rule must agree" in fmnist.error("mini-cnn", code=3)
+
+
+def test_the_derivation_and_the_loop_are_in_the_document_and_printed(fmnist: Fmnist) -> None:
+    from fmnist_cli.engine import mini_cnn
+
+    document = fmnist.document("mini-cnn")
+    assert document["loop"] == inspect.getsource(mini_cnn.sgd)
+    assert document["algorithm"] == mini_cnn.ALGORITHM
+    printed = fmnist("mini-cnn").stdout
+    for text in (document["loop"], document["algorithm"]):
+        assert text in printed
+    for part in document["derivation"].values():
+        for equation in part:
+            assert all(f" = {form}\n" in printed for form in equation["forms"])
+    for factor in ("-y sigma(-y y^)", "o1", "H(a1)", "x1"):
+        assert f" = {factor}\n" in printed
+
+
+@pytest.mark.parametrize("lr", ["1000", "1e200"])
+def test_a_mini_cnn_that_diverges_is_recorded_as_that(fmnist: Fmnist, lr: str) -> None:
+    message = fmnist.error("mini-cnn", "--train", "--lr", lr, code=4)
+    assert re.search(r"^the mini CNN diverged at update \d+ at learning rate", message)
+    with Registry.open("runs.db", readonly=True) as registry:
+        (run,) = registry.list_runs()
+    assert (run.status, run.stop_reason) == ("diverged", "diverged")
+    assert run.message.startswith("the mini CNN diverged at update")
+    assert fmnist.document("runs", "verify")["findings"] == []

@@ -10,23 +10,27 @@ from .conftest import Fmnist
 
 EPOCHS = ("--epochs", "3")
 STUDIES: tuple[tuple[str, tuple[object, ...], tuple[str, ...]], ...] = (
-    ("train", ("--seeds", 2), ("best epoch", "val acc", "test acc", "training time", "ended")),
+    (
+        "train",
+        ("--seeds", 2),
+        ("best epoch", "validation accuracy", "test accuracy", "training time", "ended"),
+    ),
     (
         "sweep-batch",
         ("--batch", 5, "--batch", 50),
-        ("best epoch", "updates to best", "seconds to best", "s/epoch", "val acc", "test acc"),
+        ("best epoch", "updates to best", "seconds to best", "seconds per epoch", "test accuracy"),
     ),
     (
         "momentum",
         ("--alpha", 0.5, "--alpha", 0.9),
-        ("training loss", "lowest", "test acc kept", "best test acc", "last test acc", "ended"),
+        ("training loss", "lowest", "test accuracy kept", "last test accuracy", "ended"),
     ),
     (
         "early-stop",
         ("--patience", 1, "--patience", 3),
-        ("stops after", "keeps epoch", "test acc kept", "best epoch", "its test acc", "cost"),
+        ("stops after", "keeps epoch", "test accuracy kept", "best epoch", "cost"),
     ),
-    ("ood", (), ("in-domain", "up4", "rot90", "rot180", "rot270")),
+    ("ood", (), ("test set as it is", "moved up 4 pixels", "rot90", "rotated by 180°")),
 )
 
 

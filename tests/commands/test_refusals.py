@@ -14,74 +14,74 @@ from .conftest import SMALL, Fmnist
     [
         (
             ("plot", "train", "--study", 1, "--run", 3),
-            "run and study exclude each other. Received: --study 1 --run 3.",
+            "--run and --study exclude each other. Received: --study 1 --run 3.",
         ),
         (
             ("plot", "ood", "--samples", "--curve", "shift"),
-            "samples and curve exclude each other. Received: --samples --curve shift.",
+            "--samples and --curve exclude each other. Received: --samples --curve shift.",
         ),
         (
             ("plot", "early-stop", "--patience", 2, "--patience", 2),
-            "each patience must be given once. Received: --patience 2 --patience 2.",
+            "each --patience must be given once. Received: --patience 2 --patience 2.",
         ),
         (
             ("plot", "early-stop", "--patience", 0),
-            "patience must be at least 1. Received: 0.",
+            "--patience must be at least 1. Received: 0.",
         ),
         (
             ("plot", "compare", 1, 2, "--metric", "val_loss", "--metric", "val_loss"),
-            "each metric must be given once. Received: --metric val_loss --metric val_loss.",
+            "each --metric must be given once. Received: --metric val_loss --metric val_loss.",
         ),
         (
             ("train", "--seed", 5, "--seed-list", "1,2"),
-            "seed and seed-list exclude each other. Received: --seed 5 --seed-list 1,2.",
+            "--seed and --seed-list exclude each other. Received: --seed 5 --seed-list 1,2.",
         ),
         (
             ("report", "--seed", 5, "--seed-list", "1,2"),
-            "seed and seed-list exclude each other. Received: --seed 5 --seed-list 1,2.",
+            "--seed and --seed-list exclude each other. Received: --seed 5 --seed-list 1,2.",
         ),
         (
             ("train", "--jobs", 2),
-            "jobs, scheduler and new go with several seeds. Received: --jobs 2 and one seed.",
+            "--jobs, --scheduler and --new go with several seeds. Received: --jobs 2 and one seed.",
         ),
         (
             ("train", "--new", "--seed-list", 7),
-            "jobs, scheduler and new go with several seeds. Received: --new and one seed.",
+            "--jobs, --scheduler and --new go with several seeds. Received: --new and one seed.",
         ),
         (
             ("early-stop", "--patience", 3, "--patience", 1, "--patience", 3),
-            "each patience must be given once. Received: --patience 1 --patience 3 --patience 3.",
+            "each --patience must be given once. Received: --patience 1 --patience 3 --patience 3.",
         ),
         (
             ("momentum", "--alpha", 0.5, "--alpha", 0.5),
-            "each alpha must be given once. Received: --alpha 0.5 --alpha 0.5.",
+            "each --alpha must be given once. Received: --alpha 0.5 --alpha 0.5.",
         ),
         (
             ("sweep-batch", "--batch", 5, "--batch", 5),
-            "each batch must be given once. Received: --batch 5 --batch 5.",
+            "each --batch must be given once. Received: --batch 5 --batch 5.",
         ),
         (
             ("mini-cnn", "--data", "four.csv", "--steps", 9),
-            "data, examples, lr, steps and seed are about the training. "
+            "--data, --examples, --lr, --steps and --seed are about the training. "
             "Received: --data four.csv --steps 9 without --train.",
         ),
         (
             ("mini-cnn", "--train", "--data", "four.csv", "--examples", 9),
-            "data and examples exclude each other. Received: --data four.csv --examples 9.",
+            "--data and --examples exclude each other. Received: --data four.csv --examples 9.",
         ),
         (
             ("gradcheck", "--model", "mini-cnn", "--samples", 5, "--batch", 2),
-            "the mini-cnn has four weights and one example of its own; of the options it takes e "
-            "and all. Received: --samples 5 --batch 2.",
+            "the mini-cnn has four weights and one example of its own; of the options it takes --e "
+            "and --all. Received: --samples 5 --batch 2.",
         ),
         (
             ("ood", "--run", 3, "--lr", 0.1, "--new"),
-            "run evaluates recorded weights, so no option may ask for a training or its figure. "
+            "run evaluates recorded weights, so no option may ask for a training. "
             "Received: --run 3 --lr 0.1 --new.",
         ),
         (
             ("runs", "list", "--all", "-n", 3),
-            "all and limit exclude each other. Received: --all --limit 3.",
+            "--all and --limit exclude each other. Received: --all --limit 3.",
         ),
     ],
 )
@@ -109,7 +109,7 @@ def test_what_is_set_for_every_command_is_no_contradiction(
 def test_data_dir_is_a_folder(fmnist: Fmnist) -> None:
     Path("file").touch()
     message = fmnist.error("train", "--data-dir", "file", code=2)
-    assert message == "data-dir must be a folder, not a file. Received: file."
+    assert message == "--data-dir must be a folder, not a file. Received: file."
     for here in ("", "."):
         message = fmnist.error("train", "--data-dir", here, code=1)
         assert message.startswith(f"{Path.cwd()} must hold the four files")

@@ -162,10 +162,10 @@ def test_a_long_list_is_the_same_table(fmnist: Fmnist, monkeypatch: pytest.Monke
             "where must be one SQL expression over the columns of run_summary. Received: "
             "run_id = 3; SELECT 1.",
         ),
-        (("--limit", 0), "limit must be at least 1. Received: 0."),
+        (("--limit", 0), "--limit must be at least 1. Received: 0."),
         (
             ("--limit", 10**20),
-            f"limit must be less than {2**63 - 1}; or give --all. Received: {10**20}.",
+            f"--limit must be less than {2**63 - 1}; or give --all. Received: {10**20}.",
         ),
         (("--study", 10**20), f"study must be the id of a study. Received: {10**20}."),
     ],

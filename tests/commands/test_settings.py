@@ -5,6 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from fmnist_cli.cli import app
+from fmnist_cli.commands._advice import left_behind
+from fmnist_cli.commands._options import Common
+from fmnist_cli.commands._output import Output
+from fmnist_cli.errors import Kept, Terminated
+from fmnist_cli.registry.urls import without_password
 
 from .conftest import Fmnist
 
@@ -78,6 +86,88 @@ def test_an_option_that_takes_several_values_keeps_its_own_default(fmnist: Fmnis
     assert [run["batch"] for run in document["runs"]] == [5, 10]
 
 
+def test_what_is_typed_wins_over_what_excludes_it(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("fmnist.toml").write_text("patience = 7\nseeds = 3\njson = true\njobs = 2\n")
+    several = fmnist.document("train", *SMALL, "--seed-list", "1,2", "--jobs", 1)
+    assert [run["seed"] for run in several["runs"]] == [1, 2]
+    one = fmnist.document("train", *SMALL, "--seeds", 1, "--jobs", 1, "--no-early-stop")
+    assert one["config"]["patience"] is None
+    assert fmnist("runs", "query", "select 1 AS a", "--csv").stdout == "a\n1\n"
+    assert fmnist("runs", "export").stdout.startswith("run_id,")
+    assert "--json must have --out" in fmnist.error("runs", "export", "--json", code=2)
+    message = fmnist.error("train", *SMALL, "--scheduler", "tcp://127.0.0.1:9", code=2)
+    assert "Received: tcp://127.0.0.1:9 (" in message
+    Path("fmnist.toml").write_text("seed-list = '1,2'\n")
+    assert config_of(fmnist, "--seed", 9)["seed"] == 9
+    monkeypatch.setenv("FMNIST_SEEDS", "1")  # nearer than the file
+    assert config_of(fmnist)["seed"] == 42
+    monkeypatch.setenv("FMNIST_SEED_LIST", "1,2")
+    monkeypatch.setenv("FMNIST_SEEDS", "2")
+    assert fmnist.error("train", *SMALL, code=2) == (
+        "--seeds and --seed-list exclude each other. "
+        "Received: --seeds 2 (from FMNIST_SEEDS) --seed-list 1,2 (from FMNIST_SEED_LIST)."
+    )
+
+
+def test_an_error_names_where_a_value_comes_from(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("fmnist.toml").write_text("hidden = 0\n")
+    message = "--hidden must be between 1 and 65536. Received: 0"
+    assert fmnist.error("train", *SMALL, code=2) == f"{message} (from fmnist.toml)."
+    assert fmnist.error("train", *SMALL, "--hidden", 0, code=2) == f"{message}."
+    monkeypatch.setenv("FMNIST_HIDDEN", "0")
+    assert fmnist.error("train", *SMALL, code=2) == f"{message} (from FMNIST_HIDDEN)."
+    monkeypatch.setenv("FMNIST_HIDDEN", "many")
+    message = fmnist.error("train", *SMALL, code=2)
+    assert message.startswith("Invalid value for '--hidden' (from FMNIST_HIDDEN): ")
+
+
+def test_a_variable_that_nobody_reads_is_said(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FMNIST_EPOCH", "3")
+    told = "FMNIST_EPOCH is set, and no variable that fmnist reads. Did you mean FMNIST_EPOCHS?"
+    assert told in fmnist("train", *SMALL).stderr.splitlines()
+    assert fmnist("train", *SMALL, "--quiet").stderr == ""
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://user:sec%40ret@127.0.0.1:1/db",
+        "postgresql+psycopg://user:se@sec/ret@127.0.0.1:1/db",
+        "postgresql+psycopg://127.0.0.1:1/db?user=user&password=secret&files=/x",
+        "postgresql+psycopg:///db?host=127.0.0.1&port=1&PASSWORD=secret",
+    ],
+)
+def test_a_password_is_shown_nowhere(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    words = ("sec%40ret", "se@sec", "sec/ret", "secret")
+
+    def assert_none(text: str) -> None:
+        assert not [word for word in words if word in text], text
+
+    assert_none(without_password(url))
+    assert "***" in without_password(url)
+    for args in (("runs", "list"), ("train", *SMALL), ("doctor", "--allow-custom-data")):
+        result = CliRunner().invoke(app, [*args, "--db", url])
+        assert result.exit_code in (1, 2, 3)
+        assert_none(result.output)
+    monkeypatch.setenv("FMNIST_DB", url)
+    for args in (("config", "show"), ("config", "show", "--json"), ("runs", "list")):
+        assert_none(CliRunner().invoke(app, args).output)
+    out = Output(Common(db=url))
+    monkeypatch.delenv("FMNIST_DB")
+    assert_none(out.command("runs list"))
+    error = Terminated(Kept("study 1 keeps 2 of 5 runs", repeat=True))
+    assert_none(left_behind("Terminated", error, ("fmnist", "momentum", "--db", url)))
+    assert_none(left_behind("Terminated", error, ("fmnist", "momentum", f"--db={url}")))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -87,7 +177,7 @@ def test_an_option_that_takes_several_values_keeps_its_own_default(fmnist: Fmnis
         ),
         ("batch = [1, 2]", "fmnist.toml: batch must be one value. Received: [1, 2]."),
         ("batch 5", "fmnist.toml must be a TOML file."),
-        ("batch = 0", "batch must be between 1 and 200. Received: 0."),
+        ("batch = 0", "--batch must be between 1 and 200. Received: 0 (from fmnist.toml)."),
         ("lr = 'fast'", "fmnist.toml: lr must be a number. Received: 'fast'."),
         ("batch = true", "fmnist.toml: batch must be a whole number. Received: true."),
         ("batch = 1.5", "fmnist.toml: batch must be a whole number. Received: 1.5."),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.training import train as engine_train
-from fmnist_cli.registry import Registry
+from fmnist_cli.epoch import Epoch
+from fmnist_cli.registry import Outcome, Registry, RunSpec
 
 from .conftest import SMALL, Fmnist
 
@@ -36,15 +40,100 @@ def test_sweep_batch(fmnist: Fmnist) -> None:
         "Does a smaller batch guarantee faster training?",
         "Does a larger batch give a higher test accuracy?",
         "Does a larger batch need fewer gradient updates to converge?",
+        "Does a larger batch need fewer gradient updates to the same validation accuracy?",
     ]
     assert {run.study_id for run in runs_of("sweep-batch")} == {document["id"]}
+
+
+def test_a_table_is_the_same_on_the_terminal_and_in_the_document(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")  # row by row, a line per column
+    args = ("sweep-batch", *EPOCHS, "--batch", 5, "--batch", 50)
+    rows = fmnist.small_document(*args)["table"]
+    shown = [line.split("  ", 1) for line in fmnist.small(*args).stdout.splitlines()[1:9]]
+    keys = ["batch", "epochs_to_best", "updates_to_best", "seconds_to_best", "seconds_per_epoch"]
+    assert list(rows[0]) == [*keys, "best_val_accuracy", "test_accuracy", "ended"]
+    assert [heading.strip() for heading, _ in shown] == [
+        *("batch", "best epoch", "updates to best", "seconds to best", "seconds per epoch"),
+        *("validation accuracy", "test accuracy", "ended"),
+    ]
+    assert shown[0][1].strip() == str(rows[0]["batch"])
+    assert shown[6][1].strip() == f"{100 * rows[0]['test_accuracy']:.2f} %"
+
+
+def test_a_sweep_writes_the_files_of_the_course(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("sweep-batch", *EPOCHS, "--batch", 5, "--batch", 50)
+    assert [Path(name).name.split("_")[2] for name in document["result_files"]] == ["b5", "b50"]
+    for name, run in zip(document["result_files"], document["runs"], strict=True):
+        content = json.loads(Path(name).read_text())
+        assert content["test"] == run["test_accuracy"]
+        assert content["run"]["id"] == run["id"]
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        ("sweep-batch", "--batch", "5", "--batch", "50"),
+        ("momentum", "--alpha", "0.5"),
+        ("early-stop",),
+        ("ood", "--curve", "rotation"),
+        ("train", "--seeds", "2"),
+    ],
+)
+def test_a_study_is_shown_again(fmnist: Fmnist, study: tuple[str, ...]) -> None:
+    first = fmnist.small(study[0], *study[1:], *EPOCHS).stdout
+    assert fmnist("runs", "show", "study:1").stdout == first
+    again = fmnist.document("runs", "show", "study:1")
+    known = fmnist.small_document(study[0], *study[1:], *EPOCHS)
+    assert again == {key: known[key] for key in known if not key.startswith("result_file")}
+    assert "there is no study 9" in fmnist.error("runs", "show", "study:9", code=1)
+
+
+def test_a_figure_of_a_study_with_runs_missing_says_so(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*positional: Any, **keywords: Any) -> Any:
+        if positional[2].batch == 100:
+            raise KeyboardInterrupt
+        return engine_train(*positional, **keywords)
+
+    monkeypatch.setattr("fmnist_cli.engine.training.train", interrupted)
+    sizes = ("--batch", 5, "--batch", 50, "--batch", 100)
+    fmnist.small("sweep-batch", *EPOCHS, *sizes, code=130)
+    fmnist("plot", "batch", "--out", "part.svg")
+    assert "incomplete: 2 of 3 runs have a result" in Path("part.svg").read_text()
+    fmnist.small("sweep-batch", *EPOCHS, "--batch", 5)
+    fmnist("plot", "batch", "--out", "whole.svg")
+    assert "incomplete" not in Path("whole.svg").read_text()
+
+
+def test_a_figure_of_a_running_run_says_so(fmnist: Fmnist) -> None:
+    config = asdict(TrainConfig(epochs=9))
+    spec = RunSpec(command="train", config=config, data_fingerprint="f", data_source="-", argv=())
+    with Registry.open("runs.db") as registry, registry.run(spec) as run:
+        run.record_epoch(
+            Epoch(epoch=1, updates=40, train_seconds=1.0, eval_seconds=0.0, running_loss=1.0,
+                  train_loss=1.0, train_accuracy=0.5, val_loss=1.0, val_accuracy=0.5)
+        )  # fmt: skip
+        run.flush()
+        fmnist("plot", "train", "--out", "running.svg")
+        run.finish(Outcome(stop_reason="max_epochs", train_seconds=1.0))
+    assert "still running: 1 of at most 9 epochs" in Path("running.svg").read_text()
+
+
+def test_default_sizes_that_do_not_fit_are_left_out_and_said(fmnist: Fmnist) -> None:
+    result = fmnist.small("sweep-batch", *EPOCHS)
+    assert [run.batch for run in runs_of("sweep-batch")] == [1, 5, 50]
+    for size in (500, 5000):
+        assert f"batch {size} is left out: the training set has 200 images." in result.stderr
 
 
 def test_a_batch_larger_than_the_training_set_is_refused_before_any_training(
     fmnist: Fmnist,
 ) -> None:
     message = fmnist.error("sweep-batch", *SMALL, "--batch", 5, "--batch", 500, code=2)
-    assert message == "batch must be between 1 and 200. Received: 500."
+    assert message == "--batch must be between 1 and 200. Received: 500."
     assert not Path("runs.db").exists()
 
 
@@ -72,7 +161,11 @@ def test_a_study_that_was_stopped_continues(
     assert [run.status for run in runs] == ["finished", "interrupted", "finished", "finished"]
     assert runs[0] == first
 
-    fmnist.small(*args)  # a study that is complete is not continued: measured anew
+    result = fmnist.small(*args)  # complete: shown as it is
+    assert calls[4:] == []
+    assert "Study 1 is complete: 3 runs." in result.stderr
+    assert "--new" in result.stderr
+    fmnist.small(*args, "--new")
     assert calls[4:] == [5, 50, 100]
     with Registry.open("runs.db", readonly=True) as registry:
         assert len(registry.list_studies(kind="sweep-batch")) == 2
@@ -83,6 +176,22 @@ def test_another_configuration_is_another_study(fmnist: Fmnist) -> None:
     fmnist.small("momentum", *EPOCHS, "--alpha", 0.5, "--lr", 0.02)
     with Registry.open("runs.db", readonly=True) as registry:
         assert len(registry.list_studies(kind="momentum")) == 2
+
+
+def test_sweep_lr(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("sweep-lr", *EPOCHS, "--lr", 0.01, "--lr", 0.1, "--lr", 1000)
+    assert document["schema"] == "fmnist.sweep-lr/1"
+    assert [row["lr"] for row in document["table"]] == [0.01, 0.1, 1000]
+    assert document["table"][-1]["ended"] == "diverged"
+    assert document["table"][-1]["epochs_to_best"] is None
+    by_question = {one["question"]: one for one in document["answers"]}
+    too_large = by_question["Does too large a learning rate cost accuracy?"]
+    assert too_large["verdict"] == "yes"
+    assert "Lr 1000 diverged" in too_large["statement"]
+    assert (
+        fmnist.small_document("sweep-lr", *EPOCHS, "--lr", 0.01)["table"][0]["test_accuracy"]
+        == (document["table"][0]["test_accuracy"])
+    )
 
 
 def test_early_stop(fmnist: Fmnist) -> None:
@@ -132,24 +241,30 @@ def test_ood_and_the_weights_of_a_recorded_run(fmnist: Fmnist) -> None:
         assert one["confusion"] == trained[one["test_set"]]["confusion"]
 
 
-def test_ood_of_a_run_takes_no_other_model_seeds_or_plot(fmnist: Fmnist) -> None:
-    for others in (
-        ("--model", "cnn2"),
-        ("--seeds", 3),
-        ("--seed-list", "1,2"),
-        ("--plot", "a.png"),
-    ):
+def test_ood_of_a_run_takes_no_other_model_or_seeds(fmnist: Fmnist) -> None:
+    for others in (("--model", "cnn2"), ("--seeds", 3), ("--seed-list", "1,2")):
         message = fmnist.error("ood", "--run", 3, *others, code=2)
         assert message == (
-            "run evaluates recorded weights, so no option may ask for a training or its figure. "
+            "run evaluates recorded weights, so no option may ask for a training. "
             f"Received: --run 3 {others[0]} {others[1]}."
         )
 
 
+@pytest.mark.parametrize("curve", [(), ("--curve", "rotation")])
+def test_ood_of_a_run_draws(fmnist: Fmnist, curve: tuple[str, ...]) -> None:
+    fmnist.small("train", *EPOCHS)
+    fmnist("ood", "--run", 1, *curve, "--plot", "run.svg", "--allow-custom-data")
+    drawn = Path("run.svg").read_text()
+    assert ("degrees" in drawn) == bool(curve)
+    assert "run 2" in drawn
+
+
 def test_ood_of_a_run_without_weights(fmnist: Fmnist) -> None:
     fmnist.small("gradcheck".replace("gradcheck", "train"), "--lr", 1000, code=4)
-    message = fmnist.error("ood", "--run", "latest", "--allow-custom-data", code=1)
+    message = fmnist.error("ood", "--run", 1, "--allow-custom-data", code=1)
     assert message.startswith("run 1 must have saved its weights.")
+    message = fmnist.error("ood", "--run", "latest", "--allow-custom-data", code=1)
+    assert message.startswith("the latest run must have saved its weights.")
 
 
 def test_seeds_repeat_every_arm(fmnist: Fmnist) -> None:
@@ -164,6 +279,7 @@ def test_seeds_repeat_every_arm(fmnist: Fmnist) -> None:
     ("study", "plot"),
     [
         (("sweep-batch", "--batch", "5", "--batch", "50"), ("batch",)),
+        (("sweep-lr", "--lr", "0.01", "--lr", "0.1"), ("lr", "--metric", "val_loss")),
         (("early-stop",), ("early-stop", "--patience", "2")),
         (("momentum", "--alpha", "0.5"), ("momentum",)),
         (("ood",), ("ood",)),

@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.data import OFFICIAL_FINGERPRINT
 from fmnist_cli.registry import Registry
+from fmnist_cli.runner.result_file import result_file_name
 
 from .conftest import SMALL, Fmnist
 
@@ -68,14 +71,67 @@ def test_markup_in_a_path_is_shown_as_it_is(fmnist: Fmnist) -> None:
 
 def test_the_result_file_that_course_scripts_read(fmnist: Fmnist) -> None:
     document = fmnist.small_document("train", "--epochs", 3, "--batch", 7)
-    assert document["result_file"] == "results/MLP_lr0.01_b7.json"
-    content = json.loads(Path("results/MLP_lr0.01_b7.json").read_text())
-    assert sorted(content) == ["test", "time", "train", "val"]
+    name = "MLP_lr0.01_b7_epochs3_hidden16_train200_val50_data5a40e510.json"
+    assert document["result_file"] == f"results/{name}"
+    content = json.loads(Path("results", name).read_text())
+    assert sorted(content) == ["run", "test", "time", "train", "val"]
+    assert content["run"] == {"id": document["id"], "uuid": document["uuid"]}
     assert content["train"] == [e["train_accuracy"] for e in document["epochs"]]
     assert content["val"] == [e["val_accuracy"] for e in document["epochs"]]
     assert content["test"] == document["test_accuracy"]
     assert content["time"] == document["train_seconds"]
-    assert [path.name for path in Path("results").iterdir()] == ["MLP_lr0.01_b7.json"]
+    assert [path.name for path in Path("results").iterdir()] == [name]
+
+
+def test_only_the_usual_training_has_the_plain_name() -> None:
+    usual = TrainConfig()
+
+    def name(config: TrainConfig, data: str = OFFICIAL_FINGERPRINT, diverged: bool = False) -> str:
+        return result_file_name(config, data, diverged=diverged)
+
+    assert name(usual) == "MLP_lr0.01_b5.json"
+    assert name(TrainConfig(model="cnn3", lr=0.05, batch=20)) == "CNN3_lr0.05_b20.json"
+    others = [
+        usual.but(seed=7),
+        usual.but(hidden=64),
+        usual.but(epochs=1),
+        usual.but(patience=None),
+        usual.but(patience=5),
+        usual.but(momentum=0.9),
+        usual.but(train_size=500),
+        usual.but(val_size=500),
+        usual.but(monitor="val_loss"),
+        usual.but(augment="shift"),
+        usual.but(engine="keras"),
+        usual.but(lr=0.0100000001),
+    ]
+    names = [*map(name, others), name(usual, "5a40e510779f"), name(usual, diverged=True)]
+    assert names[0] == "MLP_lr0.01_b5_seed7.json"
+    assert names[1] == "MLP_lr0.01_b5_hidden64.json"
+    assert names[3] == "MLP_lr0.01_b5_no-early-stop.json"
+    assert names[-2:] == ["MLP_lr0.01_b5_data5a40e510.json", "MLP_lr0.01_b5_diverged.json"]
+    assert len({*names, name(usual)}) == len(names) + 1
+
+
+def test_a_result_file_that_is_replaced_is_named(fmnist: Fmnist) -> None:
+    first = fmnist.small_document("train", "--epochs", 2)
+    path = Path(first["result_file"])
+    said = f"{path} replaces the result of run 1 ({first['uuid'][:8]})."
+    again = fmnist.small("train", "--epochs", 2)
+    assert said in again.stderr.splitlines()
+    assert json.loads(path.read_text())["run"]["id"] == 2
+    path.write_text("{}")
+    assert "a run it did not name" in fmnist.small("train", "--epochs", 2).stderr
+    other = fmnist.small("train", "--epochs", 2, "--seed", 7)
+    assert "replaces" not in other.stderr
+    assert json.loads(path.read_text())["run"]["id"] == 3
+    assert len(list(Path("results").iterdir())) == 2
+
+
+def test_a_diverged_run_replaces_no_result(fmnist: Fmnist) -> None:
+    path = Path(fmnist.small_document("train", "--epochs", 2, "--lr", 100, code=4)["result_file"])
+    assert path.stem.endswith("_diverged")
+    fmnist.small("train", "--epochs", 2, "--lr", 100, "--seeds", 2, code=4)
 
 
 def test_the_same_command_gives_the_same_bits(fmnist: Fmnist) -> None:
@@ -106,8 +162,7 @@ def _file(data: bytes) -> Any:
 def test_the_checks_come_first_and_are_recorded(
     fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fmnist_cli.engine.gradients.check_magnitude.__kwdefaults__",
-                        {"n_few": 10, "n_many": 200})  # fmt: skip
+    monkeypatch.setattr("fmnist_cli.engine.config.MAGNITUDE_IMAGES", (10, 200))
     monkeypatch.setattr("fmnist_cli.commands.train.MAGNITUDE_IMAGES", (10, 200))
     document = fmnist.small_document(
         "train", "--epochs", 1, "--check-gradient", "--check-magnitude"
@@ -153,29 +208,29 @@ def test_diverged_json_is_strict(fmnist: Fmnist) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--lr", "1e-320"), "lr must be at least 1e-30. Received: 1e-320."),
+        (("--lr", "1e-320"), "--lr must be at least 1e-30. Received: 1e-320."),
         (
             ("--check-magnitude", "--train-size", 2000),
-            "check-magnitude needs a train-size of at least 5000. Received: 2000.",
+            "--check-magnitude needs a --train-size of at least 5000. Received: 2000.",
         ),
-        (("--batch", 0), "batch must be between 1 and 10000. Received: 0."),
-        (("--batch", 20000), "batch must be between 1 and 10000. Received: 20000."),
-        (("--lr", -1), "lr must be a finite number above 0. Received: -1.0."),
-        (("--lr", "nan"), "lr must be a finite number above 0. Received: nan."),
+        (("--batch", 0), "--batch must be between 1 and 10000. Received: 0."),
+        (("--batch", 20000), "--batch must be between 1 and 10000. Received: 20000."),
+        (("--lr", -1), "--lr must be a finite number above 0. Received: -1.0."),
+        (("--lr", "nan"), "--lr must be a finite number above 0. Received: nan."),
         (
             ("--patience", 0),
-            "patience must be at least 1 (use --no-early-stop to train to the last epoch). "
-            "Received: 0.",
+            "--patience must be at least 1. Received: 0. "
+            "Use --no-early-stop to train to the last epoch.",
         ),
-        (("--epochs", 0), "epochs must be at least 1. Received: 0."),
+        (("--epochs", 0), "--epochs must be at least 1. Received: 0."),
         (
             ("--batch", "x"),
             "Invalid value for '--batch': must be a whole number. Received: x. "
             "Try: fmnist train --help",
         ),
-        (("--hidden", 0), "hidden must be between 1 and 65536. Received: 0."),
-        (("--seed", -1), "seed must be between 0 and 2^63 - 1. Received: -1."),
-        (("--train-size", 70000), "train-size must be between 1 and 59999. Received: 70000."),
+        (("--hidden", 0), "--hidden must be between 1 and 65536. Received: 0."),
+        (("--seed", -1), "--seed must be between 0 and 2^63 - 1. Received: -1."),
+        (("--train-size", 70000), "--train-size must be between 1 and 59999. Received: 70000."),
         (
             ("--model", "resnet"),
             "Invalid value for '--model': 'resnet' is not one of 'mlp', 'cnn2', 'cnn3'. "
@@ -183,8 +238,8 @@ def test_diverged_json_is_strict(fmnist: Fmnist) -> None:
         ),
         (
             ("--patience", 2, "--no-early-stop"),
-            "patience and no-early-stop exclude each other. "
-            "Received: --patience 2 --no-early-stop.",
+            "--no-early-stop and --patience exclude each other. "
+            "Received: --no-early-stop --patience 2.",
         ),
     ],
 )
@@ -199,7 +254,9 @@ def test_wrong_values_are_one_line_and_exit_2(
 def test_an_unwritable_results_folder_is_refused_before_training(fmnist: Fmnist) -> None:
     Path("taken").write_text("a file")
     message = fmnist.error("train", *SMALL, "--results", "taken", code=2)
-    assert message == "results must be a folder that can be written. Received: taken (File exists)."
+    assert (
+        message == "--results must be a folder that can be written. Received: taken (File exists)."
+    )
     assert not Path("runs.db").exists()
 
 
@@ -275,3 +332,19 @@ def latest_epochs() -> int:
         return int(latest().epochs_run)
     except Exception:
         return 0
+
+
+def test_a_line_per_epoch_where_a_log_is_asked_for(fmnist: Fmnist) -> None:
+    out = fmnist.small("train", "--epochs", 3, "--log").stdout
+    lines = [line for line in out.splitlines() if line.startswith("epoch ")]
+    epochs = fmnist.document("runs", "show", "latest")["epochs"]
+    assert len(lines) == len(epochs) == 3
+    for line, epoch in zip(lines, epochs, strict=True):
+        assert line.startswith(
+            f"epoch {epoch['epoch']:>3}; training loss {epoch['train_loss']:.4f}, "
+            f"accuracy {100 * epoch['train_accuracy']:.2f} %; "
+            f"validation loss {epoch['val_loss']:.4f}, "
+            f"accuracy {100 * epoch['val_accuracy']:.2f} %; "
+        )
+    assert "epoch   1;" not in fmnist.small("train", "--epochs", 1).stdout
+    fmnist.small_document("train", "--epochs", 1, "--log")  # JSON alone

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fmnist_cli.engine.backend import Split
-from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.config import HEADS, Head, TrainConfig
 from fmnist_cli.engine.numpy_cnn import blocks, layers
 from fmnist_cli.engine.numpy_cnn.backend import NumPyCNN
 from fmnist_cli.engine.numpy_cnn.gradcheck import check_cnn
@@ -30,30 +30,33 @@ def examples(n: int, seed: int = 0) -> Split:
     return Split(images.reshape(n, 784), labels)
 
 
-def backend(model: str, train: Split, *, dtype: type = np.float32, **changes) -> NumPyCNN:
-    how = {"batch": 5, "lr": 0.05, "momentum": 0.9, **changes}
-    return NumPyCNN(train, weights=biased(model), dtype=dtype, **how)
+def backend(
+    model: str, train: Split, *, dtype: type = np.float32, head: Head = "flatten", **changes
+) -> NumPyCNN:
+    how = {"batch": 5, "lr": 0.05, "momentum": 0.9, "head": head, **changes}
+    return NumPyCNN(train, weights=biased(model, head), dtype=dtype, **how)
 
 
-def biased(model: str) -> dict[str, np.ndarray]:
+def biased(model: str, head: Head = "flatten") -> dict[str, np.ndarray]:
     rng = np.random.default_rng(1)
-    weights = initial_weights(weights_rng(4), model=model)
+    weights = initial_weights(weights_rng(4), model=model, head=head)
     return {
         name: rng.normal(0, 0.1, w.shape) if name.endswith("bias") else w
         for name, w in weights.items()
     }
 
 
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("n", [1, 2, 5 * CHUNK_IMAGES + 1])
 @pytest.mark.parametrize("model", CNNS)
-def test_an_evaluation_is_that_of_the_textbook(model, n):
+def test_an_evaluation_is_that_of_the_textbook(model, n, head):
     split = examples(n, seed=2)
-    cnn = backend(model, examples(20), dtype=np.float64)
+    cnn = backend(model, examples(20), dtype=np.float64, head=head)
     weights = cnn.weights()
     last = "conv1/bias" if model == "cnn2" else "conv2/bias"
     weights[last][[1, 3]] = -9.0  # dead
     cnn.set_weights(weights)
-    network = CNN(weights)
+    network = CNN(weights, head)
     loss = network.forward(split.images.astype(float), split.labels)
     logits = network.logits(split.images.astype(float))
     found = cnn.evaluate(split)
@@ -121,10 +124,12 @@ def test_make_backend_makes_it_with_the_seeds_weights():
         assert np.array_equal(w, expected[name].astype(np.float32))
 
 
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("model", CNNS)
-def test_the_gradient_check_holds_at_the_initial_weights_and_elsewhere(model):
-    for weights in (initial_weights(weights_rng(4), model=model), biased(model)):
-        found = check_cnn(weights, examples(3), select=20, rng=np.random.default_rng(0))
+def test_the_gradient_check_holds_at_the_initial_weights_and_elsewhere(model, head):
+    initial = initial_weights(weights_rng(4), model=model, head=head)
+    for weights in (initial, biased(model, head)):
+        found = check_cnn(weights, examples(3), head=head, select=20, rng=np.random.default_rng(0))
         assert found.holds
         assert found.n_kinks > 0
         assert found.n_entries == 10 + 20 * (len(weights) - 1)
@@ -152,15 +157,17 @@ def test_the_gradient_check_finds_planted_errors(monkeypatch):
 
 
 @pytest.mark.keras
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize(
+    ("head", "momentum"), [("flatten", 0.0), ("flatten", 0.9), ("gap", 0.0), ("gmp", 0.9)]
+)
 @pytest.mark.parametrize("model", CNNS)
-def test_keras_follows_in_float64(model, momentum):
+def test_keras_follows_in_float64(model, head, momentum):
     from fmnist_cli.engine.keras_models.backend import KerasBackend
     from fmnist_cli.engine.keras_models.models import build
 
     train, validation = examples(43), examples(30, seed=1)
-    ours = backend(model, train, dtype=np.float64, momentum=momentum, lr=0.01)
-    network = build(model, seed=1, dtype="float64")
+    ours = backend(model, train, dtype=np.float64, head=head, momentum=momentum, lr=0.01)
+    network = build(model, head=head, seed=1, dtype="float64")
     theirs = KerasBackend(network, train, batch=5, lr=0.01, momentum=momentum)
     theirs.set_weights(ours.weights())
     for epoch in (1, 2, 3):

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fmnist_cli.engine.numpy_cnn.blocks import collect, pixel_order, spread
+from fmnist_cli.engine.config import Head
+from fmnist_cli.engine.numpy_cnn.blocks import collect, cut, join, pixels_by_parity, spread
 from fmnist_cli.engine.numpy_cnn.kernel import CHUNK_IMAGES, ConvolutionalKernel
 from fmnist_cli.engine.numpy_cnn.layers import CNN
 from fmnist_cli.engine.numpy_mlp import threads
@@ -19,15 +20,17 @@ N, LR = 37, 0.05  # N is prime: the last batch is smaller
 FEW = {"cnn2": (6, 0), "cnn3": (6, 8)}  # kernels of each layer
 
 
-def problem(model: str, *, biases: bool = True) -> tuple[dict, np.ndarray, np.ndarray, list]:
+def problem(
+    model: str, *, biases: bool = True, head: Head = "flatten"
+) -> tuple[dict, np.ndarray, np.ndarray, list]:
     """Weights, images (black below and in half of the pixels above), labels, two orders."""
     rng = np.random.default_rng(7)
     first, second = FEW[model]
     shapes: dict[str, tuple[int, ...]] = {"conv1/kernel": (7, 7, 1, first), "conv1/bias": (first,)}
-    n_in = 121 * first
+    n_in = 121 * first if head == "flatten" else first
     if second:
         shapes |= {"conv2/kernel": (2, 2, first, second), "conv2/bias": (second,)}
-        n_in = 25 * second
+        n_in = 25 * second if head == "flatten" else second
     shapes |= {"output/kernel": (n_in, 10), "output/bias": (10,)}
     weights = {
         name: rng.normal(0, 0.1, shape) * (biases or len(shape) > 1)
@@ -38,10 +41,12 @@ def problem(model: str, *, biases: bool = True) -> tuple[dict, np.ndarray, np.nd
     return weights, images, rng.integers(0, 10, N), [rng.permutation(N) for _ in range(2)]
 
 
-def textbook(model: str, *, batch: int, momentum: float, **how: bool) -> tuple[dict, dict, list]:
-    weights, images, labels, orders = problem(model, **how)
+def textbook(
+    model: str, *, batch: int, momentum: float, head: Head = "flatten", **how: bool
+) -> tuple[dict, dict, list]:
+    weights, images, labels, orders = problem(model, head=head, **how)
     velocity = {name: np.zeros_like(w) for name, w in weights.items()}
-    network, losses = CNN(weights), []
+    network, losses = CNN(weights, head), []
     for order in orders:
         losses.append(0.0)
         for start in range(0, N, batch):
@@ -52,9 +57,15 @@ def textbook(model: str, *, batch: int, momentum: float, **how: bool) -> tuple[d
 
 
 def fast(
-    model: str, *, batch: int, momentum: float, dtype: Any = float, **how: bool
+    model: str,
+    *,
+    batch: int,
+    momentum: float,
+    head: Head = "flatten",
+    dtype: Any = float,
+    **how: bool,
 ) -> tuple[dict, dict, list]:
-    weights, images, labels, orders = problem(model, **how)
+    weights, images, labels, orders = problem(model, head=head, **how)
     weights = {name: w.astype(dtype) for name, w in weights.items()}
     velocity = {name: np.zeros_like(w) for name, w in weights.items()}
     kernel = ConvolutionalKernel(
@@ -63,6 +74,7 @@ def fast(
         weights=weights,
         velocity=velocity,
         sgd=Sgd(batch, LR, momentum),
+        head=head,
     )
     with blas_threads():
         losses = [kernel.epoch(order) for order in orders]
@@ -89,6 +101,18 @@ def test_epochs_are_those_of_the_textbook(model, batch, momentum):
         if momentum:
             v, fast_v = velocity[name], fast_velocity[name]
             np.testing.assert_allclose(fast_v, v, rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("head", ["gap", "gmp"])
+@pytest.mark.parametrize("model", ["cnn2", "cnn3"])
+def test_epochs_with_another_head_are_those_of_the_textbook(model, head):
+    weights, velocity, losses = textbook(model, batch=5, momentum=0.9, head=head)
+    fast_weights, fast_velocity, fast_losses = fast(model, batch=5, momentum=0.9, head=head)
+    np.testing.assert_allclose(fast_losses, losses, rtol=1e-10)
+    for name, w in weights.items():
+        np.testing.assert_allclose(fast_weights[name], w, rtol=1e-10, atol=1e-12, err_msg=name)
+        v, fast_v = velocity[name], fast_velocity[name]
+        np.testing.assert_allclose(fast_v, v, rtol=1e-10, atol=1e-12, err_msg=name)
 
 
 @pytest.mark.parametrize("model", ["cnn2", "cnn3"])
@@ -128,20 +152,20 @@ def test_an_error_in_one_worker_is_raised_and_the_other_does_not_wait_for_ever(m
 
     for worker in kernel.workers:
         with monkeypatch.context() as patch:
-            patch.setattr(worker, "_update_own", fail)
+            patch.setattr(worker, "_update", fail)
             with pytest.raises(MemoryError, match="no room"):
                 kernel.epoch(orders[0])
 
 
 def test_pixels_are_each_there_once_and_ordered_by_parity():
-    order = pixel_order()
+    order = pixels_by_parity()
     assert len({(row, column) for row, column in order.tolist()}) == 121
     assert order[:36].max() == 10
     assert not (order[:36] % 2).any()
     assert (order[96:] % 2).all()
 
 
-def test_spread_is_the_transpose_of_collect():
+def test_spread_is_the_transpose_of_collect_and_join_of_cut():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(3, 3, 4)), rng.normal(size=(3, 3, 4))
     collected, spread_out = x.copy(), y.copy()
@@ -149,3 +173,9 @@ def test_spread_is_the_transpose_of_collect():
     spread(spread_out)
     at_corners = (collected[::2, ::2] * y[::2, ::2]).sum()
     assert at_corners == pytest.approx((x * spread_out).sum())
+    pooled, tiles = rng.normal(size=(2, 121, 4)), rng.normal(size=(3, 3, 2, 5, 5, 4))
+    made, joined = np.empty_like(tiles), np.empty_like(pooled)
+    cut(pooled, made)
+    product = (made * tiles).sum()
+    join(tiles, joined)
+    assert product == pytest.approx((pooled * joined).sum())

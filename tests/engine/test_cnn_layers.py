@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fmnist_cli.engine.config import HEADS
 from fmnist_cli.engine.numpy_cnn.layers import (
     CNN,
     SHAPES,
     Convolution,
+    GlobalAveragePool,
+    GlobalMaxPool,
     MaxPool,
     initial_weights,
+    shapes,
 )
 from fmnist_cli.engine.parameters import count
 from fmnist_cli.engine.seeding import weights_rng
@@ -27,13 +31,17 @@ SMALL = {  # on 12 x 12: 10 x 10, pooled 5 x 5, then 4 x 4, pooled 2 x 2
 }
 
 
-def small(*, layers: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+def small(
+    *, layers: int, head: str = "flatten"
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Weights, images of which half are black, and labels."""
     rng = np.random.default_rng(3)
     shapes = dict(SMALL)
     if layers == 1:
         del shapes["conv2/kernel"], shapes["conv2/bias"]
         shapes["output/kernel"] = (75, 10)
+    if head != "flatten":
+        shapes["output/kernel"] = (3 if layers == 1 else 4, 10)
     weights = {name: rng.normal(0, 0.3, shape) for name, shape in shapes.items()}
     images = rng.random((4, 12, 12))
     images[:, 6:] = 0
@@ -66,16 +74,28 @@ def test_a_pool_worked_by_hand_gives_the_first_of_equal_values_the_gradient():
     assert dx[0, :, :, 0].tolist() == [[0, 3, 5, 0], [0, 0, 0, 0]]
 
 
+def test_global_pools_worked_by_hand():
+    x = np.array([[[1.0, 5], [3, 5]], [[2, 0], [2, 5]]])[None]  # (1, 2, 2, 2)
+    upstream = np.array([[4.0, 6.0]])
+    average, largest = GlobalAveragePool(), GlobalMaxPool()
+    assert average.forward(x).tolist() == [[2, 3.75]]
+    assert average.backward(upstream)[0].tolist() == [[[1, 1.5]] * 2] * 2
+    assert largest.forward(x).tolist() == [[3, 5]]
+    # of the second channel three places are largest: 6 / 3 each
+    assert largest.backward(upstream)[0].tolist() == [[[0, 2], [4, 2]], [[0, 0], [0, 2]]]
+
+
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("layers", [1, 2])
-def test_every_entry_of_the_gradient_is_that_of_the_complex_step(layers):
-    weights, images, labels = small(layers=layers)
-    network = CNN(weights)
+def test_every_entry_of_the_gradient_is_that_of_the_complex_step(layers, head):
+    weights, images, labels = small(layers=layers, head=head)
+    network = CNN(weights, head)
     network.forward(images, labels)
     for name, gradient in network.backward().items():
         assert gradient.shape == weights[name].shape
         exact = np.empty_like(gradient)
         for index in np.ndindex(*gradient.shape):
-            there = CNN(moved(weights, name, index, 1e-30j)).forward(images, labels)
+            there = CNN(moved(weights, name, index, 1e-30j), head).forward(images, labels)
             exact[index] = there.imag / 1e-30
         np.testing.assert_allclose(gradient, exact, rtol=1e-11, atol=1e-15, err_msg=name)
 
@@ -102,6 +122,44 @@ def test_a_wrong_sign_in_the_backward_pass_of_a_convolution_shows():
     wrong = network.backward()["conv1/kernel"]
     there = CNN(moved(weights, "conv1/kernel", (0, 0, 0, 0), 1e-30j)).forward(images, labels)
     assert wrong[0, 0, 0, 0] != pytest.approx(there.imag / 1e-30, rel=1e-3)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("model", ["cnn2", "cnn3"])
+def test_every_heads_shapes_are_the_closed_forms(model, head):
+    found = shapes(model, head)
+    assert sum(np.prod(shape) for shape in found.values()) == count(model, head=head).total
+    drawn = initial_weights(weights_rng(1), model=model, head=head)
+    assert {name: w.shape for name, w in drawn.items()} == found
+    assert np.array_equal(
+        drawn["conv1/kernel"], initial_weights(weights_rng(1), model=model)["conv1/kernel"]
+    )
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("model", ["cnn2", "cnn3"])
+def test_every_head_is_keras_own(model, head):
+
+    from fmnist_cli.engine.keras_models import graphs
+    from fmnist_cli.engine.keras_models.runtime import import_tensorflow
+
+    tf = import_tensorflow()
+
+    rng = np.random.default_rng(1)
+    weights = initial_weights(rng, model=model, head=head)
+    weights |= {n: rng.normal(0, 0.1, w.shape) for n, w in weights.items() if n.endswith("bias")}
+    images, labels = rng.random((6, 28, 28)), rng.integers(0, 10, 6)
+    images[:, :, :12] = 0  # blank: places that are equally large
+    network = CNN(weights, head)
+    loss = network.forward(images.reshape(6, 784), labels)
+    theirs, gradients = graphs.loss_and_gradients(
+        {name: tf.constant(w) for name, w in weights.items()}, images.reshape(6, 784), labels,
+        head=head, shards=1,
+    )  # fmt: skip
+    assert loss == pytest.approx(float(theirs), rel=1e-12)
+    for name, gradient in network.backward().items():
+        np.testing.assert_allclose(gradient, gradients[name], atol=1e-12, err_msg=name)
 
 
 @pytest.mark.parametrize("model", ["cnn2", "cnn3"])

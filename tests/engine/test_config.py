@@ -21,12 +21,7 @@ BAD = [
     ("momentum", -0.1, "momentum must be at least 0 and below 1. Received: -0.1."),
     ("momentum", math.nan, "momentum must be at least 0 and below 1. Received: nan."),
     ("epochs", 0, "epochs must be at least 1. Received: 0."),
-    (
-        "patience",
-        0,
-        "patience must be at least 1 (use --no-early-stop to train to the last epoch). "
-        "Received: 0.",
-    ),
+    ("patience", 0, "patience must be at least 1. Received: 0."),
     ("hidden", 0, "hidden must be between 1 and 65536. Received: 0."),
     ("seed", -1, "seed must be between 0 and 2^63 - 1. Received: -1."),
     ("train_size", 70_000, "train-size must be between 1 and 59999. Received: 70000."),
@@ -62,3 +57,19 @@ def test_the_edges_are_allowed() -> None:
     assert config.updates_per_epoch == 1
     assert config.but(batch=3).updates_per_epoch == 3_334
     assert TrainConfig(patience=None).patience is None
+
+
+def test_seeds_and_heads_keep_their_rules():
+    config = TrainConfig(seed=3)
+    assert (config.weights_seed, config.epochs_seed) == (3, 3)
+    config = TrainConfig(seed=3, init_seed=0, order_seed=4)
+    assert (config.weights_seed, config.epochs_seed) == (0, 4)
+    with pytest.raises(UsageError, match=r"init-seed must be between .*Received: -1\."):
+        TrainConfig(init_seed=-1)
+    with pytest.raises(UsageError, match=r"order-seed must .*Received: 9223372036854775808\."):
+        TrainConfig(order_seed=2**63)
+    with pytest.raises(UsageError, match=r"head is for cnn2 and cnn3\. Received: gap with"):
+        TrainConfig(head="gap")
+    with pytest.raises(UsageError, match=r"head must be one of flatten, gap, gmp\. Received: top"):
+        TrainConfig(model="cnn2", head="top")
+    assert TrainConfig(model="cnn2", head="gmp").head == "gmp"

@@ -344,6 +344,26 @@ class TestMirrors:
         assert good.asked == [f"{NAMES[2]}.gz", f"{NAMES[3]}.gz"]
         assert_nothing_half()
 
+    def test_a_slow_mirror_gets_the_time_that_it_is_given(
+        self,
+        official_data: Path,
+        start_mirror: Callable[[Path], Mirror],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def late(handler: http.server.BaseHTTPRequestHandler) -> None:
+            time.sleep(0.4)
+            content = (official_data / f"{NAMES[0]}.gz").read_bytes()
+            send(content)(handler)
+
+        monkeypatch.setattr(mirrors, "ANSWER_SECONDS", 0.1)
+        slow = start_mirror(official_data)
+        slow.replies[f"{NAMES[0]}.gz"] = late
+        with pytest.raises(DataError, match=r"no answer within 0\.1 s"):
+            data.fetch(mirror_urls=[slow.url])
+        with pytest.raises(DataError, match=r"no answer within 0\.2 s"):
+            data.fetch(mirror_urls=[slow.url], answer_seconds=0.2)
+        assert data.fetch(mirror_urls=[slow.url], answer_seconds=20).files
+
     def test_half_a_file_and_wrong_bytes_are_refused(
         self, official_data: Path, start_mirror: Callable[[Path], Mirror]
     ) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fmnist_cli.engine import noise_scale, sharpness
 from fmnist_cli.engine.backend import Evaluation, Split
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import Dataset
-from fmnist_cli.engine.dynamics import epoch_figures, layer_of
+from fmnist_cli.engine.dynamics import epoch_figures, layer_of, measure
 from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
 from fmnist_cli.engine.training import make_backend, train
 
@@ -81,6 +82,61 @@ def test_training_reports_them_and_is_not_changed_by_it() -> None:
     assert ratio == pytest.approx(0.1 * norms[0] / norms[1], rel=1e-4)
 
 
+def test_the_mlps_noise_scale_and_sharpness_are_those_of_its_weights() -> None:
+    data = dataset()
+    config = TrainConfig(train_size=60, val_size=60, hidden=8, epochs=2)
+    heard: list[dict[str, float]] = []
+    after: list[dict[str, np.ndarray]] = []
+    train(make_backend(config, data.train), data, config,
+          on_dynamics=lambda _, figures: heard.append(figures),
+          on_checkpoint=lambda checkpoint: after.append(dict(checkpoint.weights)))  # fmt: skip
+    for figures, weights in zip(heard, after, strict=True):
+        noise = noise_scale.measure(weights, data.train)
+        assert figures["noise_scale"] == noise.value
+        found = sharpness.measure(weights, data.train, rng=np.random.default_rng(7))
+        assert figures["sharpness"] == pytest.approx(found.value, rel=0.02)
+        norms = [figures[f"gradient_norm/linear{i}"] for i in (1, 2)]
+        assert norms[0] ** 2 + norms[1] ** 2 == pytest.approx(noise.squared_gradient, rel=1e-9)
+
+
+def test_a_single_example_has_no_noise_scale() -> None:
+    data = dataset(1)
+    mlp = NumPyMLP.from_config(TrainConfig(train_size=1, batch=1, hidden=8), data.train)
+    figures = measure(mlp, mlp.weights(), data.train, mlp.evaluate(data.train))
+    assert "noise_scale" not in figures
+    assert figures["sharpness"] > 0
+
+
+def test_weights_that_have_diverged_are_measured_without_a_warning() -> None:
+    data = dataset()
+    mlp = NumPyMLP.from_config(TrainConfig(train_size=60, hidden=8), data.train)
+    for bad in (np.nan, 1e30):
+        mlp.set_weights({name: np.full_like(w, bad) for name, w in mlp.weights().items()})
+        figures = measure(mlp, mlp.weights(), data.train, mlp.evaluate(data.train))
+        assert not np.isfinite(figures["sharpness"])
+
+
+def test_the_gradient_is_that_of_the_training_set() -> None:
+    data = dataset()
+    other = dataset(90).train
+    data = Dataset(data.train, other, other, "f", "s", None, False)  # type: ignore[arg-type]
+    config = TrainConfig(train_size=60, val_size=90, hidden=8, epochs=1)
+    heard: list[dict[str, float]] = []
+    result = train(
+        make_backend(config, data.train),
+        data,
+        config,
+        on_dynamics=lambda epoch, figures: heard.append(figures),
+    )
+    mlp = NumPyMLP.from_config(config, data.train)
+    assert result.weights is not None
+    mlp.set_weights(result.weights)
+    for split, same in ((data.train, True), (data.val, False)):
+        gradient = mlp.gradient(split)
+        norm = np.sqrt(sum((gradient[name].astype(np.float64) ** 2).sum() for name in ("W2", "b2")))
+        assert (heard[0]["gradient_norm/linear2"] == pytest.approx(norm, rel=1e-6)) == same
+
+
 @pytest.mark.keras
 def test_the_keras_gradient_is_the_same() -> None:
     data = dataset(530)  # more than one chunk, and not a multiple of it
@@ -90,7 +146,6 @@ def test_the_keras_gradient_is_the_same() -> None:
     for name, array in ours.items():
         np.testing.assert_allclose(array, theirs[name], atol=1e-6)
     cnn = make_backend(TrainConfig(train_size=530, model="cnn2"), data.train)
-    heard = epoch_figures(cnn.weights(), cnn.weights(), cnn.gradient(data.train),
-                          cnn.evaluate(data.train))  # fmt: skip
+    heard = measure(cnn, cnn.weights(), data.train, cnn.evaluate(data.train))
     assert list(heard) == ["gradient_norm/conv1", "gradient_norm/output", "update_ratio/conv1",
                            "update_ratio/output", "dead_share"]  # fmt: skip

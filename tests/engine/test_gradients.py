@@ -252,6 +252,92 @@ def test_a_training_step_that_ignores_its_rate_is_caught(
     assert not check(weights, examples, training=training_step_gradient(step)).training_holds
 
 
+def planted(
+    weights: dict[str, np.ndarray],
+    examples: Split,
+    parameter: str,
+    index: tuple[int, ...] | slice,
+    by: float,
+) -> GradientCheck:
+    """The check of a backpropagation that is wrong by this share at one place (and a training
+    step that agrees with it)."""
+    right = MLP.backward
+
+    def wrong(self: MLP) -> dict[str, np.ndarray]:
+        gradient = {name: g.copy() for name, g in right(self).items()}
+        gradient[parameter][index] *= 1 + by
+        return gradient
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(MLP, "backward", wrong)
+        return check(weights, examples)
+
+
+def test_a_small_entry_may_be_wrong_by_no_more_than_a_ten_thousandth(
+    weights: dict[str, np.ndarray], examples: Split
+) -> None:
+    # so small that the norm does not show it: the entry itself must be judged
+    images = examples.images.copy()
+    images[:, 1] *= 1e-2  # a pixel that is nearly black
+    examples = Split(images, examples.labels)
+    gradient = gradient_of(weights, examples)
+    norm = np.sqrt(sum((g**2).sum() for g in gradient.values()))
+    sizes = np.where(gradient["W1"] == 0, np.inf, np.abs(gradient["W1"]))
+    index = np.unravel_index(sizes.argmin(), sizes.shape)
+    assert 5e-4 * sizes[index] < 1e-6 * norm
+    assert planted(weights, examples, "W1", index, 0).holds
+    result = planted(weights, examples, "W1", index, 5e-4)
+    assert result.norm_difference <= result.norm_tolerance
+    assert result.n_coarse == 1  # its difference disagrees, so the complex step judges it
+    assert result.worst_exact == pytest.approx(5e-4, rel=1e-2)
+    assert not result.backpropagation_holds
+
+
+def test_a_whole_gradient_may_be_wrong_by_no_more_than_a_millionth(
+    weights: dict[str, np.ndarray], examples: Split
+) -> None:
+    right = MLP.backward
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            MLP, "backward", lambda self: {n: g * (1 + 5e-6) for n, g in right(self).items()}
+        )
+        result = check(weights, examples)
+    assert result.worst_difference < 1e-4
+    assert (result.n_coarse, result.worst_exact) == (0, 0)
+    assert not result.backpropagation_holds
+
+
+def test_a_training_step_may_be_wrong_by_no_more_than_a_billionth(
+    weights: dict[str, np.ndarray], examples: Split
+) -> None:
+    gradient = gradient_of(weights, examples)
+    for by, holds in ((2e-10, True), (5e-9, False)):
+        training = {name: g * (1 + by) for name, g in gradient.items()}
+        assert check(weights, examples, training=training).training_holds == holds
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-4])
+def test_an_entry_at_a_kink_may_be_wrong_by_no_more_than_a_billionth(
+    examples: Split, size: float
+) -> None:
+    # also where it is small beside the largest gradient
+    weights = initial_weights(np.random.default_rng(0), hidden=H, n_inputs=D)
+    images = examples.images.astype(np.float64)
+    weights["b1"][2] -= (images @ weights["W1"] + weights["b1"])[5, 2] + 0.5e-3
+    weights["W2"][2] *= size
+    assert planted(weights, examples, "b1", (2,), 0).holds
+    result = planted(weights, examples, "b1", (2,), 8e-9)
+    assert result.n_coarse == 0
+    assert result.worst_exact == pytest.approx(8e-9, rel=0.2)  # floored at a millionth
+    assert not result.backpropagation_holds
+
+
+def test_the_derivative_of_the_relu_at_zero_is_zero() -> None:
+    relu = ReLU()
+    np.testing.assert_array_equal(relu.forward(np.array([[-1.0, 0.0, 2.0]])), [[0, 0, 2]])
+    np.testing.assert_array_equal(relu.backward(np.full((1, 3), 5.0)), [[0, 0, 5]])
+
+
 def test_a_gradient_that_is_not_a_number_does_not_hold(
     weights: dict[str, np.ndarray], examples: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,12 +8,12 @@ import pytest
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.keras_models import graphs
 from fmnist_cli.engine.keras_models.backend import KerasBackend
-from fmnist_cli.engine.keras_models.models import build, variables
+from fmnist_cli.engine.keras_models.models import build, head_of, variables
 from fmnist_cli.engine.keras_models.runtime import import_tensorflow
 
 pytestmark = pytest.mark.keras
 
-MODELS = ("mlp", "cnn2", "cnn3")
+MODELS = ("mlp", "cnn2", "cnn3", "cnn2 gap", "cnn2 gmp", "cnn3 gap", "cnn3 gmp")
 
 
 def examples(n: int, seed: int = 0) -> Split:
@@ -26,7 +26,8 @@ def examples(n: int, seed: int = 0) -> Split:
 
 def model_off_zero(name: str):
     """The model in float64, its biases not 0, so that ties carry a gradient."""
-    net = build(name, hidden=16, seed=3, dtype="float64")
+    model, _, head = name.partition(" ")
+    net = build(model, hidden=16, head=head or "flatten", seed=3, dtype="float64")
     rng = np.random.default_rng(1)
     for variable in variables(net).values():
         variable.assign_add(rng.normal(0, 0.02, variable.shape))
@@ -52,7 +53,7 @@ def keras_gradients(net, x, labels):
 def test_forward_is_the_models(name):
     net, data = model_off_zero(name), examples(6)
     x = data.images.astype(np.float64)
-    logits = graphs.forward(variables(net), x).logits.numpy()
+    logits = graphs.forward(variables(net), x, head=head_of(net)).logits.numpy()
     assert logits == pytest.approx(
         net(x if name == "mlp" else x.reshape(-1, 28, 28, 1)).numpy(), rel=1e-12, abs=1e-13
     )
@@ -63,7 +64,9 @@ def test_forward_is_the_models(name):
 def test_gradient_is_that_of_the_plain_layers(name, n, shards):
     net, data = model_off_zero(name), examples(n)
     x, labels = data.images.astype(np.float64), data.labels.astype(np.int32)
-    loss, gradients = graphs.loss_and_gradients(variables(net), x, labels, shards=shards)
+    loss, gradients = graphs.loss_and_gradients(
+        variables(net), x, labels, head=head_of(net), shards=shards
+    )
     expected_loss, expected = keras_gradients(net, x, labels)
     assert float(loss) == pytest.approx(expected_loss, rel=1e-12)
     for parameter, g in expected.items():

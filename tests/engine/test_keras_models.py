@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from fmnist_cli.engine.keras_models import runtime
-from fmnist_cli.engine.keras_models.models import build, variables
+from fmnist_cli.engine.keras_models.models import build, head_of, variables
 from fmnist_cli.engine.numpy_cnn import layers as numpy_cnn
 from fmnist_cli.engine.numpy_mlp import layers as numpy_mlp
+from fmnist_cli.engine.parameters import count
 from fmnist_cli.engine.seeding import weights_rng
 from fmnist_cli.errors import UsageError
 
@@ -20,6 +21,17 @@ def test_parameter_counts(model, count):
     net = build(model, seed=1)
     assert net.count_params() == count
     assert sum(v.shape.num_elements() for v in variables(net).values()) == count
+
+
+@pytest.mark.parametrize("head", ["flatten", "gap", "gmp"])
+@pytest.mark.parametrize("model", ["cnn2", "cnn3"])
+def test_every_head_has_the_closed_forms_count_and_names(model, head):
+    net = build(model, head=head, seed=1)
+    assert net.count_params() == count(model, head=head).total
+    assert head_of(net) == head
+    assert list(variables(net)) == list(variables(build(model, seed=1)))
+    kernels = [variables(net)["conv1/kernel"], variables(build(model, seed=1))["conv1/kernel"]]
+    assert np.array_equal(*kernels)  # the head changes no draw of the layers before it
 
 
 def test_hidden_changes_the_mlp_only():

@@ -33,6 +33,19 @@ def test_layers_of_cnn3():
     ]
 
 
+def test_a_global_pool_leaves_one_input_per_channel():
+    # cnn2: 3,200 + 64 x 10 + 10; cnn3: 3,200 + 32,896 + 128 x 10 + 10
+    for head in ("gap", "gmp"):
+        assert count("cnn2", head=head).total == 3_850
+        assert count("cnn3", head=head).total == 37_386
+        pool, linear, _ = count("cnn3", head=head).layers[-3:]
+        assert (pool.name, pool.input_shape, pool.output_shape) == (head, (5, 5, 128), (128,))
+        assert linear.formula == "128 x 10 + 10"
+    assert count("mlp", head="gap").total == 101_770
+    with pytest.raises(UsageError, match=r"head must be one of flatten, gap, gmp\. Received: 'top"):
+        count("cnn2", head="top")
+
+
 def test_the_mlps_formulas_have_their_numbers():
     linear1, _, linear2, _ = count("mlp").layers
     assert (linear1.formula, linear1.count) == ("784 x 128 + 128", 100_480)

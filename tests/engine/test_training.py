@@ -14,7 +14,7 @@ from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import Dataset
 from fmnist_cli.engine.metrics import confusion_matrix
 from fmnist_cli.engine.seeding import epoch_order, weights_rng
-from fmnist_cli.engine.training import train
+from fmnist_cli.engine.training import make_backend, train
 from fmnist_cli.epoch import Epoch
 
 N_TRAIN, N_VAL, N_TEST = 20, 6, 4
@@ -62,6 +62,8 @@ class Script:
         if len(split) == N_VAL:
             loss = self._now(self.val_loss, 0.5)
             return Evaluation(loss, self._now(self.val_accuracy, 0.5), dead, 8)
+        if len(split) == N_TEST:
+            return Evaluation(0.375, 0.625, dead, 8)
         return Evaluation(0.25, 0.75, dead, 8)
 
     def predict(self, split: Split) -> np.ndarray:
@@ -130,15 +132,41 @@ def test_every_epoch_is_handed_on(data: Dataset) -> None:
     assert [e.updates for e in heard] == [4, 8]  # 20 examples in batches of 6: 6 6 6 2
     assert heard[0].running_loss == 1.0
     assert heard[0].val_accuracy == 0.5
+    assert heard[0].val_loss == 0.5
     assert heard[0].train_loss == 0.25
+    assert heard[0].train_accuracy == 0.75
     assert heard[0].test_accuracy is None
     assert heard[0].train_seconds >= 0
 
 
 def test_the_test_set_at_every_epoch_where_asked(data: Dataset) -> None:
     result = train(Script([0.5]), data, config(epochs=1), test_every_epoch=True)
-    assert result.epochs[0].test_accuracy == 0.75
-    assert result.epochs[0].test_loss == 0.25
+    assert result.epochs[0].test_accuracy == 0.625
+    assert result.epochs[0].test_loss == 0.375
+    assert result.test is not None
+    assert result.test.accuracy == 0.625
+
+
+def test_the_training_time_is_that_of_the_updates_alone(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 0.0
+
+    class Timed(Script):
+        def train_epoch(self, order: np.ndarray, images: np.ndarray | None = None) -> float:
+            nonlocal clock
+            clock += 1.0
+            return super().train_epoch(order, images)
+
+        def evaluate(self, split: Split) -> Evaluation:
+            nonlocal clock
+            clock += 16.0
+            return super().evaluate(split)
+
+    monkeypatch.setattr("fmnist_cli.engine.training.time.perf_counter", lambda: clock)
+    result = train(Timed([0.5, 0.6]), data, config(epochs=2))
+    assert [(e.train_seconds, e.eval_seconds) for e in result.epochs] == [(1.0, 32.0)] * 2
+    assert result.train_seconds == 2.0
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -193,3 +221,25 @@ def test_confusion_matrix_by_hand() -> None:
     expected = np.zeros((10, 10), int)
     expected[0, 0] = expected[0, 1] = expected[9, 9] = expected[3, 9] = 1
     np.testing.assert_array_equal(matrix, expected)
+
+
+def test_the_seed_is_both_seeds_and_each_can_be_had_alone() -> None:
+    rng = np.random.default_rng(1)
+    part = Split(rng.random((60, 784), dtype=np.float32), rng.integers(0, 10, 60))
+    data = Dataset(part, part, part, "f", "s", None, False)  # type: ignore[arg-type]
+
+    def weights(**seeds: int) -> np.ndarray:
+        asked = TrainConfig(
+            train_size=60, val_size=60, hidden=8, epochs=2, augment="shift", **seeds
+        )
+        result = train(make_backend(asked, data.train), data, asked)
+        assert result.weights is not None
+        return result.weights["W1"]
+
+    usual = weights(seed=5)
+    assert np.array_equal(usual, weights(seed=9, init_seed=5, order_seed=5))
+    others = [weights(seed=5, init_seed=6), weights(seed=5, order_seed=6), weights(seed=6)]
+    for i, one in enumerate([usual, *others]):
+        assert not any(np.array_equal(one, other) for other in others[i:])
+    assert np.array_equal(others[0], weights(seed=6, order_seed=5))
+    assert np.array_equal(others[1], weights(seed=6, init_seed=5))

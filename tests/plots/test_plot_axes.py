@@ -121,7 +121,7 @@ def test_endings_in_words(ending: Ending, text: str) -> None:
 
 
 def test_names_are_made_printable_and_bounded() -> None:
-    assert plain("a\nb\x00c\td") == "a b c d"
+    assert plain("a\nb\x00c\td") == "a b\\x00c d"
     assert plain("_private") == " _private"
     drawn = plain("start " + "x" * 500 + " end", 20)
     assert drawn.startswith("start")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,20 +13,19 @@ import pytest
 from fmnist_cli.engine.config import CLASS_NAMES
 from fmnist_cli.errors import UsageError
 from fmnist_cli.plots import (
-    Arm,
     BatchRun,
     Curve,
     Ending,
+    Line,
     ModelAccuracies,
-    MomentumArm,
     PatienceStop,
     RunCaption,
     ShiftedExample,
     batch_figure,
     compare_figure,
+    conditions_figure,
     confusion_figure,
     early_stop_figure,
-    momentum_figure,
     ood_figure,
     ood_samples_figure,
     samples_figure,
@@ -103,12 +103,16 @@ def examples() -> list[ShiftedExample]:
     return [ShiftedExample(9, images, guesses), ShiftedExample(3, images, guesses)]
 
 
-def alphas(n: int = 5, epochs: int = 30, seeds: int = 1) -> list[MomentumArm]:
+def alphas(n: int = 5, epochs: int = 30, seeds: int = 1) -> list[Line]:
     values = np.linspace(0.1, 0.9, n)
     return [
-        MomentumArm(float(a), [curve(epochs, seed=s, pace=14 - 12 * a) for s in range(seeds)])
+        Line(f"α = {a:g}", [curve(epochs, seed=s, pace=14 - 12 * a) for s in range(seeds)])
         for a in values
     ]
+
+
+def momentum_figure(lines: Sequence[Line], **options: Any) -> Figure:
+    return conditions_figure(lines, CAPTION, title="Momentum", metric="train_loss", **options)
 
 
 STOPS = [
@@ -134,7 +138,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         CAPTION,
         [PatienceStop(3, 5 + s, 8 + s, s) for s in (0, 1)],
     ),
-    "momentum, many": lambda: momentum_figure(alphas(12, seeds=2), CAPTION, log=True),
+    "momentum, many": lambda: momentum_figure(alphas(12, seeds=2), log=True),
+    "lr": lambda: momentum_figure([Line(LONG, [curve(n)]) for n in (5, 8, 12)]),
     "batch, seeds": lambda: batch_figure(sweep(3), CAPTION),
     "batch, one": lambda: batch_figure(sweep()[:1], CAPTION),
     "batch, dense": lambda: batch_figure(
@@ -145,7 +150,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "ood samples": lambda: ood_samples_figure(examples(), CAPTION),
     "samples": lambda: samples_figure(np.zeros((30, 784)), np.arange(30) % 10),
     "compare": lambda: compare_figure(
-        [Arm(f"{LONG} {i}", [curve(9 + i, seed=i)]) for i in range(9)], subtitle=LONG * 3
+        [Line(f"{LONG} {i}", [curve(9 + i, seed=i)]) for i in range(9)], subtitle=LONG * 3
     ),
     "confusion": lambda: confusion_figure(np.full((10, 10), 100), CAPTION, "the test set"),
 }
@@ -286,7 +291,7 @@ def test_train_draws_the_numbers_it_is_given() -> None:
     assert labels == [
         "training",
         "validation",
-        f"best epoch: 12\n(validation {accuracy:.3f})",
+        f"best epoch: 12\n(validation {100 * accuracy:.1f} %)",
         "stop: epoch 15",
     ]
     for ax in (above, below):
@@ -365,8 +370,8 @@ def test_early_stop_marks_lie_on_the_test_curve() -> None:
         "patience 50",
     ]
     words = [t.get_text() for t in strip.texts]
-    assert words[2] == f"keeps epoch 9, test {test[9]:.3f}"
-    assert words[3] == f"keeps epoch 11, test {test[11]:.3f}, no stop"
+    assert words[2] == f"keeps epoch 9, test {100 * test[9]:.1f} %"
+    assert words[3] == f"keeps epoch 11, test {100 * test[11]:.1f} %, no stop"
 
 
 def test_marks_at_one_epoch_differ_in_size() -> None:
@@ -377,9 +382,9 @@ def test_marks_at_one_epoch_differ_in_size() -> None:
 
 def test_momentum_has_a_labelled_line_per_alpha() -> None:
     arms = alphas()
-    above, below = momentum_figure(list(reversed(arms)), CAPTION).axes
+    above, below = momentum_figure(arms).axes
     for ax, metric in ((above, "train_loss"), (below, "test_accuracy")):
-        assert [t.get_text() for t in ax.texts] == [f"α = {arm.alpha:g}" for arm in arms]
+        assert [t.get_text() for t in ax.texts] == [arm.label for arm in arms]
         for line, arm in zip(ax.lines, arms, strict=True):
             assert list(line.get_ydata()) == list(getattr(arm.curves[0], metric))
     assert len({line.get_color() for line in above.lines}) == 5
@@ -392,31 +397,40 @@ def test_momentum_has_a_labelled_line_per_alpha() -> None:
 
 
 def test_a_momentum_that_diverged_is_labelled_where_it_ends() -> None:
-    def arm(alpha: float, losses: list[float], diverged: bool) -> MomentumArm:
+    def arm(label: str, losses: list[float]) -> Line:
         none = [None] * len(losses)
         epochs = range(1, len(losses) + 1)
-        return MomentumArm(alpha, [Curve(epochs, losses, losses, none, none, none)], diverged)
+        return Line(label, [Curve(epochs, losses, losses, none, none, none)])
 
-    arms = [arm(0.5, [1.0, 0.8, 0.7, 0.6], False), arm(0.9, [1.5, 2.5], True)]
-    through, ended = momentum_figure(arms, CAPTION).axes[0].texts
+    arms = [arm("α = 0.5", [1.0, 0.8, 0.7, 0.6]), arm("α = 0.9, diverged", [1.5, 2.5])]
+    through, ended = momentum_figure(arms).axes[0].texts
     assert (through.get_text(), ended.get_text()) == ("α = 0.5", "α = 0.9, diverged")
     assert through.arrow_patch is not None
     assert ended.arrow_patch is None
     assert tuple(ended.xy) == (2, 2.5)
 
 
+def test_lines_that_end_here_and_there_are_named_in_a_legend() -> None:
+    lines = [Line(f"lr {n}", [curve(n)]) for n in (5, 8, 12)]
+    above, below = momentum_figure(lines).axes
+    assert [t.get_text() for t in above.get_legend().get_texts()] == ["lr 5", "lr 8", "lr 12"]
+    assert [*above.texts, *below.texts] == []
+    labels = [t.get_text() for t in tick_labels(below.yaxis)]
+    assert all(re.fullmatch(r"[0-9.]+ %", label) for label in labels)
+
+
 def test_momentum_takes_a_log_axis_where_the_losses_span_a_decade() -> None:
-    def arm(last: float) -> MomentumArm:
+    def arm(last: float) -> Line:
         losses = [1.0, last]
         none = [None, None]
-        return MomentumArm(0.5, [Curve([1, 2], losses, losses, none, none, none)])
+        return Line("α", [Curve([1, 2], losses, losses, none, none, none)])
 
-    assert momentum_figure([arm(0.2)], CAPTION).axes[0].get_yscale() == "linear"
-    ax = momentum_figure([arm(0.05)], CAPTION).axes[0]
+    assert momentum_figure([arm(0.2)]).axes[0].get_yscale() == "linear"
+    ax = momentum_figure([arm(0.05)]).axes[0]
     assert ax.get_yscale() == "log"
     low, high = ax.get_ylim()
     assert sum(low <= tick <= high for tick in ax.get_yticks()) >= 3
-    assert momentum_figure([arm(0.05)], CAPTION, log=False).axes[0].get_yscale() == "linear"
+    assert momentum_figure([arm(0.05)], log=False).axes[0].get_yscale() == "linear"
 
 
 def test_batch_panels() -> None:
@@ -462,9 +476,9 @@ def test_ood_bars() -> None:
     assert heights == [0.85, 0.31, 0.06, 0.25, 0.004] * 2
     assert all(bar.get_y() == 0 for bar in ax.patches)
     assert ax.get_ylim() == (0, 1)
-    assert [t.get_text() for t in ax.texts][:5] == ["0.850", "0.310", "0.060", "0.250", "0.0040"]
+    assert [t.get_text() for t in ax.texts][:5] == ["85.0", "31.0", "6.0", "25.0", "0.4"]
     assert [x.get_ydata()[0] for x in ax.lines] == [0.1]
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["mlp", "cnn2", "chance (0.1)"]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["mlp", "cnn2", "chance (10 %)"]
     assert [t.get_text() for t in ax.get_xticklabels()] == list(SETS)
     spans = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches)
     assert all(left[1] <= right[0] + 1e-9 for left, right in pairwise(spans))
@@ -511,7 +525,7 @@ def test_samples_show_the_first_of_each_class() -> None:
 
 def test_compare_overlays_the_runs() -> None:
     runs = [curve(9, seed=1), curve(12, seed=2)]
-    figure = compare_figure([Arm("a", runs[:1]), Arm("_b", runs[1:])])
+    figure = compare_figure([Line("a", runs[:1]), Line("_b", runs[1:])])
     for ax, metric in zip(figure.axes, ("val_accuracy", "train_loss"), strict=True):
         assert [list(x.get_ydata()) for x in ax.lines] == [list(getattr(r, metric)) for r in runs]
     assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["a", " _b"]
@@ -524,7 +538,7 @@ def test_confusion_has_every_count() -> None:
     assert [int(t.get_text()) for t in ax.texts] == list(range(100))
     assert (ax.get_ylabel(), ax.get_xlabel()) == ("true class", "predicted class")
     # 0 + 11 + ... + 99 = 495 of 4,950.
-    assert "Accuracy 0.100 on 4,950 images" in figure.texts[2].get_text()
+    assert "Accuracy 10.0 % on 4,950 images" in figure.texts[2].get_text()
     with pytest.raises(ValueError, match="10x10"):
         confusion_figure(matrix[:9], CAPTION, "x")
 
@@ -542,7 +556,7 @@ UNTESTED = Curve([1], [1], [1], [1], [1], [1])
             lambda: early_stop_figure(UNTESTED, CAPTION),
             "this plot needs the test accuracy of at least one epoch",
         ),
-        (lambda: momentum_figure([], CAPTION), "a momentum plot needs at least one alpha"),
+        (lambda: momentum_figure([]), "this plot needs at least one condition"),
         (lambda: batch_figure([], CAPTION), "a batch plot needs at least one run"),
         (lambda: ood_figure([], CAPTION), "an ood plot needs the accuracy of at least one model"),
         (lambda: ood_samples_figure([], CAPTION), "an ood sample plot needs at least one image"),
@@ -552,7 +566,7 @@ UNTESTED = Curve([1], [1], [1], [1], [1], [1])
         ),
         (lambda: compare_figure([]), "a comparison needs at least one run"),
         (
-            lambda: compare_figure([Arm("a", [UNTESTED])], metrics=["test_loss"]),
+            lambda: compare_figure([Line("a", [UNTESTED])], metrics=["test_loss"]),
             "a comparison needs a metric that was measured",
         ),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def test_a_panel_for_each_direction_and_a_line_for_each_model() -> None:
         assert ax.get_ylim() == (0, 1)
     texts = [text.get_text() for legend in figure.axes[1].get_children()
              if hasattr(legend, "get_texts") for text in legend.get_texts()]  # fmt: skip
-    assert texts == ["mlp", "cnn2", "chance (0.1)"]
+    assert texts == ["mlp", "cnn2", "chance (10 %)"]
 
 
 def test_several_seeds_are_a_mean_and_a_band() -> None:
@@ -116,6 +117,17 @@ def test_dynamics_have_a_panel_each_and_a_line_for_each_layer() -> None:
     assert ratios.get_yscale() == "linear"
     np.testing.assert_array_equal(dead.lines[0].get_ydata(), [0, 0.25])
     np.testing.assert_array_equal(gradients.lines[1].get_ydata(), [5, np.nan])
+
+
+def test_sharpness_stands_beside_the_stability_limit() -> None:
+    figures = {"noise_scale": [(1, 12.0), (2, 80.0)], "sharpness": [(1, 29.0), (2, 19.0)]}
+    caption = replace(CAPTION, lr=0.1, momentum=0.5)
+    noise, sharp = dynamics_figure(figures, caption).axes
+    assert [len(noise.lines), len(sharp.lines)] == [1, 2]
+    np.testing.assert_allclose(sharp.lines[1].get_ydata(), 30)  # 2 (1 + 1/2) / 0.1
+    assert sharp.get_ylim()[1] > 30
+    without = dynamics_figure(figures, replace(CAPTION, lr=None)).axes[1]
+    assert len(without.lines) == 1
 
 
 def test_dead_share_alone_is_one_panel() -> None:

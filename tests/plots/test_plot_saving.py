@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fmnist_cli.errors import UsageError
-from fmnist_cli.plots import Arm, Curve, RunCaption, check_path, compare_figure, save, train_figure
+from fmnist_cli.errors import FmnistError, UsageError
+from fmnist_cli.plots import Curve, Line, RunCaption, check_path, compare_figure, save, train_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -143,10 +143,11 @@ def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(FmnistError) as error:
         save(draw(), path)
+    assert error.value.exit_code == 1
     assert str(error.value) == (
-        f"the plot must be writable. Received: {path} (No space left on device)."
+        f"the plot must be one that can be written. Received: {path} (No space left on device)."
     )
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
@@ -162,11 +163,28 @@ def test_link_stays_a_link(tmp_path: Path) -> None:
 
 
 def test_names_are_drawn_as_they_are(tmp_path: Path) -> None:
-    arms = [Arm("_a $x_1$ <b>&", [CURVE]), Arm("cost: 5$", [CURVE]), Arm("run 😀 \\$", [CURVE])]
+    arms = [Line("_a $x_1$ <b>&", [CURVE]), Line("cost: 5$", [CURVE]), Line("run 😀 \\$", [CURVE])]
     path = save(compare_figure(arms, subtitle="half $\\frac{1}{2}$ of"), tmp_path / "a.svg")
     words = "".join(ElementTree.parse(path).getroot().itertext())
     for name in ("_a $x_1$ <b>&", "cost: 5$", "\\$", "half $\\frac{1}{2}$ of"):
         assert name in words
+
+
+def test_what_no_svg_may_hold_is_written_out(tmp_path: Path) -> None:
+    path = save(draw("mlp\x1b]0;x\x07\x00\x85\u202e"), tmp_path / "a.svg")
+    words = "".join(ElementTree.parse(path).getroot().itertext())
+    assert "mlp\\x1b]0;x\\x07\\x00\\x85\\u202e" in words
+
+
+@pytest.mark.parametrize("backend", ["Qt4Agg", "module://matplotlib_inline.not_here", "svg"])
+def test_the_backend_of_the_environment_is_no_obstacle(tmp_path: Path, backend: str) -> None:
+    env = os.environ | {"MPLBACKEND": backend}
+    show = "import os, matplotlib; print(os.environ['MPLBACKEND'], matplotlib.get_backend())"
+    run = [sys.executable, "-c", f"{DRAW}\n{show}", f"{tmp_path}/a"]
+    said = subprocess.run(run, check=True, env=env, capture_output=True, text=True).stdout.split()
+    assert said[0] == backend
+    assert (said[1] == backend) == (backend != "Qt4Agg")  # kept for who shows figures
+    assert (tmp_path / "a.png").stat().st_size > 5000
 
 
 def test_nothing_leaks_and_nothing_leaks_in(tmp_path: Path) -> None:

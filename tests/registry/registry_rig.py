@@ -35,6 +35,9 @@ CONFIG = {
     "train_size": 10_000,
     "val_size": 2_000,
     "augment": "none",
+    "head": "flatten",
+    "init_seed": None,
+    "order_seed": None,
 }
 
 
@@ -174,7 +177,7 @@ def write_sample(target: Target) -> None:
             run.record_dynamics(1, {"gradient_norm/W1": 0.5, "update_ratio/W1": float("inf")})
             run.record_epoch(epoch(1))
             run.record_epoch(epoch(2, train_loss=float("nan")))
-            run.record_evaluation("test", 10, 0.5, 0.9, [[1] * 10] * 10)
+            run.record_evaluation("test", 10, 0.5, 0.9, [[1] * 10] * 10, b"\xff\x80")
             weights = run.folder / "weights.npz"
             weights.write_bytes(b"weights")
             run.add_artefact("weights", weights)

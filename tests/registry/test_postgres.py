@@ -36,7 +36,7 @@ def url(new_database: Callable[[Path], str], tmp_path: Path) -> str:
 
 
 def test_a_reader_makes_no_tables(url: str) -> None:
-    with pytest.raises(RegistryError, match="is an empty database; train something first"):
+    with pytest.raises(RegistryError, match="is an empty database"):
         Registry.open(url, readonly=True)
     with pytest.raises(RegistryError, match="is an empty database"):
         SqlReader.open(url)
@@ -132,7 +132,7 @@ def test_a_password_is_not_recorded(url: str) -> None:
         with registry.run(spec(argv=argv)) as run:
             run.finish(OUTCOME_AT_ONCE)
         assert registry.get_run(run.id).argv[-1] == "postgresql://me:***@host/db"
-        assert "secret" not in registry.shown
+        assert "secret" not in registry.display_name
 
 
 def test_a_login_that_may_only_read(url: str) -> None:
@@ -193,7 +193,7 @@ def test_a_run_that_was_taken_over_learns_of_it_and_stops(url: str) -> None:
                 registry.resumable(first.id)
             second = registry.resume(registry.resumable(first.id, take_over=True))
             with second:
-                second.go_on_from([epoch(1)])
+                second.rewind_to([epoch(1)])
                 second.record_epoch(epoch(2, train_loss=0.25))
                 second.finish(OUTCOME_AT_ONCE)
             first.record_epoch(epoch(2, train_loss=9.0))
@@ -209,7 +209,7 @@ def test_of_two_that_resume_a_run_one_does(url: str) -> None:
             raise KeyboardInterrupt
         record = registry.resumable(1)
         with registry.resume(record) as one:
-            one.go_on_from([])
+            one.rewind_to([])
             one._lock.release()
             with (
                 pytest.raises(UsageError, match="must not be resumed twice at once"),
@@ -227,7 +227,7 @@ def test_the_journal_of_a_run_that_was_resumed_elsewhere_is_refused(url: str) ->
         journal.sync()
         assert journal.path is not None
         with registry.resume(registry.resumable(1)) as resumed:
-            resumed.go_on_from([])
+            resumed.rewind_to([])
             resumed.finish(OUTCOME_AT_ONCE)
         with pytest.raises(RegistryError, match="from before it was resumed"):
             registry.recover(journal.path)
@@ -248,14 +248,14 @@ def test_a_server_that_goes_away_does_not_stop_a_training(
                 f"WHERE datname = '{database}'",
             )
             run.record_epoch(epoch(2))
-            assert isinstance(run.trouble, RegistryUnavailable)
+            assert isinstance(run.write_error, RegistryUnavailable)
             raw(
                 url.replace(f"/{database}?", "/postgres?"),
                 f"ALTER DATABASE {database} ALLOW_CONNECTIONS true",
             )
             run.record_epoch(epoch(3))
             run.finish(OUTCOME_AT_ONCE)
-        assert run.trouble is None
+        assert run.write_error is None
         assert [e.epoch for e in registry.epochs(run.id)] == [1, 2, 3]
         assert registry.get_run(run.id).digest == registry.computed_digest(run.id)
 

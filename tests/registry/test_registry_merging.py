@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def other_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
             run.record_epoch(epoch(1))
             run.record_epoch(epoch(2))
             for folder in ("a", "b"):  # two files of one name
-                file = path.parent / folder / "result.json"
+                file = run.folder / folder / "result.json"
                 file.parent.mkdir()
                 file.write_text(folder)
                 run.add_artefact("result", file)
@@ -148,7 +149,7 @@ def test_what_was_changed_or_has_no_end_is_left_out(registry: Registry, other: P
     assert (merged.damaged, merged.unfinished, len(merged.runs)) == ((1,), (3,), 1)
     assert registry.merge(other).runs == (2,)
     raw(other, "UPDATE run SET digest = NULL WHERE id = 2")
-    assert registry.merge(other).differing == (2,)
+    assert registry.merge(other).damaged == (1, 2)
 
 
 def test_a_uuid_that_is_a_path_writes_nowhere(
@@ -200,3 +201,179 @@ def test_gc_waits_for_an_import_to_end(
     for run_id in merged.runs:
         for artefact in registry.artefacts(run_id):
             assert registry.artefact_path(artefact).exists()
+
+
+# A run that is in both
+
+
+def interrupted(target: Target, n: int = 2) -> None:
+    """A run that was interrupted after n epochs."""
+    registry = Registry.open(target)
+    with suppress(KeyboardInterrupt), registry, registry.run(spec()) as run:
+        for number in range(1, n + 1):
+            run.record_epoch(epoch(number))
+        raise KeyboardInterrupt
+
+
+def finished(target: Target, *, changed: float = 0.0, content: bytes = b"weights") -> None:
+    """Continue run 1 to its end at epoch 4."""
+    with Registry.open(target) as registry, registry.resume(registry.resumable(1)) as run:
+        run.rewind_to([epoch(1, train_seconds=9.0)])  # epoch 2 is trained again
+        for number in (2, 3, 4):
+            run.record_epoch(epoch(number, val_loss=epoch(number).val_loss + changed))
+        run.record_check("gradient", "W1", {"relative_error": 1e-9}, True)
+        (run.folder / "weights.npz").write_bytes(content)
+        run.add_artefact("weights", run.folder / "weights.npz")
+        run.finish(OUTCOME)
+
+
+@pytest.fixture
+def pair(db: Target, registry: Registry, tmp_path: Path) -> Path:
+    """An interrupted run over there, which is here as well."""
+    (tmp_path / "pair").mkdir()
+    there = tmp_path / "pair" / "runs.db"
+    interrupted(there)
+    assert registry.merge(there).runs == (1,)
+    registry.tag(1, ["mine"])
+    registry.rename(1, "mine")
+    return there
+
+
+def test_what_got_further_there_is_brought_up_to_date(
+    db: Target, registry: Registry, pair: Path
+) -> None:
+    (registry.run_folder(registry.get_run(1))).mkdir(parents=True)
+    (registry.run_folder(registry.get_run(1)) / "checkpoint-1.ckpt").write_bytes(b"old")
+    finished(pair)
+    with Registry.open(pair) as there:
+        there.tag(1, ["theirs"])
+        there.rename(1, "theirs")
+    merged = registry.merge(pair)
+    assert (merged.runs, merged.updated, merged.known, merged.differing) == ((), (1,), 0, ())
+    run = registry.get_run(1)
+    assert (run.status, run.epochs_run, run.resumes, run.name) == ("finished", 4, 1, "mine")
+    assert run.tags == ("mine", "theirs")
+    assert run.digest == registry.computed_digest(1)
+    assert len(registry.checks(1)) == 1
+    (weights,) = registry.artefacts(1)
+    assert registry.artefact_path(weights).read_bytes() == b"weights"
+    assert not (registry.run_folder(run) / "checkpoint-1.ckpt").exists()
+    again = registry.merge(pair)
+    assert (again.updated, again.known, again.differing) == ((), 1, ())
+
+
+def test_what_got_further_here_stays(registry: Registry, pair: Path) -> None:
+    with registry.resume(registry.resumable(1)) as run:
+        run.rewind_to([epoch(1), epoch(2)])
+        run.record_epoch(epoch(3))
+        run.finish(OUTCOME)
+    merged = registry.merge(pair)
+    assert (merged.updated, merged.known, merged.differing) == ((), 1, ())
+    assert registry.get_run(1).status == "finished"
+
+
+def test_what_continued_differently_is_named(registry: Registry, pair: Path) -> None:
+    with registry.resume(registry.resumable(1)) as run:
+        run.rewind_to([epoch(1), epoch(2)])
+        run.record_epoch(epoch(3, val_loss=0.1))
+        run.finish(OUTCOME)
+    finished(pair)
+    merged = registry.merge(pair)
+    assert (merged.updated, merged.known, merged.differing) == ((), 0, (1,))
+    assert registry.get_run(1).epochs_run == 3
+
+
+def test_other_numbers_in_the_common_epochs_are_no_continuation(
+    registry: Registry, pair: Path
+) -> None:
+    finished(pair, changed=1e-9)
+    assert registry.merge(pair).differing == (1,)
+    assert registry.get_run(1).status == "interrupted"
+
+
+def test_a_run_that_is_resumed_here_is_not_overwritten(registry: Registry, pair: Path) -> None:
+    finished(pair)
+    with registry.resume(registry.resumable(1)) as run:
+        with pytest.raises(RegistryError, match="lock"):
+            registry.merge(pair)
+        run.rewind_to([epoch(1), epoch(2)])
+        run.finish(OUTCOME)
+    assert registry.get_run(1).epochs_run == 2
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_update_that_breaks_off_leaves_what_was(
+    registry: Registry, pair: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    folder = registry.run_folder(registry.get_run(1))
+    folder.mkdir(parents=True)
+    (folder / "checkpoint-1.ckpt").write_bytes(b"old")
+    finished(pair)
+    place = merging._Files.place
+
+    def and_breaks(self: merging._Files, ids: dict[str, int]) -> None:
+        place(self, ids)
+        raise error
+
+    monkeypatch.setattr(merging._Files, "place", and_breaks)
+    with pytest.raises(error):
+        registry.merge(pair)
+    assert [file.name for file in folder.iterdir()] == ["checkpoint-1.ckpt"]
+    assert registry.get_run(1).status == "interrupted"
+    assert len(registry.epochs(1)) == 2
+
+
+# What comes is data
+
+UNSOUND = [
+    "UPDATE run SET started_at = '2026-11-26T10:00:00'",  # of no zone
+    "UPDATE run SET started_at = 'yesterday'",
+    "UPDATE run SET ended_at = '9999-99-99T99:99:99.000000Z'",
+    "UPDATE run SET argv = 'fmnist train'",
+    "UPDATE run SET argv = '[1, 2]'",
+    "UPDATE run SET argv = '" + "[" * 100_000 + "'",
+    "UPDATE run SET environment = '[]'",
+    "UPDATE run SET environment = 'NaN'",
+    "UPDATE run SET environment = '" + '{"a":' * 30 + "1" + "}" * 30 + "'",
+    "UPDATE run SET lr = x'0102'",
+    "UPDATE run SET lr = 9e999",
+    "UPDATE run SET seed = 'one'",
+    "UPDATE run SET batch = 4294967296",
+    "UPDATE run SET pid = -1e300",
+    "UPDATE run SET host = 'h' || char(27) || ']0;owned' || char(7)",
+    "UPDATE run SET host = 'h' || char(155) || '2J'",
+    "UPDATE run SET arm = 'a' || char(8238) || 'b'",
+    "UPDATE run SET arm = char(65534)",
+    "UPDATE run SET name = 'n' || char(27) || '[2J'",
+    "UPDATE run SET message = CAST(zeroblob(2000000) AS TEXT)",
+    "UPDATE run SET message = replace(hex(zeroblob(600000)), '0', 'x')",
+    "UPDATE run SET host = CAST(x'ff' AS TEXT)",
+    "UPDATE run SET uuid = 'ABCDEF'",
+    "UPDATE run SET model = replace(hex(zeroblob(50)), '0', 'm')",
+    'UPDATE run SET nonfinite = \'{"lr": "minus"}\'',
+    "UPDATE epoch SET val_loss = 'low'",
+    "UPDATE epoch SET updates = 99999999999999999999",
+    "UPDATE epoch SET nonfinite = '{\"val_loss\": 1}'",
+    "UPDATE evaluation SET confusion = '[[1]'",
+    "UPDATE evaluation SET confusion = '[[1, 2], [3]]'",
+    "UPDATE evaluation SET test_set = char(10)",
+    "UPDATE run_check SET figures = '7'",
+    "UPDATE dynamics SET name = name || char(0)",
+    "UPDATE artefact SET sha256 = 'x'",
+    "UPDATE artefact SET bytes = 'many'",
+    "UPDATE study SET arms = '{}'",
+    "UPDATE study SET arms = 'batch 5'",
+    "UPDATE study SET config = 'null'",
+    "UPDATE study SET created_at = 'now'",
+]
+
+
+@pytest.mark.parametrize("sql", UNSOUND)
+def test_a_run_of_unsound_values_is_left_out(tmp_path: Path, other: Path, sql: str) -> None:
+    key = {"run": "id = 1", "study": "id = 1"}.get(sql.split()[1], "run_id = 1")
+    raw(other, f"{sql} WHERE {key}")
+    with Registry.open(tmp_path / "runs.db") as registry:
+        merged = registry.merge(other)
+        assert (merged.damaged, len(merged.runs)) == ((1,), 1)
+        (run,) = registry.list_runs()
+        assert run.seed == 7

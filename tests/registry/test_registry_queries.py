@@ -57,21 +57,23 @@ def test_list_runs_filters(registry: Registry) -> None:
 def test_get_run_by_id_uuid_and_latest(db: Target, registry: Registry) -> None:
     with pytest.raises(RunNotFound) as raised:
         registry.get_run("latest")
-    assert str(raised.value) == f"{db} holds no run yet; train something first: fmnist train."
+    assert str(raised.value) == f"{db} holds no run yet."
     one, two = recorded(registry), recorded(registry)
     raw(db, f"UPDATE run SET uuid = '00001111{'a' * 24}' WHERE id = {one}")
     raw(db, f"UPDATE run SET uuid = '00001111{'b' * 24}' WHERE id = {two}")
     assert registry.get_run(one).id == registry.get_run(str(one)).id == one
     assert registry.get_run("00001111a").id == one
     assert registry.get_run("latest").id == two
-    with pytest.raises(RunNotFound, match=r"several runs .* give more of it"):
+    with pytest.raises(
+        RunNotFound, match="must have a uuid that begins with 00001111; several have"
+    ):
         registry.get_run("00001111")
 
 
 @pytest.mark.parametrize("which", [99, "99", "0", -1, 2**70, "[/foo]", "%%%%", "abcd", "", "é"])
 def test_an_absent_run_is_named(registry: Registry, which: int | str) -> None:
     recorded(registry)
-    with pytest.raises(RunNotFound, match=r"there is no run .*fmnist runs list") as raised:
+    with pytest.raises(RunNotFound, match=r"there is no run ") as raised:
         registry.get_run(which)
     assert str(which) in str(raised.value)
 
@@ -163,16 +165,15 @@ def test_artefacts(tmp_path: Path, registry: Registry) -> None:
         weights = run.folder / "wéights.npz"
         weights.write_bytes(b"abc")
         saved = run.add_artefact("weights", weights)
-        elsewhere = run.add_artefact("results", outside)
+        with pytest.raises(ArtefactError, match="must be in the run's own folder"):
+            run.add_artefact("results", outside)
         run.finish(OUTCOME_AT_ONCE)
     # the SHA-256 of "abc", from FIPS 180-2
     assert saved.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert (saved.bytes, saved.path) == (3, f"runs.files/{run.id}-{run.uuid[:8]}/wéights.npz")
-    assert elsewhere.path == f"../{outside.name}"
-    assert registry.artefacts(run.id) == (saved, elsewhere)
-    assert registry.artefacts(run.id, kind="results") == (elsewhere,)
+    assert registry.artefacts(run.id) == registry.artefacts(run.id, kind="weights") == (saved,)
+    assert registry.artefacts(run.id, kind="results") == ()
     assert registry.artefact_path(saved) == weights
-    assert registry.artefact_path(elsewhere) == outside
 
     weights.write_bytes(b"abd")
     with pytest.raises(ArtefactError, match=f"must be {saved.sha256}. Received: "):

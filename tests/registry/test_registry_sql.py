@@ -55,7 +55,7 @@ def test_a_file_that_is_behind_is_upgraded_and_read(db: Target) -> None:
 
 @pytest.mark.sqlite
 def test_what_cannot_be_opened_is_named_as_ever(db: Target) -> None:
-    with pytest.raises(RegistryError, match="does not exist; train something first"):
+    with pytest.raises(RegistryError, match="does not exist"):
         SqlReader.open(db)
     assert not db.exists()
     db.write_bytes(b"notes" * 1000)

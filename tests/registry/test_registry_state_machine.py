@@ -109,7 +109,7 @@ class Machine(RuleBasedStateMachine):
         run = self.registry.resume(self.registry.resumable(run_id))
         run.__enter__()
         model.last = max(0, len(model.losses) - back)
-        run.go_on_from([epoch(n, train_loss=model.losses[n]) for n in range(1, model.last + 1)])
+        run.rewind_to([epoch(n, train_loss=model.losses[n]) for n in range(1, model.last + 1)])
         model.open, model.status = run, "running"
         model.resumes += 1
 

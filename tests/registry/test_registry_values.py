@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from registry_rig import OUTCOME, Target, epoch, raw, spec
 
-from fmnist_cli.registry import Registry, RunRecord
+from fmnist_cli.registry import Outcome, Registry, RunRecord
 from fmnist_cli.registry.schema import epoch as epoch_table
 from fmnist_cli.registry.schema import study as study_table
 from fmnist_cli.registry.values import clean, to_datetime, to_row, utc_text
@@ -106,14 +106,14 @@ def test_the_file_holds_numbers_not_blobs(db: Target, registry: Registry) -> Non
     assert evaluation.confusion[3] == (0, 0, 0, 1, 0, 0, 0, 0, 0, 0)
 
 
-def _recorded(registry: Registry, folder: Path) -> RunRecord:
+def _recorded(registry: Registry) -> RunRecord:
     with registry.run(spec(momentum=0, name="first")) as run:
         run.record_check("gradient", "W1", {"error": 1e-9}, True)
         run.record_dynamics(1, {"gradient_norm/W1": np.float32(0.5), "dead_share": math.nan})
         run.record_epoch(epoch(1, test_loss=np.float32(0.1), train_loss=math.nan))
         run.record_epoch(epoch(2, test_accuracy=1))
         run.record_evaluation("test", 10, 0.5, 0.9, [[1] * 10] * 10)
-        file = folder / "weights.npz"
+        file = run.folder / "weights.npz"
         file.write_bytes(b"weights")
         run.add_artefact("weights", file)
         run.finish(OUTCOME)
@@ -121,7 +121,7 @@ def _recorded(registry: Registry, folder: Path) -> RunRecord:
 
 
 def test_the_digest_is_that_of_what_is_stored(tmp_path: Path, registry: Registry) -> None:
-    run = _recorded(registry, tmp_path)
+    run = _recorded(registry)
     assert run.digest == registry.computed_digest(run.id)
 
 
@@ -146,7 +146,7 @@ def test_the_digest_is_that_of_what_is_stored(tmp_path: Path, registry: Registry
 def test_the_digest_finds_a_changed_value(
     tmp_path: Path, db: Target, registry: Registry, change: str
 ) -> None:
-    run = _recorded(registry, tmp_path)
+    run = _recorded(registry)
     raw(db, change)
     assert run.digest != registry.computed_digest(run.id)
 
@@ -154,7 +154,7 @@ def test_the_digest_finds_a_changed_value(
 def test_the_digest_survives_labels_and_another_id(
     tmp_path: Path, db: Target, registry: Registry
 ) -> None:
-    run = _recorded(registry, tmp_path)
+    run = _recorded(registry)
     if isinstance(db, Path):  # a server lets no run's parts go astray
         for table, column in [("run", "id"), *((t, "run_id") for t in _PARTS)]:
             raw(db, f"UPDATE {table} SET {column} = 77")
@@ -166,3 +166,12 @@ def test_the_digest_survives_labels_and_another_id(
 
 
 _PARTS = ("epoch", "run_check", "evaluation", "artefact", "dynamics")
+
+
+def test_answers_of_single_images_come_back_as_they_were(registry: Registry) -> None:
+    with registry.run(spec()) as run:
+        run.record_evaluation("test", 10, 0.5, 0.9, np.eye(10, dtype=np.int64), b"\x00\xfe\x80")
+        run.record_evaluation("up4", 10, 0.5, 0.9, np.eye(10, dtype=np.int64))
+        run.finish(Outcome(stop_reason=None, train_seconds=0.0))
+    first, second = registry.evaluations(run.id)
+    assert (first.answers, second.answers) == (b"\x00\xfe\x80", None)

@@ -41,8 +41,28 @@ def test_the_page_loads_alone_fits_and_shows_every_picture(
     ).map(element => element.outerHTML.slice(0, 80))"""
     assert chromium.evaluate(sticking_out % width) == []
     sizes = chromium.evaluate("[...document.images].map(i => [i.complete, i.naturalWidth])")
-    assert len(sizes) == 5
+    assert len(sizes) == 7
     assert all(complete and natural > 300 for complete, natural in sizes)
+
+
+def test_no_table_is_clipped_at_a_desk(made: Made, chromium: Chromium) -> None:
+    chromium.open(made.folder / "index.html", width=1200)
+    clipped = """[...document.querySelectorAll('.scroll')].filter(
+        box => box.scrollWidth > box.clientWidth + 1).map(box => box.ariaLabel)"""
+    assert chromium.evaluate(clipped) == []
+
+
+def test_no_figure_is_cut_on_a_phone(made: Made, chromium: Chromium) -> None:
+    chromium.open(made.folder / "index.html", width=390)
+    cut = "[...document.images].filter(i => i.getBoundingClientRect().right > 390).length"
+    assert chromium.evaluate(cut) == 0
+
+
+def test_texts_tables_and_figures_end_at_one_margin(made: Made, chromium: Chromium) -> None:
+    chromium.open(made.folder / "index.html", width=1200)
+    right = """[...new Set([...document.querySelectorAll('main table, main figure, main section')]
+        .map(e => Math.round(e.getBoundingClientRect().right)))]"""
+    assert len(chromium.evaluate(right)) == 1
 
 
 def test_links_within_the_page_lead_somewhere(made: Made, chromium: Chromium) -> None:

@@ -15,8 +15,8 @@ from ..commands.conftest import Fmnist
 from .conftest import QUICK, Made
 
 KEYS = [
-    *("checks", "training", "batch-sizes", "early-stopping", "momentum", "parameters"),
-    *("shifted-images", "mini-cnn"),
+    *("checks", "training", "sweep-batch", "sweep-lr", "early-stop", "momentum", "parameters"),
+    *("ood", "mini-cnn"),
 ]
 
 
@@ -31,15 +31,16 @@ def test_a_second_report_trains_nothing(fmnist: Fmnist) -> None:
     assert document["schema"] == "fmnist.report/1"
     assert document["quick"] is True
     assert [part["key"] for part in document["parts"]] == KEYS
-    # one run of the defaults with its checks, four batch sizes up to 200 images, one curve, five
-    # momenta, one model, one exercise
+    # one run of the defaults with its checks, batch sizes up to 200 images, five rates, one curve,
+    # five momenta, one model, one exercise
     commands = [run.command for run in runs()]
     assert commands == [
-        "train", *["sweep-batch"] * 3, "early-stop", *["momentum"] * 5, "ood", "mini-cnn"
+        "train", *["sweep-batch"] * 3, *["sweep-lr"] * 5, "early-stop", *["momentum"] * 5, "ood",
+        "mini-cnn",
     ]  # fmt: skip
     assert sum(part["new_runs"] for part in document["parts"]) == len(commands)
     written = [document["html"], document["markdown"], *document["figures"]]
-    assert len(written) == 7
+    assert len(written) == 9
     assert all(Path(path).stat().st_size > 1000 for path in written)
     first = [Path(path).read_bytes() for path in written]
 
@@ -60,11 +61,11 @@ def test_what_other_commands_trained_is_reused(fmnist: Fmnist) -> None:
     there = {run.id for run in runs()}
     document = fmnist.document(*QUICK)
     by_key = {part["key"]: set(part["runs"]) for part in document["parts"]}
-    for key in ("training", "momentum", "shifted-images", "mini-cnn"):
+    for key in ("training", "momentum", "ood", "mini-cnn"):
         assert by_key[key] <= there
     assert by_key["checks"].isdisjoint(there)  # that training had made no checks
     assert [run.command for run in runs() if run.id not in there] == [
-        "gradcheck", *["sweep-batch"] * 3, "early-stop"
+        "gradcheck", *["sweep-batch"] * 3, *["sweep-lr"] * 5, "early-stop"
     ]  # fmt: skip
 
 
@@ -132,14 +133,14 @@ def test_seeds_and_jobs(fmnist: Fmnist) -> None:
 def test_the_commands_of_the_page_do_the_same_again(fmnist: Fmnist, made: Made) -> None:
     with Registry.open(made.db, readonly=True) as registry:
         known = {
-            run.command: (run.config | {"batch": None, "momentum": None})
+            run.command: (run.config | {"batch": None, "momentum": None, "lr": None})
             for run in registry.list_runs()
         }
     lines = [line for line in made.markdown.splitlines() if line.startswith("Again: `fmnist ")]
     typed = [shlex.split(line.removeprefix("Again: `").removesuffix("`"))[1:] for line in lines]
     assert [words[0] for words in typed] == [
-        *("train", "train", "sweep-batch", "early-stop", "momentum", "count-params", "ood"),
-        *("mini-cnn", "runs"),
+        *("train", "train", "sweep-batch", "sweep-lr", "early-stop", "momentum"),
+        *("count-params", "ood", "mini-cnn", "runs"),
     ]
     for words in typed:
         if words[0] in ("train", "sweep-batch", "early-stop", "momentum", "mini-cnn"):
@@ -147,13 +148,13 @@ def test_the_commands_of_the_page_do_the_same_again(fmnist: Fmnist, made: Made) 
             fmnist(*(word for word in words if word != "--check-magnitude"))
             again = runs()[-1]
             assert again.command == words[0]
-            assert again.config | {"batch": None, "momentum": None} == known[words[0]]
+            assert again.config | {"batch": None, "momentum": None, "lr": None} == known[words[0]]
 
 
 def test_a_folder_that_cannot_be_written_is_refused_first(fmnist: Fmnist) -> None:
     Path("file").touch()
     message = fmnist.error(*QUICK, "--out", "file", code=2)
-    assert message.startswith("out must be a folder that can be written. Received: file")
+    assert message.startswith("--out must be a folder that can be written. Received: file")
     assert not Path("runs.db").exists()
 
 
@@ -161,10 +162,11 @@ def test_a_folder_that_cannot_be_written_is_refused_first(fmnist: Fmnist) -> Non
 @pytest.mark.slow
 def test_all_three_models(fmnist: Fmnist) -> None:
     document = fmnist.document(*QUICK)
-    (part,) = [part for part in document["parts"] if part["key"] == "shifted-images"]
+    (part,) = [part for part in document["parts"] if part["key"] == "ood"]
     with Registry.open("runs.db", readonly=True) as registry:
         models = [registry.get_run(run_id).model for run_id in part["runs"]]
     assert models == ["mlp", "cnn2", "cnn3"]
     assert (
-        "Is one model the most robust on every shifted set?" in Path(document["html"]).read_text()
+        "Has one model the highest accuracy on every shifted set?"
+        in Path(document["html"]).read_text()
     )

@@ -12,18 +12,20 @@ from matplotlib.figure import Figure
 from fmnist_cli.analysis import Answer
 from fmnist_cli.registry import Registry
 from fmnist_cli.report import (
-    Column,
     Finding,
+    Listing,
     Picture,
     Prose,
     Report,
     Section,
-    Table,
     draw,
     to_html,
     to_markdown,
 )
 from fmnist_cli.report.figures import CONTRAST, DARK_GROUND, DARK_INK, on_dark
+from fmnist_cli.report.mathml import mathml
+from fmnist_cli.report.tables import typeset
+from fmnist_cli.tables import Column, Table
 
 from .conftest import Made
 
@@ -68,7 +70,10 @@ def small_report(text: str, label: str = "") -> Report:
         text,
         (
             Prose(text),
-            Table(text, (Column(text, numeric=False), Column(text)), ((text, text),), ("run-1",)),
+            Table(
+                text, (Column(text, numeric=False), Column(text)), ((text, text),), (), ("run-1",)
+            ),
+            Listing(text, f"{text}\n    second <- line\n"),
             Picture("line", text, text, draw(figure)),
             Answer(text, "not settled", f"Not settled. {text}"),
         ),
@@ -86,7 +91,8 @@ def test_the_page_is_balanced_and_semantic(made: Made) -> None:
     assert len(set(ids)) == len(ids)
     headings = [name for name in names if name in ("h1", "h2", "h3")]
     assert headings[:2] == ["h1", "h2"]
-    assert names.count("figure") == names.count("figcaption") == names.count("img") == 5
+    assert (names.count("img"), names.count("pre")) == (7, 5)
+    assert names.count("figure") == names.count("figcaption") == 12
     assert names.count("table") == names.count("caption")
     assert all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
     for image in page.all("img"):
@@ -116,7 +122,7 @@ def test_the_runs_of_the_page_are_those_of_the_registry(made: Made) -> None:
 
 def test_the_figures_of_the_markdown_are_there(made: Made) -> None:
     named = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", made.markdown)
-    assert len(named) == 5
+    assert len(named) == 7
     for name in named:
         assert (made.folder / name).read_text().startswith("<svg")
 
@@ -148,8 +154,26 @@ def test_every_text_is_escaped() -> None:
     assert page.all("img")[0]["alt"] == NASTY
 
 
+def test_a_listing_stays_as_it_is() -> None:
+    report = small_report("a_b * c")
+    assert "<pre><code>a_b * c\n    second &lt;- line</code></pre>" in to_html(report)
+    assert "```\na_b * c\n    second <- line\n```" in to_markdown(report)
+
+
+def test_the_notation_is_typeset() -> None:
+    for plain, symbols in (
+        ("dl/dw1 = -y sigma(-y y^) v1 H(a1) x1", "∂l/∂w₁ = -y σ(-y ŷ) v₁ H(a₁) x₁"),
+        ("dy^/do2 do2/da2 da2/dw2", "∂ŷ/∂o₂ ∂o₂/∂a₂ ∂a₂/∂w₂"),
+        ("w1 <- w1 - eta dw1", "w₁ ← w₁ - η dw₁"),
+        ("2 * 0.5 + (-1) * 0.25 = 1", "2 · 0.5 + (-1) · 0.25 = 1"),  # numbers keep their digits
+        ("max(0, a1)", "max(0, a₁)"),
+    ):
+        assert typeset(plain) == symbols
+
+
 def test_markdown_escapes_what_would_be_markup() -> None:
-    lines = to_markdown(small_report(NASTY)).splitlines()
+    page = to_markdown(small_report(NASTY))
+    lines = re.sub(r"```.*?```", "", page, flags=re.DOTALL).splitlines()  # a listing is no markup
     unescaped = [re.sub(r"\\.", "", line) for line in lines]
     (row,) = [line for line in unescaped if line.startswith("|") and "quoted" in line][1:]
     assert row.count("|") == 3
@@ -159,19 +183,57 @@ def test_markdown_escapes_what_would_be_markup() -> None:
 @pytest.mark.parametrize(
     ("verdict", "shown"),
     [
-        ("yes", '<strong class="verdict yes">Yes.</strong>'),
-        ("no", '<strong class="verdict no">No.</strong>'),
-        ("not settled", '<strong class="verdict open">Not settled.</strong>'),
-        ("84 %", '<strong class="verdict">84 %</strong>'),
+        ("yes", "Yes."),
+        ("no clear difference", "No clear difference."),
+        ("not settled", "Not settled."),
+        ("84 %", "84 %"),
     ],
 )
-def test_verdicts_are_marked(verdict: str, shown: str) -> None:
+def test_verdicts_are_sentences_of_one_colour(verdict: str, shown: str) -> None:
     report = replace(small_report("text"), findings=(Finding("one", "q", verdict, "line"),))
-    assert f"<dd>{shown} line</dd>" in to_html(report)
+    page = to_html(report)
+    assert f'<dd><strong class="verdict">{shown}</strong> line</dd>' in page
+    assert ".verdict" not in page.partition("</style>")[0]
 
 
 def test_an_answer_is_not_opened_twice() -> None:
-    assert "Not settled.</strong> text" in to_html(small_report("text"))
+    assert '<strong class="verdict">Not settled.</strong> text' in to_html(small_report("text"))
+
+
+def test_name_and_course_have_a_place() -> None:
+    page = to_html(replace(small_report("text"), author="Anna <B>"))
+    assert '<dt>Name</dt><dd contenteditable="true">Anna &lt;B&gt;</dd>' in page
+    assert '<dt>Course</dt><dd contenteditable="true"></dd>' in page
+
+
+@pytest.mark.parametrize(
+    ("formula", "inner"),
+    [
+        ("w1", "<msub><mi>w</mi><mn>1</mn></msub>"),
+        ("784 x 128 + 128", "<mn>784</mn><mo>×</mo><mn>128</mn><mo>+</mo><mn>128</mn>"),
+        ("max(0, a)", "<mi>max</mi><mo>(</mo><mn>0</mn><mo>,</mo><mi>a</mi><mo>)</mo>"),
+        ("-0.25 · 1e-05", "<mo>−</mo><mn>0.25</mn><mo>·</mo><mn>1e-05</mn>"),
+        (
+            "dl/dy^",
+            "<mfrac><mrow><mi>d</mi><mi>l</mi></mrow><mrow><mi>d</mi>"
+            "<mover accent='true'><mi>y</mi><mo>^</mo></mover></mrow></mfrac>",
+        ),
+    ],
+)
+def test_formulas_are_mathml(formula: str, inner: str) -> None:
+    assert mathml(formula) == f"<math><mrow>{inner}</mrow></math>"
+
+
+def test_what_is_no_formula_is_refused() -> None:
+    with pytest.raises(ValueError, match="no MathML"):
+        mathml("50 % off")
+
+
+def test_every_formula_of_the_page_is_set(made: Made) -> None:
+    page = Parsed(made.html)
+    # five of the mini CNN, and every layer of the two that has parameters
+    assert len(page.all("math")) == 5 + 2 + 2
+    assert "784 x 128" not in made.html
 
 
 def luminance(colour: str) -> float:

@@ -27,12 +27,15 @@ VARIED = (
     ("momentum", "momentum", 74),
     ("hidden", "hidden", 72),
     ("augment", "augment", 70),
+    ("head", "head", 71),
     ("train_size", "train size", 48),
     ("val_size", "val size", 38),
     ("max_epochs", "max epochs", 42),
     ("patience", "patience", 46),
     ("monitor", "monitor", 36),
     ("seed", "seed", 68),
+    ("init_seed", "init seed", 67),
+    ("order_seed", "order seed", 66),
 )
 
 

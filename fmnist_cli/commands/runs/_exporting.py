@@ -6,10 +6,10 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from fmnist_cli.errors import UsageError
-from fmnist_cli.formatting import to_json
 
 if TYPE_CHECKING:
     from fmnist_cli.registry import Registry, RunRecord
@@ -17,12 +17,18 @@ if TYPE_CHECKING:
 
 
 def as_csv(answer: Answer) -> str:
-    """Comma-separated values with a heading; what is NULL is empty."""
+    """Comma-separated values with a heading, for spreadsheets; what is NULL is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(answer.columns)
-    writer.writerows(answer.rows)
+    writer.writerows(map(_harmless, row) for row in answer.rows)
     return text.getvalue()
+
+
+def _harmless(value: object) -> object:
+    """A text that a spreadsheet would take for a formula, with an apostrophe before it."""
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula else value
 
 
 def as_jsonl(answer: Answer) -> str:
@@ -32,20 +38,40 @@ def as_jsonl(answer: Answer) -> str:
     )
 
 
-def as_markdown(answer: Answer) -> str:
-    """A table in Markdown, without the columns that are empty."""
-    kept = [
-        i
-        for i in range(len(answer.columns))
-        if any(row[i] is not None for row in answer.rows) or not answer.rows
-    ]
+def table_to_paste(
+    registry: Registry, runs: Sequence[RunRecord], study: int | None, every_epoch: bool
+) -> str:
+    """A table in Markdown with the columns and digits that one reads.
 
-    def line(values: Sequence[Any]) -> str:
-        cells = ("" if values[i] is None else str(values[i]) for i in kept)
-        return "| " + " | ".join(" ".join(c.split()).replace("|", "\\|") for c in cells) + " |\n"
+    Parameters
+    ----------
+    study
+        Where the runs are those of a study: its own table. Else one row per run.
+    every_epoch
+        One row per epoch.
+    """
+    from fmnist_cli.report.markdown import table_lines
+    from fmnist_cli.report.tables import epochs_table, runs_table
 
-    rule = "|" + " --- |" * len(kept) + "\n"
-    return line(answer.columns) + rule + "".join(map(line, answer.rows))
+    if every_epoch:
+        table = epochs_table([(run.id, registry.epochs(run.id)) for run in runs])
+    elif study is not None:
+        from fmnist_cli.runner.study import read_study
+        from fmnist_cli.studies import View, study_of
+
+        record = registry.get_study(study)
+        table = study_of(record.kind).table(read_study(registry, record), View())
+    else:
+        table = runs_table(runs)
+    return "\n".join(table_lines(table)) + "\n"
+
+
+def chosen(answer: Answer, names: Sequence[str]) -> Answer:
+    """The answer with these columns only, in this order."""
+    at = [answer.columns.index(name) for name in names]
+    return replace(
+        answer, columns=tuple(names), rows=[tuple(row[i] for i in at) for row in answer.rows]
+    )
 
 
 def as_parquet(answer: Answer) -> bytes:
@@ -65,25 +91,8 @@ def as_parquet(answer: Answer) -> bytes:
 FORMATS: Mapping[str, Callable[[Answer], str | bytes]] = {
     "csv": as_csv,
     "jsonl": as_jsonl,
-    "md": as_markdown,
     "parquet": as_parquet,
 }
-
-
-def course(registry: Registry, runs: Sequence[RunRecord]) -> str:
-    """The file that course scripts read, of one run."""
-    if len(runs) != 1:
-        raise UsageError(
-            f"format course must be of one run; give its id. Received: {len(runs)} runs."
-        )
-    epochs = registry.epochs(runs[0].id)
-    content = {
-        "train": [epoch.train_accuracy for epoch in epochs],
-        "val": [epoch.val_accuracy for epoch in epochs],
-        "test": runs[0].test_accuracy,
-        "time": runs[0].train_seconds,
-    }
-    return to_json(content) + "\n"
 
 
 def needs(extra: str, what: str) -> UsageError:

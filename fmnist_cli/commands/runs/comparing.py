@@ -19,19 +19,20 @@ from fmnist_cli.formatting import percent
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fmnist_cli.analysis.statistics import Interval
+    from fmnist_cli.analysis.result import RecordedRun
+    from fmnist_cli.analysis.statistics import Interval, Scale
     from fmnist_cli.registry import Registry
 
 PARAMETERS = (
-    *("command", "model", "engine", "batch", "lr", "momentum", "hidden", "augment", "max_epochs"),
-    *("patience", "monitor", "seed", "train_size", "val_size", "data_source", "data_fingerprint"),
+    *("command", "model", "engine", "batch", "lr", "momentum", "hidden", "augment", "head"),
+    *("max_epochs", "patience", "monitor", "seed", "init_seed", "order_seed"),
+    *("train_size", "val_size", "data_source", "data_fingerprint"),
 )
 STATES = ("status", "stop_reason", "still_improving", "message")
 METRICS = (
     *("best_val_accuracy", "test_accuracy", "best_val_loss", "test_loss", "best_epoch"),
     *("updates_to_best", "epochs_run", "train_seconds"),
 )
-DIFFERENCES = ("best_val_accuracy", "test_accuracy")
 
 LABEL_WIDTH = 20  # columns of the terminal
 VALUE_WIDTH = 20
@@ -59,6 +60,8 @@ def compare(
       # two groups of runs that you have tagged, and what they share
       fmnist runs compare tag:baseline tag:shifted --all
     """
+    from fmnist_cli.analysis.comparison import compare_groups
+    from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.registry import Registry
 
     out = Output(common)
@@ -66,12 +69,22 @@ def compare(
         groups = resolve(registry, names)
         require(len(groups) >= 2, "compare needs at least two runs or groups", " ".join(names))
         facts = _facts(registry, groups)
-    outcomes = [{name: _interval(group, name) for name in METRICS} for group in groups]
+        recorded = {
+            group.label: [RecordedRun(run, registry.epochs(run.id)) for run in group.runs]
+            for group in groups
+        }
+    outcomes = [
+        {name: _interval(recorded[group.label], name) for name in METRICS} for group in groups
+    ]
     differences = [
-        {"group": group.label, "against": groups[0].label, "metric": name, **asdict(found)}
-        for group in groups[1:]
-        for name in DIFFERENCES
-        if (found := _difference(groups[0], group, name)) is not None
+        {
+            "group": found.group,
+            "against": found.against,
+            "metric": found.metric,
+            **asdict(found.contrast),
+            "verdict": found.verdict,
+        }
+        for found in compare_groups(recorded)
     ]
     out.document(
         "fmnist.runs.compare/1",
@@ -155,26 +168,13 @@ def _flat(environment: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _interval(group: Group, name: str) -> Interval | None:
+def _interval(runs: Sequence[RecordedRun], name: str) -> Interval | None:
+    from fmnist_cli.analysis.comparison import observations
     from fmnist_cli.analysis.statistics import mean_interval
 
-    values = _by_seed(group, name).values()
-    return mean_interval(list(values)) if values else None
-
-
-def _difference(first: Group, second: Group, name: str) -> Interval | None:
-    from fmnist_cli.analysis.statistics import difference
-
-    one, other = _by_seed(first, name), _by_seed(second, name)
-    return difference(one, other) if one and other else None
-
-
-def _by_seed(group: Group, name: str) -> dict[int, float]:
-    """The values that were measured, by seed; by run where a seed comes several times."""
-    seeds = [run.seed for run in group.runs]
-    keys = seeds if len(set(seeds)) == len(seeds) else [-run.id for run in group.runs]
-    found = {key: getattr(run, name) for key, run in zip(keys, group.runs, strict=True)}
-    return {key: float(value) for key, value in found.items() if value is not None}
+    values = list(observations(runs, name).values())
+    scale: Scale = "share" if name.endswith("accuracy") else "ratio"
+    return mean_interval(values, scale=scale) if values else None
 
 
 def _print(
@@ -206,18 +206,15 @@ def _differences(differences: Sequence[Mapping[str, Any]]) -> Table:
     table = make_table("group", "<metric", ">n", ">difference", "<95 % interval", "verdict")
     for one in differences:
         interval = "-"
-        verdict = "one seed: no interval"
         if one["low"] is not None:
             interval = f"{100 * one['low']:+.2f} to {100 * one['high']:+.2f}"
-            settled = not one["low"] <= 0 <= one["high"]
-            verdict = "differs" if settled else "not settled"
         table.add_row(
             _escaped(shortened(one["group"])),
             one["metric"].replace("_", " "),
             str(one["n"]),
-            f"{100 * one['mean']:+.2f} points",
+            f"{100 * one['change']:+.2f} points",
             interval,
-            verdict,
+            one["verdict"],
         )
     return table
 
@@ -225,13 +222,15 @@ def _differences(differences: Sequence[Mapping[str, Any]]) -> Table:
 def _result(name: str, interval: Interval | None) -> str:
     if interval is None:
         return "-"
-    if name.endswith("accuracy"):
-        text = percent(interval.mean)
-        margin = 100 * ((interval.high or 0.0) - interval.mean)
-    else:
-        text = f"{interval.mean:.4g}" if "loss" in name else f"{interval.mean:,.6g}"
-        margin = (interval.high or 0.0) - interval.mean
-    return text if interval.high is None else f"{text} ± {margin:.2g}"
+
+    def show(value: float) -> str:
+        if name.endswith("accuracy"):
+            return percent(value)
+        return f"{value:.4g}" if "loss" in name else f"{value:,.6g}"
+
+    if interval.low is None or interval.high is None:
+        return show(interval.mean)
+    return f"{show(interval.mean)} ({show(interval.low)} to {show(interval.high)})"
 
 
 def _shown(value: object) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fmnist_cli.commands._completion import complete_run
-from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._completion import complete_columns, complete_run
+from fmnist_cli.commands._options import Common, typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
 from fmnist_cli.errors import CheckFailed, UsageError
-from fmnist_cli.files import write_file
+from fmnist_cli.files import require_writable, writable_folder, write_file
 from fmnist_cli.formatting import pluralize
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _SCHEMA = "fmnist.runs.export/1"
 
 @with_options()
 def export(
+    context: typer.Context,
     common: Common,
     ids: Annotated[
         list[str] | None,
@@ -43,11 +45,23 @@ def export(
         typer.Option("--to", help="Write what this program reads, into the folder --out."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="A file instead of stdout, or the folder of --to.")
+        Path | None,
+        typer.Option(
+            "--out", help="A file instead of stdout, or the folder of --to.", readable=False
+        ),
     ] = None,
     every_epoch: Annotated[
         bool, typer.Option("--epochs", help="One row an epoch (the view epoch_curve).")
     ] = False,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="A,B,...",
+            help="These columns of run_summary.",
+            autocompletion=complete_columns,
+        ),
+    ] = None,
     where: Where = None,
     study: Study = None,
     tag: Tag = None,
@@ -57,31 +71,42 @@ def export(
 ) -> None:
     """Write runs for other programs: one row a run, as in the view run_summary.
 
-    Writes to stdout, or to --out: CSV, JSON lines, Markdown, Parquet, the file of the course, or
-    what MLflow and TensorBoard read. The registry stays as it is.
+    Writes to stdout, or to --out: CSV, JSON lines, Parquet, what MLflow and TensorBoard read; as
+    Markdown a table to paste, rounded, of a study its own; the files of the course, of several runs
+    into the folder --out. The registry stays as it is.
 
     Examples:
       # every run, for a spreadsheet
       fmnist runs export --out runs.csv
       # every epoch, for pandas
       fmnist runs export --epochs --format parquet --out epochs.parquet
-      # the result file of run 3, as fmnist train writes it
-      fmnist runs export 3 --format course --out MLP_lr0.01_b5.json
-      # the runs of study 2, for MLflow
-      fmnist runs export --study 2 --to mlflow --out mlflow
+      # the files that course scripts read, of study 1
+      fmnist runs export --study 1 --format course --out hand-in
+      # the table of study 1, to paste into a text
+      fmnist runs export --study 1 --format md
     """
     from fmnist_cli.commands.runs import _exporting, _programs
     from fmnist_cli.registry import Registry
     from fmnist_cli.registry.sql import Selection, SqlReader
+    from fmnist_cli.runner.result_file import hand_in_recorded, recorded_content
 
+    if out is None and "json" not in typed(context):
+        common = replace(common, json=False)  # which a file or the environment set
     output = Output(common)
     if (to is not None or form == "parquet") and out is None:
         what = f"--to {to}" if to else "--format parquet"
-        raise UsageError(f"out must name where to write. Received: {what} without --out.")
+        raise UsageError(f"--out must name where to write. Received: {what} without --out.")
     if common.json and out is None:
         raise UsageError(
-            "json must have --out, for stdout is where the runs go. Received: --json without --out."
+            "--json must have --out, for the runs go to stdout. Received: --json without --out."
         )
+    named = [name.strip() for name in columns.split(",")] if columns else []
+    if named and (every_epoch or to is not None or form not in _exporting.FORMATS):
+        raise UsageError(
+            f"--columns go with one row per run. Received: --columns {columns} and another form."
+        )
+    if to is None and form != "course" and out is not None:
+        require_writable(out, "--out")
     with SqlReader.open(common.db) as reader, Registry.open(common.db, readonly=True) as registry:
         chosen = Selection(
             where=where,
@@ -92,11 +117,15 @@ def export(
             status=status,
             ids=[registry.get_run(one).id for one in ids] if ids else None,
         )
-        if to is None and form != "course":
+        if to is None and form in _exporting.FORMATS:
             answer = (
                 reader.curves(chosen) if every_epoch else reader.summaries(chosen, sort="run_id")
             )
-            content = _exporting.FORMATS[form](answer)
+            reader.check_columns("--columns", named)
+            shown = answer
+            if named:
+                shown = _exporting.chosen(answer, named)
+            content = _exporting.FORMATS[form](shown)
             at = answer.columns.index("run_id")
             written = list(dict.fromkeys(row[at] for row in answer.rows))
             n = len(answer.rows)
@@ -113,10 +142,26 @@ def export(
                 for line in said:
                     output.say(line)
                 return
-            content = _exporting.course(registry, runs)
+            if form == "md":
+                whole = chosen == Selection(study=study)
+                content = _exporting.table_to_paste(
+                    registry, runs, study if whole else None, every_epoch
+                )
+            elif len(runs) == 1 and (out is None or out.suffix):
+                content = recorded_content(registry, runs[0])
+            else:
+                if out is None:
+                    raise UsageError(
+                        "--out must name a folder where the files of several runs go. "
+                        f"Received: {pluralize(n, 'run')} without --out."
+                    )
+                paths = hand_in_recorded(registry, runs, writable_folder(out, "--out"), output)
+                output.document(_SCHEMA, _written(out, form, written))
+                output.say(f"Wrote {pluralize(len(paths), 'file')} to {out}")
+                return
     if out is None:
         assert isinstance(content, str)
-        output.text(content)
+        output.data(content)
         return
     write_file(out, content)
     output.document(_SCHEMA, _written(out, form, written))
@@ -137,12 +182,14 @@ def import_(
         ),
     ],
 ) -> None:
-    """Bring in the runs of another registry, with their files; those that are here stay.
+    """Import the runs of another registry, with their files.
 
-    Prints how many came and how many were here already. Done twice it changes nothing, so two
-    machines merge by importing each other's registry.
+    A run that is here already stays as it is, unless it got further there: then it is brought up
+    to date. Done twice it changes nothing, so two machines merge by importing each other's
+    registry.
 
-    Exits 3 if a run there is not what its digest says; it is left out.
+    Exits 3 if a run is left out, since it is not what its digest says or holds values that no run
+    has, or since it continued differently in the two registries.
 
     Examples:
       # the runs of the other laptop
@@ -165,6 +212,7 @@ def import_(
         "fmnist.runs.import/1",
         {
             "imported": merged.runs,
+            "updated": merged.updated,
             "known": merged.known,
             "unfinished": merged.unfinished,
             "damaged": merged.damaged,
@@ -172,20 +220,25 @@ def import_(
             "files_missing": merged.files_missing,
         },
     )
-    out.result(f"Imported {pluralize(len(merged.runs), 'run')}; {merged.known} were here already")
+    updated = f", brought {len(merged.updated)} up to date" if merged.updated else ""
+    imported = f"Imported {pluralize(len(merged.runs), 'run')}{updated}"
+    out.result(f"{imported}; {merged.known} were here already")
     _talk(out, merged)
-    if merged.damaged:
-        raise CheckFailed(
-            f"every run must be as it was recorded. Left out, since they were changed: "
-            f"{_listed(merged.damaged)} of {without_password(other)}."
+    left_out = [
+        f"{why}: {_listed(runs)} of {without_password(other)}"
+        for why, runs in (
+            ("Left out, since they were changed or hold what no run holds", merged.damaged),
+            ("Kept as here, since they continued differently there", merged.differing),
         )
+        if runs
+    ]
+    if left_out:
+        raise CheckFailed(f"every run must be as it was recorded. {'. '.join(left_out)}.")
 
 
 def _talk(out: Output, merged: Merged) -> None:
     if merged.unfinished:
         out.say(f"Left out, since they have not ended there: {_listed(merged.unfinished)}")
-    if merged.differing:
-        out.say(f"Here already and different there, kept as here: {_listed(merged.differing)}")
     if merged.files_missing:
         out.say(f"Gone or changed there, so not copied: {', '.join(merged.files_missing)}")
 

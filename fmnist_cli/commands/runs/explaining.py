@@ -45,6 +45,7 @@ def explain(
         run = registry.get_run(run_id)
         trained = RecordedRun(run, registry.epochs(run.id))
         longer = _longer(registry, run)
+        data_folder = registry.environment(run.id).get("data_folder")
     findings = explain_run(
         trained,
         lr=run.lr,
@@ -61,7 +62,7 @@ def explain(
     out.section(
         f"Run {run.id}: [{style}]{run.status}[/]", *(escape(one.sentence) for one in findings)
     )
-    out.next(resume_hint(run), f"runs show {run.id}", f"plot train --run {run.id}")
+    out.next(resume_hint(run, data_folder), f"runs show {run.id}", f"plot train --run {run.id}")
 
 
 def _longer(registry: Registry, run: RunRecord) -> Longer | None:

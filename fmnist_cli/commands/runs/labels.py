@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fmnist_cli.commands._completion import complete_run, complete_tag
+from fmnist_cli.commands._data import open_existing
 from fmnist_cli.commands._options import Common, with_options
 from fmnist_cli.commands._output import Output
 
@@ -45,9 +46,7 @@ def tag(
       # and one off again
       fmnist runs tag 3 lr-study --remove
     """
-    from fmnist_cli.registry import Registry
-
-    with Registry.open(common.db) as registry:
+    with open_existing(common.db) as registry:
         record = registry.tag(registry.get_run(run).id, tags, remove=remove)
     _show(common, "fmnist.runs.tag/1", record, f"tags {', '.join(record.tags) or 'none'}")
 
@@ -69,9 +68,7 @@ def note(
       # and away with it
       fmnist runs note 3 ""
     """
-    from fmnist_cli.registry import Registry
-
-    with Registry.open(common.db) as registry:
+    with open_existing(common.db) as registry:
         record = registry.note(registry.get_run(run).id, text)
     _show(common, "fmnist.runs.note/1", record, f"note {record.note or 'none'}")
 
@@ -93,9 +90,7 @@ def rename(
       # and has no name again
       fmnist runs rename 3 ""
     """
-    from fmnist_cli.registry import Registry
-
-    with Registry.open(common.db) as registry:
+    with open_existing(common.db) as registry:
         record = registry.rename(registry.get_run(run).id, name)
     _show(common, "fmnist.runs.rename/1", record, f"name {record.name or 'none'}")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fmnist_cli.commands._completion import complete_columns
 from fmnist_cli.commands._options import Common, typed, with_options
 from fmnist_cli.commands._output import Output, stdout_console
 from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def list_runs(
     context: typer.Context,
     common: Common,
-    limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="Maximum number of runs.")] = 20,
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
     sort: Annotated[
         str,
@@ -29,11 +30,17 @@ def list_runs(
             "--sort",
             metavar="COLUMN",
             help="Order by a column of run_summary; with - before it, the greatest first.",
+            autocompletion=complete_columns,
         ),
     ] = "-run_id",
     columns: Annotated[
         str | None,
-        typer.Option("--columns", metavar="A,B,...", help="These columns of run_summary."),
+        typer.Option(
+            "--columns",
+            metavar="A,B,...",
+            help="These columns of run_summary.",
+            autocompletion=complete_columns,
+        ),
     ] = None,
     where: Where = None,
     study: Study = None,
@@ -59,7 +66,7 @@ def list_runs(
     from fmnist_cli.registry.sql import MAX_INTEGER, Selection, SqlReader
 
     if every and (given := typed(context).get("limit")):
-        raise UsageError(f"all and limit exclude each other. Received: --all {given}.")
+        raise UsageError(f"--all and --limit exclude each other. Received: --all {given}.")
     require(limit >= 1, "limit must be at least 1", limit)
     require(limit < MAX_INTEGER, f"limit must be less than {MAX_INTEGER}; or give --all", limit)
     named = [name.strip() for name in columns.split(",")] if columns else []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fmnist_cli.commands._options import Common, with_options
+from fmnist_cli.commands._options import Common, nearness, with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.commands.runs._columns import is_number
 from fmnist_cli.errors import UsageError
@@ -19,6 +20,7 @@ SHOWN_ROWS = 500  # of a table; --csv and --json have no such end
 
 @with_options()
 def query(
+    context: typer.Context,
     common: Common,
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.", show_default=False)],
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
@@ -41,13 +43,15 @@ def query(
     from fmnist_cli.registry.sql import SqlReader
 
     if as_csv and common.json:
-        raise UsageError("csv and json exclude each other. Received: --csv --json.")
+        if nearness(context, "json") == nearness(context, "as_csv"):
+            raise UsageError("--csv and --json exclude each other. Received: --csv --json.")
+        common = replace(common, json=False)  # which a file or the environment set
     out = Output(common)
     with SqlReader.open(common.db) as reader:
         answer = reader.query(sql)
     out.document("fmnist.runs.query/1", {"columns": answer.columns, "rows": answer.rows})
     if as_csv:
-        out.text(_exporting.as_csv(answer))
+        out.data(_exporting.as_csv(answer))
         return
     shown = answer.rows[:SHOWN_ROWS]
     table = make_table(*(escape(name) for name in answer.columns))

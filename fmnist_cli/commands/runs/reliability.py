@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from fmnist_cli.commands._data import open_existing
 from fmnist_cli.commands._options import Common, DataOptions, with_options
-from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands._output import Output, make_table, write_message
 from fmnist_cli.commands.train import ResultsFolder
 from fmnist_cli.errors import CheckFailed, RegistryError, RegistryUnavailable, UsageError, require
 from fmnist_cli.formatting import pluralize
@@ -172,48 +173,26 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
     """
     from rich.markup import escape
 
-    from fmnist_cli.analysis.comparison import compare_curves, environment_differences
-    from fmnist_cli.commands._resuming import recorded_setting
-    from fmnist_cli.engine.seeding import EARLIER_CNN_WEIGHTS
-    from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.run import train_recorded
+    from fmnist_cli.commands._resuming import session_of_run
+    from fmnist_cli.runner import reproduce as runner
 
     out = Output(common)
-    with Registry.open(common.db) as registry:
-        run = registry.get_run(run_id)
-        curve = registry.epochs(run.id)
-        if run.status == "running" or not curve:
-            raise UsageError(
-                "a run must have ended, and have trained, to be reproduced. "
-                f"Received: run {run.id}, {run.status}, {pluralize(len(curve), 'epoch')}."
-            )
-        config, session = recorded_setting(registry, run, data, out)
-        if run.status not in ("finished", "diverged"):
-            config = config.but(epochs=len(curve))  # as far as it got
-        recorded = train_recorded(
-            session,
-            config,
-            command="reproduce",
-            test_every_epoch=curve[0].test_loss is not None,
-        )
-        comparison = compare_curves(curve, registry.epochs(recorded.run.id))
-        before = registry.environment(run.id)
-        if config.model != "mlp":
-            before.setdefault("initial_weights", EARLIER_CNN_WEIGHTS)
-        differences = environment_differences(before, registry.environment(recorded.run.id))
+    with open_existing(common.db) as registry:
+        run = runner.reproducible(registry, run_id)
+        found = runner.reproduce(session_of_run(registry, run, data, out), run)
+    comparison, differences = found.comparison, found.environment_differences
     out.document(
         "fmnist.runs.reproduce/1",
         {
             "id": run.id,
-            "reproduced_by": recorded.run.id,
+            "reproduced_by": found.reproduced_by,
             "verdict": comparison.verdict,
             "epochs_compared": comparison.n,
             "first_difference_epoch": comparison.first_difference,
             "first_beyond_rounding_epoch": comparison.first_beyond_rounding,
             "max_relative_loss_difference": comparison.largest,
             "environment_differences": [
-                {"name": name, "recorded": recorded, "now": now}
-                for name, recorded, now in differences
+                {"name": name, "recorded": before, "now": now} for name, before, now in differences
             ],
         },
     )
@@ -226,17 +205,19 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
         "different": f"[red]different[/red] from epoch {comparison.first_beyond_rounding} on",
     }[comparison.verdict]
     table = make_table("environment", "recorded", "now")
-    for difference in differences:
-        table.add_row(*(escape(str(value)) for value in difference))
+    for name, before, now in differences:
+        table.add_row(*(escape(str(value)) for value in (name, before, now)))
     out.section(
-        f"Run {run.id}, again as run {recorded.run.id}",
+        f"Run {run.id}, again as run {found.reproduced_by}",
         f"{pluralize(comparison.n, 'epoch')}: {words}",
         *([table] if differences else ["the environment is the same"]),
     )
     if comparison.verdict == "different":
         raise CheckFailed(
             f"run {run.id} must come out the same again. It differs from epoch "
-            f"{comparison.first_beyond_rounding} on: fmnist runs show {recorded.run.id} --epochs."
+            f"{comparison.first_beyond_rounding} on.",
+            remedy="show_run",
+            run_id=found.reproduced_by,
         )
 
 
@@ -257,18 +238,18 @@ def delete(
       # two, without
       fmnist runs delete 3 4 --yes
     """
-    from fmnist_cli.registry import Registry
 
     out = Output(common)
-    with Registry.open(common.db) as registry:
+    with open_existing(common.db) as registry:
         runs = {run.id: run for run in map(registry.get_run, run_ids)}
         if not yes:
             if sys.stdin is None or sys.stdin.closed:
                 raise UsageError("delete must have --yes where it cannot ask. Received: no stdin.")
             for run in runs.values():
                 epochs = pluralize(run.epochs_run, "epoch")
-                out.say(f"run {run.id}: {run.command}, {run.status}, {epochs}")
-            typer.confirm(f"Delete {len(runs)}, for good?", abort=True, err=True)
+                write_message(f"run {run.id}: {run.command}, {run.status}, {epochs}")
+            those = pluralize(len(runs), "run") if len(runs) > 1 else f"run {next(iter(runs))}"
+            typer.confirm(f"Delete {those}, for good?", abort=True, err=True)
         stay = registry.delete(list(runs.values()))
     out.document(
         "fmnist.runs.delete/1", {"deleted": list(runs), "kept_files": [str(path) for path in stay]}
@@ -291,9 +272,9 @@ def gc(
 ) -> None:
     """Remove what no run needs from the registry's own folder.
 
-    Folders of runs that are gone, locks that nobody holds, half-written files, and checkpoints: at
-    once of runs that have ended, after --keep-days of those that were cut short. Prints each with
-    its bytes.
+    What an interrupted deletion or import left, locks that nobody holds, half-written files, and
+    checkpoints: at once of runs that have ended, after --keep-days of those that were interrupted.
+    Prints each with its bytes.
 
     Examples:
       # what would go?
@@ -303,11 +284,9 @@ def gc(
     """
     from rich.markup import escape
 
-    from fmnist_cli.registry import Registry
-
     require(keep_days >= 0, "keep-days must be at least 0", keep_days)
     out = Output(common)
-    with Registry.open(common.db) as registry:
+    with open_existing(common.db) as registry:
         sweep = registry.garbage if dry_run else registry.collect
         removals = sweep(keep_days=keep_days)
         root = registry.folder

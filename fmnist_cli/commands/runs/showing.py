@@ -12,22 +12,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fmnist_cli.commands._options import Common, with_options
-from fmnist_cli.commands._output import Output, make_facts, make_table
+from fmnist_cli.commands._output import Output, make_facts, make_table, parts
 from fmnist_cli.commands.runs._common import (
     STATUS_STYLE,
     OneRun,
+    repeat_of,
     run_document,
 )
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import require
 from fmnist_cli.files import write_file
 from fmnist_cli.formatting import percent, pluralize, seconds
-from fmnist_cli.runner.command_line import repeat_command, resume_hint
+from fmnist_cli.runner.command_line import resume_hint
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from fmnist_cli.registry import CheckRecord, EvaluationRecord, RunRecord
+    from fmnist_cli.tables import Table as HouseTable
 
 SPARKS = "▁▂▃▄▅▆▇█"
 SVG_WIDTH = 100  # columns
@@ -35,6 +37,7 @@ SVG_WIDTH = 100  # columns
 
 @with_options()
 def show(
+    context: typer.Context,
     common: Common,
     run_id: OneRun = "latest",
     every_epoch: Annotated[bool, typer.Option("--epochs", help="Every epoch's numbers.")] = False,
@@ -42,16 +45,19 @@ def show(
         Path | None, typer.Option("--svg", help="Save what is shown, in colour, as this .svg.")
     ] = None,
 ) -> None:
-    """Show one run: what was asked, how it went, on what it ran.
+    """Show one run: what was asked, how it went, on what it ran; or a study.
 
     Prints its parameters, outcome, curve, checks, evaluations and environment, and the command that
-    repeats it. Without an id it is the newest.
+    repeats it. Without an id it is the newest. study:ID is a study: its table and its answers, as
+    its command printed them.
 
     Examples:
       # the newest run
       fmnist runs show
       # run 3 with every epoch's numbers
       fmnist runs show 3 --epochs
+      # study 2: table and answers
+      fmnist runs show study:2
       # as a picture, to hand in
       fmnist runs show 3 --svg run3.svg
     """
@@ -62,6 +68,12 @@ def show(
     if svg is not None:
         require(svg.suffix == ".svg", "svg must be a file that ends in .svg", svg)
     out = Output(common)
+    kind, colon, which = run_id.partition(":")
+    if (kind, colon) == ("study", ":"):
+        require(which.isdecimal(), "a study must be named study:ID, such as study:2", run_id)
+        require(svg is None, "svg must be of a run", run_id)
+        _show_study(out, common.db, int(which), every_epoch)
+        return
     with Registry.open(common.db, readonly=True) as registry:
         run = registry.get_run(run_id)
         curve = registry.epochs(run.id)
@@ -70,24 +82,25 @@ def show(
         artefacts = registry.artefacts(run.id)
         dynamics = registry.dynamics(run.id)
         environment = registry.environment(run.id)
+        repeat = repeat_of(context, registry, run)
 
     out.document(
         "fmnist.runs.show/1",
         {
             **run_document(run),
-            "repeat": repeat_command(run),
+            "repeat": repeat,
             "epochs": [epoch.document() for epoch in curve],
             "checks": [asdict(check) for check in checks],
-            "evaluations": [asdict(evaluation) for evaluation in evaluations],
+            "evaluations": [one.document() for one in evaluations],
             "artefacts": [asdict(artefact) for artefact in artefacts],
             "dynamics": dynamics,
             "environment": environment,
         },
     )
     name = f" {escape(run.name)}" if run.name else ""
-    sections = {
+    sections: dict[str, Table | HouseTable] = {
         f"Run {run.id}{name}: [{STATUS_STYLE[run.status]}]{run.status}[/]": _facts(
-            run, curve, environment, [f"{a.kind}: {a.path}" for a in artefacts]
+            run, curve, environment, [f"{a.kind}: {a.path}" for a in artefacts], repeat
         )
     }
     if checks:
@@ -97,17 +110,37 @@ def show(
     if dynamics:
         sections["Dynamics"] = _dynamics(dynamics)
     if every_epoch and curve:
-        sections["Epochs"] = _epochs(curve)
+        from fmnist_cli.report.tables import epochs_table
+
+        sections["Epochs"] = epochs_table([(None, curve)])
     for title, table in sections.items():
         out.section(title, table)
     if svg is not None:
         write_file(svg, _as_svg(f"fmnist runs show {run.id}", sections))
         out.say(f"Saved {svg}")
-    hints = [resume_hint(run)]
+    hints = [resume_hint(run, environment.get("data_folder"))]
     if curve:
         hints.append(f"plot train --run {run.id}")
         hints.append(None if every_epoch else f"runs show {run.id} --epochs")
     out.next(*hints)
+
+
+def _show_study(out: Output, db: str, study_id: int, every_epoch: bool) -> None:
+    """What the study's command printed, of the runs that are there."""
+    from fmnist_cli.commands._study import draw_study, show_study
+    from fmnist_cli.errors import RegistryError
+    from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.study import read_study
+    from fmnist_cli.studies import View, study_of
+
+    with Registry.open(db, readonly=True) as registry:
+        result = read_study(registry, registry.get_study(study_id))
+    if not result.runs:
+        raise RegistryError(f"study {study_id} must have a finished run. It has none yet.")
+    study = study_of(result.study.kind)
+    view = View(curves=tuple(result.study.config.get("curves", ())), every_epoch=every_epoch)
+    show_study(out, study, result, view)
+    draw_study(out, study, result, view, None)
 
 
 def sparkline(values: Sequence[float | None], width: int = 40) -> str:
@@ -130,6 +163,7 @@ def _facts(
     curve: Sequence[Epoch],
     environment: dict[str, Any],
     artefacts: list[str],
+    repeat: str,
 ) -> Table:
     from rich.markup import escape
 
@@ -149,6 +183,10 @@ def _facts(
     row("limits", f"at most {pluralize(run.max_epochs, 'epoch')}, {patience}")
     if run.augment != "none":
         row("augmentation", run.augment)
+    if run.head != "flatten":
+        row("head", run.head)
+    row("seed of the weights", run.init_seed)
+    row("seed of the epochs", run.order_seed)
     row("tags", ", ".join(run.tags))
     row("note", run.note)
     if run.study_id:
@@ -184,7 +222,7 @@ def _facts(
         row(label, value)
     for artefact in artefacts:
         row("file", artefact)
-    row("repeat", repeat_command(run))
+    row("repeat", repeat)
     return table
 
 
@@ -229,7 +267,7 @@ def _dynamics(dynamics: Mapping[str, Sequence[tuple[int, float | None]]]) -> Tab
     return table
 
 
-def _as_svg(title: str, sections: Mapping[str, Table]) -> str:
+def _as_svg(title: str, sections: Mapping[str, Table | HouseTable]) -> str:
     from io import StringIO
 
     from rich.console import Console
@@ -244,7 +282,7 @@ def _as_svg(title: str, sections: Mapping[str, Table]) -> str:
         _environ={},
     )
     for heading, table in sections.items():
-        console.print(f"[bold]{heading}[/bold]", table, "")
+        console.print(f"[bold]{heading}[/bold]", *parts(table, console), "", sep="\n")
     # rich's fonts are fetched from a web server; a picture should need none
     return re.sub(r"\s*@font-face \{.*?\}", "", console.export_svg(title=title), flags=re.DOTALL)
 
@@ -296,25 +334,3 @@ def _weakest(confusion: Sequence[Sequence[int]]) -> str:
         return "-"
     recall, klass = min(recalls)
     return f"{CLASS_NAMES[klass]} ({percent(recall, 1)})"
-
-
-def _epochs(curve: Sequence[Epoch]) -> Table:
-    with_test = any(epoch.test_accuracy is not None for epoch in curve)
-    table = make_table(
-        *(">epoch", ">updates", ">running loss", ">train loss", ">train acc", ">val loss"),
-        *(">val acc", *([">test acc"] if with_test else []), ">dead", ">seconds"),
-    )
-    for epoch in curve:
-        cells = [
-            str(epoch.epoch),
-            f"{epoch.updates:,}",
-            _loss(epoch.running_loss),
-            _loss(epoch.train_loss),
-            percent(epoch.train_accuracy),
-            _loss(epoch.val_loss),
-            percent(epoch.val_accuracy),
-        ]
-        if with_test:
-            cells.append(percent(epoch.test_accuracy))
-        table.add_row(*cells, str(epoch.dead_units), f"{epoch.train_seconds:.3f}")
-    return table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,14 +13,12 @@ from fmnist_cli.errors import require
 if TYPE_CHECKING:
     from fmnist_cli.registry import Registry, StudyRecord
 
-Kind = Literal["train", "sweep-batch", "early-stop", "momentum", "ood"]
-
 
 @with_options()
 def studies(
     common: Common,
-    limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many.")] = 20,
-    kind: Annotated[Kind | None, typer.Option("--kind", help="Only those of this command.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="Maximum number of studies.")] = 20,
+    kind: Annotated[str | None, typer.Option("--kind", help="Only those of this command.")] = None,
 ) -> None:
     """List the studies, newest first: their arms and seeds, and how many runs have a result.
 
@@ -36,10 +34,14 @@ def studies(
     from rich.markup import escape
 
     from fmnist_cli.registry import Registry
+    from fmnist_cli.studies import STUDIES
 
     require(limit >= 1, "limit must be at least 1", limit)
     out = Output(common)
     with Registry.open(common.db, readonly=True) as registry:
+        if kind is not None:
+            known = dict.fromkeys([*STUDIES, *(study.kind for study in registry.list_studies())])
+            require(kind in known, f"kind must be one of {', '.join(known)}", kind)
         found = registry.list_studies(kind=kind)
         rows = [_document(registry, study) for study in found[:limit]]
     out.document("fmnist.runs.studies/1", {"studies": rows, "more": len(found) > limit})

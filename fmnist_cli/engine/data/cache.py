@@ -32,6 +32,7 @@ _SECTIONS = ("train_images", "train_labels", "test_images", "test_labels")
 _BLOCK_ROWS = 1000  # 784 kB of pixels: hashed and converted while in the processor's cache
 _MOST_HEADER_BYTES = 1 << 24
 _KEPT_ENTRIES = 4
+NO_CACHE = Path("/dev/null/fmnist")  # which cannot be made, not even by root
 _ABANDONED_SECONDS = 3600.0
 
 Rows = NDArray[np.uint8]
@@ -85,7 +86,10 @@ class Decoded:
 
 def cache_folder() -> Path:
     """fmnist's own cache: below XDG_CACHE_HOME, or where the system keeps its caches."""
-    return platformdirs.user_cache_path("fmnist")
+    try:
+        return platformdirs.user_cache_path("fmnist")
+    except RuntimeError:  # this user has no home
+        return NO_CACHE
 
 
 def entry_path(folder: Folder) -> Path:

@@ -30,6 +30,7 @@ def download(
     work: Path,
     keep: Callable[[DataFile, Path], None],
     on_progress: Progress,
+    answer_seconds: float,
 ) -> tuple[list[DataFile], list[str]]:
     """Fetch files from the first mirror that has them; on a failure go on with the next mirror.
 
@@ -39,6 +40,8 @@ def download(
         A private folder for what is not yet verified.
     keep : callable
         Given each verified file's gzipped copy in ``work``, to put it where it belongs.
+    answer_seconds : float > 0
+        How long a mirror may take to answer; then the next one is asked.
 
     Returns
     -------
@@ -50,7 +53,7 @@ def download(
         try:
             while left:
                 path = work / f"{left[0].name}.gz"
-                _download_file(left[0], mirror, path, on_progress)
+                _download_file(left[0], mirror, path, on_progress, answer_seconds)
                 keep(left.pop(0), path)
         except _RefusedError as error:
             reasons.append(f"{urllib.parse.urlsplit(mirror).netloc}: {error}")
@@ -61,11 +64,13 @@ class _RefusedError(Exception):
     """Why a mirror is given up, in a few words."""
 
 
-def _download_file(file: DataFile, mirror: str, path: Path, on_progress: Progress) -> None:
+def _download_file(
+    file: DataFile, mirror: str, path: Path, on_progress: Progress, answer_seconds: float
+) -> None:
     url = f"{mirror.rstrip('/')}/{path.name}"
     label = f"{path.name} from {urllib.parse.urlsplit(mirror).netloc}"
     try:
-        with _open(url) as response:
+        with _open(url, answer_seconds) as response:
             _receive(response, path, label, on_progress)
     except (OSError, http.client.HTTPException) as error:
         raise _RefusedError(_words(error)) from None
@@ -100,8 +105,8 @@ def _receive(
         raise _RefusedError(f"{path.name} ended after {done} of {total} bytes")
 
 
-def _open(url: str) -> http.client.HTTPResponse:
-    """``urlopen`` within ANSWER_SECONDS in all.
+def _open(url: str, answer_seconds: float) -> http.client.HTTPResponse:
+    """``urlopen`` within ``answer_seconds`` in all.
 
     Its own timeout counts anew for each address of a host and not at all for looking up the
     name, so it runs in a thread that can be left behind.
@@ -112,7 +117,7 @@ def _open(url: str) -> http.client.HTTPResponse:
 
     def ask() -> None:
         try:
-            response = urllib.request.urlopen(request, timeout=STALL_SECONDS)
+            response = urllib.request.urlopen(request, timeout=max(STALL_SECONDS, answer_seconds))
         except Exception as error:
             answer.put(error)
             return
@@ -122,10 +127,10 @@ def _open(url: str) -> http.client.HTTPResponse:
 
     threading.Thread(target=ask, daemon=True).start()
     try:
-        result = answer.get(timeout=ANSWER_SECONDS)
+        result = answer.get(timeout=answer_seconds)
     except queue.Empty:
         given_up.set()
-        raise _RefusedError(f"no answer within {ANSWER_SECONDS:g} s") from None
+        raise _RefusedError(f"no answer within {answer_seconds:g} s") from None
     if isinstance(result, urllib.error.HTTPError):
         result.close()
     if isinstance(result, Exception):

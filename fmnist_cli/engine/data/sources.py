@@ -34,6 +34,7 @@ from fmnist_cli.engine.data.folder import (
 from fmnist_cli.engine.data.official import LICENCE, DataFile
 from fmnist_cli.engine.data.progress import Progress, silent
 from fmnist_cli.errors import ChecksumError, DataError
+from fmnist_cli.files import expand
 
 DATA_DIR_VARIABLE = "FMNIST_DATA_DIR"  # read by the caller, as the default of --data-dir
 _GIVEN = "the folder that was given"
@@ -112,7 +113,7 @@ def own_folder() -> Path:
 
 def candidates() -> list[tuple[str, Path]]:
     """(source, folder) of every place that is looked at when the user named none."""
-    home = Path.home()
+    home = expand("~")  # itself where there is no home: then nothing is there
     keras_home = Path(os.environ.get("KERAS_HOME") or home / ".keras")
     return [
         (_OWN, own_folder()),
@@ -171,6 +172,7 @@ def fetch(
     *,
     force: bool = False,
     mirror_urls: Sequence[str] | None = None,
+    answer_seconds: float | None = None,
     on_progress: Progress | None = None,
 ) -> Folder:
     """See to it that the official files are on this machine, downloading them if they are not.
@@ -181,6 +183,8 @@ def fetch(
         Download all four into fmnist's cache even if they are held somewhere.
     mirror_urls : sequence of str, optional
         Base URLs to try in order; by default ``official.MIRRORS``.
+    answer_seconds : float > 0, optional
+        How long each may take to answer, by default ``mirrors.ANSWER_SECONDS``.
 
     Returns
     -------
@@ -204,7 +208,9 @@ def fetch(
             store.mkdir(exist_ok=True)
             wanted = [file for file in official.FILES if force or not _is_official(file, store)]
             with tempfile.TemporaryDirectory(dir=cache, prefix=_PARTIAL_PREFIX) as work:
-                left = _download(wanted, store, Path(work), urls, on_progress, reasons)
+                left = _download(
+                    wanted, store, Path(work), urls, on_progress, reasons, answer_seconds
+                )
     except OSError as error:
         raise DataError(
             f"fmnist's cache {cache} must be writable to download Fashion-MNIST. "
@@ -235,6 +241,7 @@ def _download(
     mirror_urls: Sequence[str],
     on_progress: Progress,
     reasons: list[str],
+    answer_seconds: float | None,
 ) -> list[DataFile]:
     """From the mirrors, then by apt; the files that neither gave. Caller holds the lock."""
     from fmnist_cli.engine.data import mirrors  # brings http and ssl, of use only here
@@ -242,7 +249,14 @@ def _download(
     def keep(file: DataFile, path: Path) -> None:
         path.replace(store / f"{file.name}.gz")
 
-    left, refused = mirrors.download(wanted, mirror_urls, work, keep, on_progress)
+    left, refused = mirrors.download(
+        wanted,
+        mirror_urls,
+        work,
+        keep,
+        on_progress,
+        mirrors.ANSWER_SECONDS if answer_seconds is None else answer_seconds,
+    )
     reasons += refused
     if not left:
         return []

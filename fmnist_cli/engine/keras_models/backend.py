@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fmnist_cli.engine.backend import Arrays, Evaluation, Split
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.keras_models import graphs
-from fmnist_cli.engine.keras_models.models import build, variables
+from fmnist_cli.engine.keras_models.models import build, head_of, variables
 from fmnist_cli.engine.keras_models.runtime import SHARDS, import_tensorflow
 from fmnist_cli.errors import ArtefactError
 
@@ -52,6 +52,7 @@ class KerasBackend:
         tf = import_tensorflow()
         self.model = model
         self._variables = variables(model)
+        self._head = head_of(model)
         self._batch, self._lr, self._momentum = batch, lr, momentum
         self._dtype = np.dtype(next(iter(self._variables.values())).dtype.as_numpy_dtype)
         self._velocity = {
@@ -70,7 +71,9 @@ class KerasBackend:
     @classmethod
     def from_config(cls, config: TrainConfig, train: Split) -> KerasBackend:
         """The backend of a run: its model with the seed's initial weights."""
-        model = build(config.model, hidden=config.hidden, seed=config.seed)
+        model = build(
+            config.model, hidden=config.hidden, head=config.head, seed=config.weights_seed
+        )
         return cls(model, train, batch=config.batch, lr=config.lr, momentum=config.momentum)
 
     def train_epoch(
@@ -151,7 +154,7 @@ class KerasBackend:
         """(B,) int32 -> the batch's summed loss, float64; one update of the variables."""
         tf = import_tensorflow()
         x, labels = tf.gather(images, rows), tf.gather(self._labels, rows)
-        loss, gradients = graphs.loss_and_gradients(self._variables, x, labels, shards=self._shards)
+        loss, gradients = self._loss_and_gradients(x, labels)
         for name, w in self._variables.items():
             self._update(w, self._velocity[name], gradients[name])
         return tf.cast(loss, tf.float64) * rows.shape[0]
@@ -169,12 +172,17 @@ class KerasBackend:
 
     def _slope_graph(self, images: Any, labels: Any) -> dict[str, Any]:
         """The gradient of the mean loss, by parameter name."""
-        return graphs.loss_and_gradients(self._variables, images, labels, shards=self._shards)[1]
+        return self._loss_and_gradients(images, labels)[1]
+
+    def _loss_and_gradients(self, images: Any, labels: Any) -> tuple[Any, dict[str, Any]]:
+        return graphs.loss_and_gradients(
+            self._variables, images, labels, head=self._head, shards=self._shards
+        )
 
     def _chunk_graph(self, images: Any, labels: Any) -> tuple[Any, Any, Any]:
         """Summed loss (float64), classes (N,) int64, and which units are alive (H or C,) bool."""
         tf = import_tensorflow()
-        passed = graphs.forward(self._variables, images, shards=self._shards)
+        passed = graphs.forward(self._variables, images, head=self._head, shards=self._shards)
         loss = tf.reduce_sum(tf.cast(graphs.losses(passed.logits, labels), tf.float64))
         units = tf.reshape(passed.hidden, (-1, passed.hidden.shape[-1]))  # (N h w, C)
         return loss, tf.argmax(passed.logits, axis=1), tf.reduce_max(units, axis=0) > 0

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays, Split
-from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.config import Head, TrainConfig
 from fmnist_cli.engine.gradients import (
     EXACT_TOLERANCE,
     TOLERANCE,
@@ -34,7 +34,7 @@ from fmnist_cli.engine.gradients import (
 )
 from fmnist_cli.engine.keras_models import graphs
 from fmnist_cli.engine.keras_models.backend import KerasBackend
-from fmnist_cli.engine.keras_models.models import build
+from fmnist_cli.engine.keras_models.models import build, head_of
 from fmnist_cli.engine.keras_models.runtime import import_tensorflow
 from fmnist_cli.errors import require
 
@@ -127,7 +127,7 @@ def check_keras_gradients(
     Parameters
     ----------
     config : TrainConfig
-        Its model, hidden and seed are used.
+        Its model, hidden, head and seed of the weights are used.
     examples : Split
     weights : optional
         Where to check. By default the initial weights of the seed, with the CNNs' biases drawn
@@ -149,7 +149,13 @@ def check_keras_gradients(
     tf = import_tensorflow()
     lr = 0.5  # not 1, so that a rate that is ignored shows; a power of two divides exactly
     backend = KerasBackend(
-        build(config.model, hidden=config.hidden, seed=config.seed, dtype="float64"),
+        build(
+            config.model,
+            hidden=config.hidden,
+            head=config.head,
+            seed=config.weights_seed,
+            dtype="float64",
+        ),
         examples,
         batch=len(examples),
         lr=lr,
@@ -158,19 +164,20 @@ def check_keras_gradients(
     if weights is None:
         weights = _off_the_corner(backend.weights(), rng)
     backend.set_weights(weights)
+    head = head_of(backend.model)
     at = {name: np.asarray(w, np.float64) for name, w in backend.weights().items()}
     x = tf.constant(examples.images.astype(np.float64))
     labels = tf.constant(examples.labels.astype(np.int32))
 
     _, tensors = graphs.loss_and_gradients(
-        {name: tf.constant(w) for name, w in at.items()}, x, labels, shards=1
+        {name: tf.constant(w) for name, w in at.items()}, x, labels, head=head, shards=1
     )
     gradient = {name: g.numpy() for name, g in tensors.items()}
     backend.train_epoch(np.arange(len(examples)))
     after = backend.weights()
     training = {name: (at[name] - after[name]) / lr for name in at}
 
-    differences = _Differences(at, x, labels)
+    differences = _Differences(at, x, labels, head)
     entries = [
         _check_entry(differences, name, index, float(g[index]), e)
         for name, g in gradient.items()
@@ -188,14 +195,14 @@ def check_keras_gradients(
 class _Differences:
     """Central differences of the mean loss at fixed weights and examples."""
 
-    def __init__(self, weights: Mapping[str, Array], x: Any, labels: Any) -> None:
+    def __init__(self, weights: Mapping[str, Array], x: Any, labels: Any, head: Head) -> None:
         tf = import_tensorflow()
         self._weights = weights
         self._tensors = {name: tf.constant(w) for name, w in weights.items()}
 
         @tf.function(autograph=False)  # type: ignore[untyped-decorator]
         def at(weights: Mapping[str, Any]) -> tuple[Any, list[Any]]:
-            passed = graphs.forward(weights, x)
+            passed = graphs.forward(weights, x, head=head)
             loss = tf.reduce_mean(graphs.losses(passed.logits, labels))
             return loss, graphs.sides(passed)
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from fmnist_cli.engine.config import IMAGE_SIDE
+from fmnist_cli.engine.config import IMAGE_SIDE, Head
 from fmnist_cli.engine.keras_models.runtime import import_tensorflow
 
 Tensor = Any
@@ -44,16 +44,21 @@ class Pass(NamedTuple):
         What each max-pool chose from.
     rectified_from : list of (N, ...)
         What each ReLU was given.
+    peaks_from : (N, h, w, C) or None
+        What a global maximum chose from.
     """
 
     logits: Tensor
     hidden: Tensor
     pooled_from: list[Tensor]
     rectified_from: list[Tensor]
+    peaks_from: Tensor | None = None
 
 
-def forward(weights: Mapping[str, Tensor], x: Tensor, *, shards: int = 1) -> Pass:
-    """The forward pass of the model that has these weights, on images x (N, D).
+def forward(
+    weights: Mapping[str, Tensor], x: Tensor, *, head: Head = "flatten", shards: int = 1
+) -> Pass:
+    """The forward pass of the model that has these weights and head, on images x (N, D).
 
     ``shards`` is into how many parts, at most, the images are split for the convolutions.
     """
@@ -72,9 +77,13 @@ def forward(weights: Mapping[str, Tensor], x: Tensor, *, shards: int = 1) -> Pas
     hidden = tf.concat([part[0] for part in parts], axis=0)
     pooled_from = [tf.concat(z, axis=0) for z in zip(*(part[1] for part in parts), strict=True)]
     rectified_from = [tf.concat(a, axis=0) for a in zip(*(part[2] for part in parts), strict=True)]
-    flat = tf.reshape(hidden, (n, -1))
+    if head == "flatten":
+        flat = tf.reshape(hidden, (n, -1))  # (N, h, w, C) -> (N, h w C)
+    else:
+        flat = (tf.reduce_mean if head == "gap" else tf.reduce_max)(hidden, axis=(1, 2))  # (N, C)
     logits = tf.matmul(flat, weights["output/kernel"]) + weights["output/bias"]
-    return Pass(logits, hidden, pooled_from, rectified_from)
+    peaks_from = hidden if head == "gmp" else None
+    return Pass(logits, hidden, pooled_from, rectified_from, peaks_from)
 
 
 def _convolutions(
@@ -124,7 +133,8 @@ def sides(passed: Pass) -> list[Tensor]:
     """On which side of every corner of the loss the pass was.
 
     Two passes with equal ``sides`` have the same slope formula: each ReLU is on in both or off
-    in both, and each max-pool whose ReLU is on chose the same pixels.
+    in both, and each max-pool whose ReLU is on chose the same pixels (a global one: the same
+    places).
     """
     tf = import_tensorflow()
     active = [tf.greater(a, 0) for a in passed.rectified_from]
@@ -136,6 +146,9 @@ def sides(passed: Pass) -> list[Tensor]:
         windows = tf.reshape(z, (n, h, 2, w, 2, c))
         is_max = tf.equal(windows, tf.reduce_max(windows, axis=(2, 4), keepdims=True))
         chosen.append(is_max & tf.reshape(on, (n, h, 1, w, 1, c)))
+    if passed.peaks_from is not None:
+        peak = tf.reduce_max(passed.peaks_from, axis=(1, 2), keepdims=True)
+        chosen.append(tf.equal(passed.peaks_from, peak) & tf.greater(peak, 0))
     return active + chosen
 
 
@@ -186,7 +199,12 @@ def losses(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def loss_and_gradients(
-    weights: Mapping[str, Tensor], x: Tensor, labels: Tensor, *, shards: int
+    weights: Mapping[str, Tensor],
+    x: Tensor,
+    labels: Tensor,
+    *,
+    head: Head = "flatten",
+    shards: int,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The mean loss of a batch, and its gradient by parameter name.
 
@@ -195,11 +213,11 @@ def loss_and_gradients(
     weights : mapping of tf.Variable or tf.Tensor
     x : (N, D)
     labels : (N,) int
-    shards : int
+    head, shards
         As in ``forward``.
     """
     tf = import_tensorflow()
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(list(weights.values()))
-        loss = tf.reduce_mean(losses(forward(weights, x, shards=shards).logits, labels))
+        loss = tf.reduce_mean(losses(forward(weights, x, head=head, shards=shards).logits, labels))
     return loss, tape.gradient(loss, dict(weights))

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from fmnist_cli.engine.config import IMAGE_SIDE, N_CLASSES, N_INPUTS, ModelName
+from fmnist_cli.engine.config import HEADS, IMAGE_SIDE, N_CLASSES, N_INPUTS, Head, ModelName
 from fmnist_cli.engine.keras_models.runtime import import_tensorflow
 from fmnist_cli.engine.numpy_cnn import layers as numpy_cnn
 from fmnist_cli.engine.numpy_mlp import layers as numpy_mlp
 from fmnist_cli.engine.seeding import weights_rng
 
 
-def build(model: ModelName, *, hidden: int = 128, seed: int, dtype: str = "float32") -> Any:
+def build(
+    model: ModelName,
+    *,
+    hidden: int = 128,
+    head: Head = "flatten",
+    seed: int,
+    dtype: str = "float32",
+) -> Any:
     """A new model with its initial weights, the numbers that the NumPy engine starts from.
 
     Parameters
@@ -19,6 +26,8 @@ def build(model: ModelName, *, hidden: int = 128, seed: int, dtype: str = "float
     model : "mlp", "cnn2" or "cnn3"
     hidden : int
         Hidden units of the mlp (H); the CNNs have none.
+    head : "flatten", "gap" or "gmp"
+        Of the CNNs, before the dense layer; the mlp has none.
     seed : int
     dtype : "float32" or "float64"
 
@@ -43,6 +52,14 @@ def build(model: ModelName, *, hidden: int = 128, seed: int, dtype: str = "float
     def pool() -> Any:
         return keras.layers.MaxPooling2D(2, data_format="channels_last", dtype=dtype)
 
+    def ahead() -> Any:  # of the dense layer
+        layers = {
+            "flatten": keras.layers.Flatten,
+            "gap": keras.layers.GlobalAveragePooling2D,
+            "gmp": keras.layers.GlobalMaxPooling2D,
+        }
+        return layers[head](data_format="channels_last", dtype=dtype, name=head)
+
     if model == "mlp":
         layers = [
             keras.Input((N_INPUTS,), dtype=dtype),
@@ -54,13 +71,19 @@ def build(model: ModelName, *, hidden: int = 128, seed: int, dtype: str = "float
         layers = [image, conv(64, 7, "conv1"), pool()]  # 28x28 -> 22x22 -> 11x11
         if model == "cnn3":
             layers += [conv(128, 2, "conv2"), pool()]  # 11x11 -> 10x10 -> 5x5
-        layers.append(keras.layers.Flatten(data_format="channels_last", dtype=dtype))
-        drawn = numpy_cnn.initial_weights(weights_rng(seed), model=model)
+        layers.append(ahead())
+        drawn = numpy_cnn.initial_weights(weights_rng(seed), model=model, head=head)
     layers.append(keras.layers.Dense(N_CLASSES, dtype=dtype, name="output"))
     network = keras.Sequential(layers, name=model)
     for name, variable in variables(network).items():
         variable.assign(drawn[name].astype(dtype))
     return network
+
+
+def head_of(model: Any) -> Head:
+    """The head of a model from ``build``; ``flatten`` for the mlp, which has none."""
+    names = {layer.name for layer in model.layers}
+    return next((head for head in HEADS if head in names), "flatten")
 
 
 def variables(model: Any) -> dict[str, Any]:

@@ -81,7 +81,12 @@ def _quiet_stderr() -> Iterator[None]:
     TensorFlow logs before its log level is in force, past Python's ``sys.stderr``.
     """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as kept:
+    try:
+        kept = tempfile.TemporaryFile()  # noqa: SIM115
+    except OSError:  # no folder for it: then it may log
+        yield
+        return
+    with kept:
         stderr = os.dup(2)
         os.dup2(kept.fileno(), 2)
         try:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays, Evaluation, Split
-from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.config import Head, TrainConfig
 from fmnist_cli.engine.numpy_cnn.inference import Inference
 from fmnist_cli.engine.numpy_cnn.kernel import ConvolutionalKernel
 from fmnist_cli.engine.numpy_cnn.layers import CNN, initial_weights
@@ -29,9 +29,9 @@ class NumPyCNN:
     ----------
     train : Split
         What ``train_epoch`` trains on.
-    weights : arrays by the names of ``layers.SHAPES``
+    weights : arrays by the names of ``layers.shapes``
         The initial weights; copied.
-    batch, lr, momentum
+    batch, lr, momentum, head
         As in ``TrainConfig``.
     dtype : float32 (what trains) or float64 (for checks)
         What everything is computed in.
@@ -45,6 +45,7 @@ class NumPyCNN:
         batch: int,
         lr: float,
         momentum: float,
+        head: Head = "flatten",
         dtype: Any = np.float32,
     ) -> None:
         self.dtype = np.dtype(dtype)
@@ -56,18 +57,22 @@ class NumPyCNN:
             weights=self._weights,
             velocity=self._velocity,
             sgd=Sgd(batch, float(lr), float(momentum)),
+            head=head,
         )
-        self._inference = Inference(self._weights)
+        self._inference, self._head = Inference(self._weights, head), head
 
     @classmethod
     def from_config(cls, config: TrainConfig, train: Split) -> NumPyCNN:
         """With the initial weights of ``config.seed``."""
         return cls(
             train,
-            weights=initial_weights(weights_rng(config.seed), model=config.model),
+            weights=initial_weights(
+                weights_rng(config.weights_seed), model=config.model, head=config.head
+            ),
             batch=config.batch,
             lr=config.lr,
             momentum=config.momentum,
+            head=config.head,
         )
 
     def train_epoch(
@@ -88,7 +93,7 @@ class NumPyCNN:
         """The gradient of the mean loss over a split, from the textbook layers."""
         total: dict[str, Array] = {name: np.zeros(w.shape) for name, w in self._weights.items()}
         with blas_threads(), np.errstate(all="ignore"):
-            cnn = CNN(self._weights)
+            cnn = CNN(self._weights, self._head)
             for start in range(0, len(split), GRADIENT_IMAGES):
                 part = slice(start, start + GRADIENT_IMAGES)
                 images = split.images[part].astype(self.dtype, copy=False)

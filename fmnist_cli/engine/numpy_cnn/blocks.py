@@ -35,18 +35,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.config import IMAGE_SIDE, N_INPUTS
+from fmnist_cli.engine.config import IMAGE_SIDE, N_INPUTS, Head
 from fmnist_cli.engine.numpy_mlp.negated import Array, sign_mask
 
 KERNEL_SIDE = 7
 PATCH = KERNEL_SIDE * (KERNEL_SIDE + 1)
 MAP_SIDE = 11  # of the pooled first layer
 TILES = 5  # a side: of the second
-N_TILES = TILES * TILES
+N_PIXELS, N_TILES = MAP_SIDE**2, TILES**2
 
 
-def pixel_order() -> NDArray[np.int64]:
-    """(121, 2) int64: row and column of the first layer's pooled pixels, in the order kept.
+def pixels_in_rows() -> NDArray[np.int64]:
+    """(121, 2) int64: row and column of the first layer's pooled pixels, row by row."""
+    return np.argwhere(np.ones((MAP_SIDE, MAP_SIDE)))
+
+
+def pixels_by_parity() -> NDArray[np.int64]:
+    """The same in the order that a second convolution takes them.
 
     By parity of row and column, so that a corner of all 3x3 tiles is one contiguous block: (even,
     even) 6x6, (even, odd) 6x5, (odd, even) 5x6, (odd, odd) 5x5.
@@ -70,18 +75,24 @@ class PooledReLU:
     left, right : (2, n, W, F)
         Windows of even and of odd columns, in the even row and in the odd one. Overwritten: at the
         end ``backward`` leaves their gradients there.
+
+    Attributes
+    ----------
     out : (n, W, F)
-        Where minus the activations go.
+        Minus the activations.
+    gradient : (n, W, F)
+        Where ``rectify`` and ``backward`` find dL/d(out).
     """
 
-    def __init__(self, left: Array, right: Array, out: Array) -> None:
+    def __init__(self, left: Array, right: Array) -> None:
         integer, self.sign_shift = sign_mask(left.dtype)
-        self.left, self.right, self.out = left, right, out
+        self.left, self.right = left, right
+        self.out: Array = np.empty(left.shape[1:], left.dtype)
         self.rows = np.empty(left.shape, left.dtype)
         self.left_bits, self.right_bits = left.view(integer), right.view(integer)
-        self.out_bits, self.rows_bits = out.view(integer), self.rows.view(integer)
+        self.out_bits, self.rows_bits = self.out.view(integer), self.rows.view(integer)
         self.zero = np.array(0, left.dtype)
-        self.gradient = left[0]  # where backward finds dL/d(out), (n, W, F)
+        self.gradient = left[0]
         self.gradient_bits = self.left_bits[0]
 
     def forward(self, bias: Array) -> None:
@@ -113,28 +124,28 @@ class PooledReLU:
 
 
 class FirstConvolution:
-    """The 7x7 convolution of n images, at some of the pooled pixels, with its pool and ReLU.
+    """The 7x7 convolution of n images to some of its channels, with its pool and ReLU.
 
     Parameters
     ----------
-    pixels : (W, 2) int64
-        Row and column of the pooled pixels.
-    out : (n, W, F)
-        Where minus the activations go.
+    n, n_kernels : int
+        n, and F: how many of the channels.
+    pixels : (121, 2) int64
+        Row and column of the pooled pixels, in the order of ``pool.out``, (n, 121, F).
     """
 
-    def __init__(self, pixels: NDArray[np.int64], out: Array) -> None:
-        (n, n_pixels, n_kernels), dtype = out.shape, out.dtype
-        pair = np.dtype(f"c{2 * dtype.itemsize}")  # two pixels, copied as one number
+    def __init__(self, n: int, pixels: NDArray[np.int64], n_kernels: int, dtype: Any) -> None:
+        pair = np.dtype(f"c{2 * np.dtype(dtype).itemsize}")  # two pixels, copied as one number
+        L = n * N_PIXELS
         self.images = np.empty((n, N_INPUTS), dtype)
-        self.patches = np.empty((2 * n * n_pixels, PATCH), dtype)
+        self.patches = np.empty((2 * L, PATCH), dtype)
         self.pairs, self.patch_pairs = self.images.view(pair).ravel(), self.patches.view(pair)
         self.where = self._pairs(pixels, n).reshape(self.patch_pairs.shape)
-        windows = np.empty((2, 2 * n * n_pixels, n_kernels), dtype)
-        left, right = windows.reshape(2, 2, n, n_pixels, n_kernels)
-        self.windows, self.pool = windows, PooledReLU(left, right, out)
+        self.windows = np.empty((2, 2 * L, n_kernels), dtype)
+        left, right = self.windows.reshape(2, 2, n, N_PIXELS, n_kernels)
+        self.pool = PooledReLU(left, right)
         self.dkernel = np.empty((2, PATCH, n_kernels), dtype)
-        self.ones = np.ones(n * n_pixels, dtype)
+        self.ones = np.ones(L, dtype)
 
     @staticmethod
     def _pairs(pixels: NDArray[np.int64], n: int) -> NDArray[np.int64]:
@@ -174,75 +185,128 @@ class SecondConvolution:
 
     Parameters
     ----------
-    n, n_channels, n_kernels : int
-        n, C, and F: how many of the output's channels.
+    tiles : (3, 3, n, 5, 5, C)
+        The tiles of all channels, filled by ``cut``.
+    n_kernels : int
+        F: how many of the output's channels.
     """
 
-    def __init__(self, n: int, n_channels: int, n_kernels: int, dtype: Any) -> None:
+    def __init__(self, tiles: Array, n_kernels: int) -> None:
+        n, channels, dtype = tiles.shape[2], tiles.shape[5], tiles.dtype
         L = n * N_TILES
-        self.tiles = np.empty((3, 3, n, TILES, TILES, n_channels), dtype)
+        self.tiles = tiles.reshape(3, 3, L, channels)
         self.products = np.empty((3, 3, L, n_kernels), dtype)
         corners = self.products.reshape(3, 3, n, N_TILES, n_kernels)[::2, ::2]
-        self.out = np.empty((n, N_TILES, n_kernels), dtype)
-        self.pool = PooledReLU(corners[:, 0], corners[:, 1], self.out)
-        self.dtiles = np.empty_like(self.tiles)
-        self.dmap = np.empty((n, MAP_SIDE**2, n_channels), dtype)  # dL/d(pooled)
+        self.pool = PooledReLU(corners[:, 0], corners[:, 1])
         self.ones = np.ones(L, dtype)
 
-    def forward(self, pooled: Array, kernels: Array, bias: Array) -> None:
-        """From the first layer's (n, 121, C), with ``kernels`` (3, 3, C, F), ``bias`` (25, F)."""
-        (n, _, channels), t = pooled.shape, self.tiles
-        ee, eo, oe, oo = by_parity(pooled)
-        t[1, 1] = oo
-        np.subtract(oe[:, :, :-1], oo, out=t[1, 0])
-        np.subtract(oe[:, :, 1:], oo, out=t[1, 2])
-        np.subtract(eo[:, :-1], oo, out=t[0, 1])
-        np.subtract(eo[:, 1:], oo, out=t[2, 1])
-        for i, rows in ((0, slice(None, -1)), (2, slice(1, None))):
-            for j, columns in ((0, slice(None, -1)), (2, slice(1, None))):
-                np.subtract(ee[:, rows, columns], eo[:, rows], out=t[i, j])
-                np.subtract(t[i, j], t[1, j], out=t[i, j])
-        tiles = t.reshape(3, 3, n * N_TILES, channels)
-        np.matmul(tiles, kernels, out=self.products)  # (3, 3, L, C) @ (3, 3, C, F) -> (3, 3, L, F)
+    def forward(self, kernels: Array, bias: Array) -> None:
+        """``kernels``: (3, 3, C, F), made by ``spread``; ``bias``: (25, F)."""
+        np.matmul(self.tiles, kernels, out=self.products)  # (3, 3, L, C) @ (3, 3, C, F)
         collect(self.products)
         self.pool.forward(bias)
 
-    def backward(self, kernels: Array, bias_gradient: Array) -> None:
-        """From dL/d(out) in ``pool.gradient`` to ``dmap``, by this part of the channels."""
+    def backward(self, gradient: Array, bias_gradient: Array) -> None:
+        """From dL/d(out) in ``pool.gradient``: the gradients by bias and kernels, and ``products``.
+
+        ``gradient``: (3, 3, C, F); its corners are the gradient by the 2x2 kernels.
+        """
         self.pool.rectify()
-        gradient = self.pool.gradient.reshape(len(self.ones), -1)
-        np.dot(self.ones, gradient, out=bias_gradient)  # (L,) @ (L, F) -> (F,)
+        np.dot(self.ones, self.pool.gradient.reshape(len(self.ones), -1), out=bias_gradient)
         self.pool.backward()
         spread(self.products)
-        t = self.dtiles.reshape(3, 3, len(gradient), -1)
-        np.matmul(self.products, kernels.swapaxes(2, 3), out=t)  # (.., L, F) @ (.., F, C)
-        t[:, 1] -= t[:, 0]
-        t[:, 1] -= t[:, 2]
-        t[1] -= t[0]
-        t[1] -= t[2]
-        t = self.dtiles
-        ee, eo, oe, oo = by_parity(self.dmap)
-        ee.fill(0)
-        eo[:, :-1] = t[0, 1]
-        eo[:, -1] = 0
-        eo[:, 1:] += t[2, 1]
-        oe[:, :, :-1] = t[1, 0]
-        oe[:, :, -1] = 0
-        oe[:, :, 1:] += t[1, 2]
-        oo[...] = t[1, 1]
-        for i, rows in ((0, slice(None, -1)), (2, slice(1, None))):
-            for j, columns in ((0, slice(None, -1)), (2, slice(1, None))):
-                ee[:, rows, columns] += t[i, j]
-
-    def kernel_gradient(self, gradient: Array) -> None:
-        """``gradient``: (3, 3, C, F); its corners are the gradient by the 2x2 kernel."""
-        tiles = self.tiles.reshape(3, 3, len(self.ones), -1)
-        np.matmul(tiles.swapaxes(2, 3), self.products, out=gradient)  # (3, 3, C, L) @ (.., L, F)
+        np.matmul(self.tiles.swapaxes(2, 3), self.products, out=gradient)  # (.., C, L) @ (.., L, F)
         collect(gradient)
+
+    def tile_gradient(self, kernels: Array, out: Array) -> None:
+        """After ``backward``: to the tiles of the channels of ``kernels``, by these outputs alone.
+
+        ``kernels``: (3, 3, C', F); ``out``: (3, 3, L, C').
+        """
+        np.matmul(self.products, kernels.swapaxes(2, 3), out=out)
+
+
+def cut(pooled: Array, tiles: Array) -> None:
+    """The 3x3 tiles of (n, 121, C) in ``pixels_by_parity``, as the products take them.
+
+    ``tiles``: (3, 3, n, 5, 5, C); along rows and columns d0 - d1, d1, d2 - d1.
+    """
+    ee, eo, oe, oo = by_parity(pooled)
+    t = tiles
+    t[1, 1] = oo
+    np.subtract(oe[:, :, :-1], oo, out=t[1, 0])
+    np.subtract(oe[:, :, 1:], oo, out=t[1, 2])
+    np.subtract(eo[:, :-1], oo, out=t[0, 1])
+    np.subtract(eo[:, 1:], oo, out=t[2, 1])
+    for i, rows in ((0, slice(None, -1)), (2, slice(1, None))):
+        for j, columns in ((0, slice(None, -1)), (2, slice(1, None))):
+            np.subtract(ee[:, rows, columns], eo[:, rows], out=t[i, j])
+            np.subtract(t[i, j], t[1, j], out=t[i, j])
+
+
+def join(tiles: Array, pooled: Array) -> None:
+    """The transpose of ``cut``: from the tiles' gradient (overwritten) to that of ``pooled``."""
+    ee, eo, oe, oo = by_parity(pooled)
+    t = tiles
+    t[:, 1] -= t[:, 0]
+    t[:, 1] -= t[:, 2]
+    t[1] -= t[0]
+    t[1] -= t[2]
+    oo[...] = t[1, 1]
+    oe[:, :, :-1] = t[1, 0]
+    oe[:, :, -1] = 0
+    oe[:, :, 1:] += t[1, 2]
+    eo[:, :-1] = t[0, 1]
+    eo[:, -1] = 0
+    eo[:, 1:] += t[2, 1]
+    ee.fill(0)
+    for i, rows in ((0, slice(None, -1)), (2, slice(1, None))):
+        for j, columns in ((0, slice(None, -1)), (2, slice(1, None))):
+            ee[:, rows, columns] += t[i, j]
+
+
+class Features:
+    """What the dense layer takes of minus the activations: all of them, or one number per channel.
+
+    Parameters
+    ----------
+    pool : PooledReLU
+    head : {"flatten", "gap", "gmp"}
+
+    Attributes
+    ----------
+    values, gradient : (n, n_in)
+    """
+
+    def __init__(self, pool: PooledReLU, head: Head) -> None:
+        self.pool, self.head = pool, head
+        n, self.n_pixels, n_channels = pool.out.shape
+        if head == "flatten":
+            self.values, self.gradient = pool.out.reshape(n, -1), pool.gradient.reshape(n, -1)
+        else:
+            self.values, self.gradient = np.empty((2, n, n_channels), pool.out.dtype)
+
+    def forward(self) -> None:
+        out = self.pool.out  # (n, W, F)
+        if self.head == "gap":
+            np.add.reduce(out, axis=1, out=self.values)
+            self.values /= self.n_pixels
+        elif self.head == "gmp":
+            np.minimum.reduce(out, axis=1, out=self.values)  # of minus the activations
+
+    def backward(self) -> None:
+        """From ``gradient`` to the pool's."""
+        if self.head == "gap":
+            self.gradient /= self.n_pixels
+            self.pool.gradient[...] = self.gradient[:, None]
+        elif self.head == "gmp":
+            chosen = self.pool.out == self.values[:, None]  # (n, W, F)
+            self.gradient /= chosen.sum(axis=1)  # equal ones share it
+            np.multiply(chosen, self.gradient[:, None], out=self.pool.gradient)
 
 
 def by_parity(pooled: Array) -> tuple[Array, Array, Array, Array]:
-    """The four blocks of ``pixel_order``, as views (n, rows, columns, C)."""
+    """The four blocks of ``pixels_by_parity``, as views (n, rows, columns, C)."""
     n, _, channels = pooled.shape
     blocks, start = [], 0
     for rows, columns in ((6, 6), (6, 5), (5, 6), (5, 5)):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Split
-from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.config import Head, TrainConfig
 from fmnist_cli.engine.gradients import (
     Array,
     E,
@@ -46,14 +46,16 @@ def check_initial_cnn(
     rng: np.random.Generator,
 ) -> GradientCheck:
     """``check_cnn`` at the initial weights of a configuration's model and seed."""
-    weights = initial_weights(weights_rng(config.seed), model=config.model)
-    return check_cnn(weights, examples, e=e, select=select, rng=rng)
+    drawn = weights_rng(config.weights_seed)
+    weights = initial_weights(drawn, model=config.model, head=config.head)
+    return check_cnn(weights, examples, head=config.head, e=e, select=select, rng=rng)
 
 
 def check_cnn(
     weights: Mapping[str, NDArray[Any]],
     examples: Split,
     *,
+    head: Head = "flatten",
     e: float = E,
     select: Selection = "first",
     rng: np.random.Generator,
@@ -62,7 +64,9 @@ def check_cnn(
 
     Parameters
     ----------
-    weights : arrays by the names of ``layers.SHAPES``
+    weights : arrays by the names of ``layers.shapes``
+    head
+        As in ``layers.CNN``.
     examples, e, select, rng
         As in ``gradients.check_mlp``.
 
@@ -72,19 +76,21 @@ def check_cnn(
         When e or select is out of range.
     """
     weights = {name: np.asarray(w, np.float64) for name, w in weights.items()}
-    network = CNN(weights)
+    network = CNN(weights, head)
     network.forward(examples.images.astype(np.float64), examples.labels)
 
     def step(lr: float) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
         n = len(examples)
-        cnn = NumPyCNN(examples, weights=weights, batch=n, lr=lr, momentum=0.0, dtype=np.float64)
+        cnn = NumPyCNN(
+            examples, weights=weights, batch=n, lr=lr, momentum=0.0, head=head, dtype=np.float64
+        )
         before = cnn.weights()
         cnn.train_epoch(np.arange(n))
         return before, cnn.weights()
 
     return check_network(
         network.backward(),
-        _Perturbations(weights, examples).by_parameter(),
+        _Perturbations(weights, examples, head).by_parameter(),
         training_gradient=training_step_gradient(step),
         n_examples=len(examples),
         e=e,
@@ -96,8 +102,8 @@ def check_cnn(
 class _Perturbations:
     """The losses after adding delta to one entry of a parameter at a time."""
 
-    def __init__(self, weights: Mapping[str, Array], examples: Split) -> None:
-        self.weights, self.labels = weights, examples.labels
+    def __init__(self, weights: Mapping[str, Array], examples: Split, head: Head) -> None:
+        self.weights, self.labels, self.head = weights, examples.labels, head
         n, side = len(examples), int(np.sqrt(examples.images.shape[1]))
         x = examples.images.astype(np.float64).reshape(n, side, side, 1)
         self.inputs: dict[str, Array] = {}  # of each convolution: (N, h, w, C)
@@ -109,8 +115,8 @@ class _Perturbations:
                 self.inputs[name], self.convolved[name] = x, z
                 self.hidden[name], _ = _pool(z)
                 x, self.last = self.hidden[name], name
-        self.flat = self.hidden[self.last].reshape(n, -1)
-        self.logits = self.flat @ weights["output/kernel"] + weights["output/bias"]  # (N, K)
+        self.features, _ = self._features(self.hidden[self.last])  # (N, n_in)
+        self.logits = self.features @ weights["output/kernel"] + weights["output/bias"]  # (N, K)
 
     def by_parameter(self) -> dict[str, tuple[Perturbation, int]]:
         """For ``gradients.check_network``."""
@@ -124,7 +130,7 @@ class _Perturbations:
             found[f"{name}/kernel"] = (self._kernel(name), numbers)
             found[f"{name}/bias"] = (self._bias(name), numbers)
         found["output/kernel"] = (
-            lambda at, delta: move_logit(logits, labels, at[1], self.flat.T[at[0]], delta),
+            lambda at, delta: move_logit(logits, labels, at[1], self.features.T[at[0]], delta),
             logits.size,
         )
         found["output/bias"] = (
@@ -155,24 +161,40 @@ class _Perturbations:
         """Add ``by`` (M, N, h, w) to channel ``channels`` (M,) of a convolution's output."""
         z = np.moveaxis(self.convolved[name], 3, 0)[channels] + by  # (M, N, h, w)
         pooled, side = _pool(z[..., None])
-        change = pooled[..., 0] - np.moveaxis(self.hidden[name], 3, 0)[channels]
-        m, n = change.shape[:2]
-        kernel = self.weights["output/kernel"]
+        m = len(pooled)
+        sides, kernel = [side.reshape(m, -1)], self.weights["output/kernel"]
+        before = np.moveaxis(self.hidden[name], 3, 0)[channels]  # (M, N, h/2, w/2)
         if name == self.last:
-            rows = kernel.reshape(-1, self.hidden[name].shape[3], kernel.shape[1])
-            rows = rows.swapaxes(0, 1)[channels]  # (M, h/2 w/2, K)
-            logits = self.logits + change.reshape(m, n, -1) @ rows  # (M, N, K)
-            return mean_losses(logits, self.labels), side
+            moved, chosen = self._features(pooled)  # (M, N, what a channel gives)
+            change = moved - self._features(before[..., None])[0]
+            rows = kernel.reshape(change.shape[2], -1, kernel.shape[1])
+            rows = rows.swapaxes(0, 1)[channels]  # (M, what a channel gives, K)
+            logits = self.logits + change @ rows  # (M, N, K)
+            return mean_losses(logits, self.labels), np.concatenate([*sides, chosen], axis=1)
         z = self.convolved[self.last]
         (_, h, w, _), next_kernel = z.shape, self.weights[f"{self.last}/kernel"]
-        k = len(next_kernel)
+        k, change = len(next_kernel), pooled[..., 0] - before
         windows = [change[:, :, i : i + h, j : j + w] for i in range(k) for j in range(k)]
         rows = next_kernel.reshape(k * k, *next_kernel.shape[2:]).swapaxes(0, 1)[channels]
         moved = np.stack(windows, axis=4).reshape(m, -1, k * k) @ rows  # (M, N h w, F)
-        pooled, next_side = _pool(z + moved.reshape(m, *z.shape))
-        logits = pooled.reshape(m, n, -1) @ kernel + self.weights["output/bias"]
-        sides = [side.reshape(m, -1), next_side.reshape(m, -1)]
+        pooled, side = _pool(z + moved.reshape(m, *z.shape))
+        features, chosen = self._features(pooled)
+        logits = features @ kernel + self.weights["output/bias"]
+        sides += [side.reshape(m, -1), chosen]
         return mean_losses(logits, self.labels), np.concatenate(sides, axis=1)
+
+    def _features(self, hidden: NDArray[Any]) -> Moved:
+        """(.., N, h, w, F) -> what the dense layer takes of it, (.., N, n_in), and the choices."""
+        *outer, h, w, channels = hidden.shape
+        pixels = hidden.reshape(*outer, h * w, channels)
+        none = np.zeros((outer[0], 0), bool)
+        if self.head == "flatten":
+            return pixels.reshape(*outer, -1), none
+        if self.head == "gap":
+            return pixels.mean(axis=-2), none
+        chosen = pixels.real == pixels.real.max(axis=-2, keepdims=True)  # equal ones count equally
+        features = np.where(chosen, pixels, 0).sum(axis=-2) / chosen.sum(axis=-2)
+        return features, chosen.reshape(outer[0], -1)
 
 
 def _convolve(x: Array, kernel: Array) -> Array:

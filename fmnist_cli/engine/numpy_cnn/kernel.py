@@ -1,19 +1,17 @@
 """Exact mini-batch SGD for the CNNs, on two workers that share every image.
 
-Each worker has half of the *pixels* of the first layer and, of cnn3, half of the *channels* of the
-second; and the rows of the dense layer that belong to them, so that most of the weights are
-touched by one worker alone. (With half of the images each, a batch of 5 would leave one of them
-idle for a fifth of the time, and the dense layer's 310 kB would travel between the cores.) They
-meet where sums over both halves are needed:
+Each worker has half of the channels of every convolution, and the rows of the dense layer that
+belong to them: no weight is touched by both but the dense layer's bias, of which each has a copy.
+(With half of the images each, a batch of 5 would leave one of them idle for a fifth of the time,
+and every gradient would have to be added up over both.) They meet where a sum over all channels is
+needed:
 
-1. cnn3: at the first layer's output, which the second convolution takes whole;
+1. cnn3: at the tiles of the first layer's output, which the second convolution takes whole;
 2. at the logits, to which each adds its part;
-3. cnn3: at the gradient by the first layer's output;
-4. after a batch, at the gradient by the first kernels.
+3. cnn3: at the gradient by the tiles, to which each adds its part.
 
 Each first says that its part is there, then does what does not depend on the other's, and only
-then waits: mostly for nothing. What is small is computed by both, to the same bits: the softmax,
-and the first layer's weights, of which each has a copy.
+then waits: mostly for nothing. The softmax is computed by both, to the same bits.
 
 A batch is done in chunks of a few images, whose arrays stay in the second-level cache. Shares,
 chunks and the order of all sums are fixed, so that the bits do not depend on how many cores there
@@ -29,18 +27,24 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_cli.engine.config import Head
 from fmnist_cli.engine.numpy_cnn.blocks import (
+    TILES,
+    Features,
     FirstConvolution,
     SecondConvolution,
-    pixel_order,
+    cut,
+    join,
+    pixels_by_parity,
+    pixels_in_rows,
 )
 from fmnist_cli.engine.numpy_cnn.meeting import Signal, run_in_step
-from fmnist_cli.engine.numpy_cnn.share import N_PIXELS, Operands, Share
+from fmnist_cli.engine.numpy_cnn.share import Operands, Share
 from fmnist_cli.engine.numpy_mlp.negated import Array, Sgd, loss_sum, sgd_update
 
 CHUNK_IMAGES = 8
 SEGMENT_IMAGES = 100  # after which it is looked whether a second thread pays: some 10 ms
-PIXELS = (slice(N_PIXELS // 2 + 1), slice(N_PIXELS // 2 + 1, None))
+WORKERS = 2
 
 
 class Chunk(NamedTuple):
@@ -62,9 +66,10 @@ class ConvolutionalKernel:
     images : (N, 784)
         Of the type that everything is computed in.
     labels : (N,) int64 in [0, K)
-    weights, velocity : arrays by the names of ``layers.SHAPES``
+    weights, velocity : arrays by the names of ``layers.shapes``
         Of the same type; trained in place.
     sgd : Sgd
+    head : {"flatten", "gap", "gmp"}
     """
 
     def __init__(
@@ -75,10 +80,11 @@ class ConvolutionalKernel:
         weights: Mapping[str, Array],
         velocity: Mapping[str, Array],
         sgd: Sgd,
+        head: Head = "flatten",
     ) -> None:
-        self.images, self.labels, self.sgd = images, labels, sgd
+        self.images, self.labels, self.sgd, self.head = images, labels, sgd, head
         self.weights, self.velocity = weights, velocity
-        self.maps: dict[int, Array] = {}  # the first layer's outputs of n images
+        self.tiles: dict[int, Array] = {}  # of n images, which the workers fill together
         self.workers = Worker(self, 0), Worker(self, 1)
 
     def epoch(self, order: NDArray[np.int64], images: Array | None = None) -> float:
@@ -109,17 +115,23 @@ class Buffers:
     """A worker's arrays for chunks of n images."""
 
     def __init__(self, worker: Worker, n: int) -> None:
-        kernel, dtype = worker.kernel, worker.kernel.images.dtype
-        n_kernels, n_channels = worker.w.second.shape[2:]
-        n_classes, pixels = len(worker.w.dense), PIXELS[worker.index]
-        map_shape = n, N_PIXELS, n_kernels
-        self.map = kernel.maps.setdefault(n, np.empty(map_shape, dtype))  # of both workers
-        own = self.map[:, pixels]
-        self.first = FirstConvolution(pixel_order()[pixels], own if n_channels else own.copy())
-        self.second = SecondConvolution(n, n_kernels, n_channels, dtype) if n_channels else None
-        self.dmap = self.map[:0] if self.second is None else self.second.dmap
-        last = self.first.pool if self.second is None else self.second.pool
-        self.hidden, self.dhidden = last.out.reshape(n, -1), last.gradient.reshape(n, -1)
+        kernel, w, dtype = worker.kernel, worker.w, worker.kernel.images.dtype
+        pixels = pixels_by_parity() if w.has_second else pixels_in_rows()
+        self.first = FirstConvolution(n, pixels, w.first.shape[1], dtype)
+        self.second: SecondConvolution | None = None
+        last = self.first.pool
+        if w.has_second:
+            n_channels = w.second.shape[2]
+            shape = 3, 3, n, TILES, TILES, n_channels
+            tiles = kernel.tiles.setdefault(n, np.empty(shape, dtype))
+            self.tiles = tiles[..., w.channels]
+            self.second = SecondConvolution(tiles, len(w.second_bias))
+            last = self.second.pool
+            # for each worker's channels, what this one's outputs add to the tiles' gradient
+            self.dtiles = np.empty((WORKERS, *shape[:-1], n_channels // WORKERS), dtype)
+            self.dsum = np.empty(self.dtiles.shape[1:], dtype)
+        self.features = Features(last, kernel.head)
+        n_classes = len(w.dense)
         self.parts = [np.empty((n, n_classes), dtype) for _ in range(2)]
         self.e = np.empty((n, n_classes), dtype)
 
@@ -129,15 +141,12 @@ class Worker:
 
     def __init__(self, kernel: ConvolutionalKernel, index: int) -> None:
         self.kernel, self.index, self.momentum = kernel, index, kernel.sgd.momentum
-        n_channels = len(kernel.weights.get("conv2/bias", ()))
-        channels = (slice(n_channels // 2), slice(n_channels // 2, None))[index]
-        shares = [
-            Share(kernel.weights, PIXELS[index], channels, kernel.images.dtype) for _ in range(4)
-        ]
-        self.w, self.g, self.more, v = shares  # the gradient of a batch, and of one more chunk
+        dtype = kernel.images.dtype
+        shares = [Share(kernel.weights, index, WORKERS, dtype) for _ in range(4)]
+        self.w, self.g, self.more, v = shares  # g: the gradient of a batch; more: of a chunk more
         self.v = v if self.momentum else None
-        self.operands = Operands(self.w, len(range(N_PIXELS)[PIXELS[index]]))
-        self.one_hot = np.eye(len(self.w.dense), dtype=kernel.images.dtype)
+        self.operands = Operands(self.w)
+        self.one_hot = np.eye(len(self.w.dense), dtype=dtype)
         self.buffers: dict[int, Buffers] = {}
 
     def begin(self, images: Array, n: int) -> None:
@@ -147,8 +156,7 @@ class Worker:
         self.w.load(self.kernel.weights)
         if self.v is not None:
             self.v.load(self.kernel.velocity, self.kernel.sgd.lr)
-        self.operands.make_first()
-        self.operands.make_second()
+        self.operands.make()
 
     def end(self) -> None:
         """Give the weights back."""
@@ -158,53 +166,52 @@ class Worker:
 
     def run(self, plan: Sequence[Chunk]) -> Iterator[Signal]:
         """Train on the chunks."""
-        workers, op = self.kernel.workers, self.operands
-        pixels = PIXELS[self.index]
+        op, workers = self.operands, self.kernel.workers
         self._gather(plan[0])
         for t, chunk in enumerate(plan):
             n = len(chunk.rows)
             b = self.buffers[n]
-            first, second, g = b.first, b.second, self.g if chunk.begins else self.more
+            first, second, features = b.first, b.second, b.features
+            g = self.g if chunk.begins else self.more
 
             first.forward(op.first, op.first_bias)
             if second is not None:
+                cut(first.pool.out, b.tiles)
                 yield Signal.READY
+                first.pool.choose()
                 yield Signal.NEEDED
-                second.forward(b.map, op.second, op.second_bias)
+                second.forward(op.second, op.second_bias)
+            features.forward()
             # image by image: OpenBLAS takes twice as long for 2 to 8 of them in one product
             part = b.parts[t % 2][:, :, None]
-            np.matmul(self.w.dense, b.hidden[:, :, None], out=part)  # (K, n_in) @ (n, n_in, 1)
+            np.matmul(self.w.dense, features.values[:, :, None], out=part)  # (K, n_in) @ (n_in, 1)
             yield Signal.READY
-            first.pool.choose()
-            if second is not None:
-                second.pool.choose()
+            features.pool.choose()
             yield Signal.NEEDED
             self._loss(chunk, b, *(worker.buffers[n].parts[t % 2] for worker in workers))
 
-            np.dot(b.e, self.w.dense, out=b.dhidden)  # (n, K) @ (K, n_in) -> (n, n_in)
+            np.dot(b.e.T, features.values, out=g.dense)  # (K, n) @ (n, n_in) -> (K, n_in)
+            np.add.reduce(b.e, axis=0, out=g.dense_bias)
+            np.dot(b.e, self.w.dense, out=features.gradient)  # (n, K) @ (K, n_in) -> (n, n_in)
+            features.backward()
             if second is not None:
-                second.backward(op.second, g.second_bias)
+                second.backward(g.second, g.second_bias)
+                for worker, dtiles in zip(workers, b.dtiles, strict=True):
+                    out = dtiles.reshape(3, 3, len(second.ones), -1)
+                    second.tile_gradient(op.second[:, :, worker.w.channels], out)
                 yield Signal.READY
-                second.kernel_gradient(g.second)
                 yield Signal.NEEDED
-                ours, theirs = (worker.buffers[n].dmap[:, pixels] for worker in workers)
-                np.add(ours, theirs, out=first.pool.gradient)
+                ours, theirs = (worker.buffers[n].dtiles[self.index] for worker in workers)
+                np.add(ours, theirs, out=b.dsum)
+                join(b.dsum, first.pool.gradient)
             first.backward(g.first)
             if not chunk.begins:
-                self.g.first += g.first
-            if chunk.ends:
-                yield Signal.READY
-            np.dot(b.e.T, b.hidden, out=g.dense)  # (K, n) @ (n, n_in) -> (K, n_in)
-            np.add.reduce(b.e, axis=0, out=g.dense_bias)
-            if not chunk.begins:
-                for total, more in zip(self.g.own(), g.own(), strict=True):
+                for total, more in zip(self.g.arrays(), g.arrays(), strict=True):
                     total += more
+            if chunk.ends:
+                self._update()
             if t + 1 < len(plan):
                 self._gather(plan[t + 1])
-            if chunk.ends:
-                self._update_own()
-                yield Signal.NEEDED
-                self._update_first(*(worker.g.first for worker in workers))
 
     def _gather(self, chunk: Chunk) -> None:
         n = len(chunk.rows)
@@ -223,13 +230,8 @@ class Worker:
         e -= self.one_hot[self.kernel.labels[chunk.rows]]  # softmax - one-hot
         e *= chunk.rate
 
-    def _update_own(self) -> None:
-        """What no other worker has (and the dense layer's bias, of which each has a copy)."""
-        own = self.w.own(), self.g.own(), self.g.own() if self.v is None else self.v.own()
-        for w, g, v in zip(*own, strict=True):
-            sgd_update(w, None if self.v is None else v, self.momentum, g)
-        self.operands.make_second()
-
-    def _update_first(self, *parts: Array) -> None:
-        sgd_update(self.w.first, None if self.v is None else self.v.first, self.momentum, *parts)
-        self.operands.make_first()
+    def _update(self) -> None:
+        v = self.g if self.v is None else self.v
+        for W, g, V in zip(self.w.arrays(), self.g.arrays(), v.arrays(), strict=True):
+            sgd_update(W, None if self.v is None else V, self.momentum, g)
+        self.operands.make()

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.config import N_CLASSES, ModelName
+from fmnist_cli.engine.config import N_CLASSES, Head, ModelName
 from fmnist_cli.engine.numpy_mlp.layers import Array, Linear, ReLU, SoftmaxCrossEntropy
 
 SHAPES: dict[ModelName, dict[str, tuple[int, ...]]] = {
@@ -42,6 +42,14 @@ SHAPES: dict[ModelName, dict[str, tuple[int, ...]]] = {
     },
 }
 """The parameters of each CNN, by the names that weights are saved under."""
+
+
+def shapes(model: ModelName, head: Head = "flatten") -> dict[str, tuple[int, ...]]:
+    """``SHAPES[model]``, with one input per channel to the linear layer after a global pool."""
+    if head == "flatten":
+        return SHAPES[model]
+    *_, channels = [s for name, s in SHAPES[model].items() if name.startswith("conv")][-1]
+    return SHAPES[model] | {"output/kernel": (channels, N_CLASSES)}
 
 
 class Convolution:
@@ -104,17 +112,49 @@ class Flatten:
         return dy.reshape(self.x_shape)
 
 
+class GlobalAveragePool:
+    """(N, h, w, C) -> (N, C): the mean of each channel over its places."""
+
+    def forward(self, x: Array) -> Array:
+        self.x_shape = x.shape
+        return np.asarray(x.mean(axis=(1, 2)))
+
+    def backward(self, dy: Array) -> Array:
+        _, h, w, _ = self.x_shape
+        return np.broadcast_to(dy[:, None, None] / (h * w), self.x_shape)
+
+
+class GlobalMaxPool:
+    """(N, h, w, C) -> (N, C): the largest of each channel's places.
+
+    Of m equal ones, as blank areas of an image make them, each gets 1/m of the gradient: the
+    average of the choices, and what TensorFlow does.
+    """
+
+    def forward(self, x: Array) -> Array:
+        largest = x.real.max(axis=(1, 2), keepdims=True)
+        self.chosen = x.real == largest  # (N, h, w, C)
+        self.n_chosen = self.chosen.sum(axis=(1, 2))  # (N, C)
+        return np.asarray(np.where(self.chosen, x, 0).sum(axis=(1, 2)) / self.n_chosen)
+
+    def backward(self, dy: Array) -> Array:
+        return np.where(self.chosen, (dy / self.n_chosen)[:, None, None], 0).astype(dy.dtype)
+
+
 class CNN:
-    """One or two times (convolution, ReLU, max-pool), flatten, linear, softmax cross-entropy.
+    """One or two times (convolution, ReLU, max-pool), head, linear, softmax cross-entropy.
 
     Parameters
     ----------
     weights : arrays by the names of ``SHAPES["cnn2"]`` or ``SHAPES["cnn3"]``, of any size that
         fits
         Used as they are, not copied.
+    head : {"flatten", "gap", "gmp"}
+        What the last features become before the linear layer: a row, or each channel's average
+        or maximum.
     """
 
-    def __init__(self, weights: Mapping[str, Array]) -> None:
+    def __init__(self, weights: Mapping[str, Array], head: Head = "flatten") -> None:
         self.convolutions = {
             name: Convolution(weights[f"{name}/kernel"], weights[f"{name}/bias"])
             for name in ("conv1", "conv2")
@@ -122,7 +162,12 @@ class CNN:
         }
         self.relus = [ReLU() for _ in self.convolutions]
         self.pools = [MaxPool() for _ in self.convolutions]
-        self.flatten = Flatten()
+        heads: dict[Head, type[Flatten | GlobalAveragePool | GlobalMaxPool]] = {
+            "flatten": Flatten,
+            "gap": GlobalAveragePool,
+            "gmp": GlobalMaxPool,
+        }
+        self.head: Flatten | GlobalAveragePool | GlobalMaxPool = heads[head]()
         self.linear = Linear(weights["output/kernel"], weights["output/bias"])
         self.loss = SoftmaxCrossEntropy()
 
@@ -135,7 +180,7 @@ class CNN:
         ):
             y = pool.forward(relu.forward(convolution.forward(y)))
         self.hidden = y  # (N, h, w, C), the last hidden layer
-        return self.linear.forward(self.flatten.forward(y))
+        return self.linear.forward(self.head.forward(y))
 
     def forward(self, x: Array, labels: NDArray[np.integer]) -> float:
         """The mean loss of the batch."""
@@ -143,7 +188,7 @@ class CNN:
 
     def backward(self) -> dict[str, Array]:
         """The gradient of the loss that ``forward`` last returned, by parameter name."""
-        d = self.flatten.backward(self.linear.backward(self.loss.backward()))
+        d = self.head.backward(self.linear.backward(self.loss.backward()))
         grads: dict[str, Array] = {}
         for (name, convolution), relu, pool in zip(
             reversed(self.convolutions.items()),
@@ -158,7 +203,7 @@ class CNN:
 
 
 def initial_weights(
-    rng: np.random.Generator, *, model: ModelName
+    rng: np.random.Generator, *, model: ModelName, head: Head = "flatten"
 ) -> dict[str, NDArray[np.float64]]:
     """A CNN's initial weights: kernels Glorot-uniform, biases 0; float64.
 
@@ -167,7 +212,7 @@ def initial_weights(
     "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010).
     """
     weights = {}
-    for name, shape in SHAPES[model].items():
+    for name, shape in shapes(model, head).items():
         if name.endswith("/bias"):
             weights[name] = np.zeros(shape)
         else:

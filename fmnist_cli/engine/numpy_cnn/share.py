@@ -1,4 +1,4 @@
-"""A worker's share of a CNN's weights, in the form that the fast kernel keeps them in."""
+"""A share of a CNN's channels: its weights in the form that the fast kernel keeps them in."""
 
 from __future__ import annotations
 
@@ -7,21 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_cli.engine.numpy_cnn.blocks import (
-    KERNEL_SIDE,
-    MAP_SIDE,
-    N_TILES,
-    PATCH,
-    pixel_order,
-    spread,
-)
+from fmnist_cli.engine.numpy_cnn.blocks import KERNEL_SIDE, N_PIXELS, N_TILES, PATCH, spread
 from fmnist_cli.engine.numpy_mlp.negated import Array
-
-N_PIXELS = MAP_SIDE**2
 
 
 class Share:
-    """Weights, velocity or gradient of some pixels of the first layer, or channels of the second.
+    """Weights, velocity or gradient of some channels of each layer.
 
     The activations are kept negated (``numpy_mlp/negated.py``), and so the first kernels, all
     convolutions' biases and the dense layer are too; not so the second kernels, between negated
@@ -29,74 +20,88 @@ class Share:
 
     Parameters
     ----------
-    like : arrays by the names of ``layers.SHAPES``
+    like : arrays by the names of ``layers.shapes``
         Of the whole network.
-    pixels, channels : slice
-        The pixels of the first layer (in ``pixel_order``) whose rows of cnn2's dense layer it has,
-        and the channels of cnn3's second layer.
+    part, parts : int
+        Which of how many equal parts of each layer's channels it has.
 
     Attributes
     ----------
+    channels : slice
+        Of the first layer.
     first : (7 * 7 + 1, F)
-        The first kernels, and in the last row their biases: whole, in every share.
-    second, second_bias : (3, 3, F, F2), (F2,)
+        The first kernels, and in the last row their biases.
+    second, second_bias : (3, 3, C, F2), (F2,)
         The second kernels, in the corners (``blocks.spread`` fills the rest); of cnn2 empty.
     dense, dense_bias : (K, n_in), (K,)
-        The dense layer's rows, transposed; its bias, in every share.
+        The dense layer's rows that take the last layer's channels, transposed; its bias, in every
+        share.
     """
 
-    def __init__(
-        self, like: Mapping[str, Array], pixels: slice, channels: slice, dtype: Any
-    ) -> None:
-        n_kernels, n_classes = len(like["conv1/bias"]), len(like["output/bias"])
-        self.has_second = "conv2/kernel" in like
-        self.channels = channels if self.has_second else slice(0)
-        n_out = len(range(len(like["conv2/bias"]))[channels]) if self.has_second else 0
-        row, column = pixel_order()[pixels].T
-        self.dense_rows: tuple[Any, Any] = (row * MAP_SIDE + column, slice(None))
-        n_in = len(row) * n_kernels
-        if self.has_second:
-            self.dense_rows = (slice(None), channels)
-            n_in = N_TILES * n_out
-        self.first = np.zeros((KERNEL_SIDE**2 + 1, n_kernels), dtype)
-        self.second = np.zeros((3, 3, n_kernels, n_out), dtype)
+    def __init__(self, like: Mapping[str, Array], part: int, parts: int, dtype: Any) -> None:
+        n_first, n_second = len(like["conv1/bias"]), len(like.get("conv2/bias", ()))
+        n_rows, n_classes = like["output/kernel"].shape
+        self.has_second = n_second > 0
+        self.channels, self.second_channels = (
+            slice(part * n // parts, (part + 1) * n // parts) for n in (n_first, n_second)
+        )
+        self.last_channels = self.second_channels if self.has_second else self.channels
+        n_own = self.channels.stop - self.channels.start
+        n_out = self.second_channels.stop - self.second_channels.start
+        n_in = n_rows // (n_second or n_first) * (n_out or n_own)
+        self.first = np.zeros((KERNEL_SIDE**2 + 1, n_own), dtype)
+        self.second = np.zeros((3, 3, n_first, n_out), dtype)
         self.second_bias = np.zeros(n_out, dtype)
         self.dense = np.zeros((n_classes, n_in), dtype)
         self.dense_bias = np.zeros(n_classes, dtype)
 
-    def own(self) -> tuple[Array, ...]:
-        """All but the first layer's; of the second kernels the corners alone."""
+    def arrays(self) -> tuple[Array, ...]:
+        """All that changes; of the second kernels the corners alone."""
         second = (self.second[::2, ::2], self.second_bias) if self.has_second else ()
-        return self.dense, self.dense_bias, *second
+        return self.first, *second, self.dense, self.dense_bias
 
     def load(self, arrays: Mapping[str, Array], scale: float = 1.0) -> None:
         """Take ``scale`` times this share of the given arrays."""
-        n_kernels, n_classes = self.first.shape[1], len(self.dense)
-        self.first[:-1] = -scale * arrays["conv1/kernel"].reshape(-1, n_kernels)
-        self.first[-1] = -scale * arrays["conv1/bias"]
-        if self.has_second:
-            self.second[::2, ::2] = scale * arrays["conv2/kernel"][..., self.channels]
-            self.second_bias[...] = -scale * arrays["conv2/bias"][self.channels]
-        rows = self._dense(arrays)[self.dense_rows]
-        self.dense[...] = -scale * rows.reshape(-1, n_classes).T
-        self.dense_bias[...] = scale * arrays["output/bias"]
+        for own, (theirs, sign) in zip(self._own(), self._parts(arrays), strict=True):
+            np.multiply(theirs, sign * scale, out=own)
 
     def store(self, arrays: Mapping[str, Array], scale: float = 1.0) -> None:
         """Undo ``load``, into the given arrays."""
-        arrays["conv1/kernel"][...] = self.first[:-1].reshape(arrays["conv1/kernel"].shape) / -scale
-        arrays["conv1/bias"][...] = self.first[-1] / -scale
-        if self.has_second:
-            arrays["conv2/kernel"][..., self.channels] = self.second[::2, ::2] / scale
-            arrays["conv2/bias"][self.channels] = self.second_bias / -scale
-        rows = self._dense(arrays)
-        shape = rows[self.dense_rows].shape
-        rows[self.dense_rows] = (self.dense.T / -scale).reshape(shape)
-        arrays["output/bias"][...] = self.dense_bias / scale
+        for own, (theirs, sign) in zip(self._own(), self._parts(arrays), strict=True):
+            np.divide(own, sign * scale, out=theirs)
 
-    def _dense(self, arrays: Mapping[str, Array]) -> Array:
-        """The dense layer's kernel as (pixels, channels, K), the same memory."""
+    def _own(self) -> list[Array]:
+        """The share's arrays in the shapes of ``_parts``."""
+        n_own, n_classes = self.first.shape[1], len(self.dense)
+        n_last = self.last_channels.stop - self.last_channels.start
+        second = [self.second[::2, ::2], self.second_bias] if self.has_second else []
+        return [
+            self.first[:-1].reshape(KERNEL_SIDE, KERNEL_SIDE, 1, n_own),
+            self.first[-1],
+            *second,
+            self.dense.reshape(n_classes, -1, n_last),
+            self.dense_bias,
+        ]
+
+    def _parts(self, arrays: Mapping[str, Array]) -> list[tuple[Array, int]]:
+        """Views of the share's part of whole arrays, and the sign that each is kept with."""
         n_channels = len(arrays["conv2/bias" if self.has_second else "conv1/bias"])
-        return arrays["output/kernel"].reshape(-1, n_channels, len(self.dense))
+        dense = arrays["output/kernel"].reshape(-1, n_channels, len(self.dense))
+        second = (
+            [
+                (arrays["conv2/kernel"][..., self.second_channels], 1),
+                (arrays["conv2/bias"][self.second_channels], -1),
+            ]
+            if self.has_second
+            else []
+        )
+        return [
+            (arrays["conv1/kernel"][..., self.channels], -1),
+            (arrays["conv1/bias"][self.channels], -1),
+            *second,
+            (dense[:, self.last_channels].transpose(2, 0, 1), -1),
+            (arrays["output/bias"], 1),
+        ]
 
 
 class Operands:
@@ -104,32 +109,25 @@ class Operands:
 
     Attributes
     ----------
-    first, first_bias : (2, 7 * 8, F), (W, F)
-    second, second_bias : (3, 3, F, F2), (25, F2)
-    n_units : int
-        Channels of the last hidden layer.
+    first, first_bias : (2, 7 * 8, F), (121, F)
+    second, second_bias : (3, 3, C, F2), (25, F2)
     """
 
-    def __init__(self, share: Share, n_pixels: int) -> None:
-        self.share = share
-        n_kernels, n_channels = share.second.shape[2:]
-        dtype = share.first.dtype
-        self._padded = np.zeros((2, KERNEL_SIDE, KERNEL_SIDE + 1, n_kernels), dtype)
-        self.first = self._padded.reshape(2, PATCH, n_kernels)
-        self.first_bias = np.empty((n_pixels, n_kernels), dtype)
+    def __init__(self, share: Share) -> None:
+        self.share, dtype = share, share.first.dtype
+        n_own, n_out = share.first.shape[1], len(share.second_bias)
+        self._padded = np.zeros((2, KERNEL_SIDE, KERNEL_SIDE + 1, n_own), dtype)
+        self.first = self._padded.reshape(2, PATCH, n_own)
+        self.first_bias = np.empty((N_PIXELS, n_own), dtype)
         self.second = share.second
-        self.second_bias = np.empty((N_TILES, n_channels), dtype)
-        self.n_units = n_channels or n_kernels
+        self.second_bias = np.empty((N_TILES, n_out), dtype)
 
-    def make_first(self) -> None:
-        """After the first layer's weights have changed."""
+    def make(self) -> None:
+        """After the weights have changed."""
         kernels = self.share.first[:-1].reshape(KERNEL_SIDE, KERNEL_SIDE, -1)
         self._padded[0, :, :-1] = kernels
         self._padded[1, :, 1:] = kernels
         self.first_bias[...] = self.share.first[-1]
-
-    def make_second(self) -> None:
-        """After the second layer's weights have changed."""
         if self.share.has_second:
             spread(self.second)
             self.second_bias[...] = self.share.second_bias

@@ -18,8 +18,9 @@ from fmnist_cli.engine.config import SMALLEST_LR, TrainConfig
 from fmnist_cli.engine.numpy_mlp.chunked import MIN_LANE_ROWS, ChunkedGradients
 from fmnist_cli.engine.numpy_mlp.delayed import DelayedUpdates
 from fmnist_cli.engine.numpy_mlp.inference import Inference
-from fmnist_cli.engine.numpy_mlp.layers import MLP, PARAMETERS, Array, initial_weights
+from fmnist_cli.engine.numpy_mlp.layers import PARAMETERS, Array, initial_weights
 from fmnist_cli.engine.numpy_mlp.negated import NegatedWeights, Sgd
+from fmnist_cli.engine.numpy_mlp.per_example import gradient_and_norms
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
 from fmnist_cli.engine.seeding import weights_rng
 from fmnist_cli.engine.weights import replace_arrays
@@ -74,10 +75,10 @@ class NumPyMLP:
 
     @classmethod
     def from_config(cls, config: TrainConfig, train: Split) -> NumPyMLP:
-        """With the initial weights of ``config.seed``."""
+        """With the initial weights of ``config.weights_seed``."""
         return cls(
             train,
-            weights=initial_weights(weights_rng(config.seed), hidden=config.hidden),
+            weights=initial_weights(weights_rng(config.weights_seed), hidden=config.hidden),
             batch=config.batch,
             lr=config.lr,
             momentum=config.momentum,
@@ -106,11 +107,9 @@ class NumPyMLP:
             return self._inference.evaluate(self._weights, split)
 
     def gradient(self, split: Split) -> dict[str, NDArray[np.floating]]:
-        """The gradient of the mean loss over a split, from the textbook layers."""
-        with blas_threads(), np.errstate(all="ignore"):
-            mlp = MLP(self._weights)
-            mlp.forward(split.images.astype(self.dtype, copy=False), split.labels)
-            return mlp.backward()
+        """The gradient of the mean loss over a split; products in this dtype, sums in float64."""
+        gradient, _ = gradient_and_norms(self._weights, split.images, split.labels)
+        return dict(gradient)
 
     def predict(self, split: Split) -> NDArray[np.int64]:
         """(N,) int64: the most probable class of every image."""

@@ -8,21 +8,20 @@ machines share. Nothing else knows which of the two it works on.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, insert
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from fmnist_cli.errors import RegistryError
+from fmnist_cli.files import expand
 from fmnist_cli.registry.urls import without_password
 
 BUSY_SECONDS = 30.0
-TRAIN_FIRST = "train something first: fmnist train"
 
 
 def open_database(target: str | Path) -> Database:
@@ -54,13 +53,7 @@ def open_database(target: str | Path) -> Database:
         raise RegistryError(f"{must}. Received: {target!s}.")
     from fmnist_cli.registry.database.sqlite import SQLite
 
-    return SQLite(Path(text).expanduser())
-
-
-def insert_row(connection: Connection, table: Table, row: Mapping[str, Any]) -> int:
-    """Insert one row and return the id that it was given."""
-    key: Any = connection.execute(insert(table).values(row)).inserted_primary_key
-    return int(key[0])
+    return SQLite(expand(text))
 
 
 class Database(ABC):
@@ -68,7 +61,7 @@ class Database(ABC):
 
     Attributes
     ----------
-    shown : str
+    display_name : str
         As the user named it, without a password, for messages.
     target : str
         What opens it in another process.
@@ -79,16 +72,16 @@ class Database(ABC):
     is_shared : bool
         Whether several machines may record runs in it: then no lock of this one tells which of
         them live, and each run keeps a heartbeat.
-    caution : str or None
+    warning : str or None
         What the user must know of before relying on it.
     """
 
-    shown: str
+    display_name: str
     target: str
     identity: str
     files: Path
     is_shared: bool
-    caution: str | None = None
+    warning: str | None = None
     _reader: Engine
     _writer: Engine
 
@@ -100,13 +93,13 @@ class Database(ABC):
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A read-only transaction: one consistent state of the registry."""
-        with self._explaining(), self._reader.begin() as connection:
+        with self._translating_errors(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that may change rows; keep it short."""
-        with self._explaining(), self._writer.begin() as connection:
+        with self._translating_errors(), self._writer.begin() as connection:
             yield connection
 
     @abstractmethod
@@ -126,14 +119,14 @@ class Database(ABC):
         """The time that all who record in it agree on, aware, UTC."""
 
     @abstractmethod
-    def frozen(self, folder: Path) -> Database:
+    def snapshot(self, folder: Path) -> Database:
         """What ``read`` sees of it in one state as long as wanted; ``folder`` may take a copy."""
 
     @abstractmethod
-    def settle(self) -> None:
+    def normalize_settings(self) -> None:
         """Bring a registry's settings into the state that writers expect."""
 
-    def damage(self, connection: Connection) -> Iterator[str]:
+    def integrity_errors(self, connection: Connection) -> Iterator[str]:
         """What the database itself finds wrong with its structure."""
         yield from ()
 
@@ -142,14 +135,14 @@ class Database(ABC):
         """Let go of whatever the connections hold."""
 
     @abstractmethod
-    def explained(self, error: BaseException | None) -> RegistryError:
+    def translate_error(self, error: BaseException | None) -> RegistryError:
         """What a driver's error means, and what to do."""
 
     @contextmanager
-    def _explaining(self) -> Iterator[None]:
+    def _translating_errors(self) -> Iterator[None]:
         try:
             yield
         except DBAPIError as error:
-            raise self.explained(error.orig) from error
+            raise self.translate_error(error.orig) from error
         except SQLAlchemyError as error:
-            raise self.explained(error) from error
+            raise self.translate_error(error) from error

@@ -21,6 +21,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from fmnist_cli.errors import RegistryError, RegistryUnavailable
+from fmnist_cli.files import expand
 from fmnist_cli.registry.database import BUSY_SECONDS, Database
 from fmnist_cli.registry.schema import metadata
 
@@ -41,9 +42,9 @@ class Postgres(Database):
 
     is_shared = True
 
-    def __init__(self, url: URL, shown: str) -> None:
+    def __init__(self, url: URL, name: str) -> None:
         self.target = url.render_as_string(hide_password=False)
-        self.shown = shown
+        self.display_name = name
         given = url.query.get("files")
         self._url = url.difference_update_query(["files"]).set(drivername="postgresql+psycopg")
         self.identity = URL.create(
@@ -53,7 +54,7 @@ class Postgres(Database):
             database=self._url.database,
             query=self._url.query,
         ).render_as_string()
-        self.files = Path(str(given)).expanduser().absolute() if given else self._own_folder()
+        self.files = expand(str(given)).absolute() if given else self._own_folder()
         self._writer = self._engine()
         self._reader = self._writer.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -61,15 +62,15 @@ class Postgres(Database):
 
     @contextmanager
     def migrate(self) -> Iterator[Connection]:
-        with self._explaining(), self._writer.begin() as connection:
+        with self._translating_errors(), self._writer.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION})
             yield connection
 
     def check_usable(self, *, readonly: bool) -> None:
-        with self._explaining(), self._writer.connect():
+        with self._translating_errors(), self._writer.connect():
             pass
 
-    def settle(self) -> None:
+    def normalize_settings(self) -> None:
         pass  # a server's settings are its owner's
 
     def back_up(self, connection: Connection, revision: str) -> None:
@@ -82,7 +83,7 @@ class Postgres(Database):
                     text(f"CREATE TABLE {schema}.{table.name} AS TABLE {table.name}")
                 )
 
-    def frozen(self, folder: Path) -> Database:
+    def snapshot(self, folder: Path) -> Database:
         return self  # one transaction that reads is all that is asked of it
 
     def clock(self, connection: Connection) -> datetime:
@@ -92,8 +93,8 @@ class Postgres(Database):
     def dispose(self) -> None:
         self._writer.dispose()
 
-    def explained(self, error: BaseException | None) -> RegistryError:
-        return explained(self.shown, error)
+    def translate_error(self, error: BaseException | None) -> RegistryError:
+        return translate_error(self.display_name, error)
 
     def _own_folder(self) -> Path:
         """This user's folder for the files of the runs that this machine records there."""
@@ -109,7 +110,7 @@ class Postgres(Database):
                 self._url, pool_size=2, pool_pre_ping=True, connect_args=dict(_CONNECT)
             )
         except ModuleNotFoundError as error:
-            raise RegistryError(needs_psycopg(self.shown)) from error
+            raise RegistryError(needs_psycopg(self.display_name)) from error
 
         @event.listens_for(engine, "connect")
         def configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
@@ -122,22 +123,22 @@ class Postgres(Database):
         return engine
 
 
-def needs_psycopg(shown: str) -> str:
-    return f"{shown} needs psycopg, which is not installed: pip install 'fmnist[postgres]'"
+def needs_psycopg(name: str) -> str:
+    return f"{name} needs psycopg, which is not installed: pip install 'fmnist[postgres]'"
 
 
-def explained(shown: str, error: BaseException | None) -> RegistryError:
-    """What psycopg's error means for the registry ``shown``, and what to do."""
+def translate_error(name: str, error: BaseException | None) -> RegistryError:
+    """What psycopg's error means for the registry ``name``, and what to do."""
     import psycopg
 
     said = " ".join(str(error).split()).rstrip(".")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return RegistryError(f"{shown} does not let this login do that ({said}); ask its owner.")
+        return RegistryError(f"{name} does not let this login do that ({said}); ask its owner.")
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-        return RegistryError(f"{shown} cannot be written ({said}).")
+        return RegistryError(f"{name} cannot be written ({said}).")
     if isinstance(error, psycopg.OperationalError):
         return RegistryUnavailable(
-            f"{shown} cannot be used just now ({said}); see that the server runs, and lets this "
+            f"{name} cannot be used just now ({said}); see that the server runs, and lets this "
             "login in."
         )
-    return RegistryError(f"{shown}: {said}.")
+    return RegistryError(f"{name}: {said}.")

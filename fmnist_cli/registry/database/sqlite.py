@@ -17,13 +17,14 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from fmnist_cli.errors import RegistryError, RegistryUnavailable
-from fmnist_cli.registry.database import BUSY_SECONDS, TRAIN_FIRST, Database
+from fmnist_cli.errors import RegistryError, RegistryUnavailable, Remedy
+from fmnist_cli.registry.database import BUSY_SECONDS, Database
+from fmnist_cli.registry.layout import files_folder
 from fmnist_cli.registry.mounts import network_mount
 
 
 class SQLite(Database):
-    """One SQLite file; ``runs.files`` is the folder of ``runs.db``.
+    """One SQLite file.
 
     Attributes
     ----------
@@ -32,17 +33,16 @@ class SQLite(Database):
     """
 
     def __init__(self, path: Path) -> None:
-        self.shown = str(path)
+        self.display_name = str(path)
         self.path = Path(os.path.realpath(path))
         self.target = self.identity = str(self.path)
-        self.files = self.path.with_name(self.path.stem + ".files")
+        self.files = files_folder(self.path)
         kind = network_mount(self.path)
         self.is_shared = kind is not None
         if kind is not None:
-            self.caution = (
-                f"{self.shown} is on a network mount ({kind}), where SQLite's locks cannot be "
-                "trusted: let one machine at a time record in it, or share a PostgreSQL server "
-                "(--db postgresql+psycopg://...)."
+            self.warning = (
+                f"{self.display_name} is on a network mount ({kind}), where SQLite's locks cannot "
+                "be trusted: let one machine at a time record in it, or share a PostgreSQL server."
             )
         self._reader = _engine(self.path, "ro", "BEGIN")
         # the write lock is held from the start: what is read cannot change before it is written
@@ -59,11 +59,13 @@ class SQLite(Database):
 
     @contextmanager
     def migrate(self) -> Iterator[Connection]:
-        with self._explaining(), self._migrator.begin() as connection:
+        with self._translating_errors(), self._migrator.begin() as connection:
             yield connection
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
             if broken:
-                raise RegistryError(f"{self.shown} holds rows whose run is gone: {broken[:3]}.")
+                raise RegistryError(
+                    f"{self.display_name} holds rows whose run is not there: {broken[:3]}."
+                )
 
     def dispose(self) -> None:
         for engine in (self._reader, self._writer, self._migrator):
@@ -73,24 +75,24 @@ class SQLite(Database):
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         self._copy(self.path.with_name(f"{self.path.name}.backup-{revision}-{stamp}"))
 
-    def frozen(self, folder: Path) -> SQLite:
+    def snapshot(self, folder: Path) -> SQLite:
         copy = SQLite(folder / "runs.db")
-        copy.shown = self.shown  # the file that the user knows
+        copy.display_name = self.display_name  # the file that the user knows
         self._copy(copy.path)
         return copy
 
     def clock(self, connection: Connection) -> datetime:
         return datetime.now(UTC)
 
-    def damage(self, connection: Connection) -> Iterator[str]:
+    def integrity_errors(self, connection: Connection) -> Iterator[str]:
         for (line,) in connection.exec_driver_sql("PRAGMA integrity_check"):
             if line != "ok":
                 yield f"its structure is damaged: {line}"
         for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
             yield f"a row of {row[0]} belongs to a run that is not there"
 
-    def explained(self, error: BaseException | None) -> RegistryError:
-        return explained(self.shown, error)
+    def translate_error(self, error: BaseException | None) -> RegistryError:
+        return translate_error(self.display_name, error)
 
     def _copy(self, to: Path) -> None:
         """Copy the file, as of the last commit; ``to`` appears whole or not at all."""
@@ -98,7 +100,7 @@ class SQLite(Database):
         partial.unlink(missing_ok=True)
         try:
             with (
-                self._explaining(),
+                self._translating_errors(),
                 # never through open(): closing any descriptor of the file drops SQLite's locks
                 closing(_connect(self.path, "ro")) as source,
                 closing(sqlite3.connect(partial)) as copy,
@@ -119,63 +121,66 @@ class SQLite(Database):
             if not self.path.exists():
                 self.path.touch()
         except OSError as error:
-            raise RegistryError(f"{self.shown} cannot be reached: {error.strerror}.") from error
+            raise RegistryError(
+                f"{self.display_name} cannot be reached: {error.strerror}."
+            ) from error
 
     def _check_usable(self, readonly: bool) -> None:
-        path, shown, folder = self.path, self.shown, self.path.parent
+        path, name, folder = self.path, self.display_name, self.path.parent
         if path.is_dir():
-            raise RegistryError(f"{shown} is a folder; name a file, such as {shown}/runs.db.")
+            raise RegistryError(f"{name} is a folder; name a file, such as {name}/runs.db.")
         if not folder.is_dir():
             raise RegistryError(
-                f"the folder of {shown} does not exist; make it first: mkdir -p {folder}."
+                f"the folder of {name} does not exist; make it first: mkdir -p {folder}."
             )
         if not path.exists():
             if readonly:
-                raise RegistryError(f"{shown} does not exist; {TRAIN_FIRST}.")
+                raise RegistryError(f"{name} does not exist.", remedy="train_first")
         elif not path.is_file():
-            raise RegistryError(f"{shown} is not a regular file; name another with --db.")
+            raise RegistryError(f"{name} is not a regular file.", remedy="another_registry")
         elif not os.access(path, os.R_OK):
-            raise RegistryError(f"{shown} cannot be read; ask its owner for permission.")
+            raise RegistryError(f"{name} cannot be read; ask its owner for permission.")
         elif readonly and path.stat().st_size == 0:
-            raise RegistryError(f"{shown} is empty (0 bytes); {TRAIN_FIRST}.")
+            raise RegistryError(f"{name} is empty (0 bytes).", remedy="train_first")
         elif path.stat().st_size == 1:  # which SQLite takes for an empty file
-            raise RegistryError(f"{shown} {_EXPLANATIONS[sqlite3.SQLITE_NOTADB]}.")
+            raise RegistryError(f"{name} is not an SQLite file.", remedy="another_registry")
         if not readonly:
             if path.exists() and not os.access(path, os.W_OK):
-                raise RegistryError(f"{shown} cannot be written; name another with --db.")
+                raise RegistryError(f"{name} cannot be written.", remedy="another_registry")
             if not os.access(folder, os.W_OK):
                 raise RegistryError(
-                    f"the folder of {shown} cannot be written; name another with --db."
+                    f"the folder of {name} cannot be written.", remedy="another_registry"
                 )
 
-    def settle(self) -> None:
+    def normalize_settings(self) -> None:
         # out of WAL mode, where some other tool has put it
-        with self._explaining(), closing(_connect(self.path, "rw")) as connection:
+        with self._translating_errors(), closing(_connect(self.path, "rw")) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
 
     def _recover(self) -> None:
         # a writer that was killed in mid-transaction leaves its journal, which a read-only
         # connection may not roll back; reading through a writable one does
         if os.access(self.path, os.W_OK):
-            with self._explaining(), closing(_connect(self.path, "rw")) as connection:
+            with self._translating_errors(), closing(_connect(self.path, "rw")) as connection:
                 connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
 
     @contextmanager
-    def _explaining(self) -> Iterator[None]:
+    def _translating_errors(self) -> Iterator[None]:
         try:
-            with super()._explaining():
+            with super()._translating_errors():
                 yield
         except sqlite3.Error as error:  # of a connection that SQLAlchemy does not know
-            raise self.explained(error) from error
+            raise self.translate_error(error) from error
 
 
-def explained(shown: str, error: BaseException | None) -> RegistryError:
-    """What a database's error means for the file ``shown``, and what to do."""
+def translate_error(name: str, error: BaseException | None) -> RegistryError:
+    """What a database's error means for the file ``name``, and what to do."""
     code = getattr(error, "sqlite_errorcode", None) or 0
     explain = _EXPLANATIONS.get(code) or _EXPLANATIONS.get(code & 0xFF)
     if explain is None:
-        return RegistryError(f"{shown}: {error}.")
-    return RegistryUnavailable(f"{shown} {explain}.")
+        return RegistryError(f"{name}: {error}.")
+    remedy = _REMEDIES.get(code) or _REMEDIES.get(code & 0xFF)
+    return RegistryUnavailable(f"{name} {explain}.", remedy=remedy)
 
 
 _EXPLANATIONS = {
@@ -187,13 +192,17 @@ _EXPLANATIONS = {
     sqlite3.SQLITE_CORRUPT: "is damaged; restore a copy, or save the rest with sqlite3's .recover",
     sqlite3.SQLITE_FULL: "cannot grow: the disk is full; free some space and try again",
     sqlite3.SQLITE_IOERR: "cannot be read or written: the disk reports an error or is full",
-    sqlite3.SQLITE_NOTADB: "is not an SQLite file; name another with --db",
+    sqlite3.SQLITE_NOTADB: "is not an SQLite file",
     sqlite3.SQLITE_READONLY_DBMOVED: "was moved or removed while it was in use; put it back",
     sqlite3.SQLITE_READONLY_ROLLBACK: (
-        "holds what a killed process left half written; "
-        "open it once as a user who may write it: fmnist runs list"
+        "holds what a killed process left half written, which only a user who may write it can undo"
     ),
-    sqlite3.SQLITE_READONLY: "cannot be written; name another with --db",
+    sqlite3.SQLITE_READONLY: "cannot be written",
+}
+_REMEDIES: dict[int, Remedy] = {
+    sqlite3.SQLITE_NOTADB: "another_registry",
+    sqlite3.SQLITE_READONLY_ROLLBACK: "open_once_writable",
+    sqlite3.SQLITE_READONLY: "another_registry",
 }
 
 

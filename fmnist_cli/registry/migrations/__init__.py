@@ -6,4 +6,4 @@ hand (``op.batch_alter_table`` where SQLite must rebuild a table), and add what
 made anew after every upgrade and appear in no migration.
 """
 
-HEAD = "0002"  # the revision of schema.py
+HEAD = "0003"  # the revision of schema.py

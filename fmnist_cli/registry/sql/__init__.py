@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from fmnist_cli.errors import UsageError
-from fmnist_cli.registry.liveness import gone
+from fmnist_cli.registry.liveness import dead_runs
 
 QUERY_SECONDS = 10.0
 MAX_ROWS = 100_000
@@ -132,7 +132,7 @@ class SqlReader(ABC):
         """The names of the views and the tables."""
 
     @abstractmethod
-    def answer(
+    def execute(
         self, what: str, asked: str, sql: str, values: Mapping[str, Any], at_most: int | None
     ) -> Answer:
         """Execute ``sql``, which was made of ``asked``; at most one row more than ``at_most``.
@@ -155,7 +155,7 @@ class SqlReader(ABC):
     def value(self, name: str) -> str:
         """The placeholder of a value in SQL."""
 
-    def literally(self, sql: str) -> str:
+    def escape_placeholders(self, sql: str) -> str:
         """The user's SQL as it goes into a statement that has placeholders."""
         return sql
 
@@ -168,7 +168,7 @@ class SqlReader(ABC):
             When it is not one SELECT, names what does not exist, takes longer than
             ``QUERY_SECONDS`` or answers with more than ``MAX_ROWS`` rows.
         """
-        answer = self.answer("query", sql, sql, {}, MAX_ROWS)
+        answer = self.execute("query", sql, sql, {}, MAX_ROWS)
         if len(answer.rows) > MAX_ROWS:
             raise UsageError(
                 f"query must answer with at most {MAX_ROWS:,} rows; end it with a LIMIT."
@@ -229,8 +229,8 @@ class SqlReader(ABC):
             asked = re.sub(r"[\s;]+\Z", "", chosen.where)
             # alone at first: an expression that closes a bracket of ours is none
             alone = f"SELECT\n{asked}\nFROM run_summary LIMIT 0"
-            self.answer("where", asked, alone, {}, 0)
-            conditions.append(f"(\n{self.literally(asked)}\n)")
+            self.execute("where", asked, alone, {}, 0)
+            conditions.append(f"(\n{self.escape_placeholders(asked)}\n)")
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         order = f"{column} {'DESC' if sort.startswith('-') else 'ASC'} NULLS LAST, run_id DESC"
         sql = f"SELECT * FROM run_summary {where} ORDER BY {order}"
@@ -239,7 +239,7 @@ class SqlReader(ABC):
         if view == "epoch_curve":
             ids = f"SELECT run_id FROM run_summary {where}"
             sql = f"SELECT * FROM epoch_curve WHERE run_id IN ({ids}) ORDER BY run_id, epoch"
-        return self.answer("where", chosen.where or "", sql, values, None)
+        return self.execute("where", chosen.where or "", sql, values, None)
 
     def unknown(self, what: str, kind: str, name: str, asked: str) -> UsageError:
         """The error for SQL that names a ``column`` or a ``table`` that does not exist."""
@@ -262,7 +262,7 @@ class SqlReader(ABC):
     ) -> str | None:
         """A ``run_summary`` that shows as ``lost`` what is running in the table and has no
         process; None where there is no such run."""
-        lost = sorted(gone(running, files, now))
+        lost = sorted(dead_runs(running, files, now))
         if not lost:
             return None
         is_lost = f"status = 'running' AND run_id IN ({', '.join(map(str, lost))})"

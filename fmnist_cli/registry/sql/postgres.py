@@ -39,7 +39,7 @@ class PostgresReader(SqlReader):
 
             raise RegistryError(needs_psycopg(without_password(target))) from error
         self._error: type[Exception] = psycopg.Error
-        self.shown = without_password(target)
+        self.display_name = without_password(target)
         try:
             self._connection = psycopg.connect(conninfo(target), autocommit=True)
         except psycopg.Error as error:
@@ -81,10 +81,10 @@ class PostgresReader(SqlReader):
     def value(self, name: str) -> str:
         return f"%({name})s"
 
-    def literally(self, sql: str) -> str:
+    def escape_placeholders(self, sql: str) -> str:
         return sql.replace("%", "%%")
 
-    def answer(
+    def execute(
         self, what: str, asked: str, sql: str, values: Mapping[str, Any], at_most: int | None
     ) -> Answer:
         try:
@@ -94,7 +94,7 @@ class PostgresReader(SqlReader):
                 rows = cursor.fetchall() if at_most is None else cursor.fetchmany(at_most + 1)
         except self._error as error:
             self._connection.rollback()
-            raise self._explained(what, asked, error) from error
+            raise self._translate_error(what, asked, error) from error
         finally:
             self._connection.rollback()
         return Answer(columns, [tuple(map(_plain, row)) for row in rows])
@@ -128,7 +128,7 @@ class PostgresReader(SqlReader):
         assert isinstance(now, datetime)
         return now
 
-    def _explained(self, what: str, asked: str, error: Any) -> RegistryError | UsageError:
+    def _translate_error(self, what: str, asked: str, error: Any) -> RegistryError | UsageError:
         state = error.sqlstate or ""
         said = error.diag.message_primary or str(error)
         must, received = f"{what} must be {WANTED[what]}", f"Received: {short(asked)}"
@@ -145,9 +145,9 @@ class PostgresReader(SqlReader):
         return self._unreadable(error)
 
     def _unreadable(self, error: BaseException) -> RegistryError:
-        from fmnist_cli.registry.database.postgres import explained
+        from fmnist_cli.registry.database.postgres import translate_error
 
-        return explained(self.shown, error)
+        return translate_error(self.display_name, error)
 
 
 def conninfo(target: str) -> str:

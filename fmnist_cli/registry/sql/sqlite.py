@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 from fmnist_cli.errors import RegistryError, UsageError
+from fmnist_cli.files import expand
+from fmnist_cli.registry.layout import files_folder
 from fmnist_cli.registry.migrations import HEAD
 from fmnist_cli.registry.sql import (
     QUERY_SECONDS,
@@ -42,7 +44,7 @@ class SqliteReader(SqlReader):
     """See ``SqlReader``; the connection is read-only, and allows nothing but to read."""
 
     def __init__(self, target: str | Path) -> None:
-        self.shown = str(target)
+        self.display_name = str(target)
         path = _path(target)
         if not _is_ready(path):
             from fmnist_cli.registry.registry import Registry
@@ -53,7 +55,7 @@ class SqliteReader(SqlReader):
         self._connection.text_factory = lambda text: text.decode(errors="replace")
         try:
             running = map(Running._make, self._connection.execute(RUNNING).fetchall())
-            files = path.with_name(path.stem + ".files")
+            files = files_folder(path)
             view = self.lost_view(running, files, lambda: datetime.now(UTC))
             if view is not None:
                 self._connection.execute(view.format("main"))
@@ -80,7 +82,7 @@ class SqliteReader(SqlReader):
     def value(self, name: str) -> str:
         return f":{name}"
 
-    def answer(
+    def execute(
         self, what: str, asked: str, sql: str, values: Mapping[str, Any], at_most: int | None
     ) -> Answer:
         deadline = time.monotonic() + QUERY_SECONDS
@@ -96,14 +98,16 @@ class SqliteReader(SqlReader):
                 time.monotonic() <= deadline
             ):
                 raise KeyboardInterrupt from error  # it came while SQLite asked for the time
-            raise self._explained(what, asked, error) from error
+            raise self._translate_error(what, asked, error) from error
         finally:
             self._connection.set_progress_handler(None, 0)
         if bytes in set(map(type, chain.from_iterable(rows))):
             rows = [tuple(v.hex() if isinstance(v, bytes) else v for v in row) for row in rows]
         return Answer(columns, rows)
 
-    def _explained(self, what: str, asked: str, error: BaseException) -> RegistryError | UsageError:
+    def _translate_error(
+        self, what: str, asked: str, error: BaseException
+    ) -> RegistryError | UsageError:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         text = str(error)
         must, received = f"{what} must be {WANTED[what]}", f"Received: {short(asked)}"
@@ -120,9 +124,9 @@ class SqliteReader(SqlReader):
         return UsageError(f"{must}. {received} ({text}).")
 
     def _unreadable(self, error: BaseException) -> RegistryError:
-        from fmnist_cli.registry.database.sqlite import explained
+        from fmnist_cli.registry.database.sqlite import translate_error
 
-        return explained(self.shown, error)
+        return translate_error(self.display_name, error)
 
 
 def _authorise(action: int, first: str | None, *_: str | None) -> int:
@@ -132,7 +136,7 @@ def _authorise(action: int, first: str | None, *_: str | None) -> int:
 
 def _path(target: str | Path) -> Path:
     if "://" not in str(target):
-        return Path(os.path.realpath(Path(target).expanduser()))
+        return Path(os.path.realpath(expand(target)))
     from fmnist_cli.registry.database import open_database
 
     return Path(open_database(target).target)
@@ -140,7 +144,7 @@ def _path(target: str | Path) -> Path:
 
 def _is_ready(path: Path) -> bool:
     """Whether the file is a registry of the present schema that can be read as it stands."""
-    if path.with_name(path.name + "-journal").exists():
+    if os.path.exists(f"{path}-journal"):  # noqa: PTH110  (the folder may be closed to us)
         return False
     try:
         with closing(_connect(path)) as connection:

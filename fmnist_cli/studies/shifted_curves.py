@@ -1,4 +1,4 @@
-"""The curves of `ood`: evaluated, recorded, shown."""
+"""The curves of `fmnist ood --curve`: accuracy by distance and by angle, as they were recorded."""
 
 from __future__ import annotations
 
@@ -7,23 +7,21 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._output import make_table
 from fmnist_cli.engine.config import CLASS_NAMES
 from fmnist_cli.errors import RegistryError
 from fmnist_cli.formatting import percent
+from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from matplotlib.figure import Figure
 
     from fmnist_cli.analysis.result import RecordedRun
-    from fmnist_cli.engine.backend import Backend
-    from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.ood_curves import CurveName, CurvePoint
-    from fmnist_cli.registry import Run
+    from fmnist_cli.plots import Band, RunCaption
 
 
 @dataclass(frozen=True)
-class Measured:
+class CurveScore:
     """One model at one point of a curve.
 
     Attributes
@@ -42,19 +40,7 @@ class Measured:
         return fmean(self.accuracy.values())
 
 
-def record_curves(run: Run, backend: Backend, data: Dataset, curves: Sequence[CurveName]) -> None:
-    """Evaluate and record every point; the first, the test set as it is, is recorded already."""
-    from fmnist_cli.engine.ood_curves import curve_points, curve_split
-    from fmnist_cli.engine.training import assess
-    from fmnist_cli.runner.run import record_assessment
-
-    for curve in curves:
-        for point in curve_points(curve):
-            if point.x:
-                record_assessment(run, point.name, assess(backend, curve_split(data.test, point)))
-
-
-def measured(runs: Sequence[RecordedRun], curve: CurveName) -> list[Measured]:
+def curve_scores(runs: Sequence[RecordedRun], curve: CurveName) -> list[CurveScore]:
     """Every model at every point of the curve, from the runs that have all of it."""
     from fmnist_cli.engine.ood_curves import curve_points, is_complete, worst_class
 
@@ -62,9 +48,9 @@ def measured(runs: Sequence[RecordedRun], curve: CurveName) -> list[Measured]:
     for run in runs:
         found = {one.test_set: one for one in run.evaluations}
         if is_complete(found, curve):
-            by_model.setdefault(run.name, []).append((run.run.seed, found))
+            by_model.setdefault(run.name, []).append((run.seed, found))
     return [
-        Measured(
+        CurveScore(
             model=model,
             point=point,
             accuracy={seed: found[point.name].accuracy or 0.0 for seed, found in seeds},
@@ -73,19 +59,6 @@ def measured(runs: Sequence[RecordedRun], curve: CurveName) -> list[Measured]:
         for model, seeds in by_model.items()
         for point in curve_points(curve)
     ]
-
-
-def require_measured(
-    runs: Sequence[RecordedRun], curve: CurveName, study_id: int
-) -> list[Measured]:
-    """As ``measured``; RegistryError where no run has the curve."""
-    points = measured(runs, curve)
-    if not points:
-        raise RegistryError(
-            f"study {study_id} must have measured the {curve} curve. It has not: "
-            f"fmnist ood --curve {curve}"
-        )
-    return points
 
 
 def curves_document(
@@ -105,28 +78,73 @@ def curves_document(
             "worst_class_accuracy": one.worst[1],
         }
         for curve in curves
-        for one in measured(runs, curve)
+        for one in curve_scores(runs, curve)
     ]
 
 
-def curve_tables(points: Sequence[Measured]) -> list[tuple[str, Table]]:
-    """For each model a title and a table: accuracy and weakest class, a row a distance."""
-    curve = points[0].point.curve
+def curve_tables(runs: Sequence[RecordedRun], curve: CurveName) -> list[Table]:
+    """For each model accuracy and weakest class, one row per distance or angle."""
+    scores = curve_scores(runs, curve)
     unit = "degrees" if curve == "rotation" else "pixels"
-    tables = []
-    for model in dict.fromkeys(one.model for one in points):
-        of_model = {(p.point.series, p.point.x): p for p in points if p.model == model}
+    made = []
+    for model in dict.fromkeys(one.model for one in scores):
+        of_model = {(p.point.series, p.point.x): p for p in scores if p.model == model}
         series = list(dict.fromkeys(name for name, _ in of_model))
         seeds = len(next(iter(of_model.values())).accuracy)
-        headings = [f for name in series for f in (f">{name}", "<weakest class")]
-        table = make_table(f">{unit}", *headings)
+        columns = [Column(unit)]
+        for name in series:
+            columns += [
+                Column(name, show=lambda value: percent(value, 1)),
+                Column("weakest class", numeric=False, key=f"{name}_weakest_class"),
+            ]
+        rows = []
         for x in dict.fromkeys(x for _, x in of_model):
-            cells = []
+            row: list[Any] = [x]
             for name in series:
                 one = of_model[name, x]
                 klass, share = one.worst
-                cells += [percent(one.mean, 1), f"{CLASS_NAMES[klass]} {percent(share, 0)}"]
-            table.add_row(str(x), *cells)
+                row += [one.mean, f"{CLASS_NAMES[klass]} {percent(share, 0)}"]
+            rows.append(tuple(row))
         basis = "one seed" if seeds == 1 else f"mean of {seeds} seeds"
-        tables.append((f"{model}: accuracy by {curve} ({basis})", table))
-    return tables
+        caption = f"{model}: accuracy by {curve} ({basis})"
+        made.append(Table(caption, tuple(columns), tuple(rows)))
+    return made
+
+
+def curves_figure(
+    runs: Sequence[RecordedRun],
+    curves: Sequence[CurveName],
+    caption: RunCaption,
+    *,
+    where: str,
+    band: Band,
+) -> Figure:
+    """Lines: accuracy against distance or angle.
+
+    Raises
+    ------
+    RegistryError
+        When no run has a curve; ``where`` names what must have it.
+    """
+    from fmnist_cli import plots
+
+    lines: dict[tuple[str, str], list[CurveScore]] = {}
+    for curve in curves:
+        scores = curve_scores(runs, curve)
+        if not scores:
+            raise RegistryError(
+                f"{where} must have measured the {curve} curve. It has not: "
+                f"fmnist ood --curve {curve}"
+            )
+        for one in scores:
+            lines.setdefault((one.model, one.point.series), []).append(one)
+    drawn = [
+        plots.OodCurve(
+            model=model,
+            series=series,
+            x=[one.point.x for one in of_line],
+            accuracy=[[one.accuracy[seed] for one in of_line] for seed in of_line[0].accuracy],
+        )
+        for (model, series), of_line in lines.items()
+    ]
+    return plots.ood_curve_figure(drawn, caption, band=band)

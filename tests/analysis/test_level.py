@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from fmnist_cli.analysis import summarise
-from fmnist_cli.analysis.statistics import LEVEL, difference
+from fmnist_cli.analysis.statistics import Sample, contrast
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import Dataset, load
 from fmnist_cli.engine.training import make_backend, train
 
-STUDIES, SEEDS = 100, 4
+STUDIES, SEEDS = 100, 5
 CONFIG = TrainConfig(train_size=200, val_size=50, hidden=16, epochs=2, lr=0.1, patience=None)
 
 
@@ -40,30 +38,19 @@ def test_identical_arms_are_called_different_as_seldom_as_stated(data: Dataset) 
     for study in range(STUDIES):
         first = {s: pool[s] for s in range(2 * study * SEEDS, (2 * study + 1) * SEEDS)}
         second = {s: pool[s] for s in range((2 * study + 1) * SEEDS, (2 * study + 2) * SEEDS)}
-        called += difference(first, second, LEVEL).sign is not None
+        called += contrast(Sample(first), Sample(second), "ratio").clear
     # Binomial(100, 0.05): 5 expected, more than 11 in 0.4 %
     assert called <= 11
     # with the same seeds they are the same runs, and a tie
-    assert difference(first, dict(first), LEVEL).sign == 0
+    assert contrast(Sample(first), Sample(dict(first)), "ratio").direction == 0
 
 
 def test_an_arm_with_a_learning_rate_10_times_smaller_is_called_every_time(data: Dataset) -> None:
     for start in range(0, 5 * SEEDS, SEEDS):
         seeds = range(start, start + SEEDS)
         usual, slow = losses(CONFIG, data, seeds), losses(CONFIG.but(lr=0.01), data, seeds)
-        assert difference(usual, slow, LEVEL).sign == 1
+        found = contrast(Sample(usual), Sample(slow), "ratio")
+        assert (found.clear, found.direction) == (True, 1)
         others = losses(CONFIG.but(lr=0.01), data, range(100 + start, 100 + start + SEEDS))
-        assert difference(usual, others, LEVEL).sign == 1
-
-
-def test_summaries() -> None:
-    values = [0.81, 0.85, 0.80, 0.86]
-    summary = summarise([*values, None])
-    assert summary is not None
-    assert (summary.n, summary.minimum, summary.maximum) == (4, 0.80, 0.86)
-    assert summary.sd == pytest.approx(np.std(values, ddof=1))
-    assert summary.high == pytest.approx(summary.mean + 3.182446 * summary.sd / 2, rel=1e-6)
-    one = summarise([0.5])
-    assert one is not None
-    assert (one.mean, one.sd, one.low, one.high) == (0.5, None, None, None)
-    assert summarise([None]) is None
+        found = contrast(Sample(usual), Sample(others), "ratio")
+        assert (found.clear, found.direction) == (True, 1)

@@ -1,0 +1,82 @@
+"""What the learning rate does: which suits, what a smaller and what a larger one costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fmnist_cli.analysis.answers import Answer, Verdict, listing, sentence
+from fmnist_cli.analysis.batch_size import TEST_ACCURACY, common_accuracy, updates_to_accuracy
+from fmnist_cli.analysis.claims import Claim, accuracy, judge, share
+from fmnist_cli.analysis.momentum import stability_answer
+from fmnist_cli.analysis.result import RecordedRun
+
+
+def learning_rate_answers(runs: Sequence[RecordedRun]) -> tuple[Answer, Answer, Answer, Answer]:
+    """The answers of the learning-rate study.
+
+    Parameters
+    ----------
+    runs : sequence of RecordedRun
+        In any order; the runs of one learning rate share a label.
+
+    Returns
+    -------
+    Answers to: is one rate clearly the best, by test accuracy? Does a smaller one need more updates
+    to the validation accuracy that all reach? Does too large a one cost accuracy, from the best to
+    the largest? Is the training unstable at some rate?
+    """
+    runs = sorted(runs, key=lambda run: (run.lr, run.label, run.seed))
+    target = common_accuracy(runs)
+    test, updates = share(
+        judge(runs, TEST_ACCURACY, rises=True),
+        judge(runs, updates_to_accuracy(target), rises=False),
+    )
+    return (
+        _best(test),
+        updates.answer(
+            "Does a smaller learning rate need more updates to the same validation accuracy?",
+            "trend",
+            updates.trend(),
+            [updates.describe()] if len(updates.conditions) > 1 else [],
+            {"target": target},
+        ),
+        _too_large(test),
+        stability_answer(runs, "running_loss", "Is the training unstable at some learning rate?"),
+    )
+
+
+def _best(test: Claim) -> Answer:
+    verdict: Verdict = "not settled"
+    said = []
+    if len(test.conditions) > 1:
+        best, rivals = test.best, [rival.label for rival in test.rivals()]
+        verdict = "no clear difference" if rivals else "yes"
+        against = f"not clearly above {listing(rivals)}"
+        if not rivals:
+            against = "clearly above every other"
+        elif len(rivals) == len(test.conditions) - 1:
+            against = "clearly above none"
+        said.append(f"Highest: {accuracy(best.mean)} at {best.label}, {against}.")
+        if best in (test.conditions[0], test.conditions[-1]):
+            said.append("It is the edge of what was tried: a rate beyond may be better.")
+    if test.left_out:
+        said.append(f"{sentence(listing(test.left_out))} diverged.")
+    return test.answer("Is one learning rate clearly the best?", "comparison", verdict, said[:2])
+
+
+def _too_large(test: Claim) -> Answer:
+    """The step from the best rate to the largest that was tried."""
+    verdict: Verdict = "not settled"
+    said = []
+    if len(test.conditions) > 1:
+        best, last = test.conditions.index(test.best), len(test.conditions) - 1
+        if best < last:
+            shown = test.shows(best, last)
+            verdict = "yes" if shown == -1 else "no clear difference"
+            said.append(f"{sentence(test.measure.name)}: {test.step((best, last))}.")
+        elif not test.left_out:
+            said.append("The largest rate that was tried is the best of them.")
+    if test.left_out:
+        verdict = "yes"
+        said.insert(0, f"{sentence(listing(test.left_out))} diverged, so has no result.")
+    return test.answer("Does too large a learning rate cost accuracy?", "comparison", verdict, said)

@@ -1,0 +1,232 @@
+"""A cause, and the test that it stood: how much of an effect goes where the cause is taken away.
+
+An *effect* is the difference between two conditions, seed by seed. A *counterfactual* repeats the
+second with the supposed cause taken away. What is gone of the effect is the cause's share:
+1 - (what remains) / (the effect). A cause is *supported* if the effect is clear and what the
+counterfactual takes off it is clear; else it is *tested, not supported*. All tests of one study
+share 5 % (Holm), so that where nothing differs a cause is claimed in at most one study in twenty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from fmnist_cli.analysis.statistics import (
+    LEVEL,
+    SEEDS_FOR_INTERVAL,
+    Contrast,
+    Sample,
+    Scale,
+    contrast,
+    on_scale,
+    share_level,
+    t_quantile,
+)
+
+Outcome = Literal["supported", "tested, not supported", "not tested"]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A supposed cause of an effect and how it stood its test.
+
+    Attributes
+    ----------
+    name : str
+        Such as ``fewer updates``.
+    outcome : Outcome
+    share : float or None
+        Of the effect, as a fraction: 0 none of it, 1 all, above 1 more than it; None if not tested.
+    low, high : float or None
+        Its 95 % interval, from five seeds on.
+    counterfactual : str
+        What was changed to take the cause away.
+    refuted_by : str
+        What would have spoken against it.
+    """
+
+    name: str
+    outcome: Outcome
+    share: float | None
+    low: float | None
+    high: float | None
+    counterfactual: str
+    refuted_by: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """One or two short sentences for the report."""
+        if self.share is None or self.outcome == "not tested":
+            return f"{self.name}: not tested."
+        if self.outcome != "supported":
+            return f"{self.name}: tested, not supported ({self.counterfactual})."
+        ends = ""
+        if self.low is not None and self.high is not None:
+            ends = f" ({100 * self.low:.0f} to {100 * self.high:.0f} %, 95 % interval)"
+        more = ", more than all: something else works against it" if self.share > 1.1 else ""
+        return (
+            f"{self.name}: {100 * self.share:.0f} %{ends} of the effect{more}; "
+            f"{self.counterfactual}."
+        )
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The answer to a question with its causes.
+
+    Attributes
+    ----------
+    question, answer : str
+        The answer in one sentence.
+    causes : tuple of Cause
+    how_sure : str
+        On what it rests.
+    figure : str
+        The command whose figure shows it.
+    """
+
+    question: str
+    answer: str
+    causes: tuple[Cause, ...]
+    how_sure: str
+    figure: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def supported(self) -> tuple[Cause, ...]:
+        return tuple(cause for cause in self.causes if cause.outcome == "supported")
+
+    def document(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What is to be explained: the affected condition against the reference."""
+
+    reference: Sample
+    affected: Sample
+    scale: Scale
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A cause to be tested: an effect, and the affected condition without the cause.
+
+    Attributes
+    ----------
+    without : Sample or None
+        The affected condition with the cause taken away; None if it was not trained.
+    residual : bool
+        Whether the cause is what *remains* there (the batch itself), not what goes.
+    """
+
+    name: str
+    counterfactual: str
+    refuted_by: str
+    effect: Effect
+    without: Sample | None
+    residual: bool = False
+
+
+def attribute(trials: Sequence[Trial]) -> tuple[Cause, ...]:
+    """Judge the causes of one study together.
+
+    An effect, what a counterfactual takes off it, and what remains are three comparisons; the
+    comparisons of all trials share 5 %, each effect counted once.
+    """
+    contrasts: dict[tuple[Any, ...], Contrast] = {}
+    for trial in trials:
+        for key, (first, second) in _pairs(trial).items():
+            contrasts.setdefault(key, contrast(first, second, trial.effect.scale))
+    shared = dict(zip(contrasts, share_level(list(contrasts.values())), strict=True))
+    return tuple(_judge(trial, shared) for trial in trials)
+
+
+def _pairs(trial: Trial) -> dict[tuple[Any, ...], tuple[Sample, Sample]]:
+    """The comparisons a trial needs, by what identifies each."""
+    if trial.without is None or not (
+        trial.effect.reference.values and trial.effect.affected.values
+    ):
+        return {}
+    pairs = {"effect": (trial.effect.reference, trial.effect.affected)}
+    if trial.residual:
+        pairs["remains"] = (trial.effect.reference, trial.without)
+    else:
+        pairs["gone"] = (trial.without, trial.effect.affected)
+    return {_key(trial, name): pair for name, pair in pairs.items() if pair[0].values}
+
+
+def _key(trial: Trial, name: str) -> tuple[Any, ...]:
+    sides = {
+        "effect": (trial.effect.reference, trial.effect.affected),
+        "remains": (trial.effect.reference, trial.without),
+        "gone": (trial.without, trial.effect.affected),
+    }[name]
+    return (name, *(tuple(sorted(side.values.items())) for side in sides if side is not None))
+
+
+def _judge(trial: Trial, shared: Mapping[tuple[Any, ...], Contrast]) -> Cause:
+    without = trial.without
+    seeds = _seeds(trial)
+    if without is None or not seeds:
+        return Cause(
+            trial.name, "not tested", None, None, None, trial.counterfactual, trial.refuted_by
+        )
+    effect = shared[_key(trial, "effect")]
+    part = shared[_key(trial, "remains" if trial.residual else "gone")]
+    share, low, high = _share(trial, seeds)
+    supported = effect.clear and part.clear and part.direction == effect.direction
+    return Cause(
+        trial.name,
+        "supported" if supported else "tested, not supported",
+        share,
+        low,
+        high,
+        trial.counterfactual,
+        trial.refuted_by,
+        {
+            "effect": {**asdict(effect), "clear": effect.clear},
+            "part": {**asdict(part), "clear": part.clear},
+            "seeds": seeds,
+        },
+    )
+
+
+def _seeds(trial: Trial) -> list[int]:
+    if trial.without is None:
+        return []
+    sides = (trial.effect.reference, trial.effect.affected, trial.without)
+    return sorted(set.intersection(*(set(side.values) for side in sides)))
+
+
+def _share(trial: Trial, seeds: Sequence[int]) -> tuple[float | None, float | None, float | None]:
+    """The share and its interval, a ratio of means: its error from the residuals of the seeds.
+
+    Source: Cochran, *Sampling Techniques* (1977), section 6.3.
+    """
+    assert trial.without is not None
+    reference, affected, without = (
+        on_scale({seed: side.values[seed] for seed in seeds}, trial.effect.scale)
+        for side in (trial.effect.reference, trial.effect.affected, trial.without)
+    )
+    effects = [affected[s] - reference[s] for s in seeds]
+    if trial.residual:
+        parts = [without[s] - reference[s] for s in seeds]
+    else:
+        parts = [affected[s] - without[s] for s in seeds]
+    mean = fmean(effects)
+    if mean == 0:
+        return None, None, None
+    share, n = fmean(parts) / mean, len(seeds)
+    if n < SEEDS_FOR_INTERVAL:
+        return share, None, None
+    residuals = [part - share * effect for part, effect in zip(parts, effects, strict=True)]
+    margin = t_quantile(LEVEL, n - 1) * stdev(residuals) / math.sqrt(n) / abs(mean)
+    return share, share - margin, share + margin

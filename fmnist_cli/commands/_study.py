@@ -1,0 +1,172 @@
+"""What every study's command does: train what is missing, show the result, draw it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.commands._output import Output
+from fmnist_cli.files import writable_folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
+    from fmnist_cli.commands._options import Common, DataOptions, StudyOptions
+    from fmnist_cli.engine.config import TrainConfig
+    from fmnist_cli.studies import Study, View
+    from fmnist_cli.tables import Table
+
+DEFAULT_FOLDER = Path("results")
+
+
+def run_study_command(
+    study: Study,
+    config: TrainConfig,
+    values: Sequence[Any] | None,
+    view: View,
+    options: StudyOptions,
+    data: DataOptions,
+    common: Common,
+    *,
+    results: Path | None = None,
+) -> None:
+    """Train the study, unless it is complete, and show it.
+
+    Parameters
+    ----------
+    values
+        What is compared; None for the study's own choice, as far as it fits.
+    results
+        Where each run's file that course scripts read goes, if anywhere.
+    """
+    from fmnist_cli import plots
+    from fmnist_cli.commands._data import open_session
+    from fmnist_cli.runner.result_file import hand_in_recorded
+
+    out = Output(common)
+    left_out: list[str] = []
+    if values is None:
+        values, left_out = study.usual_values(config)
+    study.conditions(config, values)  # refused before anything is made
+    if options.plot is not None:
+        plots.check_path(options.plot)
+    for line in left_out:
+        out.say(line)
+    folders = {} if results is None else {"results": results}
+    with open_session(common.db, config, data, out, **folders) as session:
+        newest = max((run.id for run in session.registry.list_runs(limit=1)), default=0)
+        how = options.how(config.seed)
+        result = study.run(session, config, values, view, reuse=not options.new, **how)
+        explanations: tuple[Explanation, ...] = ()
+        if options.why:
+            why = study.run_why(session, config, result, view, **how)
+            explanations = study.explain(result, why, view)
+        more = {}
+        if results is not None:
+            paths = hand_in_recorded(
+                session.registry, [run.run for run in result.runs], results, out
+            )
+            more["result_files"] = [str(path) for path in paths]
+    if result.runs and all(run.run.id <= newest for run in result.runs):
+        out.say("To train it once more: --new")
+    show_study(out, study, result, view, explanations, **more)
+    draw_study(out, study, result, view, options.plot)
+    result.require_complete()
+    result.require_converged()
+
+
+def show_study(
+    out: Output,
+    study: Study,
+    result: StudyResult,
+    view: View,
+    explanations: Sequence[Explanation] = (),
+    **more: Any,
+) -> None:
+    """The document, or the tables and the answers, and with them the explanations."""
+    table = study.table(result, view)
+    answers = study.answers(result, view)
+    out.document(
+        f"fmnist.{study.document_name}/1",
+        {
+            **result.document(),
+            **study.document(result, view),
+            "table": table.records(),
+            "answers": answers_document(answers),
+            **({"explanations": [one.document() for one in explanations]} if explanations else {}),
+            **more,
+        },
+    )
+    if out.json:
+        return
+    show_tables(out, [table, *study.details(result, view)])
+    show_answers(out, answers, result.runs)
+    show_explanations(out, explanations)
+
+
+def show_tables(out: Output, tables: Sequence[Table]) -> None:
+    """Each table under its caption."""
+    from rich.markup import escape
+
+    for table in tables:
+        out.section(escape(table.caption), table)
+
+
+def show_answers(out: Output, given: Sequence[Answer], runs: Sequence[RecordedRun]) -> None:
+    """On how many seeds the answers rest, then each question with its answer."""
+    from rich.markup import escape
+
+    from fmnist_cli.analysis import study_note
+
+    if given:
+        out.section("Answers", escape(study_note(runs)))
+    for answer in given:
+        out.section(escape(answer.question), escape(answer.statement))
+
+
+def show_explanations(out: Output, explanations: Sequence[Explanation]) -> None:
+    """Each question with its causes, how each was tested, and the figure that shows it."""
+    from rich.markup import escape
+
+    for one in explanations:
+        lines = [one.answer, *(f"- {cause.sentence}" for cause in one.causes)]
+        lines.append(f"{one.how_sure} Figure: fmnist {one.figure}")
+        out.section(f"Why: {escape(one.question)}", *map(escape, lines))
+
+
+def answers_document(given: Sequence[Answer]) -> list[dict[str, Any]]:
+    return [asdict(answer) for answer in given]
+
+
+def draw_study(
+    out: Output, study: Study, result: StudyResult, view: View, path: Path | None
+) -> None:
+    """Draw the study into the file that was asked for, or say which command draws it."""
+    from fmnist_cli import plots
+
+    if path is not None:
+        plots.save(study.figure(result, view), path)
+        out.say(f"Saved {path}")
+        return
+    words = [f"plot {study.plot_name} --study {result.study.id}"]
+    if view.curves:
+        words.append(f"--curve {'both' if len(view.curves) > 1 else view.curves[0]}")
+    if view.patiences != type(view)().patiences:
+        words += [f"--patience {patience}" for patience in view.patiences]
+    out.next(" ".join(words), f"runs show study:{result.study.id}")
+
+
+def save_figure(out: Output, figure: Figure, path: Path, schema: str, **content: Any) -> None:
+    """Write the figure and say where it is."""
+    from fmnist_cli import plots
+
+    if path.parent == DEFAULT_FOLDER:
+        writable_folder(path.parent, "the plot's folder")
+    plots.save(figure, path)
+    out.document(schema, {"file": str(path), **content})
+    out.text(f"Saved {path}\n")

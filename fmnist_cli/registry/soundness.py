@@ -1,0 +1,160 @@
+"""Whether values that another program wrote are such as a registry holds.
+
+What comes from another registry or from a journal is data: nothing of it may break a command here
+or reach further than its row. SQLite takes any value in any column, and only the constraints of
+the tables are checked as rows are inserted; everything else is checked here, before.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, Row, String, Table
+
+MAX_TEXT = 1_000_000  # characters of one text
+MAX_DEPTH = 20  # of JSON
+KINDS = ("nan", "inf", "-inf")
+
+_UUID = re.compile("[0-9a-f]{32}")
+_SHA256 = re.compile("[0-9a-f]{64}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+# what a person wrote or a program said, with lines
+_FREE = {("run", "message"), ("run", "note"), ("run", "argv"), ("run", "environment")}
+
+
+def unsound(table: Table, row: Row[Any] | Mapping[str, Any]) -> str | None:
+    """What is wrong with a row, in a few words; None where nothing is."""
+    values = row._mapping if isinstance(row, Row) else row
+    for name, value in values.items():
+        if name not in table.c:
+            return f"{table.name}.{name} is not known"
+        if wrong := _wrong(table.c[name], value):
+            return f"{table.name}.{name} {wrong}"
+    return None
+
+
+def is_displayable(text: str, *, allowed: str = "") -> bool:
+    """Whether a terminal and an SVG can show it: no control or direction characters."""
+    return not any(
+        one not in allowed
+        and (
+            unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp")
+            or one in _DIRECTIONS
+            or ord(one) & 0xFFFE == 0xFFFE  # no character of XML
+        )
+        for one in text
+    )
+
+
+def _wrong(column: Column[Any], value: Any) -> str | None:
+    where = (column.table.name, column.name)
+    if value is None:
+        return None if column.nullable or column.primary_key else "is missing"
+    if isinstance(column.type, Boolean):
+        return None if value in (0, 1) and isinstance(value, bool | int) else "is no truth value"
+    if isinstance(column.type, Integer):
+        bits = 63 if isinstance(column.type, BigInteger) or column.name == "id" else 31
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return None if whole and abs(value) < 2**bits else "is no whole number of its size"
+    if isinstance(column.type, Float):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return None if number and _is_finite(value) else "is no finite number"
+    if not isinstance(value, str):
+        return "is no text"
+    if len(value) > _length(column):
+        return f"has more than {_length(column):,} characters"
+    if where not in _FREE and column.name not in _JSON and not is_displayable(value):
+        return "has characters that cannot be shown"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "is no UTF-8"
+    if "\0" in value:
+        return "has a NUL"
+    if column.name.endswith("_at") or column.name == "process_started":
+        return None if _is_time(value) else "is no time"
+    if pattern := {"uuid": _UUID, "sha256": _SHA256, "digest": _SHA256}.get(column.name):
+        return None if pattern.fullmatch(value) else "is none"
+    if check := _JSON.get(column.name):
+        return _wrong_json(value, check)
+    return None
+
+
+def _length(column: Column[Any]) -> int:
+    return (column.type.length if isinstance(column.type, String) else None) or MAX_TEXT
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return _TIME.fullmatch(text) is not None and datetime.fromisoformat(text) is not None
+    except ValueError:
+        return False
+
+
+def _wrong_json(text: str, check: Callable[[Any], bool]) -> str | None:
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+        return None if check(value) and _depth(value) <= MAX_DEPTH else "is not such JSON"
+    except (ValueError, RecursionError):
+        return "is no JSON"
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _depth(value: Any) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _labels(value: Any) -> bool:
+    return _texts(value) and all(map(is_displayable, value))
+
+
+def _object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _kinds(value: Any) -> bool:
+    return isinstance(value, dict) and all(kind in KINDS for kind in value.values())
+
+
+def _matrix(value: Any) -> bool:
+    """Rows of counts, as many in each as there are rows."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(row, list) and len(row) == len(value) for row in value)
+        and all(type(count) is int and 0 <= count < 2**63 for row in value for count in row)
+    )
+
+
+_JSON: Mapping[str, Callable[[Any], bool]] = {
+    "argv": _texts,
+    "arms": _labels,
+    "config": _object,
+    "confusion": _matrix,
+    "environment": _object,
+    "figures": _object,
+    "nonfinite": _kinds,
+}

@@ -1,0 +1,294 @@
+"""The gradient and magnitude checks: made, and recorded in a run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.engine import config as defaults
+from fmnist_cli.errors import CheckFailed
+
+if TYPE_CHECKING:
+    from fmnist_cli.engine.backend import Split
+    from fmnist_cli.engine.config import TrainConfig
+    from fmnist_cli.engine.gradients import Entry, GradientCheck, MagnitudeCheck, Selection
+    from fmnist_cli.engine.keras_models.gradcheck import KerasGradientCheck
+    from fmnist_cli.registry import Run
+    from fmnist_cli.runner.run import Session
+
+N_REPORTED = 40  # entries of a report; its document has as many, and every kink
+
+
+@dataclass(frozen=True)
+class ReportedEntry:
+    """An entry and what stands beside it.
+
+    Attributes
+    ----------
+    difference, training : float or None
+        The central difference at the step that was asked for (which does not judge the entry at
+        a kink), and the gradient that one training step used; None where not kept by entry.
+    """
+
+    entry: Entry
+    difference: float | None = None
+    training: float | None = None
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """A gradient check on either engine.
+
+    Attributes
+    ----------
+    e : float
+        Step of the central difference.
+    holds, backpropagation_holds, training_holds : bool
+        Whether all holds; whether backpropagation agrees with the differences; whether the update
+        of one training step is this gradient.
+    summary : dict
+        The whole check in numbers.
+    rows : at most about ``N_REPORTED`` entries
+    kinks : (parameter, index) of every entry at a kink
+    silent : list of str
+        Parameters whose first entry's gradient is exactly 0, which proves nothing.
+    """
+
+    n_examples: int
+    e: float
+    holds: bool
+    backpropagation_holds: bool
+    training_holds: bool
+    summary: dict[str, Any]
+    rows: list[ReportedEntry]
+    kinks: list[tuple[str, tuple[int, ...]]]
+    silent: list[str]
+
+    def document(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return {
+            "examples": self.n_examples,
+            "e": self.e,
+            **self.summary,
+            "holds": self.holds,
+            "entries": [_row_document(row) for row in self.rows],
+            "kink_indices": [
+                {"parameter": parameter, "index": list(index)} for parameter, index in self.kinks
+            ],
+        }
+
+    def record(self, run: Run) -> None:
+        """Put the summary and every entry shown into the run."""
+        figures = {"examples": self.n_examples, "e": self.e, **self.summary}
+        run.record_check("gradient", "summary", figures, self.holds)
+        for row in self.rows:
+            document = _row_document(row)
+            index = ",".join(map(str, row.entry.index))
+            name = f"{row.entry.parameter}[{index}]"
+            run.record_check("gradient", name, document, self.holds)
+
+
+def run_gradient_check(
+    session: Session, config: TrainConfig, *, n: int, e: float, select: Selection
+) -> tuple[Run, GradientReport]:
+    """Check the gradient inside a run of its own, which records it."""
+    from fmnist_cli.registry import Outcome
+    from fmnist_cli.runner.run import run_spec
+
+    with session.registry.run(run_spec(session, "gradcheck", asdict(config))) as run:
+        report = check_gradient(config, session.dataset.train, n=n, e=e, select=select)
+        report.record(run)
+        run.finish(Outcome(stop_reason=None, train_seconds=0.0))
+    return run, report
+
+
+def record_checks(
+    run: Run,
+    config: TrainConfig,
+    train: Split,
+    *,
+    gradient: bool = True,
+    magnitude: bool = True,
+    magnitude_images: tuple[int, int] | None = None,
+) -> tuple[GradientReport | None, MagnitudeCheck | None]:
+    """Make the checks that a training is preceded by, and record them in its run.
+
+    Parameters
+    ----------
+    magnitude_images
+        The few images and the many, from the first on; the usual ones if not given.
+    """
+    from fmnist_cli.engine import gradients
+    from fmnist_cli.engine.numpy_mlp.layers import initial_weights
+    from fmnist_cli.engine.seeding import weights_rng
+
+    report = size = None
+    if gradient:
+        report = check_gradient(config, train, n=config.batch, e=gradients.E, select="first")
+        report.record(run)
+    if magnitude:
+        weights = initial_weights(weights_rng(config.weights_seed), hidden=config.hidden)
+        few, many = magnitude_images or defaults.MAGNITUDE_IMAGES
+        size = gradients.check_magnitude(weights, train, n_few=few, n_many=many)
+        run.record_check("magnitude", "W1", magnitude_document(size), size.holds)
+    return report, size
+
+
+def require_checks(
+    run: Run, gradient: GradientReport | None, magnitude: MagnitudeCheck | None
+) -> None:
+    """Raise CheckFailed, which names what does not hold, unless all that was checked does."""
+    checks = {"gradient": gradient, "magnitude": magnitude}
+    failed = [name for name, check in checks.items() if check is not None and not check.holds]
+    if failed:
+        raise CheckFailed(
+            f"the {' and the '.join(failed)} check must hold before training; it did not, so "
+            "nothing was trained.",
+            remedy="show_run",
+            run_id=run.id,
+        )
+
+
+def check_gradient(
+    config: TrainConfig, train: Split, *, n: int, e: float, select: Selection
+) -> GradientReport:
+    """Check the configured model's gradient on the first ``n`` training examples."""
+    import numpy as np
+
+    from fmnist_cli.engine.backend import Split
+
+    examples = Split(train.images[:n], train.labels[:n])
+    rng = np.random.default_rng(config.seed)
+    if config.engine == "keras":
+        from fmnist_cli.engine.keras_models.gradcheck import check_keras_gradients
+
+        return _keras_report(check_keras_gradients(config, examples, e=e, select=select, rng=rng))
+
+    if config.model != "mlp":
+        from fmnist_cli.engine.numpy_cnn.gradcheck import check_initial_cnn
+
+        return _numpy_report(check_initial_cnn(config, examples, e=e, select=select, rng=rng))
+
+    from fmnist_cli.engine.gradients import check_mlp, training_step_gradient
+    from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
+    from fmnist_cli.engine.numpy_mlp.layers import initial_weights
+    from fmnist_cli.engine.seeding import weights_rng
+
+    weights = initial_weights(weights_rng(config.weights_seed), hidden=config.hidden)
+
+    def step(lr: float) -> tuple[dict[str, Any], dict[str, Any]]:
+        mlp = NumPyMLP(examples, weights=weights, batch=n, lr=lr, momentum=0.0, dtype=np.float64)
+        before = mlp.weights()
+        mlp.train_epoch(np.arange(n))
+        return before, mlp.weights()
+
+    training = training_step_gradient(step)
+    check = check_mlp(weights, examples, training_gradient=training, e=e, select=select, rng=rng)
+    return _numpy_report(check)
+
+
+def magnitude_document(check: MagnitudeCheck) -> dict[str, Any]:
+    """The check as plain values."""
+    return {
+        "examples_few": check.n_few,
+        "examples_many": check.n_many,
+        "l1_few": check.l1_few,
+        "l1_many": check.l1_many,
+        "ratio": check.ratio,
+        "ratio_limit": check.limit,
+        "holds": check.holds,
+    }
+
+
+def _row_document(row: ReportedEntry) -> dict[str, Any]:
+    return {
+        "parameter": row.entry.parameter,
+        "index": list(row.entry.index),
+        "backpropagation": row.entry.analytic,
+        "numeric": row.entry.numeric,
+        "difference": row.difference,
+        "method": row.entry.method,
+        "kink": row.entry.kink,
+        "step": row.entry.e,
+        "relative_error": row.entry.relative_error,
+        "training_step": row.training,
+    }
+
+
+def _numpy_report(check: GradientCheck) -> GradientReport:
+    rows: list[ReportedEntry] = []
+    kinks: list[tuple[str, tuple[int, ...]]] = []
+    for parameter in check.parameters:
+        found = [
+            ReportedEntry(entry, float(difference), float(training))
+            for entry, difference, training in zip(
+                parameter.entries(), parameter.difference, parameter.training, strict=True
+            )
+        ]
+        kinks += [(row.entry.parameter, row.entry.index) for row in found if row.entry.kink]
+        rows += _worst(found, N_REPORTED // len(check.parameters))
+    silent = [p.parameter for p in check.parameters if p.analytic[0] == 0 and len(p) == 2]
+    return GradientReport(
+        n_examples=check.n_examples,
+        e=check.e,
+        holds=check.holds,
+        backpropagation_holds=check.backpropagation_holds,
+        training_holds=check.training_holds,
+        summary={
+            "entries_checked": check.n_entries,
+            "kinks": check.n_kinks,
+            "coarse": check.n_coarse,
+            "max_relative_error": check.worst_difference,
+            "norm_relative_error": check.norm_difference,
+            "max_relative_error_complex_step": check.worst_exact,
+            "training_step_norm_relative_error": check.norm_training,
+        },
+        rows=rows,
+        kinks=kinks,
+        silent=silent,
+    )
+
+
+def _keras_report(check: KerasGradientCheck) -> GradientReport:
+    parameters = list(dict.fromkeys(entry.parameter for entry in check.entries))
+    rows: list[ReportedEntry] = []
+    for parameter in parameters:
+        found = [ReportedEntry(entry) for entry in check.entries if entry.parameter == parameter]
+        rows += _worst(found, N_REPORTED // len(parameters))
+    unresolved = len(check.entries) - len(check.judged)
+    return GradientReport(
+        n_examples=check.n_examples,
+        e=check.e,
+        holds=check.holds,
+        backpropagation_holds=check.backpropagation_holds,
+        training_holds=check.training_holds,
+        summary={
+            "entries_checked": len(check.entries),
+            "kinks": check.n_kinks,
+            "unresolved": unresolved,
+            "max_relative_error": check.worst,
+            "norm_relative_error": check.norm,
+            "training_step_norm_relative_error": check.norm_training,
+        },
+        rows=rows,
+        kinks=[(entry.parameter, entry.index) for entry in check.entries if entry.kink],
+        silent=[],
+    )
+
+
+def _worst(rows: list[ReportedEntry], most: int) -> list[ReportedEntry]:
+    """All, or where there are more the worst, half of them kinks: those whose difference is the
+    furthest off, since that is what a kink does."""
+    from fmnist_cli.engine.gradients import relative_error
+
+    if len(rows) <= most:
+        return rows
+
+    def error(row: ReportedEntry) -> float:
+        if row.difference is None:
+            return row.entry.relative_error
+        return relative_error(row.entry.analytic, row.difference)
+
+    rows = sorted(rows, key=lambda row: -error(row))
+    kinks = [row for row in rows if row.entry.kink][: most // 2]
+    return [row for row in rows if not row.entry.kink][: most - len(kinks)] + kinks

@@ -1,0 +1,129 @@
+"""The exercise of the mini CNN as a recorded run: its checks, and its training where asked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.epoch import Epoch
+from fmnist_cli.errors import require
+
+if TYPE_CHECKING:
+    from fmnist_cli.engine.mini_cnn import DerivativeCheck, Exercise, MiniCNNResult, Step
+    from fmnist_cli.registry import Registry, Run
+    from fmnist_cli.runner.listener import Listener
+
+MOST_STEPS = 10_000_000
+GENERATED = "made from the seed"
+# what does not apply to the exercise has the value that says so
+NOT_TRAINED = {"model": "mini-cnn", "engine": "numpy", "hidden": None, "batch": 1, "lr": 0.0,
+               "epochs": 1, "patience": None, "monitor": "none", "seed": 0, "train_size": 1,
+               "val_size": 0}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Training:
+    """Examples of a CSV file, or ``n`` of them made from the seed, and how to train on them."""
+
+    file: Path | None = None
+    n: int = 200
+    lr: float = 0.1
+    steps: int = 2_000
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        require(0 <= self.seed < 2**63, "seed must be between 0 and 2^63 - 1", self.seed)
+        require(
+            math.isfinite(self.lr) and self.lr > 0, "lr must be a finite number above 0", self.lr
+        )
+        require(
+            1 <= self.steps <= MOST_STEPS, f"steps must be between 1 and {MOST_STEPS}", self.steps
+        )
+
+
+def record_exercise(
+    registry: Registry,
+    listener: Listener,
+    argv: tuple[str, ...],
+    exercise: Exercise,
+    checks: tuple[DerivativeCheck, ...],
+    training: Training | None = None,
+    *,
+    command: str = "mini-cnn",
+) -> tuple[Run, MiniCNNResult | None]:
+    """Record the checks as a run, train in it, and record the states on the way.
+
+    A state is recorded after every as many updates as there are examples, as an epoch.
+    """
+    import numpy as np
+
+    from fmnist_cli.engine import mini_cnn
+    from fmnist_cli.engine.mini_cnn_examples import make_examples, read_examples
+    from fmnist_cli.registry import Outcome, RunSpec
+
+    config: dict[str, Any] = asdict(TrainConfig()) | NOT_TRAINED
+    source, result, done = GENERATED, None, 0
+    if training is not None:
+        seed, steps = training.seed, training.steps
+        if training.file is None:
+            x, y = make_examples(np.random.default_rng([seed, 0]), training.n)
+        else:
+            (x, y), source = read_examples(training.file), str(training.file)
+        config |= {"lr": training.lr, "seed": seed, "train_size": len(x)}
+        config["epochs"] = -(-steps // len(x))
+    spec = RunSpec(
+        command=command, config=config, data_fingerprint="-", data_source=source, argv=argv
+    )
+    with registry.run(spec) as run:
+        for check in checks:
+            run.record_check("gradient", check.name, check_document(check), check.holds)
+        if training is not None:
+            with listener.progress(steps, "mini-cnn", unit="update") as bar:
+
+                def on_step(state: Step) -> None:
+                    nonlocal done
+                    bar.update(state.step - done)
+                    done = state.step
+                    if done:
+                        run.record_epoch(_epoch(state, len(x)))
+
+                rng = np.random.default_rng([seed, 1])
+                result = mini_cnn.train(
+                    *(x, y, exercise.w, exercise.v), lr=training.lr, steps=steps, rng=rng,
+                    every=len(x), on_step=on_step,
+                )  # fmt: skip
+        reason = None if result is None else "diverged" if result.divergence else "max_epochs"
+        message = result.divergence if result and result.divergence else None
+        run.finish(Outcome(stop_reason=reason, train_seconds=0.0, message=message))  # type: ignore[arg-type]
+    return run, result
+
+
+def check_document(check: DerivativeCheck) -> dict[str, Any]:
+    """The check as plain values, as it is recorded."""
+    return {
+        "backpropagation": check.analytic,
+        "difference": check.difference,
+        "complex_step": check.complex_step,
+        "training_update": check.update,
+        "kink": check.kink,
+        "method": check.method,
+        "relative_error": check.relative_error,
+        "holds": check.holds,
+    }
+
+
+def _epoch(state: Step, n: int) -> Epoch:
+    return Epoch(
+        epoch=-(-state.step // n),
+        updates=state.step,
+        train_seconds=0.0,
+        eval_seconds=0.0,
+        running_loss=None,
+        train_loss=state.loss,
+        train_accuracy=state.accuracy,
+        val_loss=None,
+        val_accuracy=None,
+    )

@@ -1,0 +1,88 @@
+"""Training a recorded configuration again, and comparing the two epoch by epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.errors import UsageError
+from fmnist_cli.formatting import pluralize
+from fmnist_cli.runner.find import find_fitting_run, has_epochs
+from fmnist_cli.runner.resume import recorded_config, require_its_data
+from fmnist_cli.runner.run import train_recorded
+
+if TYPE_CHECKING:
+    from fmnist_cli.analysis.comparison import Comparison
+    from fmnist_cli.registry import Registry, RunRecord
+    from fmnist_cli.runner.run import Session
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A run, and what became of it the second time.
+
+    Attributes
+    ----------
+    run_id, reproduced_by : int
+    comparison : Comparison
+        Of the two curves; ``verdict`` is ``identical``, ``close`` or ``different``.
+    environment_differences : tuple of (name, recorded, now)
+    """
+
+    run_id: int
+    reproduced_by: int
+    comparison: Comparison
+    environment_differences: tuple[tuple[str, Any, Any], ...]
+
+
+def reproducible(registry: Registry, which: int | str) -> RunRecord:
+    """A run that has trained and has ended; ``latest`` is the newest one.
+
+    Raises
+    ------
+    RunNotFound, UsageError
+        When there is none, or it is none.
+    """
+    run = find_fitting_run(
+        registry, which, lambda run: has_epochs(run) and run.status != "running", "have trained"
+    )
+    if run.status == "running" or not has_epochs(run):
+        raise UsageError(
+            "a run must have ended, and have trained, to be reproduced. "
+            f"Received: run {run.id}, {run.status}, {pluralize(run.epochs_run, 'epoch')}.",
+            run_id=run.id,
+        )
+    return run
+
+
+def reproduce(session: Session, run: RunRecord) -> Reproduction:
+    """Train the run's configuration again, as a new run, and compare the two.
+
+    Raises
+    ------
+    UsageError
+        When the session's data is not the run's.
+    """
+    from fmnist_cli.analysis.comparison import compare_curves, environment_differences
+    from fmnist_cli.engine.seeding import EARLIER_CNN_WEIGHTS
+
+    require_its_data(run, session.dataset)
+    registry, config = session.registry, recorded_config(run)
+    curve = registry.epochs(run.id)
+    if run.status not in ("finished", "diverged"):
+        config = config.but(epochs=len(curve))  # as far as it got
+    recorded = train_recorded(
+        session,
+        config,
+        command="reproduce",
+        test_every_epoch=curve[0].test_loss is not None,
+    )
+    before = registry.environment(run.id)
+    if config.model != "mlp":
+        before.setdefault("initial_weights", EARLIER_CNN_WEIGHTS)
+    return Reproduction(
+        run.id,
+        recorded.run.id,
+        compare_curves(curve, registry.epochs(recorded.run.id)),
+        tuple(environment_differences(before, registry.environment(recorded.run.id))),
+    )

@@ -1,0 +1,137 @@
+"""The file that course scripts read: accuracies per epoch, test accuracy, seconds.
+
+Its name says what was trained, such as ``MLP_lr0.01_b5.json``: model, learning rate and batch of
+a training at the defaults on Fashion-MNIST, and whatever differs from those.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.errors import ArtefactError
+from fmnist_cli.files import replace_file
+from fmnist_cli.formatting import to_json
+
+if TYPE_CHECKING:
+    from fmnist_cli.engine.backend import Backend
+    from fmnist_cli.engine.data import Dataset
+    from fmnist_cli.engine.training import TrainResult
+    from fmnist_cli.epoch import Epoch
+    from fmnist_cli.registry import Registry, Run, RunRecord
+    from fmnist_cli.runner.listener import Listener
+
+ARTEFACT_NAME = "result.json"  # in a run's own folder
+
+_NAMED = ("model", "lr", "batch")  # they always stand in the name
+_SHORT = {"train_size": "train", "val_size": "val", "monitor": "", "augment": "", "engine": ""}
+
+
+def result_file_name(config: TrainConfig, data_fingerprint: str, *, diverged: bool) -> str:
+    """``MLP_lr0.01_b5.json``; with ``_seed7`` and the like where it is not the usual training."""
+    from fmnist_cli.engine.data import OFFICIAL_FINGERPRINT
+
+    usual = TrainConfig(model=config.model)
+    words = [config.model.upper(), f"lr{config.lr:.12g}", f"b{config.batch}"]
+    for field in fields(config):
+        name, value = field.name, getattr(config, field.name)
+        if name in _NAMED or value == getattr(usual, name):
+            continue
+        if name == "patience" and value is None:
+            words.append("no-early-stop")
+        else:
+            shown = f"{value:.12g}" if isinstance(value, float) else str(value)
+            words.append(f"{_SHORT.get(name, name)}{shown}")
+    if data_fingerprint != OFFICIAL_FINGERPRINT:
+        words.append(f"data{data_fingerprint[:8]}")
+    if diverged:
+        words.append("diverged")
+    return f"{'_'.join(words)}.json"
+
+
+def result_content(
+    run_id: int,
+    run_uuid: str,
+    epochs: Sequence[Epoch],
+    test_accuracy: float | None,
+    train_seconds: float | None,
+) -> str:
+    """The file: a training's accuracies and time, and the run that recorded it."""
+    content = {
+        "train": [epoch.train_accuracy for epoch in epochs],
+        "val": [epoch.val_accuracy for epoch in epochs],
+        "test": test_accuracy,
+        "time": train_seconds,
+        "run": {"id": run_id, "uuid": run_uuid},
+    }
+    return to_json(content) + "\n"
+
+
+def recorded_content(registry: Registry, run: RunRecord) -> str:
+    """The file of a recorded run."""
+    seconds = run.train_seconds
+    return result_content(run.id, run.uuid, registry.epochs(run.id), run.test_accuracy, seconds)
+
+
+def recorded_name(run: RunRecord) -> str:
+    """The file's name, of a recorded run."""
+    diverged = run.status == "diverged"
+    return result_file_name(TrainConfig(**run.config), run.data_fingerprint, diverged=diverged)
+
+
+def keep_result_file(run: Run, backend: Backend, result: TrainResult, data: Dataset) -> None:
+    """Put the file into the run's own folder, as an artefact (an ``After``)."""
+    test = None if result.test is None else result.test.accuracy
+    path = run.folder / ARTEFACT_NAME
+    _write(path, result_content(run.id, run.uuid, result.epochs, test, result.train_seconds))
+    run.add_artefact("result", path)
+
+
+def hand_in(folder: Path, name: str, content: str, listener: Listener) -> Path:
+    """Write the file into a folder where others may lie; say so where it takes one's place."""
+    path = folder / name
+    before = _run_of(path)
+    _write(path, content)
+    if before is not None and before != json.loads(content)["run"]:
+        which = f"run {before['id']} ({before['uuid'][:8]})" if before else "a run it did not name"
+        listener.message(f"{path} replaces the result of {which}.")
+    return path
+
+
+def hand_in_recorded(
+    registry: Registry, runs: Sequence[RunRecord], folder: Path, listener: Listener
+) -> list[Path]:
+    """Write the file of each of these runs, as far as they have recorded an epoch."""
+    return [
+        hand_in(folder, recorded_name(run), recorded_content(registry, run), listener)
+        for run in runs
+        if run.epochs_run
+    ]
+
+
+def _run_of(path: Path) -> Mapping[str, Any] | None:
+    """The run that a file names, nothing if it names none; None where there is no file."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        return {}
+    run = content.get("run") if isinstance(content, dict) else None
+    named = isinstance(run, dict) and isinstance(run.get("uuid"), str) and "id" in run
+    return run if named else {}
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        replace_file(path, content)
+    except OSError as error:
+        raise ArtefactError(
+            f"{path} cannot be written: {error.strerror}.",
+            remedy="make_room_and_resume",
+            path=path,
+        ) from error

@@ -1,0 +1,132 @@
+"""What the batch size does: `fmnist sweep-batch`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fmnist_cli.studies.study import (
+    BEST_EPOCH,
+    ENDED,
+    SECONDS_PER_EPOCH,
+    SECONDS_TO_BEST,
+    TEST_ACCURACY,
+    UPDATES_TO_BEST,
+    VAL_ACCURACY,
+    Conditions,
+    Study,
+    View,
+    condition_table,
+)
+from fmnist_cli.tables import Column, Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
+    from fmnist_cli.engine.config import TrainConfig
+
+COLUMNS = (
+    (Column("batch", show="{:,}".format), lambda runs: runs[0].batch),
+    BEST_EPOCH,
+    UPDATES_TO_BEST,
+    SECONDS_TO_BEST,
+    SECONDS_PER_EPOCH,
+    VAL_ACCURACY,
+    TEST_ACCURACY,
+    ENDED,
+)
+
+
+def _conditions(config: TrainConfig, sizes: Sequence[int]) -> Conditions:
+    return [(f"batch {size}", config.but(batch=size)) for size in sizes]
+
+
+def _unfit(config: TrainConfig, size: int) -> str:
+    n = config.train_size
+    return f"the training set has {n:,} images" if size > n else ""
+
+
+def _table(result: StudyResult, view: View) -> Table:
+    return condition_table(result, "batch sizes", COLUMNS)
+
+
+def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
+    from fmnist_cli.analysis import sweep_answers
+
+    return sweep_answers(result.runs)
+
+
+def _why(result: StudyResult, config: TrainConfig) -> Conditions:
+    from fmnist_cli.analysis.why.batch_size import counterfactuals
+
+    return list(counterfactuals(config, result.runs))
+
+
+def _explain(
+    result: StudyResult, why: Sequence[RecordedRun], view: View
+) -> tuple[Explanation, ...]:
+    from fmnist_cli.analysis.why.batch_size import explain_batch_size
+
+    return explain_batch_size(result.runs, why)
+
+
+def _figure(result: StudyResult, view: View) -> Figure:
+    from fmnist_cli import plots
+    from fmnist_cli.plots.from_records import drawable, lines_of, study_caption
+
+    if view.axis is not None:
+        caption = study_caption(result, varied=["batch"])
+        return plots.conditions_figure(
+            lines_of(result, lambda run: run.label, lambda run: run.batch, view.axis),
+            caption,
+            title=f"Batch size and the training of {caption.model}",
+            metric=view.metric or "val_accuracy",
+            below="train_loss",
+            band=view.band,
+        )
+    runs = drawable(result)
+    points = [
+        plots.BatchRun(
+            batch=run.batch,
+            test_accuracy=run.test_accuracy,
+            train_seconds=run.run.train_seconds,
+            epochs_to_best=run.best_epoch,
+            updates_to_best=run.updates_to_best,
+            still_improving=run.still_improving,
+            diverged=run.diverged,
+        )
+        for run in runs
+    ]
+    return plots.batch_figure(points, study_caption(result, varied=["batch"]), band=view.band)
+
+
+def _alt(result: StudyResult, view: View) -> str:
+    sizes = ", ".join(f"{runs[0].batch:,}" for runs in result.by_label().values())
+    return (
+        "Charts of test accuracy, training time, epochs and gradient updates to the best model "
+        f"against the batch sizes {sizes}."
+    )
+
+
+BATCH_SIZE = Study(
+    kind="sweep-batch",
+    plot_name="batch",
+    title="The batch size",
+    question="What does the batch size do to accuracy, time and updates?",
+    option="batch",
+    values=(1, 5, 50, 500, 5000),
+    unfit=_unfit,
+    conditions=_conditions,
+    timed=True,
+    table=_table,
+    answers=_answers,
+    why=_why,
+    explain=_explain,
+    figure=_figure,
+    caption="What the batch size does to accuracy, time and updates. The runs were timed one "
+    "after the other.",
+    alt=_alt,
+)

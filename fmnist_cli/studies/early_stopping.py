@@ -1,0 +1,185 @@
+"""When to stop, and what a patience keeps: `fmnist early-stop`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.formatting import format_count, percent, pluralize
+from fmnist_cli.studies.study import Conditions, Study, View
+from fmnist_cli.tables import Column, Shown, Table, Value, seeds_notes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fmnist_cli.analysis import Answer, PatienceOutcome
+    from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
+    from fmnist_cli.engine.config import TrainConfig
+
+Outcomes = Sequence["PatienceOutcome"]
+
+
+def _conditions(config: TrainConfig, patiences: Sequence[int]) -> Conditions:
+    """One: the patiences are applied to its curve."""
+    return [(f"batch {config.batch}", config)]
+
+
+def _judged(result: StudyResult) -> list[RecordedRun]:
+    """The runs with a best epoch, on which a patience can be judged."""
+    return [run for run in result.runs if run.best_epoch is not None]
+
+
+def outcomes(result: StudyResult, view: View) -> list[PatienceOutcome]:
+    """What each patience makes of each curve."""
+    from fmnist_cli.analysis import apply_patience
+
+    return [apply_patience(run, p, run.monitor) for p in view.patiences for run in _judged(result)]
+
+
+def _over_seeds(read: Callable[[PatienceOutcome], float]) -> Callable[[Outcomes], Value]:
+    return lambda of_one: (
+        read(of_one[0]) if len(of_one) == 1 else tuple(read(one) for one in of_one)
+    )
+
+
+def _stops(of_one: Outcomes) -> Value:
+    stops = [one.stopped_after for one in of_one]
+    reached = [stop for stop in stops if stop is not None]
+    if len(reached) == len(stops):
+        return reached[0] if len(reached) == 1 else tuple(reached)
+    if len(stops) == 1:
+        return Shown(None, "no stop")
+    return Shown(tuple(stops), f"{len(reached)} of {len(stops)} stop")
+
+
+COLUMNS: tuple[tuple[Column, Callable[[Outcomes], Value]], ...] = (
+    (Column("patience"), lambda of_one: of_one[0].patience),
+    (Column("stops after epoch", short="stops after", show=format_count), _stops),
+    (Column("keeps epoch", show=format_count), _over_seeds(lambda one: one.best_epoch)),
+    (
+        Column("test accuracy kept", short="test acc kept", key="test_accuracy", show=percent),
+        _over_seeds(lambda one: one.test_accuracy),
+    ),
+    (
+        Column("best epoch of all", short="best epoch", key="curve_best_epoch", show=format_count),
+        _over_seeds(lambda one: one.curve_best_epoch),
+    ),
+    (
+        Column("its test accuracy", short="its test acc", key="curve_test_accuracy", show=percent),
+        _over_seeds(lambda one: one.curve_test_accuracy),
+    ),
+    (
+        Column("cost (points)", key="cost", show=lambda value: f"{100 * value:+.2f}"),
+        _over_seeds(lambda one: one.cost),
+    ),
+)
+
+
+def _table(result: StudyResult, view: View) -> Table:
+    found = outcomes(result, view)
+    rows = tuple(
+        tuple(cell([one for one in found if one.patience == patience]) for _, cell in COLUMNS)
+        for patience in dict.fromkeys(one.patience for one in found)
+    )
+    heads = tuple(column for column, _ in COLUMNS)
+    caption = f"Study {result.study.id}: what each patience keeps"
+    return Table(caption, heads, rows, seeds_notes(rows))
+
+
+def _details(result: StudyResult, view: View) -> list[Table]:
+    """Every curve, epoch by epoch, with what each patience makes of it."""
+    found = outcomes(result, view)
+    made = []
+    for run in result.runs:
+        of_run = [one for one in found if one.seed == run.seed]
+        rows = []
+        for epoch in run.epochs:
+            notes = [
+                f"kept by patience {o.patience}" for o in of_run if o.best_epoch == epoch.epoch
+            ]
+            notes += [
+                f"patience {o.patience} stops" for o in of_run if o.stopped_after == epoch.epoch
+            ]
+            accuracies = (epoch.train_accuracy, epoch.val_accuracy, epoch.test_accuracy)
+            rows.append((epoch.epoch, *accuracies, ", ".join(notes)))
+        seed = "" if len(result.runs) == 1 else f", seed {run.seed}"
+        columns = (
+            Column("epoch"),
+            *(Column(name, show=percent) for name in ("train", "validation", "test")),
+            Column("", numeric=False),
+        )
+        caption = f"Study {result.study.id}, run {run.run.id}{seed}: accuracy by epoch"
+        made.append(Table(caption, columns, tuple(rows)))
+    return made
+
+
+def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
+    from fmnist_cli.analysis import early_stop_answers
+
+    runs = _judged(result)
+    return early_stop_answers(runs, view.patiences, runs[0].monitor) if runs else ()
+
+
+def _document(result: StudyResult, view: View) -> dict[str, Any]:
+    return {
+        "curves": [
+            {"seed": run.seed, "epochs": [epoch.document() for epoch in run.epochs]}
+            for run in result.runs
+        ],
+        "stops": [asdict(one) for one in outcomes(result, view)],
+    }
+
+
+def _figure(result: StudyResult, view: View) -> Figure:
+    from fmnist_cli import plots
+    from fmnist_cli.plots.from_records import curve_of, drawable, study_caption
+
+    runs = drawable(result)
+    place = {run.seed: i for i, run in enumerate(runs)}
+    stops = [
+        plots.PatienceStop(one.patience, one.best_epoch, one.stopped_after, place[one.seed])
+        for one in outcomes(result, view)
+    ]
+    curves = [curve_of(run.epochs) for run in runs]
+    return plots.early_stop_figure(curves, study_caption(result), stops, band=view.band)
+
+
+def _alt(result: StudyResult, view: View) -> str:
+    epochs = pluralize(max(len(run.epochs) for run in result.runs), "epoch")
+    patiences = ", ".join(map(str, view.patiences))
+    return (
+        f"Line chart of train, validation and test accuracy over {epochs}, marked where a "
+        f"patience of {patiences} stops."
+    )
+
+
+def _explain(
+    result: StudyResult, why: Sequence[RecordedRun], view: View
+) -> tuple[Explanation, ...]:
+    """By the curves themselves: nothing has to be trained."""
+    from fmnist_cli.analysis.why.early_stopping import explain_early_stopping
+
+    return explain_early_stopping(result.runs, view.patiences)
+
+
+EARLY_STOPPING = Study(
+    kind="early-stop",
+    plot_name="early-stop",
+    title="When to stop",
+    question="When should the training stop, and what does a patience keep?",
+    option="patience",
+    values=(3,),
+    defaults={"epochs": 30, "patience": None},
+    conditions=_conditions,
+    test_every_epoch=True,
+    table=_table,
+    details=_details,
+    answers=_answers,
+    explain=_explain,
+    document=_document,
+    figure=_figure,
+    caption="Accuracy by epoch without early stopping, and where a patience would have stopped.",
+    alt=_alt,
+)

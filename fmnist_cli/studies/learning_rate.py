@@ -1,0 +1,96 @@
+"""What the learning rate does: `fmnist sweep-lr`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fmnist_cli.studies.study import (
+    BEST_EPOCH,
+    ENDED,
+    SECONDS_TO_BEST,
+    TEST_ACCURACY,
+    UPDATES_TO_BEST,
+    VAL_ACCURACY,
+    Conditions,
+    Study,
+    View,
+    condition_table,
+    each,
+    loss,
+)
+from fmnist_cli.tables import Column, Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.result import StudyResult
+    from fmnist_cli.engine.config import TrainConfig
+
+COLUMNS = (
+    (Column("learning rate", short="lr", key="lr", show="{:g}".format), lambda runs: runs[0].lr),
+    BEST_EPOCH,
+    UPDATES_TO_BEST,
+    SECONDS_TO_BEST,
+    (
+        Column("last training loss", short="train loss", key="train_loss", show=loss),
+        each(lambda run: run.epochs[-1].train_loss),
+    ),
+    VAL_ACCURACY,
+    TEST_ACCURACY,
+    ENDED,
+)
+
+
+def _conditions(config: TrainConfig, rates: Sequence[float]) -> Conditions:
+    return [(f"lr {rate:g}", config.but(lr=rate)) for rate in rates]
+
+
+def _table(result: StudyResult, view: View) -> Table:
+    return condition_table(result, "learning rates", COLUMNS)
+
+
+def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
+    from fmnist_cli.analysis import learning_rate_answers
+
+    return learning_rate_answers(result.runs)
+
+
+def _figure(result: StudyResult, view: View) -> Figure:
+    from fmnist_cli import plots
+    from fmnist_cli.plots.from_records import lines_of, study_caption
+
+    caption = study_caption(result, varied=["lr"])
+    return plots.conditions_figure(
+        lines_of(result, lambda run: f"lr {run.lr:g}", lambda run: run.lr),
+        caption,
+        title=f"Learning rate and the training of {caption.model}",
+        metric=view.metric or "running_loss",
+        below="val_accuracy",
+        band=view.band,
+    )
+
+
+def _alt(result: StudyResult, view: View) -> str:
+    rates = ", ".join(f"{runs[0].lr:g}" for runs in result.by_label().values())
+    return (
+        "Line charts of training loss and validation accuracy by epoch, one line for each learning "
+        f"rate: {rates}."
+    )
+
+
+LEARNING_RATE = Study(
+    kind="sweep-lr",
+    plot_name="lr",
+    title="The learning rate",
+    question="Which learning rate suits, and what do too small and too large a one do?",
+    option="lr",
+    values=(0.001, 0.003, 0.01, 0.03, 0.1),
+    conditions=_conditions,
+    table=_table,
+    answers=_answers,
+    figure=_figure,
+    caption="Training loss and validation accuracy by epoch, one line per learning rate.",
+    alt=_alt,
+)

@@ -1,0 +1,204 @@
+"""What momentum buys: `fmnist momentum`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.formatting import percent
+from fmnist_cli.studies.study import (
+    ENDED,
+    TEST_ACCURACY,
+    Conditions,
+    Runs,
+    Study,
+    View,
+    condition_table,
+    each,
+    loss,
+)
+from fmnist_cli.tables import Column, Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.momentum import Loss
+    from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
+    from fmnist_cli.engine.config import TrainConfig
+
+
+def label(momentum: float) -> str:
+    """``momentum 0.9``, with every digit, for labels differ where the momenta do."""
+    return f"momentum {momentum!r}".removesuffix(".0")
+
+
+def _known(run: RecordedRun, metric: str) -> list[float]:
+    """The metric at every epoch where it is finite."""
+    values = [epoch.value(metric) for epoch in run.epochs]
+    return [value for value in values if math.isfinite(value)]
+
+
+def epochs(runs: Runs) -> str:
+    return ", ".join(map(str, sorted({len(run.epochs) for run in runs})))
+
+
+COLUMNS = (
+    (
+        Column("momentum", short="alpha", show="{:.12g}".format),
+        lambda runs: runs[0].momentum,
+    ),
+    (Column("epochs", numeric=False), epochs),
+    (Column("running loss", show=loss), each(lambda run: run.epochs[-1].running_loss)),
+    (
+        Column("training loss", short="train loss", key="train_loss", show=loss),
+        each(lambda run: run.epochs[-1].train_loss),
+    ),
+    (
+        Column("lowest training loss", short="lowest", key="lowest_train_loss", show=loss),
+        each(lambda run: min(_known(run, "train_loss"), default=None)),
+    ),
+    (
+        Column("test accuracy kept", short="test acc kept", key="test_accuracy", show=percent),
+        TEST_ACCURACY[1],
+    ),
+    (
+        Column("best test accuracy", short="best test acc", show=percent),
+        each(lambda run: max(_known(run, "test_accuracy"), default=None)),
+    ),
+    (
+        Column("last test accuracy", short="last test acc", show=percent),
+        each(lambda run: run.epochs[-1].test_accuracy),
+    ),
+    ENDED,
+)
+BY_EPOCH = (
+    ("train_loss", "training loss (whole training set, after the epoch)", loss),
+    ("running_loss", "running loss (mean of the epoch's mini-batches)", loss),
+    ("test_accuracy", "test accuracy", lambda value: percent(value, 1)),
+)
+
+
+def _conditions(config: TrainConfig, momenta: Sequence[float]) -> Conditions:
+    return [(label(momentum), config.but(momentum=momentum)) for momentum in momenta]
+
+
+def _table(result: StudyResult, view: View) -> Table:
+    return condition_table(result, "momentum", COLUMNS)
+
+
+def _details(result: StudyResult, view: View) -> list[Table]:
+    """With ``every_epoch``, one row per epoch, one column per momentum: means over the seeds."""
+    from fmnist_cli.analysis import summarise
+
+    if not view.every_epoch:
+        return []
+    groups = result.by_label()
+    means = ", means over the seeds" if len(result.runs) > len(groups) else ""
+    longest = max(len(run.epochs) for run in result.runs)
+    made = []
+    for metric, words, show in BY_EPOCH:
+        rows: list[tuple[Any, ...]] = []
+        for i in range(longest):
+            found = [
+                summarise(getattr(run.epochs[i], metric) for run in runs if i < len(run.epochs))
+                for runs in groups.values()
+            ]
+            rows.append((i + 1, *(one and one.mean for one in found)))
+        columns = (
+            Column("epoch"),
+            *(Column(name.removeprefix("momentum "), show=show) for name in groups),
+        )
+        caption = f"{words[0].upper()}{words[1:]}, by epoch and momentum{means}"
+        made.append(Table(caption, columns, tuple(rows)))
+    return made
+
+
+def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
+    from fmnist_cli.analysis import momentum_answers
+
+    return momentum_answers(result.runs, _drawn(view))
+
+
+def _drawn(view: View) -> Loss:
+    """The loss by which instability is judged: the one that the figure draws."""
+    return "train_loss" if view.metric == "train_loss" else "running_loss"
+
+
+def _why(result: StudyResult, config: TrainConfig) -> Conditions:
+    from fmnist_cli.analysis.why.momentum import counterfactuals
+
+    return list(counterfactuals(config, result.runs))
+
+
+def _explain(
+    result: StudyResult, why: Sequence[RecordedRun], view: View
+) -> tuple[Explanation, ...]:
+    from fmnist_cli.analysis.why.momentum import explain_momentum
+
+    return explain_momentum(result.runs, why, _drawn(view))
+
+
+def _document(result: StudyResult, view: View) -> dict[str, Any]:
+    return {
+        "curves": [
+            {
+                "momentum": run.momentum,
+                "seed": run.seed,
+                "epochs": [epoch.document() for epoch in run.epochs],
+            }
+            for run in result.runs
+        ]
+    }
+
+
+def _figure(result: StudyResult, view: View) -> Figure:
+    from fmnist_cli import plots
+    from fmnist_cli.plots.from_records import lines_of, study_caption
+
+    caption = study_caption(result, varied=["momentum"])
+    return plots.conditions_figure(
+        lines_of(
+            result,
+            lambda run: f"α = {run.momentum:.12g}",
+            lambda run: run.momentum,
+            view.axis or "epoch",
+        ),
+        caption,
+        title=f"Momentum and the training of {caption.model}",
+        metric=view.metric or "running_loss",
+        band=view.band,
+    )
+
+
+def _alt(result: StudyResult, view: View) -> str:
+    momenta = ", ".join(f"{runs[0].momentum:g}" for runs in result.by_label().values())
+    epochs = max(len(run.epochs) for run in result.runs)
+    return (
+        f"Line charts of training loss and test accuracy over {epochs} epochs, one line for each "
+        f"momentum: {momenta}."
+    )
+
+
+MOMENTUM = Study(
+    kind="momentum",
+    plot_name="momentum",
+    title="Momentum",
+    question="What does momentum buy?",
+    option="alpha",
+    values=(0.1, 0.3, 0.5, 0.7, 0.9),
+    defaults={"epochs": 30, "patience": None},
+    conditions=_conditions,
+    test_every_epoch=True,
+    table=_table,
+    details=_details,
+    answers=_answers,
+    why=_why,
+    explain=_explain,
+    document=_document,
+    figure=_figure,
+    caption="Training loss and test accuracy by epoch, one line per momentum.",
+    alt=_alt,
+)

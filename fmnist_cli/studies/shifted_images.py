@@ -1,0 +1,278 @@
+"""How a model does on images it was not trained for: `fmnist ood`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
+
+from fmnist_cli.engine.config import N_CLASSES, Augment, TrainConfig
+from fmnist_cli.formatting import percent
+from fmnist_cli.studies.study import Conditions, Study, View
+from fmnist_cli.tables import Column, Shown, Table, Value, over_seeds, seeds_notes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fmnist_cli.analysis import Answer, Score
+    from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
+    from fmnist_cli.engine.backend import Backend
+    from fmnist_cli.engine.data import Dataset
+    from fmnist_cli.plots import RunCaption, ShiftedExample
+    from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.run import After
+
+VARIED = ("engine", "hidden", "batch", "lr")
+
+
+def evaluation_names() -> Mapping[str, str]:
+    """What each set is recorded as, by the study's name: the test set is its in-domain one."""
+    from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS
+
+    return {s.name: s.name for s in SHIFTED_SETS} | {IN_DOMAIN: "test"}
+
+
+def _conditions(config: TrainConfig, models: Sequence[str]) -> Conditions:
+    """Each model as it is, and with ``--augment`` once again with it."""
+    made = []
+    for name in models:
+        head = "flatten" if name == "mlp" else config.head
+        of_model = config.but(model=name, head=head)
+        made.append((name, of_model.but(augment="none")))
+        if config.augment != "none":
+            made.append((f"{name} + {config.augment}", of_model))
+    return made
+
+
+def evaluated(result: StudyResult) -> list[RecordedRun]:
+    return [run for run in result.runs if run.evaluations]
+
+
+def scores_of(runs: Sequence[RecordedRun]) -> list[Score]:
+    """Each run's accuracy on each set, by the study's names."""
+    from fmnist_cli.analysis import Score
+
+    names = {recorded: name for name, recorded in evaluation_names().items()}
+    return [
+        Score(
+            model=run.name,
+            seed=run.seed,
+            set_name=names[one.test_set],
+            accuracy=one.accuracy,
+            n=one.n,
+        )
+        for run in runs
+        for one in run.evaluations
+        if one.accuracy is not None and one.test_set in names and not run.diverged
+    ]
+
+
+def scores_table(runs: Sequence[RecordedRun], caption: str) -> Table:
+    """Each model's accuracy on every set, and below it the change from the first."""
+    from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS
+
+    scores = scores_of(runs)
+    rows: list[tuple[Value, ...]] = []
+    for model in dict.fromkeys(score.model for score in scores):
+        by_set = {
+            shifted.name: {
+                s.seed: s.accuracy for s in scores if (s.model, s.set_name) == (model, shifted.name)
+            }
+            for shifted in SHIFTED_SETS
+        }
+        first = by_set[IN_DOMAIN]
+        accuracies = [tuple(values.values()) for values in by_set.values()]
+        changes = [
+            _change([value - first[seed] for seed, value in values.items()])
+            for name, values in by_set.items()
+            if name != IN_DOMAIN
+        ]
+        rows += [(model, "accuracy", *accuracies), (model, "change (points)", "", *changes)]
+    columns = (
+        Column("model", numeric=False),
+        Column("", numeric=False, key="measure"),
+        *(
+            Column(shifted.title, short=shifted.name, key=shifted.name, show=percent)
+            for shifted in SHIFTED_SETS
+        ),
+    )
+    return Table(caption, columns, tuple(rows), seeds_notes(rows))
+
+
+def _change(differences: Sequence[float]) -> Shown:
+    return Shown(tuple(differences), over_seeds(differences, lambda v: f"{100 * v:+.2f}"))
+
+
+def answers_of(runs: Sequence[RecordedRun]) -> tuple[Answer, ...]:
+    """What the accuracies say; where a model was also trained with augmentation, what that did."""
+    from fmnist_cli.analysis import augment_answer, ood_answers
+    from fmnist_cli.engine.shifts import IN_DOMAIN
+
+    scores = scores_of(runs)
+    if not scores:
+        return ()
+    labels = dict.fromkeys(score.model for score in scores)
+    pairs = [
+        (model, label)
+        for model in labels
+        for label in labels
+        if label in {f"{model} + {augment}" for augment in get_args(Augment)}
+    ]
+    return (
+        *ood_answers(scores),
+        *(
+            augment_answer(scores, runs, usual=model, augmented=label, in_domain=IN_DOMAIN)
+            for model, label in pairs
+        ),
+    )
+
+
+def document_of(runs: Sequence[RecordedRun], view: View) -> dict[str, Any]:
+    """The evaluations with their confusion matrices, and the curves."""
+    from fmnist_cli.studies.shifted_curves import curves_document
+
+    return {
+        "evaluations": [
+            {"run": run.run.id, "model": run.name, "seed": run.seed, **one.document()}
+            for run in runs
+            for one in run.evaluations
+        ],
+        "curves": curves_document(runs, view.curves),
+    }
+
+
+def details_of(runs: Sequence[RecordedRun], view: View) -> list[Table]:
+    """The curves, where they are asked for."""
+    from fmnist_cli.studies.shifted_curves import curve_tables
+
+    return [table for curve in view.curves for table in curve_tables(runs, curve)]
+
+
+def figure_of(runs: Sequence[RecordedRun], view: View, caption: RunCaption, where: str) -> Figure:
+    """Bars: models x sets; with curves, lines by distance or angle."""
+    from fmnist_cli import plots
+    from fmnist_cli.engine.shifts import SHIFTED_SETS
+    from fmnist_cli.studies.shifted_curves import curves_figure
+
+    if view.curves:
+        return curves_figure(runs, view.curves, caption, where=where, band=view.band)
+    scores = scores_of(runs)
+    models = [
+        plots.ModelAccuracies(
+            model,
+            {
+                shifted.name: [
+                    s.accuracy for s in scores if (s.model, s.set_name) == (model, shifted.name)
+                ]
+                for shifted in SHIFTED_SETS
+            },
+        )
+        for model in dict.fromkeys(score.model for score in scores)
+    ]
+    return plots.ood_figure(models, caption, band=view.band)
+
+
+def samples_figure(registry: Registry, result: StudyResult, dataset: Dataset) -> Figure:
+    """The first test image of each class and its shifted copies, with every model's prediction."""
+    from fmnist_cli import plots
+    from fmnist_cli.plots.from_records import study_caption
+    from fmnist_cli.runner.shifted import restored
+
+    backends = {}
+    for model, runs in result.by_label().items():
+        record = runs[0].run
+        backends[model] = restored(registry, record.id, TrainConfig(**record.config), dataset)
+    caption = study_caption(result, varied=VARIED, first=True)
+    return plots.ood_samples_figure(shifted_examples(dataset, backends), caption)
+
+
+def shifted_examples(
+    dataset: Dataset, backends: Mapping[str, Backend], n_classes: int = N_CLASSES
+) -> list[ShiftedExample]:
+    """The first test image of the first classes, shifted, and what each model takes them for."""
+    import numpy as np
+
+    from fmnist_cli import plots
+    from fmnist_cli.engine.backend import Split
+    from fmnist_cli.engine.shifts import SHIFTED_SETS, shifted_split
+
+    labels = dataset.test.labels
+    rows = [int(np.flatnonzero(labels == klass)[0]) for klass in np.unique(labels)[:n_classes]]
+    chosen = Split(dataset.test.images[rows], labels[rows])
+    shifted = {s.name: shifted_split(chosen, s) for s in SHIFTED_SETS}
+    predictions = {
+        model: {name: backend.predict(split) for name, split in shifted.items()}
+        for model, backend in backends.items()
+    }
+    return [
+        plots.ShiftedExample(
+            label=int(chosen.labels[i]),
+            images={name: split.images[i] for name, split in shifted.items()},
+            predictions={
+                model: {name: int(classes[i]) for name, classes in by_set.items()}
+                for model, by_set in predictions.items()
+            },
+        )
+        for i in range(len(rows))
+    ]
+
+
+def _after(view: View) -> After:
+    from fmnist_cli.runner.shifted import record_shifted
+
+    return partial(record_shifted, curves=view.curves)
+
+
+def _table(result: StudyResult, view: View) -> Table:
+    caption = f"Study {result.study.id}: accuracy on the test set and its shifted copies"
+    return scores_table(evaluated(result), caption)
+
+
+def _figure(result: StudyResult, view: View) -> Figure:
+    from fmnist_cli.plots.from_records import study_caption
+
+    caption = study_caption(result, varied=VARIED)
+    return figure_of(evaluated(result), view, caption, where=f"study {result.study.id}")
+
+
+def _alt(result: StudyResult, view: View) -> str:
+    models = ", ".join(result.by_label())
+    return f"Bar chart of the accuracy of {models} on the test set and shifted copies."
+
+
+def _why(result: StudyResult, config: TrainConfig) -> Conditions:
+    from fmnist_cli.analysis.why.shifted_images import counterfactuals
+
+    models = dict.fromkeys(run.model for run in evaluated(result))
+    return list(counterfactuals(config.but(augment="none"), list(models)))
+
+
+def _explain(
+    result: StudyResult, why: Sequence[RecordedRun], view: View
+) -> tuple[Explanation, ...]:
+    from fmnist_cli.analysis.why.shifted_images import explain_shifted_images
+
+    runs = [run for run in evaluated(result) if run.run.augment == "none"]
+    return explain_shifted_images(scores_of(runs), scores_of(why), runs)
+
+
+SHIFTED_IMAGES = Study(
+    kind="ood",
+    plot_name="ood",
+    title="Images it was not trained for",
+    question="Does the model survive shifted and rotated images?",
+    option="model",
+    values=("mlp",),
+    conditions=_conditions,
+    after=_after,
+    table=_table,
+    details=lambda result, view: details_of(evaluated(result), view),
+    answers=lambda result, view: answers_of(evaluated(result)),
+    document=lambda result, view: document_of(evaluated(result), view),
+    why=_why,
+    explain=_explain,
+    figure=_figure,
+    caption="Accuracy on the test set, on images moved up by 4 pixels and on rotated images.",
+    alt=_alt,
+)

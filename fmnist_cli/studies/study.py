@@ -1,0 +1,351 @@
+"""What a study is, and the columns that several of them share.
+
+Nothing heavy is imported here: the command line reads values and defaults at its start.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.formatting import format_count, percent, seconds
+from fmnist_cli.tables import FEW_SEEDS, Column, Table, Value, seeds_notes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
+    from fmnist_cli.engine.config import TrainConfig
+    from fmnist_cli.engine.ood_curves import CurveName
+    from fmnist_cli.epoch import Axis, Metric
+    from fmnist_cli.plots import Band
+    from fmnist_cli.registry import RunRecord
+    from fmnist_cli.runner.jobs import Executor
+    from fmnist_cli.runner.run import After, Session
+
+Conditions = list[tuple[str, "TrainConfig"]]
+Runs = Sequence["RecordedRun"]
+
+
+@dataclass(frozen=True)
+class View:
+    """How a study's result is looked at; nothing of it changes what is trained.
+
+    Attributes
+    ----------
+    patiences : of an early-stopping study
+    curves : of a study of shifted images, which must have measured them
+    metric : drawn by epoch; None for the study's own choice
+    band : what several seeds are drawn as
+    axis : what curves are drawn against; None for the study's own figure
+    every_epoch : whether the details have every epoch's numbers
+    """
+
+    patiences: tuple[int, ...] = (3,)
+    curves: tuple[CurveName, ...] = ()
+    metric: Metric | None = None
+    band: Band = "ci"
+    axis: Axis | None = None
+    every_epoch: bool = False
+
+
+def _no_tables(result: StudyResult, view: View) -> list[Table]:
+    return []
+
+
+def _no_answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
+    return ()
+
+
+def _nothing(result: StudyResult, view: View) -> dict[str, Any]:
+    return {}
+
+
+def _no_why(result: StudyResult, config: TrainConfig) -> Conditions:
+    return []
+
+
+def _no_explanations(
+    result: StudyResult, why: Sequence[RecordedRun], view: View
+) -> tuple[Explanation, ...]:
+    return ()
+
+
+def _every_value(config: TrainConfig, value: Any) -> str:
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One thing varied, what is measured of it, and how it is shown.
+
+    Attributes
+    ----------
+    kind : str
+        As registries record it: the name of the command.
+    plot_name : str
+        What follows ``fmnist plot``.
+    title, question : str
+    conditions : callable
+        From a configuration and the values that are compared to labels and configurations.
+    table : callable
+        The study's one table.
+    figure : callable
+    caption : str
+        Of the figure.
+    alt : callable
+        What the figure shows, for those who do not see it.
+    option, values
+        The command's own option, and its values where none is given.
+    unfit : callable
+        Why a value cannot be trained with this configuration; empty where it can.
+    defaults : mapping
+        Where the study's configuration differs from that of ``fmnist train``.
+    details : callable
+        Further tables, of the command alone.
+    answers : callable
+    document : callable
+        What ``--json`` has beside the runs, the table and the answers.
+    why : callable
+        The conditions that test the causes of what was found, as labels and configurations.
+    explain : callable
+        From the result and the runs of those conditions to each question's causes.
+    test_every_epoch, after
+        What is measured, as in ``run_study``.
+    timed : bool
+        Whether a result is a time, so that runs side by side are no substitute.
+    """
+
+    kind: str
+    plot_name: str
+    title: str
+    question: str
+    conditions: Callable[[TrainConfig, Sequence[Any]], Conditions]
+    table: Callable[[StudyResult, View], Table]
+    figure: Callable[[StudyResult, View], Figure]
+    caption: str
+    alt: Callable[[StudyResult, View], str]
+    option: str = ""
+    values: tuple[Any, ...] = ()
+    unfit: Callable[[TrainConfig, Any], str] = _every_value
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    details: Callable[[StudyResult, View], list[Table]] = _no_tables
+    answers: Callable[[StudyResult, View], tuple[Answer, ...]] = _no_answers
+    document: Callable[[StudyResult, View], dict[str, Any]] = _nothing
+    why: Callable[[StudyResult, TrainConfig], Conditions] = _no_why
+    explain: Callable[[StudyResult, Sequence[RecordedRun], View], tuple[Explanation, ...]] = (
+        _no_explanations
+    )
+    test_every_epoch: bool = False
+    after: Callable[[View], After | None] = lambda view: None
+    timed: bool = False
+
+    @property
+    def document_name(self) -> str:
+        """Of the JSON documents; ``train`` is that of one run."""
+        return "train-seeds" if self.kind == "train" else self.kind
+
+    def run(
+        self,
+        session: Session,
+        config: TrainConfig,
+        values: Sequence[Any],
+        view: View,
+        *,
+        seeds: Sequence[int],
+        executor: Executor | None = None,
+        new: bool = False,
+        reuse: bool = False,
+    ) -> StudyResult:
+        """Train every condition with every seed; see ``run_study``."""
+        from fmnist_cli.runner.study import run_study
+
+        return run_study(
+            session,
+            self.kind,
+            self.conditions(config, values),
+            seeds=seeds,
+            executor=executor,
+            new=new,
+            reuse=reuse,
+            test_every_epoch=self.test_every_epoch,
+            after=self.after(view),
+            measured={"curves": list(view.curves)} if view.curves else None,
+            timed=self.timed,
+        )
+
+    def run_why(
+        self,
+        session: Session,
+        config: TrainConfig,
+        result: StudyResult,
+        view: View,
+        *,
+        seeds: Sequence[int],
+        executor: Executor | None = None,
+        new: bool = False,
+    ) -> tuple[RecordedRun, ...]:
+        """Train the conditions that test the causes, as a study of their own, with its seeds."""
+        from fmnist_cli.runner.study import run_study
+
+        conditions = self.why(result, config)
+        if not conditions:
+            return ()
+        found = run_study(
+            session,
+            f"{self.kind}-why",
+            conditions,
+            seeds=seeds,
+            executor=executor,
+            new=new,
+            reuse=True,
+            test_every_epoch=self.test_every_epoch,
+            after=self.after(view),
+            timed=False,
+        )
+        found.require_complete()
+        return found.runs
+
+    def usual_values(self, config: TrainConfig) -> tuple[tuple[Any, ...], list[str]]:
+        """The default values that fit the configuration, and why the others are left out."""
+        reasons = {value: self.unfit(config, value) for value in self.values}
+        fit = tuple(value for value, reason in reasons.items() if not reason)
+        return fit, [
+            f"{self.option} {value} is left out: {reason}."
+            for value, reason in reasons.items()
+            if reason
+        ]
+
+    def words(self, values: Sequence[Any]) -> str:
+        """The command and its own option, as they are typed for these values."""
+        if tuple(values) == self.values:
+            return self.kind
+        return " ".join([self.kind, *(f"--{self.option} {value}" for value in values)])
+
+
+# The columns
+
+Cell = Callable[[Runs], Value]
+Columns = Sequence[tuple[Column, Cell]]
+
+
+def each(read: Callable[[RecordedRun], float | None]) -> Cell:
+    """A number of each run of a condition, by seed; a run that diverged is in no mean."""
+
+    def cell(runs: Runs) -> Value:
+        if len(runs) == 1:
+            return read(runs[0]) if runs[0].epochs else None
+        return tuple(read(run) if run.epochs and not run.diverged else None for run in runs)
+
+    return cell
+
+
+def ended(runs: Runs) -> str:
+    """Why the runs ended, in a word each; "+" marks those that were still improving."""
+    found = [ending(run.run) for run in runs]
+    if len(set(found)) == 1:
+        return found[0]
+    return ", ".join(f"{found.count(word)} {word}" for word in sorted(set(found)))
+
+
+def ending(run: RunRecord) -> str:
+    """Why one run ended."""
+    if run.still_improving:
+        return "limit +"
+    return {"max_epochs": "limit"}.get(run.stop_reason or "", run.stop_reason or "-")
+
+
+def interval(
+    read: Callable[[RecordedRun], float | None],
+    show: Callable[[float], str],
+    *,
+    highest: float = math.inf,
+) -> Cell:
+    """The 95 % interval of the mean, within the possible range from 0 to ``highest``."""
+    from fmnist_cli.analysis import summarise
+
+    def cell(runs: Runs) -> str:
+        found = summarise(read(run) for run in runs if not run.diverged)
+        if found is None or found.low is None or found.high is None:
+            return "-"
+        return f"{show(max(0.0, found.low))} to {show(min(highest, found.high))}"
+
+    return cell
+
+
+def loss(value: float) -> str:
+    return f"{value:.4f}"
+
+
+BEST_EPOCH = (
+    Column("best epoch", key="epochs_to_best", show=format_count),
+    each(lambda run: run.best_epoch),
+)
+UPDATES_TO_BEST = (
+    Column("updates to best", show="{:,.0f}".format),
+    each(lambda run: run.updates_to_best),
+)
+SECONDS_TO_BEST = (Column("seconds to best", show=seconds), each(lambda run: run.seconds_to_best))
+SECONDS_PER_EPOCH = (
+    Column("seconds per epoch", short="s/epoch", show="{:.3f}".format),
+    each(lambda run: run.train_seconds / max(run.run.epochs_run, 1)),
+)
+VAL_ACCURACY = (
+    Column("validation accuracy", short="val acc", key="best_val_accuracy", show=percent),
+    each(lambda run: run.best_val_accuracy),
+)
+TEST_ACCURACY = (
+    Column("test accuracy", short="test acc", show=percent),
+    each(lambda run: run.test_accuracy),
+)
+ENDED = (Column("ended", numeric=False), ended)
+
+
+def with_interval(result: StudyResult, columns: Columns) -> Columns:
+    """The columns, and after the test accuracy its interval where there are seeds enough."""
+    if max(map(len, result.by_label().values()), default=0) < FEW_SEEDS:
+        return columns
+    of = Column("95 % interval", key="test_accuracy_interval")
+    cell = interval(lambda run: run.test_accuracy, percent, highest=1.0)
+    at = [column.name for column, _ in columns].index("test_accuracy") + 1
+    return [*columns[:at], (of, cell), *columns[at:]]
+
+
+def condition_table(result: StudyResult, title: str, columns: Columns) -> Table:
+    """One row per condition."""
+    columns = with_interval(result, columns)
+    rows = tuple(tuple(cell(runs) for _, cell in columns) for runs in result.by_label().values())
+    notes = seeds_notes(rows)
+    notes = (*notes, *limit_note(run.run for run in result.runs))
+    diverged = sum(run.diverged for run in result.runs)
+    if diverged and len(result.runs) > len(rows):
+        notes = (*notes, f"Diverged runs ({diverged} of {len(result.runs)}) are in no mean.")
+    heads = tuple(column for column, _ in columns)
+    if any("seconds" in column.name for column in heads):
+        notes = (*notes, *times_note(result))
+    return Table(f"Study {result.study.id}: {title}", heads, rows, notes)
+
+
+def limit_note(runs: Iterable[RunRecord]) -> tuple[str, ...]:
+    """What "+" means, where a run has it."""
+    improving = any(run.still_improving for run in runs)
+    return ("+: still improving at its limit; more epochs would change it.",) if improving else ()
+
+
+def times_note(result: StudyResult) -> tuple[str, ...]:
+    """What a table with times must say of them, if they were taken side by side."""
+    if result.on_cluster:
+        return (
+            "The times were taken on a Dask cluster (--scheduler), where machines may differ and "
+            "runs slow each other down.",
+        )
+    if result.jobs == 1:
+        return ()
+    return (
+        f"The times were taken with {result.jobs} runs side by side (--jobs), which slows each of "
+        "them down.",
+    )

@@ -1,0 +1,134 @@
+"""One configuration with several seeds, and how much they differ: `fmnist train --seeds`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.formatting import format_count, percent, seconds
+from fmnist_cli.studies.study import (
+    Conditions,
+    Study,
+    View,
+    ended,
+    interval,
+    limit_note,
+    times_note,
+)
+from fmnist_cli.tables import Column, Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fmnist_cli.analysis.result import StudyResult
+    from fmnist_cli.engine.config import TrainConfig
+
+COLUMNS = (
+    Column("run"),
+    Column("seed"),
+    Column("best epoch", key="epochs_to_best"),
+    Column("validation accuracy", short="val acc", key="best_val_accuracy", show=percent),
+    Column("test accuracy", short="test acc", show=percent),
+    Column("training time", key="train_seconds", show=seconds),
+    Column("ended", numeric=False),
+)
+SUMMARISED: tuple[tuple[str, str, Callable[[float], str], float], ...] = (
+    ("test_accuracy", "test accuracy", percent, 1.0),
+    ("best_epoch", "best epoch", format_count, math.inf),
+    ("train_seconds", "training time", seconds, math.inf),
+)
+
+
+def label(config: TrainConfig) -> str:
+    """``mlp b5 lr0.01``."""
+    return f"{config.model} b{config.batch} lr{config.lr:g}"
+
+
+def _conditions(config: TrainConfig, values: Sequence[Any]) -> Conditions:
+    return [(label(config), config)]
+
+
+def _table(result: StudyResult, view: View) -> Table:
+    rows = tuple(
+        (
+            run.run.id,
+            run.seed,
+            run.best_epoch,
+            run.best_val_accuracy,
+            run.test_accuracy,
+            run.run.train_seconds,
+            ended([run]),
+        )
+        for run in result.runs
+    )
+    names = ", ".join(result.by_label())
+    caption = f"Study {result.study.id}: {names}, {len(result.runs)} seeds"
+    notes = (*limit_note(run.run for run in result.runs), *times_note(result))
+    return Table(caption, COLUMNS, rows, notes)
+
+
+def _details(result: StudyResult, view: View) -> list[Table]:
+    """What the seeds say together; a run that diverged says nothing."""
+    from fmnist_cli.analysis import summarise
+
+    runs = [run for run in result.runs if not run.diverged]
+    rows = []
+    for name, words, show, highest in SUMMARISED:
+        found = summarise(getattr(run.run, name) for run in runs)
+        if found is None:
+            continue
+        rows.append(
+            (
+                words,
+                found.n,
+                show(found.mean),
+                None if found.sd is None else show(found.sd),
+                interval(attrgetter(f"run.{name}"), show, highest=highest)(runs),
+                show(found.minimum),
+                show(found.maximum),
+            )
+        )
+    columns = (
+        Column("over the seeds", numeric=False),
+        Column("n"),
+        Column("mean"),
+        Column("standard deviation", short="sd"),
+        Column("95 % interval"),
+        Column("lowest"),
+        Column("highest"),
+    )
+    return [Table(f"Over {len(runs)} seeds", columns, tuple(rows))]
+
+
+def _figure(result: StudyResult, view: View) -> Figure:
+    from fmnist_cli import plots
+    from fmnist_cli.plots.from_records import curve_of, drawable, ending_of, study_caption
+
+    runs = drawable(result)
+    ending = ending_of(runs[0].run) if len(runs) == 1 else None
+    curves = [curve_of(run.epochs) for run in runs]
+    return plots.train_figure(curves, study_caption(result), ending, band=view.band)
+
+
+def _alt(result: StudyResult, view: View) -> str:
+    return (
+        "Line charts of accuracy and loss on training and validation images, the mean over "
+        f"{len(result.runs)} seeds."
+    )
+
+
+TRAINING = Study(
+    kind="train",
+    plot_name="train",
+    title="The training curve",
+    question="How much do the seeds differ?",
+    conditions=_conditions,
+    timed=True,
+    table=_table,
+    details=_details,
+    figure=_figure,
+    caption="Accuracy and loss by epoch.",
+    alt=_alt,
+)

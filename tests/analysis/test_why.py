@@ -1,0 +1,416 @@
+"""Explanations in planted worlds: the cause that was planted is claimed, and no other.
+
+In each world the accuracies (or losses) are drawn from a rule that is known: what the batch, the
+way, the momentum or the position of a feature does there. Where nothing does anything, or one seed
+alone is odd, no cause may be claimed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pytest
+
+from fmnist_cli.analysis import Score
+from fmnist_cli.analysis.axes import axis_spread, comparable, crossing, positions
+from fmnist_cli.analysis.patience import rising_trend
+from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.analysis.statistics import Sample
+from fmnist_cli.analysis.why import batch_size, early_stopping, momentum, shifted_images
+from fmnist_cli.analysis.why.causes import Cause, Effect, Explanation, Trial, attribute
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.counterfactuals import cumulative_lr
+
+from .recorded import epoch, recorded
+
+BASE = TrainConfig()
+SIZES = (1, 5, 50, 500)
+Rule = Callable[[TrainConfig, int], float]
+
+
+def run_of(
+    label: str, config: TrainConfig, seed: int, accuracy: float, loss: float = 1.0
+) -> RecordedRun:
+    n = min(config.epochs, 20)
+    epochs = [
+        epoch(i, updates=config.updates_per_epoch * i, train_loss=loss * (1 + 1 / i))
+        for i in range(1, n + 1)
+    ]
+    return recorded(
+        epochs, label=label, batch=config.batch, lr=config.lr, momentum=config.momentum, seed=seed,
+        best_epoch=n, test_accuracy=accuracy, best_val_accuracy=accuracy,
+    )  # fmt: skip
+
+
+def batch_world(
+    rule: Callable[[TrainConfig, int], float], n_seeds: int, seed: int = 0
+) -> tuple[Explanation, ...]:
+    """A sweep and its counterfactuals, the test accuracy of each by the rule and noise."""
+    rng = np.random.default_rng(seed)
+
+    def trained(arms: Iterable[tuple[str, TrainConfig]]) -> list[RecordedRun]:
+        return [
+            run_of(label, config, number, rule(config, number) + rng.normal(0, 0.006))
+            for label, config in arms
+            for number in range(n_seeds)
+        ]
+
+    runs = trained((f"batch {size}", BASE.but(batch=size)) for size in SIZES)
+    return batch_size.explain_batch_size(runs, trained(batch_size.counterfactuals(BASE, runs)))
+
+
+def way(config: TrainConfig) -> float:
+    """How far a run goes: 20 epochs where early stopping ends it, else all of its epochs."""
+    epochs = config.epochs if config.patience is None else min(20, config.epochs)
+    if config.patience is not None and config.patience > 3:
+        epochs = 20 * config.patience // 3
+    return cumulative_lr(config, epochs * config.updates_per_epoch)
+
+
+def outcomes(explanations: Iterable[Explanation], start: str) -> dict[str, str]:
+    return {
+        cause.name: cause.outcome
+        for one in explanations
+        for cause in one.causes
+        if cause.name.startswith(start)
+    }
+
+
+def supported(explanations: Iterable[Explanation]) -> list[Cause]:
+    return [cause for one in explanations for cause in one.supported]
+
+
+@pytest.mark.parametrize("n_seeds", [3, 5])
+def test_where_only_the_way_matters_the_batch_itself_is_not_blamed(n_seeds: int) -> None:
+    found = batch_world(lambda c, s: 0.70 + 0.03 * min(2.6, math.log10(way(c))), n_seeds)
+    assert set(outcomes(found, "The shorter way at batch 50 ").values()) == {"supported"}
+    assert set(outcomes(found, "The batch itself").values()) == {"tested, not supported"}
+    (cause,) = [c for c in supported(found) if c.name.startswith("The shorter way at batch 50 ")]
+    assert cause.share == pytest.approx(1, abs=0.35)
+    assert "the shorter way at batch 50" in found[1].answer
+    assert "the batch itself" not in found[1].answer
+    if n_seeds == 5:
+        assert cause.low is not None
+        assert cause.low < cause.share < cause.high
+
+
+@pytest.mark.parametrize("n_seeds", [3, 5])
+def test_where_the_batch_itself_hurts_it_is_blamed_and_the_way_is_not(n_seeds: int) -> None:
+    found = batch_world(lambda c, s: 0.85 - 0.03 * math.log10(c.batch), n_seeds)
+    assert set(outcomes(found, "The batch itself at batch 50").values()) == {"supported"}
+    assert set(outcomes(found, "The shorter way").values()) == {"tested, not supported"}
+    assert set(outcomes(found, "The learning rate").values()) == {"tested, not supported"}
+    assert "the batch itself at batch 50" in found[1].answer
+    named = [c.sentence for c in found[1].causes if c.outcome == "tested, not supported"]
+    assert all("tested, not supported" in text for text in named)
+
+
+@pytest.mark.parametrize("n_seeds", [1, 3, 5, 10])
+def test_where_nothing_differs_no_cause_is_claimed(n_seeds: int) -> None:
+    false = sum(
+        any(supported(batch_world(lambda c, s: 0.84, n_seeds, seed)[1:2])) for seed in range(100)
+    )
+    assert false <= 11  # binomial(100, 0.05): more in 0.4 %
+
+
+def test_where_one_seed_alone_differs_no_cause_is_claimed() -> None:
+    for n_seeds in (3, 5):
+        found = batch_world(lambda c, s: 0.84 - 0.1 * (s == 0 and c.batch == 50), n_seeds)
+        assert not supported(found[1:2])
+        assert found[1].causes  # they were tested
+        assert "No cause that was tested explains it." in found[1].answer
+
+
+def test_counterfactuals_are_plain_and_affordable() -> None:
+    runs = [run_of(f"batch {s}", BASE.but(batch=s), 0, 0.8) for s in (1, 5, 50, 500, 5000)]
+    arms = dict(batch_size.counterfactuals(BASE, runs))
+    assert arms["batch 50, lr scaled"].lr == pytest.approx(0.1)
+    longer = arms["batch 50, as long a way"]
+    assert (longer.epochs, longer.patience) == (200, None)  # ten times the reference's 20 epochs
+    assert arms["batch 50, patience in updates"].patience == 30
+    assert "batch 5000, as long a way" not in arms  # 20,000 epochs
+    assert not any(label.startswith(("batch 1,", "batch 5,")) for label in arms)
+    assert max(c.epochs for c in arms.values() if c.patience is None) <= batch_size.MOST_EPOCHS
+
+
+def test_without_counterfactual_runs_nothing_is_claimed_of_accuracy() -> None:
+    runs = [
+        run_of(f"batch {s}", BASE.but(batch=s), n, 0.85 - 0.03 * math.log10(s))
+        for s in SIZES for n in range(5)
+    ]  # fmt: skip
+    assert batch_size.explain_batch_size(runs, [])[1].causes == ()
+
+
+def test_the_time_to_the_best_model_is_epochs_times_pace() -> None:
+    """Batch 1 takes 8 times as long per epoch, batch 500 needs ten times as many: exactly that."""
+
+    def timed(size: int, pace: float, best: int, seed: int) -> RecordedRun:
+        epochs = [
+            epoch(i, train_seconds=pace * (1 + 0.01 * seed), updates=-(-10_000 // size) * i)
+            for i in range(1, best + 1)
+        ]
+        return recorded(
+            epochs, label=f"batch {size}", batch=size, seed=seed, best_epoch=best,
+            train_seconds=sum(e.train_seconds for e in epochs),
+        )  # fmt: skip
+
+    runs = [
+        timed(size, pace, best + seed % 2, seed)
+        for size, pace, best in ((1, 0.8, 9), (5, 0.1, 9), (500, 0.1, 90))
+        for seed in range(5)
+    ]
+    causes = {c.name: c for c in batch_size.explain_batch_size(runs, [])[0].causes}
+    pace, epochs = (
+        causes["Seconds per epoch at batch 1"], causes["Epochs to the best model at batch 500"]
+    )  # fmt: skip
+    assert (pace.outcome, epochs.outcome) == ("supported", "supported")
+    assert (pace.share, epochs.share) == (pytest.approx(1), pytest.approx(1))
+    assert causes["Epochs to the best model at batch 1"].outcome == "tested, not supported"
+    assert causes["Seconds per epoch at batch 500"].share == pytest.approx(0, abs=1e-9)
+
+
+# Axes
+
+
+def on_a_common_curve(label: str, config: TrainConfig, epochs: int) -> RecordedRun:
+    """Validation accuracy and loss as functions of the cumulative learning rate alone."""
+    curve = []
+    for i in range(1, epochs + 1):
+        reached = cumulative_lr(config, i * config.updates_per_epoch)
+        curve.append(
+            epoch(
+                i, updates=i * config.updates_per_epoch, train_seconds=0.5,
+                val_accuracy=0.85 - 0.6 / (1 + reached), train_loss=1 / (1 + reached),
+            )
+        )  # fmt: skip
+    return recorded(curve, label=label, batch=config.batch, lr=config.lr, momentum=config.momentum)
+
+
+def test_positions_by_hand() -> None:
+    run = on_a_common_curve("", BASE.but(batch=50, momentum=0.5), 3)
+    assert positions(run, "epoch") == [1, 2, 3]
+    assert positions(run, "updates") == [200, 400, 600]
+    assert positions(run, "examples") == [10_000, 20_000, 30_000]
+    assert positions(run, "seconds") == [0.5, 1.0, 1.5]
+    assert positions(run, "cumulative-lr") == pytest.approx([4, 8, 12])  # 200 x 0.01 / 0.5
+
+
+def test_curves_collapse_on_the_axis_that_made_them() -> None:
+    runs = [
+        on_a_common_curve(f"{batch}, {alpha}", BASE.but(batch=batch, momentum=alpha), n)
+        for batch, alpha, n in ((50, 0.0, 40), (100, 0.0, 80), (100, 0.9, 10), (500, 0.9, 40))
+    ]
+    together = axis_spread(runs, "cumulative-lr")
+    assert together == pytest.approx(1, abs=0.03)
+    assert axis_spread(runs, "updates") > 2
+    assert axis_spread(runs, "epoch") > 2
+    assert axis_spread(runs, "cumulative-lr", "train_loss") == pytest.approx(1, abs=0.1)
+
+
+def test_the_spread_of_two_curves_by_hand() -> None:
+    # the second needs three times as many epochs to every level: logs differ by ln 3, sd ln 3 / 2
+    def ramp(label: str, stretch: int) -> RecordedRun:
+        n = 10 * stretch
+        return recorded(
+            [epoch(i, val_accuracy=i / n) for i in range(1, n + 1)], label=label
+        )  # fmt: skip
+
+    found = axis_spread([ramp("a", 1), ramp("b", 3)], "epoch")
+    assert found == pytest.approx(math.exp(math.log(3) / 2), rel=1e-6)
+    assert axis_spread([ramp("a", 1)], "epoch") is None
+
+
+def test_a_condition_that_starts_beyond_the_others_is_left_out() -> None:
+    runs = [
+        on_a_common_curve("ahead", BASE.but(batch=1, lr=1.0), 5),
+        *(on_a_common_curve(f"b{b}", BASE.but(batch=b), 10) for b in (100, 500)),
+    ]
+    assert axis_spread(runs, "epoch") is None
+    assert {run.label for run in comparable(runs)} == {"b100", "b500"}
+
+
+def test_crossing() -> None:
+    assert crossing([1, 2, 3], [0.1, 0.3, 0.2], 0.2) == pytest.approx(1.5)
+    assert crossing([1, 2], [0.3, 0.4], 0.2) is None  # there from the first epoch
+    assert crossing([1, 2], [0.1, 0.15], 0.2) is None
+
+
+# Momentum
+
+
+ALPHAS = (0.1, 0.5, 0.9)
+
+
+def momentum_world(rule: Rule, n_seeds: int = 5, seed: int = 0) -> tuple[Explanation, ...]:
+    """Training losses by the rule and 3 % of noise."""
+    rng = np.random.default_rng(seed)
+    config = BASE.but(epochs=20, patience=None)
+
+    def trained(arms: Iterable[tuple[str, TrainConfig]]) -> list[RecordedRun]:
+        return [
+            run_of(label, c, number, 0.85 + rng.normal(0, 0.006),
+                   rule(c, number) * math.exp(rng.normal(0, 0.03)))
+            for label, c in arms
+            for number in range(n_seeds)
+        ]  # fmt: skip
+
+    runs = trained((f"momentum {a}", config.but(momentum=a)) for a in ALPHAS)
+    return momentum.explain_momentum(runs, trained(momentum.counterfactuals(config, runs)))
+
+
+@pytest.mark.parametrize("n_seeds", [3, 5])
+def test_where_the_step_is_all_momentum_is_a_longer_step(n_seeds: int) -> None:
+    found = momentum_world(lambda c, s: (c.lr / (1 - c.momentum)) ** -0.5, n_seeds)
+    loss = "momentum 0.9, in the training loss"
+    assert outcomes(found, "The longer step")[f"The longer step of {loss}"] == "supported"
+    averaging = outcomes(found, "The averaging")[f"The averaging of gradients by {loss}"]
+    assert averaging == "tested, not supported"
+    assert "a larger learning rate does the same" in found[1].answer
+
+
+@pytest.mark.parametrize("n_seeds", [3, 5])
+def test_where_averaging_helps_it_is_named(n_seeds: int) -> None:
+    found = momentum_world(lambda c, s: 1 - 0.5 * c.momentum, n_seeds)
+    loss = "momentum 0.9, in the training loss"
+    assert outcomes(found, "The longer step")[f"The longer step of {loss}"] != "supported"
+    averaging = outcomes(found, "The averaging")[f"The averaging of gradients by {loss}"]
+    assert averaging == "supported"
+    assert "Averaging them helps" in found[1].answer
+
+
+def test_where_momentum_does_nothing_no_cause_is_claimed() -> None:
+    false = sum(any(supported(momentum_world(lambda c, s: 1.0, 5, seed))) for seed in range(60))
+    assert false <= 9
+    one = momentum_world(lambda c, s: 2.0 if s == 0 and c.momentum == 0.9 else 1.0)
+    assert not supported(one)
+
+
+def test_what_each_momentum_remembers() -> None:
+    found = momentum_world(lambda c, s: 1.0)
+    assert found[1].evidence["gradients_remembered"]["0.9"] == pytest.approx(10)
+
+
+# Early stopping
+
+
+def stopping_world(noise: float, n_seeds: int = 5, *, dip: bool = False) -> Explanation:
+    rng = np.random.default_rng(1)
+    trend = 0.70 + 0.14 * (1 - np.exp(-np.arange(30) / 8))
+    if dip:  # a true dip: without noise the patience stops there too
+        trend = np.concatenate([trend[:6], trend[6:10] - 0.05, trend[10:]])
+    runs = []
+    for seed in range(n_seeds):
+        val, test = (trend + rng.normal(0, noise, 30) for _ in range(2))
+        runs.append(
+            recorded(
+                [epoch(i + 1, val_accuracy=val[i], test_accuracy=test[i]) for i in range(30)],
+                seed=seed, best_epoch=30, test_accuracy=0.84, best_val_accuracy=0.84,
+            )
+        )  # fmt: skip
+    (found,) = early_stopping.explain_early_stopping(runs, [1])
+    return found
+
+
+def test_noise_that_ends_a_rising_training_is_the_cause() -> None:
+    found = stopping_world(0.02)
+    (cause,) = found.causes
+    assert cause.outcome == "supported"
+    assert cause.share == pytest.approx(1, abs=0.3)
+    assert found.evidence["validation_epoch_noise"] == pytest.approx(0.02, rel=0.4)
+    assert found.evidence["validation_standard_error"] == pytest.approx(
+        math.sqrt(0.84 * 0.16 / 2000)
+    )
+
+
+def test_a_curve_without_noise_loses_nothing_to_it() -> None:
+    (cause,) = stopping_world(1e-5).causes
+    assert cause.outcome == "tested, not supported"
+
+
+def test_the_rising_fit_is_the_nearest_rising_curve() -> None:
+    rng = np.random.default_rng(0)
+    values = list(np.arange(12) / 10 + rng.normal(0, 0.3, 12))
+    fit = list(rising_trend(values))
+    assert fit == sorted(fit)
+    best = sum((v - f) ** 2 for v, f in zip(values, fit, strict=True))
+    for _ in range(2000):  # no other rising curve is nearer
+        other = np.sort(np.asarray(fit) + rng.normal(0, 0.1, 12))
+        assert float(((np.asarray(values) - other) ** 2).sum()) >= best
+    assert early_stopping.distinct([2, 2, 2, 5, 5]) == [2, 3, 4, 5, 5]
+
+
+# Shifted images
+
+
+def shifted_world(
+    lost: Callable[[str, str], float], n_seeds: int = 5, seed: int = 0
+) -> tuple[Explanation, ...]:
+    """Models lose ``lost(label, set)`` on a set."""
+    rng = np.random.default_rng(seed)
+
+    def measured(labels: Iterable[str]) -> list[Score]:
+        return [
+            Score(model=label, seed=number, set_name=name,
+                  accuracy=0.88 - (lost(label, name) if name != "in-domain" else 0)
+                  + float(rng.normal(0, 0.01)))
+            for label in labels
+            for number in range(n_seeds)
+            for name in ("in-domain", "up4", "rot90")
+        ]  # fmt: skip
+
+    models = ("mlp", "cnn2")
+    why = ("mlp + shift", "cnn2 + shift", "cnn2, gap", "cnn2, gmp")
+    runs = [recorded(label=m, seed=s) for m in models for s in range(n_seeds)]
+    return shifted_images.explain_shifted_images(measured(models), measured(why), runs)
+
+
+def test_position_is_the_cause_under_translation_and_not_under_rotation() -> None:
+    def lost(label: str, name: str) -> float:
+        if name == "rot90":
+            return 0.7
+        return 0.05 if "gap" in label or "gmp" in label else 0.4
+
+    up4, rot90 = shifted_world(lost)
+    gap = "cnn2's head reading positions, on up4"
+    assert outcomes([up4], gap)[gap] == "supported"
+    assert not supported([rot90])
+    assert "No cause that was tested explains it." in rot90.answer
+    assert outcomes([up4], "No shifted image").keys() == {
+        "No shifted image in mlp's training, on up4", "No shifted image in cnn2's training, on up4"
+    }  # fmt: skip
+    assert "No shifted image in mlp's training, on up4" not in {c.name for c in up4.supported}
+
+
+def test_shifted_images_that_change_nothing_need_no_cause() -> None:
+    false = sum(any(supported(shifted_world(lambda *_: 0.0, 5, seed))) for seed in range(60))
+    assert false <= 9
+
+
+# The judge itself
+
+
+def test_a_share_by_hand() -> None:
+    # effects 4, 5, 6 points; taken away leaves 1 point of each: 12 of 15 points gone
+    reference = Sample(dict.fromkeys(range(5), 0.80), 0.002)
+    affected = Sample(dict(enumerate([0.76, 0.75, 0.74, 0.75, 0.75])), 0.002)
+    without = Sample(dict.fromkeys(range(5), 0.79), 0.002)
+    effect = Effect(reference, affected, "share")
+    gone, remains = attribute(
+        [Trial("a", "", "", effect, without), Trial("b", "", "", effect, without, residual=True)]
+    )
+    assert gone.share == pytest.approx(0.8)
+    assert remains.share == pytest.approx(0.2)
+    assert gone.low < 0.8 < gone.high
+    assert "80 %" in gone.sentence
+    (missing,) = attribute([Trial("c", "", "", effect, None)])
+    assert (missing.outcome, missing.share) == ("not tested", None)
+
+
+def test_a_counterfactual_that_makes_it_worse_supports_nothing() -> None:
+    reference = Sample(dict.fromkeys(range(5), 0.80))
+    affected = Sample(dict(enumerate([0.76, 0.75, 0.74, 0.75, 0.75])))
+    worse = Sample(dict(enumerate([0.70, 0.69, 0.71, 0.70, 0.70])))
+    (cause,) = attribute([Trial("a", "", "", Effect(reference, affected, "share"), worse)])
+    assert cause.outcome == "tested, not supported"

@@ -1,0 +1,147 @@
+"""Where fmnist finds itself: containers, notebooks' variables, folders that are closed to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import SMALL, Fmnist
+
+NOBODY = 65534
+OTHERS = ("XDG_", "KERAS_", "MPL")
+
+
+def start(
+    *args: object, nobody: bool = False, stdin: str = "", **environment: str | None
+) -> subprocess.CompletedProcess[str]:
+    """``fmnist ARGS`` in a process of its own; None takes a variable away."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(OTHERS)}
+    for name, value in environment.items():
+        env.pop(name, None)
+        if value is not None:
+            env[name] = value
+    words = [sys.executable, "-m", "fmnist_cli", *map(str, args)]
+    if nobody and os.getuid() == 0:
+        drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        words = [*drop, *words]
+    return subprocess.run(words, env=env, capture_output=True, text=True, input=stdin, check=False)
+
+
+def error_of(run: subprocess.CompletedProcess[str], code: int) -> str:
+    """The one line on stderr of a command that failed."""
+    assert run.returncode == code, run.stderr
+    (line,) = run.stderr.splitlines()
+    return line.removeprefix("Error: ")
+
+
+@pytest.fixture
+def open_folder(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The current folder, one that everybody may look into."""
+    if os.getuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("root may do everything, and there is no setpriv")
+    folder = Path(tempfile.mkdtemp(prefix="fmnist-open-"))
+    folder.chmod(0o755)
+    data = Path(os.environ["FMNIST_DATA_DIR"])
+    shutil.copytree(data, folder / "data")
+    (folder / "data").chmod(0o755)
+    monkeypatch.setenv("FMNIST_DATA_DIR", str(folder / "data"))
+    monkeypatch.chdir(folder)
+    yield folder
+    if (folder / "closed").exists():
+        (folder / "closed").chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def test_no_home(open_folder: Path) -> None:
+    everyone = {"HOME": None, "XDG_CACHE_HOME": None, "nobody": True}
+    # 65534 has a home in /etc/passwd, so its name is taken away as well where that is possible
+    assert start("--version", **everyone).returncode == 0
+    assert start("data", "info", **everyone).returncode == 0
+    assert start("config", "show", **everyone).returncode == 0
+
+
+def test_no_home_at_all(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert "none; it would be" in " ".join(fmnist("config", "show").stdout.split())
+    assert fmnist.document("data", "info")["cache_bytes"] == 0
+    fmnist.small("train", "--epochs", 1)
+    assert not list(Path().glob("~*"))
+    fmnist("doctor", "--allow-custom-data")
+
+
+def test_a_registry_whose_name_begins_with_a_tilde(fmnist: Fmnist) -> None:
+    fmnist.small("train", "--epochs", 1, "--db", "~backup.db")
+    assert Path("~backup.db").exists()
+    assert len(fmnist.document("runs", "list", "--db", "~backup.db")["runs"]) == 1
+    shutil.copy("~backup.db", Path.home() / "mine.db")
+    assert len(fmnist.document("runs", "list", "--db", "~/mine.db")["runs"]) == 1
+    found = fmnist.document("doctor", "--allow-custom-data", "--db", "~/mine.db")["findings"]
+    assert "1 run" in next(one["found"] for one in found if one["subject"] == "registry")
+
+
+def test_no_temporary_folder(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr("tempfile.gettempdir", none)
+    fmnist.small("train", "--epochs", 1)
+    assert [run["status"] for run in fmnist.document("runs", "list")["runs"]] == ["finished"]
+    fmnist("runs", "recover")
+    fmnist("plot", "train")
+
+
+def test_a_folder_that_is_closed(open_folder: Path) -> None:
+    closed = Path("closed")
+    closed.mkdir(mode=0o700 if os.getuid() == 0 else 0)
+    run = start("doctor", "--db", closed / "runs.db", "--allow-custom-data", "--json", nobody=True)
+    assert run.returncode == 3, run.stderr
+    assert "closed/runs.db cannot be looked at: Permission denied" in " ".join(run.stdout.split())
+    for args in (
+        ("runs", "list", "--db", closed / "runs.db"),
+        ("data", "verify", "--data-dir", closed / "data"),
+        ("data", "info", "--data-dir", closed / "data"),
+        ("train", *SMALL, "--results", closed / "results"),
+        ("momentum", *SMALL, "--plot", closed / "a.png"),
+        ("report", "--out", closed / "a.html"),
+    ):
+        run = start(*args, nobody=True)
+        assert "Traceback" not in run.stderr
+        if args[:2] != ("data", "info"):
+            assert len(run.stderr.splitlines()) == 1
+            assert "closed" in run.stderr
+    assert {path.name for path in Path().iterdir()} == {"closed", "data"}
+
+
+@pytest.mark.parametrize("obstacle", ["file", "dangling link"])
+def test_results_that_cannot_be_made(fmnist: Fmnist, obstacle: str) -> None:
+    fmnist.small("train", "--epochs", 1, "--results", "other")
+    results = Path("results")
+    if obstacle == "file":
+        results.touch()
+    else:
+        results.symlink_to("absent/folder")
+    message = fmnist.error("plot", "train", code=2)
+    assert message.startswith("the plot's folder must be a folder that can be written. Received: r")
+    for seeds in (1, 2):
+        args = ("train", *SMALL, "--seeds", seeds)
+        assert fmnist.error(*args, code=2).startswith("--results must be a folder that can be w")
+    assert len(fmnist.document("runs", "list")["runs"]) == 1
+
+
+@pytest.mark.parametrize("backend", ["Qt4Agg", "module://matplotlib_inline.not_here"])
+def test_the_backend_of_a_notebook(fmnist: Fmnist, backend: str) -> None:
+    fmnist.small("train", "--epochs", 1)
+    run = start("plot", "train", "--out", "a.png", MPLBACKEND=backend)
+    assert (run.returncode, run.stdout) == (0, "Saved a.png\n"), run.stderr

@@ -1,0 +1,65 @@
+"""What is refused leaves no registry, no row and no folder; what is deleted is named first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import SMALL, Fmnist
+
+TRAIN = ("train", *SMALL, "--epochs", 1)
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (("gradcheck", *SMALL, "--e", 0), 2),
+        (("gradcheck", *SMALL, "--e", "nan"), 2),
+        (("gradcheck", *SMALL, "--e", 1e-13), 2),
+        (("gradcheck", "--model", "cnn2", "--allow-custom-data", "--e", 1e-10), 2),
+        (("mini-cnn", "--train", "--data", "absent.csv"), 1),
+        *(
+            ((*command, *SMALL, "--data-dir", "broken"), 1)
+            for command in (
+                ("train",),
+                ("train", "--seeds", 2),
+                ("gradcheck",),
+                ("sweep-batch", "--batch", 5),
+                ("early-stop",),
+                ("momentum",),
+                ("ood",),
+                ("report", "--quick"),
+            )
+        ),
+        (("ood", "--run", 1, "--allow-custom-data"), 1),
+        (("train", "--resume", 1), 1),
+        (("runs", "resume", 1), 1),
+        (("runs", "reproduce", 1), 1),
+        (("runs", "tag", 1, "a"), 1),
+        (("runs", "note", 1, "a"), 1),
+        (("runs", "rename", 1, "a"), 1),
+        (("runs", "delete", 1, "--yes"), 1),
+        (("runs", "gc"), 1),
+    ],
+    ids=lambda value: " ".join(map(str, value[:2])) if isinstance(value, tuple) else None,
+)
+def test_what_is_refused_leaves_nothing(
+    fmnist: Fmnist, args: tuple[object, ...], code: int
+) -> None:
+    broken = Path("broken")
+    broken.mkdir()
+    (broken / "train-images-idx3-ubyte.gz").write_bytes(b"no image")
+    results = ("--results", "results/new") if args[0] in ("train",) else ()
+    fmnist.error(*args, *results, "--db", "new.db", code=code)
+    assert [path.name for path in Path().iterdir()] == ["broken"]
+
+
+def test_a_question_names_what_it_is_about(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -> None:
+    fmnist(*TRAIN)
+    fmnist(*TRAIN, "--lr", 0.02)
+    monkeypatch.setenv("FMNIST_QUIET", "1")
+    asked = fmnist("runs", "delete", 1, 2, code=1).stderr
+    assert "run 1: train, finished, 1 epoch\nrun 2: train, finished, 1 epoch\n" in asked
+    assert "Delete 2 runs, for good? [y/N]" in asked
+    assert "Delete run 2, for good? [y/N]" in fmnist("runs", "delete", 2, code=1).stderr

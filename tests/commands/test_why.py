@@ -1,0 +1,98 @@
+"""`--why`: the conditions that test the causes are trained, kept apart and read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fmnist_cli.epoch import AXES
+from fmnist_cli.registry import Registry
+
+from .conftest import Fmnist
+
+EPOCHS = ("--epochs", 4)
+
+
+def kinds() -> list[str]:
+    with Registry.open("runs.db", readonly=True) as registry:
+        return [study.kind for study in registry.list_studies()][::-1]
+
+
+def test_a_sweep_says_why_and_keeps_its_tests_apart(fmnist: Fmnist) -> None:
+    args = ("sweep-batch", *EPOCHS, "--batch", 5, "--batch", 50, "--seeds", 2)
+    plain = fmnist.small_document(*args)
+    assert "explanations" not in plain
+    why = fmnist.small_document(*args, "--why")
+    assert kinds() == ["sweep-batch", "sweep-batch-why"]
+    assert why["id"] == plain["id"]
+    assert why["answers"] == plain["answers"]  # the study's answers are its own
+    assert [run["arm"] for run in why["runs"]] == [run["arm"] for run in plain["runs"]]
+    questions = [one["question"] for one in why["explanations"]]
+    assert questions == [answer["question"] for answer in why["answers"][:3]]
+    causes = why["explanations"][1]["causes"]
+    assert {cause["outcome"] for cause in causes} <= {"supported", "tested, not supported"}
+    assert any(cause["name"].startswith("The batch itself at batch 50") for cause in causes)
+    with Registry.open("runs.db", readonly=True) as registry:
+        arms = {run.arm: run for run in registry.list_runs() if "," in (run.arm or "")}
+    assert arms["batch 50, lr scaled"].lr == pytest.approx(0.1)
+    assert arms["batch 50, as long a way"].max_epochs > 4
+    again = fmnist.small_document(*args, "--why")
+    assert again["explanations"] == why["explanations"]
+    assert len(kinds()) == 2  # nothing was trained again
+
+
+def test_momentum_trains_its_twins(fmnist: Fmnist) -> None:
+    args = ("momentum", *EPOCHS, "--alpha", 0.5, "--alpha", 0.9)
+    shown = " ".join(fmnist.small(*args, "--why").stdout.split())
+    assert "Why: Which momentum suits, and why?" in shown
+    assert "Why: How should training rely on previous gradients?" in shown
+    with Registry.open("runs.db", readonly=True) as registry:
+        runs = {run.arm: (run.momentum, run.lr) for run in registry.list_runs()}
+    assert runs["without momentum"] == (0, 0.01)
+    assert runs["lr / 0.1, momentum 0"] == (0, pytest.approx(0.1))
+    assert runs["momentum 0.9, lr x 0.1"] == (0.9, pytest.approx(0.001))
+
+
+def test_early_stopping_needs_no_training_to_be_explained(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("early-stop", "--epochs", 8, "--patience", 2, "--why")
+    (explanation,) = document["explanations"]
+    assert explanation["question"] == "What does too small a patience risk?"
+    assert kinds() == ["early-stop"]
+
+
+def test_curves_are_drawn_against_every_axis(fmnist: Fmnist) -> None:
+    fmnist.small_document("sweep-batch", *EPOCHS, "--batch", 5, "--batch", 50, "--seeds", 2)
+    fmnist.small_document("momentum", *EPOCHS, "--alpha", 0.5, "--alpha", 0.9)
+    for axis in AXES:
+        for words in (("batch",), ("momentum",), ("compare", "study:1", "study:2")):
+            fmnist("plot", *words, "--x", axis, "--out", f"{words[0]}-{axis}.svg")
+            assert Path(f"{words[0]}-{axis}.svg").stat().st_size > 10_000
+    assert "cumulative learning rate" in Path("batch-cumulative-lr.svg").read_text()
+    assert "cumulative learning rate" not in Path("batch-epoch.svg").read_text()
+    message = fmnist.error("plot", "batch", "--x", "days", code=2)
+    assert "'days' is not one of" in message or "days" in message
+
+
+def test_shifted_images_say_why(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("ood", *EPOCHS, "--why")
+    assert kinds() == ["ood", "ood-why"]
+    names = {cause["name"] for one in document["explanations"] for cause in one["causes"]}
+    assert names == {
+        f"No shifted image in mlp's training, on {name}"
+        for name in ("up4", "rot90", "rot180", "rot270")
+    }
+
+
+@pytest.mark.keras
+def test_a_cnn_is_tested_without_positions(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("ood", "--epochs", 1, "--model", "cnn2", "--why")
+    assert len(document["explanations"]) == 4
+    names = {cause["name"] for cause in document["explanations"][0]["causes"]}
+    assert names == {
+        "cnn2's head reading positions, on up4", "No shifted image in cnn2's training, on up4"
+    }  # fmt: skip
+    with Registry.open("runs.db", readonly=True) as registry:
+        assert {run.arm for run in registry.list_runs()} == {
+            "cnn2", "cnn2, gap", "cnn2, gmp", "cnn2 + shift"
+        }  # fmt: skip

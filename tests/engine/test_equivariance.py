@@ -1,0 +1,226 @@
+"""Equivariance: zeros where they must be, and every fast path against the plain one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from fmnist_cli.engine.backend import Split
+from fmnist_cli.engine.config import Head
+from fmnist_cli.engine.equivariance import accuracy_map, equivariance, shift_cost
+from fmnist_cli.engine.metrics import Confusion, most_frequent_errors
+from fmnist_cli.engine.numpy_cnn.layers import CNN
+from fmnist_cli.engine.numpy_mlp.layers import MLP, initial_weights
+from fmnist_cli.engine.shifts import shift
+from fmnist_cli.errors import UsageError
+
+Weights = dict[str, np.ndarray]
+
+
+def cnn_weights(model: str, dtype: type = np.float64, head: str = "flatten") -> Weights:
+    """Of a cnn2 or cnn3 of 4 and 5 channels, and biases so that a blank image shows something."""
+    rng, c1, c2 = np.random.default_rng(2), 4, 5
+    shapes = {"conv1/kernel": (7, 7, 1, c1), "conv1/bias": (c1,)}
+    flat = 11 * 11 * c1
+    if model == "cnn3":
+        shapes |= {"conv2/kernel": (2, 2, c1, c2), "conv2/bias": (c2,)}
+        flat = 5 * 5 * c2
+    if head != "flatten":
+        flat = c1 if model == "cnn2" else c2
+    shapes |= {"output/kernel": (flat, 10), "output/bias": (10,)}
+    return {name: rng.normal(0, 0.3, shape).astype(dtype) for name, shape in shapes.items()}
+
+
+def mlp_weights() -> Weights:
+    return initial_weights(np.random.default_rng(2), hidden=12)
+
+
+def weights_of(model: str) -> Weights:
+    return mlp_weights() if model == "mlp" else cnn_weights(model)
+
+
+def pictures(n: int, margin: int = 0, dtype: type = np.float32) -> np.ndarray:
+    """(n, 784), blank but for a square ``margin`` away from the frame."""
+    images = np.zeros((n, 28, 28), dtype)
+    inner = slice(margin, 28 - margin)
+    side = 28 - 2 * margin
+    images[:, inner, inner] = np.random.default_rng(3).random((n, side, side))
+    return images.reshape(n, 784)
+
+
+def plain_logits(weights: Weights, image: np.ndarray, head: Head = "flatten") -> np.ndarray:
+    """(784,) -> (10,), by the textbook layers."""
+    network = MLP(weights) if "W1" in weights else CNN(weights, head)
+    return network.logits(image[None].astype(np.float64))[0]
+
+
+@pytest.mark.parametrize("model", ["cnn2", "cnn3"])
+@pytest.mark.parametrize("move", [(-4, 0), (4, 0), (0, 8), (-8, 0), (4, -4), (12, 8)])
+def test_convolution_and_pooling_move_with_the_picture(model: str, move: tuple[int, int]) -> None:
+    errors = equivariance(cnn_weights(model), pictures(5), *move)
+    *spatial, logits = errors
+    expected = [("conv1", 1), ("pool1", 2), ("conv2", 2), ("pool2", 4)]
+    assert [(e.layer, e.stride) for e in spatial] == expected[: len(spatial)]
+    for error in spatial:
+        assert error.inside < 1e-14
+        assert error.whole > 0.01  # what has crossed the border
+    assert (logits.layer, logits.stride) == ("logits", 0)
+    assert logits.whole > 0.05
+
+
+def test_float32_is_zero_to_rounding() -> None:
+    for error in equivariance(cnn_weights("cnn3", np.float32), pictures(5), -4, 4)[:-1]:
+        assert error.inside < 1e-6
+
+
+def test_away_from_the_border_nothing_is_lost_at_all() -> None:
+    for error in equivariance(cnn_weights("cnn3"), pictures(5, margin=12), -4, 4)[:-1]:
+        assert error.inside < 1e-14
+        assert error.whole < 1e-14
+
+
+@pytest.mark.parametrize(("move", "kept"), [(1, 1), (2, 3), (3, 1), (6, 3)])
+def test_a_shift_that_the_stride_does_not_divide_leaves_aliasing(move: int, kept: int) -> None:
+    errors = equivariance(cnn_weights("cnn3"), pictures(5), 0, move)[:-1]
+    for i, error in enumerate(errors):
+        assert (error.inside < 1e-14) == (i < kept)
+    assert all(error.inside > 0.01 for error in errors[kept:])
+
+
+def test_a_planted_weight_by_place_is_seen() -> None:
+    weights = cnn_weights("cnn2")
+    images = pictures(5, margin=8)
+    # the same weight at every place: only the sum over the places counts, which a shift keeps
+    weights["output/kernel"] = np.tile(weights["output/kernel"][:4], (121, 1))
+    assert equivariance(weights, images, 0, 2)[-1].whole < 1e-13
+    weights["output/kernel"][4 * 60] *= 2  # in the middle
+    assert equivariance(weights, images, 0, 2)[-1].whole > 1e-3
+
+
+@pytest.mark.parametrize("head", ["gap", "gmp"])
+@pytest.mark.parametrize("model", ["cnn2", "cnn3"])
+def test_a_global_pool_forgets_position(model: str, head: Head) -> None:
+    weights = cnn_weights(model, head=head)
+    *_, pooled, logits = equivariance(weights, pictures(5, margin=12), -4, 4, head=head)
+    assert (pooled.layer, pooled.stride) == (head, 0)
+    assert pooled.whole < 1e-13
+    assert logits.whole < 1e-13
+    at_the_border = equivariance(weights, pictures(5), -4, 4, head=head)[-1]
+    assert at_the_border.whole > 1e-3
+    images = pictures(20, margin=12)
+    labels = np.array([plain_logits(weights, image, head).argmax() for image in images])
+    cost = shift_cost(weights, Split(images, labels), -4, 4, head=head)
+    assert (cost.unshifted, cost.shifted, cost.moved_back) == (1, 1, 1)
+
+
+def test_a_dense_network_by_hand() -> None:
+    # two hidden units: the sum of all pixels, and the pixel (14, 14)
+    weights = {
+        "W1": np.zeros((784, 2)),
+        "b1": np.zeros(2),
+        "W2": np.ones((2, 10)),
+        "b2": np.zeros(10),
+    }
+    weights["W1"][:, 0] = 1
+    weights["W1"][14 * 28 + 14, 1] = 3
+    image = np.zeros((1, 784))
+    image[0, 14 * 28 + 14] = 1  # hidden (1, 3); moved away (1, 0)
+    hidden, logits = equivariance(weights, image, 2, 0)
+    assert hidden.whole == pytest.approx(3 / math.sqrt(10))
+    assert logits.whole == pytest.approx(3 / 4)
+    assert equivariance(weights, image, 0, 0)[0].whole == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "head"),
+    [
+        ("mlp", "flatten"),
+        ("cnn2", "flatten"),
+        ("cnn3", "flatten"),
+        ("cnn2", "gap"),
+        ("cnn3", "gmp"),
+    ],
+)
+def test_the_map_is_that_of_every_shifted_image_alone(model: str, head: Head) -> None:
+    weights = mlp_weights() if model == "mlp" else cnn_weights(model, head=head)
+    images, reach = pictures(3), 3
+    labels = np.array([plain_logits(weights, image, head).argmax() for image in images])
+    labels[2] = (labels[2] + 1) % 10  # one is wrong where it is
+    found = accuracy_map(weights, Split(images, labels), reach, head=head)
+    assert found.shape == (7, 7)
+    assert found[3, 3] == pytest.approx(2 / 3)
+    for dy in range(-3, 4):
+        for dx in range(-3, 4):
+            moved = shift(images, dy, dx)
+            guessed = np.array([plain_logits(weights, image, head).argmax() for image in moved])
+            assert found[3 + dy, 3 + dx] == np.mean(guessed == labels), (dy, dx)
+
+
+def test_the_map_of_more_images_than_a_chunk() -> None:
+    weights, images = cnn_weights("cnn2"), pictures(120)
+    labels = np.arange(120) % 10
+    parts = [
+        accuracy_map(weights, Split(images[part], labels[part]), 1)
+        for part in (slice(0, 60), slice(60, 120))
+    ]
+    np.testing.assert_allclose(
+        accuracy_map(weights, Split(images, labels), 1), np.mean(parts, axis=0)
+    )
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn2", "cnn3"])
+def test_what_stays_in_the_frame_costs_by_position_alone(model: str) -> None:
+    weights, images = weights_of(model), pictures(40, margin=12)
+    labels = np.array([plain_logits(weights, image).argmax() for image in images])
+    cost = shift_cost(weights, Split(images, labels), -4, 0)
+    moved = shift(images, -4, 0)
+    guessed = np.array([plain_logits(weights, image).argmax() for image in moved])
+    assert (cost.unshifted, cost.moved_back) == (1, 1)
+    assert cost.shifted == np.mean(guessed == labels) < 1
+    assert cost.by_cut_off == 0
+    assert cost.by_position == 1 - cost.shifted
+
+
+def test_what_leaves_the_frame_is_not_brought_back() -> None:
+    weights = mlp_weights()
+    images = pictures(40)
+    labels = np.array([plain_logits(weights, image).argmax() for image in images])
+    cut = images.reshape(-1, 28, 28).copy()
+    cut[:, :4] = 0
+    guessed = np.array([plain_logits(weights, image).argmax() for image in cut.reshape(-1, 784)])
+    cost = shift_cost(weights, Split(images, labels), -4, 0)
+    assert cost.moved_back == np.mean(guessed == labels)
+    assert cost.by_position + cost.by_cut_off == pytest.approx(cost.unshifted - cost.shifted)
+
+
+def test_shifts_that_cannot_be_measured_are_refused() -> None:
+    split = Split(pictures(2), np.zeros(2, np.int64))
+    with pytest.raises(UsageError, match=r"multiple of 4\. Received: \(2, 0\)"):
+        shift_cost(cnn_weights("cnn3"), split, 2, 0)
+    with pytest.raises(UsageError, match=r"below 14 pixels\. Received: \(14, 0\)"):
+        equivariance(mlp_weights(), split.images, 14, 0)
+    with pytest.raises(UsageError, match=r"between 0 and 13\. Received: 14"):
+        accuracy_map(mlp_weights(), split, 14)
+
+
+def test_the_most_frequent_errors_by_hand() -> None:
+    confusion = np.array([[5, 3, 2], [0, 7, 0], [4, 4, 2]])
+    assert most_frequent_errors(confusion) == (Confusion(0, 1, 0.3), Confusion(2, 0, 0.4))
+
+
+@pytest.mark.keras
+def test_the_layers_are_those_that_train() -> None:
+    from fmnist_cli.engine.config import TrainConfig
+    from fmnist_cli.engine.training import make_backend
+
+    images = pictures(60)
+    for model in ("cnn2", "cnn3"):
+        split = Split(images, np.zeros(60, np.int64))
+        backend = make_backend(TrainConfig(model=model, train_size=60), split)  # type: ignore[arg-type]
+        labels = backend.predict(split)
+        found = accuracy_map(backend.weights(), Split(images, labels), 2)
+        assert found[2, 2] == 1
+        moved = Split(shift(images, 2, -1), labels)
+        assert found[4, 1] == np.mean(backend.predict(moved) == labels)
