@@ -26,7 +26,7 @@ from fmnist_cli.engine.seeding import epoch_order
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks-cnn.md"
 MODELS, BATCHES = ("cnn2", "cnn3"), (5, 50)
-PEERS = ("fmnist", "Keras fit", "PyTorch, 1 thread", "PyTorch, 2 threads")
+PEERS = ("fmnist", "fmnist, --engine keras", "Keras fit", "PyTorch, 1 thread", "PyTorch, 2 threads")
 SAME_LOSS = 5e-3  # relative; float32 convolutions round differently
 LR = 0.01
 
@@ -48,6 +48,15 @@ def initial(model: str) -> dict[str, np.ndarray]:
 
 
 def ours(model: str, batch: int, images: np.ndarray, labels: np.ndarray) -> Epoch:
+    from fmnist_cli.engine.backend import Split
+    from fmnist_cli.engine.numpy_cnn.backend import NumPyCNN
+
+    train = Split(images, labels)
+    cnn = NumPyCNN(train, weights=initial(model), batch=batch, lr=LR, momentum=0.0)
+    return cnn.train_epoch
+
+
+def ours_on_keras(model: str, batch: int, images: np.ndarray, labels: np.ndarray) -> Epoch:
     from fmnist_cli.engine.backend import Split
     from fmnist_cli.engine.keras_models.backend import KerasBackend
     from fmnist_cli.engine.keras_models.models import build
@@ -131,6 +140,8 @@ def serve(name: str, model: str, batch: int, n: int) -> None:
     images, labels = learnable(n)
     if name == "fmnist":
         epoch = ours(model, batch, images, labels)
+    elif name == "fmnist, --engine keras":
+        epoch = ours_on_keras(model, batch, images, labels)
     elif name == "Keras fit":
         epoch = keras_fit(model, batch, images, labels)
     else:

@@ -75,8 +75,10 @@ def _verdicts(report: GradientReport) -> list[str]:
             "are not judged"
         )
     elif kinks or coarse:
+        has_pools = any(row.entry.parameter == "conv1/kernel" for row in report.rows)
+        corners = "a ReLU or a max-pool" if has_pools else "the ReLU"
         lines.append(
-            f"{kinks:,} straddle a kink of the ReLU and {coarse:,} are too small "
+            f"{kinks:,} straddle a kink of {corners} and {coarse:,} are too small "
             f"for a difference at this e: judged by the complex step, largest relative error "
             f"{found['max_relative_error_complex_step']:.1e}"
         )

@@ -38,16 +38,16 @@ def gradcheck(
         ),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Check every entry (of the MLP or the mini CNN).")
+        bool, typer.Option("--all", help="Check every entry (on the numpy engine).")
     ] = False,
 ) -> None:
     """Compare backpropagation with central differences, in float64.
 
     Prints entries of the gradient from both, and whether all that were checked agree; by default
-    the first entry of each weight matrix and bias. An entry whose difference straddles a kink of
-    the ReLU is named and judged by the complex step, which has no step to straddle with. The update
-    of one training step is compared as well: that is the code that trains. The figures are recorded
-    as a run.
+    the first entry of each weight matrix and bias. An entry whose difference straddles a kink (a
+    ReLU that switches, a max-pool that chooses another pixel) is named and judged by the complex
+    step, which has no step to straddle with. The update of one training step is compared as well:
+    that is the code that trains. The figures are recorded as a run.
 
     Exits 3 if a gradient does not hold.
 
@@ -58,6 +58,8 @@ def gradcheck(
       fmnist gradcheck --batch 50 --all
       # five random entries of each parameter of a CNN
       fmnist gradcheck --model cnn3 --samples 5
+      # TensorFlow's gradients
+      fmnist gradcheck --model cnn3 --engine keras
     """
     from fmnist_cli.commands._checks import show_gradient
     from fmnist_cli.commands._data import open_session
@@ -70,9 +72,9 @@ def gradcheck(
         )
     if samples is not None:
         require(samples >= 1, "samples must be at least 1", samples)
-    if every and model in ("cnn2", "cnn3"):
+    if every and config.engine == "keras" and model != "mini-cnn":
         raise UsageError(
-            f"--all is for mlp and mini-cnn; use --samples N. Received: --all --model {model}."
+            "--all is for the numpy engine; use --samples N. Received: --all --engine keras."
         )
     if model == "mini-cnn":
         others = typed(context, but=("model", "e", "every", "db", "json", "quiet"))
@@ -83,7 +85,7 @@ def gradcheck(
             )
         check_mini_cnn(Output(common), common.db, e=e)
         return
-    config = config.but(model=model, engine=config.engine if model == "mlp" else "keras")
+    config = config.but(model=model)
     least = SMALLEST_STEPS[config.engine]
     require(least <= e <= 1, f"e must be between {least:g} and 1", e)
     out = Output(common)

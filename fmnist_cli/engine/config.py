@@ -59,7 +59,8 @@ class TrainConfig:
     Attributes
     ----------
     model, engine
-        ``engine="auto"`` becomes ``numpy`` for the MLP and ``keras`` for the CNNs.
+        ``engine="auto"`` becomes ``numpy``: at every batch size it is the faster for every model
+        (``docs/benchmarks.md``, ``docs/benchmarks-cnn.md``).
     batch : int in [1, train_size]
     lr : float > 0
         Learning rate (eta).
@@ -92,7 +93,7 @@ class TrainConfig:
     """
 
     model: ModelName = option("mlp", "The model to train.")
-    engine: EngineName = option("auto", "What runs it; auto: numpy for mlp, keras for the CNNs.")
+    engine: EngineName = option("auto", "What runs it; auto: the faster, which is numpy.")
     batch: int = option(5, "Examples per gradient update.")
     lr: float = option(0.01, "Learning rate.")
     momentum: float = option(0.0, "Momentum, from 0 (plain SGD) to below 1.")
@@ -116,12 +117,7 @@ class TrainConfig:
         known = (*engines, USER_ENGINE)
         require(self.engine in known, f"engine must be one of {', '.join(engines)}", self.engine)
         if self.engine == "auto":
-            object.__setattr__(self, "engine", "numpy" if self.model == "mlp" else "keras")
-        require(
-            self.model == "mlp" or self.engine == "keras",
-            f"model {self.model} needs the keras engine",
-            self.engine,
-        )
+            object.__setattr__(self, "engine", "numpy")
         n = N_TRAINING_IMAGES
         require(
             1 <= self.train_size < n, f"train-size must be between 1 and {n - 1}", self.train_size

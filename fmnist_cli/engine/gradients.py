@@ -51,7 +51,7 @@ scale: below, float64's rounding is all that is left of its digits."""
 _COMPLEX_STEP = 1e-30
 _CHUNK_NUMBERS = 2_000_000  # (M, N, K) numbers held at a time
 
-Perturbation = Callable[[Indices, complex], tuple[NDArray[Any], NDArray[np.bool_]]]
+Perturbation = Callable[[Indices, complex], tuple[NDArray[Any], NDArray[Any]]]
 
 
 def relative_error(a: float, n: float) -> float:
@@ -247,25 +247,59 @@ def check_mlp(
     UsageError
         When e is not a finite number above 0, or too small to move a weight.
     """
-    require(np.isfinite(e) and 1e-12 <= e <= 1, "e must be between 1e-12 and 1", e)
-    require(select in ("first", "all") or int(select) >= 1, "samples must be at least 1", select)
     weights = {name: np.asarray(weights[name], np.float64) for name in PARAMETERS}
     images = examples.images.astype(np.float64)
     network = MLP(weights)
     network.forward(images, examples.labels)
-    gradient = network.backward()
-    perturbed = _perturbations(weights, images, examples.labels)
+    logits = len(examples) * len(weights["b2"])
+    return check_network(
+        network.backward(),
+        {
+            name: (perturbation, logits)
+            for name, perturbation in _perturbations(weights, images, examples.labels).items()
+        },
+        training_gradient=training_gradient,
+        n_examples=len(examples),
+        e=e,
+        select=select,
+        rng=rng,
+    )
 
+
+def check_network(
+    gradient: Mapping[str, Array],
+    perturbations: Mapping[str, tuple[Perturbation, int]],
+    *,
+    training_gradient: Mapping[str, NDArray[Any]],
+    n_examples: int,
+    e: float,
+    select: Selection,
+    rng: np.random.Generator,
+) -> GradientCheck:
+    """Compare a network's gradient with its losses at perturbed weights.
+
+    Parameters
+    ----------
+    gradient : arrays by parameter
+        By backpropagation.
+    perturbations : for each parameter, a function and how many numbers it holds for an entry
+        The function takes M indices and a step, and returns the M losses after adding the step to
+        one entry at a time, and on which side of the corners it moved they are: (M, ..).
+    training_gradient, e, select, rng
+        As in ``check_mlp``.
+    """
+    require(np.isfinite(e) and 1e-12 <= e <= 1, "e must be between 1e-12 and 1", e)
+    require(select in ("first", "all") or int(select) >= 1, "samples must be at least 1", select)
     checks = tuple(
         _check_parameter(
-            name, gradient[name], training_gradient[name], perturbed[name], e, select, rng,
-            chunk=max(1, _CHUNK_NUMBERS // (len(examples) * len(weights["b2"]))),
+            name, gradient[name], training_gradient[name], perturbed, e, select, rng,
+            chunk=max(1, _CHUNK_NUMBERS // numbers),
         )
-        for name in PARAMETERS
+        for name, (perturbed, numbers) in perturbations.items()
     )  # fmt: skip
     floor = _ROUNDING * max(float(np.abs(g).max()) for g in gradient.values())
     return GradientCheck(
-        n_examples=len(examples),
+        n_examples=n_examples,
         e=e,
         parameters=checks,
         worst_difference=_largest(
@@ -296,7 +330,7 @@ def training_step_gradient(
     """
     lr = 0.5
     before, after = step(lr)
-    return {name: (before[name] - after[name]) / lr for name in PARAMETERS}
+    return {name: (before[name] - after[name]) / lr for name in before}
 
 
 @dataclass(frozen=True)
@@ -360,7 +394,7 @@ def check_magnitude(
 
 
 def _flat(arrays: Mapping[str, NDArray[Any]]) -> Array:
-    return np.concatenate([np.ravel(arrays[name]) for name in PARAMETERS])
+    return np.concatenate([np.ravel(arrays[name]) for name in sorted(arrays)])
 
 
 def _largest(*errors: Array) -> float:
@@ -401,7 +435,8 @@ def _check_parameter(
         above, active_above = losses(at, e)
         below, active_below = losses(at, -e)
         difference[part] = (above - below) / (2 * e)
-        kink[part] = (active_above != active_below).any(axis=1)
+        differ = (active_above != active_below).reshape(len(above), -1)
+        kink[part] = differ.any(axis=1)
     analytic = gradient[indices]
     # not "> TOLERANCE": a NaN must be judged too
     coarse = ~kink & ~(relative_errors(analytic, difference) <= TOLERANCE)
@@ -439,12 +474,6 @@ def _perturbations(
     z2 = a1 @ W2 + weights["b2"]  # (N, H) @ (H, K) + (K,) -> (N, K)
     ones = np.ones(len(x))
 
-    def mean_loss(logits: NDArray[Any]) -> NDArray[Any]:  # (M, N, K) -> (M,)
-        logits = logits - logits.real.max(axis=2, keepdims=True)
-        log_sum = np.log(np.exp(logits).sum(axis=2))  # (M, N)
-        chosen = logits[:, np.arange(len(labels)), labels]  # (M, N)
-        return cast(NDArray[Any], (log_sum - chosen).mean(axis=1))
-
     def move_hidden(
         unit: NDArray[np.int64], inputs: Array, delta: complex
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:  # inputs (M, N) or (N,)
@@ -452,20 +481,36 @@ def _perturbations(
         active = z.real > 0
         change = np.where(active, z, 0) - a1.T[unit]  # (M, N)
         logits = z2 + change[:, :, None] * W2[unit][:, None, :]  # (M, N, 1) * (M, 1, K)
-        return mean_loss(logits), active
-
-    def move_logit(
-        klass: NDArray[np.int64], inputs: Array, delta: complex
-    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        m = len(klass)
-        dtype = np.result_type(z2, type(delta))
-        logits = np.repeat(z2[None].astype(dtype), m, axis=0)  # (M, N, K)
-        logits[np.arange(m), :, klass] += delta * inputs
-        return mean_loss(logits), np.ones((m, 1), bool)
+        return mean_losses(logits, labels), active
 
     return {
         "W1": lambda at, delta: move_hidden(at[1], x.T[at[0]], delta),
         "b1": lambda at, delta: move_hidden(at[0], ones, delta),
-        "W2": lambda at, delta: move_logit(at[1], a1.T[at[0]], delta),
-        "b2": lambda at, delta: move_logit(at[0], ones, delta),
+        "W2": lambda at, delta: move_logit(z2, labels, at[1], a1.T[at[0]], delta),
+        "b2": lambda at, delta: move_logit(z2, labels, at[0], ones, delta),
     }
+
+
+def mean_losses(logits: NDArray[Any], labels: NDArray[np.integer]) -> NDArray[Any]:
+    """The mean loss of each of M sets of logits: (M, N, K) -> (M,), complex where they are."""
+    logits = logits - logits.real.max(axis=2, keepdims=True)
+    log_sum = np.log(np.exp(logits).sum(axis=2))  # (M, N)
+    chosen = logits[:, np.arange(len(labels)), labels]  # (M, N)
+    return cast(NDArray[Any], (log_sum - chosen).mean(axis=1))
+
+
+def move_logit(
+    logits: Array,
+    labels: NDArray[np.integer],
+    klass: NDArray[np.int64],
+    inputs: Array,
+    delta: complex,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The ``Perturbation`` of a last layer's entries, which have no corners.
+
+    ``logits`` (N, K) with ``delta`` times ``inputs`` (M, N) or (N,) added to class ``klass`` (M,).
+    """
+    m = len(klass)
+    moved = np.repeat(logits[None].astype(np.result_type(logits, type(delta))), m, axis=0)
+    moved[np.arange(m), :, klass] += delta * inputs  # of (M, N, K)
+    return mean_losses(moved, labels), np.ones((m, 1), bool)

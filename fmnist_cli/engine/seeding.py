@@ -2,7 +2,7 @@
 
 Every stream has its own key below the seed, so that the initial weights do not depend on how
 many epochs were trained and the order of epoch e can be had without the orders before it
-(that is what lets a run resume). Both engines use these numbers: same seed, same initial MLP
+(that is what lets a run resume). Both engines use these numbers: same seed, same initial
 weights and same batches on each.
 """
 
@@ -12,6 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 _WEIGHTS, _ORDER, _AUGMENT = 0, 1, 2
+
+CNN_WEIGHTS = "Glorot-uniform, drawn by fmnist"
+"""What a CNN's run records of its initial weights."""
+EARLIER_CNN_WEIGHTS = "Glorot-uniform, drawn by Keras"
+"""What those that record nothing began with."""
 
 
 def weights_rng(seed: int) -> np.random.Generator:

@@ -103,6 +103,10 @@ def make_backend(config: TrainConfig, train: Split) -> Backend:
             "engine must be numpy or keras where the file of the layers is not at hand. "
             "Received: user."
         )
+    if config.model != "mlp":
+        from fmnist_cli.engine.numpy_cnn.backend import NumPyCNN
+
+        return NumPyCNN.from_config(config, train)
     from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
 
     return NumPyMLP.from_config(config, train)

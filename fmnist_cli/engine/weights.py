@@ -55,6 +55,29 @@ def load_weights(path: Path) -> dict[str, NDArray[np.floating[Any]]]:
         raise ArtefactError(f"{path} must be an .npz file of weights: {error.strerror}.") from error
 
 
+def replace_arrays(ours: Arrays, theirs: Arrays, what: str) -> None:
+    """Copy ``theirs`` over ``ours``: all of it, or nothing.
+
+    Raises
+    ------
+    ArtefactError
+        On a wrong name, shape or type, with ``what`` in it.
+    """
+    if set(theirs) != set(ours):
+        raise ArtefactError(
+            f"The {what} must be {', '.join(ours)}. Received: {', '.join(sorted(theirs))}."
+        )
+    for name, array in ours.items():
+        came = np.asarray(theirs[name])
+        if came.shape != array.shape or came.dtype.kind != "f":
+            raise ArtefactError(
+                f"The {what}' {name} must be floats of shape {array.shape}. "
+                f"Received: {came.dtype} of shape {came.shape}."
+            )
+    for name, array in ours.items():
+        array[...] = theirs[name]
+
+
 def array_bytes(arrays: Arrays) -> bytes:
     """The content of an ``.npz`` file of the arrays, not compressed."""
     content = io.BytesIO()

@@ -7,7 +7,7 @@ that was not finite is None, and ``nonfinite`` says what it was: ``{"val_loss": 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -55,6 +55,8 @@ class RunSpec:
     arm : str, optional
         The run's label within its study, such as ``batch 50``; shared by the runs of its seeds.
     name : str, optional
+    facts : mapping
+        What else its numbers depend on and may change between versions; kept with the environment.
     uuid : str, optional
         Its own, 32 hexadecimal digits; by default a new one.
     data_folder : Path, optional
@@ -69,6 +71,7 @@ class RunSpec:
     study_id: int | None = None
     arm: str | None = None
     name: str | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
     uuid: str | None = None
     data_folder: Path | None = None
 

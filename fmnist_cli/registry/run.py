@@ -339,7 +339,8 @@ class NewRun(Run):
         super().__init__(database, spec.uuid or uuid.uuid4().hex, clock)
         self._columns = _run_columns(spec)
         folder = spec.data_folder
-        self._where = {} if folder is None else {"data_folder": str(folder.absolute())}
+        where = {} if folder is None else {"data_folder": str(folder.absolute())}
+        self._more_environment = {**spec.facts, **where}
 
     def _begin(self) -> Mapping[str, Any]:
         row = to_row(
@@ -349,7 +350,7 @@ class NewRun(Run):
                 **process_columns(),
                 "uuid": self.uuid,
                 "fmnist_version": __version__,
-                "environment": provenance.environment() | self._where,
+                "environment": provenance.environment() | self._more_environment,
                 "status": "running",
                 "started_at": now(),
             },

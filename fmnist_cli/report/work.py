@@ -109,7 +109,7 @@ class Work:
             default = epochs if field.name == "epochs" else field.default
             if field.name not in ("model", "engine", "patience") and value != default:
                 flags += [f"--{field.name.replace('_', '-')}", str(value)]
-        if (config.model, config.engine) == ("mlp", "keras"):
+        if config.engine == "keras":
             flags += ["--engine", "keras"]
         return shlex.join(["fmnist", *words.split(), *flags])
 

@@ -164,6 +164,11 @@ def check_gradient(
 
         return _keras_report(check_keras_gradients(config, examples, e=e, select=select, rng=rng))
 
+    if config.model != "mlp":
+        from fmnist_cli.engine.numpy_cnn.gradcheck import check_initial_cnn
+
+        return _numpy_report(check_initial_cnn(config, examples, e=e, select=select, rng=rng))
+
     from fmnist_cli.engine.gradients import check_mlp, training_step_gradient
     from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
     from fmnist_cli.engine.numpy_mlp.layers import initial_weights
@@ -179,7 +184,7 @@ def check_gradient(
 
     training = training_step_gradient(step)
     check = check_mlp(weights, examples, training_gradient=training, e=e, select=select, rng=rng)
-    return _mlp_report(check)
+    return _numpy_report(check)
 
 
 def magnitude_document(check: MagnitudeCheck) -> dict[str, Any]:
@@ -210,7 +215,7 @@ def _row_document(row: ReportedEntry) -> dict[str, Any]:
     }
 
 
-def _mlp_report(check: GradientCheck) -> GradientReport:
+def _numpy_report(check: GradientCheck) -> GradientReport:
     rows: list[ReportedEntry] = []
     kinks: list[tuple[str, tuple[int, ...]]] = []
     for parameter in check.parameters:

@@ -64,6 +64,7 @@ def reproduce(session: Session, run: RunRecord) -> Reproduction:
         When the session's data is not the run's.
     """
     from fmnist_cli.analysis.comparison import compare_curves, environment_differences
+    from fmnist_cli.engine.seeding import EARLIER_CNN_WEIGHTS
 
     require_its_data(run, session.dataset)
     registry, config = session.registry, recorded_config(run)
@@ -76,13 +77,12 @@ def reproduce(session: Session, run: RunRecord) -> Reproduction:
         command="reproduce",
         test_every_epoch=curve[0].test_loss is not None,
     )
+    before = registry.environment(run.id)
+    if config.model != "mlp":
+        before.setdefault("initial_weights", EARLIER_CNN_WEIGHTS)
     return Reproduction(
         run.id,
         recorded.run.id,
         compare_curves(curve, registry.epochs(recorded.run.id)),
-        tuple(
-            environment_differences(
-                registry.environment(run.id), registry.environment(recorded.run.id)
-            )
-        ),
+        tuple(environment_differences(before, registry.environment(recorded.run.id))),
     )

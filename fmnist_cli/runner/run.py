@@ -255,6 +255,7 @@ def run_spec(
     run_uuid: str | None = None,
 ) -> RunSpec:
     """What the registry is told of a run before it starts."""
+    from fmnist_cli.engine.seeding import CNN_WEIGHTS
     from fmnist_cli.registry import RunSpec
 
     return RunSpec(
@@ -265,6 +266,7 @@ def run_spec(
         argv=session.argv,
         study_id=condition.study_id if condition else None,
         arm=condition.label if condition else None,
+        facts={"initial_weights": CNN_WEIGHTS} if config["model"] in ("cnn2", "cnn3") else {},
         uuid=run_uuid,
         data_folder=session.dataset.folder,
     )

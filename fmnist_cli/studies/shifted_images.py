@@ -37,10 +37,8 @@ def _conditions(config: TrainConfig, models: Sequence[str]) -> Conditions:
     """Each model as it is, and with ``--augment`` once again with it."""
     made = []
     for name in models:
-        # the CNNs have one engine; the MLP keeps the one that was asked for
-        engine = config.engine if name == "mlp" else "keras"
         head = "flatten" if name == "mlp" else config.head
-        of_model = config.but(model=name, engine=engine, head=head)
+        of_model = config.but(model=name, head=head)
         made.append((name, of_model.but(augment="none")))
         if config.augment != "none":
             made.append((f"{name} + {config.augment}", of_model))

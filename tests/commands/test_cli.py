@@ -58,6 +58,15 @@ def test_training_the_mlp_imports_no_framework(fmnist: Fmnist) -> None:
     assert found == {"numpy", "sqlalchemy"}
 
 
+@pytest.mark.parametrize("command", ["train", "ood", "gradcheck"])
+def test_the_cnns_commands_import_no_framework(fmnist: Fmnist, command: str) -> None:
+    args = ("--model", "cnn3", "--train-size", "20", "--val-size", "10", "--allow-custom-data")
+    fmnist(command, *args, *(() if command == "gradcheck" else ("--epochs", 1)))
+    epochs = () if command == "gradcheck" else ("--epochs", "1")
+    found = imported_by(run_code(command, *args, *epochs, "--quiet"))
+    assert found <= {"numpy", "sqlalchemy", "matplotlib"}
+
+
 def test_counting_parameters_imports_no_framework() -> None:
     assert imported_by(run_code("count-params")) == set()
 

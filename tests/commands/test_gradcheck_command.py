@@ -46,6 +46,17 @@ def test_a_planted_error_in_the_code_that_trains_exits_3(
     assert message.startswith("backpropagation must agree with the differences")
 
 
+@pytest.mark.parametrize("model", ["cnn2", "cnn3"])
+def test_gradcheck_of_a_cnn_names_its_kinks(fmnist: Fmnist, model: str) -> None:
+    args = ("gradcheck", "--model", model, "--batch", 2, "--samples", 5)
+    document = fmnist.small_document(*args)
+    assert document["holds"]
+    assert document["entries_checked"] == 5 * (4 if model == "cnn2" else 6)
+    assert 0 < document["kinks"] == len(document["kink_indices"])
+    assert document["max_relative_error_complex_step"] < 1e-9
+    assert "a ReLU or a max-pool" in fmnist.small(*args).stdout
+
+
 def test_all_and_samples_exclude_each_other(fmnist: Fmnist) -> None:
     message = fmnist.error("gradcheck", "--all", "--samples", 3, code=2)
     assert message == "--all and --samples exclude each other. Received: --all --samples 3."
@@ -54,9 +65,9 @@ def test_all_and_samples_exclude_each_other(fmnist: Fmnist) -> None:
 def test_samples_and_all_are_refused_where_they_mean_nothing(fmnist: Fmnist) -> None:
     message = fmnist.error("gradcheck", "--samples", 0, code=2)
     assert message == "--samples must be at least 1. Received: 0."
-    message = fmnist.error("gradcheck", "--model", "cnn2", "--all", code=2)
+    message = fmnist.error("gradcheck", "--all", "--engine", "keras", code=2)
     assert message == (
-        "--all is for mlp and mini-cnn; use --samples N. Received: --all --model cnn2."
+        "--all is for the numpy engine; use --samples N. Received: --all --engine keras."
     )
 
 

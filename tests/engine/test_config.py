@@ -44,15 +44,10 @@ def test_a_value_that_breaks_its_rule(name: str, value: Any, message: str) -> No
     assert caught.value.exit_code == 2
 
 
-def test_a_cnn_needs_keras() -> None:
-    with pytest.raises(UsageError, match=r"model cnn2 needs the keras engine\. Received: numpy\."):
-        TrainConfig(model="cnn2", engine="numpy")
-
-
-def test_the_engine_follows_the_model() -> None:
+def test_auto_is_the_faster_engine_of_every_model() -> None:
     assert TrainConfig().engine == "numpy"
-    assert TrainConfig(model="cnn3").engine == "keras"
-    assert TrainConfig(engine="keras").engine == "keras"
+    assert TrainConfig(model="cnn3").engine == "numpy"
+    assert TrainConfig(model="cnn2", engine="keras").engine == "keras"
 
 
 def test_the_edges_are_allowed() -> None:

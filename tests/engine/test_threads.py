@@ -20,8 +20,55 @@ two_cores = pytest.mark.skipif(
 
 @pytest.fixture(params=[False, True], ids=["two lanes", "one lane"])
 def single_thread(request, monkeypatch) -> bool:
+    """Whether in one lane; in two, however busy the machine is."""
     monkeypatch.setattr(threads, "_single_thread", request.param)
+    monkeypatch.setattr(threads.second_lane, "until", 0.0)
+    monkeypatch.setattr(threads.second_lane, "FEWEST_CORES", 0.0)
     return request.param
+
+
+class Clocks:
+    """Wall and processor time that a test lets pass."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall = self.cpu = 0.0
+        monkeypatch.setattr(threads, "perf_counter", lambda: self.wall)
+        monkeypatch.setattr(threads, "process_time", lambda: self.cpu)
+        monkeypatch.setattr(threads, "_single_thread", False)
+        monkeypatch.setattr(threads, "_cores", lambda: [0, 1])
+
+    def work(self, lane: threads.SecondLane, seconds: float, *, cores: float) -> None:
+        with lane.watched():
+            self.wall += seconds
+            self.cpu += seconds * cores
+
+
+def test_a_taken_core_is_left_and_tried_again_after_longer_and_longer_pauses(monkeypatch):
+    clocks, lane = Clocks(monkeypatch), threads.SecondLane()
+    for _ in range(10):
+        clocks.work(lane, 0.01, cores=1.9)
+        assert lane.pays()
+    pauses = []
+    for _ in range(6):
+        clocks.work(lane, 0.03, cores=1.0)
+        assert not lane.pays()
+        began = clocks.wall
+        while not lane.pays():
+            clocks.wall += 0.01
+        pauses.append(round(clocks.wall - began, 1))
+    assert pauses == [0.3, 0.5, 1.0, 2.0, 2.0, 2.0]
+    clocks.work(lane, 0.03, cores=1.9)  # the core is free again
+    assert lane.pays()
+    clocks.work(lane, 0.03, cores=1.0)
+    clocks.wall += 0.26
+    assert lane.pays()
+
+
+def test_short_work_is_judged_together(monkeypatch):
+    clocks, lane = Clocks(monkeypatch), threads.SecondLane()
+    clocks.work(lane, 0.005, cores=1.0)  # a hiccup
+    clocks.work(lane, 0.020, cores=1.9)
+    assert lane.pays()
 
 
 def assert_the_lanes_live_on() -> None:

@@ -491,6 +491,22 @@ def test_reproduce(folder: Path) -> None:
     assert "packages.numpy" in out
 
 
+def test_reproduce_of_a_cnn_says_where_its_weights_came_from(folder: Path) -> None:
+    assert fmnist(*TRAIN, "--model", "cnn2", "--epochs", 1, prologue="")[0] == 0
+    document = json.loads(fmnist("runs", "reproduce", 1, "--json", prologue="")[1])
+    assert (document["verdict"], document["environment_differences"]) == ("identical", [])
+    with sqlite3.connect("runs.db") as connection:  # as before both engines drew the same weights
+        connection.execute(
+            "UPDATE run SET environment = json_remove(environment, '$.initial_weights')"
+        )
+        connection.execute("UPDATE epoch SET val_loss = 2 * val_loss")
+    connection.close()
+    code, out, _ = fmnist("runs", "reproduce", 1, prologue="")
+    assert code == 3
+    assert "drawn by Keras" in out
+    assert "drawn by fmnist" in out
+
+
 def test_reproduce_of_a_run_that_was_cut_short(folder: Path) -> None:
     killed = BEFORE_EPOCH_4 + "    os.kill(os.getpid(), 9)\n"
     start(*TRAIN, prologue=killed).communicate()

@@ -6,7 +6,8 @@ from typing import Any
 
 from fmnist_cli.engine.config import HEADS, IMAGE_SIDE, N_CLASSES, N_INPUTS, Head, ModelName
 from fmnist_cli.engine.keras_models.runtime import import_tensorflow
-from fmnist_cli.engine.numpy_mlp.layers import initial_weights
+from fmnist_cli.engine.numpy_cnn import layers as numpy_cnn
+from fmnist_cli.engine.numpy_mlp import layers as numpy_mlp
 from fmnist_cli.engine.seeding import weights_rng
 
 
@@ -18,10 +19,7 @@ def build(
     seed: int,
     dtype: str = "float32",
 ) -> Any:
-    """A new model with its initial weights.
-
-    The mlp starts from the numbers that the NumPy engine starts from. The CNNs use Keras' own
-    initialisers (Glorot uniform, biases 0), each layer's seeded from ``seed``.
+    """A new model with its initial weights, the numbers that the NumPy engine starts from.
 
     Parameters
     ----------
@@ -41,19 +39,13 @@ def build(
     import_tensorflow()
     import keras
 
-    rng = weights_rng(seed)
-
-    def seeded(layer: type, *sizes: int, **options: Any) -> Any:
-        initialiser = keras.initializers.GlorotUniform(seed=int(rng.integers(2**31)))
-        return layer(*sizes, kernel_initializer=initialiser, dtype=dtype, **options)
-
     def conv(filters: int, side: int, name: str) -> Any:
-        return seeded(
-            keras.layers.Conv2D,
+        return keras.layers.Conv2D(
             filters,
             side,
             activation="relu",
             data_format="channels_last",
+            dtype=dtype,
             name=name,
         )
 
@@ -69,25 +61,23 @@ def build(
         return layers[head](data_format="channels_last", dtype=dtype, name=head)
 
     if model == "mlp":
-        net = keras.Sequential(
-            [
-                keras.Input((N_INPUTS,), dtype=dtype),
-                keras.layers.Dense(hidden, activation="relu", dtype=dtype, name="hidden"),
-                keras.layers.Dense(N_CLASSES, dtype=dtype, name="output"),
-            ],
-            name=model,
-        )
-        drawn = initial_weights(weights_rng(seed), hidden=hidden)
-        for name, variable in variables(net).items():
-            variable.assign(drawn[name].astype(dtype))
-        return net
-
-    image = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), dtype=dtype)
-    layers = [image, conv(64, 7, "conv1"), pool()]  # 28x28 -> 22x22 -> 11x11
-    if model == "cnn3":
-        layers += [conv(128, 2, "conv2"), pool()]  # 11x11 -> 10x10 -> 5x5
-    layers += [ahead(), seeded(keras.layers.Dense, N_CLASSES, name="output")]
-    return keras.Sequential(layers, name=model)
+        layers = [
+            keras.Input((N_INPUTS,), dtype=dtype),
+            keras.layers.Dense(hidden, activation="relu", dtype=dtype, name="hidden"),
+        ]
+        drawn = numpy_mlp.initial_weights(weights_rng(seed), hidden=hidden)
+    else:
+        image = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), dtype=dtype)
+        layers = [image, conv(64, 7, "conv1"), pool()]  # 28x28 -> 22x22 -> 11x11
+        if model == "cnn3":
+            layers += [conv(128, 2, "conv2"), pool()]  # 11x11 -> 10x10 -> 5x5
+        layers.append(ahead())
+        drawn = numpy_cnn.initial_weights(weights_rng(seed), model=model, head=head)
+    layers.append(keras.layers.Dense(N_CLASSES, dtype=dtype, name="output"))
+    network = keras.Sequential(layers, name=model)
+    for name, variable in variables(network).items():
+        variable.assign(drawn[name].astype(dtype))
+    return network
 
 
 def head_of(model: Any) -> Head:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 from fmnist_cli.errors import UsageError
@@ -48,10 +49,15 @@ def import_tensorflow() -> Any:
     Raises
     ------
     UsageError
-        When Keras has been imported before on another backend.
+        When TensorFlow is not installed, or Keras has been imported before on another backend.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the user's own choice cannot hold here
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    if find_spec("tensorflow") is None:
+        raise UsageError(
+            "the keras engine must have TensorFlow, which needs Python 3.11 to 3.13; use --engine "
+            "numpy, or install it. Received: no module tensorflow."
+        )
     with _quiet_stderr():
         import keras
         import tensorflow as tf

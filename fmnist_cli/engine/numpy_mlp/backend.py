@@ -23,7 +23,8 @@ from fmnist_cli.engine.numpy_mlp.negated import NegatedWeights, Sgd
 from fmnist_cli.engine.numpy_mlp.per_example import gradient_and_norms
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
 from fmnist_cli.engine.seeding import weights_rng
-from fmnist_cli.errors import ArtefactError, require
+from fmnist_cli.engine.weights import replace_arrays
+from fmnist_cli.errors import require
 
 FEWEST_CHUNKED = 2 * MIN_LANE_ROWS  # smaller batches are not halved between the lanes
 
@@ -121,7 +122,7 @@ class NumPyMLP:
 
     def set_weights(self, weights: Arrays) -> None:
         """Replace W1, b1, W2 and b2; ArtefactError on a wrong name, shape or type."""
-        _replace(self._weights, weights, "weights")
+        replace_arrays(self._weights, weights, "weights")
 
     def velocity(self) -> dict[str, NDArray[np.floating]]:
         """Copies of the momentum arrays; zeros where momentum is 0."""
@@ -129,21 +130,4 @@ class NumPyMLP:
 
     def set_velocity(self, velocity: Arrays) -> None:
         """Replace the momentum arrays; ArtefactError on a wrong name, shape or type."""
-        _replace(self._velocity, velocity, "velocity")
-
-
-def _replace(ours: dict[str, Array], theirs: Arrays, what: str) -> None:
-    """Copy ``theirs`` over ``ours``: all of it, or nothing."""
-    if set(theirs) != set(ours):
-        raise ArtefactError(
-            f"The {what} must be {', '.join(ours)}. Received: {', '.join(sorted(theirs))}."
-        )
-    for name, array in ours.items():
-        came = np.asarray(theirs[name])
-        if came.shape != array.shape or came.dtype.kind != "f":
-            raise ArtefactError(
-                f"The {what}' {name} must be floats of shape {array.shape}. "
-                f"Received: {came.dtype} of shape {came.shape}."
-            )
-    for name, array in ours.items():
-        array[...] = theirs[name]
+        replace_arrays(self._velocity, velocity, "velocity")

@@ -16,6 +16,7 @@ from contextvars import copy_context
 from functools import cache
 from queue import SimpleQueue
 from threading import Thread
+from time import perf_counter, process_time
 
 from threadpoolctl import ThreadpoolController
 
@@ -46,6 +47,47 @@ def use_single_thread() -> None:
     _single_thread = True
 
 
+class SecondLane:
+    """Whether a second lane pays, from how much processor time the two have got.
+
+    Beside a process that fills a core, two lanes wait for each other's turns on it: an epoch takes
+    up to three times as long as in one lane on the free core. So when both together get little more
+    than one core's time, the work goes on in one lane, and the second is tried again after a pause,
+    each longer than the one before while the core stays taken.
+    """
+
+    WINDOW = 0.02  # seconds that are judged together
+    FEWEST_CORES = 1.25  # that two lanes must get
+    FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2.0  # seconds
+
+    def __init__(self) -> None:
+        self.wall = self.cpu = 0.0
+        self.pause, self.until = self.FIRST_PAUSE, 0.0
+
+    def pays(self) -> bool:
+        """Whether to use two lanes now."""
+        return not _single_thread and len(_cores()) != 1 and perf_counter() >= self.until
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Judge the body, which runs in two lanes."""
+        wall, cpu = perf_counter(), process_time()
+        yield
+        now = perf_counter()
+        self.wall += now - wall
+        self.cpu += process_time() - cpu
+        if self.wall < self.WINDOW:
+            return
+        if self.cpu < self.FEWEST_CORES * self.wall:
+            self.until = now + self.pause
+            self.pause = min(2 * self.pause, self.LONGEST_PAUSE)
+        else:
+            self.pause = self.FIRST_PAUSE
+        self.wall = self.cpu = 0.0
+
+
+second_lane = SecondLane()
+
 _Task = tuple[Callable[[], None], SimpleQueue[BaseException | None]]
 
 
@@ -73,25 +115,31 @@ os.register_at_fork(after_in_child=_second_thread.cache_clear)
 
 
 def run_on_two_threads(first: Callable[[], None], second: Callable[[], None]) -> None:
+    """Run both, at the same time where that pays, and return when both are done."""
+    if second_lane.pays():
+        run_at_once(first, second)
+    else:
+        first()
+        second()
+
+
+def run_at_once(first: Callable[[], None], second: Callable[[], None]) -> None:
     """Run both at the same time, on this thread and on one other; return when both are done.
 
     The other runs in this one's context, which is where NumPy keeps ``np.errstate``. Each has half
     of the cores meanwhile: left to itself, Linux (6.18, two virtual cores) puts both on one of them
-    after a pause, and takes 20 ms to part them. (Beside a busy process it costs a fifth.)
+    after a pause, and takes 20 ms to part them.
     """
     cores = _cores()
-    if _single_thread or len(cores) == 1:
-        first()
-        second()
-        return
     done: SimpleQueue[BaseException | None] = SimpleQueue()
     context = copy_context()
-    _second_thread().put((lambda: context.run(_run_on, cores[1::2], second), done))
-    try:
-        _run_on(cores[::2], first)
-    finally:
-        _move_to(cores)
-        error = done.get()
+    with second_lane.watched():
+        _second_thread().put((lambda: context.run(_run_on, cores[1::2], second), done))
+        try:
+            _run_on(cores[::2], first)
+        finally:
+            _move_to(cores)
+            error = done.get()
     if error is not None:
         raise error
 
@@ -107,7 +155,7 @@ def in_pipeline(
     ``lead(t)`` waits for ``second(t - 2)``: the other thread may be a step behind, and so finds its
     next task when it ends one.
     """
-    if _single_thread or len(_cores()) == 1:
+    if not second_lane.pays():
         for t in range(steps):
             lead(t)
             first(t)
@@ -120,7 +168,7 @@ def in_pipeline(
         try:
             for t in range(steps):
                 if t > 1 and done.get() is None:
-                    return  # the other failed; run_on_two_threads raises its error
+                    return  # the other failed; run_at_once raises its error
                 lead(t)
                 led.put(t)
                 first(t)
@@ -135,7 +183,7 @@ def in_pipeline(
         finally:
             done.put(None)
 
-    run_on_two_threads(here, there)
+    run_at_once(here, there)
 
 
 def _cores() -> list[int]:

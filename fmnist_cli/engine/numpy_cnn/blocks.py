@@ -1,0 +1,331 @@
+"""The convolutions and the pool as the fast kernel computes them, for a few images at a time.
+
+The order of everything is chosen for large products and long contiguous loops:
+
+- A pooled pixel needs four windows of the convolution. All first windows are together, then all
+  second ones, and so on: the pool is a minimum of four whole arrays, and what follows it, bias and
+  ReLU, is done on a quarter of the numbers. (Both are monotone, rounding included, so that pooling
+  first gives the same numbers.)
+- As in ``numpy_mlp/negated.py``, minus the pre-activations are kept: the sign bit of m = -ReLU(a)
+  is the ReLU's derivative, and the sign bit of a difference says which of two windows the pool
+  chose. Spread over the word they are bit masks, which send the gradient back by ``and`` and
+  ``xor``: where d is the gradient of the chosen of two and the mask says "the second", the second
+  gets d & mask, the first d ^ (d & mask).
+- The first convolution has one channel. Its patches of 7 rows of 8 pixels serve two windows side
+  by side, which see the first 7 columns and the last 7; a kernel is kept with a column of zeros at
+  either end. That is 14 % more arithmetic, and half of the patches.
+- The second convolution, 2x2 over many channels, makes the four windows of a pooled pixel from a
+  tile of 3x3 with 9 products of channels in place of 16: F(2x2, 2x2) of Winograd (*Arithmetic
+  Complexity of Computations*, SIAM 1980; Lavin and Gray, "Fast algorithms for convolutional neural
+  networks", CVPR 2016). In one dimension, with tile d, kernel g and outputs y ::
+
+      y0 = (d0 - d1) g0 + d1 (g0 + g1)
+      y1 = (d2 - d1) g1 + d1 (g0 + g1)
+
+  All factors are 1 and -1, so that float32 loses nothing, and equal windows of a flat part of the
+  image stay equal. In two dimensions it is done along rows and columns.
+
+Notation: n images, W pooled pixels, F kernels, C channels; L = n W.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_cli.engine.config import IMAGE_SIDE, N_INPUTS, Head
+from fmnist_cli.engine.numpy_mlp.negated import Array, sign_mask
+
+KERNEL_SIDE = 7
+PATCH = KERNEL_SIDE * (KERNEL_SIDE + 1)
+MAP_SIDE = 11  # of the pooled first layer
+TILES = 5  # a side: of the second
+N_PIXELS, N_TILES = MAP_SIDE**2, TILES**2
+
+
+def pixels_in_rows() -> NDArray[np.int64]:
+    """(121, 2) int64: row and column of the first layer's pooled pixels, row by row."""
+    return np.argwhere(np.ones((MAP_SIDE, MAP_SIDE)))
+
+
+def pixels_by_parity() -> NDArray[np.int64]:
+    """The same in the order that a second convolution takes them.
+
+    By parity of row and column, so that a corner of all 3x3 tiles is one contiguous block: (even,
+    even) 6x6, (even, odd) 6x5, (odd, even) 5x6, (odd, odd) 5x5.
+    """
+    even, odd = range(0, MAP_SIDE, 2), range(1, MAP_SIDE, 2)
+    return np.array(
+        [
+            (row, column)
+            for rows, columns in ((even, even), (even, odd), (odd, even), (odd, odd))
+            for row in rows
+            for column in columns
+        ]
+    )
+
+
+class PooledReLU:
+    """min(min of four windows + bias, 0) on minus the pre-activations: minus the activations.
+
+    Parameters
+    ----------
+    left, right : (2, n, W, F)
+        Windows of even and of odd columns, in the even row and in the odd one. Overwritten: at the
+        end ``backward`` leaves their gradients there.
+
+    Attributes
+    ----------
+    out : (n, W, F)
+        Minus the activations.
+    gradient : (n, W, F)
+        Where ``rectify`` and ``backward`` find dL/d(out).
+    """
+
+    def __init__(self, left: Array, right: Array) -> None:
+        integer, self.sign_shift = sign_mask(left.dtype)
+        self.left, self.right = left, right
+        self.out: Array = np.empty(left.shape[1:], left.dtype)
+        self.rows = np.empty(left.shape, left.dtype)
+        self.left_bits, self.right_bits = left.view(integer), right.view(integer)
+        self.out_bits, self.rows_bits = self.out.view(integer), self.rows.view(integer)
+        self.zero = np.array(0, left.dtype)
+        self.gradient = left[0]
+        self.gradient_bits = self.left_bits[0]
+
+    def forward(self, bias: Array) -> None:
+        """``bias``: (W, F), the same for every pixel (a sum of long rows is quicker)."""
+        np.minimum(self.left, self.right, out=self.rows)
+        np.minimum(self.rows[0], self.rows[1], out=self.out)
+        np.add(self.out, bias, out=self.out)
+        np.minimum(self.out, self.zero, out=self.out)
+
+    def choose(self) -> None:
+        """Replace what is no longer needed by the masks of what was chosen and what is active."""
+        np.subtract(self.right, self.left, out=self.right)
+        np.right_shift(self.right_bits, self.sign_shift, out=self.right_bits)
+        np.subtract(self.rows[1], self.rows[0], out=self.rows[1])
+        np.right_shift(self.rows_bits[1], self.sign_shift, out=self.rows_bits[1])
+        np.right_shift(self.out_bits, self.sign_shift, out=self.rows_bits[0])
+
+    def rectify(self) -> None:
+        """From dL/d(out) in ``gradient`` to dL/d(pooled pre-activation), in place."""
+        np.bitwise_and(self.gradient_bits, self.rows_bits[0], out=self.gradient_bits)
+
+    def backward(self) -> None:
+        """Send ``gradient`` on to the windows, in place."""
+        rows, d = self.rows_bits, self.gradient_bits
+        np.bitwise_and(d, rows[1], out=rows[1])
+        np.bitwise_xor(d, rows[1], out=rows[0])
+        np.bitwise_and(rows, self.right_bits, out=self.right_bits)
+        np.bitwise_xor(rows, self.right_bits, out=self.left_bits)
+
+
+class FirstConvolution:
+    """The 7x7 convolution of n images to some of its channels, with its pool and ReLU.
+
+    Parameters
+    ----------
+    n, n_kernels : int
+        n, and F: how many of the channels.
+    pixels : (121, 2) int64
+        Row and column of the pooled pixels, in the order of ``pool.out``, (n, 121, F).
+    """
+
+    def __init__(self, n: int, pixels: NDArray[np.int64], n_kernels: int, dtype: Any) -> None:
+        pair = np.dtype(f"c{2 * np.dtype(dtype).itemsize}")  # two pixels, copied as one number
+        L = n * N_PIXELS
+        self.images = np.empty((n, N_INPUTS), dtype)
+        self.patches = np.empty((2 * L, PATCH), dtype)
+        self.pairs, self.patch_pairs = self.images.view(pair).ravel(), self.patches.view(pair)
+        self.where = self._pairs(pixels, n).reshape(self.patch_pairs.shape)
+        self.windows = np.empty((2, 2 * L, n_kernels), dtype)
+        left, right = self.windows.reshape(2, 2, n, N_PIXELS, n_kernels)
+        self.pool = PooledReLU(left, right)
+        self.dkernel = np.empty((2, PATCH, n_kernels), dtype)
+        self.ones = np.ones(L, dtype)
+
+    @staticmethod
+    def _pairs(pixels: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+        """Which pairs of pixels make up the patches: (row of windows, n, W, 7 rows, 4 pairs)."""
+        pairs_per_row = IMAGE_SIDE // 2
+        lower, image, row, pair = np.ogrid[:2, :n, :KERNEL_SIDE, : (KERNEL_SIDE + 1) // 2]
+        lower, image, row, pair = (axis[:, :, None] for axis in (lower, image, row, pair))
+        top = 2 * pixels[:, 0, None, None] + lower + row
+        return (image * IMAGE_SIDE + top) * pairs_per_row + pixels[:, 1, None, None] + pair
+
+    def gather(self, images: Array, rows: NDArray[np.int64]) -> None:
+        """Take the patches of n images, which do not depend on the weights."""
+        images.take(rows, axis=0, out=self.images, mode="clip")  # (n, D)
+        self.pairs.take(self.where, out=self.patch_pairs, mode="clip")  # (2 L, 7 * 8)
+
+    def forward(self, kernel: Array, bias: Array) -> None:
+        """``kernel``: (2, 7 * 8, F), padded right and left; ``bias``: (W, F)."""
+        np.matmul(self.patches, kernel, out=self.windows)  # (2 L, 56) @ (2, 56, F) -> (2, 2 L, F)
+        self.pool.forward(bias)
+
+    def backward(self, gradient: Array) -> None:
+        """From dL/d(out) in ``pool.gradient``: the gradient by kernel and bias.
+
+        ``gradient``: (7 * 7 + 1, F), its last row the bias's.
+        """
+        n_kernels, side = gradient.shape[1], KERNEL_SIDE
+        self.pool.rectify()
+        np.dot(self.ones, self.pool.gradient.reshape(-1, n_kernels), out=gradient[-1])
+        self.pool.backward()
+        np.matmul(self.patches.T, self.windows, out=self.dkernel)  # (56, 2 L) @ (2, 2 L, F)
+        left, right = self.dkernel.reshape(2, side, side + 1, n_kernels)
+        np.add(left[:, :-1], right[:, 1:], out=gradient[:-1].reshape(side, side, n_kernels))
+
+
+class SecondConvolution:
+    """The 2x2 convolution of n images to some of its channels, with its pool and ReLU.
+
+    Parameters
+    ----------
+    tiles : (3, 3, n, 5, 5, C)
+        The tiles of all channels, filled by ``cut``.
+    n_kernels : int
+        F: how many of the output's channels.
+    """
+
+    def __init__(self, tiles: Array, n_kernels: int) -> None:
+        n, channels, dtype = tiles.shape[2], tiles.shape[5], tiles.dtype
+        L = n * N_TILES
+        self.tiles = tiles.reshape(3, 3, L, channels)
+        self.products = np.empty((3, 3, L, n_kernels), dtype)
+        corners = self.products.reshape(3, 3, n, N_TILES, n_kernels)[::2, ::2]
+        self.pool = PooledReLU(corners[:, 0], corners[:, 1])
+        self.ones = np.ones(L, dtype)
+
+    def forward(self, kernels: Array, bias: Array) -> None:
+        """``kernels``: (3, 3, C, F), made by ``spread``; ``bias``: (25, F)."""
+        np.matmul(self.tiles, kernels, out=self.products)  # (3, 3, L, C) @ (3, 3, C, F)
+        collect(self.products)
+        self.pool.forward(bias)
+
+    def backward(self, gradient: Array, bias_gradient: Array) -> None:
+        """From dL/d(out) in ``pool.gradient``: the gradients by bias and kernels, and ``products``.
+
+        ``gradient``: (3, 3, C, F); its corners are the gradient by the 2x2 kernels.
+        """
+        self.pool.rectify()
+        np.dot(self.ones, self.pool.gradient.reshape(len(self.ones), -1), out=bias_gradient)
+        self.pool.backward()
+        spread(self.products)
+        np.matmul(self.tiles.swapaxes(2, 3), self.products, out=gradient)  # (.., C, L) @ (.., L, F)
+        collect(gradient)
+
+    def tile_gradient(self, kernels: Array, out: Array) -> None:
+        """After ``backward``: to the tiles of the channels of ``kernels``, by these outputs alone.
+
+        ``kernels``: (3, 3, C', F); ``out``: (3, 3, L, C').
+        """
+        np.matmul(self.products, kernels.swapaxes(2, 3), out=out)
+
+
+def cut(pooled: Array, tiles: Array) -> None:
+    """The 3x3 tiles of (n, 121, C) in ``pixels_by_parity``, as the products take them.
+
+    ``tiles``: (3, 3, n, 5, 5, C); along rows and columns d0 - d1, d1, d2 - d1.
+    """
+    ee, eo, oe, oo = by_parity(pooled)
+    t = tiles
+    t[1, 1] = oo
+    np.subtract(oe[:, :, :-1], oo, out=t[1, 0])
+    np.subtract(oe[:, :, 1:], oo, out=t[1, 2])
+    np.subtract(eo[:, :-1], oo, out=t[0, 1])
+    np.subtract(eo[:, 1:], oo, out=t[2, 1])
+    for i, rows in ((0, slice(None, -1)), (2, slice(1, None))):
+        for j, columns in ((0, slice(None, -1)), (2, slice(1, None))):
+            np.subtract(ee[:, rows, columns], eo[:, rows], out=t[i, j])
+            np.subtract(t[i, j], t[1, j], out=t[i, j])
+
+
+def join(tiles: Array, pooled: Array) -> None:
+    """The transpose of ``cut``: from the tiles' gradient (overwritten) to that of ``pooled``."""
+    ee, eo, oe, oo = by_parity(pooled)
+    t = tiles
+    t[:, 1] -= t[:, 0]
+    t[:, 1] -= t[:, 2]
+    t[1] -= t[0]
+    t[1] -= t[2]
+    oo[...] = t[1, 1]
+    oe[:, :, :-1] = t[1, 0]
+    oe[:, :, -1] = 0
+    oe[:, :, 1:] += t[1, 2]
+    eo[:, :-1] = t[0, 1]
+    eo[:, -1] = 0
+    eo[:, 1:] += t[2, 1]
+    ee.fill(0)
+    for i, rows in ((0, slice(None, -1)), (2, slice(1, None))):
+        for j, columns in ((0, slice(None, -1)), (2, slice(1, None))):
+            ee[:, rows, columns] += t[i, j]
+
+
+class Features:
+    """What the dense layer takes of minus the activations: all of them, or one number per channel.
+
+    Parameters
+    ----------
+    pool : PooledReLU
+    head : {"flatten", "gap", "gmp"}
+
+    Attributes
+    ----------
+    values, gradient : (n, n_in)
+    """
+
+    def __init__(self, pool: PooledReLU, head: Head) -> None:
+        self.pool, self.head = pool, head
+        n, self.n_pixels, n_channels = pool.out.shape
+        if head == "flatten":
+            self.values, self.gradient = pool.out.reshape(n, -1), pool.gradient.reshape(n, -1)
+        else:
+            self.values, self.gradient = np.empty((2, n, n_channels), pool.out.dtype)
+
+    def forward(self) -> None:
+        out = self.pool.out  # (n, W, F)
+        if self.head == "gap":
+            np.add.reduce(out, axis=1, out=self.values)
+            self.values /= self.n_pixels
+        elif self.head == "gmp":
+            np.minimum.reduce(out, axis=1, out=self.values)  # of minus the activations
+
+    def backward(self) -> None:
+        """From ``gradient`` to the pool's."""
+        if self.head == "gap":
+            self.gradient /= self.n_pixels
+            self.pool.gradient[...] = self.gradient[:, None]
+        elif self.head == "gmp":
+            chosen = self.pool.out == self.values[:, None]  # (n, W, F)
+            self.gradient /= chosen.sum(axis=1)  # equal ones share it
+            np.multiply(chosen, self.gradient[:, None], out=self.pool.gradient)
+
+
+def by_parity(pooled: Array) -> tuple[Array, Array, Array, Array]:
+    """The four blocks of ``pixels_by_parity``, as views (n, rows, columns, C)."""
+    n, _, channels = pooled.shape
+    blocks, start = [], 0
+    for rows, columns in ((6, 6), (6, 5), (5, 6), (5, 5)):
+        block = pooled[:, start : start + rows * columns]
+        blocks.append(block.reshape(n, rows, columns, channels))
+        start += rows * columns
+    ee, eo, oe, oo = blocks
+    return ee, eo, oe, oo
+
+
+def collect(x: Array) -> None:
+    """(3, 3, ..), in place: add the middle to both sides, along rows and columns; the corners."""
+    x[0] += x[1]
+    x[2] += x[1]
+    x[::2, 0] += x[::2, 1]
+    x[::2, 2] += x[::2, 1]
+
+
+def spread(x: Array) -> None:
+    """The transpose of ``collect``: from the corners, each middle is the sum of its two sides."""
+    np.add(x[::2, 0], x[::2, 2], out=x[::2, 1])
+    np.add(x[0], x[2], out=x[1])

@@ -1,0 +1,237 @@
+"""Exact mini-batch SGD for the CNNs, on two workers that share every image.
+
+Each worker has half of the channels of every convolution, and the rows of the dense layer that
+belong to them: no weight is touched by both but the dense layer's bias, of which each has a copy.
+(With half of the images each, a batch of 5 would leave one of them idle for a fifth of the time,
+and every gradient would have to be added up over both.) They meet where a sum over all channels is
+needed:
+
+1. cnn3: at the tiles of the first layer's output, which the second convolution takes whole;
+2. at the logits, to which each adds its part;
+3. cnn3: at the gradient by the tiles, to which each adds its part.
+
+Each first says that its part is there, then does what does not depend on the other's, and only
+then waits: mostly for nothing. The softmax is computed by both, to the same bits.
+
+A batch is done in chunks of a few images, whose arrays stay in the second-level cache. Shares,
+chunks and the order of all sums are fixed, so that the bits do not depend on how many cores there
+are. As in ``numpy_mlp``, gradients are multiplied by the learning rate from the beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_cli.engine.config import Head
+from fmnist_cli.engine.numpy_cnn.blocks import (
+    TILES,
+    Features,
+    FirstConvolution,
+    SecondConvolution,
+    cut,
+    join,
+    pixels_by_parity,
+    pixels_in_rows,
+)
+from fmnist_cli.engine.numpy_cnn.meeting import Signal, run_in_step
+from fmnist_cli.engine.numpy_cnn.share import Operands, Share
+from fmnist_cli.engine.numpy_mlp.negated import Array, Sgd, loss_sum, sgd_update
+
+CHUNK_IMAGES = 8
+SEGMENT_IMAGES = 100  # after which it is looked whether a second thread pays: some 10 ms
+WORKERS = 2
+
+
+class Chunk(NamedTuple):
+    """A few images of a batch: where in the epoch, which rows of the training set, the learning
+    rate over the batch's size, and whether they begin and end the batch."""
+
+    where: slice
+    rows: NDArray[np.int64]
+    rate: float
+    begins: bool
+    ends: bool
+
+
+class ConvolutionalKernel:
+    """An epoch of SGD on a CNN.
+
+    Parameters
+    ----------
+    images : (N, 784)
+        Of the type that everything is computed in.
+    labels : (N,) int64 in [0, K)
+    weights, velocity : arrays by the names of ``layers.shapes``
+        Of the same type; trained in place.
+    sgd : Sgd
+    head : {"flatten", "gap", "gmp"}
+    """
+
+    def __init__(
+        self,
+        images: Array,
+        labels: NDArray[np.int64],
+        *,
+        weights: Mapping[str, Array],
+        velocity: Mapping[str, Array],
+        sgd: Sgd,
+        head: Head = "flatten",
+    ) -> None:
+        self.images, self.labels, self.sgd, self.head = images, labels, sgd, head
+        self.weights, self.velocity = weights, velocity
+        self.tiles: dict[int, Array] = {}  # of n images, which the workers fill together
+        self.workers = Worker(self, 0), Worker(self, 1)
+
+    def epoch(self, order: NDArray[np.int64], images: Array | None = None) -> float:
+        """Train on the rows in ``order``; the sum of their losses."""
+        plan = list(self._plan(order))
+        for worker in self.workers:
+            worker.begin(self.images if images is None else images, len(order))
+        chunks = max(1, SEGMENT_IMAGES * len(plan) // len(order))
+        for start in range(0, len(plan), chunks):
+            part = plan[start : start + chunks]
+            run_in_step(*(worker.run(part) for worker in self.workers))
+        for worker in self.workers:
+            worker.end()
+        return loss_sum(self.workers[0].logits, self.labels[order])
+
+    def _plan(self, order: NDArray[np.int64]) -> Iterator[Chunk]:
+        """The batches, each in chunks of sizes as equal as can be."""
+        batch, lr = self.sgd.batch, self.sgd.lr
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
+            bounds = np.linspace(0, len(rows), -(-len(rows) // CHUNK_IMAGES) + 1).astype(int)
+            for a, b in pairwise(bounds.tolist()):
+                where = slice(start + a, start + b)
+                yield Chunk(where, rows[a:b], lr / len(rows), a == 0, b == len(rows))
+
+
+class Buffers:
+    """A worker's arrays for chunks of n images."""
+
+    def __init__(self, worker: Worker, n: int) -> None:
+        kernel, w, dtype = worker.kernel, worker.w, worker.kernel.images.dtype
+        pixels = pixels_by_parity() if w.has_second else pixels_in_rows()
+        self.first = FirstConvolution(n, pixels, w.first.shape[1], dtype)
+        self.second: SecondConvolution | None = None
+        last = self.first.pool
+        if w.has_second:
+            n_channels = w.second.shape[2]
+            shape = 3, 3, n, TILES, TILES, n_channels
+            tiles = kernel.tiles.setdefault(n, np.empty(shape, dtype))
+            self.tiles = tiles[..., w.channels]
+            self.second = SecondConvolution(tiles, len(w.second_bias))
+            last = self.second.pool
+            # for each worker's channels, what this one's outputs add to the tiles' gradient
+            self.dtiles = np.empty((WORKERS, *shape[:-1], n_channels // WORKERS), dtype)
+            self.dsum = np.empty(self.dtiles.shape[1:], dtype)
+        self.features = Features(last, kernel.head)
+        n_classes = len(w.dense)
+        self.parts = [np.empty((n, n_classes), dtype) for _ in range(2)]
+        self.e = np.empty((n, n_classes), dtype)
+
+
+class Worker:
+    """One of the two, 0 or 1: its share of the weights, and what it does in an epoch."""
+
+    def __init__(self, kernel: ConvolutionalKernel, index: int) -> None:
+        self.kernel, self.index, self.momentum = kernel, index, kernel.sgd.momentum
+        dtype = kernel.images.dtype
+        shares = [Share(kernel.weights, index, WORKERS, dtype) for _ in range(4)]
+        self.w, self.g, self.more, v = shares  # g: the gradient of a batch; more: of a chunk more
+        self.v = v if self.momentum else None
+        self.operands = Operands(self.w)
+        self.one_hot = np.eye(len(self.w.dense), dtype=dtype)
+        self.buffers: dict[int, Buffers] = {}
+
+    def begin(self, images: Array, n: int) -> None:
+        """Take the weights, for an epoch of n images."""
+        self.images = images
+        self.logits = np.empty((n, len(self.w.dense)), images.dtype)
+        self.w.load(self.kernel.weights)
+        if self.v is not None:
+            self.v.load(self.kernel.velocity, self.kernel.sgd.lr)
+        self.operands.make()
+
+    def end(self) -> None:
+        """Give the weights back."""
+        self.w.store(self.kernel.weights)
+        if self.v is not None:
+            self.v.store(self.kernel.velocity, self.kernel.sgd.lr)
+
+    def run(self, plan: Sequence[Chunk]) -> Iterator[Signal]:
+        """Train on the chunks."""
+        op, workers = self.operands, self.kernel.workers
+        self._gather(plan[0])
+        for t, chunk in enumerate(plan):
+            n = len(chunk.rows)
+            b = self.buffers[n]
+            first, second, features = b.first, b.second, b.features
+            g = self.g if chunk.begins else self.more
+
+            first.forward(op.first, op.first_bias)
+            if second is not None:
+                cut(first.pool.out, b.tiles)
+                yield Signal.READY
+                first.pool.choose()
+                yield Signal.NEEDED
+                second.forward(op.second, op.second_bias)
+            features.forward()
+            # image by image: OpenBLAS takes twice as long for 2 to 8 of them in one product
+            part = b.parts[t % 2][:, :, None]
+            np.matmul(self.w.dense, features.values[:, :, None], out=part)  # (K, n_in) @ (n_in, 1)
+            yield Signal.READY
+            features.pool.choose()
+            yield Signal.NEEDED
+            self._loss(chunk, b, *(worker.buffers[n].parts[t % 2] for worker in workers))
+
+            np.dot(b.e.T, features.values, out=g.dense)  # (K, n) @ (n, n_in) -> (K, n_in)
+            np.add.reduce(b.e, axis=0, out=g.dense_bias)
+            np.dot(b.e, self.w.dense, out=features.gradient)  # (n, K) @ (K, n_in) -> (n, n_in)
+            features.backward()
+            if second is not None:
+                second.backward(g.second, g.second_bias)
+                for worker, dtiles in zip(workers, b.dtiles, strict=True):
+                    out = dtiles.reshape(3, 3, len(second.ones), -1)
+                    second.tile_gradient(op.second[:, :, worker.w.channels], out)
+                yield Signal.READY
+                yield Signal.NEEDED
+                ours, theirs = (worker.buffers[n].dtiles[self.index] for worker in workers)
+                np.add(ours, theirs, out=b.dsum)
+                join(b.dsum, first.pool.gradient)
+            first.backward(g.first)
+            if not chunk.begins:
+                for total, more in zip(self.g.arrays(), g.arrays(), strict=True):
+                    total += more
+            if chunk.ends:
+                self._update()
+            if t + 1 < len(plan):
+                self._gather(plan[t + 1])
+
+    def _gather(self, chunk: Chunk) -> None:
+        n = len(chunk.rows)
+        if n not in self.buffers:
+            self.buffers[n] = Buffers(self, n)
+        self.buffers[n].first.gather(self.images, chunk.rows)
+
+    def _loss(self, chunk: Chunk, b: Buffers, ours: Array, theirs: Array) -> None:
+        """The logits, less each row's largest; and dL/d(logits), times the learning rate."""
+        z, e = self.logits[chunk.where], b.e
+        np.add(ours, theirs, out=z)
+        z += self.w.dense_bias
+        z -= z.max(axis=1, keepdims=True)
+        np.exp(z, out=e)
+        e /= e.sum(axis=1, keepdims=True)
+        e -= self.one_hot[self.kernel.labels[chunk.rows]]  # softmax - one-hot
+        e *= chunk.rate
+
+    def _update(self) -> None:
+        v = self.g if self.v is None else self.v
+        for W, g, V in zip(self.w.arrays(), self.g.arrays(), v.arrays(), strict=True):
+            sgd_update(W, None if self.v is None else V, self.momentum, g)
+        self.operands.make()

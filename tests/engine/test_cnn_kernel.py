@@ -1,0 +1,181 @@
+"""The CNNs' fast kernel against the textbook layers, over whole epochs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fmnist_cli.engine.config import Head
+from fmnist_cli.engine.numpy_cnn.blocks import collect, cut, join, pixels_by_parity, spread
+from fmnist_cli.engine.numpy_cnn.kernel import CHUNK_IMAGES, ConvolutionalKernel
+from fmnist_cli.engine.numpy_cnn.layers import CNN
+from fmnist_cli.engine.numpy_mlp import threads
+from fmnist_cli.engine.numpy_mlp.layers import sgd_step
+from fmnist_cli.engine.numpy_mlp.negated import Sgd
+from fmnist_cli.engine.numpy_mlp.threads import blas_threads
+
+N, LR = 37, 0.05  # N is prime: the last batch is smaller
+FEW = {"cnn2": (6, 0), "cnn3": (6, 8)}  # kernels of each layer
+
+
+def problem(
+    model: str, *, biases: bool = True, head: Head = "flatten"
+) -> tuple[dict, np.ndarray, np.ndarray, list]:
+    """Weights, images (black below and in half of the pixels above), labels, two orders."""
+    rng = np.random.default_rng(7)
+    first, second = FEW[model]
+    shapes: dict[str, tuple[int, ...]] = {"conv1/kernel": (7, 7, 1, first), "conv1/bias": (first,)}
+    n_in = 121 * first if head == "flatten" else first
+    if second:
+        shapes |= {"conv2/kernel": (2, 2, first, second), "conv2/bias": (second,)}
+        n_in = 25 * second if head == "flatten" else second
+    shapes |= {"output/kernel": (n_in, 10), "output/bias": (10,)}
+    weights = {
+        name: rng.normal(0, 0.1, shape) * (biases or len(shape) > 1)
+        for name, shape in shapes.items()
+    }
+    images = rng.random((N, 784)) * (rng.random((N, 784)) < 0.5)
+    images[:, 500:] = 0
+    return weights, images, rng.integers(0, 10, N), [rng.permutation(N) for _ in range(2)]
+
+
+def textbook(
+    model: str, *, batch: int, momentum: float, head: Head = "flatten", **how: bool
+) -> tuple[dict, dict, list]:
+    weights, images, labels, orders = problem(model, head=head, **how)
+    velocity = {name: np.zeros_like(w) for name, w in weights.items()}
+    network, losses = CNN(weights, head), []
+    for order in orders:
+        losses.append(0.0)
+        for start in range(0, N, batch):
+            rows = order[start : start + batch]
+            losses[-1] += len(rows) * network.forward(images[rows], labels[rows])
+            sgd_step(weights, velocity, network.backward(), lr=LR, momentum=momentum)
+    return weights, velocity, losses
+
+
+def fast(
+    model: str,
+    *,
+    batch: int,
+    momentum: float,
+    head: Head = "flatten",
+    dtype: Any = float,
+    **how: bool,
+) -> tuple[dict, dict, list]:
+    weights, images, labels, orders = problem(model, head=head, **how)
+    weights = {name: w.astype(dtype) for name, w in weights.items()}
+    velocity = {name: np.zeros_like(w) for name, w in weights.items()}
+    kernel = ConvolutionalKernel(
+        images.astype(dtype),
+        labels,
+        weights=weights,
+        velocity=velocity,
+        sgd=Sgd(batch, LR, momentum),
+        head=head,
+    )
+    with blas_threads():
+        losses = [kernel.epoch(order) for order in orders]
+    return weights, velocity, losses
+
+
+def same_bits(one: tuple[dict, dict, list], other: tuple[dict, dict, list]) -> bool:
+    return one[2] == other[2] and all(
+        a[name].tobytes() == b[name].tobytes()
+        for a, b in zip(one[:2], other[:2], strict=True)
+        for name in a
+    )
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("batch", [1, 5, 2 * CHUNK_IMAGES + 1, N])
+@pytest.mark.parametrize("model", ["cnn2", "cnn3"])
+def test_epochs_are_those_of_the_textbook(model, batch, momentum):
+    weights, velocity, losses = textbook(model, batch=batch, momentum=momentum)
+    fast_weights, fast_velocity, fast_losses = fast(model, batch=batch, momentum=momentum)
+    np.testing.assert_allclose(fast_losses, losses, rtol=1e-10)
+    for name, w in weights.items():
+        np.testing.assert_allclose(fast_weights[name], w, rtol=1e-10, atol=1e-12, err_msg=name)
+        if momentum:
+            v, fast_v = velocity[name], fast_velocity[name]
+            np.testing.assert_allclose(fast_v, v, rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("head", ["gap", "gmp"])
+@pytest.mark.parametrize("model", ["cnn2", "cnn3"])
+def test_epochs_with_another_head_are_those_of_the_textbook(model, head):
+    weights, velocity, losses = textbook(model, batch=5, momentum=0.9, head=head)
+    fast_weights, fast_velocity, fast_losses = fast(model, batch=5, momentum=0.9, head=head)
+    np.testing.assert_allclose(fast_losses, losses, rtol=1e-10)
+    for name, w in weights.items():
+        np.testing.assert_allclose(fast_weights[name], w, rtol=1e-10, atol=1e-12, err_msg=name)
+        v, fast_v = velocity[name], fast_velocity[name]
+        np.testing.assert_allclose(fast_v, v, rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("model", ["cnn2", "cnn3"])
+def test_black_windows_at_zero_biases_are_ties_and_corners_as_in_the_textbook(model):
+    weights, _, losses = textbook(model, batch=5, momentum=0.0, biases=False)
+    fast_weights, _, fast_losses = fast(model, batch=5, momentum=0.0, biases=False)
+    np.testing.assert_allclose(fast_losses, losses, rtol=1e-10)
+    for name, w in weights.items():
+        np.testing.assert_allclose(fast_weights[name], w, rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("batch", [5, N])
+@pytest.mark.parametrize("model", ["cnn2", "cnn3"])
+def test_one_thread_and_two_give_the_same_bits(model, batch, monkeypatch):
+    two = fast(model, batch=batch, momentum=0.9, dtype=np.float32)
+    monkeypatch.setattr(threads, "_single_thread", True)
+    one = fast(model, batch=batch, momentum=0.9, dtype=np.float32)
+    assert same_bits(one, two)
+
+
+@pytest.mark.parametrize("model", ["cnn2", "cnn3"])
+def test_float32_follows_float64(model):
+    _, _, losses = textbook(model, batch=5, momentum=0.0)
+    _, _, fast_losses = fast(model, batch=5, momentum=0.0, dtype=np.float32)
+    np.testing.assert_allclose(fast_losses, losses, rtol=1e-4)
+
+
+def test_an_error_in_one_worker_is_raised_and_the_other_does_not_wait_for_ever(monkeypatch):
+    weights, images, labels, orders = problem("cnn3")
+    velocity = {name: np.zeros_like(w) for name, w in weights.items()}
+    kernel = ConvolutionalKernel(
+        images, labels, weights=weights, velocity=velocity, sgd=Sgd(5, LR, 0.0)
+    )
+
+    def fail(*_: object) -> None:
+        raise MemoryError("no room")
+
+    for worker in kernel.workers:
+        with monkeypatch.context() as patch:
+            patch.setattr(worker, "_update", fail)
+            with pytest.raises(MemoryError, match="no room"):
+                kernel.epoch(orders[0])
+
+
+def test_pixels_are_each_there_once_and_ordered_by_parity():
+    order = pixels_by_parity()
+    assert len({(row, column) for row, column in order.tolist()}) == 121
+    assert order[:36].max() == 10
+    assert not (order[:36] % 2).any()
+    assert (order[96:] % 2).all()
+
+
+def test_spread_is_the_transpose_of_collect_and_join_of_cut():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(3, 3, 4)), rng.normal(size=(3, 3, 4))
+    collected, spread_out = x.copy(), y.copy()
+    collect(collected)
+    spread(spread_out)
+    at_corners = (collected[::2, ::2] * y[::2, ::2]).sum()
+    assert at_corners == pytest.approx((x * spread_out).sum())
+    pooled, tiles = rng.normal(size=(2, 121, 4)), rng.normal(size=(3, 3, 2, 5, 5, 4))
+    made, joined = np.empty_like(tiles), np.empty_like(pooled)
+    cut(pooled, made)
+    product = (made * tiles).sum()
+    join(tiles, joined)
+    assert product == pytest.approx((pooled * joined).sum())
