@@ -85,7 +85,7 @@ def _program() -> Iterator[EnvironmentCheck]:
     yield EnvironmentCheck("fmnist", True, f"{__version__} in {Path(__file__).parents[1]}")
     python = platform.python_version()
     yield EnvironmentCheck(
-        "Python", sys.version_info >= (3, 11), python, "install Python 3.11 or later"
+        "Python", sys.version_info >= (3, 11), python, "use Python 3.11 or later"
     )
     yield EnvironmentCheck(
         "system", True, f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"

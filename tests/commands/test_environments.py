@@ -112,9 +112,9 @@ def test_a_folder_that_is_closed(open_folder: Path) -> None:
         ("runs", "list", "--db", closed / "runs.db"),
         ("data", "verify", "--data-dir", closed / "data"),
         ("data", "info", "--data-dir", closed / "data"),
-        ("train", *SMALL, "--results", closed / "results"),
-        ("momentum", *SMALL, "--plot", closed / "a.png"),
-        ("report", "--out", closed / "a.html"),
+        ("train", *SMALL, "--allow-custom-data", "--results", closed / "results"),
+        ("momentum", *SMALL, "--allow-custom-data", "--plot", closed / "a.png"),
+        ("report", "--allow-custom-data", "--out", closed / "a.html"),
     ):
         run = start(*args, nobody=True)
         assert "Traceback" not in run.stderr

@@ -30,7 +30,7 @@ def test_a_cnn_is_trained_recorded_and_its_weights_come_back(fmnist: Fmnist) -> 
     document = fmnist.small_document("train", "--model", "cnn2", "--lr", 0.05, *FEW)
     assert document["config"]["engine"] == "keras"
     assert document["status"] == "finished"
-    assert document["result_file"].startswith("results/CNN2_lr0.05_b20_epochs")
+    assert document["result_file"].startswith("results/CNN2_lr0.05_b20_keras_epochs")
     with Registry.open("runs.db", readonly=True) as registry:
         run = registry.get_run(document["id"])
         assert run.hidden is None

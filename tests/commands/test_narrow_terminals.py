@@ -51,7 +51,7 @@ def test_studies(
         assert "…" not in out
         for heading in headings if columns == 40 else ():
             assert heading in out
-        numbers.append(sorted(set(re.findall(r"[0-9]+\.[0-9]+ %", out))))
+        numbers.append(sorted(set(re.findall(r"[0-9]+\.[0-9]+ %", " ".join(out.split())))))
     assert numbers[0] == numbers[1] == numbers[2] == numbers[3]
 
 

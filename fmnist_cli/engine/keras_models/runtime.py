@@ -55,8 +55,8 @@ def import_tensorflow() -> Any:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     if find_spec("tensorflow") is None:
         raise UsageError(
-            "the keras engine must have TensorFlow, which needs Python 3.11 to 3.13; use --engine "
-            "numpy, or install it. Received: no module tensorflow."
+            "the keras engine must have TensorFlow, which needs Python 3.11 to 3.13; install "
+            "it, or use the numpy engine. Received: no module tensorflow."
         )
     with _quiet_stderr():
         import keras

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays, Evaluation, Split
 from fmnist_cli.engine.config import Head, TrainConfig
-from fmnist_cli.engine.numpy_cnn.inference import Inference
+from fmnist_cli.engine.numpy_cnn.inference import CNNInference
 from fmnist_cli.engine.numpy_cnn.kernel import ConvolutionalKernel
 from fmnist_cli.engine.numpy_cnn.layers import CNN, initial_weights
 from fmnist_cli.engine.numpy_mlp.layers import Array
@@ -59,7 +59,7 @@ class NumPyCNN:
             sgd=Sgd(batch, float(lr), float(momentum)),
             head=head,
         )
-        self._inference, self._head = Inference(self._weights, head), head
+        self._inference, self._head = CNNInference(self._weights, head), head
 
     @classmethod
     def from_config(cls, config: TrainConfig, train: Split) -> NumPyCNN:

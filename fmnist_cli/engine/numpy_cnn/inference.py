@@ -28,14 +28,14 @@ from fmnist_cli.engine.numpy_mlp.threads import run_on_two_threads
 CHUNK_IMAGES = 4
 
 
-class Inference:
+class CNNInference:
     """Evaluates networks whose arrays are shaped as those of ``like``."""
 
     def __init__(self, like: Mapping[str, Array], head: Head = "flatten") -> None:
         self.dtype = like["conv1/bias"].dtype
         self.share = Share(like, 0, 1, self.dtype)
         self.operands = Operands(self.share)
-        self.workers = Worker(self.operands, head), Worker(self.operands, head)
+        self.workers = EvaluationWorker(self.operands, head), EvaluationWorker(self.operands, head)
 
     def evaluate(self, weights: Mapping[str, Array], split: Split) -> Evaluation:
         """The losses are summed in float64; of equal logits the first class is the prediction."""
@@ -69,7 +69,7 @@ class Inference:
         return logits
 
 
-class Chunk:
+class EvaluationChunk:
     """A worker's arrays for n images."""
 
     def __init__(self, n: int, share: Share, head: Head) -> None:
@@ -86,12 +86,12 @@ class Chunk:
         self.ones = np.ones(n * self.last.out.shape[1], dtype)
 
 
-class Worker:
+class EvaluationWorker:
     """One thread's buffers, and which channels of the last layer it has seen active."""
 
     def __init__(self, operands: Operands, head: Head) -> None:
         self.operands, self.head = operands, head
-        self.chunks: dict[int, Chunk] = {}
+        self.chunks: dict[int, EvaluationChunk] = {}
         self.alive = np.zeros(0, bool)
 
     def run(self, images: Array, logits: Array) -> None:
@@ -103,7 +103,7 @@ class Worker:
             rows = np.arange(start, min(start + CHUNK_IMAGES, len(images)))
             n = len(rows)
             if n not in self.chunks:
-                self.chunks[n] = Chunk(n, share, self.head)
+                self.chunks[n] = EvaluationChunk(n, share, self.head)
             chunk = self.chunks[n]
             chunk.first.gather(images, rows)
             chunk.first.forward(op.first, op.first_bias)
