@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from fmnist_cli.analysis.noise import accuracy_noise
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.analysis.statistics import Contrast, Sample, contrast, share_level
+from fmnist_cli.analysis.sampling import McNemar, mcnemar, unpack_answers
+from fmnist_cli.analysis.statistics import LEVEL, Contrast, Sample, contrast, share_level
 from fmnist_cli.epoch import Epoch
 
 ROUNDING = 1e-3
@@ -144,6 +145,31 @@ def compare_groups(
     return tuple(
         GroupDifference(label, first, metric, found)
         for (label, metric, _), found in zip(pairs, shared, strict=True)
+    )
+
+
+def by_image(first: RecordedRun, second: RecordedRun) -> McNemar | None:
+    """Two runs on the same test images; None unless both recorded their answers to the same."""
+    answers = []
+    for run in (first, second):
+        test = next((one for one in run.evaluations if one.test_set == "test"), None)
+        if test is None or test.answers is None:
+            return None
+        answers.append(unpack_answers(test.answers, test.n))
+    one, other = answers
+    if first.run.data_fingerprint != second.run.data_fingerprint or len(one) != len(other):
+        return None
+    return mcnemar(one, other)
+
+
+def by_image_statement(found: McNemar, first: str, second: str) -> str:
+    """The test's result in a sentence, and what it cannot say."""
+    differs = found.p_mid <= 1 - LEVEL
+    p = "below 0.001" if found.p_mid < 0.001 else f"{found.p_mid:.2g}"
+    return (
+        f"These two models {'differ' if differs else 'show no clear difference'} on the test "
+        f"images: {first} alone is right on {found.only_first:,}, {second} alone on "
+        f"{found.only_second:,} of {found.n:,} (McNemar's test, p {p}). Other seeds may differ."
     )
 
 

@@ -141,7 +141,10 @@ def _document(
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
-    result, best = recorded.result, recorded.result.best
+    from fmnist_cli.analysis.sampling import accuracy_interval
+
+    result, best, test = recorded.result, recorded.result.best, recorded.result.test
+    low, high = accuracy_interval(test.accuracy, test.n) if test else (None, None)
     return {
         "id": recorded.run.id,
         "uuid": recorded.run.uuid,
@@ -154,7 +157,9 @@ def _document(
         "updates_to_best": best.updates if best else None,
         "best_val_accuracy": best.val_accuracy if best else None,
         "best_val_loss": best.val_loss if best else None,
-        "test_accuracy": result.test.accuracy if result.test else None,
+        "test_accuracy": test.accuracy if test else None,
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
         "test_loss": result.test.loss if result.test else None,
         "train_seconds": result.train_seconds,
         "checks": checks,
@@ -165,6 +170,8 @@ def _document(
 
 def _summary(config: TrainConfig, recorded: Recorded, result_path: Path, db: str) -> Table:
     from rich.markup import escape
+
+    from fmnist_cli.analysis.sampling import with_interval
 
     result, best, test = recorded.result, recorded.result.best, recorded.result.test
     n = len(result.epochs)
@@ -177,7 +184,11 @@ def _summary(config: TrainConfig, recorded: Recorded, result_path: Path, db: str
         )
         table.add_row(
             "test accuracy",
-            f"[bold]{percent(test.accuracy)}[/bold] (loss {test.loss:.4f}) on one seed",
+            f"[bold]{with_interval(test.accuracy, test.n)}[/bold], on one seed",
+        )
+        table.add_row(
+            "test loss",
+            f"{test.loss:.4f}",
         )
     table.add_row(
         "training time",

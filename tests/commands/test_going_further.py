@@ -197,3 +197,36 @@ def test_init_and_order_seed_are_recorded_and_stand_for_the_seed(fmnist: Fmnist)
         run = registry.get_run(split["id"])
     assert (run.seed, run.init_seed, run.order_seed, run.head) == (9, 5, 5, "flatten")
     assert fmnist.document("runs", "verify")["findings"] == []
+
+
+def test_a_single_run_has_the_interval_of_its_test_images(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("train", *EPOCHS)
+    p, low, high = (document[f"test_accuracy{end}"] for end in ("", "_low", "_high"))
+    assert 0 <= low < p < high <= 1
+    for end in (low, high):  # Wilson's definition: p is 1.96 standard errors of the end from it
+        assert abs(p - end) / (end * (1 - end) / 100) ** 0.5 == pytest.approx(1.96, abs=1e-3)
+    shown = fmnist.document("runs", "show")
+    assert (shown["test_accuracy_low"], shown["test_accuracy_high"]) == (low, high)
+    words = f"{100 * p:.2f} % ({100 * low:.2f} to {100 * high:.2f}, 95 %"
+    for printed in (fmnist("runs", "show").stdout, fmnist.small("train", *EPOCHS).stdout):
+        assert words in " ".join(printed.split())
+
+
+def test_two_runs_are_compared_image_by_image(fmnist: Fmnist) -> None:
+    fmnist.small("train", *EPOCHS)
+    fmnist.small("train", "--epochs", 1, "--lr", "0.00001")  # hardly trained
+    found = fmnist.document("runs", "compare", 1, 2)["by_image"]
+    outcome = [fmnist.document("runs", "show", run)["test_accuracy"] for run in (1, 2)]
+    assert found["n"] == 100
+    gap = (found["only_first"] - found["only_second"]) / 100
+    assert gap == pytest.approx(outcome[0] - outcome[1])
+    assert found["p_mid"] < 0.05
+    shown = " ".join(fmnist("runs", "compare", 1, 2).stdout.split())
+    assert "These two models differ on the test images: run 1 alone is right on" in shown
+    fmnist.small("train", *EPOCHS)  # the first again
+    same = fmnist.document("runs", "compare", 1, 3)["by_image"]
+    assert (same["only_first"], same["only_second"], same["p_mid"]) == (0, 0, 1)
+    assert "show no clear difference" in " ".join(fmnist("runs", "compare", 1, 3).stdout.split())
+    assert fmnist.document("runs", "compare", 1, 2, 3)["by_image"] is None
+    fmnist.small("momentum", *EPOCHS, "--alpha", 0.5, "--seeds", 2)
+    assert fmnist.document("runs", "compare", 1, "study:1")["by_image"] is None

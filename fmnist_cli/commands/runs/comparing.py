@@ -51,6 +51,7 @@ def compare(
 
     Prints a column a run. Of groups (the arms of a study, the runs with a tag) the outcome is the
     mean over their n runs with its 95 % interval, and each group's difference from the first.
+    Two single runs are compared image by image on the test set (McNemar's test), too.
     [bold]fmnist plot compare[/bold] takes the same words and overlays the curves.
 
     Examples:
@@ -61,7 +62,7 @@ def compare(
       # two groups of runs that you have tagged, and what they share
       fmnist runs compare tag:baseline tag:shifted --all
     """
-    from fmnist_cli.analysis.comparison import compare_groups
+    from fmnist_cli.analysis.comparison import by_image, by_image_statement, compare_groups
     from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.registry import Registry
 
@@ -71,9 +72,15 @@ def compare(
         require(len(groups) >= 2, "compare needs at least two runs or groups", " ".join(names))
         facts = _facts(registry, groups)
         recorded = {
-            group.label: [RecordedRun(run, registry.epochs(run.id)) for run in group.runs]
+            group.label: [
+                RecordedRun(run, registry.epochs(run.id), registry.evaluations(run.id))
+                for run in group.runs
+            ]
             for group in groups
         }
+    grouped = any(len(group.runs) > 1 for group in groups)
+    pair = [runs[0] for runs in recorded.values()]
+    images = by_image(*pair) if len(pair) == len(groups) == 2 and not grouped else None
     outcomes = [
         {name: _interval(recorded[group.label], name) for name in METRICS} for group in groups
     ]
@@ -102,6 +109,7 @@ def compare(
                 for outcome in outcomes
             ],
             "differences": differences,
+            "by_image": None if images is None else asdict(images),
         },
     )
     if out.json:
@@ -113,7 +121,6 @@ def compare(
             for name, one in rows.items()
         }
         _print(out, section, shown, groups, columns, every)
-    grouped = any(len(group.runs) > 1 for group in groups)
     results = {
         name.replace("_", " "): [_result(name, outcome[name]) for outcome in outcomes]
         for name in METRICS
@@ -123,6 +130,9 @@ def compare(
     _print(out, "Outcome", results, groups, columns, every)
     if grouped and differences:
         out.section(f"Difference from {shortened(groups[0].label)}", _differences(differences))
+    if images is not None:
+        first, second = (_escaped(shortened(group.label)) for group in groups)
+        out.section("Image by image", by_image_statement(images, first, second))
     out.next(f"plot compare {' '.join(names)}")
 
 

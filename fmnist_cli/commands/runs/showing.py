@@ -89,6 +89,7 @@ def show(
         "fmnist.runs.show/1",
         {
             **run_document(run),
+            **_interval(run, evaluations),
             "repeat": repeat,
             "epochs": [epoch.document() for epoch in curve],
             "checks": [asdict(check) for check in checks],
@@ -101,7 +102,12 @@ def show(
     name = f" {escape(run.name)}" if run.name else ""
     sections: dict[str, Table | HouseTable] = {
         f"Run {run.id}{name}: [{STATUS_STYLE[run.status]}]{run.status}[/]": _facts(
-            run, curve, environment, [f"{a.kind}: {a.path}" for a in artefacts], repeat
+            run,
+            curve,
+            environment,
+            [f"{a.kind}: {a.path}" for a in artefacts],
+            repeat,
+            _n_test(evaluations),
         )
     }
     if checks:
@@ -159,14 +165,31 @@ def sparkline(values: Sequence[float | None], width: int = 40) -> str:
     )
 
 
+def _n_test(evaluations: Sequence[EvaluationRecord]) -> int | None:
+    return next((one.n for one in evaluations if one.test_set == "test"), None)
+
+
+def _interval(run: RunRecord, evaluations: Sequence[EvaluationRecord]) -> dict[str, float | None]:
+    """Of the test accuracy, for the sampling of the test images; where their number is known."""
+    from fmnist_cli.analysis.sampling import accuracy_interval
+
+    n, low, high = _n_test(evaluations), None, None
+    if n is not None and run.test_accuracy is not None:
+        low, high = accuracy_interval(run.test_accuracy, n)
+    return {"test_accuracy_low": low, "test_accuracy_high": high}
+
+
 def _facts(
     run: RunRecord,
     curve: Sequence[Epoch],
     environment: dict[str, Any],
     artefacts: list[str],
     repeat: str,
+    n_test: int | None,
 ) -> Table:
     from rich.markup import escape
+
+    from fmnist_cli.analysis.sampling import with_interval
 
     table = make_facts()
 
@@ -202,7 +225,10 @@ def _facts(
         updates = pluralize(run.updates_to_best or 0, "update")
         row("best epoch", f"{run.best_epoch} of {run.epochs_run} ({updates})")
         row("validation", f"{percent(run.best_val_accuracy)} (loss {_loss(run.best_val_loss)})")
-        row("test", f"{percent(run.test_accuracy)} (loss {_loss(run.test_loss)})")
+        accuracy = percent(run.test_accuracy)
+        if n_test is not None and run.test_accuracy is not None:
+            accuracy = with_interval(run.test_accuracy, n_test)
+        row("test", f"{accuracy}, loss {_loss(run.test_loss)}")
     if curve:
         for label, values in (
             ("training loss", [e.value("train_loss") for e in curve]),
