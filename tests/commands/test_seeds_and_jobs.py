@@ -112,10 +112,8 @@ def test_one_seed_says_so(fmnist: Fmnist) -> None:
 
 def test_checks_go_with_one_seed(fmnist: Fmnist) -> None:
     message = fmnist.error("train", *SMALL, "--seeds", 2, "--check-gradient", code=2)
-    assert (
-        message
-        == "--layers, --check-gradient, --check-magnitude and --log go with one seed. Received: 2 seeds."
-    )
+    flags = "--layers, --check-gradient, --check-magnitude and --log"
+    assert message == f"{flags} go with one seed. Received: 2 seeds."
 
 
 def test_diverged_seeds_are_named(fmnist: Fmnist) -> None:
