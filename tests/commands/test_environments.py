@@ -114,7 +114,7 @@ def test_a_folder_that_is_closed(open_folder: Path) -> None:
         ("data", "info", "--data-dir", closed / "data"),
         ("train", *SMALL, "--allow-custom-data", "--results", closed / "results"),
         ("momentum", *SMALL, "--allow-custom-data", "--plot", closed / "a.png"),
-        ("report", "--allow-custom-data", "--out", closed / "a.html"),
+        ("report", *SMALL, "--allow-custom-data", "--out", closed / "a.html"),
     ):
         run = start(*args, nobody=True)
         assert "Traceback" not in run.stderr
