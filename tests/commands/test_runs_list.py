@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_cli.registry import sql
+from fmnist_cli.registry.sql import reader, sqlite
 
 from .conftest import Fmnist
 from .recorded import DIVERGED, LOST, TRAIN
@@ -223,15 +223,21 @@ def test_a_query_reaches_no_file(fmnist: Fmnist, unable: str) -> None:
     assert "query must be one SELECT" in fmnist.error("runs", "query", unable, code=2)
 
 
+def limit_queries(monkeypatch: pytest.MonkeyPatch, **limits: float) -> None:
+    for name, value in limits.items():
+        for module in (reader, sqlite):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, value)
+
+
 def test_a_query_without_end_is_stopped(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sql, "QUERY_SECONDS", 0.1)
+    limit_queries(monkeypatch, QUERY_SECONDS=0.1)
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
     message = fmnist.error("runs", "query", f"{endless} SELECT count(*) FROM n", code=2)
     assert message.startswith("query must end within 0.1 s. Received: WITH RECURSIVE")
     where = f"run_id = ({endless} SELECT count(*) FROM n)"
     assert "where must end within" in fmnist.error("runs", "list", "--where", where, code=2)
-    monkeypatch.setattr(sql, "QUERY_SECONDS", 10.0)
-    monkeypatch.setattr(sql, "MAX_ROWS", 1000)
+    limit_queries(monkeypatch, QUERY_SECONDS=10.0, MAX_ROWS=1000)
     message = fmnist.error("runs", "query", f"{endless} SELECT i FROM n", code=2)
     assert message == "query must answer with at most 1,000 rows; end it with a LIMIT."
     assert "too big" in fmnist.error("runs", "query", "SELECT zeroblob(1000000000)", code=2)

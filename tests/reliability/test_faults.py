@@ -501,10 +501,11 @@ def test_reproduce_of_a_cnn_says_where_its_weights_came_from(folder: Path) -> No
         )
         connection.execute("UPDATE epoch SET val_loss = 2 * val_loss")
     connection.close()
-    code, out, _ = fmnist("runs", "reproduce", 1, prologue="")
+    code, out, _ = fmnist("runs", "reproduce", 1, "--json", prologue="")
     assert code == 3
-    assert "drawn by Keras" in out
-    assert "drawn by fmnist" in out
+    differences = str(json.loads(out)["environment_differences"])
+    assert "drawn by Keras" in differences
+    assert "drawn by fmnist" in differences
 
 
 def test_reproduce_of_a_run_that_was_cut_short(folder: Path) -> None:
