@@ -117,7 +117,7 @@ def test_a_report_that_is_stopped_says_how_to_go_on(
 def test_seeds_and_jobs(fmnist: Fmnist) -> None:
     document = fmnist.document(*QUICK, "--seeds", 2, "--jobs", 2)
     counts = {part["key"]: len(part["runs"]) for part in document["parts"]}
-    assert counts["batch-sizes"] == 6
+    assert counts["sweep-batch"] == 6
     assert counts["momentum"] == 10
     assert counts["training"] == 1
     page = Path(document["html"]).read_text()
