@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.backend import Arrays, Evaluation, Split
+from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.config import Head, TrainConfig
+from fmnist_cli.engine.numpy_backend import NumPyBackend
 from fmnist_cli.engine.numpy_cnn.inference import CNNInference
 from fmnist_cli.engine.numpy_cnn.kernel import ConvolutionalKernel
 from fmnist_cli.engine.numpy_cnn.layers import CNN, initial_weights
@@ -17,12 +18,11 @@ from fmnist_cli.engine.numpy_mlp.layers import Array
 from fmnist_cli.engine.numpy_mlp.negated import Sgd
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
 from fmnist_cli.engine.seeding import weights_rng
-from fmnist_cli.engine.weights import replace_arrays
 
 GRADIENT_IMAGES = 50  # at a time, in the textbook layers
 
 
-class NumPyCNN:
+class NumPyCNN(NumPyBackend):
     """A ``Backend``: cnn2 or cnn3, bound to one training set.
 
     Parameters
@@ -48,9 +48,7 @@ class NumPyCNN:
         head: Head = "flatten",
         dtype: Any = np.float32,
     ) -> None:
-        self.dtype = np.dtype(dtype)
-        self._weights = {name: np.array(w, self.dtype) for name, w in weights.items()}
-        self._velocity = {name: np.zeros_like(w) for name, w in self._weights.items()}
+        super().__init__(weights, dtype)
         self._kernel = ConvolutionalKernel(
             np.ascontiguousarray(train.images, self.dtype),
             train.labels,
@@ -84,11 +82,6 @@ class NumPyCNN:
         with blas_threads(), np.errstate(all="ignore"):
             return self._kernel.epoch(order, images) / len(order)
 
-    def evaluate(self, split: Split) -> Evaluation:
-        """Mean loss, accuracy and dead channels of the last layer over a split."""
-        with blas_threads(), np.errstate(all="ignore"):
-            return self._inference.evaluate(self._weights, split)
-
     def gradient(self, split: Split) -> dict[str, NDArray[np.floating]]:
         """The gradient of the mean loss over a split, from the textbook layers."""
         total: dict[str, Array] = {name: np.zeros(w.shape) for name, w in self._weights.items()}
@@ -101,24 +94,3 @@ class NumPyCNN:
                 for name, mean in cnn.backward().items():
                     total[name] += mean * (len(images) / len(split))
         return {name: array.astype(self.dtype) for name, array in total.items()}
-
-    def predict(self, split: Split) -> NDArray[np.int64]:
-        """(N,) int64: the most probable class of every image."""
-        with blas_threads(), np.errstate(all="ignore"):
-            return self._inference.predict(self._weights, split)
-
-    def weights(self) -> dict[str, NDArray[np.floating]]:
-        """Copies of the weights, by name."""
-        return {name: w.copy() for name, w in self._weights.items()}
-
-    def set_weights(self, weights: Arrays) -> None:
-        """Replace the weights; ArtefactError on a wrong name, shape or type."""
-        replace_arrays(self._weights, weights, "weights")
-
-    def velocity(self) -> dict[str, NDArray[np.floating]]:
-        """Copies of the momentum arrays; zeros where momentum is 0."""
-        return {name: v.copy() for name, v in self._velocity.items()}
-
-    def set_velocity(self, velocity: Arrays) -> None:
-        """Replace the momentum arrays; ArtefactError on a wrong name, shape or type."""
-        replace_arrays(self._velocity, velocity, "velocity")

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.backend import Arrays, Evaluation, Split
+from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.config import SMALLEST_LR, TrainConfig
+from fmnist_cli.engine.numpy_backend import NumPyBackend
 from fmnist_cli.engine.numpy_mlp.chunked import MIN_LANE_ROWS, ChunkedGradients
 from fmnist_cli.engine.numpy_mlp.delayed import DelayedUpdates
 from fmnist_cli.engine.numpy_mlp.inference import Inference
@@ -23,13 +24,12 @@ from fmnist_cli.engine.numpy_mlp.negated import NegatedWeights, Sgd
 from fmnist_cli.engine.numpy_mlp.per_example import gradient_and_norms
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
 from fmnist_cli.engine.seeding import weights_rng
-from fmnist_cli.engine.weights import replace_arrays
 from fmnist_cli.errors import require
 
 FEWEST_CHUNKED = 2 * MIN_LANE_ROWS  # smaller batches are not halved between the lanes
 
 
-class NumPyMLP:
+class NumPyMLP(NumPyBackend):
     """A ``Backend``: the MLP, bound to one training set.
 
     Parameters
@@ -58,10 +58,8 @@ class NumPyMLP:
         dtype: Any = np.float32,
     ) -> None:
         require(lr >= SMALLEST_LR, f"lr must be at least {SMALLEST_LR:g} on the numpy engine", lr)
-        self.dtype = np.dtype(dtype)
+        super().__init__({name: weights[name] for name in PARAMETERS}, dtype)
         self._sgd = sgd = Sgd(batch, float(lr), float(momentum))
-        self._weights = {name: np.array(weights[name], self.dtype) for name in PARAMETERS}
-        self._velocity = {name: np.zeros_like(w) for name, w in self._weights.items()}
         (n_inputs, hidden), n_classes = self._weights["W1"].shape, len(self._weights["b2"])
         kernel = ChunkedGradients if batch >= FEWEST_CHUNKED else DelayedUpdates
         self._kernel_on = partial(
@@ -101,33 +99,7 @@ class NumPyMLP:
                 self._v.store(self._velocity, self._sgd.lr)
         return loss / len(order)
 
-    def evaluate(self, split: Split) -> Evaluation:
-        """Mean loss, accuracy and dead units over a split."""
-        with blas_threads(), np.errstate(all="ignore"):
-            return self._inference.evaluate(self._weights, split)
-
     def gradient(self, split: Split) -> dict[str, NDArray[np.floating]]:
         """The gradient of the mean loss over a split; products in this dtype, sums in float64."""
         gradient, _ = gradient_and_norms(self._weights, split.images, split.labels)
         return dict(gradient)
-
-    def predict(self, split: Split) -> NDArray[np.int64]:
-        """(N,) int64: the most probable class of every image."""
-        with blas_threads(), np.errstate(all="ignore"):
-            return self._inference.predict(self._weights, split)
-
-    def weights(self) -> dict[str, NDArray[np.floating]]:
-        """Copies of W1, b1, W2 and b2."""
-        return {name: w.copy() for name, w in self._weights.items()}
-
-    def set_weights(self, weights: Arrays) -> None:
-        """Replace W1, b1, W2 and b2; ArtefactError on a wrong name, shape or type."""
-        replace_arrays(self._weights, weights, "weights")
-
-    def velocity(self) -> dict[str, NDArray[np.floating]]:
-        """Copies of the momentum arrays; zeros where momentum is 0."""
-        return {name: v.copy() for name, v in self._velocity.items()}
-
-    def set_velocity(self, velocity: Arrays) -> None:
-        """Replace the momentum arrays; ArtefactError on a wrong name, shape or type."""
-        replace_arrays(self._velocity, velocity, "velocity")
