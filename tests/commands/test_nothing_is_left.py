@@ -18,6 +18,7 @@ TRAIN = ("train", *SMALL, "--epochs", 1)
         (("gradcheck", *SMALL, "--e", "nan"), 2),
         (("gradcheck", *SMALL, "--e", 1e-13), 2),
         (("gradcheck", *SMALL, "--model", "cnn2", "--e", 1e-13), 2),
+        (("gradcheck", *SMALL, "--model", "cnn2", "--engine", "keras", "--e", 1e-10), 2),
         (("mini-cnn", "--train", "--data", "absent.csv"), 1),
         *(
             ((*command, *SMALL, "--data-dir", "broken"), 1)
