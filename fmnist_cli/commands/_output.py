@@ -11,9 +11,12 @@ import json
 import os
 import re
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 
 LINES_AT_ONCE = 1000
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PIPED_WIDTH = 120  # columns, where there is no terminal to ask
 LOOKALIKES = dict(zip("▁▂▃▄▅▆▇█−×→…±─", [*"_.:-=+*#-x>", "...", "+-", "-"], strict=True))
 
@@ -133,9 +137,7 @@ class Output:
 
     def bar(self, total: float | None, label: str, *, unit: str, **keywords: Any) -> tqdm[Any]:
         """A progress bar on stderr; silent when quiet or not on a terminal."""
-        from tqdm import tqdm
-
-        bar = tqdm(
+        bar = _bar_class()(
             total=total,
             desc=printable(label),
             unit=unit,
@@ -147,6 +149,40 @@ class Output:
         )
         bar.dynamic_ncols = lambda _: (_bar_width(), None)
         return bar
+
+
+@cache
+def _bar_class() -> type[tqdm[Any]]:
+    """tqdm's bar, drawn whole: a Ctrl-C between its line and the way back would leave the cursor
+    on another line than tqdm takes it for."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):  # type: ignore[misc]
+        def display(self, *args: Any, **kwargs: Any) -> Any:
+            with _signals_deferred():
+                return super().display(*args, **kwargs)
+
+    return Bar
+
+
+@contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Have the handlers of what may end the command run after the body, not in it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    handlers = {number: one for number, one in handlers.items() if callable(one)}
+    came: list[int] = []
+    for number in handlers:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _bar_width() -> int:

@@ -18,6 +18,8 @@ from pathlib import Path
 import pyte
 import pytest
 
+from fmnist_cli.commands._output import _signals_deferred
+
 from .conftest import SMALL, Fmnist
 
 BAR = re.compile(r"\d+%\||(epoch|run)(/s|s?\]|<)|\?(epoch|run)/s|s/(epoch|run)")
@@ -106,6 +108,15 @@ def test_ctrl_c(fmnist: Fmnist, jobs: str) -> None:
     assert [line for line in lines if BAR.search(line)] == []
     text = "\n".join(lines)
     assert re.search(r"^Error: Interrupted", text, re.M), text
+
+
+def test_a_bar_is_drawn_whole_before_ctrl_c_ends_anything() -> None:
+    drawn = []
+    with pytest.raises(KeyboardInterrupt), _signals_deferred():
+        signal.raise_signal(signal.SIGINT)
+        drawn.append("the way back")
+    assert drawn == ["the way back"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_dumb_terminal_gets_no_escape_sequences(fmnist: Fmnist) -> None:
