@@ -16,6 +16,7 @@ import os
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from fmnist_cli.errors import UsageError
+from fmnist_cli.errors import RunNotFound, UsageError
 from fmnist_cli.runner.jobs import (
     Done,
     Elsewhere,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 TOPIC = "fmnist"  # of the events at the scheduler
 REPORT_SECONDS = 0.5  # the least time between two reports of a task's progress
 CONNECT_SECONDS = 10.0
+MOST_SUBMISSIONS = 3  # of a job that no worker has begun
 
 
 @dataclass(frozen=True)
@@ -123,19 +125,30 @@ class Cluster:
             return
         events: SimpleQueue[Any] = SimpleQueue()
         waiting: dict[str, tuple[Job, Future]] = {}
+        submissions: Counter[str] = Counter()  # by the job's name
         with _client(self.address) as client:
             client.subscribe_topic(TOPIC, lambda event: events.put(event[1]))
             try:
-                for job in jobs:
+
+                def submit(job: Job) -> None:
+                    submissions[job.name] += 1
                     task = _Task.of(job, recipe, session)
                     future = client.submit(_train_one, task, key=task.key, pure=False, retries=0)
                     waiting[task.key] = task.job, future
                     future.add_done_callback(events.put)
+
+                for job in jobs:
+                    submit(job)
                 while waiting:
                     event = events.get()
                     if isinstance(event, Future):
                         job, _ = waiting.pop(event.key)
                         ended = _outcome(job, event)
+                        again = submissions[job.name] < MOST_SUBMISSIONS
+                        if again and _was_killed(event) and not _has_begun(session.registry, job):
+                            event.release()
+                            submit(job)
+                            continue
                         event.release()  # or its worker's death would have it computed again
                         yield ended
                     elif event["key"] in waiting:  # others may use the cluster at the same time
@@ -160,6 +173,27 @@ def _outcome(job: Job, future: Future) -> Done | Failed:
     except Exception as error:
         return Failed(job.name, f"{type(error).__name__}: {error}")
     return ended
+
+
+def _was_killed(future: Future) -> bool:
+    """Whether Dask gave the task up because too many workers died that it was assigned to."""
+    from distributed import KilledWorker
+
+    return future.status == "error" and isinstance(future.exception(), KilledWorker)
+
+
+def _has_begun(registry: Registry, job: Job) -> bool:
+    """Whether a worker has begun to train the job.
+
+    Dask blames a worker's death on every task that was assigned to it, those included that were
+    still waiting there for another one to end.
+    """
+    assert job.run_uuid is not None
+    try:
+        run = registry.get_run(job.run_uuid)
+    except RunNotFound:
+        return False
+    return job.resume is None or run.resumes > job.resume.resumes
 
 
 def _stop(client: Client, futures: Sequence[Future]) -> None:

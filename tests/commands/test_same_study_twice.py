@@ -91,7 +91,11 @@ def test_the_second_continues_what_the_first_leaves() -> None:
 
 @pytest.mark.usefixtures("fmnist")
 def test_a_hang_up_and_a_closed_stderr() -> None:
-    process = start("--jobs", "2")
+    handler = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever nohup these tests run under
+    try:
+        process = start("--jobs", "2")
+    finally:
+        signal.signal(signal.SIGHUP, handler)
     wait_until_training()
     os.killpg(process.pid, signal.SIGHUP)  # as a terminal does that is closed
     _, said = process.communicate(timeout=60)

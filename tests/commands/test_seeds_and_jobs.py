@@ -275,11 +275,14 @@ def test_the_run_of_a_worker_that_is_killed_is_taken_up_again(fmnist: Fmnist) ->
     command = [sys.executable, "-m", "fmnist_cli", *args, "--jobs", "2", "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     killed: list[int] = []
+    reached = 0
     deadline = time.monotonic() + 60
     while len(killed) < 2 and time.monotonic() < deadline:
         for run in training():
             # twice the same run, once it has come further than its checkpoint
-            if run.arm == "momentum 0" and run.resumes == len(killed) and has_checkpoint(run):
+            further = run.epochs_run > reached and run.resumes == len(killed)
+            if run.arm == "momentum 0" and further and has_checkpoint(run):
+                reached = run.epochs_run
                 os.kill(run.pid, signal.SIGKILL)
                 killed.append(run.pid)
         time.sleep(0.02)
