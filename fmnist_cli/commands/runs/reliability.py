@@ -55,9 +55,9 @@ def recover(
         typer.Argument(metavar="JOURNAL...", help="Only these; by default all that are found."),
     ] = None,
 ) -> None:
-    """Bring in the runs that were kept in journals while the registry could not be written.
+    """Import the runs that were kept in journals while the registry could not be written.
 
-    Prints one row per run: how far it got, and whether it has ended. What is recorded already stays.
+    Prints one row per run: how far it got, and whether it has ended. What is recorded stays.
 
     Examples:
       # every journal beside the registry
@@ -198,7 +198,7 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
         },
     )
     words = {
-        "identical": "[green]the same bit for bit the same[/green]",
+        "identical": "[green]bit for bit the same[/green]",
         "close": (
             f"[yellow]the same within rounding[/yellow] from epoch {comparison.first_difference} "
             f"on (losses differ by at most {comparison.largest:.1e})"
