@@ -137,10 +137,11 @@ def export(
             n = len(runs)
             if to is not None:
                 assert out is not None
-                said = _programs.PROGRAMS[to](registry, runs, out)
-                output.document(_SCHEMA, _written(out, to, written))
-                output.say(f"Wrote {pluralize(n, 'run')} to {out}")
-                for line in said:
+                exported = _programs.PROGRAMS[to](registry, runs, out)
+                counts = {"updated": exported.updated, "unchanged": exported.unchanged}
+                output.document(_SCHEMA, _written(out, to, exported.new) | counts)
+                output.say(exported.summary(out))
+                for line in exported.messages:
                     output.say(line)
                 return
             if form == "md":
