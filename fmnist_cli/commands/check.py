@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -151,15 +152,11 @@ def _report(
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole; UsageError where it cannot be written."""
-    from fmnist_cli.files import replace_file
+    from fmnist_cli.files import write_file
 
-    try:
+    with suppress(OSError):  # which write_file meets too
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, text)
-    except OSError as error:
-        raise UsageError(
-            f"{path} must be a file that can be written. Received: {error.strerror}."
-        ) from error
+    write_file(path, text)
 
 
 def record_reports(
