@@ -71,7 +71,7 @@ class Output:
             _write_json(to_json({"schema": schema, **content}) + "\n")
 
     def documents(
-        self, schema: str, content: Mapping[str, Any], key: str, items: Iterable[Mapping[str, Any]]
+        self, schema: str, content: Mapping[str, Any], key: str, items: Iterable[Any]
     ) -> None:
         """As ``document``, with a long list under ``key``: an item a line, as they come."""
         if self.json:

@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     from fmnist_cli.registry.sql import QueryResult
 
 
-def as_csv(answer: QueryResult) -> str:
+def csv_parts(answer: QueryResult) -> Iterator[str]:
     """Comma-separated values with a heading, for spreadsheets; what is NULL is empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(answer.columns)
-    writer.writerows(map(_harmless, row) for row in answer.rows)
-    return text.getvalue()
+    for rows in batched(chain([answer.columns], answer.rows), ROWS_AT_ONCE):
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(map(_harmless, row) for row in rows)
+        yield text.getvalue()
+
+
+def as_csv(answer: QueryResult) -> str:
+    """The parts of ``csv_parts``, as one text."""
+    return "".join(csv_parts(answer))
 
 
 def _harmless(value: object) -> object:

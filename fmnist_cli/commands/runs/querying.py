@@ -50,9 +50,12 @@ def query(
     out = Output(common)
     with open_reader(common.db) as reader:
         answer = reader.query(sql)
-    out.document("fmnist.runs.query/1", {"columns": answer.columns, "rows": answer.rows})
+    out.documents("fmnist.runs.query/1", {"columns": answer.columns}, "rows", answer.rows)
+    if common.json:
+        return
     if as_csv:
-        out.data(_exporting.as_csv(answer))
+        for part in _exporting.csv_parts(answer):
+            out.data(part)
         return
     shown = answer.rows[:SHOWN_ROWS]
     table = make_table(*(escape(name) for name in answer.columns))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from fmnist_cli.registry.liveness import dead_runs
 
 QUERY_SECONDS = 10.0
 MAX_ROWS = 100_000
+MAX_ANSWER_BYTES = 100_000_000  # of the texts and blobs of an answer
 MAX_INTEGER = 2**63 - 1  # which the databases can take
 
 WANTED = {
@@ -149,7 +151,8 @@ class SqlReader(ABC):
         ------
         UsageError
             When it is not one SELECT, names what does not exist, takes longer than
-            ``QUERY_SECONDS`` or answers with more than ``MAX_ROWS`` rows.
+            ``QUERY_SECONDS`` or answers with more than ``MAX_ROWS`` rows or
+            ``MAX_ANSWER_BYTES``.
         """
         answer = self.execute("query", sql, sql, {}, MAX_ROWS)
         if len(answer.rows) > MAX_ROWS:
@@ -252,6 +255,20 @@ class SqlReader(ABC):
         status = f"CASE WHEN {is_lost} THEN 'lost' ELSE status END AS status"
         columns = (status if name == "status" else name for name in self.columns())
         return f"CREATE TEMP VIEW run_summary AS SELECT {', '.join(columns)} FROM {{}}.run_summary"
+
+
+def at_most_rows(rows: Iterable[tuple[Any, ...]], n: int) -> list[tuple[Any, ...]]:
+    """The first ``n`` rows and one more; UsageError where they would fill the memory."""
+    found, n_bytes = [], 0
+    for row in islice(rows, n + 1):
+        found.append(row)
+        n_bytes += sum(len(value) for value in row if isinstance(value, str | bytes))
+        if n_bytes > MAX_ANSWER_BYTES:
+            raise UsageError(
+                f"query must answer with at most {MAX_ANSWER_BYTES // 1_000_000} MB. Received: "
+                f"more, after {len(found):,} rows; select fewer columns or rows."
+            )
+    return found
 
 
 def too_slow(what: str, asked: str) -> UsageError:
