@@ -31,7 +31,8 @@ Notation: n images, W pooled pixels, F kernels, C channels; L = n W.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -47,15 +48,13 @@ TILES = 5  # a side: of the second
 N_PIXELS, N_TILES = MAP_SIDE**2, TILES**2
 CHUNK_IMAGES = 5  # at a time
 
-Blocks = Sequence[tuple[slice, slice]]
-"""Rows and columns of the first layer's pooled pixels: each block's row by row, one after the
-other."""
+IN_ORDER = (slice(None),)
+BY_PARITY = (slice(0, None, 2), slice(1, None, 2))
+"""In which order the first layer's pooled pixels stand, along rows and along columns. Where a
+second convolution follows, the even ones before the odd ones: its tiles are then made by long
+loops."""
 
-IN_ROWS: Blocks = [(slice(None), slice(None))]
-
-_EVEN, _ODD = slice(0, None, 2), slice(1, None, 2)
-BY_PARITY: Blocks = [(_EVEN, _EVEN), (_EVEN, _ODD), (_ODD, _EVEN), (_ODD, _ODD)]
-"""As a second convolution takes them: a corner of all 3x3 tiles is one contiguous block."""
+EVEN = len(range(0, MAP_SIDE, 2))  # how many of the 11 are
 
 
 class PooledReLU:
@@ -120,11 +119,11 @@ class Patches:
     Attributes
     ----------
     values : (2, 2, n W, 49)
-        A view: for windows of even and odd columns, of even and odd rows, the pooled pixels of
-        ``blocks``, image by image.
+        A view: for windows of even and odd columns, of even and odd rows, the pooled pixels in
+        ``order`` (of both sides), image by image.
     """
 
-    def __init__(self, n: int, blocks: Blocks, dtype: Any) -> None:
+    def __init__(self, n: int, order: Sequence[slice], dtype: Any) -> None:
         side = KERNEL_SIDE
         n_windows = IMAGE_SIDE - side + 1  # in a row
         self.images = np.empty((n, IMAGE_SIDE, IMAGE_SIDE), dtype)
@@ -139,15 +138,12 @@ class Patches:
         tall = sliding_window_view(flat, (side + 1) * side, axis=2)[:, :, :: 2 * side]
         tall = tall.reshape(n, MAP_SIDE, 2, MAP_SIDE, -1)  # image, column, parity, row, 8 * 7
         tall = tall.transpose(2, 0, 3, 1, 4)
-        patches = np.empty((2, n, N_PIXELS, (side + 1) * side), dtype)
-        self.copies, start = [], 0
-        for rows, columns in blocks:
-            source = tall[:, :, rows, columns]
-            stop = start + source.shape[2] * source.shape[3]
-            self.copies.append((patches[:, :, start:stop].reshape(source.shape), source))
-            start = stop
-        rows_of_windows = sliding_window_view(patches, side**2, axis=3)[..., ::side, :]
-        self.values = np.moveaxis(rows_of_windows, 3, 1).reshape(2, 2, n * N_PIXELS, side**2)
+        patches = np.empty((2, n, MAP_SIDE, MAP_SIDE, (side + 1) * side), dtype)
+        self.copies = []
+        for (i, rows), (j, columns) in product(_places(order), _places(order)):
+            self.copies.append((patches[:, :, i, j], tall[:, :, rows, columns]))
+        rows_of_windows = sliding_window_view(patches, side**2, axis=4)[..., ::side, :]
+        self.values = np.moveaxis(rows_of_windows, 4, 1).reshape(2, 2, n * N_PIXELS, side**2)
 
     def gather(self, images: Array, rows: NDArray[np.int64]) -> None:
         """Of ``images[rows]``, (n, D)."""
@@ -155,6 +151,15 @@ class Patches:
         np.copyto(self.strips, self.pieces)
         for patches, source in self.copies:
             np.copyto(patches, source)
+
+
+def _places(order: Sequence[slice]) -> Iterator[tuple[slice, slice]]:
+    """Where each part of ``order`` stands among the 11 pixels, and the part."""
+    start = 0
+    for part in order:
+        stop = start + len(range(MAP_SIDE)[part])
+        yield slice(start, stop), part
+        start = stop
 
 
 class FirstConvolution:
@@ -235,48 +240,48 @@ class SecondConvolution:
     def tile_gradient(self, transposed: Array, out: Array) -> None:
         """After ``backward``: the tiles' gradient by these outputs alone.
 
-        ``transposed``: the kernels, (3, 3, F, C); ``out``: (3, 3, L, C).
+        ``transposed``: the kernels, of parts of the channels, (parts, 3, 3, F, C); ``out``:
+        (parts, 3, 3, L, C).
         """
         np.matmul(self.products, transposed, out=out)
 
 
-def cut(pooled: Array, tiles: Array) -> None:
-    """The 3x3 tiles of (n, 121, C) in the order of ``BY_PARITY``, as the products take them.
+def cut(pooled: Array, tiles: Array, rows: Array) -> None:
+    """The 3x3 tiles of (n, 121, C) in the order ``BY_PARITY``, as the products take them.
 
-    ``tiles``: (3, 3, n, 5, 5, C); along rows and columns d0 - d1, d1, d2 - d1.
+    ``tiles``: (3, 3, n, 5, 5, C); along rows and columns d0 - d1, d1, d2 - d1. ``rows`` is for the
+    first of these: (3, n, 5, 11, C).
     """
-    ee, eo, oe, oo = by_parity(pooled)
-    t = tiles
-    t[1, 1] = oo
-    np.subtract(oe[:, :, :-1], oo, out=t[1, 0])
-    np.subtract(oe[:, :, 1:], oo, out=t[1, 2])
-    np.subtract(eo[:, :-1], oo, out=t[0, 1])
-    np.subtract(eo[:, 1:], oo, out=t[2, 1])
-    for i, rows in ((0, slice(None, -1)), (2, slice(1, None))):
-        for j, columns in ((0, slice(None, -1)), (2, slice(1, None))):
-            np.subtract(ee[:, rows, columns], eo[:, rows], out=t[i, j])
-            np.subtract(t[i, j], t[1, j], out=t[i, j])
+    even, odd = _by_parity(pooled)
+    np.subtract(even[:, :-1], odd, out=rows[0])
+    rows[1] = odd
+    np.subtract(even[:, 1:], odd, out=rows[2])
+    even, odd = rows[..., :EVEN, :], rows[..., EVEN:, :]
+    np.subtract(even[..., :-1, :], odd, out=tiles[:, 0])
+    tiles[:, 1] = odd
+    np.subtract(even[..., 1:, :], odd, out=tiles[:, 2])
 
 
-def join(tiles: Array, pooled: Array) -> None:
+def join(tiles: Array, pooled: Array, rows: Array) -> None:
     """The transpose of ``cut``: from the tiles' gradient (overwritten) to that of ``pooled``."""
-    ee, eo, oe, oo = by_parity(pooled)
-    t = tiles
-    t[:, 1] -= t[:, 0]
-    t[:, 1] -= t[:, 2]
-    t[1] -= t[0]
-    t[1] -= t[2]
-    oo[...] = t[1, 1]
-    oe[:, :, :-1] = t[1, 0]
-    oe[:, :, -1] = 0
-    oe[:, :, 1:] += t[1, 2]
-    eo[:, :-1] = t[0, 1]
-    eo[:, -1] = 0
-    eo[:, 1:] += t[2, 1]
-    ee.fill(0)
-    for i, rows in ((0, slice(None, -1)), (2, slice(1, None))):
-        for j, columns in ((0, slice(None, -1)), (2, slice(1, None))):
-            ee[:, rows, columns] += t[i, j]
+    even, odd = rows[..., :EVEN, :], rows[..., EVEN:, :]
+    np.subtract(tiles[:, 1], tiles[:, 0], out=odd)
+    np.subtract(odd, tiles[:, 2], out=odd)
+    even[..., :-1, :] = tiles[:, 0]
+    even[..., -1, :] = 0
+    even[..., 1:, :] += tiles[:, 2]
+    even, odd = _by_parity(pooled)
+    np.subtract(rows[1], rows[0], out=odd)
+    np.subtract(odd, rows[2], out=odd)
+    even[:, :-1] = rows[0]
+    even[:, -1] = 0
+    even[:, 1:] += rows[2]
+
+
+def _by_parity(pooled: Array) -> tuple[Array, Array]:
+    """The even and the odd rows of (n, 121, C), as views (n, rows, 11, C)."""
+    rows = pooled.reshape(len(pooled), MAP_SIDE, MAP_SIDE, -1)
+    return rows[:, :EVEN], rows[:, EVEN:]
 
 
 class Features:
@@ -317,19 +322,6 @@ class Features:
             chosen = self.pool.out == self.values[:, None]  # (n, W, F)
             self.gradient /= chosen.sum(axis=1)  # equal ones share it
             np.multiply(chosen, self.gradient[:, None], out=self.pool.gradient)
-
-
-def by_parity(pooled: Array) -> tuple[Array, Array, Array, Array]:
-    """The four blocks of ``BY_PARITY``, as views (n, rows, columns, C)."""
-    n, _, channels = pooled.shape
-    even, odd = len(range(0, MAP_SIDE, 2)), len(range(1, MAP_SIDE, 2))
-    blocks, start = [], 0
-    for rows, columns in ((even, even), (even, odd), (odd, even), (odd, odd)):
-        block = pooled[:, start : start + rows * columns]
-        blocks.append(block.reshape(n, rows, columns, channels))
-        start += rows * columns
-    ee, eo, oe, oo = blocks
-    return ee, eo, oe, oo
 
 
 def collect(x: Array) -> None:

@@ -15,7 +15,8 @@ from fmnist_cli.engine.config import Head
 from fmnist_cli.engine.numpy_cnn.blocks import (
     BY_PARITY,
     CHUNK_IMAGES,
-    IN_ROWS,
+    IN_ORDER,
+    MAP_SIDE,
     TILES,
     Features,
     FirstConvolution,
@@ -78,12 +79,14 @@ class EvaluationChunk:
 
     def __init__(self, n: int, share: Share, head: Head) -> None:
         dtype = share.first.dtype
-        self.patches = Patches(n, BY_PARITY if share.has_second else IN_ROWS, dtype)
+        self.patches = Patches(n, BY_PARITY if share.has_second else IN_ORDER, dtype)
         self.first = FirstConvolution(self.patches, share.first.shape[1])
         self.second: SecondConvolution | None = None
         self.last = self.first.pool
         if share.has_second:
             self.tiles = np.empty((3, 3, n, TILES, TILES, share.second.shape[2]), dtype)
+            self.own_tiles = np.empty((*self.tiles.shape[:-1], share.first.shape[1]), dtype)
+            self.rows = np.empty((3, n, TILES, MAP_SIDE, share.first.shape[1]), dtype)
             self.second = SecondConvolution(self.tiles, len(share.second_bias))
             self.last = self.second.pool
         self.features = Features(self.last, head)
@@ -112,7 +115,8 @@ class EvaluationWorker:
             if chunk.second is not None:
                 for op in self.operands:
                     chunk.first.forward(op.share.first[:-1], op.first_bias)
-                    cut(chunk.first.pool.out, chunk.tiles[..., op.share.channels])
+                    cut(chunk.first.pool.out, chunk.own_tiles, chunk.rows)
+                    chunk.tiles[..., op.share.channels] = chunk.own_tiles
             z[...] = self.operands[0].share.dense_bias
             for op, sums in zip(self.operands, self.sums, strict=True):
                 if chunk.second is not None:

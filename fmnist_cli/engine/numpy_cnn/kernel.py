@@ -31,7 +31,8 @@ from fmnist_cli.engine.config import Head
 from fmnist_cli.engine.numpy_cnn.blocks import (
     BY_PARITY,
     CHUNK_IMAGES,
-    IN_ROWS,
+    IN_ORDER,
+    MAP_SIDE,
     TILES,
     Features,
     FirstConvolution,
@@ -119,7 +120,7 @@ class Buffers:
 
     def __init__(self, worker: Worker, n: int) -> None:
         kernel, w, dtype = worker.kernel, worker.w, worker.kernel.images.dtype
-        self.patches = Patches(n, BY_PARITY if w.has_second else IN_ROWS, dtype)
+        self.patches = Patches(n, BY_PARITY if w.has_second else IN_ORDER, dtype)
         self.first = FirstConvolution(self.patches, w.first.shape[1])
         self.second: SecondConvolution | None = None
         last = self.first.pool
@@ -130,9 +131,11 @@ class Buffers:
             self.tiles = tiles[..., w.channels]
             self.second = SecondConvolution(tiles, len(w.second_bias))
             last = self.second.pool
-            # what this worker's outputs add to the tiles' gradient; the sum, for its own channels
-            self.dtiles = np.empty(shape, dtype)
-            self.dsum = np.empty((*shape[:-1], n_channels // WORKERS), dtype)
+            # for each worker's channels, what this one's outputs add to the tiles' gradient
+            own = *shape[:-1], n_channels // WORKERS
+            self.dtiles = np.empty((WORKERS, *own), dtype)
+            self.own_tiles = np.empty(own, dtype)  # for its own channels; later their gradient
+            self.rows = np.empty((3, n, TILES, MAP_SIDE, own[-1]), dtype)
         self.features = Features(last, kernel.head)
         n_classes = len(w.dense)
         self.parts = [np.empty((n, n_classes), dtype) for _ in range(2)]
@@ -178,7 +181,8 @@ class Worker:
 
             first.forward(w.first[:-1], op.first_bias)
             if second is not None:
-                cut(first.pool.out, b.tiles)
+                cut(first.pool.out, b.own_tiles, b.rows)
+                b.tiles[...] = b.own_tiles
                 yield Signal.READY
                 first.pool.choose()
                 yield Signal.NEEDED
@@ -196,12 +200,13 @@ class Worker:
             features.backward()
             if second is not None:
                 second.backward(g.second, g.second_bias)
-                second.tile_gradient(op.second_transposed, b.dtiles.reshape(second.tiles.shape))
+                dtiles = b.dtiles.reshape(WORKERS, *second.tiles.shape[:3], -1)
+                second.tile_gradient(op.second_transposed, dtiles)
                 yield Signal.READY
                 yield Signal.NEEDED
-                ours, theirs = (worker.buffers[n].dtiles[..., w.channels] for worker in workers)
-                np.add(ours, theirs, out=b.dsum)
-                join(b.dsum, first.pool.gradient)
+                ours, theirs = (worker.buffers[n].dtiles[self.index] for worker in workers)
+                np.add(ours, theirs, out=b.own_tiles)
+                join(b.own_tiles, first.pool.gradient, b.rows)
             first.backward(g.first)
             if not chunk.begins:
                 for total, more in zip(self.g.arrays(), g.arrays(), strict=True):
