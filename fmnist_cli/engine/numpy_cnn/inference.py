@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Evaluation, Split
 from fmnist_cli.engine.config import Head
@@ -49,13 +48,10 @@ class CNNInference:
         return Evaluation(
             loss=loss_sum(logits, split.labels) / len(split),
             accuracy=float(np.mean(predicted == split.labels)),
-            dead_units=int(np.count_nonzero(sums == 0)),
+            dead_units=int(np.count_nonzero(~(sums < 0))),
             hidden_units=sums.size,
+            predicted=predicted,
         )
-
-    def predict(self, weights: Mapping[str, Array], split: Split) -> NDArray[np.int64]:
-        predicted: NDArray[np.int64] = self._run(weights, split).argmax(axis=1)
-        return predicted
 
     def _run(self, weights: Mapping[str, Array], split: Split) -> Array:
         """(N, K): the logits."""

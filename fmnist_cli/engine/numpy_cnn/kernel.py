@@ -43,7 +43,14 @@ from fmnist_cli.engine.numpy_cnn.blocks import (
 )
 from fmnist_cli.engine.numpy_cnn.meeting import Signal, run_in_step
 from fmnist_cli.engine.numpy_cnn.share import Operands, Share
-from fmnist_cli.engine.numpy_mlp.negated import Array, Sgd, loss_sum, sgd_update
+from fmnist_cli.engine.numpy_mlp.negated import (
+    Array,
+    Sgd,
+    flush,
+    flush_interval,
+    loss_sum,
+    sgd_update,
+)
 
 SEGMENT_IMAGES = 100  # after which it is looked whether a second thread pays: some 10 ms
 WORKERS = 2
@@ -157,7 +164,7 @@ class Worker:
     def begin(self, images: Array, targets: Array) -> None:
         """Take the weights, for an epoch with these one-hot labels, (N, K), in its order."""
         self.images, self.targets = images, targets
-        self.logits = np.empty_like(targets)
+        self.logits, self.updates = np.empty_like(targets), 0
         self.w.load(self.kernel.weights)
         if self.v is not None:
             self.v.load(self.kernel.velocity, self.kernel.sgd.lr)
@@ -235,6 +242,10 @@ class Worker:
 
     def _update(self) -> None:
         v = self.g if self.v is None else self.v
+        if self.v is not None and self.updates % flush_interval(self.momentum) == 0:
+            for V in v.arrays():
+                flush(V)
+        self.updates += 1
         for W, g, V in zip(self.w.arrays(), self.g.arrays(), v.arrays(), strict=True):
             sgd_update(W, None if self.v is None else V, self.momentum, g)
         self.operands.make()
