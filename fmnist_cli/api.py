@@ -16,6 +16,7 @@ from fmnist_cli.errors import require
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from fmnist_cli.analysis.groups import GroupsComparison
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.engine.backend import Backend
     from fmnist_cli.engine.data import Dataset
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_gradient",
+    "compare_runs",
     "evaluate_shifted",
     "figure_of",
     "read_run",
@@ -282,10 +284,9 @@ def read_run(registry: Reader, which: int | str) -> RecordedRun:
     which : int or str
         Its id, its uuid's beginning, or ``latest``.
     """
-    from fmnist_cli.analysis.result import RecordedRun
+    from fmnist_cli.runner.find import recorded
 
-    run = registry.get_run(which)
-    return RecordedRun(run, registry.epochs(run.id), registry.evaluations(run.id))
+    return recorded(registry, registry.get_run(which))
 
 
 def read_study(registry: Registry, study_id: int) -> StudyResult:
@@ -295,17 +296,51 @@ def read_study(registry: Registry, study_id: int) -> StudyResult:
     return runner.read_study(registry, registry.get_study(study_id))
 
 
-def figure_of(result: StudyResult, *, patiences: Sequence[int] = (3,)) -> Figure:
-    """The figure that belongs to the study's kind; ``plots.save`` writes it.
+def compare_runs(registry: Reader, which: Sequence[int | str]) -> GroupsComparison:
+    """Compare runs, or groups of them, with the first: what was asked, where, what came out.
+
+    Parameters
+    ----------
+    which : sequence of int or str
+        At least two: a run's id, its uuid's beginning, or ``latest``; ``study:ID`` for the arms of
+        a study; ``tag:NAME`` for the runs with a tag.
+
+    Returns
+    -------
+    GroupsComparison
+        ``facts`` that differ or not; ``outcomes`` with their intervals; ``differences`` from the
+        first group, judged; ``document()``: plain values.
+    """
+    from fmnist_cli.analysis.groups import compare
+    from fmnist_cli.runner.find import find_groups
+
+    groups = find_groups(registry, which)
+    ids = [run.run.id for group in groups for run in group.runs]
+    return compare(groups, registry.environments(ids))
+
+
+def figure_of(
+    found: StudyResult | RecordedRun | GroupsComparison, *, patiences: Sequence[int] = (3,)
+) -> Figure:
+    """The figure that belongs to a study's kind, of a run, or of the runs that are compared.
+
+    ``plots.save`` writes it to a file; ``plots.to_svg`` gives it to a page.
 
     Parameters
     ----------
     patiences : sequence of int
         Marked on the curve of an ``early-stop`` study.
     """
+    from fmnist_cli.analysis.groups import GroupsComparison
+    from fmnist_cli.analysis.result import RecordedRun
+    from fmnist_cli.plots.from_records import groups_figure, run_figure
     from fmnist_cli.studies import View, study_of
 
-    return study_of(result.study.kind).figure(result, View(patiences=tuple(patiences)))
+    if isinstance(found, RecordedRun):
+        return run_figure(found)
+    if isinstance(found, GroupsComparison):
+        return groups_figure(found.groups)
+    return study_of(found.study.kind).figure(found, View(patiences=tuple(patiences)))
 
 
 def check_gradient(

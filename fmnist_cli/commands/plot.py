@@ -13,7 +13,7 @@ from fmnist_cli.commands._options import require_distinct, typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands._study import DEFAULT_FOLDER, save_figure
 from fmnist_cli.commands.ood import CurveWord, curves_of
-from fmnist_cli.commands.runs._groups import Groups
+from fmnist_cli.commands.runs.comparing import Groups
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.epoch import METRICS, Axis, Metric
 from fmnist_cli.errors import RegistryError, UsageError, require
@@ -111,22 +111,16 @@ def train(
         _draw(common, TRAINING, study, out, View(band=band))
         return
     from fmnist_cli import plots
-    from fmnist_cli.plots.from_records import curve_of, ending_of, run_caption
+    from fmnist_cli.plots.from_records import run_figure
     from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.find import find_fitting_run, has_epochs
+    from fmnist_cli.runner.find import find_fitting_run, has_epochs, recorded
 
     output = Output(common)
     if out is not None:
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
         record = find_fitting_run(registry, run, has_epochs, "have recorded an epoch")
-        epochs = registry.epochs(record.id)
-    if not epochs:
-        raise RegistryError(
-            f"run {record.id} must have recorded an epoch to be drawn. It has none."
-        )
-    caption = run_caption(record, len(epochs))
-    figure = plots.train_figure(curve_of(epochs), caption, ending_of(record))
+        figure = run_figure(recorded(registry, record))
     path = out or DEFAULT_FOLDER / f"train-run{record.id}.png"
     save_figure(output, figure, path, "fmnist.plot.train/1", run=record.id)
 
@@ -395,10 +389,9 @@ def compare(
       fmnist plot compare tag:baseline tag:shifted --out compare.png
     """
     from fmnist_cli import plots
-    from fmnist_cli.analysis.result import RecordedRun
-    from fmnist_cli.commands.runs._groups import resolve
-    from fmnist_cli.plots.from_records import curve_on
+    from fmnist_cli.plots.from_records import groups_figure
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.find import find_groups
 
     metrics: Any = metric or ["val_accuracy", "train_loss"]
     for one in metrics:
@@ -408,18 +401,8 @@ def compare(
     if out is not None:
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
-        arms = []
-        for group in resolve(registry, names):
-            recorded = [RecordedRun(run, registry.epochs(run.id)) for run in group.runs]
-            curves = [curve_on(run, x or "epoch") for run in recorded if run.epochs]
-            if curves:
-                arms.append(plots.Line(group.label, curves))
-    if not arms:
-        raise RegistryError(
-            "what is compared must have recorded an epoch to be drawn. "
-            f"Received: {' '.join(names)}, which has none."
-        )
-    figure = plots.compare_figure(arms, metrics=metrics, band=band)
+        groups = find_groups(registry, names)
+    figure = groups_figure(groups, metrics=metrics, axis=x or "epoch", band=band)
     save_figure(output, figure, out or DEFAULT_FOLDER / "compare.png", "fmnist.plot.compare/1")
 
 

@@ -1,11 +1,13 @@
-"""Which recorded run a word means."""
+"""Which recorded runs a word means."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from fmnist_cli.errors import RunNotFound
+from fmnist_cli.analysis.groups import Group
+from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.errors import RunNotFound, UsageError
 
 if TYPE_CHECKING:
     from fmnist_cli.registry import RunRecord
@@ -36,6 +38,52 @@ def find_fitting_run(
         if fits(run):
             return run
     raise RunNotFound(f"the latest run must {must}. Received: no run that has.", remedy="list_runs")
+
+
+def find_groups(registry: Reader, names: Sequence[int | str]) -> list[Group]:
+    """What ``names`` stand for: runs one by one, or groups of them.
+
+    Parameters
+    ----------
+    names : sequence of int or str
+        A run's id, uuid or ``latest``; ``study:ID`` for the arms of a study; ``tag:NAME`` for the
+        runs with a tag.
+
+    Raises
+    ------
+    UsageError
+        When one stands for no run.
+    """
+    found: list[Group] = []
+    several = sum(str(name).startswith("study:") for name in names) > 1
+    for name in names:
+        groups: dict[str, list[RunRecord]] = {}
+        kind, colon, which = str(name).partition(":")
+        if kind == "study" and colon and which.isdecimal():
+            prefix = f"study {which} " if several else ""
+            for run in registry.study_runs(int(which)):
+                groups.setdefault(f"{prefix}{run.arm or 'no arm'}", []).append(run)
+        elif kind == "tag" and colon:
+            if runs := registry.list_runs(tag=which):
+                groups[which] = runs[::-1]
+        else:
+            run = registry.get_run(name)
+            groups[f"run {run.id}" + (f" {run.name}" if run.name else "")] = [run]
+        if not groups:
+            raise UsageError(
+                f"what is compared must have runs. Received: {name}, which has none.",
+                remedy="list_runs",
+            )
+        found += [
+            Group(label, tuple(recorded(registry, run) for run in runs))
+            for label, runs in groups.items()
+        ]
+    return found
+
+
+def recorded(registry: Reader, run: RunRecord) -> RecordedRun:
+    """A run with its epochs and evaluations."""
+    return RecordedRun(run, registry.epochs(run.id), registry.evaluations(run.id))
 
 
 def has_weights(registry: Reader) -> Callable[[RunRecord], bool]:

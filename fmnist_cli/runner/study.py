@@ -15,9 +15,10 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.analysis.result import RecordedRun, StudyResult
+from fmnist_cli.analysis.result import StudyResult
 from fmnist_cli.errors import Kept, RegistryError, UsageError
 from fmnist_cli.formatting import pluralize
+from fmnist_cli.runner.find import recorded
 from fmnist_cli.runner.jobs import (
     Done,
     Events,
@@ -223,10 +224,7 @@ def read_study(registry: Registry, study: StudyRecord) -> StudyResult:
     found = sorted(_results(registry, study).items(), key=lambda item: (place[item[0][0]], item[0]))
     return StudyResult(
         study,
-        tuple(
-            RecordedRun(run, registry.epochs(run.id), registry.evaluations(run.id))
-            for _, run in found
-        ),
+        tuple(recorded(registry, run) for _, run in found),
     )
 
 

@@ -38,13 +38,13 @@ def explain(
     from rich.markup import escape
 
     from fmnist_cli.analysis.explain import explain as explain_run
-    from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.find import recorded
 
     out = Output(common)
     with Registry.open(common.db, readonly=True) as registry:
         run = registry.get_run(run_id)
-        trained = RecordedRun(run, registry.epochs(run.id))
+        trained = recorded(registry, run)
         longer = _longer(registry, run)
         data_folder = registry.environment(run.id).get("data_folder")
     findings = explain_run(
@@ -69,7 +69,7 @@ def explain(
 def _longer(registry: Registry, run: RunRecord) -> Longer | None:
     """The longest run on the same data that differs in its limit and its patience alone."""
     from fmnist_cli.analysis.explain import Longer
-    from fmnist_cli.analysis.result import RecordedRun
+    from fmnist_cli.runner.find import recorded
 
     def fixed(one: RunRecord) -> tuple[object, ...]:
         config = {k: v for k, v in one.config.items() if k not in MAY_DIFFER}
@@ -83,4 +83,4 @@ def _longer(registry: Registry, run: RunRecord) -> Longer | None:
     if not others:
         return None
     best = max(others, key=lambda one: one.epochs_run)
-    return Longer(f"run {best.id}", RecordedRun(best, registry.epochs(best.id)))
+    return Longer(f"run {best.id}", recorded(registry, best))
