@@ -355,7 +355,7 @@ def check_gradient(
     e : float > 0
         Step of the difference.
     select
-        ``first`` entry of each parameter, so many entries of each, or ``all``.
+        ``first`` entry of each parameter, a number of entries of each, or ``all``.
 
     Returns
     -------

@@ -135,7 +135,7 @@ def _settings(words: Sequence[str]) -> dict[str, Any]:
 
 
 def _usage(error: typer.TyperException) -> str:
-    """A usage error in one line, with the help page that mends it."""
+    """A usage error in one line, with the help page to read."""
     message = error.format_message().replace("Value error, ", "").strip()
     for verbose, short in _SHORTER.items():
         if verbose in message:

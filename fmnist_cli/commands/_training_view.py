@@ -192,7 +192,7 @@ def _summary(config: TrainConfig, recorded: Recorded, result_path: Path, db: str
         )
     table.add_row(
         "training time",
-        f"{seconds(result.train_seconds)} ({seconds(result.train_seconds / n)} an epoch)",
+        f"{seconds(result.train_seconds)} ({seconds(result.train_seconds / n)} per epoch)",
     )
     table.add_row("recorded", escape(f"{db}, {result_path}"))
     return table

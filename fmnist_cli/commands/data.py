@@ -75,7 +75,7 @@ def fetch(
 def verify(common: Common, data_dir: DataDir = None) -> None:
     """Compare the four files with the official ones, bit for bit.
 
-    Prints a row a file: what is in it, the head of its SHA-256, and the verdict.
+    Prints one row per file: what is in it, the head of its SHA-256, and the verdict.
 
     Exits 3 if one differs.
 
@@ -116,7 +116,7 @@ def verify(common: Common, data_dir: DataDir = None) -> None:
 def info(common: Common, data_dir: DataDir = None) -> None:
     """Show where the images are looked for, which place wins, and what is cached.
 
-    Prints a row a place and the fingerprint of the data, by which every run names what it saw.
+    Prints one row per place and the fingerprint of the data, by which every run names what it saw.
 
     Examples:
       # this machine

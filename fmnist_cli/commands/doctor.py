@@ -1,4 +1,4 @@
-"""`fmnist doctor`: is everything there, and if not, what mends it?"""
+"""`fmnist doctor`: is everything there, and if not, what fixes it?"""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class EnvironmentCheck:
     Attributes
     ----------
     mend : str
-        The command that mends it, where it is not ok.
+        The command that fixes it, where it is not ok.
     """
 
     subject: str
@@ -41,9 +41,9 @@ class EnvironmentCheck:
 
 @with_options()
 def doctor(data: DataOptions, common: Common) -> None:
-    """Look at versions, BLAS, data, registry and disk, and say what mends what is missing.
+    """Look at versions, BLAS, data, registry and disk, and say how to fix what is missing.
 
-    Prints a row for each with the command that mends it; changes nothing.
+    Prints one row for each, with the command that fixes it; changes nothing.
 
     Exits 3 if something needs mending.
 
@@ -70,7 +70,7 @@ def doctor(data: DataOptions, common: Common) -> None:
         "fmnist.doctor/1",
         {"holds": not bad, "findings": [asdict(finding) for finding in findings]},
     )
-    table = make_table("<", "<subject", "found", "to mend it")
+    table = make_table("<", "<subject", "found", "to fix it")
     for finding in findings:
         mark = "[green]ok[/green]" if finding.ok else "[red]no[/red]"
         mend = "" if finding.ok else escape(finding.mend)
@@ -78,7 +78,9 @@ def doctor(data: DataOptions, common: Common) -> None:
     out.section("fmnist doctor", table)
     if bad:
         named = ", ".join(finding.subject for finding in bad)
-        raise CheckFailed(f"everything must be there. Not so: {named}; see what mends it above.")
+        raise CheckFailed(
+            f"everything must be there. Not so: {named}; the table says how to fix it."
+        )
 
 
 def _program() -> Iterator[EnvironmentCheck]:

@@ -43,8 +43,8 @@ def report(
 
     The checks, the training curve, the batch sizes, early stopping, momentum, the parameter counts,
     shifted images and the mini CNN: what the registry has is used, what is missing is trained and
-    recorded. Interrupted, it goes on from there when started again. Prints what each part took, and
-    writes index.html, which needs nothing beside it, and report.md with its figures.
+    recorded. Interrupted, it continues from there when started again. Prints what each part took,
+    and writes index.html, which needs nothing beside it, and report.md with its figures.
 
     Examples:
       # everything, into results/report

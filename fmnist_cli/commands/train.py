@@ -77,7 +77,7 @@ def train(
       fmnist train --lr 0.1 --batch 50 --momentum 0.5
       # five seeds, two at a time: how much of the result is chance?
       fmnist train --seeds 5 --jobs 2
-      # the newest run was interrupted: go on with it
+      # the newest run was interrupted: continue it
       fmnist train --resume latest
     """
     from fmnist_cli.commands._data import open_session

@@ -231,8 +231,8 @@ def read_study(registry: Registry, study: StudyRecord) -> StudyResult:
 def _same_study(
     registry: Registry, kind: str, asked: Mapping[str, Any], *, reuse: bool, timed: bool
 ) -> StudyRecord | None:
-    """The newest study that asked for exactly this, if it can go on; to be reused, also one that
-    is complete, and if times do not matter, one whose runs were trained side by side."""
+    """The newest study that asked for exactly this, if it can be continued; to be reused, also one
+    that is complete, and if times do not matter, one whose runs were trained side by side."""
 
     def numbers(config: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in config.items() if name not in SIDE_BY_SIDE}

@@ -52,8 +52,8 @@ def list_runs(
 ) -> None:
     """List the runs, newest first.
 
-    Prints a row a run with what varies between them, and says what they have in common. --where and
-    --sort take the columns of the view run_summary.
+    Prints one row per run with what varies between them, and says what they have in common. --where
+    and --sort take the columns of the view run_summary.
 
     Examples:
       # the newest 20

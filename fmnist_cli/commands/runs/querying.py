@@ -29,7 +29,7 @@ def query(
     """Ask the registry in SQL; nothing can be changed.
 
     Prints the rows as a table, as CSV or as JSON. The views [bold]run_summary[/bold] (one row a
-    run) and [bold]epoch_curve[/bold] (one row an epoch) have all numbers.
+    run) and [bold]epoch_curve[/bold] (one row per epoch) have all numbers.
 
     Examples:
       # how many runs there are of each batch size

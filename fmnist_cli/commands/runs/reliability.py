@@ -55,9 +55,9 @@ def recover(
         typer.Argument(metavar="JOURNAL...", help="Only these; by default all that are found."),
     ] = None,
 ) -> None:
-    """Bring in the runs that were kept in journals while the registry could not be written.
+    """Import the runs that were kept in journals while the registry could not be written.
 
-    Prints a row a run: how far it got, and whether it has ended. What is recorded already stays.
+    Prints one row per run: how far it got, and whether it has ended. What is recorded stays.
 
     Examples:
       # every journal beside the registry
@@ -161,7 +161,7 @@ def verify(common: Common) -> None:
 def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
     """Train a recorded configuration again, as a new run, and compare epoch by epoch.
 
-    Prints whether all numbers are the same to the bit, the same within rounding, or different from
+    Prints whether all numbers are bit for bit the same, the same within rounding, or different from
     which epoch on, and what differs in the environment. Both runs stay in the registry.
 
     Exits 3 if the numbers are different.
@@ -198,7 +198,7 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
         },
     )
     words = {
-        "identical": "[green]the same to the bit[/green]",
+        "identical": "[green]bit for bit the same[/green]",
         "close": (
             f"[yellow]the same within rounding[/yellow] from epoch {comparison.first_difference} "
             f"on (losses differ by at most {comparison.largest:.1e})"
@@ -268,7 +268,7 @@ def gc(
     ] = False,
     keep_days: Annotated[
         float,
-        typer.Option("--keep-days", help="How long a run that was cut short can be resumed."),
+        typer.Option("--keep-days", help="How long an interrupted run can be resumed."),
     ] = 30.0,
 ) -> None:
     """Remove what no run needs from the registry's own folder.

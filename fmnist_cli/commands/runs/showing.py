@@ -239,7 +239,7 @@ def _facts(
         trained = sum(e.train_seconds for e in curve)
         row(
             "time",
-            f"{seconds(trained)} training ({seconds(trained / len(curve))} an epoch), "
+            f"{seconds(trained)} training ({seconds(trained / len(curve))} per epoch), "
             f"{seconds(sum(e.eval_seconds for e in curve))} evaluating",
         )
     row("started", f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC on {run.host}")

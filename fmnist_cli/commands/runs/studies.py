@@ -23,8 +23,8 @@ def studies(
 ) -> None:
     """List the studies, newest first: their arms and seeds, and how many runs have a result.
 
-    Prints a row a study, with the id that --study takes. One that lacks results goes on when its
-    command is given again.
+    Prints one row per study, with the id that --study takes. One that lacks results continues when
+    its command is given again.
 
     Examples:
       # the newest 20
