@@ -315,6 +315,8 @@ def compare_runs(registry: Reader, which: Sequence[int | str]) -> GroupsComparis
     from fmnist_cli.runner.find import find_groups
 
     groups = find_groups(registry, which)
+    received = " ".join(map(str, which))
+    require(len(groups) >= 2, "compare needs at least two runs or groups", received)
     ids = [run.run.id for group in groups for run in group.runs]
     return compare(groups, registry.environments(ids))
 

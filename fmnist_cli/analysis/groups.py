@@ -21,7 +21,6 @@ from fmnist_cli.analysis.statistics import (
     mean_interval,
     share_level,
 )
-from fmnist_cli.errors import require
 
 PARAMETERS = (
     *("command", "model", "engine", "batch", "lr", "momentum", "hidden", "augment", "head"),
@@ -107,8 +106,6 @@ def compare(
     ----------
     environments : mapping of a run's id to what it ran on
     """
-    received = ", ".join(group.label for group in groups) or "none"
-    require(len(groups) >= 2, "compare needs at least two runs or groups", received)
     grouped = any(len(group.runs) > 1 for group in groups)
     return GroupsComparison(
         tuple(groups),
