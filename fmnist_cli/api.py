@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
     from fmnist_cli.analysis.groups import GroupsComparison
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
-    from fmnist_cli.engine.backend import Backend
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.gradients import Selection
     from fmnist_cli.engine.ood_curves import CurveName
-    from fmnist_cli.registry import Registry, Run
+    from fmnist_cli.registry import Registry
     from fmnist_cli.registry.queries import Reader
     from fmnist_cli.report.write import WrittenReport
     from fmnist_cli.runner.checks import GradientReport
@@ -74,24 +73,14 @@ def record_training(
     CheckFailed
         When a check does not hold; then nothing is trained.
     """
-    from fmnist_cli.runner.checks import record_checks, require_checks
-    from fmnist_cli.runner.run import train_recorded
+    from fmnist_cli.runner.training import Extras, train_with_checks
 
-    def before(run: Run, backend: Backend) -> None:
-        checks = record_checks(
-            run, config, data.train, gradient=check_gradient, magnitude=check_magnitude
-        )
-        require_checks(run, *checks)
-
-    recorded = train_recorded(
+    training = train_with_checks(
         _session(data, registry, listener, "record_training(...)"),
         config,
-        command="train",
-        before=before,
-        dynamics=dynamics,
-        test_every_epoch=test_every_epoch,
+        Extras(check_gradient, check_magnitude, dynamics, test_every_epoch),
     )
-    return read_run(registry, recorded.run.id)
+    return read_run(registry, training.recorded.run.id)
 
 
 def study(

@@ -287,6 +287,13 @@ def _write(text: str) -> None:
         ) from error
 
 
+def escape(text: object) -> str:
+    """The text as rich prints it, with brackets that are no markup."""
+    from rich.markup import escape
+
+    return escape(str(text))
+
+
 def stdout_console() -> Console:
     """A console on stdout, as wide as the terminal (120 columns where it is piped)."""
     from rich.console import Console

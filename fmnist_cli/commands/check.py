@@ -9,7 +9,7 @@ import typer
 
 from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import with_options
-from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import CheckFailed, UsageError, require
 
@@ -152,8 +152,6 @@ def _report(
 
 def show(out: Output, report: CheckReport, hints: int) -> None:
     """The checks as a table, and of what failed the hints below each other."""
-    from rich.markup import escape
-
     table = make_table("<check", "<result", "what was found")
     for result in report.results:
         style = STATUS_STYLES[result.status]

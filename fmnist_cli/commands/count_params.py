@@ -67,7 +67,7 @@ def count_params(
         "fmnist.count-params/1",
         {
             "models": [asdict(c) | {"built_total": built.get(c.model)} for c in counts],
-            "comparisons": [asdict(comparison) for comparison in comparisons],
+            "comparisons": comparisons,
             "holds": not differ if verify else None,
         },
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import with_options
-from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.errors import CheckFailed, FmnistError
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ def doctor(data: DataOptions, common: Common) -> None:
       # with another registry
       fmnist doctor --db /data/runs.db
     """
-    from rich.markup import escape
-
     from fmnist_cli.runner.doctor import examine
 
     out = Output(common)
@@ -43,10 +41,7 @@ def doctor(data: DataOptions, common: Common) -> None:
     findings = [replace(one, mend=COMMANDS.get(one.mend, one.mend)) for one in checks]
     findings.append(_settings())
     bad = [finding for finding in findings if not finding.ok]
-    out.document(
-        "fmnist.doctor/1",
-        {"holds": not bad, "findings": [asdict(finding) for finding in findings]},
-    )
+    out.document("fmnist.doctor/1", {"holds": not bad, "findings": findings})
     table = make_table("<", "<subject", "found", "to fix it")
     for finding in findings:
         mark = "[green]ok[/green]" if finding.ok else "[red]no[/red]"

@@ -10,7 +10,7 @@ import typer
 
 from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import with_options
-from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.commands.check import load_images
 from fmnist_cli.errors import UsageError, require
 from fmnist_cli.files import write_file
@@ -132,8 +132,6 @@ def _write_pages(
 
 
 def _show(out: Output, grades: list[Grade], rubric: Rubric) -> None:
-    from rich.markup import escape
-
     table = make_table("file", ">points", ">failed", ">to look at", "what was found")
     for one in grades:
         table.add_row(

@@ -12,7 +12,6 @@ from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands._study import (
-    answers_document,
     run_study_command,
     show_answers,
     show_tables,
@@ -125,7 +124,7 @@ def _evaluate(
             "id": run.id,
             **shifted_images.document_of(runs, view),
             "table": table.records(),
-            "answers": answers_document(answers),
+            "answers": answers,
         },
     )
     show_tables(out, [table, *shifted_images.details_of(runs, view)])

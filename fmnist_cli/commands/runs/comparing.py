@@ -10,7 +10,7 @@ import typer
 from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import with_options
-from fmnist_cli.commands._output import Output, make_table, stdout_console
+from fmnist_cli.commands._output import Output, escape, make_table, stdout_console
 from fmnist_cli.commands.runs._columns import shortened
 from fmnist_cli.formatting import percent
 
@@ -68,7 +68,7 @@ def compare(
     out.document("fmnist.runs.compare/1", found.document())
     if out.json:
         return
-    labels = [_escaped(shortened(group.label)) for group in found.groups]
+    labels = [escape(shortened(group.label)) for group in found.groups]
     for section, facts in found.facts.items():
         rows = {
             name if name.isupper() else name.replace("_", " "): [
@@ -110,7 +110,7 @@ def _print(
         for label in labels[start : start + columns]:
             table.add_column(label, overflow="fold")
         for name, cells in kept.items():
-            table.add_row(name, *map(_escaped, cells[start : start + columns]))
+            table.add_row(name, *map(escape, cells[start : start + columns]))
         tables.append(table)
     out.section(title, *tables)
 
@@ -123,7 +123,7 @@ def _differences(differences: Sequence[GroupDifference]) -> Table:
         if by.low is not None and by.high is not None:
             interval = f"{100 * by.low:+.2f} to {100 * by.high:+.2f}"
         table.add_row(
-            _escaped(shortened(one.group)),
+            escape(shortened(one.group)),
             one.metric.replace("_", " "),
             str(by.n),
             f"{100 * by.change:+.2f} points",
@@ -151,9 +151,3 @@ def _shown(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import with_options
-from fmnist_cli.commands._output import Output
+from fmnist_cli.commands._output import Output, escape
 from fmnist_cli.commands.runs._common import STATUS_STYLE, OneRun
 from fmnist_cli.runner.command_line import resume_hint
 
@@ -35,8 +34,6 @@ def explain(
       # run 3, for a program
       fmnist runs explain 3 --json
     """
-    from rich.markup import escape
-
     from fmnist_cli.analysis.explain import explain as explain_run
     from fmnist_cli.registry import Registry
     from fmnist_cli.runner.find import recorded
@@ -55,10 +52,8 @@ def explain(
         hidden=run.hidden,
         longer=longer,
     )
-    out.document(
-        "fmnist.runs.explain/1",
-        {"id": run.id, "status": run.status, "findings": [asdict(one) for one in findings]},
-    )
+    document = {"id": run.id, "status": run.status, "findings": findings}
+    out.document("fmnist.runs.explain/1", document)
     style = STATUS_STYLE[run.status]
     out.section(
         f"Run {run.id}: [{style}]{run.status}[/]", *(escape(one.sentence) for one in findings)

@@ -10,7 +10,7 @@ from fmnist_cli.commands._completion import complete_run, complete_tag
 from fmnist_cli.commands._data import open_existing
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import with_options
-from fmnist_cli.commands._output import Output
+from fmnist_cli.commands._output import Output, escape
 
 if TYPE_CHECKING:
     from fmnist_cli.registry import RunRecord
@@ -97,8 +97,6 @@ def rename(
 
 
 def _show(common: Common, schema: str, run: RunRecord, words: str) -> None:
-    from rich.markup import escape
-
     out = Output(common)
     document = {"id": run.id, "name": run.name, "note": run.note, "tags": run.tags}
     out.document(schema, document)

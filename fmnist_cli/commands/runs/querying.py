@@ -9,7 +9,7 @@ import typer
 
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import nearness, with_options
-from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.commands.runs._columns import is_number
 from fmnist_cli.errors import UsageError
 
@@ -37,7 +37,6 @@ def query(
       # every epoch, for another program
       fmnist runs query "SELECT run_id, epoch, val_loss FROM epoch_curve" --csv
     """
-    from rich.markup import escape
     from rich.text import Text
 
     from fmnist_cli.commands.runs import _exporting

@@ -12,13 +12,8 @@ import typer
 
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import with_options
-from fmnist_cli.commands._output import Output, make_facts, make_table, parts
-from fmnist_cli.commands.runs._common import (
-    STATUS_STYLE,
-    OneRun,
-    repeat_of,
-    run_document,
-)
+from fmnist_cli.commands._output import Output, escape, make_facts, make_table, parts
+from fmnist_cli.commands.runs._common import STATUS_STYLE, OneRun, repeat_of
 from fmnist_cli.errors import require
 from fmnist_cli.files import write_file
 from fmnist_cli.formatting import percent
@@ -59,8 +54,6 @@ def show(
       # as a picture, to hand in
       fmnist runs show 3 --svg run3.svg
     """
-    from rich.markup import escape
-
     from fmnist_cli.registry import Registry
     from fmnist_cli.report.run_sheet import run_facts, test_interval
 
@@ -86,13 +79,13 @@ def show(
     out.document(
         "fmnist.runs.show/1",
         {
-            **run_document(run),
+            **asdict(run),
             **test_interval(run, evaluations),
             "repeat": repeat,
             "epochs": [epoch.document() for epoch in curve],
-            "checks": [asdict(check) for check in checks],
+            "checks": checks,
             "evaluations": [one.document() for one in evaluations],
-            "artefacts": [asdict(artefact) for artefact in artefacts],
+            "artefacts": artefacts,
             "dynamics": dynamics,
             "environment": environment,
         },
@@ -145,8 +138,6 @@ def _show_study(out: Output, db: str, study_id: int, every_epoch: bool) -> None:
 
 
 def _dynamics(dynamics: Mapping[str, Sequence[tuple[int, float | None]]]) -> Table:
-    from rich.markup import escape
-
     from fmnist_cli.report.run_sheet import sparkline
 
     table = make_table("<figure", "<by epoch", ">first", ">last")
@@ -178,8 +169,6 @@ def _as_svg(title: str, sections: Mapping[str, Table | HouseTable]) -> str:
 
 
 def _checks(checks: Sequence[CheckRecord]) -> Table:
-    from rich.markup import escape
-
     table = make_table("<check", "figures", "verdict")
     for check in checks:
         figures = ", ".join(
@@ -196,8 +185,6 @@ def _checks(checks: Sequence[CheckRecord]) -> Table:
 
 
 def _evaluations(evaluations: Sequence[EvaluationRecord]) -> Table:
-    from rich.markup import escape
-
     from fmnist_cli.report.run_sheet import loss, weakest_class
 
     table = make_table("set", ">images", ">accuracy", ">loss", "weakest class")

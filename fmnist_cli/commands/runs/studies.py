@@ -8,7 +8,7 @@ import typer
 
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import with_options
-from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.errors import require
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ def studies(
       # those of momentum
       fmnist runs studies --kind momentum --limit 5
     """
-    from rich.markup import escape
-
     from fmnist_cli.registry import Registry
     from fmnist_cli.studies import STUDIES
 
@@ -64,7 +62,7 @@ def studies(
             str(len(row["seeds"])),
             f"{row['runs_with_result']} of {row['runs_asked']}",
             str(row["jobs"]),
-            row["created_at"][:16].replace("T", " "),
+            f"{row['created_at']:%Y-%m-%d %H:%M}",
         )
     out.result(table)
     if len(found) > limit:
@@ -88,6 +86,6 @@ def _document(registry: Registry, study: StudyRecord) -> dict[str, Any]:
         "seeds": sorted({seed for _, seed in asked}),
         "runs_with_result": len(there & asked),
         "runs_asked": len(asked),
-        "created_at": study.created_at.isoformat(),
+        "created_at": study.created_at,
         "jobs": study.config.get("jobs", 1),
     }
