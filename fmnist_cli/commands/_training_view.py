@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fmnist_cli.registry import RunRecord
     from fmnist_cli.runner.checks import GradientReport
     from fmnist_cli.runner.run import BackendOf, Session
-    from fmnist_cli.runner.training import Extras, Training
+    from fmnist_cli.runner.training import Extras, CheckedTraining
 
 
 def train_one(
@@ -89,7 +89,7 @@ def epoch_line(epoch: Epoch) -> str:
     return "; ".join(parts) + "\n"
 
 
-def _summary(training: Training, db: str) -> Table:
+def _summary(training: CheckedTraining, db: str) -> Table:
     from fmnist_cli.analysis.sampling import with_interval
 
     config, result = training.config, training.recorded.result

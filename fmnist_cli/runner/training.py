@@ -48,7 +48,7 @@ class Extras:
 
 
 @dataclass
-class Training:
+class CheckedTraining:
     """A training that has ended, with its checks and the file that scripts read."""
 
     config: TrainConfig
@@ -100,7 +100,7 @@ def train_with_checks(
     on_epoch: Callable[[Epoch], object] | None = None,
     backend_of: BackendOf | None = None,
     resume: RunRecord | None = None,
-) -> Training:
+) -> CheckedTraining:
     """Train one configuration, as a new run or continuing a recorded one.
 
     Parameters
@@ -159,4 +159,4 @@ def train_with_checks(
         resume=resume,
         backend_of=backend_of,
     )
-    return Training(config, recorded, gradient, magnitude, result_file)
+    return CheckedTraining(config, recorded, gradient, magnitude, result_file)
