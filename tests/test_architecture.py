@@ -46,15 +46,7 @@ MAY_NAME_FLAGS = (f"{ROOT}.runner.command_line", f"{ROOT}.registry.provenance")
 # What does not hold yet; it may only become shorter.
 KNOWN_UPWARD: frozenset[str] = frozenset()
 KNOWN_CYCLES: frozenset[frozenset[str]] = frozenset()
-KNOWN_TYPED = frozenset(
-    {
-        "fmnist_cli.analysis.why.batch_size: --x",
-        "fmnist_cli.analysis.why.momentum: --x",
-        "fmnist_cli.engine.data.sources: --allow-custom-data",
-        "fmnist_cli.engine.data.sources: --data-dir",
-        "fmnist_cli.engine.data.sources: fmnist data",
-    }
-)
+KNOWN_TYPED: frozenset[str] = frozenset()
 KNOWN_DUPLICATES: frozenset[str] = frozenset()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.commands._output import Output, escape
 from fmnist_cli.files import writable_folder
+from fmnist_cli.runner.command_line import figure_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,6 +89,7 @@ def show_study(
     """The document, or the tables and the answers, and with them the explanations."""
     table = study.table(result, view)
     answers = study.answers(result, view)
+    found = [{**one.document(), "figure": figure_words(one)} for one in explanations]
     out.document(
         f"fmnist.{study.document_name}/1",
         {
@@ -95,7 +97,7 @@ def show_study(
             **study.document(result, view),
             "table": table.records(),
             "answers": answers,
-            **({"explanations": [one.document() for one in explanations]} if explanations else {}),
+            **({"explanations": found} if found else {}),
             **more,
         },
     )
@@ -126,7 +128,7 @@ def show_explanations(out: Output, explanations: Sequence[Explanation]) -> None:
     """Each question with its causes, how each was tested, and the figure that shows it."""
     for one in explanations:
         lines = [one.answer, *(f"- {cause.sentence}" for cause in one.causes)]
-        lines.append(f"{one.how_sure} Figure: fmnist {one.figure}")
+        lines.append(f"{one.how_sure} Figure: fmnist {figure_words(one)}")
         out.section(f"Why: {escape(one.question)}", *map(escape, lines))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fmnist_cli.registry import RunRecord
     from fmnist_cli.runner.checks import GradientReport
     from fmnist_cli.runner.run import BackendOf, Session
-    from fmnist_cli.runner.training import Extras, CheckedTraining
+    from fmnist_cli.runner.training import CheckedTraining, Extras
 
 
 def train_one(
