@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.registry import Outcome, RunSpec
@@ -40,13 +40,13 @@ def record_reports(
             who = {"file": name, "sha256": report.sha256}
             if command == "grade":
                 statuses = {result.check: result.status for result in report.results}
-                figures = who | {"mistakes": list(report.mistakes), **statuses}
-                run.record_check("layers", name, figures, report.holds)
+                mistakes = {"mistakes": list(report.mistakes)}
+                run.record_check("layers", name, who | mistakes | statuses, report.holds)
                 continue
             for result in report.results:
                 mistake = result.diagnosis.mistake if result.diagnosis else ""
-                figures = who | {"status": result.status, "mistake": mistake or None}
+                figures: dict[str, Any] = {"status": result.status, "mistake": mistake or None}
                 held = result.status in ("passed", "skipped")
-                run.record_check("layers", result.check, figures | dict(result.figures), held)
+                run.record_check("layers", result.check, who | figures | dict(result.figures), held)
         run.finish(Outcome(stop_reason=None, train_seconds=0.0))
     return run.id
