@@ -8,7 +8,7 @@ from fmnist_cli.commands._option_groups import Common, environment_variable
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table
 
-app = typer.Typer(no_args_is_help=True, help="Your own defaults, and where each comes from.")
+app = typer.Typer()
 
 
 @app.command()

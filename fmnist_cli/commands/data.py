@@ -13,7 +13,7 @@ from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.errors import ChecksumError, require
 
-app = typer.Typer(no_args_is_help=True, help="Fetch, verify and describe the images.")
+app = typer.Typer()
 
 DataDir = Annotated[
     Path | None,

@@ -29,7 +29,7 @@ from fmnist_cli.studies.training import TRAINING
 if TYPE_CHECKING:
     from fmnist_cli.registry import Registry, StudyRecord
 
-app = typer.Typer(no_args_is_help=True, help="Draw figures of recorded runs, and of the data.")
+app = typer.Typer()
 
 Out = Annotated[
     Path | None,

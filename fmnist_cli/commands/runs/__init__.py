@@ -14,7 +14,7 @@ from fmnist_cli.commands.runs.reliability import delete, gc, recover, reproduce,
 from fmnist_cli.commands.runs.showing import show
 from fmnist_cli.commands.runs.studies import studies
 
-app = typer.Typer(no_args_is_help=True, help="Find, compare, label and share the recorded runs.")
+app = typer.Typer()
 
 app.command("list")(list_runs)
 app.command()(studies)
