@@ -10,6 +10,7 @@ from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.errors import RunNotFound, UsageError
 
 if TYPE_CHECKING:
+    from fmnist_cli.analysis.explain import Observation
     from fmnist_cli.registry import RunRecord
     from fmnist_cli.registry.queries import Reader
 
@@ -84,6 +85,31 @@ def find_groups(registry: Reader, names: Sequence[int | str]) -> list[Group]:
 def recorded(registry: Reader, run: RunRecord) -> RecordedRun:
     """A run with its epochs and evaluations."""
     return RecordedRun(run, registry.epochs(run.id), registry.evaluations(run.id))
+
+
+def explain_run(registry: Reader, run: RunRecord) -> Sequence[Observation]:
+    """Why a run went as it did, beside the longest run on the same data that differs in its limit
+    and its patience alone."""
+    from fmnist_cli.analysis.explain import Longer, explain
+
+    def fixed(one: RunRecord) -> tuple[object, ...]:
+        config = {k: v for k, v in one.config.items() if k not in ("epochs", "patience")}
+        return (*sorted(config.items()), one.data_fingerprint)
+
+    others = [
+        one
+        for one in registry.list_runs(model=run.model)
+        if one.epochs_run > run.epochs_run and fixed(one) == fixed(run) and one.best_epoch
+    ]
+    best = max(others, key=lambda one: one.epochs_run, default=None)
+    return explain(
+        recorded(registry, run),
+        lr=run.lr,
+        patience=run.patience,
+        monitor=run.monitor,  # type: ignore[arg-type]
+        hidden=run.hidden,
+        longer=None if best is None else Longer(f"run {best.id}", recorded(registry, best)),
+    )
 
 
 def has_weights(registry: Reader) -> Callable[[RunRecord], bool]:

@@ -228,6 +228,26 @@ def read_study(registry: Registry, study: StudyRecord) -> StudyResult:
     )
 
 
+def overview(registry: Registry, study: StudyRecord) -> dict[str, Any]:
+    """What a study compares, and how many of its runs have a result, as plain values."""
+    runs = registry.list_runs(study_id=study.id)
+    asked = {(arm, config["seed"]) for arm, config in study.config.get("runs", ())}
+    asked = asked or {(run.arm, run.seed) for run in runs}  # one that Python began by itself
+    there = {(run.arm, run.seed) for run in runs if run.status in WITH_RESULT}
+    return {
+        "id": study.id,
+        "uuid": study.uuid,
+        "kind": study.kind,
+        "name": study.name,
+        "arms": list(study.arms),
+        "seeds": sorted({seed for _, seed in asked}),
+        "runs_with_result": len(there & asked),
+        "runs_asked": len(asked),
+        "created_at": study.created_at,
+        "jobs": study.config.get("jobs", 1),
+    }
+
+
 def _same_study(
     registry: Registry, kind: str, asked: Mapping[str, Any], *, reuse: bool, timed: bool
 ) -> StudyRecord | None:

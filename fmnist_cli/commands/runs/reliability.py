@@ -12,18 +12,15 @@ from fmnist_cli.commands._data import open_existing
 from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table, write_message
+from fmnist_cli.commands.runs._common import OneRun
 from fmnist_cli.commands.train import ResultsFolder
 from fmnist_cli.errors import CheckFailed, RegistryError, RegistryUnavailable, UsageError, require
 from fmnist_cli.formatting import pluralize
 
-WhichRun = Annotated[
-    str, typer.Argument(metavar="ID", help="A run's id, a uuid's beginning, or latest.")
-]
-
 
 @with_options()
 def resume(
-    run_id: WhichRun,
+    run_id: OneRun,
     data: DataOptions,
     common: Common,
     results: ResultsFolder = Path("results"),
@@ -111,18 +108,7 @@ def verify(common: Common) -> None:
             found = registry.verify()
     except RegistryUnavailable as error:
         raise CheckFailed(str(error)) from error
-    out.document(
-        "fmnist.runs.verify/1",
-        {
-            "runs": found.runs,
-            "epochs": found.epochs,
-            "artefacts": found.artefacts,
-            "artefacts_elsewhere": found.elsewhere,
-            "unfinished": [{"id": run.id, "status": run.status} for run in found.unfinished],
-            "findings": found.findings,
-            "holds": not found.findings,
-        },
-    )
+    out.document("fmnist.runs.verify/1", found.document())
     if found.findings:
         table = make_table(">run", "finding")
         for finding in found.findings:
@@ -147,7 +133,7 @@ def verify(common: Common) -> None:
 
 
 @with_options()
-def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
+def reproduce(run_id: OneRun, data: DataOptions, common: Common) -> None:
     """Train a recorded configuration again, as a new run, and compare epoch by epoch.
 
     Prints whether all numbers are bit for bit the same, the same within rounding, or different from
@@ -169,21 +155,7 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
         run = runner.reproducible(registry, run_id)
         found = runner.reproduce(session_of_run(registry, run, data, out), run)
     comparison, differences = found.comparison, found.environment_differences
-    out.document(
-        "fmnist.runs.reproduce/1",
-        {
-            "id": run.id,
-            "reproduced_by": found.reproduced_by,
-            "verdict": comparison.verdict,
-            "epochs_compared": comparison.n,
-            "first_difference_epoch": comparison.first_difference,
-            "first_beyond_rounding_epoch": comparison.first_beyond_rounding,
-            "max_relative_loss_difference": comparison.largest,
-            "environment_differences": [
-                {"name": name, "recorded": before, "now": now} for name, before, now in differences
-            ],
-        },
-    )
+    out.document("fmnist.runs.reproduce/1", found.document())
     words = {
         "identical": "[green]bit for bit the same[/green]",
         "close": (
