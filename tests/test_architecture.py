@@ -40,8 +40,10 @@ GROUND = LAYERS[0]  # its parts may use each other
 FOREIGN = frozenset({"typer", "rich", "tqdm", "click"})
 WITHOUT_FOREIGN = frozenset().union(*LAYERS[:5])
 
-# How a run is typed again is the matter of the first; the flags of the second are git's.
-MAY_NAME_FLAGS = (f"{ROOT}.runner.command_line", f"{ROOT}.registry.provenance")
+# How a run is typed again is the matter of the first; the others' flags are other programs'.
+MAY_NAME_FLAGS = tuple(
+    f"{ROOT}.{name}" for name in ("runner.command_line", "registry.provenance", "runner.programs")
+)
 
 # What does not hold yet; it may only become shorter.
 KNOWN_UPWARD: frozenset[str] = frozenset()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,9 +12,6 @@ from fmnist_cli.commands._options import nearness, with_options
 from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.commands.runs._columns import is_number
 from fmnist_cli.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 SHOWN_ROWS = 500  # of a table; --csv and --json have no such end
 
@@ -39,7 +36,7 @@ def query(
     """
     from rich.text import Text
 
-    from fmnist_cli.commands.runs import _exporting
+    from fmnist_cli.registry.exporting import as_csv as csv_of
     from fmnist_cli.registry.sql import open_reader
 
     if as_csv and common.json:
@@ -51,7 +48,7 @@ def query(
         answer = reader.query(sql)
     out.document("fmnist.runs.query/1", {"columns": answer.columns, "rows": answer.rows})
     if as_csv:
-        out.data(_exporting.as_csv(answer))
+        out.data(csv_of(answer))
         return
     shown = answer.rows[:SHOWN_ROWS]
     table = make_table(*(escape(name) for name in answer.columns))

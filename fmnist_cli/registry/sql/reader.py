@@ -70,6 +70,11 @@ class QueryResult:
         """The rows by column, all of them."""
         return list(self)
 
+    def only(self, names: Sequence[str]) -> QueryResult:
+        """These columns only, in this order."""
+        at = [self.columns.index(name) for name in names]
+        return QueryResult(tuple(names), [tuple(row[i] for i in at) for row in self.rows])
+
     def first(self, n: int) -> QueryResult:
         """The first ``n`` rows."""
         return QueryResult(self.columns, self.rows[:n])
