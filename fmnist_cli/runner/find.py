@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.groups import Group
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.errors import RunNotFound, UsageError
+from fmnist_cli.errors import RegistryError, RunNotFound, UsageError
 
 if TYPE_CHECKING:
     from fmnist_cli.analysis.explain import Observation
-    from fmnist_cli.registry import RunRecord
+    from fmnist_cli.registry import Registry, RunRecord, StudyRecord
     from fmnist_cli.registry.queries import Reader
 
 LATEST = "latest"
@@ -80,6 +80,22 @@ def find_groups(registry: Reader, names: Sequence[int | str]) -> list[Group]:
             for label, runs in groups.items()
         ]
     return found
+
+
+def find_study(registry: Registry, kind: str, study_id: int | None) -> StudyRecord:
+    """The study of that id, or else the newest of its kind."""
+    if study_id is not None:
+        record = registry.get_study(study_id)
+        if record.kind != kind:
+            raise RegistryError(
+                f"study {study_id} must be of kind {kind}. Received: one of {record.kind}."
+            )
+        return record
+    latest = registry.latest_study(kind)
+    if latest is None:
+        where = registry.display_name
+        raise RegistryError(f"there is no {kind} study in {where} yet.", remedy="study", kind=kind)
+    return latest
 
 
 def recorded(registry: Reader, run: RunRecord) -> RecordedRun:
