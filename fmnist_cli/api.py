@@ -130,9 +130,7 @@ def study(
     FmnistError
         When a run failed; what is recorded stays.
     """
-    from fmnist_cli.runner.cluster import Cluster
-    from fmnist_cli.runner.processes import Processes
-    from fmnist_cli.runner.study import run_study
+    from fmnist_cli.runner.study import executor_of, run_study
 
     require(bool(arms), "arms must be at least one", "none")
     if isinstance(seeds, int):
@@ -144,7 +142,7 @@ def study(
         kind,
         list(arms.items()),
         seeds=seeds,
-        executor=Cluster(scheduler) if scheduler else Processes(jobs),
+        executor=executor_of(jobs, scheduler),
         test_every_epoch=test_every_epoch,
         reuse=reuse,
     )
@@ -253,13 +251,13 @@ def write_report(
     from fmnist_cli.files import writable_folder
     from fmnist_cli.report import write
     from fmnist_cli.report.work import Work, quick_config
-    from fmnist_cli.runner.processes import Processes
+    from fmnist_cli.runner.study import executor_of
 
     config = config or TrainConfig()
     config = quick_config(config) if quick else config
     session = _session(data, registry, listener, "write_report(...)")
     numbers = tuple(range(config.seed, config.seed + seeds))
-    work = Work(session, config, numbers, Processes(jobs), quick, why)
+    work = Work(session, config, numbers, executor_of(jobs), quick, why)
     return write.write_report(
         work, writable_folder(Path(folder), "folder"), author=author, course=course
     )

@@ -218,6 +218,19 @@ def _follow(events: Events, listener: Listener, bar: ProgressBar) -> list[str]:
     return failures
 
 
+def executor_of(jobs: int, scheduler: str | None = None) -> Executor:
+    """Who trains the runs: this process, several, or the workers of a Dask scheduler."""
+    if scheduler is not None:
+        from fmnist_cli.runner.cluster import Cluster
+
+        return Cluster(scheduler)
+    if jobs > 1:
+        from fmnist_cli.runner.processes import Processes
+
+        return Processes(jobs)
+    return InProcess()
+
+
 def read_study(registry: Registry, study: StudyRecord) -> StudyResult:
     """The study's newest result of each arm and seed."""
     place = {arm: i for i, arm in enumerate(study.arms)}
