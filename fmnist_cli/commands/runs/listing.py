@@ -84,8 +84,8 @@ def list_runs(
         return
     rows = list(answer)
     if not rows:
-        given = [f"--{name} {shlex.quote(value)}" for name, value in nothing]
-        out.say(f"No run fits{': ' if nothing else ''}{', '.join(given)}.")
+        unfit = [f"--{name} {shlex.quote(value)}" for name, value in nothing]
+        out.say(f"No run fits{': ' if nothing else ''}{', '.join(unfit)}.")
         return
     usual = _columns.usual_columns
     shown = _columns.named_columns(named, rows) if named else usual(rows)
