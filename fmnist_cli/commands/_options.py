@@ -63,6 +63,19 @@ def typed(context: typer.Context, *, but: Collection[str] = ()) -> dict[str, str
     return found
 
 
+def _set_elsewhere(context: typer.Context) -> list[str]:
+    """What the file and the environment set of the training, the study and the registry, as it
+    would be typed: what continues an interrupted command names it."""
+    words = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        elsewhere = nearness(context, name) in (1, 2)
+        value = context.params.get(name)
+        if elsewhere and value not in (None, False) and name not in ("json", "quiet"):
+            words += _as_typed(parameter.opts[0], value).split(" ")
+    return words
+
+
 def nearness(context: typer.Context, name: str) -> int:
     """How near to the user an option's value was set: not (0), file, environment, flag."""
     source = context.get_parameter_source(name)
@@ -171,6 +184,7 @@ def with_options(
             try:
                 _choose_one(context, values)
                 _set_patience(values, changed)
+                context.find_root().obj = (*(context.obj or ()), *_set_elsewhere(context))
                 built = {}
                 for name, group in groups.items():
                     given = {p.name: values.pop(p.name) for p in expanded[name]}
