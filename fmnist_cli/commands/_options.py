@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import MISSING
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -144,7 +144,12 @@ def require_distinct(flag: str, values: Sequence[Any]) -> None:
 
 @functools.cache
 def _annotations(group: type) -> dict[str, Any]:
-    return get_type_hints(group)
+    return get_type_hints(group, include_extras=True)
+
+
+def _fields(group: type) -> Sequence[Field[Any]]:
+    """The fields of a group that are options; of one that is no panel of the help, all."""
+    return options_of(group) if group in PANELS else fields(group)
 
 
 def with_options(
@@ -164,7 +169,7 @@ def with_options(
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)
         signature = inspect.signature(command)
-        groups = {n: hints[n] for n in signature.parameters if hints[n] in PANELS}
+        groups = {n: hints[n] for n in signature.parameters if is_dataclass(hints[n])}
         own = [
             p.replace(annotation=hints[n], kind=inspect.Parameter.KEYWORD_ONLY)
             for n, p in signature.parameters.items()
@@ -174,7 +179,7 @@ def with_options(
         if not wants_context:
             own.append(_CONTEXT)
         expanded = {
-            name: [_option(group, f.name, changed) for f in options_of(group) if f.name not in omit]
+            name: [_option(group, f.name, changed) for f in _fields(group) if f.name not in omit]
             for name, group in groups.items()
         }
 
@@ -248,6 +253,10 @@ def _option(group: type, name: str, changed: Mapping[str, Any]) -> inspect.Param
     annotation = _annotations(group)[name]
     default = changed.get(name, field.default)
     assert default is not MISSING
+    if group not in PANELS:  # each of its options is declared where its type is
+        return inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        )
     flag = f"--{name.replace('_', '-')}"
     help = field.metadata["help"]
     if name == "patience":  # None stands for: not given
