@@ -89,7 +89,7 @@ def _decided(
             found = ["--seed-list", ",".join(map(str, seeds))]
         elif not _same(len(seeds), taken.get("seeds", 1)):
             found = ["--seeds", str(len(seeds))]
-    usual = TrainConfig(model=run.model)
+    usual = TrainConfig(model=run.model) if run.model in MODELS else TrainConfig()
     for name, value in values.items():
         flag = f"--{name.replace('_', '-')}"
         # what is left open, such as the engine, the configuration decides
