@@ -28,11 +28,11 @@ Rule = Literal[
     "fine",
 ]
 
-OVERFIT_EPOCHS = 3  # after the lowest validation loss; the last so many are averaged
+OVERFIT_EPOCHS = 3  # after the lowest validation loss; the last ones are averaged
 OVERFIT_RISE = 0.05  # of the validation loss over its lowest, relative
 JUMP = 0.20  # of the running loss from one epoch to the next, relative
 STEADY_EPOCHS = 5
-STEADY_FALL = 0.003  # of the running loss an epoch, relative
+STEADY_FALL = 0.003  # of the running loss per epoch, relative
 SMALL_GAP = 0.05  # validation loss over training loss, relative
 
 

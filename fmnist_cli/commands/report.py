@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,9 +12,6 @@ from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.formatting import seconds
-
-if TYPE_CHECKING:
-    pass
 
 FOLDER = Path("results/report")
 
@@ -43,8 +40,8 @@ def report(
 
     The checks, the training curve, the batch sizes, early stopping, momentum, the parameter counts,
     shifted images and the mini CNN: what the registry has is used, what is missing is trained and
-    recorded. Interrupted, it goes on from there when started again. Prints what each part took, and
-    writes index.html, which needs nothing beside it, and report.md with its figures.
+    recorded. Interrupted, it continues from there when started again. Prints what each part took,
+    and writes index.html, which needs nothing beside it, and report.md with its figures.
 
     Examples:
       # everything, into results/report
@@ -75,9 +72,9 @@ def report(
     output.document(
         "fmnist.report/1",
         {
-            "html": str(written.html),
-            "markdown": str(written.markdown),
-            "figures": [str(path) for path in written.figures],
+            "html": written.html,
+            "markdown": written.markdown,
+            "figures": written.figures,
             "quick": quick,
             "seconds": written.seconds,
             "parts": [
@@ -98,12 +95,8 @@ def report(
         runs = str(len(one.part.section.run_ids))
         table.add_row(one.name, seconds(one.seconds), runs, str(one.n_new))
     table.add_section()
-    table.add_row(
-        "all, and writing",
-        seconds(written.seconds),
-        "",
-        str(sum(one.n_new for one in written.parts)),
-    )
+    n_new = sum(one.n_new for one in written.parts)
+    table.add_row("all, and writing", seconds(written.seconds), "", str(n_new))
     output.section("Report: time by part", table)
     output.result(f"Wrote {written.html} and {written.markdown}")
 

@@ -17,6 +17,7 @@ from fmnist_cli.report.work import (
     default_run,
     mini_cnn_run,
 )
+from fmnist_cli.runner.command_line import figure_words
 from fmnist_cli.studies import Study, View
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
@@ -308,7 +309,7 @@ def _basis(result: StudyResult, given: Sequence[answers.Answer]) -> tuple[Prose,
 def _why(explanations: Sequence[Explanation]) -> Iterator[Prose | Table]:
     """Each question with what explains it, and how each cause stood its test."""
     for one in explanations:
-        yield Prose(f"Why: {one.question} {one.answer} Figure: fmnist {one.figure}")
+        yield Prose(f"Why: {one.question} {one.answer} Figure: fmnist {figure_words(one)}")
         if one.causes:
             yield tables.causes_table(one)
 

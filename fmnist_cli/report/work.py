@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 QUICK_TRAIN, QUICK_VAL, QUICK_EPOCHS = 2_000, 500, 8
 MAGNITUDE_MANY = 5_000
-MAGNITUDE_SHARE = 100  # the few images are so many times fewer
+MAGNITUDE_SHARE = 100  # how many times fewer the few images are
 
 
 @dataclass(frozen=True)

@@ -222,7 +222,7 @@ def _collapse(runs: Sequence[RecordedRun], fewer: Answer, equal: Answer, sure: s
             f"{factor(known['cumulative-lr'])}-fold by cumulative learning rate."
         )
     return Explanation(
-        fewer.question, text, (), sure, "plot compare --x cumulative-lr", {"spread": spreads}
+        fewer.question, text, (), sure, "plot compare", {"spread": spreads}, "cumulative-lr"
     )
 
 

@@ -26,6 +26,7 @@ from fmnist_cli.analysis.statistics import (
     share_level,
     t_quantile,
 )
+from fmnist_cli.epoch import Axis
 
 Outcome = Literal["supported", "tested, not supported", "not tested"]
 
@@ -88,6 +89,8 @@ class Explanation:
         On what it rests.
     figure : str
         The command whose figure shows it.
+    axis : Axis or None
+        What that draws against, where it is not the usual.
     """
 
     question: str
@@ -96,6 +99,7 @@ class Explanation:
     how_sure: str
     figure: str
     evidence: dict[str, Any] = field(default_factory=dict)
+    axis: Axis | None = None
 
     @property
     def supported(self) -> tuple[Cause, ...]:

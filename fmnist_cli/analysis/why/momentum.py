@@ -107,7 +107,7 @@ def explain_momentum(
         Explanation("Which momentum suits, and why?", answer, causes, sure, "plot momentum"),
         Explanation(
             "How should training rely on previous gradients?",
-            steps, (), sure, "plot momentum --x cumulative-lr", evidence,
+            steps, (), sure, "plot momentum", evidence, "cumulative-lr",
         ),
     )  # fmt: skip
 
