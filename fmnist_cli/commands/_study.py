@@ -64,8 +64,7 @@ def run_study_command(
         result = study.run(session, config, values, view, reuse=not options.new, **how)
         explanations: tuple[Explanation, ...] = ()
         if options.why:
-            why = study.run_why(session, config, result, view, **how)
-            explanations = study.explain(result, why, view)
+            explanations, _ = study.explained(session, config, result, view, **how)
         more = {}
         if results is not None:
             paths = hand_in_recorded(
@@ -134,9 +133,12 @@ def show_explanations(out: Output, explanations: Sequence[Explanation]) -> None:
     from rich.markup import escape
 
     for one in explanations:
-        lines = [one.answer, *(f"- {cause.sentence}" for cause in one.causes)]
+        lines = [one.answer, *one.measured, *(f"- {cause.sentence}" for cause in one.supported)]
+        others = [cause.name for cause in one.causes if cause.outcome != "supported"]
+        if others:
+            lines.append(f"- Tested, not supported: {'; '.join(others)}.")
         lines.append(f"{one.how_sure} Figure: fmnist {one.figure}")
-        out.section(f"Why: {escape(one.question)}", *map(escape, lines))
+        out.section(escape(f"{one.heading} (part {one.part})"), *map(escape, lines))
 
 
 def answers_document(given: Sequence[Answer]) -> list[dict[str, Any]]:

@@ -187,6 +187,7 @@ def lr(
     common: Common,
     study: StudyId = None,
     metric: OneMetric = "running_loss",
+    x: X = None,
     band: Band = "ci",
     out: Out = None,
 ) -> None:
@@ -201,7 +202,7 @@ def lr(
       # study 2, by the validation loss
       fmnist plot lr --study 2 --metric val_loss --out lr.svg
     """
-    _draw(common, LEARNING_RATE, study, out, View(metric=metric, band=band))
+    _draw(common, LEARNING_RATE, study, out, View(metric=metric, band=band, axis=x))
 
 
 @app.command()
