@@ -511,10 +511,10 @@ def test_rates_that_change_nothing_have_no_cause() -> None:
 
 
 def test_the_sharpness_is_held_against_two_by_lr() -> None:
-    assert "noise, not curvature" in " ".join(rate_world(lambda c, s: 0.84)[0].measured)
-    at_the_edge = rate_world(lambda c, s: 0.84, sharpness=19.0)[0].measured
-    assert "near the edge" in " ".join(at_the_edge)
-    assert "limit 2/lr = 20" in " ".join(at_the_edge)
+    calm = " ".join(rate_world(lambda c, s: 0.84, sharpness=9.0)[0].measured)
+    assert "2/lr, which is 20 at lr 0.1: far below it noise bounds the step" in calm
+    at_the_edge = " ".join(rate_world(lambda c, s: 0.84, sharpness=19.0)[0].measured)
+    assert "near it steps overshoot" in at_the_edge
 
 
 # Every statement is short

@@ -85,7 +85,7 @@ def test_learning_rates_say_why(fmnist: Fmnist) -> None:
     args = ("sweep-lr", *EPOCHS, "--lr", 0.001, "--lr", 0.01, "--lr", 0.1)
     document = fmnist.small_document(*args, "--why")
     best, updates = document["explanations"]
-    assert "limit 2/lr = 20" in " ".join(best["measured"])
+    assert "2/lr, which is 20 at lr 0.1" in " ".join(best["measured"])
     assert updates["figure"] == "plot lr --x cumulative-lr"
     fmnist("plot", "lr", "--x", "cumulative-lr", "--out", "lr.svg")
     assert "cumulative learning rate" in Path("lr.svg").read_text()

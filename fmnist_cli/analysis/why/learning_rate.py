@@ -135,31 +135,27 @@ def explain_learning_rate(
 def _sharpness(
     runs: Sequence[RecordedRun], figures: Mapping[int, Mapping[str, float]]
 ) -> tuple[str, ...]:
-    """The sharpness at both ends against the stability limit there."""
-    said, shares = [], []
+    """The sharpness at both ends, and the limit of the larger rate."""
+    found = []
     rates = sorted({run.lr for run in runs if run.run.id in figures})
     for rate in dict.fromkeys(rates[:1] + rates[-1:]):
         of_one = [run for run in runs if run.lr == rate]
         sharp = typical(figures.get(run.run.id, {}).get("sharpness") for run in of_one)
         if sharp is not None:
-            limit = stability_limit(rate, of_one[0].momentum)
-            shares.append(sharp / limit)
-            said.append(f"{sharp:.2g} at lr {rate:g} (limit 2/lr = {limit:.3g})")
-    if not said:
+            found.append((rate, sharp, stability_limit(rate, of_one[0].momentum)))
+    if not found:
         return ()
-    near = max(shares) > 0.5
-    meaning = (
-        "The largest steps are near the edge of what curvature allows."
-        if near
-        else "All are well below: noise, not curvature, bounds the step."
-    )
-    if len(said) == 1:
-        return (f"The sharpness at the weights kept is {said[0]}. {meaning}",)
+    values = listing(f"{sharp:.2g} at lr {rate:g}" for rate, sharp, _ in found)
+    flatter = len(found) > 1 and found[-1][1] < found[0][1] / 1.5
+    ends = ": large steps end where the loss is flatter" if flatter else ""
+    near = any(sharp > limit / 2 for _, sharp, limit in found)
+    rate, _, limit = found[-1]
+    meaning = "far below it noise bounds the step, not curvature"
+    if near:
+        meaning = "near it steps overshoot"
     return (
-        f"The sharpness at the weights kept is {said[0]}.",
-        f"It is {said[1]}: large steps end where the loss is flatter. {meaning}"
-        if shares[1] * limit < shares[0] * stability_limit(rates[0], runs[0].momentum)
-        else f"It is {said[1]}. {meaning}",
+        f"The sharpness at the weights kept is {values}{ends}.",
+        f"Curvature allows a sharpness of 2/lr, which is {limit:,.3g} at lr {rate:g}: {meaning}.",
     )
 
 

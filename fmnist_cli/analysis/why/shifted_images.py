@@ -281,8 +281,8 @@ def _cnn3(
     measured = []
     if change["cnn2"] is not None and change["cnn3"] is not None:
         measured.append(
-            "The move is two places of cnn2's last features and one of cnn3's, which see more of the "
-            "image each. So what the output layer reads changes by "
+            "The move is two places of cnn2's last features and one of cnn3's, each of which sees "
+            "more. So what the output layer reads changes by "
             f"{100 * change['cnn2']:.0f} % of its size in cnn2, {100 * change['cnn3']:.0f} % in "
             "cnn3."
         )
