@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,9 +12,6 @@ from fmnist_cli.commands._options import nearness, with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.formatting import seconds
-
-if TYPE_CHECKING:
-    pass
 
 FOLDER = Path("results/report")
 SEEDS = 3  # of the MLP's studies; the CNNs, which take the most time, have one
@@ -85,9 +82,9 @@ def report(
     output.document(
         "fmnist.report/1",
         {
-            "html": str(written.html),
-            "markdown": str(written.markdown),
-            "figures": [str(path) for path in written.figures],
+            "html": written.html,
+            "markdown": written.markdown,
+            "figures": written.figures,
             "quick": quick,
             "seconds": written.seconds,
             "parts": [
@@ -108,12 +105,8 @@ def report(
         runs = str(len(one.part.section.run_ids))
         table.add_row(one.name, seconds(one.seconds), runs, str(one.n_new))
     table.add_section()
-    table.add_row(
-        "all, and writing",
-        seconds(written.seconds),
-        "",
-        str(sum(one.n_new for one in written.parts)),
-    )
+    n_new = sum(one.n_new for one in written.parts)
+    table.add_row("all, and writing", seconds(written.seconds), "", str(n_new))
     output.section("Report: time by part", table)
     output.result(f"Wrote {written.html} and {written.markdown}")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.analysis.axes import AXIS_TITLES
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
-from fmnist_cli.epoch import Axis, Epoch
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.formatting import percent, pluralize, seconds
 from fmnist_cli.report import Finding, Formula, Listing, Picture, Prose, Section, draw, tables
 from fmnist_cli.report.blocks import Block
@@ -21,6 +21,7 @@ from fmnist_cli.report.work import (
     default_run,
     mini_cnn_run,
 )
+from fmnist_cli.runner.command_line import figure_words
 from fmnist_cli.studies import Study, View
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
@@ -48,7 +49,6 @@ MINI_CNN = (
     "y^ = o1 v1 + o2 v2",
     "l = ln(1 + exp(-y y^))",
 )
-COLLAPSING: Axis = "cumulative-lr"  # where the curves of an explanation fall on one another
 SHIFTED_CLASSES = 4  # of which the report shows an image
 LINE = 150  # characters of a finding, unless its first sentence has more
 
@@ -373,12 +373,12 @@ def _why(study: Study, result: StudyResult, explanations: Sequence[Explanation])
         yield one
         if one.causes:
             yield tables.causes_table(one)
-        if one.figure.endswith(f"--x {COLLAPSING}"):
-            view = View(axis=COLLAPSING)
-            words = f"The curves by {AXIS_TITLES[COLLAPSING]}: the sum of lr / (1 - momentum)."
-            alt = f"{study.alt(result, View())} Drawn by {AXIS_TITLES[COLLAPSING]}."
+        if one.axis is not None:
+            view = View(axis=one.axis)
+            words = f"The curves by {AXIS_TITLES[one.axis]}: the sum of lr / (1 - momentum)."
+            alt = f"{study.alt(result, View())} Drawn by {AXIS_TITLES[one.axis]}."
             yield _picture(f"{study.kind}-why", study.figure(result, view), words, alt)
-        yield Prose(f"{one.how_sure} The figure: fmnist {one.figure}")
+        yield Prose(f"{one.how_sure} The figure: fmnist {figure_words(one)}")
 
 
 # In the assignment's order, by which the sections are numbered; what is beyond it comes last.

@@ -77,6 +77,42 @@ class GradientReport:
             ],
         }
 
+    def statements(self) -> list[str]:
+        """What the whole check says, line by line."""
+        found = self.summary
+        judged = found["entries_checked"] - found.get("unresolved", 0)
+        lines = [
+            f"backpropagation {_agrees(self.backpropagation_holds)} with the differences: "
+            f"{judged:,} entries, largest relative error {found['max_relative_error']:.1e}, "
+            f"norm {found['norm_relative_error']:.1e}"
+        ]
+        kinks, coarse = found["kinks"], found.get("coarse", 0)
+        if "unresolved" in found and kinks:
+            lines.append(
+                f"{kinks:,} straddle a kink of a ReLU or a max-pool at this e: judged by a "
+                f"smaller difference that stays on one side; {found['unresolved']:,} have none and "
+                "are not judged"
+            )
+        elif kinks or coarse:
+            has_pools = any(row.entry.parameter == "conv1/kernel" for row in self.rows)
+            corners = "a ReLU or a max-pool" if has_pools else "the ReLU"
+            lines.append(
+                f"{kinks:,} straddle a kink of {corners} and {coarse:,} are too small "
+                f"for a difference at this e: judged by the complex step, largest relative error "
+                f"{found['max_relative_error_complex_step']:.1e}"
+            )
+        lines.append(
+            f"the training step {_agrees(self.training_holds)}: its update / learning rate is this "
+            f"gradient to {found['training_step_norm_relative_error']:.1e} (norm, all parameters)"
+        )
+        if self.silent:
+            lines.append(
+                f"{', '.join(self.silent)}: the first entry's gradient is exactly 0 on these "
+                "images (a black pixel, or a silent unit) and proves nothing, so the largest is "
+                "shown as well"
+            )
+        return lines
+
     def record(self, run: Run) -> None:
         """Put the summary and every entry shown into the run."""
         figures = {"examples": self.n_examples, "e": self.e, **self.summary}
@@ -197,6 +233,10 @@ def _predicted(weights: Arrays, train: Split, few: int, many: int) -> dict[str, 
         return {}
     noise = noise_scale.measure(weights, train, n_examples=many)
     return {"ratio_predicted": noise_scale.predict_magnitude(noise, few, many).ratio}
+
+
+def _agrees(holds: bool) -> str:
+    return "agrees" if holds else "DOES NOT AGREE"
 
 
 def magnitude_document(check: MagnitudeCheck) -> dict[str, Any]:

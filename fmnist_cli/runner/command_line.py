@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fmnist_cli.engine.config import MODELS
 
 if TYPE_CHECKING:
+    from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.registry import RunRecord
 
 _TAKEN_ALONG = ("--check-gradient", "--check-magnitude", "--dynamics")
@@ -30,6 +31,12 @@ def continue_command(argv: Sequence[str]) -> str:
     if not was_typed(argv):
         return "".join(argv)
     return shlex.join(_absolute(_without_new(argv), None))
+
+
+def figure_words(explanation: Explanation) -> str:
+    """What draws the figure that shows it, after ``fmnist``."""
+    axis = f" --x {explanation.axis}" if explanation.axis else ""
+    return f"{explanation.figure}{axis}"
 
 
 def resume_words(run_id: int, argv: Sequence[str], data_folder: str | None = None) -> str:

@@ -329,5 +329,5 @@ def test_a_study_draws_at_once(fmnist: Fmnist) -> None:
 def test_plots_of_what_is_not_there(fmnist: Fmnist) -> None:
     assert "runs.db does not exist" in fmnist.error("plot", "train", code=1)
     fmnist.small("train", "--epochs", 1)
-    assert fmnist.error("plot", "momentum", code=1).endswith(" yet: fmnist momentum")
+    assert fmnist.error("plot", "momentum", code=1).endswith(" yet. Make one: fmnist momentum")
     assert "there is no run 99" in fmnist.error("plot", "train", "--run", 99, code=1)

@@ -316,8 +316,8 @@ def _collapse(runs: Sequence[RecordedRun], fewer: Answer, equal: Answer, sure: s
             "epoch would have refuted it.",
         )
     return Explanation(
-        fewer.question, text, (), sure, "plot batch --x cumulative-lr", {"spread": spreads},
-        measured,
+        fewer.question, text, (), sure, "plot batch", {"spread": spreads},
+        "cumulative-lr", measured,
     )  # fmt: skip
 
 

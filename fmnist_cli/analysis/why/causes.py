@@ -28,6 +28,7 @@ from fmnist_cli.analysis.statistics import (
     share_level,
     t_quantile,
 )
+from fmnist_cli.epoch import Axis
 
 Outcome = Literal["supported", "tested, not supported", "not tested"]
 
@@ -90,6 +91,8 @@ class Explanation:
         On what it rests.
     figure : str
         The command whose figure shows it.
+    axis : Axis or None
+        What that draws against, where it is not the usual.
     measured : tuple of str
         What was measured that bears on it, each as short as the answer.
     part : str
@@ -102,6 +105,7 @@ class Explanation:
     how_sure: str
     figure: str
     evidence: dict[str, Any] = field(default_factory=dict)
+    axis: Axis | None = None
     measured: tuple[str, ...] = ()
     part: str = ""
 

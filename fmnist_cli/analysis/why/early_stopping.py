@@ -102,7 +102,7 @@ def explain_early_stopping(
                 "stopped_after": stops,
                 "premature_stops": chances,
             },
-            tuple(measured),
+            measured=tuple(measured),
         ),
     )
 

@@ -126,8 +126,8 @@ def explain_learning_rate(
             measured=_sharpness(runs, figures or {}),
         ),
         Explanation(
-            updates.question, text, (), sure, "plot lr --x cumulative-lr", {"spread": spreads},
-            measured,
+            updates.question, text, (), sure, "plot lr", {"spread": spreads},
+            "cumulative-lr", measured,
         ),
     )  # fmt: skip
 

@@ -107,8 +107,9 @@ def explain_momentum(
             steps,
             (),
             sure,
-            "plot momentum --x cumulative-lr",
+            "plot momentum",
             {"gradients_remembered": memory, "spread": spreads, "test": test.verdict},
+            "cumulative-lr",
             tuple(measured),
         ),
     )

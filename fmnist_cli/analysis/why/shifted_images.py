@@ -114,7 +114,7 @@ def explain_shifted_images(
                 sure,
                 "plot ood",
                 {"accuracies": {model: means[model, name] for model in models}},
-                _translation(runs, figures, models, name),
+                measured=_translation(runs, figures, models, name),
             )
         )
     if between:
@@ -129,7 +129,7 @@ def explain_shifted_images(
                 sure,
                 "plot ood",
                 {"accuracies": {f"{m} on {n}": means[m, n] for m in models for n in turns}},
-                _rotation(runs, figures, models, name, means),
+                measured=_rotation(runs, figures, models, name, means),
             )
         )
     return tuple(found)

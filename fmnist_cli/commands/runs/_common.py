@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,15 +29,6 @@ STATUS_STYLE = {
     "diverged": "red",
     "lost": "red",
 }
-
-
-def run_document(run: RunRecord) -> dict[str, Any]:
-    """The run as plain values, times in ISO 8601."""
-    document = asdict(run)
-    for name, value in document.items():
-        if isinstance(value, datetime):
-            document[name] = value.isoformat()
-    return document
 
 
 def repeat_of(context: typer.Context, registry: Reader, run: RunRecord) -> str:
