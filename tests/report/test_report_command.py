@@ -70,7 +70,7 @@ def test_what_other_commands_trained_is_reused(fmnist: Fmnist) -> None:
         assert by_key[key] <= there
     assert by_key["checks"].isdisjoint(there)  # that training had made no checks
     assert [run.command for run in runs() if run.id not in there] == [
-        "gradcheck", *["sweep-batch"] * 3, *["sweep-lr"] * 5, "early-stop"
+        "gradcheck", *["sweep-batch"] * 3, "early-stop", *["sweep-lr"] * 5
     ]  # fmt: skip
 
 
