@@ -47,10 +47,12 @@ _SHORTER = {
 }
 
 
-class _Interrupted(FmnistError):
-    """Ctrl-C, in words; the signal itself ends here."""
+class _Ended(FmnistError):
+    """What a signal stopped, in words; the signal itself ends here."""
 
-    exit_code = INTERRUPTED
+    def __init__(self, word: str, error: BaseException, argv: Sequence[str]) -> None:
+        super().__init__(left_behind(word, error, argv))
+        self.exit_code = getattr(error, "exit_code", INTERRUPTED)
 
 
 class Commands(Mapping[str, Any]):
@@ -106,7 +108,9 @@ class FmnistGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:  # Typer would make a bare exit code of it
-            raise _Interrupted(left_behind("Interrupted", error, ctx.obj)) from None
+            raise _Ended("Interrupted", error, ctx.obj) from None
+        except Terminated as error:
+            raise _Ended("Terminated", error, ctx.obj) from None
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         for number in (signal.SIGTERM, signal.SIGHUP):

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
@@ -73,14 +73,11 @@ class _TerminalBar(tqdm):  # type: ignore[misc]
             return super().display(*args, **kwargs)
 
 
-def terminal_bar(
-    total: float | None, label: str, *, unit: str, quiet: bool, **keywords: Any
-) -> tqdm[Any]:
+def terminal_bar(total: float | None, label: str, *, quiet: bool, **keywords: Any) -> tqdm[Any]:
     """A bar on stderr, gone when it is done; silent when quiet or not on a terminal."""
     bar = _TerminalBar(
         total=total,
         desc=printable(label),
-        unit=unit,
         file=sys.stderr,
         disable=quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb",
         ncols=_bar_width(),
@@ -89,6 +86,28 @@ def terminal_bar(
     )
     bar.dynamic_ncols = lambda _: (_bar_width(), None)
     return bar
+
+
+class ByteBars:
+    """Shows the data's progress reports, a bar for every label."""
+
+    def __init__(self, say: Callable[[str], None], *, quiet: bool) -> None:
+        self.say, self.quiet = say, quiet
+        self.label = ""
+        self.bar: Any = None
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def __call__(self, label: str, done_bytes: int, total_bytes: int | None) -> None:
+        if label != self.label:
+            self.close()
+            self.label = label
+            self.say(label)
+            units = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+            self.bar = terminal_bar(total_bytes, label, quiet=self.quiet, **units)
+        self.bar.update(done_bytes - self.bar.n)
 
 
 @contextmanager

@@ -140,7 +140,7 @@ class Output:
         """A progress bar on stderr; silent when quiet or not on a terminal."""
         from fmnist_cli.progress import terminal_bar
 
-        return terminal_bar(total, label, unit=unit, quiet=self.quiet, **keywords)
+        return terminal_bar(total, label, quiet=self.quiet, unit=unit, **keywords)
 
 
 def write_message(text: str, style: str = "{}") -> None:

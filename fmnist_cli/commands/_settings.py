@@ -137,6 +137,14 @@ def source_of(name: str, settings: Mapping[str, Any]) -> tuple[Any, str]:
     return known_options()[name].default, "default"
 
 
+def taken_today(command: Any) -> dict[str, Any]:
+    """What a command's options are at present where nothing is typed."""
+    usual = {p.name: p.default for p in command.params if p.envvar}
+    return {name: usual[name] for name in usual.keys() & known_options().keys()} | set_today(
+        command
+    )
+
+
 def set_today(command: Any) -> dict[str, Any]:
     """The defaults of a command's options that the file or the environment sets at present."""
     settings = read_settings()

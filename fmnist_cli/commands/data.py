@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common
+from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.errors import ChecksumError, require
 
 app = typer.Typer()
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", envvar="FMNIST_DATA_DIR", help="The folder to look at."),
-]
 
 
 @app.command()
@@ -52,13 +46,13 @@ def fetch(
       # behind a proxy that looks at every file first
       fmnist data fetch --timeout 120
     """
-    from fmnist_cli.commands._data import DataProgress
+    from fmnist_cli.commands._data import data_progress
     from fmnist_cli.engine import data
 
     in_range = timeout is None or 0 < timeout <= 3600
     require(in_range, "--timeout must be above 0 and at most 3600 seconds", timeout)
     out = Output(common)
-    with DataProgress(out) as progress:
+    with data_progress(out) as progress:
         folder = data.fetch(force=force, answer_seconds=timeout, on_progress=progress)
     out.document(
         "fmnist.data.fetch/1",
@@ -68,8 +62,8 @@ def fetch(
 
 
 @app.command()
-@with_options(omit=("db",))
-def verify(common: Common, data_dir: DataDir = None) -> None:
+@with_options(omit=("db", "allow_custom_data"))
+def verify(common: Common, where: DataOptions) -> None:
     """Compare the four files with the official ones, bit for bit.
 
     Prints one row per file: what is in it, the head of its SHA-256, and the verdict.
@@ -85,7 +79,7 @@ def verify(common: Common, data_dir: DataDir = None) -> None:
     from fmnist_cli.engine import data
 
     out = Output(common)
-    reports = data.verify(data_dir)
+    reports = data.verify(where.data_dir)
     table = make_table("<file", "<content", "<SHA-256", "verdict")
     for report in reports:
         shape = "-" if report.shape is None else " x ".join(map(str, report.shape))
@@ -106,8 +100,8 @@ def verify(common: Common, data_dir: DataDir = None) -> None:
 
 
 @app.command()
-@with_options(omit=("db",))
-def info(common: Common, data_dir: DataDir = None) -> None:
+@with_options(omit=("db", "allow_custom_data"))
+def info(common: Common, where: DataOptions) -> None:
     """Show where the images are looked for, which place wins, and what is cached.
 
     Prints one row per place and the fingerprint of the data, by which every run names what it saw.
@@ -121,7 +115,7 @@ def info(common: Common, data_dir: DataDir = None) -> None:
     from fmnist_cli.engine import data
 
     out = Output(common)
-    found = data.info(data_dir)
+    found = data.info(where.data_dir)
     out.document("fmnist.data.info/1", asdict(found) | {"licence": data.LICENCE})
     table = make_table("source", "folder", "state")
     for source in found.sources:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from fmnist_cli.commands._completion import complete_columns, complete_run
+from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
+from fmnist_cli.commands.runs._selecting import Columns, Filters
 from fmnist_cli.errors import CheckFailed, UsageError
 from fmnist_cli.files import require_writable, writable_folder, write_file
 from fmnist_cli.formatting import pluralize
-
-if TYPE_CHECKING:
-    from fmnist_cli.registry import Registry, RunRecord
 
 Format = Literal["csv", "jsonl", "parquet", "md", "course"]
 Program = Literal["mlflow", "tensorboard"]
@@ -28,6 +24,7 @@ Program = Literal["mlflow", "tensorboard"]
 @with_options()
 def export(
     context: typer.Context,
+    filters: Filters,
     common: Common,
     ids: Annotated[
         list[str] | None,
@@ -53,21 +50,7 @@ def export(
     every_epoch: Annotated[
         bool, typer.Option("--epochs", help="One row an epoch (the view epoch_curve).")
     ] = False,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            "--columns",
-            metavar="A,B,...",
-            help="These columns of run_summary.",
-            autocompletion=complete_columns,
-        ),
-    ] = None,
-    where: Where = None,
-    study: Study = None,
-    tag: Tag = None,
-    only_model: Model = None,
-    command: Command = None,
-    status: OfStatus = None,
+    columns: Columns = None,
 ) -> None:
     """Write runs for other programs: one row a run, as in the view run_summary.
 
@@ -88,6 +71,7 @@ def export(
     from fmnist_cli.registry import Registry
     from fmnist_cli.registry.exporting import FORMATS
     from fmnist_cli.registry.sql import Selection, open_reader
+    from fmnist_cli.report.paste import table_to_paste
     from fmnist_cli.runner.programs import PROGRAMS
     from fmnist_cli.runner.result_file import hand_in_recorded, recorded_content
 
@@ -109,15 +93,7 @@ def export(
     if to is None and form != "course" and out is not None:
         require_writable(out, "--out")
     with open_reader(common.db) as reader, Registry.open(common.db, readonly=True) as registry:
-        chosen = Selection(
-            where=where,
-            study=study,
-            tag=tag or (),
-            model=only_model,
-            command=command,
-            status=status,
-            ids=[registry.get_run(one).id for one in ids] if ids else None,
-        )
+        chosen = filters.selection([registry.get_run(one).id for one in ids] if ids else None)
         answer = reader.summaries(chosen, sort="run_id")
         written = [row["run_id"] for row in answer]
         wrote, content = pluralize(len(written), "row"), None
@@ -136,8 +112,8 @@ def export(
                 said = PROGRAMS[to](registry, runs, out)
                 wrote = pluralize(len(runs), "run")
             elif form == "md":
-                whole = study if chosen == Selection(study=study) else None
-                content = _to_paste(registry, runs, whole, every_epoch)
+                whole = filters.study if chosen == Selection(study=filters.study) else None
+                content = table_to_paste(registry, runs, whole, every_epoch)
             elif len(runs) == 1 and (out is None or out.suffix):
                 content = recorded_content(registry, runs[0])
             elif out is None:
@@ -159,34 +135,6 @@ def export(
     output.document("fmnist.runs.export/1", document)
     for line in (f"Wrote {wrote} to {out}", *said):
         output.say(line)
-
-
-def _to_paste(
-    registry: Registry, runs: Sequence[RunRecord], study: int | None, every_epoch: bool
-) -> str:
-    """A table in Markdown with the columns and digits that one reads.
-
-    Parameters
-    ----------
-    study
-        Where the runs are those of a study: its own table. Else one row per run.
-    every_epoch
-        One row per epoch.
-    """
-    from fmnist_cli.report.markdown import table_lines
-    from fmnist_cli.report.tables import epochs_table, runs_table
-
-    if every_epoch:
-        table = epochs_table([(run.id, registry.epochs(run.id)) for run in runs])
-    elif study is not None:
-        from fmnist_cli.runner.study import read_study
-        from fmnist_cli.studies import View, study_of
-
-        record = registry.get_study(study)
-        table = study_of(record.kind).table(read_study(registry, record), View())
-    else:
-        table = runs_table(runs)
-    return "\n".join(table_lines(table)) + "\n"
 
 
 @with_options()

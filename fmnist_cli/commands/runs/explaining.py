@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import typer
+
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape
-from fmnist_cli.commands.runs._common import STATUS_STYLE, OneRun
-from fmnist_cli.runner.command_line import resume_hint
+from fmnist_cli.commands.runs._common import STATUS_STYLE, OneRun, resume_of
 
 
 @with_options()
 def explain(
+    context: typer.Context,
     common: Common,
     run_id: OneRun = "latest",
 ) -> None:
@@ -33,11 +35,11 @@ def explain(
     with Registry.open(common.db, readonly=True) as registry:
         run = registry.get_run(run_id)
         findings = explain_run(registry, run)
-        data_folder = registry.environment(run.id).get("data_folder")
+        hint = resume_of(context, registry, run)
     document = {"id": run.id, "status": run.status, "findings": findings}
     out.document("fmnist.runs.explain/1", document)
     style = STATUS_STYLE[run.status]
     out.section(
         f"Run {run.id}: [{style}]{run.status}[/]", *(escape(one.sentence) for one in findings)
     )
-    out.next(resume_hint(run, data_folder), f"runs show {run.id}", f"plot train --run {run.id}")
+    out.next(hint, f"runs show {run.id}", f"plot train --run {run.id}")

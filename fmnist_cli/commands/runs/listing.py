@@ -12,13 +12,14 @@ from fmnist_cli.commands._completion import complete_columns
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output, stdout_console
-from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
+from fmnist_cli.commands.runs._selecting import Columns, Filters
 from fmnist_cli.errors import UsageError, require
 
 
 @with_options()
 def list_runs(
     context: typer.Context,
+    filters: Filters,
     common: Common,
     limit: Annotated[int, typer.Option("--limit", "-n", help="Maximum number of runs.")] = 20,
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
@@ -31,21 +32,7 @@ def list_runs(
             autocompletion=complete_columns,
         ),
     ] = "-run_id",
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            "--columns",
-            metavar="A,B,...",
-            help="These columns of run_summary.",
-            autocompletion=complete_columns,
-        ),
-    ] = None,
-    where: Where = None,
-    study: Study = None,
-    tag: Tag = None,
-    only_model: Model = None,
-    command: Command = None,
-    status: OfStatus = None,
+    columns: Columns = None,
 ) -> None:
     """List the runs, newest first.
 
@@ -61,7 +48,7 @@ def list_runs(
       fmnist runs list --where "batch = 5 and test_accuracy > 0.85"
     """
     from fmnist_cli.commands.runs import _columns
-    from fmnist_cli.registry.sql import MAX_INTEGER, Selection, open_reader, summary_document
+    from fmnist_cli.registry.sql import MAX_INTEGER, open_reader, summary_document
 
     if every and (given := typed(context).get("limit")):
         raise UsageError(f"--all and --limit exclude each other. Received: --all {given}.")
@@ -69,9 +56,7 @@ def list_runs(
     require(limit < MAX_INTEGER, f"limit must be less than {MAX_INTEGER}; or give --all", limit)
     named = [name.strip() for name in columns.split(",")] if columns else []
     out = Output(common)
-    chosen = Selection(
-        where=where, study=study, tag=tag or (), model=only_model, command=command, status=status
-    )
+    chosen = filters.selection()
     with open_reader(common.db) as reader:
         reader.check_columns("columns", named)
         answer = reader.summaries(chosen, sort=sort, limit=None if every else limit + 1)

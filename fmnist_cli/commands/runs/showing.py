@@ -13,11 +13,10 @@ import typer
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_facts, make_table, parts
-from fmnist_cli.commands.runs._common import STATUS_STYLE, OneRun, repeat_of
+from fmnist_cli.commands.runs._common import STATUS_STYLE, OneRun, repeat_of, resume_of
 from fmnist_cli.errors import require
 from fmnist_cli.files import write_file
 from fmnist_cli.formatting import percent
-from fmnist_cli.runner.command_line import resume_hint
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -75,6 +74,7 @@ def show(
         dynamics = registry.dynamics(run.id)
         environment = registry.environment(run.id)
         repeat = repeat_of(context, registry, run)
+        resume = resume_of(context, registry, run)
 
     out.document(
         "fmnist.runs.show/1",
@@ -112,7 +112,7 @@ def show(
     if svg is not None:
         write_file(svg, _as_svg(f"fmnist runs show {run.id}", sections))
         out.say(f"Saved {svg}")
-    hints = [resume_hint(run, environment.get("data_folder"))]
+    hints = [resume]
     if curve:
         hints.append(f"plot train --run {run.id}")
         hints.append(None if every_epoch else f"runs show {run.id} --epochs")
