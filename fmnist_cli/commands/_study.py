@@ -64,8 +64,7 @@ def run_study_command(
         result = study.run(session, config, values, view, reuse=not options.new, **how)
         explanations: tuple[Explanation, ...] = ()
         if options.why:
-            why = study.run_why(session, config, result, view, **how)
-            explanations = study.explain(result, why, view)
+            explanations, _ = study.explained(session, config, result, view, **how)
         more = {}
         if results is not None:
             runs = [run.run for run in result.runs]
@@ -131,9 +130,12 @@ def show_answers(out: Output, given: Sequence[Answer], runs: Sequence[RecordedRu
 def show_explanations(out: Output, explanations: Sequence[Explanation]) -> None:
     """Each question with its causes, how each was tested, and the figure that shows it."""
     for one in explanations:
-        lines = [one.answer, *(f"- {cause.sentence}" for cause in one.causes)]
+        lines = [one.answer, *one.measured, *(f"- {cause.sentence}" for cause in one.supported)]
+        others = [cause.name for cause in one.causes if cause.outcome != "supported"]
+        if others:
+            lines.append(f"- Tested, not supported: {'; '.join(others)}.")
         lines.append(f"{one.how_sure} Figure: fmnist {figure_words(one)}")
-        out.section(f"Why: {escape(one.question)}", *map(escape, lines))
+        out.section(escape(f"{one.heading} (part {one.part})"), *map(escape, lines))
 
 
 def draw_study(

@@ -179,6 +179,7 @@ def lr(
     common: Common,
     study: StudyId = None,
     metric: OneMetric = "running_loss",
+    x: X = None,
     band: Band = "ci",
     out: Out = None,
 ) -> None:
@@ -193,7 +194,7 @@ def lr(
       # study 2, by the validation loss
       fmnist plot lr --study 2 --metric val_loss --out lr.svg
     """
-    _draw(common, LEARNING_RATE, study, out, View(metric=metric, band=band))
+    _draw(common, LEARNING_RATE, study, out, View(metric=metric, band=band, axis=x))
 
 
 @app.command()

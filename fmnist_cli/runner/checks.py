@@ -9,7 +9,7 @@ from fmnist_cli.engine import config as defaults
 from fmnist_cli.errors import CheckFailed
 
 if TYPE_CHECKING:
-    from fmnist_cli.engine.backend import Split
+    from fmnist_cli.engine.backend import Arrays, Split
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.gradients import Entry, GradientCheck, MagnitudeCheck, Selection
     from fmnist_cli.engine.keras_models.gradcheck import KerasGradientCheck
@@ -166,7 +166,8 @@ def record_checks(
         weights = initial_weights(weights_rng(config.weights_seed), hidden=config.hidden)
         few, many = magnitude_images or defaults.MAGNITUDE_IMAGES
         size = gradients.check_magnitude(weights, train, n_few=few, n_many=many)
-        run.record_check("magnitude", "W1", magnitude_document(size), size.holds)
+        figures = magnitude_document(size) | _predicted(weights, train, few, many)
+        run.record_check("magnitude", "W1", figures, size.holds)
     return report, size
 
 
@@ -221,6 +222,17 @@ def check_gradient(
     training = training_step_gradient(step)
     check = check_mlp(weights, examples, training_gradient=training, e=e, select=select, rng=rng)
     return _numpy_report(check)
+
+
+def _predicted(weights: Arrays, train: Split, few: int, many: int) -> dict[str, float]:
+    """The ratio that the noise of the single images' gradients makes a mean show; of one image
+    there is no noise."""
+    from fmnist_cli.engine import noise_scale
+
+    if many < 2:
+        return {}
+    noise = noise_scale.measure(weights, train, n_examples=many)
+    return {"ratio_predicted": noise_scale.predict_magnitude(noise, few, many).ratio}
 
 
 def _agrees(holds: bool) -> str:
