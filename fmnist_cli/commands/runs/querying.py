@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import nearness, with_options
-from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.commands.runs._columns import is_number
 from fmnist_cli.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 SHOWN_ROWS = 500  # of a table; --csv and --json have no such end
 
@@ -37,10 +34,9 @@ def query(
       # every epoch, for another program
       fmnist runs query "SELECT run_id, epoch, val_loss FROM epoch_curve" --csv
     """
-    from rich.markup import escape
     from rich.text import Text
 
-    from fmnist_cli.commands.runs import _exporting
+    from fmnist_cli.registry.exporting import csv_parts
     from fmnist_cli.registry.sql import open_reader
 
     if as_csv and common.json:
@@ -54,7 +50,7 @@ def query(
     if common.json:
         return
     if as_csv:
-        for part in _exporting.csv_parts(answer):
+        for part in csv_parts(answer):
             out.data(part)
         return
     shown = answer.rows[:SHOWN_ROWS]

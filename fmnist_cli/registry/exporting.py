@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.errors import UsageError
+from fmnist_cli.formatting import json_text
 
 if TYPE_CHECKING:
-    from fmnist_cli.registry import Registry, RunRecord
     from fmnist_cli.registry.sql import QueryResult
+
+ROWS_AT_ONCE = 1000
 
 
 def csv_parts(answer: QueryResult) -> Iterator[str]:
     """Comma-separated values with a heading, for spreadsheets; what is NULL is empty."""
-    for rows in batched(chain([answer.columns], answer.rows), ROWS_AT_ONCE):
+    rows = chain([answer.columns], answer.rows)
+    while some := list(islice(rows, ROWS_AT_ONCE)):
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(map(_harmless, row) for row in rows)
+        csv.writer(text, lineterminator="\n").writerows(map(_harmless, row) for row in some)
         yield text.getvalue()
 
 
@@ -37,45 +39,7 @@ def _harmless(value: object) -> object:
 
 def as_jsonl(answer: QueryResult) -> str:
     """One JSON object a line."""
-    return "".join(
-        json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in answer.dicts()
-    )
-
-
-def table_to_paste(
-    registry: Registry, runs: Sequence[RunRecord], study: int | None, every_epoch: bool
-) -> str:
-    """A table in Markdown with the columns and digits that one reads.
-
-    Parameters
-    ----------
-    study
-        Where the runs are those of a study: its own table. Else one row per run.
-    every_epoch
-        One row per epoch.
-    """
-    from fmnist_cli.report.markdown import table_lines
-    from fmnist_cli.report.tables import epochs_table, runs_table
-
-    if every_epoch:
-        table = epochs_table([(run.id, registry.epochs(run.id)) for run in runs])
-    elif study is not None:
-        from fmnist_cli.runner.study import read_study
-        from fmnist_cli.studies import View, study_of
-
-        record = registry.get_study(study)
-        table = study_of(record.kind).table(read_study(registry, record), View())
-    else:
-        table = runs_table(runs)
-    return "\n".join(table_lines(table)) + "\n"
-
-
-def chosen(answer: QueryResult, names: Sequence[str]) -> QueryResult:
-    """The answer with these columns only, in this order."""
-    at = [answer.columns.index(name) for name in names]
-    return replace(
-        answer, columns=tuple(names), rows=[tuple(row[i] for i in at) for row in answer.rows]
-    )
+    return "".join(json_text(row) + "\n" for row in answer)
 
 
 def as_parquet(answer: QueryResult) -> bytes:

@@ -10,11 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands.runs._exporting import needs
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError, FmnistError
 from fmnist_cli.files import writable_folder
-from fmnist_cli.formatting import pluralize
+from fmnist_cli.registry.exporting import needs
 
 if TYPE_CHECKING:
     from fmnist_cli.registry import Registry, RunRecord
@@ -45,12 +44,6 @@ class Exported:
     unchanged: list[int] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
-    def summary(self, folder: Path) -> str:
-        text = f"Wrote {pluralize(len(self.new), 'run')} to {folder}"
-        for runs, what in ((self.updated, "updated"), (self.unchanged, "unchanged")):
-            text += f"; {len(runs):,} {what}" if runs else ""
-        return text
-
 
 def to_mlflow(registry: Registry, runs: Sequence[RunRecord], folder: Path) -> Exported:
     """Write the runs as one experiment of an MLflow database, ``folder/mlflow.db``.
@@ -72,7 +65,7 @@ def to_mlflow(registry: Registry, runs: Sequence[RunRecord], folder: Path) -> Ex
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    writable_folder(folder, "--out")
+    writable_folder(folder, "the export's folder")
     database = folder / "mlflow.db"
     try:
         client = MlflowClient(tracking_uri=f"sqlite:///{database.resolve()}")
@@ -227,7 +220,7 @@ def to_tensorboard(registry: Registry, runs: Sequence[RunRecord], folder: Path) 
     """
     from fmnist_cli.engine.keras_models.runtime import import_tensorflow
 
-    writable_folder(folder, "--out")
+    writable_folder(folder, "the export's folder")
     tf = import_tensorflow()
     event, summary = tf.compat.v1.Event, tf.compat.v1.Summary
     for run in runs:
