@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import signal
@@ -22,7 +21,7 @@ from fmnist_cli.commands._advice import advised, left_behind
 from fmnist_cli.commands._options import origin
 from fmnist_cli.commands._output import prepare_streams, require_written, write_message
 from fmnist_cli.commands._settings import default_map, read_settings
-from fmnist_cli.errors import FmnistError, Terminated
+from fmnist_cli.errors import FmnistError, Terminated, shortage
 from fmnist_cli.version import __version__
 
 INTERRUPTED = 130
@@ -140,10 +139,11 @@ class FmnistGroup(TyperGroup):
             code = _fail("Aborted.", 1)
         except Terminated as signalled:
             code = _fail(left_behind("Terminated", signalled, argv), signalled.exit_code)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        except (OSError, MemoryError, ImportError, RuntimeError) as error:
+            line = shortage(error)
+            if line is None:
                 raise
-            code = _fail(f"the output must be written somewhere. Received: {error.strerror}.", 1)
+            code = _fail(line, 1)
         sys.exit(code or 0)
 
 

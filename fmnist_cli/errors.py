@@ -26,8 +26,17 @@ what to type (``commands/_advice.py``). Anything else that escapes is a bug and 
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 from typing import Any, Literal
+
+_NO_MEMORY = (  # as NumPy, the loader of libraries and threads put it
+    "Cannot allocate memory",
+    "failed to map segment",
+    "can't start new thread",
+    "can't allocate",
+)
 
 Remedy = Literal[
     "allow_custom_data",  # accept data that is not the official one
@@ -47,6 +56,7 @@ Remedy = Literal[
     "study",  # make the first of its ``kind``
     "train_first",
     "upgrade_fmnist",
+    "verify",  # everything that the registry holds
 ]
 
 
@@ -182,3 +192,29 @@ def require(holds: bool, must: str, received: object, *, remedy: Remedy | None =
         option, _, _ = must.partition(" ")
         message = f"{must}. Received: {received}."
         raise UsageError(message, remedy=remedy, option=option, received=received)
+
+
+def shortage(error: BaseException | None) -> str | None:
+    """What the machine or the process has too little of, in a line; None if that is not why."""
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        said = str(error)
+        if number in (errno.ENOSPC, errno.EDQUOT):
+            return f"the output must be written somewhere. Received: {os.strerror(number)}."
+        if number in (errno.EMFILE, errno.ENFILE):
+            return (
+                "this process must be able to open more files. "
+                f"Received: {os.strerror(number)}; raise the limit: ulimit -n 1024."
+            )
+        if (
+            isinstance(error, MemoryError)
+            or number == errno.ENOMEM
+            or any(why in said for why in _NO_MEMORY)
+        ):
+            received = (said.strip() or "a MemoryError").splitlines()[-1].strip()
+            return (
+                f"there must be enough memory. Received: {received}. Close what else runs, or "
+                "raise the limit (ulimit -v)."
+            )
+        error = error.__cause__ or error.__context__
+    return None

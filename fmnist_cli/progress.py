@@ -68,6 +68,8 @@ class _TerminalBar(tqdm):  # type: ignore[misc]
     """tqdm's bar, drawn whole: a Ctrl-C between its line and the way back would leave the cursor
     on another line than tqdm takes it for."""
 
+    monitor_interval = 0  # no thread that watches over it
+
     def display(self, *args: Any, **kwargs: Any) -> Any:
         with signals_deferred():
             return super().display(*args, **kwargs)

@@ -28,6 +28,7 @@ _ADVICE: dict[str, str] = {
     "smaller_lr": "Try a smaller --lr.",
     "study": "Make one: fmnist {kind}",
     "train_first": "Train something first: fmnist train",
+    "verify": "See what else: fmnist runs verify",
     "upgrade_fmnist": "Upgrade fmnist, or name another file with --db.",
 }
 

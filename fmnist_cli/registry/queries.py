@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select
 
 from fmnist_cli.epoch import Epoch
-from fmnist_cli.errors import ArtefactError, RunNotFound
+from fmnist_cli.errors import ArtefactError, RegistryError, RunNotFound
 from fmnist_cli.registry import schema
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.digest import stored_digest
@@ -30,6 +30,7 @@ from fmnist_cli.registry.records import (
     Status,
     StudyRecord,
 )
+from fmnist_cli.registry.soundness import unsound
 from fmnist_cli.registry.values import to_datetime
 
 _MAX_ID = 2**63 - 1
@@ -146,20 +147,16 @@ class Reader:
 
     def environment(self, run_id: int) -> dict[str, Any]:
         """What the run ran on, as ``provenance.environment`` found it."""
-        with self._database.read() as connection:
-            text = connection.execute(
-                select(schema.run.c.environment).where(schema.run.c.id == run_id)
-            ).scalar()
-        if text is None:
+        found = self.environments([run_id])
+        if not found:
             raise RunNotFound(f"there is no run {run_id} in {self._database.display_name}.")
-        environment: dict[str, Any] = json.loads(text)
-        return environment
+        return found[run_id]
 
     def environments(self, run_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
         """What each of the runs ran on."""
-        run = schema.run.c
-        rows = self._rows(select(run.id, run.environment).where(run.id.in_(run_ids)))
-        return {row.id: json.loads(row.environment) for row in rows}
+        run = schema.run
+        rows = self._rows(select(run.c.id, run.c.environment).where(run.c.id.in_(run_ids)))
+        return {row.id: json.loads(self._sound(run, row).environment) for row in rows}
 
     def epochs(self, run_id: int) -> tuple[Epoch, ...]:
         """The run's epochs, in order."""
@@ -289,14 +286,32 @@ class Reader:
         lost = dead_runs(running, self._database.files, self._clock)
         if lost:  # or ended since: the end is committed before the lock is let go
             rows = self._rows(statement)
-        return [_run_record(row, lost=row.id in lost and row.status == "running") for row in rows]
+        return [
+            _run_record(self._sound(schema.run, row), lost=row.id in lost and not row.ended_at)
+            for row in rows
+        ]
 
     def _clock(self) -> datetime:
         with self._database.read() as connection:
             return self._database.clock(connection)
 
     def _part(self, table: Any, run_id: int, order: Any) -> Sequence[Row[Any]]:
-        return self._rows(select(table).where(table.c.run_id == run_id).order_by(order))
+        rows = self._rows(select(table).where(table.c.run_id == run_id).order_by(order))
+        return [self._sound(table, row) for row in rows]
+
+    def _sound(self, table: Any, row: Row[Any]) -> Row[Any]:
+        """The row; RegistryError where it holds what no registry holds."""
+        values = {name: value for name, value in row._mapping.items() if name in table.c}
+        wrong = unsound(table, values, displayable=False)
+        if wrong is not None:
+            of = "study" if table is schema.study else "run"
+            owner = row.run_id if "run_id" in row._fields else row.id
+            raise RegistryError(
+                f"{of} {owner} of {self._database.display_name} must hold what a {of} holds. "
+                f"Received: {wrong}.",
+                remedy="verify",
+            )
+        return row
 
     def _studies(self, statement: Select[Any]) -> list[StudyRecord]:
         return [
@@ -309,7 +324,7 @@ class Reader:
                 config=json.loads(row.config),
                 created_at=datetime.fromisoformat(row.created_at),
             )
-            for row in self._rows(statement)
+            for row in (self._sound(schema.study, row) for row in self._rows(statement))
         ]
 
     def _rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:

@@ -29,13 +29,21 @@ _DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u206
 _FREE = {("run", "message"), ("run", "note"), ("run", "argv"), ("run", "environment")}
 
 
-def unsound(table: Table, row: Row[Any] | Mapping[str, Any]) -> str | None:
-    """What is wrong with a row, in a few words; None where nothing is."""
+def unsound(
+    table: Table, row: Row[Any] | Mapping[str, Any], *, displayable: bool = True
+) -> str | None:
+    """What is wrong with a row, in a few words; None where nothing is.
+
+    Parameters
+    ----------
+    displayable : bool
+        Whether a text that cannot be shown as it is, such as the name of a folder, is wrong.
+    """
     values = row._mapping if isinstance(row, Row) else row
     for name, value in values.items():
         if name not in table.c:
             return f"{table.name}.{name} is not known"
-        if wrong := _wrong(table.c[name], value):
+        if wrong := _wrong(table.c[name], value, displayable):
             return f"{table.name}.{name} {wrong}"
     return None
 
@@ -53,7 +61,7 @@ def is_displayable(text: str, *, allowed: str = "") -> bool:
     )
 
 
-def _wrong(column: Column[Any], value: Any) -> str | None:
+def _wrong(column: Column[Any], value: Any, displayable: bool) -> str | None:
     where = (column.table.name, column.name)
     if value is None:
         return None if column.nullable or column.primary_key else "is missing"
@@ -70,7 +78,8 @@ def _wrong(column: Column[Any], value: Any) -> str | None:
         return "is no text"
     if len(value) > _length(column):
         return f"has more than {_length(column):,} characters"
-    if where not in _FREE and column.name not in _JSON and not is_displayable(value):
+    is_free = not displayable or where in _FREE or column.name in _JSON
+    if not is_free and not is_displayable(value):
         return "has characters that cannot be shown"
     try:
         value.encode()
@@ -131,6 +140,14 @@ def _labels(value: Any) -> bool:
     return _texts(value) and all(map(is_displayable, value))
 
 
+def _environment(value: Any) -> bool:
+    """An object with what is read of it of the right kind."""
+    kinds = {"packages": dict, "git": dict, "variables": dict, "blas": list, "resumed": list}
+    return isinstance(value, dict) and all(
+        isinstance(value.get(name) or kind(), kind) for name, kind in kinds.items()
+    )
+
+
 def _object(value: Any) -> bool:
     return isinstance(value, dict)
 
@@ -154,7 +171,7 @@ _JSON: Mapping[str, Callable[[Any], bool]] = {
     "arms": _labels,
     "config": _object,
     "confusion": _matrix,
-    "environment": _object,
+    "environment": _environment,
     "figures": _object,
     "nonfinite": _kinds,
 }

@@ -12,8 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import select
+
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError, RegistryError
+from fmnist_cli.registry import schema
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.layout import artefact_file
 from fmnist_cli.registry.queries import Reader
@@ -67,24 +70,27 @@ def verify(database: Database, reader: Reader) -> Verification:
     runs: list[RunRecord] = []
     n_epochs = n_artefacts = elsewhere = 0
     try:
-        runs = reader.list_runs()
-        for run in runs:
-            epochs = reader.epochs(run.id)
-            artefacts = reader.artefacts(run.id)
-            n_epochs += len(epochs)
-            n_artefacts += len(artefacts)
-            problems = [*_epochs(run, epochs), *_end(run, epochs), *_evaluations(reader, run)]
-            if run.status in ENDED and run.digest != reader.computed_digest(run.id):
-                problems.append("its numbers are not those that were recorded (digest)")
-            for artefact in artefacts:
-                if _is_elsewhere(database, run, artefact):
-                    elsewhere += 1
-                    continue
-                try:
-                    reader.artefact_path(artefact)
-                except ArtefactError as error:
-                    problems.append(str(error))
-            findings += [Defect(run.id, problem) for problem in problems]
+        for run in _runs(database, reader, findings):
+            runs.append(run)
+            try:
+                epochs = reader.epochs(run.id)
+                artefacts = reader.artefacts(run.id)
+                n_epochs += len(epochs)
+                n_artefacts += len(artefacts)
+                problems = [*_epochs(run, epochs), *_end(run, epochs), *_evaluations(reader, run)]
+                if run.status in ENDED and run.digest != reader.computed_digest(run.id):
+                    problems.append("its numbers are not those that were recorded (digest)")
+                for artefact in artefacts:
+                    if _is_elsewhere(database, run, artefact):
+                        elsewhere += 1
+                        continue
+                    try:
+                        reader.artefact_path(artefact)
+                    except ArtefactError as error:
+                        problems.append(str(error))
+                findings += [Defect(run.id, problem) for problem in problems]
+            except RegistryError as error:
+                findings.append(Defect(run.id, str(error)))
     except (RegistryError, ValueError, TypeError) as error:
         # ValueError, TypeError: text where a time, a number or JSON was written
         findings.append(Defect(None, f"it cannot be read to its end: {error}"))
@@ -96,6 +102,20 @@ def verify(database: Database, reader: Reader) -> Verification:
         unfinished=tuple(run for run in runs if run.status not in BY_ITSELF),
         findings=tuple(findings),
     )
+
+
+def _runs(database: Database, reader: Reader, findings: list[Defect]) -> Iterator[RunRecord]:
+    """Every run that can be read; of the others, the findings."""
+    with database.read() as connection:
+        ids = connection.execute(select(schema.run.c.id).order_by(schema.run.c.id)).scalars().all()
+    for run_id in ids:
+        try:
+            run = reader.find_run(run_id)
+        except RegistryError as error:
+            findings.append(Defect(run_id, str(error)))
+        else:
+            if run is not None:
+                yield run
 
 
 def _is_elsewhere(database: Database, run: RunRecord, artefact: ArtefactRecord) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fmnist_cli import host
-from fmnist_cli.errors import DataError, FmnistError, RunNotFound
+from fmnist_cli.errors import DataError, FmnistError, RunNotFound, shortage
 from fmnist_cli.runner.listener import ProgressBar
 from fmnist_cli.runner.run import Session, StudyCondition, summary_line, train_recorded
 
@@ -98,8 +98,9 @@ class Failed:
     @classmethod
     def by(cls, name: str, error: Exception) -> Failed:
         """What is told of an error that is being handled."""
-        if isinstance(error, FmnistError):
-            return cls(name, str(error))
+        line = str(error) if isinstance(error, FmnistError) else shortage(error)
+        if line is not None:
+            return cls(name, line)
         return cls(name, f"{type(error).__name__}: {error}", traceback.format_exc().rstrip())
 
 

@@ -97,21 +97,21 @@ def export(
         answer = reader.summaries(chosen, sort="run_id")
         written = [row["run_id"] for row in answer]
         wrote, content = pluralize(len(written), "row"), None
-        said: list[str] = []
+        said = list(answer.left_out)
         counts: dict[str, list[int]] = {}  # of runs that were there
         if to is None and form in FORMATS:
             reader.check_columns("--columns", named)
             if every_epoch:
                 answer = reader.curves(chosen)
                 written = list(dict.fromkeys(row["run_id"] for row in answer))
-                wrote = pluralize(len(answer.rows), "row")
+                wrote, said = pluralize(len(answer.rows), "row"), list(answer.left_out)
             content = FORMATS[form](answer.only(named) if named else answer)
         else:
             runs = [registry.get_run(run_id) for run_id in written]
             if to is not None:
                 assert out is not None
                 exported = PROGRAMS[to](registry, runs, out)
-                written, said = exported.new, exported.messages
+                written, said = exported.new, [*said, *exported.messages]
                 wrote = pluralize(len(written), "run")
                 counts = {"updated": exported.updated, "unchanged": exported.unchanged}
             elif form == "md":
@@ -129,6 +129,8 @@ def export(
                 paths = hand_in_recorded(registry, runs, folder, output)
                 wrote = pluralize(len(paths), "file")
     if out is None:
+        for line in said:
+            output.say(line)
         assert isinstance(content, str)
         output.data(content)
         return

@@ -61,6 +61,8 @@ def list_runs(
         reader.check_columns("columns", named)
         answer = reader.summaries(chosen, sort=sort, limit=None if every else limit + 1)
         nothing = [] if answer.rows else reader.filters_without_runs(chosen)
+    for line in answer.left_out:
+        out.warning(line)
     more = not every and len(answer.rows) > limit
     answer = answer if every else answer.first(limit)
     if out.json:

@@ -8,10 +8,11 @@ own way.
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
 from itertools import islice
@@ -31,6 +32,23 @@ WANTED = {
     "query": "one SELECT, which only reads",
     "where": "one SQL expression over the columns of run_summary",
 }
+# the columns of the views that are no texts; None is what is not there
+WHOLE = frozenset(
+    (
+        *("run_id", "study_id", "batch", "max_epochs", "patience", "seed", "hidden", "train_size"),
+        *("val_size", "still_improving", "epochs_run", "best_epoch", "updates_to_best"),
+        *("init_seed", "order_seed", "resumes", "epoch", "updates", "dead_units"),
+    )
+)
+NUMBERS = frozenset(
+    (
+        *("lr", "momentum", "best_val_accuracy", "best_val_loss", "test_accuracy", "test_loss"),
+        *("train_seconds", "total_seconds", "train_seconds_per_epoch", "eval_seconds"),
+        *("running_loss", "train_loss", "train_accuracy", "val_loss", "val_accuracy"),
+    )
+)
+TIMES = frozenset(("started_at", "ended_at"))
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _COLUMNS = {"study": "study_id", "model": "model", "command": "command", "status": "status"}
 
 
@@ -63,6 +81,7 @@ class QueryResult:
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
+    left_out: tuple[str, ...] = ()  # a line about each row that is no sound one
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The rows by column."""
@@ -245,7 +264,7 @@ class SqlReader(ABC):
         if view == "epoch_curve":
             ids = f"SELECT run_id FROM run_summary {where}"
             sql = f"SELECT * FROM epoch_curve WHERE run_id IN ({ids}) ORDER BY run_id, epoch"
-        return self.execute("where", chosen.where or "", sql, values, None)
+        return _sound(self.execute("where", chosen.where or "", sql, values, None))
 
     def unknown(self, what: str, kind: str, name: str, asked: str) -> UsageError:
         """The error for SQL that names a ``column`` or a ``table`` that does not exist."""
@@ -275,6 +294,41 @@ class SqlReader(ABC):
         status = f"CASE WHEN {is_lost} THEN 'lost' ELSE status END AS status"
         columns = (status if name == "status" else name for name in self.columns())
         return f"CREATE TEMP VIEW run_summary AS SELECT {', '.join(columns)} FROM {{}}.run_summary"
+
+
+def _sound(answer: QueryResult) -> QueryResult:
+    """The answer without the rows that hold what no registry holds."""
+    columns = zip(*answer.rows, strict=True)
+    if all(map(_is_sound, answer.columns, columns)):
+        return answer
+    rows: list[tuple[Any, ...]] = []
+    left_out: dict[str, None] = {}
+    for row in answer.rows:
+        pairs = zip(answer.columns, row, strict=True)
+        wrong = [name for name, value in pairs if not _is_sound(name, (value,))]
+        if wrong:
+            run_id = row[answer.columns.index("run_id")]
+            left_out[f"Left out, since its {wrong[0]} is none: run {run_id}"] = None
+        else:
+            rows.append(row)
+    return replace(answer, rows=rows, left_out=tuple(left_out))
+
+
+def _is_sound(name: str, values: Sequence[Any]) -> bool:
+    """Whether a column of a view can have these values."""
+    kinds = set(map(type, values)) - {type(None)}
+    if name in NUMBERS:
+        return kinds <= {int, float} and all(math.isfinite(v) for v in values if v is not None)
+    if name in WHOLE:
+        return kinds <= {int, bool}
+    return kinds <= {str} and (name not in TIMES or all(map(_is_time, values)))
+
+
+def _is_time(text: str | None) -> bool:
+    try:
+        return text is None or bool(_TIME.fullmatch(text) and datetime.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def at_most_rows(rows: Iterable[tuple[Any, ...]], n: int) -> list[tuple[Any, ...]]:

@@ -114,6 +114,12 @@ class SqliteReader(SqlReader):
         must, received = f"{what} must be {WANTED[what]}", f"Received: {short(asked)}"
         if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
             return UsageError(f"{must}; nothing was changed. {received}.")
+        if code == sqlite3.SQLITE_TOOBIG and what == "where":  # nothing of what was asked
+            return RegistryError(
+                f"{self.display_name} must hold no value of more than {MAX_BYTES // 1_000_000} MB. "
+                "Received: a larger one.",
+                remedy="verify",
+            )
         if code == sqlite3.SQLITE_INTERRUPT:
             return too_slow(what, asked)
         if code not in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH):
