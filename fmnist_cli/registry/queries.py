@@ -30,7 +30,7 @@ from fmnist_cli.registry.records import (
     Status,
     StudyRecord,
 )
-from fmnist_cli.registry.soundness import unsound
+from fmnist_cli.registry.soundness import MAX_TEXT, unsound
 from fmnist_cli.registry.values import to_datetime
 
 _MAX_ID = 2**63 - 1
@@ -303,6 +303,9 @@ class Reader:
         """The row; RegistryError where it holds what no registry holds."""
         values = {name: value for name, value in row._mapping.items() if name in table.c}
         wrong = unsound(table, values, displayable=False)
+        tags = row._mapping.get("tags")
+        if tags is not None and (not isinstance(tags, str) or len(tags) > MAX_TEXT):
+            wrong = "tags that are none"
         if wrong is not None:
             of = "study" if table is schema.study else "run"
             owner = row.run_id if "run_id" in row._fields else row.id

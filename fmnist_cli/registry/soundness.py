@@ -22,6 +22,7 @@ MAX_DEPTH = 20  # of JSON
 KINDS = ("nan", "inf", "-inf")
 
 _UUID = re.compile("[0-9a-f]{32}")
+_BYTES = re.compile("(?:[0-9a-f]{2})*")
 _SHA256 = re.compile("[0-9a-f]{64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -89,8 +90,12 @@ def _wrong(column: Column[Any], value: Any, displayable: bool) -> str | None:
         return "has a NUL"
     if column.name.endswith("_at") or column.name == "process_started":
         return None if _is_time(value) else "is no time"
-    if pattern := {"uuid": _UUID, "sha256": _SHA256, "digest": _SHA256}.get(column.name):
+    patterns = {"uuid": _UUID, "sha256": _SHA256, "digest": _SHA256, "answers": _BYTES}
+    if pattern := patterns.get(column.name):
         return None if pattern.fullmatch(value) else "is none"
+    if where == ("epoch", "nonfinite"):
+        names = column.table.c
+        return _wrong_json(value, lambda kinds: _kinds(kinds) and all(k in names for k in kinds))
     if check := _JSON.get(column.name):
         return _wrong_json(value, check)
     return None

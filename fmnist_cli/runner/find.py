@@ -100,7 +100,16 @@ def find_study(registry: Registry, kind: str, study_id: int | None) -> StudyReco
 
 def recorded(registry: Reader, run: RunRecord) -> RecordedRun:
     """A run with its epochs and evaluations."""
-    return RecordedRun(run, registry.epochs(run.id), registry.evaluations(run.id))
+    epochs = registry.epochs(run.id)
+    numbers = [epoch.epoch for epoch in epochs]
+    if numbers != list(range(1, len(numbers) + 1)) or (run.best_epoch or 0) > len(numbers):
+        raise RegistryError(
+            f"run {run.id} must have its epochs 1, 2, ... without a gap. Received: one that has "
+            "not.",
+            remedy="verify",
+            run_id=run.id,
+        )
+    return RecordedRun(run, epochs, registry.evaluations(run.id))
 
 
 def explain_run(registry: Reader, run: RunRecord) -> Sequence[Observation]:

@@ -26,6 +26,7 @@ from fmnist_cli.registry.liveness import dead_runs
 QUERY_SECONDS = 10.0
 MAX_ROWS = 100_000
 MAX_ANSWER_BYTES = 100_000_000  # of the texts and blobs of an answer
+MAX_TEXT = 1_000_000  # characters of one text
 MAX_INTEGER = 2**63 - 1  # which the databases can take
 
 WANTED = {
@@ -321,7 +322,8 @@ def _is_sound(name: str, values: Sequence[Any]) -> bool:
         return kinds <= {int, float} and all(math.isfinite(v) for v in values if v is not None)
     if name in WHOLE:
         return kinds <= {int, bool}
-    return kinds <= {str} and (name not in TIMES or all(map(_is_time, values)))
+    is_text = kinds <= {str} and all(len(v) <= MAX_TEXT for v in values if v is not None)
+    return is_text and (name not in TIMES or all(map(_is_time, values)))
 
 
 def _is_time(text: str | None) -> bool:
