@@ -135,7 +135,10 @@ def _annotations(group: type) -> dict[str, Any]:
 
 
 def with_options(
-    *, omit: tuple[str, ...] = (), defaults: Mapping[str, Any] | None = None
+    *,
+    omit: tuple[str, ...] = (),
+    several: tuple[str, ...] = (),
+    defaults: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Expand the option groups among a command's parameters.
 
@@ -143,6 +146,9 @@ def with_options(
     ----------
     omit
         Fields that are no option of this command; they keep their default.
+    several
+        Fields whose option may be given several times: the group has the first value, and the
+        command gets all of them as a parameter of its own.
     defaults
         Other defaults for some fields, as this command wants them.
     """
@@ -155,13 +161,17 @@ def with_options(
         own = [
             p.replace(annotation=hints[n], kind=inspect.Parameter.KEYWORD_ONLY)
             for n, p in signature.parameters.items()
-            if n not in groups
+            if n not in groups and n not in several
         ]
         wants_context = "context" in signature.parameters
         if not wants_context:
             own.append(_CONTEXT)
         expanded = {
-            name: [_option(group, f.name, changed) for f in options_of(group) if f.name not in omit]
+            name: [
+                _option(group, f.name, changed, several=f.name in several)
+                for f in options_of(group)
+                if f.name not in omit
+            ]
             for name, group in groups.items()
         }
 
@@ -171,7 +181,11 @@ def with_options(
             try:
                 _choose_one(context, values)
                 _set_patience(values, changed)
-                built = {}
+                built: dict[str, Any] = {}
+                lists = {name: values.pop(name) for name in several}
+                for name, found in lists.items():
+                    require_distinct(name.replace("_", "-"), found)
+                    values[name] = found[0]
                 for name, group in groups.items():
                     given = {p.name: values.pop(p.name) for p in expanded[name]}
                     if group is TrainConfig and "patience" in omit:
@@ -182,7 +196,7 @@ def with_options(
                 for common in built.values():
                     if isinstance(common, Common) and not common.quiet:
                         _warn_of_unknown_variables()
-                command(**built, **values)
+                command(**built, **lists, **values)
             except UsageError as error:
                 error.args = (_as_user_knows_it(error, context),)
                 raise
@@ -229,7 +243,9 @@ def _warn_of_unknown_variables() -> None:
         write_message(line)
 
 
-def _option(group: type, name: str, changed: Mapping[str, Any]) -> inspect.Parameter:
+def _option(
+    group: type, name: str, changed: Mapping[str, Any], *, several: bool
+) -> inspect.Parameter:
     field = group.__dataclass_fields__[name]  # type: ignore[attr-defined]
     annotation = _annotations(group)[name]
     default = changed.get(name, field.default)
@@ -239,6 +255,9 @@ def _option(group: type, name: str, changed: Mapping[str, Any]) -> inspect.Param
     if name == "patience":  # None stands for: not given
         help = f"{help} [dim]\\[default: {default}][/dim]"
         default = None
+    if several:
+        help, default = f"{help.removesuffix('.')}; give it several times.", [default]
+        annotation = list[annotation]  # type: ignore[valid-type]
     info = typer.Option(
         flag,
         help=help,

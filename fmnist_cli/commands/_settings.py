@@ -116,12 +116,17 @@ def unknown_variables() -> list[str]:
 
 
 def default_map(command: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as Typer takes them: for each command those of its options that take one
-    value."""
+    """The settings as Typer takes them, for each command those of its options that the
+    environment can set: what a study compares is set on its command line."""
     if hasattr(command, "commands"):
         return {name: default_map(sub, settings) for name, sub in command.commands.items()}
-    taken = {p.name for p in command.params if not getattr(p, "multiple", False)}
-    return {name: value for name, value in settings.items() if name in taken}
+    several = {p.name: getattr(p, "multiple", False) for p in command.params}
+    fixed = {p.name for p in command.params if several[p.name] and not p.envvar}
+    return {
+        name: [value] if several[name] else value
+        for name, value in settings.items()
+        if name in several.keys() - fixed
+    }
 
 
 def source_of(name: str, settings: Mapping[str, Any]) -> tuple[Any, str]:

@@ -19,6 +19,7 @@ from fmnist_cli.epoch import METRICS, Axis, Metric
 from fmnist_cli.errors import RegistryError, UsageError, require
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
+from fmnist_cli.studies.grid import GRID
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.luck import LUCK
 from fmnist_cli.studies.momentum import MOMENTUM
@@ -108,7 +109,7 @@ def train(
             raise UsageError(
                 f"--run and --study exclude each other. Received: --study {study} {one}."
             )
-        _draw(common, TRAINING, study, out, View(band=band))
+        _draw(common, (TRAINING,), study, out, View(band=band))
         return
     from fmnist_cli import plots
     from fmnist_cli.plots.from_records import curve_of, ending_of, run_caption
@@ -167,7 +168,8 @@ def batch(
 ) -> None:
     """Draw a batch-size sweep: test accuracy, time, epochs and updates to the best model.
 
-    With --x it draws the curves instead: validation accuracy and training loss.
+    With --x it draws the curves instead: validation accuracy and training loss. Of a sweep with
+    several learning rates it draws heat maps, and examples against updates.
 
     Reads a study of fmnist sweep-batch from the registry, trains nothing, and prints the name of
     the file that it saves.
@@ -178,7 +180,7 @@ def batch(
       # study 1, where it has several seeds from the lowest to the highest
       fmnist plot batch --study 1 --band range --out sweep.pdf
     """
-    _draw(common, BATCH_SIZE, study, out, View(band=band, axis=x))
+    _draw(common, (BATCH_SIZE, GRID), study, out, View(band=band, axis=x))
 
 
 @app.command()
@@ -187,6 +189,7 @@ def lr(
     common: Common,
     study: StudyId = None,
     metric: OneMetric = "running_loss",
+    x: X = None,
     band: Band = "ci",
     out: Out = None,
 ) -> None:
@@ -201,7 +204,7 @@ def lr(
       # study 2, by the validation loss
       fmnist plot lr --study 2 --metric val_loss --out lr.svg
     """
-    _draw(common, LEARNING_RATE, study, out, View(metric=metric, band=band))
+    _draw(common, (LEARNING_RATE,), study, out, View(metric=metric, band=band, axis=x))
 
 
 @app.command()
@@ -218,7 +221,7 @@ def luck(common: Common, study: StudyId = None, out: Out = None) -> None:
       # study 3
       fmnist plot luck --study 3 --out luck.svg
     """
-    _draw(common, LUCK, study, out, View())
+    _draw(common, (LUCK,), study, out, View())
 
 
 @app.command("early-stop")
@@ -247,7 +250,7 @@ def early_stop(
     patiences = tuple(sorted(patience or [3]))
     require(patiences[0] >= 1, "patience must be at least 1", patiences[0])
     require_distinct("patience", patiences)
-    _draw(common, EARLY_STOPPING, study, out, View(patiences=patiences, band=band))
+    _draw(common, (EARLY_STOPPING,), study, out, View(patiences=patiences, band=band))
 
 
 @app.command()
@@ -271,7 +274,7 @@ def momentum(
       # study 3, by the loss over the whole training set after each epoch
       fmnist plot momentum --study 3 --metric train_loss --out momentum.svg
     """
-    _draw(common, MOMENTUM, study, out, View(metric=metric, band=band, axis=x))
+    _draw(common, (MOMENTUM,), study, out, View(metric=metric, band=band, axis=x))
 
 
 @app.command()
@@ -305,7 +308,7 @@ def ood(
       fmnist plot ood --curve rotation
     """
     if not samples:
-        _draw(common, SHIFTED_IMAGES, study, out, View(curves=curves_of(curve), band=band))
+        _draw(common, (SHIFTED_IMAGES,), study, out, View(curves=curves_of(curve), band=band))
         return
     if curve is not None:
         raise UsageError(
@@ -322,7 +325,7 @@ def ood(
     if out is not None:
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
-        result = read_study(registry, _chosen_study(registry, SHIFTED_IMAGES, study))
+        result = read_study(registry, _chosen_study(registry, (SHIFTED_IMAGES,), study))
         dataset = load_data(TrainConfig(**drawable(result)[0].run.config), data, output)
         figure = samples_figure(registry, result, dataset)
     path = out or DEFAULT_FOLDER / f"ood-samples-study{result.study.id}.png"
@@ -423,7 +426,14 @@ def compare(
     save_figure(output, figure, out or DEFAULT_FOLDER / "compare.png", "fmnist.plot.compare/1")
 
 
-def _draw(common: Common, study: Study, study_id: int | None, out: Path | None, view: View) -> None:
+def _draw(
+    common: Common,
+    studies: tuple[Study, ...],
+    study_id: int | None,
+    out: Path | None,
+    view: View,
+) -> None:
+    """Draw the study of that id, or the newest of these kinds."""
     from fmnist_cli import plots
     from fmnist_cli.registry import Registry
     from fmnist_cli.runner.study import read_study
@@ -432,7 +442,9 @@ def _draw(common: Common, study: Study, study_id: int | None, out: Path | None, 
     if out is not None:
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
-        result = read_study(registry, _chosen_study(registry, study, study_id))
+        record = _chosen_study(registry, studies, study_id)
+        result = read_study(registry, record)
+    (study,) = (one for one in studies if one.kind == record.kind)
     figure = study.figure(result, view)
     by = f"-by-{view.axis}" if view.axis else ""
     by += f"-{'both' if len(view.curves) > 1 else view.curves[0]}" if view.curves else ""
@@ -441,18 +453,22 @@ def _draw(common: Common, study: Study, study_id: int | None, out: Path | None, 
     save_figure(output, figure, path, schema, study=result.study.id)
 
 
-def _chosen_study(registry: Registry, study: Study, study_id: int | None) -> StudyRecord:
-    """The study of that id, or else the newest of its kind."""
+def _chosen_study(
+    registry: Registry, studies: tuple[Study, ...], study_id: int | None
+) -> StudyRecord:
+    """The study of that id, or else the newest of these kinds."""
+    kinds = [study.kind for study in studies]
     if study_id is not None:
         record = registry.get_study(study_id)
-        if record.kind != study.kind:
+        if record.kind not in kinds:
             raise RegistryError(
-                f"study {study_id} must be of kind {study.kind}. Received: one of {record.kind}."
+                f"study {study_id} must be of kind {' or '.join(kinds)}. "
+                f"Received: one of {record.kind}."
             )
         return record
-    latest = registry.latest_study(study.kind)
-    if latest is None:
+    found = [one for kind in kinds if (one := registry.latest_study(kind)) is not None]
+    if not found:
         raise RegistryError(
-            f"there is no {study.kind} study in {registry.display_name} yet: fmnist {study.kind}"
+            f"there is no {kinds[0]} study in {registry.display_name} yet: fmnist {kinds[0]}"
         )
-    return latest
+    return max(found, key=lambda one: one.id)

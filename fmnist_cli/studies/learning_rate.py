@@ -63,7 +63,7 @@ def _figure(result: StudyResult, view: View) -> Figure:
 
     caption = study_caption(result, varied=["lr"])
     return plots.conditions_figure(
-        lines_of(result, lambda run: f"lr {run.lr:g}", lambda run: run.lr),
+        lines_of(result, lambda run: f"lr {run.lr:g}", lambda run: run.lr, view.axis or "epoch"),
         caption,
         title=f"Learning rate and the training of {caption.model}",
         metric=view.metric or "running_loss",
