@@ -9,7 +9,7 @@
     ├── RegistryError           1   the registry cannot be opened, read or written
     │   ├── RegistryUnavailable 1   just now: locked, full, damaged, moved away
     │   ├── RunNotFound         1   no run (or study) of that id
-    │   ├── RunTakenOver        1   another process goes on with the run
+    │   ├── RunTakenOver        1   another process continues the run
     │   └── SchemaTooNew        1   the file was written by a newer fmnist
     ├── ArtefactError           1   a saved file (weights, ...) is missing or damaged
     ├── CheckFailed             3   a gradient, a count or a reproduction did not hold
@@ -44,6 +44,7 @@ Remedy = Literal[
     "shared_registry",  # one on a server, for workers on several machines
     "show_run",  # its record has the figures
     "smaller_lr",
+    "study",  # make the first of its ``kind``
     "train_first",
     "upgrade_fmnist",
 ]
@@ -108,7 +109,7 @@ class RunNotFound(RegistryError):
 
 
 class RunTakenOver(RegistryError):
-    """A run that was taken for dead lives, and another process has gone on with it."""
+    """A run that was presumed dead lives, and another process has continued it."""
 
 
 class SchemaTooNew(RegistryError):

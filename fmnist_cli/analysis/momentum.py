@@ -101,7 +101,7 @@ def epochs_to(threshold: float | None) -> Measure:
         return None if threshold is None else epochs_to_loss(run, threshold)
 
     def noise(run: RecordedRun) -> float:
-        """A loss off by its noise is crossed so many epochs sooner or later."""
+        """A loss off by its noise is crossed this many epochs sooner or later."""
         reached = epochs(run)
         if reached is None or threshold is None:
             return 0.0

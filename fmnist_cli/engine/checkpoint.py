@@ -1,4 +1,4 @@
-"""A training run between two epochs, as a file: all that it needs to go on as if never stopped.
+"""A training run between two epochs, as a file: all that it needs to continue as if never stopped.
 
 The order of every epoch comes from (seed, epoch), so there is no random state to keep.
 
@@ -112,7 +112,7 @@ class Checkpoints:
     before : callable
         Called before one is saved: what must be on the disk at least as early.
     on_failure : callable
-        Told of every one that could not be saved; training goes on.
+        Told of every one that could not be saved; training continues.
     """
 
     def __init__(

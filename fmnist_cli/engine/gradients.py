@@ -240,7 +240,7 @@ def check_mlp(
     select
         ``first``: the first entry of each parameter, and where its gradient is exactly 0 (a
         pixel that is black in every example proves nothing) the largest one too; an integer:
-        so many entries of each parameter, drawn by ``rng``; ``all``: every entry.
+        a number n: n entries of each parameter, drawn by ``rng``; ``all``: every entry.
 
     Raises
     ------

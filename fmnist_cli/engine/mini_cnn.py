@@ -212,7 +212,7 @@ class DerivativeCheck:
 
 @dataclass(frozen=True)
 class Step:
-    """The state after so many updates: mean loss in nats and accuracy over all examples.
+    """The state after this many updates: mean loss in nats and accuracy over all examples.
 
     An example is right where y y^ > 0; y^ = 0 counts as wrong.
     """
@@ -356,7 +356,7 @@ def train(
 ) -> MiniCNNResult:
     """Run ``sgd`` on examples x (N, 3) and y (N,), and watch it.
 
-    Loss and accuracy are taken before the first update, after ``every`` so many and after the
+    Loss and accuracy are taken before the first update, after ``every`` updates and after the
     last; ``on_step`` hears each. A weight that leaves ±1e6 ends it as diverged: the sigmoid is 0 or
     1 by then, and nothing is learnt any more.
 

@@ -100,7 +100,7 @@ def largest_eigenvalue(
     start : (P,), not zero
         Must not be orthogonal to the eigenvector wanted; a random one is not.
     tolerance : float > 0
-        Stop where the residual is at most so many times the eigenvalue.
+        Stop where the residual is at most this many times the eigenvalue.
     most_products : int >= 1
         Stop there in any case; ``converged`` then says so.
     """

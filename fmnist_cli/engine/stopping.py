@@ -17,7 +17,7 @@ from fmnist_cli.errors import require
 
 
 class EarlyStopping:
-    """Watches one value an epoch.
+    """Watches one value per epoch.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class EarlyStopping:
         return self.patience is not None and self.epochs_without_improvement >= self.patience
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to go on later, as plain values that JSON can hold."""
+        """Everything needed to continue later, as plain values that JSON can hold."""
         return {
             "patience": self.patience,
             "monitor": self.monitor,

@@ -30,7 +30,7 @@ from fmnist_cli.errors import UsageError
 StopReason = Literal["patience", "max_epochs", "diverged"]
 
 STILL_IMPROVING_WITHIN = 2
-"""A run at its last epoch still improves if its best epoch is among the last so many."""
+"""A run at its last epoch still improves if its best epoch is among the last n."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class TrainResult:
 
     Attributes
     ----------
-    epochs : one ``Epoch`` an epoch trained
+    epochs : one ``Epoch`` per epoch trained
     best : Epoch or None
         The best epoch by what early stopping watches; None if the first epoch diverged.
     stop_reason : ``patience``, ``max_epochs`` or ``diverged``
@@ -149,7 +149,7 @@ def train(
         Called before ``on_epoch`` with the epoch and its figures, which ``dynamics.py`` defines;
         they take a pass over the training set more.
     on_checkpoint : callable, optional
-        Called after every epoch, unless it diverged, with all that it takes to go on from there.
+        Called after every epoch, unless it diverged, with all that it takes to continue from there.
     resume_from : Checkpoint, optional
         Go on from there, to the same bits as without the break; ``on_epoch`` hears the epochs
         after it, the result has all.

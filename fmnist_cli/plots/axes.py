@@ -64,7 +64,7 @@ def seeds_note(counts: Iterable[int], band: Band) -> list[str]:
     n = f"{high}" if low == high else f"{low} to {high}"
     return [
         f"Lines: mean of {n} seeds. Bands: {BAND_WORDS[band]}. Where some seeds have ended, the "
-        "others go on as thin lines."
+        "others continue as thin lines."
     ]
 
 
@@ -111,8 +111,8 @@ def draw_curves(
 ) -> Line2D | None:
     """One run's line; or the mean of several with its band. None if nothing was measured.
 
-    The mean stops where the first seed does: a mean over the seeds that happen to go on would
-    jump for no reason of theirs. Those go on as thin lines.
+    The mean stops where the first seed does: a mean over the seeds that happen to continue would
+    jump for no reason of theirs. Those continue as thin lines.
     """
     curves = [curve for curve in curves if np.isfinite(curve.values(metric)).any()]
     if not curves:

@@ -97,7 +97,7 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[Entry]:
-    """The entries of a file; a last line that was cut short is left out.
+    """The entries of a file; a last line that is incomplete is left out.
 
     Raises
     ------

@@ -2,8 +2,8 @@
 
 On its own machine the lock that it holds (``locks.py``) decides. Where several machines record in
 one registry, a run also says every ``BEAT_SECONDS`` that it lives, by the registry's clock, and
-one that has not been heard of for ``GRACE_SECONDS`` is taken for dead by the others. The grace is
-so long that a busy machine does not miss it; and a run that was taken for dead in error, and
+one that has not been heard of for ``GRACE_SECONDS`` is presumed dead by the others. The grace is
+so long that a busy machine does not miss it; and a run that was presumed dead in error, and
 then taken over, learns of it with the next thing it records, and stops (``run.py``).
 """
 

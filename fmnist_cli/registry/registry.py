@@ -146,7 +146,7 @@ class Registry(Reader):
         return NewRun(self._database, spec, clock)
 
     def resumable(self, which: int | str, *, take_over: bool = False) -> RunRecord:
-        """The run of that id, uuid or ``latest``, which was cut short and does not run.
+        """The run of that id, uuid or ``latest``, which was interrupted and is not running.
 
         Parameters
         ----------
@@ -168,7 +168,7 @@ class Registry(Reader):
             run = self.get_run(run.id)
         if run.status == "running" and not (take_over and self.is_shared):
             raise UsageError(
-                f"run {run.id} must have been cut short to be resumed. Received: it runs, as "
+                f"run {run.id} must have been interrupted to be resumed. Received: it runs, as "
                 f"process {run.pid} on {run.host}."
             )
         if run.status not in ("running", *RESUMABLE):

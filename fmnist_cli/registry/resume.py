@@ -34,9 +34,9 @@ _NO_END = dict.fromkeys(
 
 
 class ResumedRun(Run):
-    """A run that was cut short, to go on under its own id.
+    """An interrupted run, to be continued under its own id.
 
-    Its end is taken back when it is entered; what it goes on from is said by ``rewind_to``,
+    Its end is taken back when it is entered; what it continues from is said by ``rewind_to``,
     before anything is recorded.
     """
 
@@ -125,8 +125,8 @@ class ResumedRun(Run):
 
 
 def refuse_to_resume(run_id: int, status: str) -> None:
-    """Raise UsageError: the run is not one that was cut short."""
+    """Raise UsageError: the run is not one that was interrupted."""
     raise UsageError(
-        f"a run must have been cut short to be resumed ({', '.join(RESUMABLE)}). "
+        f"a run must have been interrupted to be resumed ({', '.join(RESUMABLE)}). "
         f"Received: run {run_id}, {status}."
     )

@@ -133,7 +133,7 @@ def garbage(database: Database, reader: Reader, *, keep_days: float) -> list[Rem
     Parameters
     ----------
     keep_days : float
-        The checkpoints of a run that was cut short stay so long, for it can be resumed; those of
+        The checkpoints of an interrupted run are kept that long, for it can be resumed; those of
         one that has ended by itself do not stay.
     """
     if not database.files.is_dir():
@@ -192,7 +192,7 @@ def _garbage(database: Database, reader: Reader, keep_days: float) -> list[Remov
                 if by_itself or file.suffix == ".tmp":
                     why = f"run {run.id} has ended"
                 elif file.stat().st_mtime < oldest:
-                    why = f"run {run.id} was cut short more than {keep_days:g} days ago"
+                    why = f"run {run.id} was interrupted more than {keep_days:g} days ago"
                 else:
                     continue
                 found.append(Removal(file, why, _size(file)))

@@ -30,7 +30,7 @@ MARGIN = 0.1
 """A loss may lie above the textbook's by this part of what the textbook's fell by."""
 FEW_LOSS = 0.1  # nats per example: 20 images are learnt by heart well before that
 SLOW = 5.0
-"""From so many times the textbook's seconds, the message says where the time goes."""
+"""From this many times the textbook's seconds, the message says where the time goes."""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def test_a_shared_registry_is_a_registry(fmnist: Fmnist, url: str, tmp_path: Pat
         "runs", "query", "SELECT tags, note FROM run_summary WHERE run_id = 1"
     )["rows"]
     assert row == ["good", "noted"]
-    assert "the same to the bit" in say("runs", "reproduce", "1", "--allow-custom-data")
+    assert "bit for bit the same" in say("runs", "reproduce", "1", "--allow-custom-data")
     with Registry.open(tmp_path / "home.db") as home:
         assert len(home.list_runs()) == 4
     say("runs", "delete", "1", "--yes")

@@ -141,7 +141,7 @@ def test_what_cannot_be_resumed_is_refused_in_one_line(folder: Path) -> None:
     code, _, err = fmnist("runs", "resume", 1, prologue="")
     assert (code, err) == (
         2,
-        "Error: a run must have been cut short to be resumed (lost, interrupted, failed). "
+        "Error: a run must have been interrupted to be resumed (lost, interrupted, failed). "
         "Received: run 1, finished.\n",
     )
     code, _, err = fmnist("train", "--resume", 1, "--lr", "0.5", "--new", prologue="")

@@ -32,7 +32,7 @@ def download(
     on_progress: Progress,
     answer_seconds: float,
 ) -> tuple[list[DataFile], list[str]]:
-    """Fetch files from the first mirror that has them; on a failure go on with the next mirror.
+    """Fetch files from the first mirror that has them; on a failure try the next.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 What differs from the layers of ``models.py``, and why the numbers are the same:
 
 - The bias and the ReLU come after the max-pool, on a quarter of the numbers. Both are monotone,
-  rounding included, so max(ReLU(z + b)) = ReLU(max(z) + b) to the bit.
+  rounding included, so max(ReLU(z + b)) = ReLU(max(z) + b) bit for bit.
 - The gradient of the max-pool is one fused loop. TensorFlow's own takes longer than both
   convolutions of cnn2 together (0.8 of 1.3 ms at batch 5, one core). As there, of equal values
   in a window the first in row-major order gets the gradient. The one difference: two different
@@ -29,7 +29,7 @@ from fmnist_cli.engine.keras_models.runtime import import_tensorflow
 Tensor = Any
 
 
-FEW_IMAGES = 8  # at most so many are convolved by their patches
+FEW_IMAGES = 8  # up to this batch size they are convolved by their patches
 
 
 class Pass(NamedTuple):

@@ -52,8 +52,8 @@ class SecondLane:
 
     Beside a process that fills a core, two lanes wait for each other's turns on it: an epoch takes
     up to three times as long as in one lane on the free core. So when both together get little more
-    than one core's time, the work goes on in one lane, and the second is tried again after a pause,
-    each longer than the one before while the core stays taken.
+    than one core's time, the work continues in one lane, and the second is tried again after a
+    pause, each longer than the one before while the core stays taken.
     """
 
     WINDOW = 0.02  # seconds that are judged together
