@@ -47,7 +47,7 @@ def sweep_batch(
       # sizes of your own, each with three seeds
       fmnist sweep-batch --batch 8 --batch 32 --batch 128 --seeds 3
       # batch size and learning rate together
-      fmnist sweep-batch --batch 5 --batch 50 --batch 500 --lr 0.01 --lr 0.1 --lr 1 --plot grid.png
+      fmnist sweep-batch --batch 5 --batch 50 --lr 0.01 --lr 0.1 --plot grid.png
     """
     if batch is not None:
         require_distinct("batch", batch)
