@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.commands._output import Output, escape
-from fmnist_cli.files import writable_folder
 from fmnist_cli.runner.command_line import figure_words
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from fmnist_cli.analysis import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
@@ -20,8 +17,6 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.studies import Study, View
     from fmnist_cli.tables import Table
-
-DEFAULT_FOLDER = Path("results")
 
 
 def run_study_command(
@@ -154,14 +149,3 @@ def draw_study(
     if view.patiences != type(view)().patiences:
         words += [f"--patience {patience}" for patience in view.patiences]
     out.next(" ".join(words), f"runs show study:{result.study.id}")
-
-
-def save_figure(out: Output, figure: Figure, path: Path, schema: str, **content: Any) -> None:
-    """Write the figure and say where it is."""
-    from fmnist_cli import plots
-
-    if path.parent == DEFAULT_FOLDER:
-        writable_folder(path.parent, "the plot's folder")
-    plots.save(figure, path)
-    out.document(schema, {"file": path, **content})
-    out.text(f"Saved {path}\n")

@@ -13,7 +13,6 @@ from fmnist_cli.commands._completion import complete_run, complete_study
 from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import require_distinct, typed, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands._study import DEFAULT_FOLDER, save_figure
 from fmnist_cli.commands.ood import CurveWord, curves_of
 from fmnist_cli.commands.runs.comparing import Groups
 from fmnist_cli.engine.config import TrainConfig
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
     from fmnist_cli.registry import Registry
 
 app = typer.Typer()
+
+DEFAULT_FOLDER = Path("results")
 
 Out = Annotated[
     Path | None,
@@ -421,5 +422,11 @@ def _save(
     common: Common, figure: Figure, out: Path | None, kind: str, name: str, **content: int
 ) -> None:
     """Write the figure, and say where it is."""
-    path = out or DEFAULT_FOLDER / f"{name}.png"
-    save_figure(Output(common), figure, path, f"fmnist.plot.{kind}/1", **content)
+    from fmnist_cli import plots
+    from fmnist_cli.files import writable_folder
+
+    output = Output(common)
+    path = out or writable_folder(DEFAULT_FOLDER, "the plot's folder") / f"{name}.png"
+    plots.save(figure, path)
+    output.document(f"fmnist.plot.{kind}/1", {"file": path, **content})
+    output.text(f"Saved {path}\n")
