@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from fmnist_cli.errors import FmnistError, UsageError, require
+from fmnist_cli.errors import ArtefactError, FmnistError, UsageError, require
 
 
 def replace_file(path: Path, content: str | bytes, *, durable: bool = False) -> None:
@@ -40,6 +40,18 @@ def replace_file(path: Path, content: str | bytes, *, durable: bool = False) -> 
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def write_artefact(path: Path, content: str | bytes, *, durable: bool = False) -> None:
+    """Write a file of a run, as ``replace_file``; ArtefactError where it cannot be."""
+    try:
+        replace_file(path, content, durable=durable)
+    except OSError as error:
+        raise ArtefactError(
+            f"{path} cannot be written: {error.strerror}.",
+            remedy="make_room_and_resume",
+            path=path,
+        ) from error
 
 
 def write_file(
