@@ -23,6 +23,7 @@ import typer
 from fmnist_cli.commands._option_groups import (
     PANELS,
     Common,
+    StudyOptions,
     environment_variable,
     options_of,
 )
@@ -64,15 +65,13 @@ def typed(context: typer.Context, *, but: Collection[str] = ()) -> dict[str, str
 
 
 def _set_elsewhere(context: typer.Context) -> list[str]:
-    """What the file and the environment set of the training, the study and the registry, as it
-    would be typed: what continues an interrupted command names it."""
+    """What the file and the environment set of the training and the study, as it would be typed:
+    what continues an interrupted command names it. (The data is known by its fingerprint.)"""
     words = []
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        elsewhere = nearness(context, name) in (1, 2)
-        value = context.params.get(name)
-        if elsewhere and value not in (None, False) and name not in ("json", "quiet"):
-            words += _as_typed(parameter.opts[0], value).split(" ")
+    for field in (*options_of(TrainConfig), *options_of(StudyOptions)):
+        value = context.params.get(field.name)
+        if nearness(context, field.name) in (1, 2) and value not in (None, False):
+            words += _as_typed(f"--{field.name.replace('_', '-')}", value).split(" ")
     return words
 
 
