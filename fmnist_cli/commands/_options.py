@@ -71,7 +71,9 @@ def _set_elsewhere(context: typer.Context) -> list[str]:
     for field in (*options_of(TrainConfig), *options_of(StudyOptions)):
         value = context.params.get(field.name)
         if nearness(context, field.name) in (1, 2) and value not in (None, False):
-            words += _as_typed(f"--{field.name.replace('_', '-')}", value).split(" ")
+            flag = f"--{field.name.replace('_', '-')}"
+            each = value if isinstance(value, list | tuple) else [value]
+            words += [word for one in each for word in _as_typed(flag, one).split(" ")]
     return words
 
 
