@@ -86,7 +86,7 @@ def train(
 
     out = Output(common)
     if resume is not None:
-        from fmnist_cli.commands._resuming import refuse_settings, resume_training
+        from fmnist_cli.commands._training_view import refuse_settings, resume_training
 
         refuse_settings(context)
         resume_training(resume, data, common, results)

@@ -7,8 +7,7 @@ import typer
 from fmnist_cli.commands.runs.comparing import compare
 from fmnist_cli.commands.runs.exchange import export, import_
 from fmnist_cli.commands.runs.labels import note, rename, tag
-from fmnist_cli.commands.runs.listing import list_runs, studies
-from fmnist_cli.commands.runs.querying import query
+from fmnist_cli.commands.runs.listing import list_runs, query, studies
 from fmnist_cli.commands.runs.reliability import delete, gc, recover, reproduce, resume, verify
 from fmnist_cli.commands.runs.showing import explain, show
 
