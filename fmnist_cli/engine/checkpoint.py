@@ -22,7 +22,7 @@ from fmnist_cli.engine.backend import Arrays
 from fmnist_cli.engine.weights import array_bytes, read_arrays
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError
-from fmnist_cli.files import replace_file
+from fmnist_cli.files import TEMPORARY, replace_file
 
 FORMAT = b"fmnist checkpoint 1\n"
 SLOTS = ("checkpoint-a.ckpt", "checkpoint-b.ckpt")
@@ -183,7 +183,7 @@ class Checkpoints:
     def remove(self) -> None:
         """Remove the files, and what a process that was killed left: the run has ended."""
         self._unsaved = None
-        for path in (*self._slots, *self._slots[0].parent.glob(".*.tmp")):
+        for path in (*self._slots, *self._slots[0].parent.glob(TEMPORARY)):
             path.unlink(missing_ok=True)
 
     def _write(self, content: bytes) -> None:
