@@ -67,13 +67,14 @@ def typed(context: typer.Context, *, but: Collection[str] = ()) -> dict[str, str
 def _set_elsewhere(context: typer.Context) -> list[str]:
     """What the file and the environment set of the training and the study, as it would be typed:
     what continues an interrupted command names it. (The data is known by its fingerprint.)"""
+    decides = {field.name for group in (TrainConfig, StudyOptions) for field in options_of(group)}
     words = []
-    for field in (*options_of(TrainConfig), *options_of(StudyOptions)):
-        value = context.params.get(field.name)
-        if nearness(context, field.name) in (1, 2) and value not in (None, False):
-            flag = f"--{field.name.replace('_', '-')}"
-            each = value if isinstance(value, list | tuple) else [value]
-            words += [word for one in each for word in _as_typed(flag, one).split(" ")]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        elsewhere = name in decides and nearness(context, name) in (1, 2)
+        value = context.params.get(name)
+        if elsewhere and value not in (None, False) and name not in ("json", "quiet"):
+            words += _as_typed(parameter.opts[0], value).split(" ")
     return words
 
 
