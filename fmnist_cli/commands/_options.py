@@ -71,7 +71,6 @@ def _all_typed(parameter: Any, value: Any) -> str:
 def _set_elsewhere(context: typer.Context) -> list[str]:
     """What the file and the environment set of the training and the study, as it would be typed:
     what continues an interrupted command names it. (The data is known by its fingerprint.)"""
-    decides = {field.name for group in (TrainConfig, StudyOptions) for field in options_of(group)}
     words = []
     decides = {field.name for group in (TrainConfig, StudyOptions) for field in options_of(group)}
     for parameter in context.command.params:
