@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fmnist_cli.commands._options import typed
 from fmnist_cli.commands._output import Output, escape, make_facts
-from fmnist_cli.errors import Diverged, UsageError
+from fmnist_cli.errors import Diverged, require
 from fmnist_cli.formatting import percent, pluralize, seconds
 
 if TYPE_CHECKING:
@@ -76,10 +76,8 @@ def train_one(
 def refuse_settings(context: typer.Context) -> None:
     """Refuse options that ask for another training than the run's own."""
     given = typed(context, but=_GO_TOGETHER)
-    if given:
-        raise UsageError(
-            f"a resumed run keeps the settings it began with. Received: {' '.join(given.values())}."
-        )
+    received = " ".join(given.values())
+    require(not given, "a resumed run keeps the settings it began with", received)
 
 
 def resume_training(which: str, data: DataOptions, common: Common, results: Path) -> None:

@@ -66,16 +66,12 @@ def gradcheck(
     from fmnist_cli.commands.mini_cnn import check_mini_cnn
     from fmnist_cli.runner.checks import run_gradient_check
 
-    if every and samples is not None:
-        raise UsageError(
-            f"--all and --samples exclude each other. Received: --all --samples {samples}."
-        )
-    if samples is not None:
-        require(samples >= 1, "samples must be at least 1", samples)
-    if every and config.engine == "keras" and model != "mini-cnn":
-        raise UsageError(
-            "--all is for the numpy engine; use --samples N. Received: --all --engine keras."
-        )
+    both = every and samples is not None
+    require(not both, "--all and --samples exclude each other", f"--all --samples {samples}")
+    require(samples is None or samples >= 1, "samples must be at least 1", samples)
+    slow = every and config.engine == "keras" and model != "mini-cnn"
+    must = "--all is for the numpy engine; use --samples N"
+    require(not slow, must, "--all --engine keras")
     if model == "mini-cnn":
         others = typed(context, but=("model", "e", "every", "db", "json", "quiet"))
         if others:

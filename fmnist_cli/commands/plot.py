@@ -17,7 +17,7 @@ from fmnist_cli.commands.ood import CurveWord, curves_of
 from fmnist_cli.commands.runs.comparing import Groups
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.epoch import METRICS, Axis, Metric
-from fmnist_cli.errors import RegistryError, UsageError, require
+from fmnist_cli.errors import RegistryError, require
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
 from fmnist_cli.studies.grid import GRID
@@ -110,10 +110,8 @@ def train(
       fmnist plot train --run 3 --out run3.svg
     """
     if study is not None:
-        if one := typed(context).get("run"):
-            raise UsageError(
-                f"--run and --study exclude each other. Received: --study {study} {one}."
-            )
+        one = typed(context).get("run")
+        require(not one, "--run and --study exclude each other", f"--study {study} {one}")
         _draw(common, (TRAINING,), study, out, View(band=band))
         return
     from fmnist_cli.plots.from_records import run_figure
@@ -303,10 +301,8 @@ def ood(
     if not samples:
         _draw(common, (SHIFTED_IMAGES,), study, out, View(curves=curves_of(curve), band=band))
         return
-    if curve is not None:
-        raise UsageError(
-            f"--samples and --curve exclude each other. Received: --samples --curve {curve}."
-        )
+    received = f"--samples --curve {curve}"
+    require(curve is None, "--samples and --curve exclude each other", received)
     from fmnist_cli.commands._data import load_data
     from fmnist_cli.plots.from_records import drawable
     from fmnist_cli.runner.find import find_study
