@@ -261,14 +261,18 @@ def parameters(work: Work) -> Part:
 
 def _where_they_are(counts: Sequence[ParameterCount]) -> Iterator[str]:
     """Which layer has a CNN's parameters, and why."""
-    for model in counts:
-        if model.model == "mlp":
-            continue
-        *_, last = (layer for layer in model.layers if layer.count)
-        (reads,) = last.input_shape
+    from fmnist_cli.analysis.answers import listing
+
+    said = []
+    for counted in counts:
+        if counted.model != "mlp":
+            *_, last = (layer for layer in counted.layers if layer.count)
+            (reads,) = last.input_shape
+            said.append(f"{last.count:,} weights for {counted.model}'s {reads:,} features")
+    if said:
         yield (
-            f"A kernel is the same at every place, a dense weight is not: {last.count:,} of "
-            f"{model.model}'s parameters are its output layer's, which reads {reads:,} features."
+            "A kernel is the same at every place, a dense weight is not: the output layers have "
+            f"{listing(said)}. So another pooling saves more weights than a convolution adds."
         )
 
 
@@ -369,6 +373,7 @@ def _basis(result: StudyResult, given: Sequence[answers.Answer]) -> tuple[Prose,
 
 def _why(study: Study, result: StudyResult, explanations: Sequence[Explanation]) -> Iterator[Block]:
     """Each question with what explains it, and how each cause stood its test."""
+    labels = ", ".join(result.by_label())
     for one in explanations:
         yield one
         if one.causes:
@@ -376,9 +381,10 @@ def _why(study: Study, result: StudyResult, explanations: Sequence[Explanation])
         if one.axis is not None:
             view = View(axis=one.axis)
             words = f"The curves by {AXIS_TITLES[one.axis]}: the sum of lr / (1 - momentum)."
-            alt = f"{study.alt(result, View())} Drawn by {AXIS_TITLES[one.axis]}."
+            alt = f"Line charts by {AXIS_TITLES[one.axis]}, one line each: {labels}."
             yield _picture(f"{study.kind}-why", study.figure(result, view), words, alt)
-        yield Prose(f"{one.how_sure} The figure: fmnist {figure_words(one)}")
+        sure = f" How sure: {one.how_sure}" if one is explanations[0] else ""
+        yield Prose(f"Figure: fmnist {figure_words(one)}.{sure}")
 
 
 # In the assignment's order, by which the sections are numbered; what is beyond it comes last.
