@@ -57,7 +57,7 @@ def shift_figures(session: Session, run: RecordedRun, weights: Arrays) -> Figure
     """What a translation and a rotation cost, and where it is lost, on the first test images.
 
     For ``up4`` and ``rot90`` the accuracies of ``ShiftCost``: ``SET/unshifted``, ``SET/shifted``,
-    ``SET/moved_back``; of a CNN ``SET/layer_error``, the error inside its last layer with places; and
+    ``SET/moved_back``; of a CNN ``SET/layer_error``, that inside its last layer with places; and
     ``SET/input_change``, by how much what the output layer reads changes: |f(s x) - f(x)| / |f(x)|.
     """
     from fmnist_cli.engine import equivariance as eq
