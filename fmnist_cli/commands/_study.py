@@ -114,13 +114,17 @@ def show_tables(out: Output, tables: Sequence[Table]) -> None:
 
 
 def show_answers(out: Output, given: Sequence[Answer], runs: Sequence[RecordedRun]) -> None:
-    """On how many seeds the answers rest, then each question with its answer."""
+    """On how many seeds the answers rest, then each question with its answer; questions in a row
+    that have the same answer share it."""
+    from itertools import groupby
+
     from fmnist_cli.analysis import study_note
 
     if given:
         out.section("Answers", escape(study_note(runs)))
-    for answer in given:
-        out.section(escape(answer.question), escape(answer.statement))
+    for statement, answers in groupby(given, key=lambda answer: answer.statement):
+        questions = "\n".join(answer.question for answer in answers)
+        out.section(escape(questions), escape(statement))
 
 
 def show_explanations(out: Output, explanations: Sequence[Explanation]) -> None:

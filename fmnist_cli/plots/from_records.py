@@ -51,14 +51,19 @@ def lines_of(
         groups.sort(key=lambda runs: order(runs[0]))
     lines = []
     for runs in groups:
-        healthy = [run for run in runs if not run.diverged]
-        n_diverged = len(runs) - len(healthy)
-        share = f"{n_diverged} of {len(runs)} " if healthy else ""
+        drawn = averaged(runs)
+        n_diverged = sum(run.diverged for run in runs)
+        share = f"{n_diverged} of {len(runs)} " if n_diverged < len(runs) else ""
         suffix = f", {share}diverged" if n_diverged else ""
-        curves = [curve_on(run, axis) for run in healthy or runs if run.epochs]
+        curves = [curve_on(run, axis) for run in drawn if run.epochs]
         if curves:
             lines.append(plots.Line(f"{name(runs[0])}{suffix}", curves))
     return lines
+
+
+def averaged(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
+    """The runs of one condition that a mean is drawn of: no diverged one, unless all are."""
+    return [run for run in runs if not run.diverged] or list(runs)
 
 
 def groups_figure(
@@ -72,7 +77,7 @@ def groups_figure(
     lines = [
         plots.Line(group.label, curves)
         for group in groups
-        if (curves := [curve_on(run, axis) for run in group.runs if run.epochs])
+        if (curves := [curve_on(run, axis) for run in averaged(group.runs) if run.epochs])
     ]
     if not lines:
         raise RegistryError(

@@ -49,6 +49,17 @@ MINI_CNN = (
     "y^ = o1 v1 + o2 v2",
     "l = ln(1 + exp(-y y^))",
 )
+ASSIGNMENT = {  # what the parts of the assignment are called, by the section that answers them
+    "checks": "3: the layers, their gradient and its magnitude",
+    "training": "3: the training curve",
+    "sweep-batch": "3: the batch size",
+    "sweep-lr": "beyond it: the learning rate",
+    "early-stop": "3: early stopping",
+    "momentum": "3: momentum",
+    "parameters": "3: the CNNs' parameters",
+    "ood": "3: translated and rotated images",
+    "mini-cnn": "2: the mini CNN, its derivatives and the algorithm",
+}
 SHIFTED_CLASSES = 4  # of which the report shows an image
 LINE = 150  # characters of a finding, unless its first sentence has more
 
@@ -348,19 +359,24 @@ def mini_cnn(work: Work) -> Part:
 
 
 def questions(parts: Sequence[Part]) -> Section:
-    """Every question with its section, and the command that answers it alone."""
+    """The assignment part by part: each question, its answer, the figure and the command."""
     rows = tuple(
-        (finding.question, part.section.title, part.section.command)
+        (
+            ASSIGNMENT.get(part.section.key, part.section.title),
+            finding.question,
+            finding.verdict,
+            ", ".join(block.name for block in part.section.blocks if isinstance(block, Picture)),
+            part.section.command,
+        )
         for part in parts
         for finding in part.findings
     )
-    columns = (
-        Column("Question", numeric=False),
-        Column("Section", numeric=False),
-        Column("Command", numeric=False),
-    )
+    headings = ("Part", "Question", "Answer", "Figure", "Command")
+    columns = tuple(Column(heading, numeric=False) for heading in headings)
     return Section(
-        "questions", "Which part answers what", (Table("Questions and commands", columns, rows),)
+        "questions",
+        "The assignment, part by part",
+        (Table("What answers which part; the figures are files of these names", columns, rows),),
     )
 
 

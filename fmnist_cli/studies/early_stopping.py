@@ -134,13 +134,14 @@ def _document(result: StudyResult, view: View) -> dict[str, Any]:
 
 def _figure(result: StudyResult, view: View) -> Figure:
     from fmnist_cli import plots
-    from fmnist_cli.plots.from_records import curve_of, drawable, study_caption
+    from fmnist_cli.plots.from_records import averaged, curve_of, drawable, study_caption
 
-    runs = drawable(result)
+    runs = averaged(drawable(result))
     place = {run.seed: i for i, run in enumerate(runs)}
     stops = [
         plots.PatienceStop(one.patience, one.best_epoch, one.stopped_after, place[one.seed])
         for one in outcomes(result, view)
+        if one.seed in place
     ]
     curves = [curve_of(run.epochs) for run in runs]
     return plots.early_stop_figure(curves, study_caption(result), stops, band=view.band)

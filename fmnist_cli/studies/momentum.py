@@ -97,7 +97,10 @@ def _details(result: StudyResult, view: View) -> list[Table]:
 
     if not view.every_epoch:
         return []
-    groups = result.by_label()
+    groups = {  # of several seeds a mean, in which no diverged run is
+        label: [run for run in runs if len(runs) == 1 or not run.diverged]
+        for label, runs in result.by_label().items()
+    }
     means = ", means over the seeds" if len(result.runs) > len(groups) else ""
     longest = max(len(run.epochs) for run in result.runs)
     made = []

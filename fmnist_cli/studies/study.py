@@ -5,7 +5,6 @@ Nothing heavy is imported here: the command line reads values and defaults at it
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from fmnist_cli.analysis import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.statistics import Scale
     from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.backend import Arrays
     from fmnist_cli.engine.config import TrainConfig
@@ -286,17 +286,16 @@ def ending(run: RunRecord) -> str:
 def interval(
     read: Callable[[RecordedRun], float | None],
     show: Callable[[float], str],
-    *,
-    highest: float = math.inf,
+    scale: Scale,
 ) -> Cell:
-    """The 95 % interval of the mean, within the possible range from 0 to ``highest``."""
+    """The 95 % interval of the mean, within the possible range of the scale."""
     from fmnist_cli.analysis import summarise
 
     def cell(runs: Runs) -> str:
-        found = summarise(read(run) for run in runs if not run.diverged)
+        found = summarise((read(run) for run in runs if not run.diverged), scale)
         if found is None or found.low is None or found.high is None:
             return "-"
-        return f"{show(max(0.0, found.low))} to {show(min(highest, found.high))}"
+        return f"{show(found.low)} to {show(found.high)}"
 
     return cell
 
@@ -334,7 +333,7 @@ def with_interval(result: StudyResult, columns: Columns) -> Columns:
     if max(map(len, result.by_label().values()), default=0) < FEW_SEEDS:
         return columns
     of = Column("95 % interval", key="test_accuracy_interval")
-    cell = interval(lambda run: run.test_accuracy, percent, highest=1.0)
+    cell = interval(lambda run: run.test_accuracy, percent, "share")
     at = [column.name for column, _ in columns].index("test_accuracy") + 1
     return [*columns[:at], (of, cell), *columns[at:]]
 
