@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,13 +41,6 @@ if TYPE_CHECKING:
     from fmnist_cli.registry import RunRecord
 
 PATIENCES = (1, 2, 3, 4, 5, 8)  # of the table; the answers are about the default
-MINI_CNN = (
-    "a1 = x1 w1 + x2 w2",
-    "a2 = x2 w1 + x3 w2",
-    "o1 = max(0, a1), o2 = max(0, a2)",
-    "y^ = o1 v1 + o2 v2",
-    "l = ln(1 + exp(-y y^))",
-)
 ASSIGNMENT = {  # what the parts of the assignment are called, by the section that answers them
     "checks": "3: the layers, their gradient and its magnitude",
     "training": "3: the training curve",
@@ -311,7 +303,7 @@ def mini_cnn(work: Work) -> Part:
     from fmnist_cli.engine import mini_cnn as engine
 
     exercise = engine.Exercise()
-    found, worked = engine.check(exercise), engine.derive(exercise)
+    found = engine.check(exercise)
     run = mini_cnn_run(work, exercise, found)
     first, *_, last = work.registry.epochs(run.id)
     worst = max(one.relative_error for one in found)
@@ -323,31 +315,19 @@ def mini_cnn(work: Work) -> Part:
         f"{last.train_loss:.4f}, and it is right on {percent(last.train_accuracy, 1)} of them."
     )
 
-    def listing(caption: str, text: str) -> Listing:
-        return Listing(caption, tables.typeset(text))
-
+    *derived, loop = engine.worked(exercise)
     section = Section(
         "mini-cnn",
         "The mini CNN (Problem 2)",
         (
             Prose(
                 "One filter (w1, w2) over three inputs, a ReLU, a linear layer (v1, v2); the loss, "
-                "in nats, is logistic. At x = (1, 2, -1), y = +1, w = (0.5, 0.25), "
-                "v = (1, -0.25)."
+                f"in nats, is logistic. At {exercise}."
             ),
-            *map(Formula, MINI_CNN),
-            listing("The forward pass", engine.lines(worked["forward"])),
-            listing(
-                f"The factors of the chain rule: {tables.typeset(engine.SYMBOLS)}",
-                engine.lines(worked["factors"]),
-            ),
-            listing(
-                "The derivatives: by symbols, by formulas, with the numbers put in",
-                engine.lines(worked["derivatives"]),
-            ),
+            *(Formula(f"{name} = {formula}") for name, formula in engine.DEFINITION.items()),
+            *(Listing(*map(tables.typeset, one)) for one in derived),
+            Listing(*loop),
             tables.derivative_checks_table(found),
-            listing("Backpropagation; η is the learning rate", engine.ALGORITHM),
-            Listing("The same in Python: the loop that trains", inspect.getsource(engine.sgd)),
             Prose(f"{line} {trained}"),
         ),
         work.command("mini-cnn --train", TrainConfig(seed=work.config.seed)),
