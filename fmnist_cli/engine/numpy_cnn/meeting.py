@@ -185,6 +185,9 @@ class _Lane:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             gc.disable()  # nothing of the first process is finalised here
+            link = self.link.fileno()  # locks on files are the first process's alone
+            os.closerange(3, link)
+            os.closerange(link + 1, os.sysconf("SC_OPEN_MAX"))
             self.run(worker, leads=False)
         except BaseException as error:
             self.link.sendall(FAILED + pickle.dumps(error))
