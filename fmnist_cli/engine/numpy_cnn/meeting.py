@@ -185,9 +185,10 @@ class _Lane:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             gc.disable()  # nothing of the first process is finalised here
-            link = self.link.fileno()  # locks on files are the first process's alone
-            os.closerange(3, link)
-            os.closerange(link + 1, os.sysconf("SC_OPEN_MAX"))
+            for fd in map(int, os.listdir("/proc/self/fd")):
+                if fd > 2 and fd != self.link.fileno():
+                    with suppress(OSError):  # the one that listed them
+                        os.close(fd)  # the locks on files are the first process's alone
             self.run(worker, leads=False)
         except BaseException as error:
             self.link.sendall(FAILED + pickle.dumps(error))
