@@ -24,6 +24,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import Enum
+from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
@@ -185,7 +186,7 @@ class _Lane:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             gc.disable()  # nothing of the first process is finalised here
-            for fd in map(int, os.listdir("/proc/self/fd")):
+            for fd in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
                 if fd > 2 and fd != self.link.fileno():
                     with suppress(OSError):  # the one that listed them
                         os.close(fd)  # the locks on files are the first process's alone
