@@ -14,7 +14,7 @@ from itertools import accumulate, pairwise
 from statistics import fmean, median, median_low, pstdev
 
 from fmnist_cli.analysis.answers import listing, sentence
-from fmnist_cli.analysis.claims import factor
+from fmnist_cli.analysis.claims import accuracy, factor, loss
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.epoch import Axis
 
@@ -104,6 +104,20 @@ def axis_spread(
     return math.exp(math.sqrt(fmean(squares))) if squares else None
 
 
+def _levels(runs: Sequence[RecordedRun], metric: str) -> dict[str, tuple[float, float]]:
+    """Where half of each condition's seeds begin and end; losses negated."""
+    sign = -1 if metric.endswith("loss") else 1
+    curves: dict[str, list[list[float]]] = {}
+    for run in runs:
+        y = [sign * epoch.value(metric) for epoch in run.epochs]
+        if all(map(math.isfinite, y)):
+            curves.setdefault(run.label, []).append(y)
+    return {
+        label: (median(y[0] for y in of_one), median_low(max(y) for y in of_one))
+        for label, of_one in curves.items()
+    }
+
+
 def comparable(runs: Sequence[RecordedRun], metric: str = "val_accuracy") -> list[RecordedRun]:
     """The runs of as many conditions as have levels in common, and of those the most levels.
 
@@ -111,16 +125,8 @@ def comparable(runs: Sequence[RecordedRun], metric: str = "val_accuracy") -> lis
     nothing is measured within an epoch. One that never gets so far as the others start cannot
     either.
     """
-    sign = -1 if metric.endswith("loss") else 1
     kept = [run for run in runs if not run.diverged and len(run.epochs) > 1]
-    levels: dict[str, tuple[float, float]] = {}  # where half of a condition's seeds begin and end
-    for label in dict.fromkeys(run.label for run in kept):
-        curves = [
-            [sign * e.value(metric) for e in run.epochs] for run in kept if run.label == label
-        ]
-        finite = [y for y in curves if all(map(math.isfinite, y))]
-        if finite:
-            levels[label] = median(y[0] for y in finite), median_low(max(y) for y in finite)
+    levels = _levels(kept, metric)
     choices = [
         [label for label, (low, high) in levels.items() if low <= start < high]
         for start, _ in levels.values()
@@ -152,10 +158,13 @@ def spread_note(runs: Sequence[RecordedRun], axis: Axis, metric: str = "val_accu
         return "How far the curves lie apart is not known: they have no level in common."
     name = metric.replace("val_", "validation ").replace("train_", "training ").replace("_", " ")
     by = {one: f"by {AXIS_TITLES[one].removesuffix(' (s)')}" for one in known}
+    levels = _levels(comparable(runs, metric), metric).values()
+    ends = [abs(max(low for low, _ in levels)), abs(min(high for _, high in levels))]
+    low, high = map(accuracy if metric.endswith("accuracy") else loss, ends)
     others = [f"{by[one]} {factor(spread)}" for one, spread in known.items() if one != axis]
     text = (
         f"{sentence(by[axis])} the curves of the {name} lie apart by a factor of "
-        f"{factor(known[axis])} (1: they are one); {listing(others)}."
+        f"{factor(known[axis])} between {low} and {high} (1: they are one); {listing(others)}."
     )
     if left_out:
         n = len(left_out)
