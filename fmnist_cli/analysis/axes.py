@@ -119,7 +119,8 @@ def _levels(runs: Sequence[RecordedRun], metric: str) -> dict[str, tuple[float, 
 
 
 def comparable(runs: Sequence[RecordedRun], metric: str = "val_accuracy") -> list[RecordedRun]:
-    """The runs of as many conditions as have levels in common, and of those the most levels.
+    """The runs of as many conditions as have levels in common, at the lowest such levels: there
+    the curves are steep, and a level is passed at one place.
 
     A condition that is beyond the others' best after its first epoch already cannot be compared:
     nothing is measured within an epoch. One that never gets so far as the others start cannot
@@ -133,8 +134,7 @@ def comparable(runs: Sequence[RecordedRun], metric: str = "val_accuracy") -> lis
     ]
 
     def worth(labels: Sequence[str]) -> tuple[int, float]:
-        lows, highs = zip(*(levels[label] for label in labels), strict=True)
-        return len(labels), min(highs) - max(lows)
+        return len(labels), -max(levels[label][0] for label in labels)
 
     chosen = max(filter(None, choices), key=worth, default=[])
     return [run for run in kept if run.label in chosen]
