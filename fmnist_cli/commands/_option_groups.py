@@ -73,7 +73,7 @@ class StudyOptions:
     def _listed(self) -> tuple[int, ...]:
         given = self.seed_list or ""
         words = [word.strip() for word in given.split(",")]
-        numbers = all(word.isdecimal() for word in words)
+        numbers = all(word.isascii() and word.isdecimal() for word in words)
         require(
             numbers and len({int(word) for word in words}) == len(words),
             "seed-list must be different whole numbers with commas between, such as 1,5,9",

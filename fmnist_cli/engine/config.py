@@ -140,6 +140,9 @@ class TrainConfig:
         require(self.lr >= SMALLEST_LR, f"lr must be at least {SMALLEST_LR:g}", self.lr)
         require(0 <= self.momentum < 1, "momentum must be at least 0 and below 1", self.momentum)
         require(self.epochs >= 1, "epochs must be at least 1", self.epochs)
+        for name in ("epochs", "patience"):
+            value = getattr(self, name)
+            require((value or 1) < 2**31, f"{name} must be less than {2**31}", value)
         require(
             self.patience is None or self.patience >= 1,
             "patience must be at least 1",

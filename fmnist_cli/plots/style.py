@@ -7,6 +7,7 @@ what a figure looks like.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import textwrap
@@ -75,9 +76,13 @@ def _import_matplotlib() -> None:
     if "matplotlib" in sys.modules:
         return
     backend = os.environ.pop("MPLBACKEND", None)  # a bad one would break the import
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # that its cache is a temporary one concerns nobody
     try:
         import matplotlib
     finally:
+        logger.setLevel(level)
         if backend is not None:
             os.environ["MPLBACKEND"] = backend
     if backend is not None:

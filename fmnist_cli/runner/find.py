@@ -60,7 +60,7 @@ def find_groups(registry: Reader, names: Sequence[int | str]) -> list[Group]:
     for name in names:
         groups: dict[str, list[RunRecord]] = {}
         kind, colon, which = str(name).partition(":")
-        if kind == "study" and colon and which.isdecimal():
+        if kind == "study" and colon and which.isascii() and which.isdecimal():
             prefix = f"study {which} " if several else ""
             for run in registry.study_runs(int(which)):
                 groups.setdefault(f"{prefix}{run.arm or 'no arm'}", []).append(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -145,3 +146,24 @@ def test_the_backend_of_a_notebook(fmnist: Fmnist, backend: str) -> None:
     fmnist.small("train", "--epochs", 1)
     run = start("plot", "train", "--out", "a.png", MPLBACKEND=backend)
     assert (run.returncode, run.stdout) == (0, "Saved a.png\n"), run.stderr
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"HOME": "/proc/none", "XDG_CACHE_HOME": None},
+        {"HOME": "", "XDG_CONFIG_HOME": "/etc/passwd", "XDG_CACHE_HOME": "/etc/passwd"},
+        {"TMPDIR": "/proc/none", "MPLCONFIGDIR": "/proc/none", "MPLBACKEND": "nonsense"},
+        {"OMP_NUM_THREADS": "x", "TZ": "nonsense", "LANG": "xx", "PYTHONWARNINGS": "error"},
+    ],
+)
+def test_what_is_of_no_use_is_no_obstacle(
+    fmnist: Fmnist, environment: dict[str, str | None]
+) -> None:
+    expected = fmnist.small_document("train", "--epochs", 1)["test_loss"]
+    run = start("train", *SMALL, "--epochs", 1, "--json", **environment)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["test_loss"] == expected
+    plotted = start("plot", "train", "--out", "a.png", **environment)
+    assert (plotted.returncode, plotted.stdout, plotted.stderr) == (0, "Saved a.png\n", "")
+    assert {one["status"] for one in fmnist.document("runs", "list")["runs"]} == {"finished"}

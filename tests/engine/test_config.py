@@ -73,3 +73,11 @@ def test_seeds_and_heads_keep_their_rules():
     with pytest.raises(UsageError, match=r"head must be one of flatten, gap, gmp\. Received: top"):
         TrainConfig(model="cnn2", head="top")
     assert TrainConfig(model="cnn2", head="gmp").head == "gmp"
+
+
+@pytest.mark.parametrize("name", ["epochs", "patience"])
+@pytest.mark.parametrize("value", [2**31, 2**63, 10**30])
+def test_a_number_that_no_database_holds(name: str, value: int) -> None:
+    with pytest.raises(UsageError, match=f"{name} must be less than 2147483648. Received: "):
+        TrainConfig(**{name: value})
+    TrainConfig(**{name: 2**31 - 1})

@@ -61,7 +61,8 @@ def show(
     out = Output(common)
     kind, colon, which = run_id.partition(":")
     if (kind, colon) == ("study", ":"):
-        require(which.isdecimal(), "a study must be named study:ID, such as study:2", run_id)
+        digits = which.isascii() and which.isdecimal()
+        require(digits, "a study must be named study:ID, such as study:2", run_id)
         require(svg is None, "svg must be of a run", run_id)
         _show_study(out, common.db, int(which), every_epoch)
         return
