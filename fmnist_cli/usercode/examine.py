@@ -161,6 +161,9 @@ def check_layers(
 def read_source(path: Path) -> bytes:
     """The bytes of a file that is to be checked; UsageError where that cannot be."""
     try:
+        if path.exists() and not path.is_file():  # to open a pipe would wait for a writer
+            raise UsageError(f"the file must be one that can be read. Received: {path}, "
+                             f"{'a folder' if path.is_dir() else 'which is no file'}.")  # fmt: skip
         with path.open("rb") as file:
             text = file.read(LARGEST_FILE + 1)
     except OSError as error:
@@ -169,6 +172,11 @@ def read_source(path: Path) -> bytes:
         ) from error
     if len(text) > LARGEST_FILE:
         raise UsageError(f"the file must have at most {LARGEST_FILE:,} bytes. Received: {path}.")
+    if text.lstrip().startswith(b"{") and b'"nbformat"' in text:
+        raise UsageError(f"the file must be a Python program. Received: {path}, a notebook. "
+                         f"Try: jupyter nbconvert --to script {path}")  # fmt: skip
+    if b"\0" in text:
+        raise UsageError(f"the file must be text in UTF-8. Received: {path}, with null bytes.")
     return text
 
 

@@ -119,7 +119,7 @@ def refuse(folder: str, refusals: list[str]) -> None:
         real = os.path.realpath(os.fsdecode(path))
         if real == home or real.startswith(home + os.sep):
             return True
-        if real.startswith(hidden) and not real.endswith((".py", ".pyc")):
+        if real.startswith(hidden):  # layers that are right, and the judge
             return False
         return not writing and real.startswith(readable)
 
@@ -163,7 +163,7 @@ def guarded_builtins(
             refusals.append(f"import {top}")
             raise ImportError(f"importing {top} is not allowed here")
         if level == 0 and top in supplied:
-            return supplied[name] if fromlist else supplied[top]
+            return supplied.get(name, supplied[top]) if fromlist else supplied[top]
         return original(name, globals, locals, fromlist, level)
 
     return {**vars(builtins), "__import__": guarded}

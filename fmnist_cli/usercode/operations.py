@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from fmnist_cli.usercode import shim
 from fmnist_cli.usercode.outcomes import (
     Outcome,
+    OutputLimitError,
     Printed,
     error_outcome,
     numbers_of,
@@ -81,8 +82,8 @@ class Bench:
         self.entering(name)
         try:
             return function(*arguments), None
-        except KeyboardInterrupt:
-            raise
+        except (KeyboardInterrupt, MemoryError, OutputLimitError):
+            raise  # the next call would do the same, as slowly
         except BaseException as error:  # sys.exit is the file's own failure too
             return None, error_outcome(error, self.filename)
 
