@@ -31,12 +31,14 @@ from fmnist_cli.usercode.outcomes import (
 from fmnist_cli.usercode.parts import (
     Parts,
     UserLayer,
+    checker_roles,
     pass_arguments,
     positional,
     update_arguments,
 )
 
 Array = NDArray[Any]
+N_CHECKED = 5  # examples for a checker that is handed x and y
 _array = np.array  # by reference: a file may replace NumPy's names
 
 
@@ -141,12 +143,15 @@ class Bench:
     def init(self, n_inputs: int, n_outputs: int) -> dict[str, Any]:
         """Two new layers: their W and b, and their gradients before any pass."""
         assert self.parts.linear is not None
-        reply: dict[str, Any] = {"layers": []}
+        layers = []
         for _ in range(2):
             made, outcome = self._new("linear_layer", self.parts.linear, n_inputs, n_outputs)
             if "error" in outcome:
                 return {"error": outcome}
-            layer = UserLayer(made)
+            layers.append(UserLayer(made))
+        first, second = (getattr(layer.layer, "params", None) for layer in layers)
+        reply: dict[str, Any] = {"layers": [], "shared": first is not None and first is second}
+        for layer in layers:
             record = {name: self.attempt("params", layer.parameter, name) for name in ("W", "b")}
             for name in ("W", "b"):
                 record[f"d{name}"] = self.attempt("gradient", layer.gradient, name)
@@ -199,6 +204,14 @@ class Bench:
             reply[name] = _array(moved)
         return reply
 
+    def moved(self, W: Array, b: Array, X: Array) -> dict[str, Any]:
+        """The linear layer's output with the parameters as they are, and after they are doubled."""
+        layer = self._linear(W, b)
+        one = self.attempt("linear_layer.forward", layer.forward, X.copy())
+        layer.set_parameter("W", 2 * (W.T if self._keeps_transposed() else W))
+        layer.set_parameter("b", 2 * b)
+        return {"one": one, "two": self.attempt("linear_layer.forward", layer.forward, X.copy())}
+
     def relu_differences(self, X: Array, step: float) -> dict[str, Any]:
         """relu's forward pass with each entry of X moved up and down."""
         assert self.parts.relu is not None
@@ -221,19 +234,21 @@ class Bench:
         model, outcome = self._model(weights)
         if outcome is not None:
             return {"error": outcome}
-        for name, value in gradients.items():
-            layer = UserLayer(model[f"L{name[1]}"])
-            outcome = self.attempt("gradient", layer.set_gradient, name[0], value)
-            if "error" in outcome:
+        reply: dict[str, Any] = {}
+        for step in ("", "_again"):  # a second step, by the same gradients
+            for name, value in gradients.items():
+                layer = UserLayer(model[f"L{name[1]}"])
+                outcome = self.attempt("gradient", layer.set_gradient, name[0], value)
+                if "error" in outcome:
+                    return {"error": outcome}
+            model, outcome = self._updated(model, lr)
+            if outcome is not None:
                 return {"error": outcome}
-        after, outcome = self._updated(model, lr)
-        if outcome is not None:
-            return {"error": outcome}
-        reply: dict[str, Any] = {"weights": {}, "gradients": {}}
-        for name in weights:
-            layer = UserLayer(after[f"L{name[1]}"])
-            reply["weights"][name] = self.attempt("params", layer.parameter, name[0])
-            reply["gradients"][name] = self.attempt("gradient", layer.gradient, name[0])
+            layers = {name: UserLayer(model[f"L{name[1]}"]) for name in weights}
+            for key, read in (("weights", UserLayer.parameter), ("gradients", UserLayer.gradient)):
+                reply[key + step] = {
+                    name: self.attempt(key, read, layer, name[0]) for name, layer in layers.items()
+                }
         return reply
 
     def _updated(self, model: dict[str, Any], lr: float) -> tuple[dict[str, Any], Outcome | None]:
@@ -390,36 +405,45 @@ class Bench:
         weights: Mapping[str, Array],
         images: Array,
         labels: Array,
-        scale: Mapping[str, float],
+        wrong: Mapping[str, str],
         own_layers: bool,
     ) -> dict[str, Any]:
         """The file's gradient or magnitude checker on layers that are right, or planted wrong.
 
-        ``scale``: the factor that each parameter's gradient is made wrong by, by its name.
-        ``own_layers``: on the file's own layers, else on ours.
+        ``wrong``: how each parameter's gradient is made wrong, by its name. ``own_layers``: on the
+        file's own layers, else on ours. A checker of one parameter is called for each.
         """
         function = getattr(self.parts, which)
+        roles = checker_roles(function)
+        if roles is None:
+            return {"unknown": _required(function)}
+        own_layers = own_layers and "f" not in roles.values()
         model, outcome = self._model(weights) if own_layers else (self._ours(weights), None)
         if outcome is not None:
             return {"error": outcome, "printed": ""}
-        for name, factor in scale.items():
-            _make_wrong(model[f"L{name[1]}"], name[0], factor)
-        data = shim.DataSplit(images, labels)
-        printed = Printed()
-
-        def run() -> Any:
-            names = [p.lower() for p in _parameter_names(function)]
-            arguments = [data, model] if not names or "model" not in names[0] else [model, data]
-            return function(*arguments[: len(names) or 2])
-
-        with contextlib.redirect_stdout(printed):
-            value, outcome = self.attempt_value(which, run)
-        if outcome is not None:
-            return {"error": outcome, "printed": printed.getvalue()}
+        for name, how in wrong.items():
+            _make_wrong(model[f"L{name[1]}"], name[0], how)
+        given: dict[str, Any] = {"data": shim.DataSplit(images, labels), "model": model}
+        if "data" not in roles.values():
+            x, y = shim.DataSplit(images, labels).get_example(np.arange(N_CHECKED))
+            self._passes(model, x.copy(), y, own=False)  # some want the gradients to be there
+            given |= {"x": x, "y": y}
+        losses: list[float] = []
+        _record(model["loss"], losses)
+        printed, values, is_bool = Printed(), [], True
+        for arguments in _checker_calls(given, set(roles.values())):
+            with contextlib.redirect_stdout(printed):
+                call = functools.partial(function, **{n: arguments[r] for n, r in roles.items()})
+                value, outcome = self.attempt_value(which, call)
+            if outcome is not None:
+                return {"error": outcome, "printed": printed.getvalue()}
+            values.append(numbers_of(value))
+            is_bool &= isinstance(value, bool | np.bool_)
         return {
             "printed": printed.getvalue(),
-            "value": numbers_of(value),
-            "is_bool": isinstance(value, bool | np.bool_),
+            "value": [number for numbers in values for number in numbers],
+            "is_bool": is_bool,
+            "loss_moves": len(set(losses)) > 1,
             "weights": {
                 name: self.attempt("params", UserLayer(model[f"L{name[1]}"]).parameter, name[0])
                 for name in weights
@@ -441,25 +465,81 @@ class Bench:
         )
 
 
-def _make_wrong(layer: Any, name: str, factor: float) -> None:
-    """Have the layer's backward pass leave ``factor`` times the gradient of a parameter."""
+def _make_wrong(layer: Any, name: str, how: str) -> None:
+    """Have the layer's backward pass leave a wrong gradient of a parameter."""
     right = layer.backward
 
     @functools.wraps(right)
     def wrong(*arguments: Any) -> Any:
         value = right(*arguments)
         access = UserLayer(layer)
-        access.set_gradient(name, factor * np.asarray(access.gradient(name)))
+        access.set_gradient(name, _WRONG[how](np.array(access.gradient(name), np.float64)))
         return value
 
     layer.backward = wrong
 
 
-def _parameter_names(function: Callable[..., Any]) -> list[str]:
+def _scaled(gradient: Array) -> Array:
+    """All entries half as large again, but the last: one that is right must not do."""
+    scaled = 1.5 * gradient
+    scaled.flat[-1] /= 1.5
+    return scaled
+
+
+_WRONG: dict[str, Callable[[Array], Array]] = {
+    "scaled": _scaled,
+    "reversed": lambda gradient: gradient.ravel()[::-1].reshape(gradient.shape),  # the same norm
+    "negated": lambda gradient: -gradient,
+}
+
+
+def _record(loss: Any, losses: list[float]) -> None:
+    """Have the loss note what it gives."""
+    forward = loss.forward
+
+    def noted(*arguments: Any) -> Any:
+        value = forward(*arguments)
+        losses.append(float(value))
+        return value
+
+    loss.forward = noted
+
+
+def _checker_calls(given: dict[str, Any], roles: set[str]) -> list[dict[str, Any]]:
+    """The arguments of every call of a checker: one, or one for each layer or parameter."""
+    if not roles & {"layer", "key", "w"}:
+        return [given]
+    model, calls = given["model"], []
+    for layer in ("L1", "L2"):
+        for key in ("W", "b") if roles & {"key", "w"} else ("W",):
+            array = UserLayer(model[layer]).parameter(key)
+            calls.append(given | {
+                "layer": layer,
+                "key": key,
+                "w": array,
+                "grad": UserLayer(model[layer]).gradient(key),
+                "f": functools.partial(_loss_of, given, array),
+            })  # fmt: skip
+    return calls
+
+
+def _loss_of(given: Mapping[str, Any], array: Array, *moved: Any) -> float:
+    """The loss of the model: as it is, or with ``array`` at other values."""
+    kept = array.copy()
+    if moved:
+        array[...] = moved[0]
+    model = given["model"]
+    hidden = model["nonlinear1"].forward(model["L1"].forward(given["x"]))
+    loss = model["loss"].forward(model["L2"].forward(hidden), given["y"])
+    array[...] = kept
+    return float(loss)
+
+
+def _required(function: Callable[..., Any]) -> list[str]:
     return [p.name for p in positional(function) if p.default is p.empty]
 
 
 OPERATIONS = (
-    "init", "linear", "relu", "differences", "relu_differences", "update", "model", "own_loss",
-    "train", "checker",
+    "init", "linear", "relu", "differences", "moved", "relu_differences", "update", "model",
+    "own_loss", "train", "checker",
 )  # fmt: skip
