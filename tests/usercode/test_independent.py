@@ -2,8 +2,8 @@
 
 The author wrote 144 wrong files (121 with one mistake, 23 with two) and 12 right ones from the
 issue's text alone, and what is wrong in each (``key.json``). For each mistake the name that the
-tool should give was written down before the tool was run (``judged.json``: the list of names had one
-for 72 of the 121).
+tool should give was written down before the tool was run (``judged.json``: the list had one for 72
+of the 121).
 
 The first figures, as they came:
 
