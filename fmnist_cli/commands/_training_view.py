@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fmnist_cli.registry import Run, RunRecord
     from fmnist_cli.runner.run import BackendOf, Recorded, Session
 
+N_BESIDE = 10  # epochs of layers of one's own that are compared with the textbook's
+
 
 @dataclass(frozen=True)
 class Extras:
@@ -43,6 +45,8 @@ def train_one(
     resume: RunRecord | None = None,
 ) -> None:
     """Train one configuration, as a new run or continuing a recorded one, and show how it went."""
+    from rich.markup import escape
+
     from fmnist_cli.commands._checks import show_gradient, show_magnitude
     from fmnist_cli.files import replace_file
     from fmnist_cli.runner.checks import magnitude_document, record_checks, require_checks
@@ -79,6 +83,8 @@ def train_one(
 
     def after(run: Run, backend: Backend, result: TrainResult, data: Dataset) -> None:
         nonlocal result_path
+        if extras.layers is not None:
+            checks["textbook"] = _beside_textbook(run, config, result, data)
         keep_result_file(run, backend, result, data)
         diverged = result.stop_reason == "diverged"
         name = result_file_name(config, data.fingerprint, diverged=diverged)
@@ -103,6 +109,11 @@ def train_one(
         f"Run {recorded.run.id}: {describe(config)}",
         _summary(config, recorded, result_path, session.registry.display_name),
     )
+    if "textbook" in checks:
+        advice = "" if checks["textbook"]["epochs"] else f" Try: fmnist check {extras.layers}"
+        statement = checks["textbook"]["statement"]
+        out.section("Beside fmnist's own layers in float64, on the same batches",
+                    f"Running losses: {statement}.{escape(advice)}")  # fmt: skip
     if recorded.result.stop_reason == "diverged":
         raise Diverged(
             f"{recorded.result.divergence}. Try a smaller --lr. "
@@ -120,6 +131,21 @@ def _backend_of(layers: Path | None) -> BackendOf | None:
     from fmnist_cli.usercode.backend import UserNetwork
 
     return partial(UserNetwork, layers)
+
+
+def _beside_textbook(
+    run: Run, config: TrainConfig, result: TrainResult, data: Dataset
+) -> dict[str, Any]:
+    """Record how far the user's layers follow the textbook's, in their first epochs."""
+    from dataclasses import asdict
+
+    from fmnist_cli.analysis.agreement import agreement, agreement_statement
+    from fmnist_cli.usercode.backend import textbook_losses
+
+    losses = [epoch.value("running_loss") for epoch in result.epochs[:N_BESIDE]]
+    found = agreement(losses, textbook_losses(config, data.train))
+    run.record_check("layers", "textbook", asdict(found), found.parted_by is None)
+    return asdict(found) | {"statement": agreement_statement(found)}
 
 
 def epoch_line(epoch: Epoch) -> str:

@@ -77,7 +77,10 @@ def compare(
     named = BY_ARRAYS[mistakes or check.name]
     diagnosis = diagnose(named, given, seen, right, place, array)
     n_wrong = sum(not agrees(s.array, r) for s, r in zip(seen, right, strict=True))
-    return check.failed(f"{array} is wrong in {n_wrong} of {len(given)} cases.", diagnosis)
+    n_raised = sum(s.raised for s in seen)
+    what = "There is an error" if n_raised == n_wrong else f"{array} is wrong"
+    what = what[0].upper() + what[1:] if what.startswith("the ") else what
+    return check.failed(f"{what} in {n_wrong} of {len(given)} cases.", diagnosis)
 
 
 def linear_init(exam: Exam, check: Check) -> CheckResult:

@@ -19,7 +19,7 @@ from fmnist_cli.usercode.guard import Limits
 from fmnist_cli.usercode.locate import Sources
 from fmnist_cli.usercode.operations import Bench
 from fmnist_cli.usercode.parts import NAMES, Parts
-from fmnist_cli.usercode.results import CheckReport, CheckResult, Diagnosis
+from fmnist_cli.usercode.results import NOT_LOADED, CheckReport, CheckResult, Diagnosis
 from fmnist_cli.usercode.subject import LocalSubject, ProcessSubject, Source, Subject, Unanswered
 
 LARGEST_FILE = 1 << 20
@@ -192,7 +192,7 @@ def _examine(
     if not parts:
         needed = ", ".join(names[0] for names in list(NAMES.values())[:3])
         return _all_skipped(f"The file defines none of {needed}.", failed=LOADS, subject=subject)
-    told: set[str] = set()
+    told: dict[str, str] = {}
     results: dict[str, CheckResult] = {}
 
     def result_of(name: str) -> CheckResult:
@@ -205,20 +205,20 @@ def _examine(
     return [loads, _conduct(subject), *found]
 
 
-def _run(check: Check, exam: Exam, told: set[str]) -> CheckResult:
+def _run(check: Check, exam: Exam, told: dict[str, str]) -> CheckResult:
     """A check's result; an end that was told once is not told again as another's failure."""
     missing = [part for part in check.needs if part not in exam.parts]
     if missing:
         names = " and ".join(NAMES[part][0] for part in missing)
         if check.optional:
-            return check.result("skipped", f"The file has no {names}.")
+            return check.result("absent", f"The file has no {names}.")
         return check.failed(f"The file must define {names}.")
     try:
         return check.run(exam, check)
     except Unanswered as error:
         if error.sentence in told:
-            return check.result("skipped", f"Not run: {error.sentence}")
-        told.add(error.sentence)
+            return check.result("skipped", f"Not run: see {told[error.sentence]}.")
+        told[error.sentence] = check.title
         diagnosis = Diagnosis("", "It does not run.", f"line {error.line}", "What does the message "
                               "say, and which arrays does that line use?", error.line)  # fmt: skip
         return check.failed(error.sentence, diagnosis if error.line else None)
@@ -251,5 +251,5 @@ def _all_skipped(
         CheckResult(CONDUCT, _TITLES[CONDUCT], "passed", "Nothing was refused."),
     }  # fmt: skip
     first[failed] = CheckResult(failed, _TITLES[failed], "failed", sentence, diagnosis)
-    rest = [check.result("skipped", "Not run: the file does not load.") for check in CHECKS]
+    rest = [check.result("skipped", NOT_LOADED) for check in CHECKS]
     return [*first.values(), *rest]

@@ -20,6 +20,7 @@ from fmnist_cli.formatting import percent
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from fmnist_cli.analysis.agreement import Agreement
     from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.analysis.statistics import Interval, Scale
     from fmnist_cli.registry import Registry
@@ -34,6 +35,11 @@ METRICS = (
     *("best_val_accuracy", "test_accuracy", "best_val_loss", "test_loss", "best_epoch"),
     *("updates_to_best", "epochs_run", "train_seconds"),
 )
+SAME_BATCHES = (
+    *("model", "batch", "lr", "momentum", "hidden", "augment", "head", "seed", "init_seed"),
+    *("order_seed", "train_size", "data_fingerprint"),
+)
+"""Where two runs have these in common, they do the same arithmetic."""
 
 LABEL_WIDTH = 20  # columns of the terminal
 VALUE_WIDTH = 20
@@ -51,7 +57,8 @@ def compare(
 
     Prints a column a run. Of groups (the arms of a study, the runs with a tag) the outcome is the
     mean over their n runs with its 95 % interval, and each group's difference from the first.
-    Two single runs are compared image by image on the test set (McNemar's test), too.
+    Two single runs are compared image by image on the test set (McNemar's test), too; if they saw
+    the same batches, also epoch by epoch: to which digit their losses agree, and when they part.
     [bold]fmnist plot compare[/bold] takes the same words and overlays the curves.
 
     Examples:
@@ -62,6 +69,7 @@ def compare(
       # two groups of runs that you have tagged, and what they share
       fmnist runs compare tag:baseline tag:shifted --all
     """
+    from fmnist_cli.analysis.agreement import agreement_statement
     from fmnist_cli.analysis.comparison import by_image, by_image_statement, compare_groups
     from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.registry import Registry
@@ -80,7 +88,9 @@ def compare(
         }
     grouped = any(len(group.runs) > 1 for group in groups)
     pair = [runs[0] for runs in recorded.values()]
-    images = by_image(*pair) if len(pair) == len(groups) == 2 and not grouped else None
+    single = len(pair) == len(groups) == 2 and not grouped
+    images = by_image(*pair) if single else None
+    curves = _curves(*pair) if single else None
     outcomes = [
         {name: _interval(recorded[group.label], name) for name in METRICS} for group in groups
     ]
@@ -110,6 +120,7 @@ def compare(
             ],
             "differences": differences,
             "by_image": None if images is None else asdict(images),
+            "curves": None if curves is None else asdict(curves),
         },
     )
     if out.json:
@@ -130,10 +141,22 @@ def compare(
     _print(out, "Outcome", results, groups, columns, every)
     if grouped and differences:
         out.section(f"Difference from {shortened(groups[0].label)}", _differences(differences))
+    if curves is not None:
+        out.section("Epoch by epoch", f"Running losses: {agreement_statement(curves)}.")
     if images is not None:
         first, second = (_escaped(shortened(group.label)) for group in groups)
         out.section("Image by image", by_image_statement(images, first, second))
     out.next(f"plot compare {' '.join(names)}")
+
+
+def _curves(first: RecordedRun, second: RecordedRun) -> Agreement | None:
+    """How far two runs on the same batches follow the same curve; None for other runs."""
+    from fmnist_cli.analysis.agreement import agreement
+
+    if any(getattr(first.run, name) != getattr(second.run, name) for name in SAME_BATCHES):
+        return None
+    one, other = ([epoch.value("running_loss") for epoch in r.epochs] for r in (first, second))
+    return agreement(one, other) if one and other else None
 
 
 def _key(heading: str) -> str:
