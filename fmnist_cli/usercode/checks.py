@@ -78,7 +78,7 @@ def compare(
     diagnosis = diagnose(named, given, seen, right, place, array)
     n_wrong = sum(not agrees(s.array, r) for s, r in zip(seen, right, strict=True))
     n_raised = sum(s.raised for s in seen)
-    what = "There is an error" if n_raised == n_wrong else f"{array} is wrong"
+    what = "It raises an error" if n_raised == n_wrong else f"{array} is wrong"
     what = what[0].upper() + what[1:] if what.startswith("the ") else what
     return check.failed(f"{what} in {n_wrong} of {len(given)} cases.", diagnosis)
 
