@@ -58,6 +58,24 @@ def _ask(exam: Exam, which: str, case: ModelCase, wrong: Mapping[str, str]) -> d
     )  # fmt: skip
 
 
+def _ask_first(exam: Exam, check: Check, case: ModelCase) -> dict[str, Any] | CheckResult:
+    """The reply on layers that are right; or why there is none, as the check's result."""
+    if _pass_is_wrong(exam):
+        return check.result("skipped", "It calls backward_pass, which is wrong: see there.")
+    try:
+        reply = _ask(exam, check.name, case, {})
+    except Unanswered as error:
+        if _has_right_layers(exam):
+            raise
+        return check.result("skipped", "It could be tried on fmnist's layers only, for those of "
+                            f"the file are wrong, and {error.sentence[0].lower()}"
+                            f"{error.sentence[1:]}")  # fmt: skip
+    if "unknown" in reply:
+        return check.result("unclear", f"Its arguments ({', '.join(reply['unknown'])}) are none "
+                            "that fmnist can give it.")  # fmt: skip
+    return reply
+
+
 def _has_right_layers(exam: Exam) -> bool:
     """Whether the file's own layers can stand for the right model; else ours do."""
     return {"linear", "relu"} <= set(exam.parts) and not exam.failed(*LAYER_CHECKS)
@@ -119,8 +137,6 @@ _BY_RATIO = (
 
 def gradient_checker(exam: Exam, check: Check) -> CheckResult:
     """It accepts a right gradient and rejects wrong ones, and leaves the weights as they were."""
-    if _pass_is_wrong(exam):
-        return check.result("skipped", "It calls backward_pass, which is wrong: see there.")
     case = _case(exam, N_FEW)
     place = exam.sources.place(check.name)
 
@@ -128,10 +144,9 @@ def gradient_checker(exam: Exam, check: Check) -> CheckResult:
         diagnosis = Diagnosis(name, what, place.text, question, place.line)
         return check.failed(message, diagnosis)
 
-    right = _ask(exam, check.name, case, {})
-    if "unknown" in right:
-        return check.result("unclear", f"Its arguments ({', '.join(right['unknown'])}) are none "
-                            "that fmnist can give it.")  # fmt: skip
+    right = _ask_first(exam, check, case)
+    if isinstance(right, CheckResult):
+        return right
     left = {name: observed(outcome).array for name, outcome in right["weights"].items()}
     if not all(a is not None and agrees(a.reshape(case.w[n].shape), case.w[n])
                for n, a in left.items()):  # fmt: skip
@@ -195,13 +210,10 @@ def _rejects(
 
 def magnitude_checker(exam: Exam, check: Check) -> CheckResult:
     """It gives the L1 norm of the first layer's gradient on 50 and on 5,000 examples."""
-    if _pass_is_wrong(exam):
-        return check.result("skipped", "It calls backward_pass, which is wrong: see there.")
     case = _case(exam, N_MANY)
-    reply = _ask(exam, check.name, case, {})
-    if "unknown" in reply:
-        return check.result("unclear", f"Its arguments ({', '.join(reply['unknown'])}) are none "
-                            "that fmnist can give it.")  # fmt: skip
+    reply = _ask_first(exam, check, case)
+    if isinstance(reply, CheckResult):
+        return reply
     place = exam.sources.place(check.name)
     gradients = [ModelCase(case.w, case.x[:n], case.y[:n]).right()["W1"] for n in (N_FEW, N_MANY)]
     numbers = [

@@ -89,9 +89,10 @@ def batch_mean(exam: Exam, check: Check) -> CheckResult:
     everywhere = len({round(factor, 4) for factor in factors.values()}) == 1
     for name, factor in factors.items():
         if not agrees(ten.array[name], one.array[name]):
+            multiple = agrees(ten.array[name], factor * one.array[name])
             message = (
                 f"Ten copies of a batch must have the batch's gradient; that of {name} is "
-                f"{factor:.4g} times as large."
+                f"{f'{factor:.4g} times as large' if multiple else 'another one'}."
             )
             cause = exam.failed(*LAYER_CHECKS)
             if cause:
