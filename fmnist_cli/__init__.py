@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis import momentum_answers as momentum_answers
     from fmnist_cli.analysis import sweep_answers as sweep_answers
     from fmnist_cli.api import check_gradient as check_gradient
+    from fmnist_cli.api import compare_runs as compare_runs
     from fmnist_cli.api import evaluate_shifted as evaluate_shifted
     from fmnist_cli.api import figure_of as figure_of
     from fmnist_cli.api import read_run as read_run
@@ -81,6 +82,7 @@ _PUBLIC = {
     "check_layers": ("fmnist_cli.usercode.examine", "check_layers"),
     "check_mlp": ("fmnist_cli.engine.gradients", "check_mlp"),
     "check_network": ("fmnist_cli.usercode.network_checks", "check_network"),
+    "compare_runs": ("fmnist_cli.api", "compare_runs"),
     "count_parameters": ("fmnist_cli.engine.parameters", "count"),
     "early_stop_answers": ("fmnist_cli.analysis", "early_stop_answers"),
     "evaluate_shifted": ("fmnist_cli.api", "evaluate_shifted"),

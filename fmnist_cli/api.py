@@ -16,12 +16,12 @@ from fmnist_cli.errors import require
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from fmnist_cli.analysis.groups import GroupsComparison
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
-    from fmnist_cli.engine.backend import Backend
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.gradients import Selection
     from fmnist_cli.engine.ood_curves import CurveName
-    from fmnist_cli.registry import Registry, Run
+    from fmnist_cli.registry import Registry
     from fmnist_cli.registry.queries import Reader
     from fmnist_cli.report.write import WrittenReport
     from fmnist_cli.runner.checks import GradientReport
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_gradient",
+    "compare_runs",
     "evaluate_shifted",
     "figure_of",
     "read_run",
@@ -72,24 +73,14 @@ def record_training(
     CheckFailed
         When a check does not hold; then nothing is trained.
     """
-    from fmnist_cli.runner.checks import record_checks, require_checks
-    from fmnist_cli.runner.run import train_recorded
+    from fmnist_cli.runner.training import Extras, train_with_checks
 
-    def before(run: Run, backend: Backend) -> None:
-        checks = record_checks(
-            run, config, data.train, gradient=check_gradient, magnitude=check_magnitude
-        )
-        require_checks(run, *checks)
-
-    recorded = train_recorded(
+    training = train_with_checks(
         _session(data, registry, listener, "record_training(...)"),
         config,
-        command="train",
-        before=before,
-        dynamics=dynamics,
-        test_every_epoch=test_every_epoch,
+        Extras(check_gradient, check_magnitude, dynamics, test_every_epoch),
     )
-    return read_run(registry, recorded.run.id)
+    return read_run(registry, training.recorded.run.id)
 
 
 def study(
@@ -139,9 +130,7 @@ def study(
     FmnistError
         When a run failed; what is recorded stays.
     """
-    from fmnist_cli.runner.cluster import Cluster
-    from fmnist_cli.runner.processes import Processes
-    from fmnist_cli.runner.study import run_study
+    from fmnist_cli.runner.study import executor_of, run_study
 
     require(bool(arms), "arms must be at least one", "none")
     if isinstance(seeds, int):
@@ -153,7 +142,7 @@ def study(
         kind,
         list(arms.items()),
         seeds=seeds,
-        executor=Cluster(scheduler) if scheduler else Processes(jobs),
+        executor=executor_of(jobs, scheduler),
         test_every_epoch=test_every_epoch,
         reuse=reuse,
     )
@@ -262,13 +251,13 @@ def write_report(
     from fmnist_cli.files import writable_folder
     from fmnist_cli.report import write
     from fmnist_cli.report.work import Work, quick_config
-    from fmnist_cli.runner.processes import Processes
+    from fmnist_cli.runner.study import executor_of
 
     config = config or TrainConfig()
     config = quick_config(config) if quick else config
     session = _session(data, registry, listener, "write_report(...)")
     numbers = tuple(range(config.seed, config.seed + seeds))
-    work = Work(session, config, numbers, Processes(jobs), quick, why)
+    work = Work(session, config, numbers, executor_of(jobs), quick, why)
     return write.write_report(
         work, writable_folder(Path(folder), "folder"), author=author, course=course
     )
@@ -282,10 +271,9 @@ def read_run(registry: Reader, which: int | str) -> RecordedRun:
     which : int or str
         Its id, its uuid's beginning, or ``latest``.
     """
-    from fmnist_cli.analysis.result import RecordedRun
+    from fmnist_cli.runner.find import recorded
 
-    run = registry.get_run(which)
-    return RecordedRun(run, registry.epochs(run.id), registry.evaluations(run.id))
+    return recorded(registry, registry.get_run(which))
 
 
 def read_study(registry: Registry, study_id: int) -> StudyResult:
@@ -295,17 +283,53 @@ def read_study(registry: Registry, study_id: int) -> StudyResult:
     return runner.read_study(registry, registry.get_study(study_id))
 
 
-def figure_of(result: StudyResult, *, patiences: Sequence[int] = (3,)) -> Figure:
-    """The figure that belongs to the study's kind; ``plots.save`` writes it.
+def compare_runs(registry: Reader, which: Sequence[int | str]) -> GroupsComparison:
+    """Compare runs, or groups of them, with the first: what was asked, where, what came out.
+
+    Parameters
+    ----------
+    which : sequence of int or str
+        At least two: a run's id, its uuid's beginning, or ``latest``; ``study:ID`` for the arms of
+        a study; ``tag:NAME`` for the runs with a tag.
+
+    Returns
+    -------
+    GroupsComparison
+        ``facts`` that differ or not; ``outcomes`` with their intervals; ``differences`` from the
+        first group, judged; ``document()``: plain values.
+    """
+    from fmnist_cli.analysis.groups import compare
+    from fmnist_cli.runner.find import find_groups
+
+    groups = find_groups(registry, which)
+    received = " ".join(map(str, which))
+    require(len(groups) >= 2, "compare needs at least two runs or groups", received)
+    ids = [run.run.id for group in groups for run in group.runs]
+    return compare(groups, registry.environments(ids))
+
+
+def figure_of(
+    found: StudyResult | RecordedRun | GroupsComparison, *, patiences: Sequence[int] = (3,)
+) -> Figure:
+    """The figure that belongs to a study's kind, of a run, or of the runs that are compared.
+
+    ``plots.save`` writes it to a file; ``plots.to_svg`` gives it to a page.
 
     Parameters
     ----------
     patiences : sequence of int
         Marked on the curve of an ``early-stop`` study.
     """
+    from fmnist_cli.analysis.groups import GroupsComparison
+    from fmnist_cli.analysis.result import RecordedRun
+    from fmnist_cli.plots.from_records import groups_figure, run_figure
     from fmnist_cli.studies import View, study_of
 
-    return study_of(result.study.kind).figure(result, View(patiences=tuple(patiences)))
+    if isinstance(found, RecordedRun):
+        return run_figure(found)
+    if isinstance(found, GroupsComparison):
+        return groups_figure(found.groups)
+    return study_of(found.study.kind).figure(found, View(patiences=tuple(patiences)))
 
 
 def check_gradient(

@@ -7,37 +7,39 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from importlib import import_module
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_command_from_info, get_command_name
+from typer.models import CommandInfo
 
-from fmnist_cli.commands import config, data, plot, runs
 from fmnist_cli.commands._advice import advised, left_behind
 from fmnist_cli.commands._options import origin
 from fmnist_cli.commands._output import prepare_streams, write_message
 from fmnist_cli.commands._settings import default_map, read_settings
-from fmnist_cli.commands.check import check
-from fmnist_cli.commands.count_params import count_params
-from fmnist_cli.commands.doctor import doctor
-from fmnist_cli.commands.early_stop import early_stop
-from fmnist_cli.commands.gradcheck import gradcheck
-from fmnist_cli.commands.grade import grade
-from fmnist_cli.commands.luck import luck
-from fmnist_cli.commands.mini_cnn import mini_cnn
-from fmnist_cli.commands.momentum import momentum
-from fmnist_cli.commands.ood import ood
-from fmnist_cli.commands.report import report
-from fmnist_cli.commands.sweep_batch import sweep_batch
-from fmnist_cli.commands.sweep_lr import sweep_lr
-from fmnist_cli.commands.train import train
 from fmnist_cli.errors import FmnistError, Terminated
 from fmnist_cli.version import __version__
 
 INTERRUPTED = 130
 HELP_NAMES = ["-h", "--help"]
+
+# as `fmnist --help` lists them: functions of modules of their names, imported when asked for
+COMMANDS = (
+    *("train", "gradcheck", "check", "grade", "sweep-batch", "sweep-lr", "luck", "early-stop"),
+    *("momentum", "ood", "count-params", "mini-cnn", "report", "doctor"),
+    *("plot", "runs", "data", "config"),
+)
+GROUPS = {
+    "plot": "Draw figures of recorded runs, and of the data.",
+    "runs": "Find, compare, label and share the recorded runs.",
+    "data": "Fetch, verify and describe the images.",
+    "config": "Your own defaults, and where each comes from.",
+}
 
 _SHORTER = {
     "Input should be a valid integer": "must be a whole number",
@@ -45,10 +47,50 @@ _SHORTER = {
 }
 
 
-class _Interrupted(FmnistError):
-    """Ctrl-C, in words; the signal itself ends here."""
+class _Ended(FmnistError):
+    """What a signal stopped, in words; the signal itself ends here."""
 
-    exit_code = INTERRUPTED
+    def __init__(self, word: str, error: BaseException, argv: Sequence[str]) -> None:
+        super().__init__(left_behind(word, error, argv))
+        self.exit_code = getattr(error, "exit_code", INTERRUPTED)
+
+
+class Commands(Mapping[str, Any]):
+    """The commands of a group by name, each made when it is first asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Any]]) -> None:
+        self._makers = makers
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+class CommandGroup(TyperGroup):
+    """A group of commands, whose module is imported when one of them is asked for."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name, help=GROUPS[name], no_args_is_help=True)
+        del self.commands  # which hides what follows
+        _show_no_value_of_flags(self)
+
+    @cached_property
+    def commands(self) -> Commands:  # type: ignore[override]
+        infos = import_module(f"fmnist_cli.commands.{self.name}").app.registered_commands
+        return Commands(
+            {
+                info.name or get_command_name(info.callback.__name__): partial(_command, info)
+                for info in infos
+            }
+        )
 
 
 class FmnistGroup(TyperGroup):
@@ -59,13 +101,16 @@ class FmnistGroup(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        _lay_out_help(self)
+        self.help = _flowing(self.help or "")
+        self.commands = Commands({name: partial(_made, name) for name in COMMANDS})  # type: ignore[assignment]
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:  # Typer would make a bare exit code of it
-            raise _Interrupted(left_behind("Interrupted", error, ctx.obj)) from None
+            raise _Ended("Interrupted", error, ctx.obj) from None
+        except Terminated as error:
+            raise _Ended("Terminated", error, ctx.obj) from None
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -77,7 +122,10 @@ class FmnistGroup(TyperGroup):
         words = sys.argv[1:] if given is None else given
         argv = ("fmnist", *words)
         try:
-            own = {"standalone_mode": False, "default_map": default_map(self, _settings(words))}
+            own = {
+                "standalone_mode": False,
+                "default_map": default_map(self, _settings(words), words),
+            }
             code = super().main(*args, **kwargs | own, obj=argv)
             if code == INTERRUPTED:  # before the command began
                 _fail("Interrupted.", code)
@@ -96,17 +144,25 @@ class FmnistGroup(TyperGroup):
         sys.exit(code or 0)
 
 
-def _lay_out_help(group: TyperGroup) -> None:
-    """Make each docstring a help page: its prose flows, its examples come after the options."""
-    group.help = _flowing(group.help or "")
-    for command in group.commands.values():
-        if isinstance(command, TyperGroup):
-            _lay_out_help(command)
-            continue
-        prose, _, examples = (command.help or "").partition("\n\nExamples:\n")
-        command.help = _flowing(prose)
-        examples = re.sub("(?m)^ *#.*$", r"[dim]\g<0>[/dim]", examples)
-        command.epilog = f"\n[bold]Examples[/bold]\n{examples}" if examples else None
+def _made(name: str) -> Any:
+    """A command of ``COMMANDS``."""
+    if name in GROUPS:
+        return CommandGroup(name)
+    function = name.replace("-", "_")
+    module = import_module(f"fmnist_cli.commands.{function}")
+    return _command(CommandInfo(name, callback=getattr(module, function)))
+
+
+def _command(info: CommandInfo) -> Any:
+    """Typer's command of a function, whose docstring is the help page: its prose flows, its
+    examples come after the options."""
+    command = get_command_from_info(info, pretty_exceptions_short=True, rich_markup_mode="rich")
+    prose, _, examples = (command.help or "").partition("\n\nExamples:\n")
+    command.help = _flowing(prose)
+    examples = re.sub("(?m)^ *#.*$", r"[dim]\g<0>[/dim]", examples)
+    command.epilog = f"\n[bold]Examples[/bold]\n{examples}" if examples else None
+    _show_no_value_of_flags(command)
+    return command
 
 
 def _flowing(prose: str) -> str:
@@ -120,8 +176,6 @@ def _show_no_value_of_flags(command: Any) -> None:
     for parameter in command.get_params(context):
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
-    for subcommand in getattr(command, "commands", {}).values():
-        _show_no_value_of_flags(subcommand)
 
 
 def _settings(words: Sequence[str]) -> dict[str, Any]:
@@ -209,23 +263,3 @@ def root(
     Start with [bold]fmnist train[/bold], then [bold]fmnist runs list[/bold] and
     [bold]fmnist plot train[/bold].
     """
-
-
-app.command()(train)
-app.command()(gradcheck)
-app.command()(check)
-app.command()(grade)
-app.command()(sweep_batch)
-app.command()(sweep_lr)
-app.command()(luck)
-app.command()(early_stop)
-app.command()(momentum)
-app.command()(ood)
-app.command()(count_params)
-app.command()(mini_cnn)
-app.command()(report)
-app.add_typer(plot.app, name="plot")
-app.add_typer(runs.app, name="runs")
-app.add_typer(data.app, name="data")
-app.add_typer(config.app, name="config")
-app.command()(doctor)

@@ -44,6 +44,7 @@ Remedy = Literal[
     "shared_registry",  # one on a server, for workers on several machines
     "show_run",  # its record has the figures
     "smaller_lr",
+    "study",  # make the first of its ``kind``
     "train_first",
     "upgrade_fmnist",
 ]

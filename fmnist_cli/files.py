@@ -42,8 +42,12 @@ def replace_file(path: Path, content: str | bytes, *, durable: bool = False) -> 
             os.close(folder)
 
 
-def write_file(path: Path, content: str | bytes, what: str = "the file") -> None:
+def write_file(
+    path: Path, content: str | bytes, what: str = "the file", *, parents: bool = False
+) -> None:
     """Write a file that the user named: the file that a link names, or into a pipe or a device.
+
+    With ``parents`` its folder is made if it is absent.
 
     Raises
     ------
@@ -54,6 +58,8 @@ def write_file(path: Path, content: str | bytes, what: str = "the file") -> None
     """
     data = content if isinstance(content, bytes) else content.encode()
     try:
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
         stream = _stream(path)
         if stream is None:
             replace_file(Path(os.path.realpath(path)), data)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 # what makes a terminal do something, turns text round, or may stand in no XML: control characters
@@ -45,7 +47,11 @@ def json_text(value: Any, indent: int | None = None) -> str:
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON can hold it: NumPy's arrays as lists, NaN and infinities as None."""
+    """``value`` as JSON can hold it.
+
+    NumPy's arrays and tuples as lists, records by their fields, paths and times as text; NaN and
+    infinities as None.
+    """
     if value is None or type(value) in (str, int, bool):
         return value
     if isinstance(value, Mapping):
@@ -56,7 +62,11 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value
+    if is_dataclass(value):
+        return plain({field.name: getattr(value, field.name) for field in fields(value)})
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.isoformat() if hasattr(value, "isoformat") else value
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:

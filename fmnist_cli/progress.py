@@ -1,13 +1,37 @@
-"""A listener for Python: messages and bars, in a terminal or a notebook."""
+"""Progress bars: of a terminal, and of Python in a terminal or a notebook."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, closing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
+from fmnist_cli.formatting import printable
 from fmnist_cli.runner.listener import ProgressBar
+
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class CountingBar:
+    """A bar of tqdm's, as the runner counts with it."""
+
+    def __init__(self, bar: Any) -> None:
+        self.bar = bar
+
+    def update(self, n: int = 1, /) -> None:
+        self.bar.update(n)
+
+    def status(self, text: str, /) -> None:
+        self.bar.set_postfix_str(text, refresh=False)
+
+    def close(self) -> None:
+        self.bar.close()
 
 
 class TqdmListener:
@@ -34,19 +58,82 @@ class TqdmListener:
     def progress(
         self, total: int, label: str, *, unit: str, initial: int = 0
     ) -> AbstractContextManager[ProgressBar]:
+        from tqdm.auto import tqdm
+
         bar = tqdm(total=total, desc=label, unit=unit, initial=initial, leave=self.leave)
-        return closing(_TqdmBar(bar))
+        return closing(CountingBar(bar))
 
 
-class _TqdmBar:
-    def __init__(self, bar: Any) -> None:
-        self.bar = bar
+class _TerminalBar(tqdm):  # type: ignore[misc]
+    """tqdm's bar, drawn whole: a Ctrl-C between its line and the way back would leave the cursor
+    on another line than tqdm takes it for."""
 
-    def update(self, n: int = 1, /) -> None:
-        self.bar.update(n)
+    def display(self, *args: Any, **kwargs: Any) -> Any:
+        with signals_deferred():
+            return super().display(*args, **kwargs)
 
-    def status(self, text: str, /) -> None:
-        self.bar.set_postfix_str(text, refresh=False)
+
+def terminal_bar(total: float | None, label: str, *, quiet: bool, **keywords: Any) -> tqdm[Any]:
+    """A bar on stderr, gone when it is done; silent when quiet or not on a terminal."""
+    bar = _TerminalBar(
+        total=total,
+        desc=printable(label),
+        file=sys.stderr,
+        disable=quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb",
+        ncols=_bar_width(),
+        leave=False,
+        **keywords,
+    )
+    bar.dynamic_ncols = lambda _: (_bar_width(), None)
+    return bar
+
+
+class ByteBars:
+    """Shows the data's progress reports, a bar for every label."""
+
+    def __init__(self, say: Callable[[str], None], *, quiet: bool) -> None:
+        self.say, self.quiet = say, quiet
+        self.label = ""
+        self.bar: Any = None
 
     def close(self) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
+
+    def __call__(self, label: str, done_bytes: int, total_bytes: int | None) -> None:
+        if label != self.label:
+            self.close()
+            self.label = label
+            self.say(label)
+            units = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+            self.bar = terminal_bar(total_bytes, label, quiet=self.quiet, **units)
+        self.bar.update(done_bytes - self.bar.n)
+
+
+@contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Have the handlers of what may end the command run after the body, not in it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    handlers = {number: one for number, one in handlers.items() if callable(one)}
+    came: list[int] = []
+    for number in handlers:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
+def _bar_width() -> int:
+    """Columns of a bar: what a terminal echoes after it, such as ^C, must not begin a new line."""
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return 76
+    return max(10, columns - 4)

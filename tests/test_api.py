@@ -230,3 +230,23 @@ def test_shifted_sets_are_evaluated_from_recorded_weights(tiny_data: Path) -> No
     sets = {one.test_set: one.accuracy for one in found.evaluations}
     assert sets["test"] == trained.run.test_accuracy
     assert {one.test_set: one.accuracy for one in again.evaluations}.items() <= sets.items()
+
+
+def test_runs_are_compared_and_drawn(tiny_data: Path) -> None:
+    data = fmnist_cli.load_data(200, 50, data_dir=tiny_data, allow_custom=True)
+    config = fmnist_cli.TrainConfig(train_size=200, val_size=50, epochs=2, hidden=8)
+    arms = {"slow": config.but(lr=0.01), "fast": config.but(lr=0.1)}
+    with fmnist_cli.Registry.open("runs.db") as registry:
+        study = fmnist_cli.study("momentum", arms, data, registry, seeds=2)
+        found = fmnist_cli.compare_runs(registry, ["study:1"])
+        pair = fmnist_cli.compare_runs(registry, [1, "latest"])
+    assert [(group.label, len(group.runs)) for group in found.groups] == [("slow", 2), ("fast", 2)]
+    assert found.facts["parameters"]["lr"] == [[0.01], [0.1]]
+    slow, fast = ([run.run.test_accuracy for run in found.groups[i].runs] for i in (0, 1))
+    changes = [one.contrast.change for one in found.differences if one.metric == "test_accuracy"]
+    paired = [b - a for a, b in zip(slow, fast, strict=True)]
+    assert changes == [pytest.approx(sum(paired) / 2)]
+    assert found.by_image is None
+    assert pair.by_image is not None
+    for one in (found, pair, study, study.runs[0]):
+        assert "<svg" in fmnist_cli.plots.to_svg(fmnist_cli.figure_of(one))

@@ -40,21 +40,15 @@ GROUND = LAYERS[0]  # its parts may use each other
 FOREIGN = frozenset({"typer", "rich", "tqdm", "click"})
 WITHOUT_FOREIGN = frozenset().union(*LAYERS[:5])
 
-# How a run is typed again is the matter of the first; the flags of the second are git's.
-MAY_NAME_FLAGS = (f"{ROOT}.runner.command_line", f"{ROOT}.registry.provenance")
+# How a run is typed again is the matter of the first; the others' flags are other programs'.
+MAY_NAME_FLAGS = tuple(
+    f"{ROOT}.{name}" for name in ("runner.command_line", "registry.provenance", "runner.programs")
+)
 
 # What does not hold yet; it may only become shorter.
 KNOWN_UPWARD: frozenset[str] = frozenset()
 KNOWN_CYCLES: frozenset[frozenset[str]] = frozenset()
-KNOWN_TYPED = frozenset(
-    {
-        "fmnist_cli.analysis.why.batch_size: --x",
-        "fmnist_cli.analysis.why.momentum: --x",
-        "fmnist_cli.engine.data.sources: --allow-custom-data",
-        "fmnist_cli.engine.data.sources: --data-dir",
-        "fmnist_cli.engine.data.sources: fmnist data",
-    }
-)
+KNOWN_TYPED: frozenset[str] = frozenset()
 KNOWN_DUPLICATES: frozenset[str] = frozenset()
 
 

@@ -224,7 +224,7 @@ class Claim:
     ) -> Answer:
         """The answer with this claim's evidence."""
         if len(self.conditions) < 2:
-            said = [f"{sentence(self.measure.name)}: two settings with a result are needed."]
+            said = ["Two settings with a result are needed."]
         statement = " ".join([opening(verdict, self.n), *said])
         return Answer(question, verdict, statement, {**self.evidence(), **(evidence or {})}, kind)
 

@@ -14,8 +14,7 @@ from typing import Any, Literal
 
 from fmnist_cli.analysis.answers import listing
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.engine.config import Monitor
-from fmnist_cli.epoch import Epoch
+from fmnist_cli.engine.config import Monitor, TrainConfig
 
 Rule = Literal[
     "diverged",
@@ -33,7 +32,7 @@ OVERFIT_EPOCHS = 3  # after the lowest validation loss; the last ones are averag
 OVERFIT_RISE = 0.05  # of the validation loss over its lowest, relative
 JUMP = 0.20  # of the running loss from one epoch to the next, relative
 STEADY_EPOCHS = 5
-STEADY_FALL = 0.005  # of the running loss per epoch, relative
+STEADY_FALL = 0.003  # of the running loss per epoch, relative
 SMALL_GAP = 0.05  # validation loss over training loss, relative
 
 
@@ -103,11 +102,17 @@ def explain(
                 _unstable(run, lr),
                 _still_improving(run),
                 _lr_too_small(run, lr),
-                _overfitting(run.epochs),
+                _overfitting(run),
                 _patience(run, patience, monitor, longer),
             )
             if finding is not None
         ]
+    # a cause says why it was still improving, or stopped too early, and need not be said twice
+    causes = {finding.rule for finding in found} & {"lr_too_small", "overfitting"}
+    if causes:
+        found = [finding for finding in found if finding.rule != "still_improving"]
+    if "lr_too_small" in causes and longer is None:
+        found = [finding for finding in found if finding.rule != "patience_too_small"]
     if all(finding.rule == "patience_enough" for finding in found):
         found.append(_fine(run))
     return tuple(found)
@@ -132,10 +137,11 @@ def _diverged(run: RecordedRun, lr: float, hidden: int | None) -> Observation:
         )
     else:
         why = "a weight is not a finite number"
+    smaller = min(lr / 10, TrainConfig.lr)
     return Observation(
         "diverged",
         f"It diverged in epoch {last.epoch} (updates {first_update:,} to {last.updates:,}): {why}. "
-        f"The learning rate {lr:g} is too large for it; {lr / 10:g} is worth a try.",
+        f"The learning rate {lr:g} is too large for it; {smaller:g} is worth a try.",
         {
             "epoch": last.epoch,
             "first_update": first_update,
@@ -195,9 +201,12 @@ def _still_improving(run: RecordedRun) -> Observation | None:
 
 
 def _lr_too_small(run: RecordedRun, lr: float) -> Observation | None:
-    """Steadily down to the very end, and no gap between training and validation yet."""
+    """Steadily down to the very end, and no gap between training and validation yet.
+
+    So small a step may also use up a patience: the loss falls, the accuracy stands still.
+    """
     last = run.epochs[-STEADY_EPOCHS - 1 :]
-    if run.stop_reason != "max_epochs" or len(last) <= STEADY_EPOCHS:
+    if run.stop_reason not in ("max_epochs", "patience") or len(last) <= STEADY_EPOCHS:
         return None
     losses = [epoch.value("running_loss") for epoch in last]
     if not all(b < a for a, b in pairwise(losses)):
@@ -223,8 +232,9 @@ def _lr_too_small(run: RecordedRun, lr: float) -> Observation | None:
     )
 
 
-def _overfitting(epochs: Sequence[Epoch]) -> Observation | None:
+def _overfitting(run: RecordedRun) -> Observation | None:
     """The validation loss rises from its lowest to the end, while the training loss falls."""
+    epochs = run.epochs
     lowest = min(epochs, key=lambda epoch: epoch.value("val_loss"))
     after = [epoch for epoch in epochs if epoch.epoch >= lowest.epoch]
     if len(after) <= OVERFIT_EPOCHS:
@@ -239,12 +249,18 @@ def _overfitting(epochs: Sequence[Epoch]) -> Observation | None:
     )
     if not (rising and falling and enough):
         return None
+    accuracy = ""
+    if run.still_improving:
+        accuracy = (
+            f" Its validation accuracy was best in epoch {run.best_epoch} of {len(epochs)} all the "
+            "same: it errs no more often, but is surer when it errs."
+        )
     return Observation(
         "overfitting",
         f"It overfits since epoch {lowest.epoch}: from there to epoch {epochs[-1].epoch} the "
         f"validation loss rose from {lowest.val_loss:.4f} to {val:.4f} while the training loss "
         f"fell from {lowest.train_loss:.4f} to {train:.4f} (means of the last {OVERFIT_EPOCHS} "
-        "epochs).",
+        f"epochs).{accuracy}",
         {
             "since_epoch": lowest.epoch,
             "val_loss_then": lowest.val_loss,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.analysis.statistics import summarise
+from fmnist_cli.analysis.statistics import Scale, summarise
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import Diverged, FmnistError
 from fmnist_cli.formatting import pluralize
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from fmnist_cli.registry import EvaluationRecord, RunRecord, StudyRecord
 
 
-SUMMARISED = ("test_accuracy", "best_epoch", "train_seconds")
+SUMMARISED: dict[str, Scale] = {
+    "test_accuracy": "share",
+    "best_epoch": "ratio",
+    "train_seconds": "ratio",
+}
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,10 @@ class RecordedRun:
 
     @property
     def stop_reason(self) -> str:
-        """``patience``, ``max_epochs``, ``diverged`` or ``interrupted``."""
+        """``patience``, ``max_epochs``, ``diverged`` or ``interrupted``; empty where nothing was
+        trained."""
+        if self.run.status == "finished":
+            return self.run.stop_reason or ""
         return self.run.stop_reason or "interrupted"
 
     @property
@@ -144,7 +151,8 @@ class StudyResult:
     def jobs(self) -> int:
         """How many runs were trained side by side on this machine, and so share the times they
         took."""
-        return int(self.study.config.get("jobs", 1))
+        asked = int(self.study.config.get("jobs", 1))
+        return min(asked, len(self.study.config.get("runs", self.runs)) or 1)
 
     @property
     def on_cluster(self) -> bool:
@@ -217,7 +225,7 @@ class StudyResult:
 def summaries_document(runs: Sequence[RecordedRun]) -> dict[str, Any]:
     """What the runs of one arm say together, as plain values; a diverged run is in no mean."""
     document: dict[str, Any] = {"seeds": [run.run.seed for run in runs]}
-    for name in SUMMARISED:
-        summary = summarise(getattr(run.run, name) for run in runs if not run.diverged)
+    for name, scale in SUMMARISED.items():
+        summary = summarise((getattr(run.run, name) for run in runs if not run.diverged), scale)
         document[name] = None if summary is None else asdict(summary)
     return document

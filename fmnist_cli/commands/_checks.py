@@ -37,7 +37,13 @@ def show_gradient(out: Output, report: GradientReport) -> None:
             entry.method + note,
         )
     title = f"first {report.n_examples} training images, e = {report.e:g}, float64"
-    out.section(f"Gradient check: {title}", table, *_verdicts(report))
+    lines = [
+        line.replace("DOES NOT AGREE", "[red]DOES NOT AGREE[/red]").replace(
+            " agrees ", " [green]agrees[/green] "
+        )
+        for line in report.statements()
+    ]
+    out.section(f"Gradient check: {title}", table, *lines)
 
 
 def show_magnitude(out: Output, check: MagnitudeCheck) -> None:
@@ -56,43 +62,3 @@ def show_magnitude(out: Output, check: MagnitudeCheck) -> None:
         table,
         f"ratio {check.ratio:.3f}: {verdict}",
     )
-
-
-def _verdicts(report: GradientReport) -> list[str]:
-    """What the whole check says, line by line."""
-    found = report.summary
-    judged = found["entries_checked"] - found.get("unresolved", 0)
-    lines = [
-        f"backpropagation {_agrees(report.backpropagation_holds)} with the differences: "
-        f"{judged:,} entries, largest relative error {found['max_relative_error']:.1e}, "
-        f"norm {found['norm_relative_error']:.1e}"
-    ]
-    kinks, coarse = found["kinks"], found.get("coarse", 0)
-    if "unresolved" in found and kinks:
-        lines.append(
-            f"{kinks:,} straddle a kink of a ReLU or a max-pool at this e: judged by a "
-            f"smaller difference that stays on one side; {found['unresolved']:,} have none and "
-            "are not judged"
-        )
-    elif kinks or coarse:
-        has_pools = any(row.entry.parameter == "conv1/kernel" for row in report.rows)
-        corners = "a ReLU or a max-pool" if has_pools else "the ReLU"
-        lines.append(
-            f"{kinks:,} straddle a kink of {corners} and {coarse:,} are too small "
-            f"for a difference at this e: judged by the complex step, largest relative error "
-            f"{found['max_relative_error_complex_step']:.1e}"
-        )
-    lines.append(
-        f"the training step {_agrees(report.training_holds)}: its update / learning rate is this "
-        f"gradient to {found['training_step_norm_relative_error']:.1e} (norm, all parameters)"
-    )
-    if report.silent:
-        lines.append(
-            f"{', '.join(report.silent)}: the first entry's gradient is exactly 0 on these images "
-            "(a black pixel, or a silent unit) and proves nothing, so the largest is shown as well"
-        )
-    return lines
-
-
-def _agrees(holds: bool) -> str:
-    return "[green]agrees[/green]" if holds else "[red]DOES NOT AGREE[/red]"

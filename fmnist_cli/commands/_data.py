@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fmnist_cli.errors import require
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from fmnist_cli.commands._option_groups import DataOptions
     from fmnist_cli.commands._output import Output
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.data import Dataset
+    from fmnist_cli.progress import ByteBars
     from fmnist_cli.registry import Registry
     from fmnist_cli.runner.run import Session
 
@@ -60,7 +59,7 @@ def load_data(
     """The data set, with a bar while it is fetched or decoded; ``fit`` as in ``load``."""
     from fmnist_cli.engine.data import load
 
-    with DataProgress(out) as progress:
+    with data_progress(out) as progress:
         return load(
             config.train_size,
             config.val_size,
@@ -71,37 +70,16 @@ def load_data(
         )
 
 
+def data_progress(out: Output) -> AbstractContextManager[ByteBars]:
+    """What shows the progress of fetching and decoding."""
+    from fmnist_cli.progress import ByteBars
+
+    return closing(ByteBars(out.say, quiet=out.quiet))
+
+
 def _folder(data_dir: Path | None) -> Path | None:
     """The folder that was given, by a name that messages can use; UsageError for a file."""
     if data_dir is not None:
         with suppress(PermissionError):  # which reading it will tell of
             require(not data_dir.is_file(), "data-dir must be a folder, not a file", data_dir)
     return Path.cwd() if data_dir == Path() else data_dir  # "." or an empty word
-
-
-class DataProgress:
-    """Shows the engine's progress reports, one bar per label."""
-
-    def __init__(self, out: Output) -> None:
-        self.out = out
-        self.label = ""
-        self.bar: tqdm[Any] | None = None
-
-    def __enter__(self) -> DataProgress:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def __call__(self, label: str, done_bytes: int, total_bytes: int | None) -> None:
-        if label != self.label:
-            if self.bar is not None:
-                self.bar.close()
-            self.label = label
-            self.out.say(label)
-            self.bar = self.out.bar(
-                total_bytes, label, unit="B", unit_scale=True, unit_divisor=1024
-            )
-        assert self.bar is not None
-        self.bar.update(done_bytes - self.bar.n)

@@ -66,17 +66,9 @@ class StudyOptions:
 
     def executor(self) -> Executor:
         """Who trains the runs."""
-        from fmnist_cli.runner.jobs import InProcess
+        from fmnist_cli.runner.study import executor_of
 
-        if self.scheduler is not None:
-            from fmnist_cli.runner.cluster import Cluster
-
-            return Cluster(self.scheduler)
-        if self.jobs > 1:
-            from fmnist_cli.runner.processes import Processes
-
-            return Processes(self.jobs)
-        return InProcess()
+        return executor_of(self.jobs, self.scheduler)
 
     def _listed(self) -> tuple[int, ...]:
         given = self.seed_list or ""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import MISSING
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -61,6 +61,19 @@ def typed(context: typer.Context, *, but: Collection[str] = ()) -> dict[str, str
         each = value if getattr(parameter, "multiple", False) else [value]
         found[name] = " ".join(_as_typed(parameter.opts[0], one) for one in each)
     return found
+
+
+def _set_elsewhere(context: typer.Context) -> list[str]:
+    """What the file and the environment set of the training, the study and the registry, as it
+    would be typed: what continues an interrupted command names it."""
+    words = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        elsewhere = nearness(context, name) in (1, 2)
+        value = context.params.get(name)
+        if elsewhere and value not in (None, False) and name not in ("json", "quiet"):
+            words += _as_typed(parameter.opts[0], value).split(" ")
+    return words
 
 
 def nearness(context: typer.Context, name: str) -> int:
@@ -131,7 +144,12 @@ def require_distinct(flag: str, values: Sequence[Any]) -> None:
 
 @functools.cache
 def _annotations(group: type) -> dict[str, Any]:
-    return get_type_hints(group)
+    return get_type_hints(group, include_extras=True)
+
+
+def _fields(group: type) -> Sequence[Field[Any]]:
+    """The fields of a group that are options; of one that is no panel of the help, all."""
+    return options_of(group) if group in PANELS else fields(group)
 
 
 def with_options(
@@ -151,7 +169,7 @@ def with_options(
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)
         signature = inspect.signature(command)
-        groups = {n: hints[n] for n in signature.parameters if hints[n] in PANELS}
+        groups = {n: hints[n] for n in signature.parameters if is_dataclass(hints[n])}
         own = [
             p.replace(annotation=hints[n], kind=inspect.Parameter.KEYWORD_ONLY)
             for n, p in signature.parameters.items()
@@ -161,7 +179,7 @@ def with_options(
         if not wants_context:
             own.append(_CONTEXT)
         expanded = {
-            name: [_option(group, f.name, changed) for f in options_of(group) if f.name not in omit]
+            name: [_option(group, f.name, changed) for f in _fields(group) if f.name not in omit]
             for name, group in groups.items()
         }
 
@@ -171,6 +189,7 @@ def with_options(
             try:
                 _choose_one(context, values)
                 _set_patience(values, changed)
+                context.find_root().obj = (*(context.obj or ()), *_set_elsewhere(context))
                 built = {}
                 for name, group in groups.items():
                     given = {p.name: values.pop(p.name) for p in expanded[name]}
@@ -234,6 +253,10 @@ def _option(group: type, name: str, changed: Mapping[str, Any]) -> inspect.Param
     annotation = _annotations(group)[name]
     default = changed.get(name, field.default)
     assert default is not MISSING
+    if group not in PANELS:  # each of its options is declared where its type is
+        return inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        )
     flag = f"--{name.replace('_', '-')}"
     help = field.metadata["help"]
     if name == "patience":  # None stands for: not given

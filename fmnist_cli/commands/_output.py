@@ -11,12 +11,9 @@ import json
 import os
 import re
 import shlex
-import signal
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from functools import cache
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +29,10 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from fmnist_cli.commands._option_groups import Common
+    from fmnist_cli.progress import CountingBar
 
 
 LINES_AT_ONCE = 1000
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PIPED_WIDTH = 120  # columns, where there is no terminal to ask
 LOOKALIKES = dict(zip("▁▂▃▄▅▆▇█−×→…±─", [*"_.:-=+*#-x>", "...", "+-", "-"], strict=True))
 
@@ -115,9 +112,13 @@ class Output:
             self._warnings.add(text)
             self.say(text)
 
-    def progress(self, total: int, label: str, *, unit: str, initial: int = 0) -> _Progress:
+    def progress(
+        self, total: int, label: str, *, unit: str, initial: int = 0
+    ) -> AbstractContextManager[CountingBar]:
         """The runner's progress, as a bar."""
-        return _Progress(self.bar(total, label, unit=unit, initial=initial))
+        from fmnist_cli.progress import CountingBar
+
+        return closing(CountingBar(self.bar(total, label, unit=unit, initial=initial)))
 
     def next(self, *commands: str | None) -> None:
         """What to type next, with the registry that this command was given; None is left out."""
@@ -137,80 +138,9 @@ class Output:
 
     def bar(self, total: float | None, label: str, *, unit: str, **keywords: Any) -> tqdm[Any]:
         """A progress bar on stderr; silent when quiet or not on a terminal."""
-        bar = _bar_class()(
-            total=total,
-            desc=printable(label),
-            unit=unit,
-            file=sys.stderr,
-            disable=self.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb",
-            ncols=_bar_width(),
-            leave=False,
-            **keywords,
-        )
-        bar.dynamic_ncols = lambda _: (_bar_width(), None)
-        return bar
+        from fmnist_cli.progress import terminal_bar
 
-
-@cache
-def _bar_class() -> type[tqdm[Any]]:
-    """tqdm's bar, drawn whole: a Ctrl-C between its line and the way back would leave the cursor
-    on another line than tqdm takes it for."""
-    from tqdm import tqdm
-
-    class Bar(tqdm):  # type: ignore[misc]
-        def display(self, *args: Any, **kwargs: Any) -> Any:
-            with _signals_deferred():
-                return super().display(*args, **kwargs)
-
-    return Bar
-
-
-@contextmanager
-def _signals_deferred() -> Iterator[None]:
-    """Have the handlers of what may end the command run after the body, not in it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
-    handlers = {number: one for number, one in handlers.items() if callable(one)}
-    came: list[int] = []
-    for number in handlers:
-        signal.signal(number, lambda number, _: came.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
-
-
-def _bar_width() -> int:
-    """Columns of a bar: what a terminal echoes after it, such as ^C, must not begin a new line."""
-    try:
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
-    except (OSError, ValueError):
-        return 76
-    return max(10, columns - 4)
-
-
-class _Progress:
-    """A bar as the runner counts with it."""
-
-    def __init__(self, bar: tqdm[Any]) -> None:
-        self.bar = bar
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.bar.close()
-
-    def update(self, n: int = 1, /) -> None:
-        self.bar.update(n)
-
-    def status(self, text: str, /) -> None:
-        self.bar.set_postfix_str(text, refresh=False)
+        return terminal_bar(total, label, quiet=self.quiet, unit=unit, **keywords)
 
 
 def write_message(text: str, style: str = "{}") -> None:
@@ -285,6 +215,13 @@ def _write(text: str) -> None:
             f"the output must be written somewhere. Received: {error.strerror}. What was recorded "
             "is kept: fmnist runs list"
         ) from error
+
+
+def escape(text: object) -> str:
+    """The text as rich prints it, with brackets that are no markup."""
+    from rich.markup import escape
+
+    return escape(str(text))
 
 
 def stdout_console() -> Console:

@@ -33,9 +33,10 @@ def refuse_settings(context: typer.Context) -> None:
 def resume_training(which: str, data: DataOptions, common: Common, results: Path) -> None:
     """Train a run that was interrupted to its end, and show how it went."""
     from fmnist_cli.commands._data import open_existing
-    from fmnist_cli.commands._training_view import Extras, train_one
+    from fmnist_cli.commands._training_view import train_one
     from fmnist_cli.files import writable_folder
     from fmnist_cli.runner.resume import had_dynamics, recorded_config, resumable_training
+    from fmnist_cli.runner.training import Extras
 
     out = Output(common)
     with open_existing(common.db) as registry:

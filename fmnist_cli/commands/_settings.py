@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import Field
 from pathlib import Path
@@ -115,11 +115,14 @@ def unknown_variables() -> list[str]:
     return lines
 
 
-def default_map(command: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as Typer takes them: for each command those of its options that take one
-    value."""
+def default_map(command: Any, settings: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """The settings as Typer takes them: for the command that the words name those of its options
+    that take one value."""
+    if not settings:
+        return {}
     if hasattr(command, "commands"):
-        return {name: default_map(sub, settings) for name, sub in command.commands.items()}
+        named = command.commands.keys() & {*words}
+        return {name: default_map(command.commands[name], settings, words) for name in named}
     taken = {p.name for p in command.params if not getattr(p, "multiple", False)}
     return {name: value for name, value in settings.items() if name in taken}
 
@@ -132,6 +135,14 @@ def source_of(name: str, settings: Mapping[str, Any]) -> tuple[Any, str]:
     if name in settings:
         return settings[name], f"file: {settings_file()}"
     return known_options()[name].default, "default"
+
+
+def taken_today(command: Any) -> dict[str, Any]:
+    """What a command's options are at present where nothing is typed."""
+    usual = {p.name: p.default for p in command.params if p.envvar}
+    return {name: usual[name] for name in usual.keys() & known_options().keys()} | set_today(
+        command
+    )
 
 
 def set_today(command: Any) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._output import Output
+from fmnist_cli.commands._output import Output, escape
 from fmnist_cli.files import writable_folder
+from fmnist_cli.runner.command_line import figure_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,14 +64,11 @@ def run_study_command(
         result = study.run(session, config, values, view, reuse=not options.new, **how)
         explanations: tuple[Explanation, ...] = ()
         if options.why:
-            why = study.run_why(session, config, result, view, **how)
-            explanations = study.explain(result, why, view)
+            explanations, _ = study.explained(session, config, result, view, **how)
         more = {}
         if results is not None:
-            paths = hand_in_recorded(
-                session.registry, [run.run for run in result.runs], results, out
-            )
-            more["result_files"] = [str(path) for path in paths]
+            runs = [run.run for run in result.runs]
+            more["result_files"] = hand_in_recorded(session.registry, runs, results, out)
     if result.runs and all(run.run.id <= newest for run in result.runs):
         out.say("To train it once more: --new")
     show_study(out, study, result, view, explanations, **more)
@@ -91,14 +88,15 @@ def show_study(
     """The document, or the tables and the answers, and with them the explanations."""
     table = study.table(result, view)
     answers = study.answers(result, view)
+    found = [{**one.document(), "figure": figure_words(one)} for one in explanations]
     out.document(
         f"fmnist.{study.document_name}/1",
         {
             **result.document(),
             **study.document(result, view),
             "table": table.records(),
-            "answers": answers_document(answers),
-            **({"explanations": [one.document() for one in explanations]} if explanations else {}),
+            "answers": answers,
+            **({"explanations": found} if found else {}),
             **more,
         },
     )
@@ -111,36 +109,33 @@ def show_study(
 
 def show_tables(out: Output, tables: Sequence[Table]) -> None:
     """Each table under its caption."""
-    from rich.markup import escape
-
     for table in tables:
         out.section(escape(table.caption), table)
 
 
 def show_answers(out: Output, given: Sequence[Answer], runs: Sequence[RecordedRun]) -> None:
-    """On how many seeds the answers rest, then each question with its answer."""
-    from rich.markup import escape
+    """On how many seeds the answers rest, then each question with its answer; questions in a row
+    that have the same answer share it."""
+    from itertools import groupby
 
     from fmnist_cli.analysis import study_note
 
     if given:
         out.section("Answers", escape(study_note(runs)))
-    for answer in given:
-        out.section(escape(answer.question), escape(answer.statement))
+    for statement, answers in groupby(given, key=lambda answer: answer.statement):
+        questions = "\n".join(answer.question for answer in answers)
+        out.section(escape(questions), escape(statement))
 
 
 def show_explanations(out: Output, explanations: Sequence[Explanation]) -> None:
     """Each question with its causes, how each was tested, and the figure that shows it."""
-    from rich.markup import escape
-
     for one in explanations:
-        lines = [one.answer, *(f"- {cause.sentence}" for cause in one.causes)]
-        lines.append(f"{one.how_sure} Figure: fmnist {one.figure}")
-        out.section(f"Why: {escape(one.question)}", *map(escape, lines))
-
-
-def answers_document(given: Sequence[Answer]) -> list[dict[str, Any]]:
-    return [asdict(answer) for answer in given]
+        lines = [one.answer, *one.measured, *(f"- {cause.sentence}" for cause in one.supported)]
+        others = [cause.name for cause in one.causes if cause.outcome != "supported"]
+        if others:
+            lines.append(f"- Tested, not supported: {'; '.join(others)}.")
+        lines.append(f"{one.how_sure} Figure: fmnist {figure_words(one)}")
+        out.section(escape(f"{one.heading} (part {one.part})"), *map(escape, lines))
 
 
 def draw_study(
@@ -168,5 +163,5 @@ def save_figure(out: Output, figure: Figure, path: Path, schema: str, **content:
     if path.parent == DEFAULT_FOLDER:
         writable_folder(path.parent, "the plot's folder")
     plots.save(figure, path)
-    out.document(schema, {"file": str(path), **content})
+    out.document(schema, {"file": path, **content})
     out.text(f"Saved {path}\n")

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fmnist_cli.commands._output import Output, make_facts
+from fmnist_cli.commands._output import Output, escape, make_facts
 from fmnist_cli.errors import Diverged
 from fmnist_cli.formatting import percent, pluralize, seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from rich.table import Table
 
-    from fmnist_cli.engine.backend import Backend
+    from fmnist_cli.engine.backend import Split
     from fmnist_cli.engine.config import TrainConfig
-    from fmnist_cli.engine.data import Dataset
+    from fmnist_cli.engine.gradients import MagnitudeCheck
     from fmnist_cli.engine.training import TrainResult
     from fmnist_cli.epoch import Epoch
-    from fmnist_cli.registry import Run, RunRecord
-    from fmnist_cli.runner.run import BackendOf, Recorded, Session
-
-N_BESIDE = 10  # epochs of layers of one's own that are compared with the textbook's
-
-
-@dataclass(frozen=True)
-class Extras:
-    """What a run does besides training."""
-
-    check_gradient: bool = False
-    check_magnitude: bool = False
-    dynamics: bool = False
-    layers: Path | None = None
-    log: bool = False
+    from fmnist_cli.registry import RunRecord
+    from fmnist_cli.runner.checks import GradientReport
+    from fmnist_cli.runner.run import BackendOf, Session
+    from fmnist_cli.runner.training import CheckedTraining, Extras
 
 
 def train_one(
@@ -42,85 +32,47 @@ def train_one(
     out: Output,
     extras: Extras,
     results: Path,
+    *,
+    log: bool = False,
     resume: RunRecord | None = None,
 ) -> None:
     """Train one configuration, as a new run or continuing a recorded one, and show how it went."""
-    from rich.markup import escape
-
+    from fmnist_cli.analysis.agreement import agreement_statement
     from fmnist_cli.commands._checks import show_gradient, show_magnitude
-    from fmnist_cli.files import replace_file
-    from fmnist_cli.runner.checks import magnitude_document, record_checks, require_checks
-    from fmnist_cli.runner.result_file import (
-        hand_in,
-        keep_result_file,
-        result_content,
-        result_file_name,
-    )
-    from fmnist_cli.runner.run import train_recorded
+    from fmnist_cli.runner.training import train_with_checks
 
-    checks: dict[str, Any] = {}
-    result_path = results
-
-    def before(run: Run, backend: Backend) -> None:
-        if extras.layers is not None:
-            kept = run.folder / extras.layers.name
-            replace_file(kept, extras.layers.read_bytes())
-            run.add_artefact("layers", kept)
-        gradient, magnitude = record_checks(
-            run,
-            config,
-            session.dataset.train,
-            gradient=extras.check_gradient,
-            magnitude=extras.check_magnitude,
-        )
+    def show_checks(gradient: GradientReport | None, magnitude: MagnitudeCheck | None) -> None:
         if gradient is not None:
             show_gradient(out, gradient)
-            checks["gradient"] = gradient.document()
         if magnitude is not None:
             show_magnitude(out, magnitude)
-            checks["magnitude"] = magnitude_document(magnitude)
-        require_checks(run, gradient, magnitude)
 
-    def after(run: Run, backend: Backend, result: TrainResult, data: Dataset) -> None:
-        nonlocal result_path
-        if extras.layers is not None:
-            checks["textbook"] = _beside_textbook(run, config, result, data)
-        keep_result_file(run, backend, result, data)
-        diverged = result.stop_reason == "diverged"
-        name = result_file_name(config, data.fingerprint, diverged=diverged)
-        test = None if result.test is None else result.test.accuracy
-        content = result_content(run.id, run.uuid, result.epochs, test, result.train_seconds)
-        result_path = hand_in(results, name, content, out)
-
-    recorded = train_recorded(
+    training = train_with_checks(
         session,
         config,
-        command="train",
-        before=before,
-        after=after,
-        on_epoch=(lambda epoch: out.text(epoch_line(epoch))) if extras.log else None,
-        dynamics=extras.dynamics,
-        resume=resume,
+        extras,
+        results=results,
+        on_checks=show_checks,
+        on_epoch=(lambda epoch: out.text(epoch_line(epoch))) if log else None,
         backend_of=_backend_of(extras.layers),
+        beside=_beside(extras.layers, config),
+        resume=resume,
     )
-
-    out.document("fmnist.train/1", _document(config, recorded, checks, result_path))
-    out.section(
-        f"Run {recorded.run.id}: {describe(config)}",
-        _summary(config, recorded, result_path, session.registry.display_name),
-    )
-    if "textbook" in checks:
-        advice = "" if checks["textbook"]["epochs"] else f" Try: fmnist check {extras.layers}"
-        statement = checks["textbook"]["statement"]
+    run_id, result = training.recorded.run.id, training.recorded.result
+    out.document("fmnist.train/1", training.document())
+    summary = _summary(training, session.registry.display_name)
+    out.section(f"Run {run_id}: {describe(config)}", summary)
+    if training.beside is not None:
+        advice = "" if training.beside.epochs else f" Try: fmnist check {extras.layers}"
         out.section("Beside fmnist's own layers in float64, on the same batches",
-                    f"Running losses: {statement}.{escape(advice)}")  # fmt: skip
-    if recorded.result.stop_reason == "diverged":
+                    f"Running losses: {agreement_statement(training.beside)}.{escape(advice)}"
+                    )  # fmt: skip
+    if result.stop_reason == "diverged":
         raise Diverged(
-            f"{recorded.result.divergence}. Try a smaller --lr. "
-            f"What was recorded is kept: fmnist runs show {recorded.run.id}",
-            run_id=recorded.run.id,
+            f"{result.divergence}. Try a smaller --lr. "
+            f"What was recorded is kept: fmnist runs show {run_id}",
+            run_id=run_id,
         )
-    run_id = recorded.run.id
     out.next(f"plot train --run {run_id}", f"runs show {run_id}", "runs list")
 
 
@@ -133,19 +85,13 @@ def _backend_of(layers: Path | None) -> BackendOf | None:
     return partial(UserNetwork, layers)
 
 
-def _beside_textbook(
-    run: Run, config: TrainConfig, result: TrainResult, data: Dataset
-) -> dict[str, Any]:
-    """Record how far the user's layers follow the textbook's, in their first epochs."""
-    from dataclasses import asdict
-
-    from fmnist_cli.analysis.agreement import agreement, agreement_statement
+def _beside(layers: Path | None, config: TrainConfig) -> Callable[[Split], Iterable[float]] | None:
+    """What gives the textbook's losses to compare those of a file of layers with."""
+    if layers is None:
+        return None
     from fmnist_cli.usercode.backend import textbook_losses
 
-    losses = [epoch.value("running_loss") for epoch in result.epochs[:N_BESIDE]]
-    found = agreement(losses, textbook_losses(config, data.train))
-    run.record_check("layers", "textbook", asdict(found), found.parted_by is None)
-    return asdict(found) | {"statement": agreement_statement(found)}
+    return partial(textbook_losses, config)
 
 
 def epoch_line(epoch: Epoch) -> str:
@@ -162,44 +108,11 @@ def epoch_line(epoch: Epoch) -> str:
     return "; ".join(parts) + "\n"
 
 
-def _document(
-    config: TrainConfig, recorded: Recorded, checks: dict[str, Any], result_path: Path
-) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from fmnist_cli.analysis.sampling import accuracy_interval
-
-    result, best, test = recorded.result, recorded.result.best, recorded.result.test
-    low, high = accuracy_interval(test.accuracy, test.n) if test else (None, None)
-    return {
-        "id": recorded.run.id,
-        "uuid": recorded.run.uuid,
-        "config": asdict(config),
-        "status": "diverged" if result.stop_reason == "diverged" else "finished",
-        "stop_reason": result.stop_reason,
-        "still_improving": result.still_improving,
-        "epochs_run": len(result.epochs),
-        "best_epoch": best.epoch if best else None,
-        "updates_to_best": best.updates if best else None,
-        "best_val_accuracy": best.val_accuracy if best else None,
-        "best_val_loss": best.val_loss if best else None,
-        "test_accuracy": test.accuracy if test else None,
-        "test_accuracy_low": low,
-        "test_accuracy_high": high,
-        "test_loss": result.test.loss if result.test else None,
-        "train_seconds": result.train_seconds,
-        "checks": checks,
-        "result_file": str(result_path),
-        "epochs": [asdict(epoch) for epoch in result.epochs],
-    }
-
-
-def _summary(config: TrainConfig, recorded: Recorded, result_path: Path, db: str) -> Table:
-    from rich.markup import escape
-
+def _summary(training: CheckedTraining, db: str) -> Table:
     from fmnist_cli.analysis.sampling import with_interval
 
-    result, best, test = recorded.result, recorded.result.best, recorded.result.test
+    config, result = training.config, training.recorded.result
+    best, test = result.best, result.test
     n = len(result.epochs)
     table = make_facts()
     table.add_row("stopped after", f"{pluralize(n, 'epoch')}: {why_stopped(config, result)}")
@@ -208,19 +121,14 @@ def _summary(config: TrainConfig, recorded: Recorded, result_path: Path, db: str
         table.add_row(
             "validation accuracy", f"{percent(best.val_accuracy)} (loss {best.val_loss:.4f})"
         )
-        table.add_row(
-            "test accuracy",
-            f"[bold]{with_interval(test.accuracy, test.n)}[/bold], on one seed",
-        )
-        table.add_row(
-            "test loss",
-            f"{test.loss:.4f}",
-        )
+        accuracy = with_interval(test.accuracy, test.n)
+        table.add_row("test accuracy", f"[bold]{accuracy}[/bold], on one seed")
+        table.add_row("test loss", f"{test.loss:.4f}")
     table.add_row(
         "training time",
         f"{seconds(result.train_seconds)} ({seconds(result.train_seconds / n)} per epoch)",
     )
-    table.add_row("recorded", escape(f"{db}, {result_path}"))
+    table.add_row("recorded", escape(f"{db}, {training.result_file}"))
     return table
 
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import with_options
-from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import CheckFailed, UsageError, require
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.registry import RunSpec
     from fmnist_cli.usercode.results import CheckReport
     from fmnist_cli.usercode.rubric import Rubric
 
@@ -81,6 +78,8 @@ def check(
       # any other network, by the second interface
       fmnist check --interface mynet:make_network
     """
+    from fmnist_cli.registry import Registry
+    from fmnist_cli.usercode.recording import record_reports
     from fmnist_cli.usercode.results import HINT_LEVELS
 
     require(hints in HINT_LEVELS, "hints must be 0, 1 or 2", hints)
@@ -93,9 +92,10 @@ def check(
     out = Output(common)
     dataset = load_images(data, out)
     report = _report(file, interface, dataset, out, rubric, gradescope, seed, trust)
-    run_id = (
-        record_reports("check", {report.file: report}, dataset, out, common.db) if record else None
-    )
+    run_id = None
+    if record:
+        with Registry.open(common.db) as registry:
+            run_id = record_reports(registry, "check", {report.file: report}, dataset, out.argv)
     out.document("fmnist.check/1", {"id": run_id, **report.document(hints)})
     show(out, report, hints)
     if not report.holds:
@@ -130,6 +130,7 @@ def _report(
     seed: int,
     trust: bool,
 ) -> CheckReport:
+    from fmnist_cli.files import write_file
     from fmnist_cli.formatting import to_json
     from fmnist_cli.usercode import gradescope as export
     from fmnist_cli.usercode.examine import check_file
@@ -146,75 +147,12 @@ def _report(
     graded = grade(file, rubric, dataset.train)
     out.result(f"{graded.score:g} of {graded.max_score:g} points", "")
     if gradescope is not None:
-        write_text(gradescope, to_json(export.results(graded, rubric)) + "\n")
+        write_file(gradescope, to_json(export.results(graded, rubric)) + "\n", parents=True)
     return graded.report
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole; UsageError where it cannot be written."""
-    from fmnist_cli.files import replace_file
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, text)
-    except OSError as error:
-        raise UsageError(
-            f"{path} must be a file that can be written. Received: {error.strerror}."
-        ) from error
-
-
-def record_reports(
-    command: str, reports: Mapping[str, CheckReport], dataset: Dataset, out: Output, db: str
-) -> int:
-    """Record reports, by the files' names, as checks of one run; its id.
-
-    Each says whose it is: the file's name and SHA-256.
-    """
-    from fmnist_cli.registry import Outcome, Registry
-
-    with Registry.open(db) as registry, registry.run(_spec(command, dataset, out)) as run:
-        for name, report in reports.items():
-            who = {"file": name, "sha256": report.sha256}
-            if command == "check":
-                for result in report.results:
-                    run.record_check("layers", result.check, who | _figures(result), _held(result))
-            else:
-                statuses = {result.check: result.status for result in report.results}
-                figures = who | {"mistakes": list(report.mistakes), **statuses}
-                run.record_check("layers", name, figures, report.holds)
-        run.finish(Outcome(stop_reason=None, train_seconds=0.0))
-    return run.id
-
-
-def _held(result: Any) -> bool:
-    return bool(result.status != "failed" and result.status != "unclear")
-
-
-def _figures(result: Any) -> dict[str, Any]:
-    mistake = result.diagnosis.mistake if result.diagnosis else ""
-    return {"status": result.status, "mistake": mistake or None, **result.figures}
-
-
-def _spec(command: str, dataset: Dataset, out: Output) -> RunSpec:
-    """The run of a check: what does not apply to it has the value that says so."""
-    from dataclasses import asdict
-
-    from fmnist_cli.registry import RunSpec
-
-    config = asdict(TrainConfig()) | {"engine": "user", "epochs": 1, "patience": None}
-    return RunSpec(
-        command=command,
-        config=config | {"train_size": len(dataset.train), "val_size": 0, "monitor": "none"},
-        data_fingerprint=dataset.fingerprint,
-        data_source=dataset.source,
-        argv=out.argv,
-    )
 
 
 def show(out: Output, report: CheckReport, hints: int) -> None:
     """The checks as a table, and of what failed the hints below each other."""
-    from rich.markup import escape
-
     from fmnist_cli.usercode.results import NOT_LOADED
 
     table = make_table("<check", "<result", "what was found")

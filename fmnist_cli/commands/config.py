@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
 from fmnist_cli.commands._option_groups import Common, environment_variable
 from fmnist_cli.commands._options import with_options
-from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands._output import Output, escape, make_table
 
-app = typer.Typer(no_args_is_help=True, help="Your own defaults, and where each comes from.")
+app = typer.Typer()
 
 
 @app.command()
@@ -27,8 +25,6 @@ def show(common: Common) -> None:
       # for a program
       fmnist config show --json
     """
-    from rich.markup import escape
-
     from fmnist_cli.commands._settings import (
         known_options,
         read_settings,
@@ -50,10 +46,10 @@ def show(common: Common) -> None:
     out.document(
         "fmnist.config.show/1",
         {
-            "file": str(path) if path else None,
+            "file": path,
             "options": {
                 name: {
-                    "value": str(value) if isinstance(value, Path) else value,
+                    "value": value,
                     "source": source,
                     "environment_variable": environment_variable(name),
                 }
@@ -71,4 +67,4 @@ def show(common: Common) -> None:
     if source_of("epochs", settings)[1] == "default":
         epochs = EARLY_STOPPING.defaults["epochs"]
         notes.append(f"early-stop and momentum: {epochs} epochs, to the last one.")
-    out.section(f"Defaults (file: {escape(str(file))})", table, *notes)
+    out.section(f"Defaults (file: {escape(file)})", table, *notes)

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common
+from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import with_options
-from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.errors import ChecksumError, require
 
-app = typer.Typer(no_args_is_help=True, help="Fetch, verify and describe the images.")
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", envvar="FMNIST_DATA_DIR", help="The folder to look at."),
-]
+app = typer.Typer()
 
 
 @app.command()
@@ -52,27 +46,24 @@ def fetch(
       # behind a proxy that looks at every file first
       fmnist data fetch --timeout 120
     """
-    from rich.markup import escape
-
-    from fmnist_cli.commands._data import DataProgress
+    from fmnist_cli.commands._data import data_progress
     from fmnist_cli.engine import data
 
     in_range = timeout is None or 0 < timeout <= 3600
     require(in_range, "--timeout must be above 0 and at most 3600 seconds", timeout)
     out = Output(common)
-    with DataProgress(out) as progress:
+    with data_progress(out) as progress:
         folder = data.fetch(force=force, answer_seconds=timeout, on_progress=progress)
-    files = [str(path) for path in folder.files]
     out.document(
         "fmnist.data.fetch/1",
-        {"source": folder.source, "folder": str(folder.path), "files": files},
+        {"source": folder.source, "folder": folder.path, "files": folder.files},
     )
-    out.result(f"Fashion-MNIST is in {escape(str(folder.path))}", f"[dim]{data.LICENCE}[/dim]")
+    out.result(f"Fashion-MNIST is in {escape(folder.path)}", f"[dim]{data.LICENCE}[/dim]")
 
 
 @app.command()
-@with_options(omit=("db",))
-def verify(common: Common, data_dir: DataDir = None) -> None:
+@with_options(omit=("db", "allow_custom_data"))
+def verify(common: Common, where: DataOptions) -> None:
     """Compare the four files with the official ones, bit for bit.
 
     Prints one row per file: what is in it, the head of its SHA-256, and the verdict.
@@ -85,12 +76,10 @@ def verify(common: Common, data_dir: DataDir = None) -> None:
       # those in a folder
       fmnist data verify --data-dir my-images
     """
-    from rich.markup import escape
-
     from fmnist_cli.engine import data
 
     out = Output(common)
-    reports = data.verify(data_dir)
+    reports = data.verify(where.data_dir)
     table = make_table("<file", "<content", "<SHA-256", "verdict")
     for report in reports:
         shape = "-" if report.shape is None else " x ".join(map(str, report.shape))
@@ -100,9 +89,8 @@ def verify(common: Common, data_dir: DataDir = None) -> None:
         digest = f"{report.found_sha256[:16]}..." if report.found_sha256 else "-"
         table.add_row(escape(report.path.name), shape, digest, verdict)
     out.section(f"The files in {escape(str(reports[0].path.parent))}", table)
-    documents = [asdict(report) | {"path": str(report.path)} for report in reports]
     bad = [report for report in reports if not report.ok]
-    out.document("fmnist.data.verify/1", {"holds": not bad, "files": documents})
+    out.document("fmnist.data.verify/1", {"holds": not bad, "files": reports})
     if bad:
         named = ", ".join(str(report.path) for report in bad)
         raise ChecksumError(
@@ -112,8 +100,8 @@ def verify(common: Common, data_dir: DataDir = None) -> None:
 
 
 @app.command()
-@with_options(omit=("db",))
-def info(common: Common, data_dir: DataDir = None) -> None:
+@with_options(omit=("db", "allow_custom_data"))
+def info(common: Common, where: DataOptions) -> None:
     """Show where the images are looked for, which place wins, and what is cached.
 
     Prints one row per place and the fingerprint of the data, by which every run names what it saw.
@@ -124,27 +112,22 @@ def info(common: Common, data_dir: DataDir = None) -> None:
       # a data set of your own
       fmnist data info --data-dir my-images
     """
-    from rich.markup import escape
-
     from fmnist_cli.engine import data
 
     out = Output(common)
-    found = data.info(data_dir)
-    document = asdict(found) | {"cache": str(found.cache)}
-    for source in document["sources"]:
-        source["folder"] = str(source["folder"])
-    out.document("fmnist.data.info/1", document | {"licence": data.LICENCE})
+    found = data.info(where.data_dir)
+    out.document("fmnist.data.info/1", asdict(found) | {"licence": data.LICENCE})
     table = make_table("source", "folder", "state")
     for source in found.sources:
         mark = " [green](used)[/green]" if source.wins else ""
         detail = escape(f": {source.detail}") if source.detail else ""
-        table.add_row(source.source, escape(str(source.folder)), f"{source.state}{mark}{detail}")
+        table.add_row(source.source, escape(source.folder), f"{source.state}{mark}{detail}")
     for mirror in found.mirrors:
         table.add_row("mirror", mirror, "asked if no folder holds the data")
     table.add_row("apt", "dataset-fashion-mnist", "asked last" if found.has_apt else "no apt here")
     out.result(
         table,
         f"fingerprint  {found.fingerprint or '-'}" + (" (official)" if found.is_official else ""),
-        f"cache        {escape(str(found.cache))} ({found.cache_bytes / 2**20:.1f} MiB)",
+        f"cache        {escape(found.cache)} ({found.cache_bytes / 2**20:.1f} MiB)",
         f"[dim]{data.LICENCE}[/dim]",
     )

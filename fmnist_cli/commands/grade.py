@@ -10,9 +10,10 @@ import typer
 
 from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import with_options
-from fmnist_cli.commands._output import Output, make_table
-from fmnist_cli.commands.check import load_images, record_reports, write_text
+from fmnist_cli.commands._output import Output, escape, make_table
+from fmnist_cli.commands.check import load_images
 from fmnist_cli.errors import UsageError, require
+from fmnist_cli.files import write_file
 
 if TYPE_CHECKING:
     from fmnist_cli.usercode.grading import Grade
@@ -68,8 +69,10 @@ def grade(
       # an autograder to upload to Gradescope
       fmnist grade --make-autograder autograder --rubric rubric.toml
     """
+    from fmnist_cli.registry import Registry
     from fmnist_cli.usercode import gradescope as export
     from fmnist_cli.usercode import grading
+    from fmnist_cli.usercode.recording import record_reports
     from fmnist_cli.usercode.rubric import Rubric, read_rubric
 
     out = Output(common)
@@ -78,7 +81,7 @@ def grade(
     if make_autograder is not None:
         text = rubric.read_text(encoding="utf-8") if rubric else export.default_rubric_text()
         for name, (content, mode) in export.autograder_files(text, scheme).items():
-            write_text(make_autograder / name, content)
+            write_file(make_autograder / name, content, parents=True)
             (make_autograder / name).chmod(mode)
         out.say(f"Written: {make_autograder}. Its README.md says how to upload it.")
     if folder is None:
@@ -95,9 +98,12 @@ def grade(
             bar.update()
             _write_pages(graded, scheme, feedback, gradescope)
     if csv is not None:
-        write_text(csv, grading.to_csv(grades))
+        write_file(csv, grading.to_csv(grades), parents=True)
     reports = {one.name: one.report for one in grades}
-    run_id = record_reports("grade", reports, dataset, out, common.db) if record else None
+    run_id = None
+    if record:
+        with Registry.open(common.db) as registry:
+            run_id = record_reports(registry, "grade", reports, dataset, out.argv)
     out.document("fmnist.grade/1", {
         "id": run_id,
         "max_score": scheme.max_score,
@@ -119,15 +125,13 @@ def _write_pages(
 
     stem = re.sub(r"[^\w.-]+", "_", graded.name.removesuffix(".py"))
     if feedback is not None:
-        write_text(feedback / f"{stem}.md", grading.feedback(graded, rubric))
+        write_file(feedback / f"{stem}.md", grading.feedback(graded, rubric), parents=True)
     if gradescope is not None:
         content = to_json(export.results(graded, rubric)) + "\n"
-        write_text(gradescope / stem / "results.json", content)
+        write_file(gradescope / stem / "results.json", content, parents=True)
 
 
 def _show(out: Output, grades: list[Grade], rubric: Rubric) -> None:
-    from rich.markup import escape
-
     table = make_table("file", ">points", ">failed", ">to look at", "what was found")
     for one in grades:
         table.add_row(

@@ -204,6 +204,11 @@ def _training_table(result: MiniCNNResult, most: int = 12) -> Any:
     step = max(1, (len(history) - 1) // (most - 1))
     table = make_table(">updates", ">loss (nats)", ">accuracy", ">w1", ">w2", ">v1", ">v2")
     for state in [*history[:-1:step], history[-1]]:
-        weights = [f"{value:.4f}" for value in (*state.w, *state.v)]
-        table.add_row(f"{state.step:,}", f"{state.loss:.5f}", percent(state.accuracy), *weights)
+        weights = [_fixed(value, 4) for value in (*state.w, *state.v)]
+        table.add_row(f"{state.step:,}", _fixed(state.loss, 5), percent(state.accuracy), *weights)
     return table
+
+
+def _fixed(value: float, digits: int) -> str:
+    """So many decimals, unless the number has run away."""
+    return f"{value:.{digits}f}" if abs(value) < 1e4 else f"{value:.4g}"

@@ -12,7 +12,6 @@ from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands._study import (
-    answers_document,
     run_study_command,
     show_answers,
     show_tables,
@@ -101,10 +100,9 @@ def _evaluate(
 ) -> None:
     """Evaluate the weights of a recorded run as a new run, and show that."""
     from fmnist_cli import plots
-    from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.commands._data import load_data, open_existing
     from fmnist_cli.plots.from_records import caption_of
-    from fmnist_cli.runner.find import find_fitting_run, has_weights
+    from fmnist_cli.runner.find import find_fitting_run, has_weights, recorded
     from fmnist_cli.runner.run import Session
     from fmnist_cli.runner.shifted import evaluate_run
     from fmnist_cli.studies import shifted_images
@@ -117,7 +115,7 @@ def _evaluate(
         dataset = load_data(TrainConfig(**record.config), data, out)
         session = Session(registry, dataset, out, out.argv)
         run = evaluate_run(session, record, view.curves)
-        runs = [RecordedRun(run, (), registry.evaluations(run.id))]
+        runs = [recorded(registry, run)]
     table = shifted_images.scores_table(runs, "Accuracy on the test set and its shifted copies")
     answers = shifted_images.answers_of(runs)
     out.document(
@@ -126,7 +124,7 @@ def _evaluate(
             "id": run.id,
             **shifted_images.document_of(runs, view),
             "table": table.records(),
-            "answers": answers_document(answers),
+            "answers": answers,
         },
     )
     show_tables(out, [table, *shifted_images.details_of(runs, view)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +15,7 @@ from fmnist_cli.commands._options import require_distinct, typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands._study import DEFAULT_FOLDER, save_figure
 from fmnist_cli.commands.ood import CurveWord, curves_of
-from fmnist_cli.commands.runs._groups import Groups
+from fmnist_cli.commands.runs.comparing import Groups
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.epoch import METRICS, Axis, Metric
 from fmnist_cli.errors import RegistryError, UsageError, require
@@ -27,9 +29,11 @@ from fmnist_cli.studies.study import Study, View
 from fmnist_cli.studies.training import TRAINING
 
 if TYPE_CHECKING:
-    from fmnist_cli.registry import Registry, StudyRecord
+    from matplotlib.figure import Figure
 
-app = typer.Typer(no_args_is_help=True, help="Draw figures of recorded runs, and of the data.")
+    from fmnist_cli.registry import Registry
+
+app = typer.Typer()
 
 Out = Annotated[
     Path | None,
@@ -110,25 +114,13 @@ def train(
             )
         _draw(common, TRAINING, study, out, View(band=band))
         return
-    from fmnist_cli import plots
-    from fmnist_cli.plots.from_records import curve_of, ending_of, run_caption
-    from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.find import find_fitting_run, has_epochs
+    from fmnist_cli.plots.from_records import run_figure
+    from fmnist_cli.runner.find import find_fitting_run, has_epochs, recorded
 
-    output = Output(common)
-    if out is not None:
-        plots.check_path(out)
-    with Registry.open(common.db, readonly=True) as registry:
+    with _registry(common, out) as registry:
         record = find_fitting_run(registry, run, has_epochs, "have recorded an epoch")
-        epochs = registry.epochs(record.id)
-    if not epochs:
-        raise RegistryError(
-            f"run {record.id} must have recorded an epoch to be drawn. It has none."
-        )
-    caption = run_caption(record, len(epochs))
-    figure = plots.train_figure(curve_of(epochs), caption, ending_of(record))
-    path = out or DEFAULT_FOLDER / f"train-run{record.id}.png"
-    save_figure(output, figure, path, "fmnist.plot.train/1", run=record.id)
+        figure = run_figure(recorded(registry, record))
+    _save(common, figure, out, "train", f"train-run{record.id}", run=record.id)
 
 
 @app.command()
@@ -157,7 +149,7 @@ def samples(
         plots.check_path(out)
     train = load_data(TrainConfig(), data, output, fit=True).train
     figure = plots.samples_figure(train.images, train.labels, per_class=per_class)
-    save_figure(output, figure, out or DEFAULT_FOLDER / "samples.png", "fmnist.plot.samples/1")
+    _save(common, figure, out, "samples", "samples")
 
 
 @app.command()
@@ -187,6 +179,7 @@ def lr(
     common: Common,
     study: StudyId = None,
     metric: OneMetric = "running_loss",
+    x: X = None,
     band: Band = "ci",
     out: Out = None,
 ) -> None:
@@ -201,7 +194,7 @@ def lr(
       # study 2, by the validation loss
       fmnist plot lr --study 2 --metric val_loss --out lr.svg
     """
-    _draw(common, LEARNING_RATE, study, out, View(metric=metric, band=band))
+    _draw(common, LEARNING_RATE, study, out, View(metric=metric, band=band, axis=x))
 
 
 @app.command()
@@ -311,22 +304,18 @@ def ood(
         raise UsageError(
             f"--samples and --curve exclude each other. Received: --samples --curve {curve}."
         )
-    from fmnist_cli import plots
     from fmnist_cli.commands._data import load_data
     from fmnist_cli.plots.from_records import drawable
-    from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.find import find_study
     from fmnist_cli.runner.study import read_study
     from fmnist_cli.studies.shifted_images import samples_figure
 
-    output = Output(common)
-    if out is not None:
-        plots.check_path(out)
-    with Registry.open(common.db, readonly=True) as registry:
-        result = read_study(registry, _chosen_study(registry, SHIFTED_IMAGES, study))
-        dataset = load_data(TrainConfig(**drawable(result)[0].run.config), data, output)
+    with _registry(common, out) as registry:
+        result = read_study(registry, find_study(registry, SHIFTED_IMAGES.kind, study))
+        dataset = load_data(TrainConfig(**drawable(result)[0].run.config), data, Output(common))
         figure = samples_figure(registry, result, dataset)
-    path = out or DEFAULT_FOLDER / f"ood-samples-study{result.study.id}.png"
-    save_figure(output, figure, path, "fmnist.plot.ood/1", study=result.study.id)
+    study_id = result.study.id
+    _save(common, figure, out, "ood", f"ood-samples-study{study_id}", study=study_id)
 
 
 @app.command()
@@ -344,13 +333,9 @@ def dynamics(common: Common, run: RunId = "latest", out: Out = None) -> None:
     """
     from fmnist_cli import plots
     from fmnist_cli.plots.from_records import run_caption
-    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.find import find_fitting_run, has_dynamics
 
-    output = Output(common)
-    if out is not None:
-        plots.check_path(out)
-    with Registry.open(common.db, readonly=True) as registry:
+    with _registry(common, out) as registry:
         must = "have recorded its dynamics"
         record = find_fitting_run(registry, run, has_dynamics(registry), must)
         figures = registry.dynamics(record.id)
@@ -359,8 +344,7 @@ def dynamics(common: Common, run: RunId = "latest", out: Out = None) -> None:
             f"run {record.id} must have recorded its dynamics. It has not: fmnist train --dynamics"
         )
     figure = plots.dynamics_figure(figures, run_caption(record, record.epochs_run))
-    path = out or DEFAULT_FOLDER / f"dynamics-run{record.id}.png"
-    save_figure(output, figure, path, "fmnist.plot.dynamics/1", run=record.id)
+    _save(common, figure, out, "dynamics", f"dynamics-run{record.id}", run=record.id)
 
 
 @app.command()
@@ -394,65 +378,48 @@ def compare(
       # two groups of runs that you have tagged
       fmnist plot compare tag:baseline tag:shifted --out compare.png
     """
-    from fmnist_cli import plots
-    from fmnist_cli.analysis.result import RecordedRun
-    from fmnist_cli.commands.runs._groups import resolve
-    from fmnist_cli.plots.from_records import curve_on
-    from fmnist_cli.registry import Registry
+    from fmnist_cli.plots.from_records import groups_figure
+    from fmnist_cli.runner.find import find_groups
 
     metrics: Any = metric or ["val_accuracy", "train_loss"]
     for one in metrics:
         require(one in METRICS, f"metric must be one of {', '.join(METRICS)}", one)
     require_distinct("metric", metrics)
-    output = Output(common)
-    if out is not None:
-        plots.check_path(out)
-    with Registry.open(common.db, readonly=True) as registry:
-        arms = []
-        for group in resolve(registry, names):
-            recorded = [RecordedRun(run, registry.epochs(run.id)) for run in group.runs]
-            curves = [curve_on(run, x or "epoch") for run in recorded if run.epochs]
-            if curves:
-                arms.append(plots.Line(group.label, curves))
-    if not arms:
-        raise RegistryError(
-            "what is compared must have recorded an epoch to be drawn. "
-            f"Received: {' '.join(names)}, which has none."
-        )
-    figure = plots.compare_figure(arms, metrics=metrics, band=band)
-    save_figure(output, figure, out or DEFAULT_FOLDER / "compare.png", "fmnist.plot.compare/1")
+    with _registry(common, out) as registry:
+        groups = find_groups(registry, names)
+    figure = groups_figure(groups, metrics=metrics, axis=x or "epoch", band=band)
+    _save(common, figure, out, "compare", "compare")
 
 
 def _draw(common: Common, study: Study, study_id: int | None, out: Path | None, view: View) -> None:
-    from fmnist_cli import plots
-    from fmnist_cli.registry import Registry
+    """Draw the study of that id, or the newest of its kind."""
+    from fmnist_cli.runner.find import find_study
     from fmnist_cli.runner.study import read_study
 
-    output = Output(common)
+    with _registry(common, out) as registry:
+        result = read_study(registry, find_study(registry, study.kind, study_id))
+    by = f"-by-{view.axis}" if view.axis else ""
+    by += f"-{'both' if len(view.curves) > 1 else view.curves[0]}" if view.curves else ""
+    name, number = study.plot_name, result.study.id
+    figure = study.figure(result, view)
+    _save(common, figure, out, name, f"{name}{by}-study{number}", study=number)
+
+
+@contextmanager
+def _registry(common: Common, out: Path | None) -> Iterator[Registry]:
+    """The registry to be read, once it is known that the figure can be saved."""
+    from fmnist_cli import plots
+    from fmnist_cli.registry import Registry
+
     if out is not None:
         plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
-        result = read_study(registry, _chosen_study(registry, study, study_id))
-    figure = study.figure(result, view)
-    by = f"-by-{view.axis}" if view.axis else ""
-    by += f"-{'both' if len(view.curves) > 1 else view.curves[0]}" if view.curves else ""
-    path = out or DEFAULT_FOLDER / f"{study.plot_name}{by}-study{result.study.id}.png"
-    schema = f"fmnist.plot.{study.plot_name}/1"
-    save_figure(output, figure, path, schema, study=result.study.id)
+        yield registry
 
 
-def _chosen_study(registry: Registry, study: Study, study_id: int | None) -> StudyRecord:
-    """The study of that id, or else the newest of its kind."""
-    if study_id is not None:
-        record = registry.get_study(study_id)
-        if record.kind != study.kind:
-            raise RegistryError(
-                f"study {study_id} must be of kind {study.kind}. Received: one of {record.kind}."
-            )
-        return record
-    latest = registry.latest_study(study.kind)
-    if latest is None:
-        raise RegistryError(
-            f"there is no {study.kind} study in {registry.display_name} yet: fmnist {study.kind}"
-        )
-    return latest
+def _save(
+    common: Common, figure: Figure, out: Path | None, kind: str, name: str, **content: int
+) -> None:
+    """Write the figure, and say where it is."""
+    path = out or DEFAULT_FOLDER / f"{name}.png"
+    save_figure(Output(common), figure, path, f"fmnist.plot.{kind}/1", **content)

@@ -81,7 +81,8 @@ def train(
       fmnist train --resume latest
     """
     from fmnist_cli.commands._data import open_session
-    from fmnist_cli.commands._training_view import Extras, train_one
+    from fmnist_cli.commands._training_view import train_one
+    from fmnist_cli.runner.training import Extras
 
     out = Output(common)
     if resume is not None:
@@ -122,9 +123,9 @@ def train(
     if layers is not None:
         _refuse_with_layers(context)
         config = config.but(engine=USER_ENGINE)
-    extras = Extras(check_gradient, check_magnitude, dynamics, layers, log)
+    extras = Extras(check_gradient, check_magnitude, dynamics, layers=layers)
     with open_session(common.db, config, data, out, results=results) as session:
-        train_one(session, config, out, extras, results)
+        train_one(session, config, out, extras, results, log=log)
 
 
 def _refuse_with_layers(context: typer.Context) -> None:

@@ -53,6 +53,15 @@ def same_cumulative_lr(config: TrainConfig, total: float) -> TrainConfig:
     return config.but(epochs=max(1, math.ceil(total / per_epoch - 1e-9)), patience=None)
 
 
+def cut_short(config: TrainConfig, total: float) -> TrainConfig:
+    """In whole epochs, as few as the learning rate allows, to exactly the cumulative learning rate
+    ``total``: the learning rate makes up for what is less than an epoch. No early stopping."""
+    longer = same_cumulative_lr(config, total)
+    return longer.but(
+        lr=config.lr * total / cumulative_lr(longer, longer.epochs * longer.updates_per_epoch)
+    )
+
+
 def momentum_twins(config: TrainConfig) -> tuple[TrainConfig, TrainConfig]:
     """Of a run with momentum alpha at lr: without momentum at its effective step, lr / (1 - alpha);
     and with momentum at the step of plain SGD, lr (1 - alpha). Same seed."""

@@ -16,7 +16,9 @@ divide the shift, s f(x) is the nearer of both whole moves: what remains is alia
 
 What a shift costs in accuracy has two causes: what has left the frame, and the position of what
 has not. Moving the features back by s / S before the head (a dense network's image, by s) undoes
-the second alone.
+the second alone. A quarter turn loses nothing of the image, but no layer of a CNN is equivariant
+under it: the filters keep their orientation. Turning the features back undoes their position; what
+is not undone is that the features themselves are others.
 
 ``accuracy_map`` evaluates every layer once at stride 1, on images with a blank margin (the
 *a trous* form): the features of each shifted image are a window of these, every S-th of them. 289
@@ -32,7 +34,7 @@ N images of h x w places and C channels: (N, h, w, C).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -43,10 +45,11 @@ from fmnist_cli.engine.backend import Arrays, Split
 from fmnist_cli.engine.config import IMAGE_SIDE, Head
 from fmnist_cli.engine.numpy_mlp.layers import Array
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
-from fmnist_cli.engine.shifts import shift
+from fmnist_cli.engine.shifts import rotate, shift
 from fmnist_cli.errors import require
 
-IMAGES = 1_000
+IMAGES = 1_000  # as the cost of a shift is measured on
+ERROR_IMAGES = 200  # say a layer's error to a per cent
 REACH = 8
 _CHUNK = 50  # images: their features at stride 1 stay small
 
@@ -74,7 +77,7 @@ class LayerError:
 
 @dataclass(frozen=True)
 class ShiftCost:
-    """What a shift costs, in accuracies.
+    """What a shift or a turn costs, in accuracies.
 
     Attributes
     ----------
@@ -94,7 +97,7 @@ class ShiftCost:
 
     @property
     def by_cut_off(self) -> float:
-        """The rest: what has left the frame, or come near its border."""
+        """The rest: what has left the frame or come near its border; of a turn, other features."""
         return self.unshifted - self.moved_back
 
 
@@ -148,24 +151,53 @@ def shift_cost(
     UsageError
         When the features cannot be moved back by a whole number of places.
     """
-    blank = np.zeros((1, split.images.shape[1]), split.images.dtype)
-    found = np.zeros(3)
-    for images, labels in _chunks(split):
-        moved = shift(images, dy, dx)
-        if "W1" in weights:
-            back = _logits(weights, shift(moved, -dy, -dx), head)
-        else:
-            *_, (_, stride, features) = _spatial(weights, moved)
-            *_, (_, _, empty) = _spatial(weights, blank)
-            require(
-                dy % stride == dx % stride == 0,
-                f"the shift must be a multiple of {stride}",
-                (dy, dx),
-            )
-            back = _logits(weights, _moved(features, empty, -dy // stride, -dx // stride), head)
-        for i, logits in enumerate((_of(weights, images, head), _of(weights, moved, head), back)):
-            found[i] += np.count_nonzero(logits.argmax(axis=1) == labels)
-    return ShiftCost(*(found / len(split)).tolist())
+
+    def back(features: Array, empty: Array, stride: int) -> Array:
+        require(
+            dy % stride == dx % stride == 0, f"the shift must be a multiple of {stride}", (dy, dx)
+        )
+        return _moved(features, empty, -dy // stride, -dx // stride)
+
+    return _cost(
+        weights, split, head, lambda x: shift(x, dy, dx), lambda x: shift(x, -dy, -dx), back
+    )
+
+
+def turn_cost(
+    weights: Arrays, split: Split, quarter_turns: int, *, head: Head = "flatten"
+) -> ShiftCost:
+    """What quarter turns counter-clockwise cost in accuracy, and how much of that is position."""
+    return _cost(
+        weights,
+        split,
+        head,
+        lambda x: rotate(x, quarter_turns),
+        lambda x: rotate(x, -quarter_turns),
+        lambda features, empty, stride: _turned(features, -quarter_turns),
+    )
+
+
+def turn_errors(weights: Arrays, images: Array, quarter_turns: int) -> tuple[LayerError, ...]:
+    """``equivariance`` under quarter turns, of the layers with places: none of a dense network.
+
+    A grid turns onto itself, so that nothing is outside: ``inside`` and ``whole`` are one.
+    """
+    if "W1" in weights:
+        return ()
+    turned = rotate(images, quarter_turns)
+    with blas_threads():
+        pairs = zip(_spatial(weights, images), _spatial(weights, turned), strict=True)
+    errors = [
+        (name, stride, _relative(of_turned - _turned(fx, quarter_turns), fx))
+        for (name, stride, fx), (_, _, of_turned) in pairs
+    ]
+    return tuple(LayerError(name, stride, error, error) for name, stride, error in errors)
+
+
+def input_change(weights: Arrays, images: Array, moved: Array, head: Head = "flatten") -> float:
+    """By how much what the output layer reads changes: |f(moved) - f(images)| / |f(images)|."""
+    read, of_moved = (_read(weights, x, head) for x in (images, moved))
+    return _relative(of_moved - read, read)
 
 
 def accuracy_map(
@@ -209,12 +241,48 @@ def _layers(weights: Arrays, images: Array, head: Head) -> list[tuple[str, int, 
     """Name, stride (0 without places) and output of every layer."""
     with blas_threads():
         if "W1" in weights:
-            hidden = np.maximum(images @ weights["W1"] + weights["b1"], 0)  # (N, D) -> (N, H)
+            hidden = _read(weights, images, head)
             return [("hidden", 0, hidden), ("logits", 0, _logits(weights, images, head))]
         spatial = _spatial(weights, images)
         features = spatial[-1][2]
         pooled = [(head, 0, _flat(features, head))] if head != "flatten" else []
         return [*spatial, *pooled, ("logits", 0, _logits(weights, features, head))]
+
+
+def _read(weights: Arrays, images: Array, head: Head) -> Array:
+    """What the output layer reads: the hidden units, or the last features as rows."""
+    with blas_threads():
+        if "W1" in weights:
+            hidden = np.maximum(images @ weights["W1"] + weights["b1"], 0)  # (N, D) -> (N, H)
+            return np.asarray(hidden)
+        return _flat(_spatial(weights, images)[-1][2], head)
+
+
+def _cost(
+    weights: Arrays,
+    split: Split,
+    head: Head,
+    there: Callable[[Array], Array],
+    image_back: Callable[[Array], Array],
+    features_back: Callable[[Array, Array, int], Array],
+) -> ShiftCost:
+    """The cost of moving images ``there``, with what undoes it on images and on features.
+
+    ``features_back`` takes the last features, those of a blank image, and their stride.
+    """
+    blank = np.zeros((1, split.images.shape[1]), split.images.dtype)
+    found = np.zeros(3)
+    for images, labels in _chunks(split):
+        moved = there(images)
+        if "W1" in weights:
+            back = _logits(weights, image_back(moved), head)
+        else:
+            *_, (_, stride, features) = _spatial(weights, moved)
+            *_, (_, _, empty) = _spatial(weights, blank)
+            back = _logits(weights, features_back(features, empty, stride), head)
+        for i, logits in enumerate((_of(weights, images, head), _of(weights, moved, head), back)):
+            found[i] += np.count_nonzero(logits.argmax(axis=1) == labels)
+    return ShiftCost(*(found / len(split)).tolist())
 
 
 def _of(weights: Arrays, images: Array, head: Head) -> Array:
@@ -299,6 +367,11 @@ def _moved(features: Array, empty: Array, dy: int, dx: int) -> Array:
     to, source = _overlap(features, dy, dx)
     moved[to] = features[source]
     return moved
+
+
+def _turned(features: Array, quarter_turns: int) -> Array:
+    """The features (N, h, w, C) turned counter-clockwise, contiguous."""
+    return np.ascontiguousarray(np.rot90(features, quarter_turns, axes=(1, 2)))
 
 
 def _overlap(features: Array, dy: int, dx: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

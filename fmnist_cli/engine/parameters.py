@@ -186,3 +186,14 @@ def _classifier(layers: list[Layer], head: Head) -> None:
     layers.append(Layer(head, operations[head], shape, flat, "0", 0))
     _linear(layers, "linear", flat, N_CLASSES)
     _same(layers, "softmax", "softmax")
+
+
+def built_total(model: str, hidden: int, head: Head) -> int:
+    """The parameters of the model as it is built to be trained, the CNNs by Keras."""
+    if model == "mini-cnn":
+        from fmnist_cli.engine.mini_cnn import Exercise
+
+        return len(Exercise().w) + len(Exercise().v)
+    from fmnist_cli.engine.keras_models.models import build
+
+    return int(build(model, hidden=hidden, head=head, seed=0).count_params())  # type: ignore[arg-type]

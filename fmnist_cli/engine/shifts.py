@@ -6,7 +6,6 @@ Every function returns a new C-contiguous array of the same dtype and leaves its
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
@@ -94,23 +93,30 @@ class ShiftedSet:
         As recorded and as shown in tables, such as ``rot90``.
     title : str
         For readers, such as ``rotated by 90° counter-clockwise``.
-    transform
-        (N, 784) -> (N, 784).
+    move : (dy, dx)
+        Pixels down and to the right.
+    quarter_turns : int
+        Counter-clockwise.
     """
 
     name: str
     title: str
-    transform: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    move: tuple[int, int] = (0, 0)
+    quarter_turns: int = 0
+
+    def transform(self, images: NDArray[Scalar]) -> NDArray[Scalar]:
+        """(N, 784) -> (N, 784)."""
+        return rotate(shift(images, *self.move), self.quarter_turns)
 
 
 IN_DOMAIN = "in-domain"
 
 SHIFTED_SETS: tuple[ShiftedSet, ...] = (
-    ShiftedSet(IN_DOMAIN, "test set as it is", lambda images: images.copy()),
-    ShiftedSet("up4", "moved up 4 pixels", lambda images: up(images, 4)),
-    ShiftedSet("rot90", "rotated by 90° counter-clockwise", lambda images: rotate(images, 1)),
-    ShiftedSet("rot180", "rotated by 180°", lambda images: rotate(images, 2)),
-    ShiftedSet("rot270", "rotated by 270° counter-clockwise", lambda images: rotate(images, 3)),
+    ShiftedSet(IN_DOMAIN, "test set as it is"),
+    ShiftedSet("up4", "moved up 4 pixels", move=(-4, 0)),
+    ShiftedSet("rot90", "rotated by 90° counter-clockwise", quarter_turns=1),
+    ShiftedSet("rot180", "rotated by 180°", quarter_turns=2),
+    ShiftedSet("rot270", "rotated by 270° counter-clockwise", quarter_turns=3),
 )
 
 

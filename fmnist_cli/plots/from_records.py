@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli import plots
 from fmnist_cli.analysis.axes import AXIS_TITLES, positions
-from fmnist_cli.epoch import METRICS, Axis, Epoch
+from fmnist_cli.epoch import METRICS, Axis, Epoch, Metric
 from fmnist_cli.errors import RegistryError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fmnist_cli.analysis.groups import Group
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.registry import RunRecord
 
@@ -48,14 +51,50 @@ def lines_of(
         groups.sort(key=lambda runs: order(runs[0]))
     lines = []
     for runs in groups:
-        healthy = [run for run in runs if not run.diverged]
-        n_diverged = len(runs) - len(healthy)
-        share = f"{n_diverged} of {len(runs)} " if healthy else ""
+        drawn = averaged(runs)
+        n_diverged = sum(run.diverged for run in runs)
+        share = f"{n_diverged} of {len(runs)} " if n_diverged < len(runs) else ""
         suffix = f", {share}diverged" if n_diverged else ""
-        curves = [curve_on(run, axis) for run in healthy or runs if run.epochs]
+        curves = [curve_on(run, axis) for run in drawn if run.epochs]
         if curves:
             lines.append(plots.Line(f"{name(runs[0])}{suffix}", curves))
     return lines
+
+
+def averaged(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
+    """The runs of one condition that a mean is drawn of: no diverged one, unless all are."""
+    return [run for run in runs if not run.diverged] or list(runs)
+
+
+def groups_figure(
+    groups: Sequence[Group],
+    *,
+    metrics: Sequence[Metric] = ("val_accuracy", "train_loss"),
+    axis: Axis = "epoch",
+    band: plots.Band = "range",
+) -> Figure:
+    """The curves of runs, or of groups of them, above each other; RegistryError for no epoch."""
+    lines = [
+        plots.Line(group.label, curves)
+        for group in groups
+        if (curves := [curve_on(run, axis) for run in averaged(group.runs) if run.epochs])
+    ]
+    if not lines:
+        raise RegistryError(
+            "what is compared must have recorded an epoch to be drawn. "
+            f"Received: {', '.join(group.label for group in groups)}, which has none."
+        )
+    return plots.compare_figure(lines, metrics=metrics, band=band)
+
+
+def run_figure(run: RecordedRun) -> Figure:
+    """One run: accuracy and loss by epoch, the best epoch and the stop; RegistryError for none."""
+    if not run.epochs:
+        raise RegistryError(
+            f"run {run.run.id} must have recorded an epoch to be drawn. It has none."
+        )
+    caption = run_caption(run.run, len(run.epochs))
+    return plots.train_figure(curve_of(run.epochs), caption, ending_of(run.run))
 
 
 def drawable(result: StudyResult) -> list[RecordedRun]:

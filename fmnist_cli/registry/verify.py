@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError, RegistryError
@@ -46,6 +47,18 @@ class Verification:
     elsewhere: int
     unfinished: tuple[RunRecord, ...]
     findings: tuple[Defect, ...]
+
+    def document(self) -> dict[str, Any]:
+        """What was found as plain values."""
+        return {
+            "runs": self.runs,
+            "epochs": self.epochs,
+            "artefacts": self.artefacts,
+            "artefacts_elsewhere": self.elsewhere,
+            "unfinished": [{"id": run.id, "status": run.status} for run in self.unfinished],
+            "findings": self.findings,
+            "holds": not self.findings,
+        }
 
 
 def verify(database: Database, reader: Reader) -> Verification:

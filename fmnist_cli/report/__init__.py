@@ -1,9 +1,10 @@
 """The report: content in, one HTML page or its Markdown twin out.
 
-``blocks`` says what a report consists of; ``html`` and ``markdown`` write it; ``figures`` makes
-matplotlib's SVG fit a light and a dark page. No command line, no registry, no training.
+``blocks`` says what a report consists of; ``html`` and ``markdown`` write it. No command line, no
+registry, no training.
 """
 
+from fmnist_cli.plots.svg import to_svg as draw
 from fmnist_cli.report.blocks import (
     FIGURES_FOLDER,
     Finding,
@@ -15,7 +16,6 @@ from fmnist_cli.report.blocks import (
     Section,
     run_anchor,
 )
-from fmnist_cli.report.figures import draw
 from fmnist_cli.report.html import to_html
 from fmnist_cli.report.markdown import to_markdown
 

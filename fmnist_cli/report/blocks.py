@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from fmnist_cli.analysis import Answer, Verdict
+from fmnist_cli.analysis.why.causes import Explanation
 from fmnist_cli.tables import Column, Table
 
 FIGURES_FOLDER = "figures"  # beside the Markdown file
@@ -75,7 +76,7 @@ class Finding:
     line: str
 
 
-Block = Prose | Formula | Table | Listing | Picture | Answer
+Block = Prose | Formula | Table | Listing | Picture | Answer | Explanation
 
 
 @dataclass(frozen=True)

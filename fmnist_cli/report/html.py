@@ -9,6 +9,7 @@ from html import escape
 from importlib.resources import files
 
 from fmnist_cli.analysis import Answer
+from fmnist_cli.analysis.why.causes import Explanation
 from fmnist_cli.report.blocks import (
     Block,
     Formula,
@@ -108,6 +109,12 @@ def _block(block: Block) -> Iterator[str]:
         yield f"<h3>{escape(block.question)}</h3>"
         verdict, _, rest = block.statement.partition(". ")
         yield f'<p><strong class="verdict">{escape(verdict)}.</strong> {escape(rest)}</p>'
+        yield "</div>"
+    elif isinstance(block, Explanation):
+        yield '<div class="answer">'
+        yield f"<h3>{escape(block.heading)}</h3>"
+        yield f"<p>{escape(block.answer)}</p>"
+        yield from (f"<p>{escape(statement)}</p>" for statement in block.measured)
         yield "</div>"
     elif isinstance(block, Picture):
         yield from _picture(block)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from fmnist_cli.analysis import Answer
+from fmnist_cli.analysis.why.causes import Explanation
 from fmnist_cli.report.blocks import (
     FIGURES_FOLDER,
     Block,
@@ -70,6 +71,11 @@ def _block(block: Block) -> Iterator[str]:
         yield f"### {_escape(block.question)}"
         yield ""
         yield _escape(block.statement)
+    elif isinstance(block, Explanation):
+        yield f"### {_escape(block.heading)}"
+        for statement in (block.answer, *block.measured):
+            yield ""
+            yield _escape(statement)
     elif isinstance(block, Picture):
         yield f"![{_escape(block.alt)}]({FIGURES_FOLDER}/{block.name}.svg)"
         yield ""

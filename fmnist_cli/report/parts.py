@@ -6,33 +6,42 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.analysis.axes import AXIS_TITLES
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.formatting import percent, pluralize, seconds
 from fmnist_cli.report import Finding, Formula, Listing, Picture, Prose, Section, draw, tables
+from fmnist_cli.report.blocks import Block
 from fmnist_cli.report.work import (
     Work,
     checked_run,
     default_run,
     mini_cnn_run,
 )
+from fmnist_cli.runner.command_line import figure_words
 from fmnist_cli.studies import Study, View
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.momentum import MOMENTUM
 from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
+from fmnist_cli.studies.training import TRAINING
 from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fmnist_cli import analysis as answers
+    from fmnist_cli.analysis.explain import Observation
     from fmnist_cli.analysis.result import StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
+    from fmnist_cli.engine.parameters import ParameterCount
+    from fmnist_cli.registry import RunRecord
 
-PATIENCES = (1, 2, 3, 4, 5)  # of the table; the answers are about the default
+PATIENCES = (1, 2, 3, 4, 5, 8)  # of the table; the answers are about the default
 MINI_CNN = (
     "a1 = x1 w1 + x2 w2",
     "a2 = x2 w1 + x3 w2",
@@ -40,6 +49,17 @@ MINI_CNN = (
     "y^ = o1 v1 + o2 v2",
     "l = ln(1 + exp(-y y^))",
 )
+ASSIGNMENT = {  # what the parts of the assignment are called, by the section that answers them
+    "checks": "3: the layers, their gradient and its magnitude",
+    "training": "3: the training curve",
+    "sweep-batch": "3: the batch size",
+    "sweep-lr": "beyond it: the learning rate",
+    "early-stop": "3: early stopping",
+    "momentum": "3: momentum",
+    "parameters": "3: the CNNs' parameters",
+    "ood": "3: translated and rotated images",
+    "mini-cnn": "2: the mini CNN, its derivatives and the algorithm",
+}
 SHIFTED_CLASSES = 4  # of which the report shows an image
 LINE = 150  # characters of a finding, unless its first sentence has more
 
@@ -70,6 +90,14 @@ def checks(work: Work) -> Part:
         f"{magnitude['l1_many']:.3f} on {many:,}: {magnitude['ratio']:.2f} times as much, where a "
         f"sum in place of the mean would give about {many / few * magnitude['ratio']:.0f} times."
     )
+    predicted = magnitude.get("ratio_predicted")
+    noise = (
+        ""
+        if predicted is None
+        else f"The noise of the single images' gradients predicts {predicted:.2f}. A mean keeps "
+        "the gradient and loses noise alone, so that its size hardly depends on how many images "
+        "there are."
+    )
     # on a smaller training set the report compares fewer images than the command does
     enough = work.config.train_size >= MAGNITUDE_IMAGES[1]
     with_magnitude = " --check-magnitude" if enough else ""
@@ -82,9 +110,11 @@ def checks(work: Work) -> Part:
                 "training images, in float64. An entry whose difference straddles a kink of the "
                 "ReLU is judged by the complex step instead."
             ),
+            tables.layers_table(),
             tables.entries_table(entries),
             Prose(agreement),
             Prose(size),
+            *([Prose(noise)] if noise else []),
         ),
         work.training_command(f"train --check-gradient{with_magnitude}", work.config),
         (run.id,),
@@ -117,6 +147,24 @@ def training(work: Work) -> Part:
         ("Training time", seconds(run.train_seconds)),
         ("End", ending.sentence(len(epochs))),
     )
+    blocks: list[Block] = [
+        tables.facts_table(f"Run {run.id}, of seed {run.seed}", facts),
+        *(Prose(found.sentence) for found in _observations(work, run, epochs)),
+    ]
+    run_ids = [run.id]
+    verdict = percent(run.test_accuracy)
+    line = f"test accuracy, by the weights of {best}, on one seed ({run.seed})."
+    if len(work.seeds) > 1:
+        result = work.train_study(TRAINING, work.config, ())
+        blocks += [TRAINING.table(result, View()), *TRAINING.details(result, View())]
+        run_ids += [one.run.id for one in result.runs]
+        found = [one.test_accuracy for one in result.runs if one.test_accuracy is not None]
+        verdict = percent(fmean(found), 1)
+        line = (
+            f"test accuracy, the mean of {len(found)} seeds from {percent(min(found), 1)} to "
+            f"{percent(max(found), 1)}. Seed {run.seed}, which is drawn, has "
+            f"{percent(run.test_accuracy, 1)}."
+        )
     alt = (
         "Line charts of accuracy and loss on training and validation images over "
         f"{pluralize(len(epochs), 'epoch')}. The best validation accuracy, "
@@ -127,14 +175,25 @@ def training(work: Work) -> Part:
         "The training curve",
         (
             _picture("training", figure, "Accuracy and loss by epoch.", alt),
-            tables.facts_table(f"Run {run.id}, on one seed ({run.seed})", facts),
+            *blocks,
         ),
-        work.training_command("train", work.config),
-        (run.id,),
+        work.study_command(TRAINING, "train", work.config),
+        tuple(run_ids),
     )
-    line = f"test accuracy, by the weights of {best}, on one seed ({run.seed})."
     question = "How good is the MLP at the defaults?"
-    return Part(section, (Finding("training", question, percent(run.test_accuracy), line),))
+    return Part(section, (Finding("training", question, verdict, line),))
+
+
+def _observations(work: Work, run: RunRecord, epochs: Sequence[Epoch]) -> Sequence[Observation]:
+    """What there is to say of the run's curve."""
+    from fmnist_cli.analysis.explain import explain
+    from fmnist_cli.analysis.result import RecordedRun
+
+    config = work.config
+    return explain(
+        RecordedRun(run, tuple(epochs)), lr=config.lr, patience=config.patience,
+        monitor=config.monitor, hidden=config.hidden,
+    )  # fmt: skip
 
 
 def study_part(
@@ -169,6 +228,7 @@ def study_part(
     given = study.answers(result, view)
     explanations, tested = work.explain(study, config, result, view)
     typed = work.study_command(
+        study,
         words or study.words(values),
         config,
         epochs=study.defaults.get("epochs", TrainConfig.epochs),
@@ -181,7 +241,7 @@ def study_part(
             study.table(result, table_view or view),
             *_basis(result, given),
             *given,
-            *_why(explanations),
+            *_why(study, result, explanations),
         ),
         f"{typed} --why" if work.why else typed,
         tuple(run.run.id for run in (*result.runs, *tested)),
@@ -200,7 +260,7 @@ def parameters(work: Work) -> Part:
         "How many parameters",
         (
             tables.parameters_table((*counts, count("mini-cnn"))),
-            *(Prose(statement) for statement in statements),
+            *(Prose(statement) for statement in (*statements, *_where_they_are(counts))),
         ),
         work.command("count-params", TrainConfig(hidden=work.config.hidden)),
     )
@@ -208,6 +268,19 @@ def parameters(work: Work) -> Part:
     line = " ".join([f"with {smallest.total:,} parameters.", *statements])
     question = "Which model has the fewest parameters?"
     return Part(section, (Finding("parameters", question, smallest.model, line),))
+
+
+def _where_they_are(counts: Sequence[ParameterCount]) -> Iterator[str]:
+    """Which layer has a CNN's parameters, and why."""
+    for model in counts:
+        if model.model == "mlp":
+            continue
+        *_, last = (layer for layer in model.layers if layer.count)
+        (reads,) = last.input_shape
+        yield (
+            f"A kernel is the same at every place, a dense weight is not: {last.count:,} of "
+            f"{model.model}'s parameters are its output layer's, which reads {reads:,} features."
+        )
 
 
 def shifted_images(work: Work) -> Part:
@@ -251,7 +324,7 @@ def mini_cnn(work: Work) -> Part:
 
     section = Section(
         "mini-cnn",
-        "The mini CNN",
+        "The mini CNN (Problem 2)",
         (
             Prose(
                 "One filter (w1, w2) over three inputs, a ReLU, a linear layer (v1, v2); the loss, "
@@ -282,19 +355,24 @@ def mini_cnn(work: Work) -> Part:
 
 
 def questions(parts: Sequence[Part]) -> Section:
-    """Every question with its section, and the command that answers it alone."""
+    """The assignment part by part: each question, its answer, the figure and the command."""
     rows = tuple(
-        (finding.question, part.section.title, part.section.command)
+        (
+            ASSIGNMENT.get(part.section.key, part.section.title),
+            finding.question,
+            finding.verdict,
+            ", ".join(block.name for block in part.section.blocks if isinstance(block, Picture)),
+            part.section.command,
+        )
         for part in parts
         for finding in part.findings
     )
-    columns = (
-        Column("Question", numeric=False),
-        Column("Section", numeric=False),
-        Column("Command", numeric=False),
-    )
+    headings = ("Part", "Question", "Answer", "Figure", "Command")
+    columns = tuple(Column(heading, numeric=False) for heading in headings)
     return Section(
-        "questions", "Which part answers what", (Table("Questions and commands", columns, rows),)
+        "questions",
+        "The assignment, part by part",
+        (Table("What answers which part; the figures are files of these names", columns, rows),),
     )
 
 
@@ -305,19 +383,25 @@ def _basis(result: StudyResult, given: Sequence[answers.Answer]) -> tuple[Prose,
     return (Prose(study_note(result.runs)),) if given else ()
 
 
-def _why(explanations: Sequence[Explanation]) -> Iterator[Prose | Table]:
+def _why(study: Study, result: StudyResult, explanations: Sequence[Explanation]) -> Iterator[Block]:
     """Each question with what explains it, and how each cause stood its test."""
     for one in explanations:
-        yield Prose(f"Why: {one.question} {one.answer} Figure: fmnist {one.figure}")
+        yield one
         if one.causes:
             yield tables.causes_table(one)
+        if one.axis is not None:
+            view = View(axis=one.axis)
+            words = f"The curves by {AXIS_TITLES[one.axis]}: the sum of lr / (1 - momentum)."
+            alt = f"{study.alt(result, View())} Drawn by {AXIS_TITLES[one.axis]}."
+            yield _picture(f"{study.kind}-why", study.figure(result, view), words, alt)
+        yield Prose(f"{one.how_sure} The figure: fmnist {figure_words(one)}")
 
 
+# In the assignment's order, by which the sections are numbered; what is beyond it comes last.
 PARTS: Mapping[str, Callable[[Work], Part]] = {
     "gradient and magnitude checks": checks,
     "training curve": training,
     "batch sizes": partial(study_part, BATCH_SIZE),
-    "learning rates": partial(study_part, LEARNING_RATE),
     "early stopping": partial(
         study_part,
         EARLY_STOPPING,
@@ -328,6 +412,7 @@ PARTS: Mapping[str, Callable[[Work], Part]] = {
     "parameter counts": parameters,
     "shifted images": shifted_images,
     "mini CNN": mini_cnn,
+    "learning rates": partial(study_part, LEARNING_RATE),
 }
 
 

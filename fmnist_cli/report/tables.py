@@ -25,6 +25,23 @@ def facts_table(caption: str, facts: Iterable[tuple[str, str]]) -> Table:
     return Table(caption, columns, tuple(facts))
 
 
+def layers_table() -> Table:
+    """The MLP's layers as they are written: N examples as rows, d.. for dL/d.., G for dL/dz."""
+    columns = (
+        Column("Layer", numeric=False),
+        Column("Forward", numeric=False),
+        Column("Backward", numeric=False),
+    )
+    rows = (
+        ("linear, W (D, H) and b (H)", "z = x W + b", "dW = xᵀ G, db = sum of G's rows, dx = G Wᵀ"),
+        ("ReLU", "h = max(0, z)", "dz = G where z > 0, else 0"),
+        ("softmax and cross-entropy", "p = exp(z) / sum of exp(z), L = mean of -ln p of the label",
+         "dz = (p - one-hot label) / N"),
+        ("SGD with momentum α", "v ← α v + dw", "w ← w - η v; α = 0 is plain SGD"),
+    )  # fmt: skip
+    return Table("The layers and the update, as they are computed", columns, rows)
+
+
 def entries_table(entries: Sequence[CheckRecord]) -> Table:
     """The entries of a gradient check."""
     rows = []
@@ -57,7 +74,7 @@ def causes_table(explanation: Explanation) -> Table:
         Column("Outcome", numeric=False),
         Column("Share of the effect"),
         Column("95 % interval"),
-        Column("Counterfactual", numeric=False),
+        Column("Test", numeric=False),
         Column("It would have been refuted by", numeric=False),
     )
     rows = []
@@ -76,7 +93,7 @@ def causes_table(explanation: Explanation) -> Table:
                 cause.refuted_by,
             )
         )
-    return Table(f"Causes: {explanation.question}", columns, tuple(rows))
+    return Table(f"Causes and tests: {explanation.question}", columns, tuple(rows))
 
 
 def parameters_table(counts: Sequence[ParameterCount]) -> Table:

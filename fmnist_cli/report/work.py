@@ -40,8 +40,8 @@ class Work:
         Whether the causes are tested by counterfactual runs.
     options : sequence of str
         What has to stand in any command that trains like this, such as ``--data-dir``.
-    seed_options : sequence of str
-        What gives a study its seeds.
+    seeds, cnn_seeds : tuple of int
+        Of the MLP's studies, and of the one that trains CNNs.
     """
 
     session: Session
@@ -51,7 +51,7 @@ class Work:
     quick: bool
     why: bool = False
     options: tuple[str, ...] = ()
-    seed_options: tuple[str, ...] = ()
+    cnn_seeds: tuple[int, ...] = ()
 
     @property
     def registry(self) -> Registry:
@@ -77,7 +77,7 @@ class Work:
             config,
             values,
             View(),
-            seeds=self.seeds,
+            seeds=self.seeds_of(study),
             executor=InProcess() if study.timed else self.executor,
             reuse=True,
         )
@@ -90,10 +90,14 @@ class Work:
         """Each question's causes and the runs that tested them; nothing without ``why``."""
         if not self.why:
             return (), ()
-        runs = study.run_why(
-            self.session, config, result, view, seeds=self.seeds, executor=self.executor
+        seeds = self.seeds_of(study)
+        return study.explained(
+            self.session, config, result, view, seeds=seeds, executor=self.executor
         )
-        return study.explain(result, runs, view), runs
+
+    def seeds_of(self, study: Study) -> tuple[int, ...]:
+        """The seeds of every condition of a study."""
+        return self.cnn_seeds or self.seeds if study.kind == "ood" else self.seeds
 
     def command(self, words: str, config: TrainConfig, *, epochs: int = TrainConfig.epochs) -> str:
         """What to type: ``words``, and each option that is not at its default.
@@ -120,11 +124,16 @@ class Work:
         return shlex.join([*shlex.split(self.command(words, config, epochs=epochs)), *self.options])
 
     def study_command(
-        self, words: str, config: TrainConfig, *, epochs: int = TrainConfig.epochs
+        self, study: Study, words: str, config: TrainConfig, *, epochs: int = TrainConfig.epochs
     ) -> str:
         """``training_command`` with the study's seeds."""
         typed = shlex.split(self.training_command(words, config, epochs=epochs))
-        return shlex.join([*typed, *self.seed_options])
+        seeds = self.seeds_of(study)
+        if seeds != tuple(range(config.seed, config.seed + len(seeds))):
+            typed += ["--seed-list", ",".join(map(str, seeds))]
+        elif len(seeds) > 1:
+            typed += ["--seeds", str(len(seeds))]
+        return shlex.join(typed)
 
 
 def quick_config(config: TrainConfig) -> TrainConfig:

@@ -13,6 +13,13 @@ from fmnist_cli.report.parts import PARTS, Part, questions
 from fmnist_cli.report.work import Work
 from fmnist_cli.runner.run import note_on_interrupt
 
+REPRODUCTION = (
+    "On this machine, with these versions, the same seed gives the same numbers bit for bit, times "
+    "apart. A machine with other vector instructions, or another BLAS, rounds otherwise: there a "
+    "run may stop at another epoch and end as another seed would, within the spread of the seeds."
+)
+BEYOND = "sweep-lr"  # the part that no assignment asks for
+
 
 @dataclass(frozen=True)
 class TimedPart:
@@ -71,6 +78,9 @@ def _do_all(work: Work) -> list[TimedPart]:
         newest = max((run.id for run in work.registry.list_runs(limit=1)), default=0)
         begun = time.perf_counter()
         part = do(work)
+        place = "Beyond" if part.section.key == BEYOND else number
+        title = f"{place}. {part.section.title}"
+        part = replace(part, section=replace(part.section, title=title))
         n_new = sum(run_id > newest for run_id in part.section.run_ids)
         done.append(TimedPart(name, part, time.perf_counter() - begun, n_new))
     return done
@@ -83,11 +93,11 @@ def _compose(work: Work, done: list[TimedPart]) -> Report:
     recorded = {run.id: run.total_seconds or 0.0 for run in records}
     environment = work.registry.environment(run_ids[-1])
     config, n_seeds = work.config, len(work.seeds)
-    seeds = (
-        f"Everything rests on one seed ({config.seed}); --seeds N says how sure it is."
-        if n_seeds == 1
-        else f"The studies rest on {n_seeds} seeds each, the training curve on one."
-    )
+    seeds = f"Everything rests on one seed ({config.seed}); --seeds N says how sure it is."
+    if n_seeds > 1:
+        seeds = f"The studies rest on {n_seeds} seeds each."
+        if len(work.cnn_seeds) == 1:
+            seeds = f"The MLP's studies rest on {n_seeds} seeds each, that of the CNNs on one."
     shortened = (
         f" This is the quick version: {config.train_size:,} training images and at most "
         f"{config.epochs} epochs, too few to settle anything."
@@ -124,7 +134,7 @@ def _compose(work: Work, done: list[TimedPart]) -> Report:
         ),
         Section("runs", "The runs", (tables.runs_table(records),), "fmnist runs list"),
         Section("machine", "The machine and the data",
-                (tables.environment_table(environment), Prose(data))),
+                (tables.environment_table(environment), Prose(data), Prose(REPRODUCTION))),
     ]  # fmt: skip
     return Report(
         "Fashion-MNIST, step by step",

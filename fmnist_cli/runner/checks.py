@@ -9,7 +9,7 @@ from fmnist_cli.engine import config as defaults
 from fmnist_cli.errors import CheckFailed
 
 if TYPE_CHECKING:
-    from fmnist_cli.engine.backend import Split
+    from fmnist_cli.engine.backend import Arrays, Split
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.gradients import Entry, GradientCheck, MagnitudeCheck, Selection
     from fmnist_cli.engine.keras_models.gradcheck import KerasGradientCheck
@@ -77,6 +77,42 @@ class GradientReport:
             ],
         }
 
+    def statements(self) -> list[str]:
+        """What the whole check says, line by line."""
+        found = self.summary
+        judged = found["entries_checked"] - found.get("unresolved", 0)
+        lines = [
+            f"backpropagation {_agrees(self.backpropagation_holds)} with the differences: "
+            f"{judged:,} entries, largest relative error {found['max_relative_error']:.1e}, "
+            f"norm {found['norm_relative_error']:.1e}"
+        ]
+        kinks, coarse = found["kinks"], found.get("coarse", 0)
+        if "unresolved" in found and kinks:
+            lines.append(
+                f"{kinks:,} straddle a kink of a ReLU or a max-pool at this e: judged by a "
+                f"smaller difference that stays on one side; {found['unresolved']:,} have none and "
+                "are not judged"
+            )
+        elif kinks or coarse:
+            has_pools = any(row.entry.parameter == "conv1/kernel" for row in self.rows)
+            corners = "a ReLU or a max-pool" if has_pools else "the ReLU"
+            lines.append(
+                f"{kinks:,} straddle a kink of {corners} and {coarse:,} are too small "
+                f"for a difference at this e: judged by the complex step, largest relative error "
+                f"{found['max_relative_error_complex_step']:.1e}"
+            )
+        lines.append(
+            f"the training step {_agrees(self.training_holds)}: its update / learning rate is this "
+            f"gradient to {found['training_step_norm_relative_error']:.1e} (norm, all parameters)"
+        )
+        if self.silent:
+            lines.append(
+                f"{', '.join(self.silent)}: the first entry's gradient is exactly 0 on these "
+                "images (a black pixel, or a silent unit) and proves nothing, so the largest is "
+                "shown as well"
+            )
+        return lines
+
     def record(self, run: Run) -> None:
         """Put the summary and every entry shown into the run."""
         figures = {"examples": self.n_examples, "e": self.e, **self.summary}
@@ -130,7 +166,8 @@ def record_checks(
         weights = initial_weights(weights_rng(config.weights_seed), hidden=config.hidden)
         few, many = magnitude_images or defaults.MAGNITUDE_IMAGES
         size = gradients.check_magnitude(weights, train, n_few=few, n_many=many)
-        run.record_check("magnitude", "W1", magnitude_document(size), size.holds)
+        figures = magnitude_document(size) | _predicted(weights, train, few, many)
+        run.record_check("magnitude", "W1", figures, size.holds)
     return report, size
 
 
@@ -185,6 +222,21 @@ def check_gradient(
     training = training_step_gradient(step)
     check = check_mlp(weights, examples, training_gradient=training, e=e, select=select, rng=rng)
     return _numpy_report(check)
+
+
+def _predicted(weights: Arrays, train: Split, few: int, many: int) -> dict[str, float]:
+    """The ratio that the noise of the single images' gradients makes a mean show; of one image
+    there is no noise."""
+    from fmnist_cli.engine import noise_scale
+
+    if many < 2:
+        return {}
+    noise = noise_scale.measure(weights, train, n_examples=many)
+    return {"ratio_predicted": noise_scale.predict_magnitude(noise, few, many).ratio}
+
+
+def _agrees(holds: bool) -> str:
+    return "agrees" if holds else "DOES NOT AGREE"
 
 
 def magnitude_document(check: MagnitudeCheck) -> dict[str, Any]:

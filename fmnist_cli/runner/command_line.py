@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fmnist_cli.engine.config import MODELS, USER_ENGINE
 
 if TYPE_CHECKING:
+    from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.registry import RunRecord
 
 _TAKEN_ALONG = ("--check-gradient", "--check-magnitude", "--dynamics")
@@ -32,27 +33,70 @@ def continue_command(argv: Sequence[str]) -> str:
     return shlex.join(_absolute(_without_new(argv), None))
 
 
+def figure_words(explanation: Explanation) -> str:
+    """What draws the figure that shows it, after ``fmnist``."""
+    axis = f" --x {explanation.axis}" if explanation.axis else ""
+    return f"{explanation.figure}{axis}"
+
+
 def resume_words(run_id: int, argv: Sequence[str], data_folder: str | None = None) -> str:
     """What resumes a run, after ``fmnist``, with the data that it was given."""
     data = option_words("--data-dir", argv)
     return shlex.join(["train", "--resume", str(run_id), *_absolute(data, data_folder)])
 
 
-def resume_hint(run: RunRecord, data_folder: str | None = None) -> str | None:
+def resume_hint(
+    run: RunRecord,
+    data_folder: str | None = None,
+    taken: Mapping[str, Any] | None = None,
+    seeds: Sequence[int] = (),
+) -> str | None:
     """What to type after ``fmnist`` to continue a run that was interrupted, or None.
 
     Parameters
     ----------
     data_folder : str, optional
         Where the run's data was found, as its environment says.
+    taken : mapping from str, optional
+        What the run's command takes today where nothing is typed, by the option's name.
+    seeds : sequence of int
+        Of the study that the run is of.
     """
     if run.status not in ("interrupted", "lost", "failed"):
         return None
     if run.study_id is not None:
         if not was_typed(run.argv):
             return None
-        return shlex.join(_absolute(_without_new(run.argv)[1:], data_folder))
+        words = _absolute(_without_new(run.argv)[1:], data_folder)
+        return shlex.join([*words, *_decided(run, words, taken or {}, sorted(seeds))])
     return resume_words(run.id, run.argv, data_folder) if run.command == "train" else None
+
+
+def _decided(
+    run: RunRecord, words: Sequence[str], taken: Mapping[str, Any], seeds: Sequence[int]
+) -> list[str]:
+    """The options that a file or the environment set, where the words have none of them."""
+    from fmnist_cli.engine.config import TrainConfig
+
+    typed = {word.partition("=")[0] for word in words}
+    values = {name: run.config[name] for name in run.config if name in taken}
+    found = []
+    own_seeds = run.init_seed is not None and "init_seed" not in taken  # the study chose them
+    if seeds and not own_seeds and not typed & {"--seeds", "--seed-list"}:
+        values["seed"] = seeds[0]
+        if seeds != [*range(seeds[0], seeds[0] + len(seeds))]:
+            del values["seed"]
+            found = ["--seed-list", ",".join(map(str, seeds))]
+        elif not _same(len(seeds), taken.get("seeds", 1)):
+            found = ["--seeds", str(len(seeds))]
+    usual = TrainConfig(model=run.model) if run.model in MODELS else TrainConfig()
+    for name, value in values.items():
+        flag = f"--{name.replace('_', '-')}"
+        # what is left open, such as the engine, the configuration decides
+        default = getattr(usual, name) if taken[name] in (None, "auto") else taken[name]
+        if flag not in typed and value is not None and not _same(value, default):
+            found += [flag, str(value)]
+    return found
 
 
 def repeat_command(

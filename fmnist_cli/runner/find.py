@@ -1,14 +1,17 @@
-"""Which recorded run a word means."""
+"""Which recorded runs a word means."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from fmnist_cli.errors import RunNotFound
+from fmnist_cli.analysis.groups import Group
+from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.errors import RegistryError, RunNotFound, UsageError
 
 if TYPE_CHECKING:
-    from fmnist_cli.registry import RunRecord
+    from fmnist_cli.analysis.explain import Observation
+    from fmnist_cli.registry import Registry, RunRecord, StudyRecord
     from fmnist_cli.registry.queries import Reader
 
 LATEST = "latest"
@@ -36,6 +39,93 @@ def find_fitting_run(
         if fits(run):
             return run
     raise RunNotFound(f"the latest run must {must}. Received: no run that has.", remedy="list_runs")
+
+
+def find_groups(registry: Reader, names: Sequence[int | str]) -> list[Group]:
+    """What ``names`` stand for: runs one by one, or groups of them.
+
+    Parameters
+    ----------
+    names : sequence of int or str
+        A run's id, uuid or ``latest``; ``study:ID`` for the arms of a study; ``tag:NAME`` for the
+        runs with a tag.
+
+    Raises
+    ------
+    UsageError
+        When one stands for no run.
+    """
+    found: list[Group] = []
+    several = sum(str(name).startswith("study:") for name in names) > 1
+    for name in names:
+        groups: dict[str, list[RunRecord]] = {}
+        kind, colon, which = str(name).partition(":")
+        if kind == "study" and colon and which.isdecimal():
+            prefix = f"study {which} " if several else ""
+            for run in registry.study_runs(int(which)):
+                groups.setdefault(f"{prefix}{run.arm or 'no arm'}", []).append(run)
+        elif kind == "tag" and colon:
+            if runs := registry.list_runs(tag=which):
+                groups[which] = runs[::-1]
+        else:
+            run = registry.get_run(name)
+            groups[f"run {run.id}" + (f" {run.name}" if run.name else "")] = [run]
+        if not groups:
+            raise UsageError(
+                f"what is compared must have runs. Received: {name}, which has none.",
+                remedy="list_runs",
+            )
+        found += [
+            Group(label, tuple(recorded(registry, run) for run in runs))
+            for label, runs in groups.items()
+        ]
+    return found
+
+
+def find_study(registry: Registry, kind: str, study_id: int | None) -> StudyRecord:
+    """The study of that id, or else the newest of its kind."""
+    if study_id is not None:
+        record = registry.get_study(study_id)
+        if record.kind != kind:
+            raise RegistryError(
+                f"study {study_id} must be of kind {kind}. Received: one of {record.kind}."
+            )
+        return record
+    latest = registry.latest_study(kind)
+    if latest is None:
+        where = registry.display_name
+        raise RegistryError(f"there is no {kind} study in {where} yet.", remedy="study", kind=kind)
+    return latest
+
+
+def recorded(registry: Reader, run: RunRecord) -> RecordedRun:
+    """A run with its epochs and evaluations."""
+    return RecordedRun(run, registry.epochs(run.id), registry.evaluations(run.id))
+
+
+def explain_run(registry: Reader, run: RunRecord) -> Sequence[Observation]:
+    """Why a run went as it did, beside the longest run on the same data that differs in its limit
+    and its patience alone."""
+    from fmnist_cli.analysis.explain import Longer, explain
+
+    def fixed(one: RunRecord) -> tuple[object, ...]:
+        config = {k: v for k, v in one.config.items() if k not in ("epochs", "patience")}
+        return (*sorted(config.items()), one.data_fingerprint)
+
+    others = [
+        one
+        for one in registry.list_runs(model=run.model)
+        if one.epochs_run > run.epochs_run and fixed(one) == fixed(run) and one.best_epoch
+    ]
+    best = max(others, key=lambda one: one.epochs_run, default=None)
+    return explain(
+        recorded(registry, run),
+        lr=run.lr,
+        patience=run.patience,
+        monitor=run.monitor,  # type: ignore[arg-type]
+        hidden=run.hidden,
+        longer=None if best is None else Longer(f"run {best.id}", recorded(registry, best)),
+    )
 
 
 def has_weights(registry: Reader) -> Callable[[RunRecord], bool]:

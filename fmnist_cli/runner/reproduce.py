@@ -34,6 +34,22 @@ class Reproduction:
     comparison: Comparison
     environment_differences: tuple[tuple[str, Any, Any], ...]
 
+    def document(self) -> dict[str, Any]:
+        """The comparison as plain values."""
+        return {
+            "id": self.run_id,
+            "reproduced_by": self.reproduced_by,
+            "verdict": self.comparison.verdict,
+            "epochs_compared": self.comparison.n,
+            "first_difference_epoch": self.comparison.first_difference,
+            "first_beyond_rounding_epoch": self.comparison.first_beyond_rounding,
+            "max_relative_loss_difference": self.comparison.largest,
+            "environment_differences": [
+                {"name": name, "recorded": before, "now": now}
+                for name, before, now in self.environment_differences
+            ],
+        }
+
 
 def reproducible(registry: Registry, which: int | str) -> RunRecord:
     """A run that has trained and has ended; ``latest`` is the newest one.

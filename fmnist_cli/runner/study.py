@@ -15,9 +15,10 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.analysis.result import RecordedRun, StudyResult
+from fmnist_cli.analysis.result import StudyResult
 from fmnist_cli.errors import Kept, RegistryError, UsageError
 from fmnist_cli.formatting import pluralize
+from fmnist_cli.runner.find import recorded
 from fmnist_cli.runner.jobs import (
     Done,
     Events,
@@ -217,17 +218,47 @@ def _follow(events: Events, listener: Listener, bar: ProgressBar) -> list[str]:
     return failures
 
 
+def executor_of(jobs: int, scheduler: str | None = None) -> Executor:
+    """Who trains the runs: this process, several, or the workers of a Dask scheduler."""
+    if scheduler is not None:
+        from fmnist_cli.runner.cluster import Cluster
+
+        return Cluster(scheduler)
+    if jobs > 1:
+        from fmnist_cli.runner.processes import Processes
+
+        return Processes(jobs)
+    return InProcess()
+
+
 def read_study(registry: Registry, study: StudyRecord) -> StudyResult:
     """The study's newest result of each arm and seed."""
     place = {arm: i for i, arm in enumerate(study.arms)}
     found = sorted(_results(registry, study).items(), key=lambda item: (place[item[0][0]], item[0]))
     return StudyResult(
         study,
-        tuple(
-            RecordedRun(run, registry.epochs(run.id), registry.evaluations(run.id))
-            for _, run in found
-        ),
+        tuple(recorded(registry, run) for _, run in found),
     )
+
+
+def overview(registry: Registry, study: StudyRecord) -> dict[str, Any]:
+    """What a study compares, and how many of its runs have a result, as plain values."""
+    runs = registry.list_runs(study_id=study.id)
+    asked = {(arm, config["seed"]) for arm, config in study.config.get("runs", ())}
+    asked = asked or {(run.arm, run.seed) for run in runs}  # one that Python began by itself
+    there = {(run.arm, run.seed) for run in runs if run.status in WITH_RESULT}
+    return {
+        "id": study.id,
+        "uuid": study.uuid,
+        "kind": study.kind,
+        "name": study.name,
+        "arms": list(study.arms),
+        "seeds": sorted({seed for _, seed in asked}),
+        "runs_with_result": len(there & asked),
+        "runs_asked": len(asked),
+        "created_at": study.created_at,
+        "jobs": study.config.get("jobs", 1),
+    }
 
 
 def _same_study(

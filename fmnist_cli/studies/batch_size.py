@@ -14,9 +14,11 @@ from fmnist_cli.studies.study import (
     UPDATES_TO_BEST,
     VAL_ACCURACY,
     Conditions,
+    Figures,
     Study,
     View,
     condition_table,
+    measure_training,
 )
 from fmnist_cli.tables import Column, Table
 
@@ -66,11 +68,11 @@ def _why(result: StudyResult, config: TrainConfig) -> Conditions:
 
 
 def _explain(
-    result: StudyResult, why: Sequence[RecordedRun], view: View
+    result: StudyResult, why: Sequence[RecordedRun], figures: Figures, view: View
 ) -> tuple[Explanation, ...]:
     from fmnist_cli.analysis.why.batch_size import explain_batch_size
 
-    return explain_batch_size(result.runs, why)
+    return explain_batch_size(result.runs, why, figures)
 
 
 def _figure(result: StudyResult, view: View) -> Figure:
@@ -115,6 +117,7 @@ BATCH_SIZE = Study(
     kind="sweep-batch",
     plot_name="batch",
     title="The batch size",
+    part="3, the batch size",
     question="What does the batch size do to accuracy, time and updates?",
     option="batch",
     values=(1, 5, 50, 500, 5000),
@@ -124,6 +127,7 @@ BATCH_SIZE = Study(
     table=_table,
     answers=_answers,
     why=_why,
+    measure=measure_training,
     explain=_explain,
     figure=_figure,
     caption="What the batch size does to accuracy, time and updates. The runs were timed one "

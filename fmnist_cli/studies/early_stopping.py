@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.formatting import format_count, percent, pluralize
-from fmnist_cli.studies.study import Conditions, Study, View
+from fmnist_cli.studies.study import Conditions, Figures, Study, View
 from fmnist_cli.tables import Column, Shown, Table, Value, seeds_notes
 
 if TYPE_CHECKING:
@@ -134,13 +134,14 @@ def _document(result: StudyResult, view: View) -> dict[str, Any]:
 
 def _figure(result: StudyResult, view: View) -> Figure:
     from fmnist_cli import plots
-    from fmnist_cli.plots.from_records import curve_of, drawable, study_caption
+    from fmnist_cli.plots.from_records import averaged, curve_of, drawable, study_caption
 
-    runs = drawable(result)
+    runs = averaged(drawable(result))
     place = {run.seed: i for i, run in enumerate(runs)}
     stops = [
         plots.PatienceStop(one.patience, one.best_epoch, one.stopped_after, place[one.seed])
         for one in outcomes(result, view)
+        if one.seed in place
     ]
     curves = [curve_of(run.epochs) for run in runs]
     return plots.early_stop_figure(curves, study_caption(result), stops, band=view.band)
@@ -156,7 +157,7 @@ def _alt(result: StudyResult, view: View) -> str:
 
 
 def _explain(
-    result: StudyResult, why: Sequence[RecordedRun], view: View
+    result: StudyResult, why: Sequence[RecordedRun], figures: Figures, view: View
 ) -> tuple[Explanation, ...]:
     """By the curves themselves: nothing has to be trained."""
     from fmnist_cli.analysis.why.early_stopping import explain_early_stopping
@@ -168,6 +169,7 @@ EARLY_STOPPING = Study(
     kind="early-stop",
     plot_name="early-stop",
     title="When to stop",
+    part="4, early stopping",
     question="When should the training stop, and what does a patience keep?",
     option="patience",
     values=(3,),

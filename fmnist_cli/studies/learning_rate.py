@@ -13,11 +13,13 @@ from fmnist_cli.studies.study import (
     UPDATES_TO_BEST,
     VAL_ACCURACY,
     Conditions,
+    Figures,
     Study,
     View,
     condition_table,
     each,
     loss,
+    measure_training,
 )
 from fmnist_cli.tables import Column, Table
 
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fmnist_cli.analysis import Answer
-    from fmnist_cli.analysis.result import StudyResult
+    from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.config import TrainConfig
 
 COLUMNS = (
@@ -57,13 +60,27 @@ def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
     return learning_rate_answers(result.runs)
 
 
+def _why(result: StudyResult, config: TrainConfig) -> Conditions:
+    from fmnist_cli.analysis.why.learning_rate import counterfactuals
+
+    return list(counterfactuals(config, result.runs))
+
+
+def _explain(
+    result: StudyResult, why: Sequence[RecordedRun], figures: Figures, view: View
+) -> tuple[Explanation, ...]:
+    from fmnist_cli.analysis.why.learning_rate import explain_learning_rate
+
+    return explain_learning_rate(result.runs, why, figures)
+
+
 def _figure(result: StudyResult, view: View) -> Figure:
     from fmnist_cli import plots
     from fmnist_cli.plots.from_records import lines_of, study_caption
 
     caption = study_caption(result, varied=["lr"])
     return plots.conditions_figure(
-        lines_of(result, lambda run: f"lr {run.lr:g}", lambda run: run.lr),
+        lines_of(result, lambda run: f"lr {run.lr:g}", lambda run: run.lr, view.axis or "epoch"),
         caption,
         title=f"Learning rate and the training of {caption.model}",
         metric=view.metric or "running_loss",
@@ -84,12 +101,16 @@ LEARNING_RATE = Study(
     kind="sweep-lr",
     plot_name="lr",
     title="The learning rate",
+    part="beyond, the learning rate",
     question="Which learning rate suits, and what do too small and too large a one do?",
     option="lr",
     values=(0.001, 0.003, 0.01, 0.03, 0.1),
     conditions=_conditions,
     table=_table,
     answers=_answers,
+    why=_why,
+    measure=measure_training,
+    explain=_explain,
     figure=_figure,
     caption="Training loss and validation accuracy by epoch, one line per learning rate.",
     alt=_alt,

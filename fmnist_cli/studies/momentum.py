@@ -11,12 +11,14 @@ from fmnist_cli.studies.study import (
     ENDED,
     TEST_ACCURACY,
     Conditions,
+    Figures,
     Runs,
     Study,
     View,
     condition_table,
     each,
     loss,
+    measure_training,
 )
 from fmnist_cli.tables import Column, Table
 
@@ -95,7 +97,10 @@ def _details(result: StudyResult, view: View) -> list[Table]:
 
     if not view.every_epoch:
         return []
-    groups = result.by_label()
+    groups = {  # of several seeds a mean, in which no diverged run is
+        label: [run for run in runs if len(runs) == 1 or not run.diverged]
+        for label, runs in result.by_label().items()
+    }
     means = ", means over the seeds" if len(result.runs) > len(groups) else ""
     longest = max(len(run.epochs) for run in result.runs)
     made = []
@@ -134,11 +139,11 @@ def _why(result: StudyResult, config: TrainConfig) -> Conditions:
 
 
 def _explain(
-    result: StudyResult, why: Sequence[RecordedRun], view: View
+    result: StudyResult, why: Sequence[RecordedRun], figures: Figures, view: View
 ) -> tuple[Explanation, ...]:
     from fmnist_cli.analysis.why.momentum import explain_momentum
 
-    return explain_momentum(result.runs, why, _drawn(view))
+    return explain_momentum(result.runs, why, figures, _drawn(view))
 
 
 def _document(result: StudyResult, view: View) -> dict[str, Any]:
@@ -186,6 +191,7 @@ MOMENTUM = Study(
     kind="momentum",
     plot_name="momentum",
     title="Momentum",
+    part="5, momentum",
     question="What does momentum buy?",
     option="alpha",
     values=(0.1, 0.3, 0.5, 0.7, 0.9),
@@ -196,6 +202,7 @@ MOMENTUM = Study(
     details=_details,
     answers=_answers,
     why=_why,
+    measure=measure_training,
     explain=_explain,
     document=_document,
     figure=_figure,

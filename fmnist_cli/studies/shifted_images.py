@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from fmnist_cli.engine.config import N_CLASSES, Augment, TrainConfig
 from fmnist_cli.formatting import percent
-from fmnist_cli.studies.study import Conditions, Study, View
+from fmnist_cli.studies.study import Conditions, Figures, Study, View
 from fmnist_cli.tables import Column, Shown, Table, Value, over_seeds, seeds_notes
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis import Answer, Score
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
-    from fmnist_cli.engine.backend import Backend
+    from fmnist_cli.engine.backend import Arrays, Backend
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.plots import RunCaption, ShiftedExample
     from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.run import After
+    from fmnist_cli.runner.run import After, Session
 
 VARIED = ("engine", "hidden", "batch", "lr")
 
@@ -202,7 +202,7 @@ def shifted_examples(
     chosen = Split(dataset.test.images[rows], labels[rows])
     shifted = {s.name: shifted_split(chosen, s) for s in SHIFTED_SETS}
     predictions = {
-        model: {name: backend.predict(split) for name, split in shifted.items()}
+        model: {name: backend.evaluate(split).predicted for name, split in shifted.items()}
         for model, backend in backends.items()
     }
     return [
@@ -248,19 +248,26 @@ def _why(result: StudyResult, config: TrainConfig) -> Conditions:
     return list(counterfactuals(config.but(augment="none"), list(models)))
 
 
+def _measure(session: Session, run: RecordedRun, weights: Arrays) -> dict[str, float]:
+    from fmnist_cli.runner.measured import shift_figures
+
+    return shift_figures(session, run, weights)
+
+
 def _explain(
-    result: StudyResult, why: Sequence[RecordedRun], view: View
+    result: StudyResult, why: Sequence[RecordedRun], figures: Figures, view: View
 ) -> tuple[Explanation, ...]:
     from fmnist_cli.analysis.why.shifted_images import explain_shifted_images
 
     runs = [run for run in evaluated(result) if run.run.augment == "none"]
-    return explain_shifted_images(scores_of(runs), scores_of(why), runs)
+    return explain_shifted_images(scores_of(runs), scores_of(why), runs, figures)
 
 
 SHIFTED_IMAGES = Study(
     kind="ood",
     plot_name="ood",
     title="Images it was not trained for",
+    part="7, shifted images",
     question="Does the model survive shifted and rotated images?",
     option="model",
     values=("mlp",),
@@ -271,6 +278,7 @@ SHIFTED_IMAGES = Study(
     answers=lambda result, view: answers_of(evaluated(result)),
     document=lambda result, view: document_of(evaluated(result), view),
     why=_why,
+    measure=_measure,
     explain=_explain,
     figure=_figure,
     caption="Accuracy on the test set, on images moved up by 4 pixels and on rotated images.",

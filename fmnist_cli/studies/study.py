@@ -5,9 +5,8 @@ Nothing heavy is imported here: the command line reads values and defaults at it
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.formatting import format_count, percent, seconds
@@ -18,17 +17,21 @@ if TYPE_CHECKING:
 
     from fmnist_cli.analysis import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.statistics import Scale
     from fmnist_cli.analysis.why.causes import Explanation
+    from fmnist_cli.engine.backend import Arrays
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.ood_curves import CurveName
     from fmnist_cli.epoch import Axis, Metric
     from fmnist_cli.plots import Band
     from fmnist_cli.registry import RunRecord
     from fmnist_cli.runner.jobs import Executor
+    from fmnist_cli.runner.measured import Measure
     from fmnist_cli.runner.run import After, Session
 
 Conditions = list[tuple[str, "TrainConfig"]]
 Runs = Sequence["RecordedRun"]
+Figures = Mapping[int, Mapping[str, float]]  # what was measured of each run, by its id
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def _no_why(result: StudyResult, config: TrainConfig) -> Conditions:
 
 
 def _no_explanations(
-    result: StudyResult, why: Sequence[RecordedRun], view: View
+    result: StudyResult, why: Sequence[RecordedRun], figures: Figures, view: View
 ) -> tuple[Explanation, ...]:
     return ()
 
@@ -90,6 +93,8 @@ class Study:
     plot_name : str
         What follows ``fmnist plot``.
     title, question : str
+    part : str
+        Where it stands in the assignment.
     conditions : callable
         From a configuration and the values that are compared to labels and configurations.
     table : callable
@@ -112,8 +117,11 @@ class Study:
         What ``--json`` has beside the runs, the table and the answers.
     why : callable
         The conditions that test the causes of what was found, as labels and configurations.
+    measure : callable or None
+        What is measured on the weights of each of the study's runs, as in ``measure_runs``.
     explain : callable
-        From the result and the runs of those conditions to each question's causes.
+        From the result, the runs of those conditions and what was measured, by run, to each
+        question's causes.
     test_every_epoch, after
         What is measured, as in ``run_study``.
     timed : bool
@@ -124,6 +132,7 @@ class Study:
     plot_name: str
     title: str
     question: str
+    part: str = ""
     conditions: Callable[[TrainConfig, Sequence[Any]], Conditions]
     table: Callable[[StudyResult, View], Table]
     figure: Callable[[StudyResult, View], Figure]
@@ -137,9 +146,10 @@ class Study:
     answers: Callable[[StudyResult, View], tuple[Answer, ...]] = _no_answers
     document: Callable[[StudyResult, View], dict[str, Any]] = _nothing
     why: Callable[[StudyResult, TrainConfig], Conditions] = _no_why
-    explain: Callable[[StudyResult, Sequence[RecordedRun], View], tuple[Explanation, ...]] = (
-        _no_explanations
-    )
+    measure: Measure | None = None
+    explain: Callable[
+        [StudyResult, Sequence[RecordedRun], Figures, View], tuple[Explanation, ...]
+    ] = _no_explanations
     test_every_epoch: bool = False
     after: Callable[[View], After | None] = lambda view: None
     timed: bool = False
@@ -178,7 +188,7 @@ class Study:
             timed=self.timed,
         )
 
-    def run_why(
+    def explained(
         self,
         session: Session,
         config: TrainConfig,
@@ -188,27 +198,34 @@ class Study:
         seeds: Sequence[int],
         executor: Executor | None = None,
         new: bool = False,
-    ) -> tuple[RecordedRun, ...]:
-        """Train the conditions that test the causes, as a study of their own, with its seeds."""
+    ) -> tuple[tuple[Explanation, ...], tuple[RecordedRun, ...]]:
+        """Each question with its causes, and the runs that tested them.
+
+        The conditions that test the causes are trained as a study of their own, with the same
+        seeds; what is measured on weights is measured on those that the runs kept.
+        """
+        from fmnist_cli.runner.measured import measure_runs
         from fmnist_cli.runner.study import run_study
 
-        conditions = self.why(result, config)
-        if not conditions:
-            return ()
-        found = run_study(
-            session,
-            f"{self.kind}-why",
-            conditions,
-            seeds=seeds,
-            executor=executor,
-            new=new,
-            reuse=True,
-            test_every_epoch=self.test_every_epoch,
-            after=self.after(view),
-            timed=False,
-        )
-        found.require_complete()
-        return found.runs
+        runs: tuple[RecordedRun, ...] = ()
+        if conditions := self.why(result, config):
+            found = run_study(
+                session,
+                f"{self.kind}-why",
+                conditions,
+                seeds=seeds,
+                executor=executor,
+                new=new,
+                reuse=True,
+                test_every_epoch=self.test_every_epoch,
+                after=self.after(view),
+                timed=False,
+            )
+            found.require_complete()
+            runs = found.runs
+        figures = {} if self.measure is None else measure_runs(session, result.runs, self.measure)
+        explanations = self.explain(result, runs, figures, view)
+        return tuple(replace(one, part=self.part) for one in explanations), runs
 
     def usual_values(self, config: TrainConfig) -> tuple[tuple[Any, ...], list[str]]:
         """The default values that fit the configuration, and why the others are left out."""
@@ -225,6 +242,13 @@ class Study:
         if tuple(values) == self.values:
             return self.kind
         return " ".join([self.kind, *(f"--{self.option} {value}" for value in values)])
+
+
+def measure_training(session: Session, run: RecordedRun, weights: Arrays) -> dict[str, float]:
+    """What bears on a training: see ``training_figures``."""
+    from fmnist_cli.runner.measured import training_figures
+
+    return training_figures(session, run, weights)
 
 
 # The columns
@@ -262,17 +286,16 @@ def ending(run: RunRecord) -> str:
 def interval(
     read: Callable[[RecordedRun], float | None],
     show: Callable[[float], str],
-    *,
-    highest: float = math.inf,
+    scale: Scale,
 ) -> Cell:
-    """The 95 % interval of the mean, within the possible range from 0 to ``highest``."""
+    """The 95 % interval of the mean, within the possible range of the scale."""
     from fmnist_cli.analysis import summarise
 
     def cell(runs: Runs) -> str:
-        found = summarise(read(run) for run in runs if not run.diverged)
+        found = summarise((read(run) for run in runs if not run.diverged), scale)
         if found is None or found.low is None or found.high is None:
             return "-"
-        return f"{show(max(0.0, found.low))} to {show(min(highest, found.high))}"
+        return f"{show(found.low)} to {show(found.high)}"
 
     return cell
 
@@ -310,7 +333,7 @@ def with_interval(result: StudyResult, columns: Columns) -> Columns:
     if max(map(len, result.by_label().values()), default=0) < FEW_SEEDS:
         return columns
     of = Column("95 % interval", key="test_accuracy_interval")
-    cell = interval(lambda run: run.test_accuracy, percent, highest=1.0)
+    cell = interval(lambda run: run.test_accuracy, percent, "share")
     at = [column.name for column, _ in columns].index("test_accuracy") + 1
     return [*columns[:at], (of, cell), *columns[at:]]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.formatting import format_count, percent, seconds
+from fmnist_cli.formatting import format_count, percent, pluralize, seconds
 from fmnist_cli.studies.study import (
     Conditions,
     Study,
@@ -34,11 +33,11 @@ COLUMNS = (
     Column("training time", key="train_seconds", show=seconds),
     Column("ended", numeric=False),
 )
-SUMMARISED: tuple[tuple[str, str, Callable[[float], str], float], ...] = (
-    ("test_accuracy", "test accuracy", percent, 1.0),
-    ("best_epoch", "best epoch", format_count, math.inf),
-    ("train_seconds", "training time", seconds, math.inf),
-)
+SHOWN: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "test_accuracy": ("test accuracy", percent),
+    "best_epoch": ("best epoch", format_count),
+    "train_seconds": ("training time", seconds),
+}
 
 
 def label(config: TrainConfig) -> str:
@@ -72,10 +71,11 @@ def _table(result: StudyResult, view: View) -> Table:
 def _details(result: StudyResult, view: View) -> list[Table]:
     """What the seeds say together; a run that diverged says nothing."""
     from fmnist_cli.analysis import summarise
+    from fmnist_cli.analysis.result import SUMMARISED
 
     runs = [run for run in result.runs if not run.diverged]
     rows = []
-    for name, words, show, highest in SUMMARISED:
+    for name, (words, show) in SHOWN.items():
         found = summarise(getattr(run.run, name) for run in runs)
         if found is None:
             continue
@@ -85,11 +85,13 @@ def _details(result: StudyResult, view: View) -> list[Table]:
                 found.n,
                 show(found.mean),
                 None if found.sd is None else show(found.sd),
-                interval(attrgetter(f"run.{name}"), show, highest=highest)(runs),
+                interval(attrgetter(f"run.{name}"), show, SUMMARISED[name])(runs),
                 show(found.minimum),
                 show(found.maximum),
             )
         )
+    if not rows:
+        return []
     columns = (
         Column("over the seeds", numeric=False),
         Column("n"),
@@ -99,14 +101,14 @@ def _details(result: StudyResult, view: View) -> list[Table]:
         Column("lowest"),
         Column("highest"),
     )
-    return [Table(f"Over {len(runs)} seeds", columns, tuple(rows))]
+    return [Table(f"Over {pluralize(len(runs), 'seed')}", columns, tuple(rows))]
 
 
 def _figure(result: StudyResult, view: View) -> Figure:
     from fmnist_cli import plots
-    from fmnist_cli.plots.from_records import curve_of, drawable, ending_of, study_caption
+    from fmnist_cli.plots.from_records import averaged, curve_of, drawable, ending_of, study_caption
 
-    runs = drawable(result)
+    runs = averaged(drawable(result))
     ending = ending_of(runs[0].run) if len(runs) == 1 else None
     curves = [curve_of(run.epochs) for run in runs]
     return plots.train_figure(curves, study_caption(result), ending, band=view.band)

@@ -27,8 +27,8 @@ from fmnist_cli.analysis import (
 )
 from fmnist_cli.analysis.batch_size import SECONDS_PER_EPOCH, TEST_ACCURACY
 from fmnist_cli.analysis.claims import judge, seconds, share
-from fmnist_cli.analysis.comparison import compare_groups, observations
 from fmnist_cli.analysis.early_stopping import smallest_that_keeps_the_best
+from fmnist_cli.analysis.groups import compare_groups, observations
 from fmnist_cli.analysis.momentum import LOWEST_LOSS
 from fmnist_cli.analysis.noise import accuracy_noise, curve_noise
 from fmnist_cli.analysis.result import RecordedRun

@@ -90,7 +90,7 @@ def test_dead_units() -> None:
     assert one.sentence == (
         "It diverged in epoch 2 (updates 101 to 200): 127 of 128 hidden units are zero for every "
         "training image, and learn nothing any more (training accuracy 0.8500). The learning rate "
-        "100 is too large for it; 10 is worth a try."
+        "100 is too large for it; 0.01 is worth a try."
     )
     assert one.figures["first_update"] == 101
 
@@ -157,8 +157,34 @@ def test_a_learning_rate_that_is_too_small() -> None:
     assert "falling steadily, by 10.0 % an epoch over the last 5" in one.sentence
     gap = curve(steady, val=[1.2 * loss for loss in steady])
     assert rules(run(gap, "max_epochs")) == ["fine"]  # it has learnt more than it can use
-    assert rules(run(curve(steady), "patience"), patience=None) == ["fine"]  # it was not cut short
+    assert rules(run(curve(steady), "patience"), patience=None) == ["lr_too_small"]
+    assert rules(run(curve(steady), "interrupted")) == ["interrupted"]
     assert rules(run(curve([*steady[:-1], steady[-3]]), "max_epochs")) == ["fine"]
+
+
+def test_a_smaller_learning_rate_is_one_that_trains() -> None:
+    """A tenth of what diverged may diverge as well: no more than the default is advised."""
+    for lr, advised in ((5.0, "0.01"), (0.3, "0.01"), (0.05, "0.005")):
+        (one,) = found(run(curve([NAN]), "diverged"), lr=lr)
+        assert f"The learning rate {lr:g} is too large for it; {advised} is" in one.sentence
+
+
+def test_a_cause_is_said_in_place_of_its_effect() -> None:
+    """Neither "more epochs" nor "more patience" where the learning rate is too small."""
+    steady = [0.99**i for i in range(8)]
+    rising = [0.5 + 0.01 * i for i in range(8)]
+    assert rules(run(curve(steady, accuracy=rising), still_improving=True)) == ["lr_too_small"]
+    stands_still = run(curve(steady, accuracy=[0.7] + [0.69] * 7), "patience")
+    assert rules(stands_still, patience=7) == ["lr_too_small"]
+
+
+def test_a_loss_that_overfits_and_an_accuracy_that_still_rises_are_one_observation() -> None:
+    train = [0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+    val = [0.6, 0.5, 0.45, 0.5, 0.55, 0.6]
+    epochs = curve(FLAT, train=train, val=val, accuracy=[0.7, 0.75, 0.76, 0.77, 0.78, 0.79])
+    (one,) = found(run(epochs, still_improving=True))
+    assert one.rule == "overfitting"
+    assert "best in epoch 6 of 6 all the same" in one.sentence
 
 
 def test_patience_is_judged_by_a_longer_run() -> None:

@@ -117,3 +117,35 @@ def test_a_hint_to_continue_names_the_data_from_anywhere(
         assert f"--data-dir {where}" in message.partition("continue with: ")[2]
         shown = fmnist("runs", "show").stderr
         assert f"--data-dir {where}" in shown
+
+
+def test_a_hint_to_continue_a_study_names_what_the_environment_set(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fmnist_cli.engine import training
+
+    def stopped(*args: object, **keywords: object) -> None:
+        raise KeyboardInterrupt
+
+    for name, value in (("BATCH", "50"), ("SEEDS", "2"), ("SEED", "7"), ("EPOCHS", "2")):
+        monkeypatch.setenv(f"FMNIST_{name}", value)
+    typed = ("momentum", "--alpha", 0, *SMALL)
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "train", stopped)
+        said = fmnist.error(*typed, code=130).partition("continue with: ")[2]
+        shown = fmnist("runs", "show").stderr
+        assert fmnist("runs", "explain").stderr.startswith(shown.strip())
+    for name in ("SEED", "SEEDS"):
+        monkeypatch.delenv(f"FMNIST_{name}")
+    monkeypatch.setenv("FMNIST_BATCH", "5")
+    by_record = fmnist("runs", "show").stderr.splitlines()[0].partition("fmnist ")[2]
+    for words in (said.removeprefix("fmnist "), by_record.partition("   ")[0]):
+        for flag in ("--batch 50", "--seeds 2", "--seed 7"):
+            assert flag in words
+    assert "--epochs" not in by_record  # the environment sets it still
+    fmnist(*shlex.split(by_record.partition("   ")[0]))
+    with Registry.open("runs.db", readonly=True) as registry:
+        (study,) = registry.list_studies()
+        ended = [run for run in registry.list_runs() if run.status == "finished"]
+    assert [(run.batch, run.seed) for run in ended] == [(50, 8), (50, 7)]
+    assert study.id == 1

@@ -142,6 +142,12 @@ def test_a_batch_larger_than_the_training_set_is_refused_before_any_training(
     assert not Path("runs.db").exists()
 
 
+def test_one_setting_has_nothing_to_compare_it_with_and_that_is_said_once(fmnist: Fmnist) -> None:
+    printed = fmnist.small("sweep-batch", *EPOCHS, "--batch", 5).stdout
+    assert printed.count("Two settings with a result are needed") == 1
+    assert printed.count("?\n") == 4  # the questions stand above it
+
+
 def test_a_study_that_was_stopped_continues(
     fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +287,13 @@ def test_ood_of_a_run_draws(fmnist: Fmnist, curve: tuple[str, ...]) -> None:
     assert "run 2" in drawn
 
 
+def test_ood_of_a_run_was_not_interrupted(fmnist: Fmnist) -> None:
+    fmnist.small("train", *EPOCHS)
+    printed = fmnist("ood", "--run", 1, "--allow-custom-data").stdout
+    assert "Answers" in printed
+    assert "interrupted" not in printed
+
+
 def test_ood_of_a_run_without_weights(fmnist: Fmnist) -> None:
     fmnist.small("gradcheck".replace("gradcheck", "train"), "--lr", 1000, code=4)
     message = fmnist.error("ood", "--run", 1, "--allow-custom-data", code=1)
@@ -329,5 +342,5 @@ def test_a_study_draws_at_once(fmnist: Fmnist) -> None:
 def test_plots_of_what_is_not_there(fmnist: Fmnist) -> None:
     assert "runs.db does not exist" in fmnist.error("plot", "train", code=1)
     fmnist.small("train", "--epochs", 1)
-    assert fmnist.error("plot", "momentum", code=1).endswith(" yet: fmnist momentum")
+    assert fmnist.error("plot", "momentum", code=1).endswith(" yet. Make one: fmnist momentum")
     assert "there is no run 99" in fmnist.error("plot", "train", "--run", 99, code=1)

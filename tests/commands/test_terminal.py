@@ -18,7 +18,7 @@ from pathlib import Path
 import pyte
 import pytest
 
-from fmnist_cli.commands._output import _signals_deferred
+from fmnist_cli.progress import signals_deferred
 
 from .conftest import SMALL, Fmnist
 
@@ -112,7 +112,7 @@ def test_ctrl_c(fmnist: Fmnist, jobs: str) -> None:
 
 def test_a_bar_is_drawn_whole_before_ctrl_c_ends_anything() -> None:
     drawn = []
-    with pytest.raises(KeyboardInterrupt), _signals_deferred():  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), signals_deferred():  # noqa: PT012
         signal.raise_signal(signal.SIGINT)
         drawn.append("the way back")
     assert drawn == ["the way back"]

@@ -8,6 +8,7 @@ import pytest
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.counterfactuals import (
     cumulative_lr,
+    cut_short,
     momentum_twins,
     same_cumulative_lr,
     same_patience,
@@ -29,6 +30,16 @@ def test_linear_scaling_keeps_the_cumulative_rate_of_an_epoch() -> None:
     for batch in (1, 50, 5_000):
         scaled = scaled_lr(BASE.but(momentum=0.5), batch, "linear")
         assert cumulative_lr(scaled, scaled.updates_per_epoch) == pytest.approx(40)
+
+
+def test_a_training_cut_short_goes_exactly_as_far() -> None:
+    for total, epochs in ((0.5, 1), (20.0, 1), (48.0, 3)):  # an epoch is 20
+        cut = cut_short(BASE, total)
+        assert (cut.epochs, cut.patience) == (epochs, None)
+        assert cumulative_lr(cut, epochs * cut.updates_per_epoch) == pytest.approx(total)
+        assert cut.lr <= BASE.lr * (1 + 1e-12)
+    with_momentum = cut_short(BASE.but(momentum=0.9), 100.0)
+    assert (with_momentum.epochs, with_momentum.lr) == (1, pytest.approx(0.005))
 
 
 def test_patience_in_updates() -> None:

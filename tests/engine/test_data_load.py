@@ -125,7 +125,7 @@ def test_custom_data_needs_leave(tiny_data: Path) -> None:
     with pytest.raises(ChecksumError) as error:
         data.load(10, 5, data_dir=tiny_data)
     assert f"{tiny_data / NAMES[0]}.gz must be Fashion-MNIST's" in str(error.value)
-    assert "--allow-custom-data" in str(error.value)
+    assert error.value.remedy == "allow_custom_data"
     assert error.value.exit_code == 3
 
 
@@ -299,7 +299,8 @@ def test_verify_does_not_trust_the_decoded_cache(custom: Path) -> None:
 
 def test_verify_without_any_folder_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources.apt, "INSTALLED_FOLDER", Path("/nonexistent"))
-    with pytest.raises(DataError, match="fmnist data fetch"):
+    with pytest.raises(DataError, match="no folder that holds") as error:
         data.verify()
+    assert error.value.remedy == "fetch_data"
     with pytest.raises(DataError, match="must exist"):
         data.verify(Path("nowhere"))

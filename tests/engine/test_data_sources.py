@@ -236,7 +236,7 @@ class TestChain:
         )
         assert f"{mirror.host}: HTTP 403" in message
         assert "apt-get and dpkg-deb are not on this machine" in message
-        assert message.endswith("name it with --data-dir.")
+        assert error.value.remedy == "name_data_folder"
         assert "\n" not in message
 
     def test_load_downloads_when_nothing_is_held(

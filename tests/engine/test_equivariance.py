@@ -9,11 +9,18 @@ import pytest
 
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.config import Head
-from fmnist_cli.engine.equivariance import accuracy_map, equivariance, shift_cost
+from fmnist_cli.engine.equivariance import (
+    accuracy_map,
+    equivariance,
+    input_change,
+    shift_cost,
+    turn_cost,
+    turn_errors,
+)
 from fmnist_cli.engine.metrics import Confusion, most_frequent_errors
 from fmnist_cli.engine.numpy_cnn.layers import CNN
 from fmnist_cli.engine.numpy_mlp.layers import MLP, initial_weights
-from fmnist_cli.engine.shifts import shift
+from fmnist_cli.engine.shifts import rotate, shift
 from fmnist_cli.errors import UsageError
 
 Weights = dict[str, np.ndarray]
@@ -195,6 +202,54 @@ def test_what_leaves_the_frame_is_not_brought_back() -> None:
     assert cost.by_position + cost.by_cut_off == pytest.approx(cost.unshifted - cost.shifted)
 
 
+@pytest.mark.parametrize("model", ["cnn2", "cnn3"])
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_filters_that_look_the_same_turned_turn_with_the_image(model: str, turns: int) -> None:
+    """Kernels that are their own quarter turns: every layer is equivariant, and turning the
+    features back gives all back. Of others neither holds."""
+    weights, images = cnn_weights(model), pictures(30)
+    other = [layer.inside for layer in turn_errors(weights, images, turns)]
+    assert min(other) > 0.1
+    for name, kernel in weights.items():
+        if name.startswith("conv") and name.endswith("kernel"):
+            four = [np.rot90(kernel, k, axes=(0, 1)) for k in range(4)]
+            weights[name] = sum(four) / 4
+    same = [layer.inside for layer in turn_errors(weights, images, turns)]
+    assert same == pytest.approx([0] * len(same), abs=1e-13)
+    labels = np.array([plain_logits(weights, image).argmax() for image in images])
+    cost = turn_cost(weights, Split(images, labels), turns)
+    turned = rotate(images, turns)
+    guessed = np.array([plain_logits(weights, image).argmax() for image in turned])
+    assert (cost.unshifted, cost.moved_back) == (1, 1)
+    assert cost.shifted == np.mean(guessed == labels)
+
+
+def test_an_image_turned_back_is_the_image() -> None:
+    weights, images = mlp_weights(), pictures(40)
+    labels = np.array([plain_logits(weights, image).argmax() for image in images])
+    cost = turn_cost(weights, Split(images, labels), 1)
+    assert cost.moved_back == cost.unshifted == 1
+    assert turn_errors(weights, images, 1) == ()
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn2", "cnn3"])
+def test_what_the_output_layer_reads_changes_by_what_it_does(model: str) -> None:
+    weights, images = weights_of(model), pictures(5)
+    moved = shift(images, -4, 0)
+    if model == "mlp":
+        read, of_moved = (np.maximum(x @ weights["W1"] + weights["b1"], 0) for x in (images, moved))
+    else:
+        network = CNN(weights)
+
+        def through(x: np.ndarray) -> np.ndarray:
+            network.logits(x.astype(np.float64))
+            return network.hidden
+
+        read, of_moved = through(images), through(moved)
+    expected = np.linalg.norm(of_moved - read) / np.linalg.norm(read)
+    assert input_change(weights, images, moved) == pytest.approx(expected)
+
+
 def test_shifts_that_cannot_be_measured_are_refused() -> None:
     split = Split(pictures(2), np.zeros(2, np.int64))
     with pytest.raises(UsageError, match=r"multiple of 4\. Received: \(2, 0\)"):
@@ -219,8 +274,8 @@ def test_the_layers_are_those_that_train() -> None:
     for model in ("cnn2", "cnn3"):
         split = Split(images, np.zeros(60, np.int64))
         backend = make_backend(TrainConfig(model=model, train_size=60), split)  # type: ignore[arg-type]
-        labels = backend.predict(split)
+        labels = backend.evaluate(split).predicted
         found = accuracy_map(backend.weights(), Split(images, labels), 2)
         assert found[2, 2] == 1
         moved = Split(shift(images, 2, -1), labels)
-        assert found[4, 1] == np.mean(backend.predict(moved) == labels)
+        assert found[4, 1] == np.mean(backend.evaluate(moved).predicted == labels)

@@ -72,6 +72,9 @@ def test_the_views_read_without_fmnist(db: Path) -> None:
     )
     assert (summary["epochs_run"], summary["train_seconds_per_epoch"]) == (2, 0.75)
     assert summary["started_at"].endswith("Z")
+    raw(db, "UPDATE run SET best_epoch = 1 WHERE id = 1")  # the time is that of all epochs
+    (found,) = connection.execute("SELECT train_seconds_per_epoch FROM run_summary WHERE run_id=1")
+    assert found[0] == 0.75
     curve = connection.execute(
         "SELECT epoch, updates, train_loss, lr FROM epoch_curve ORDER BY epoch"
     ).fetchall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,17 @@ import pytest
 
 from fmnist_cli.engine.training import train as engine_train
 from fmnist_cli.registry import Registry
+from fmnist_cli.studies.batch_size import BATCH_SIZE
+from fmnist_cli.studies.early_stopping import EARLY_STOPPING
+from fmnist_cli.studies.momentum import MOMENTUM
+from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
 
 from ..commands.conftest import Fmnist
 from .conftest import QUICK, Made
 
 KEYS = [
-    *("checks", "training", "sweep-batch", "sweep-lr", "early-stop", "momentum", "parameters"),
-    *("ood", "mini-cnn"),
+    *("checks", "training", "sweep-batch", "early-stop", "momentum", "parameters", "ood"),
+    *("mini-cnn", "sweep-lr"),
 ]
 
 
@@ -65,7 +70,7 @@ def test_what_other_commands_trained_is_reused(fmnist: Fmnist) -> None:
         assert by_key[key] <= there
     assert by_key["checks"].isdisjoint(there)  # that training had made no checks
     assert [run.command for run in runs() if run.id not in there] == [
-        "gradcheck", *["sweep-batch"] * 3, *["sweep-lr"] * 5, "early-stop"
+        "gradcheck", *["sweep-batch"] * 3, "early-stop", *["sweep-lr"] * 5
     ]  # fmt: skip
 
 
@@ -119,9 +124,10 @@ def test_seeds_and_jobs(fmnist: Fmnist) -> None:
     counts = {part["key"]: len(part["runs"]) for part in document["parts"]}
     assert counts["sweep-batch"] == 6
     assert counts["momentum"] == 10
-    assert counts["training"] == 1
+    assert counts["training"] == 3  # the one that is drawn and checked, and both seeds
+    assert counts["ood"] == 2
     page = Path(document["html"]).read_text()
-    assert "The studies rest on 2 seeds each, the training curve on one." in page
+    assert "The studies rest on 2 seeds each." in page
     assert "--seeds 2" in page
     assert "Up to 2 runs were trained side by side, but for the batch sizes." in page
     with Registry.open("runs.db", readonly=True) as registry:
@@ -139,8 +145,8 @@ def test_the_commands_of_the_page_do_the_same_again(fmnist: Fmnist, made: Made) 
     lines = [line for line in made.markdown.splitlines() if line.startswith("Again: `fmnist ")]
     typed = [shlex.split(line.removeprefix("Again: `").removesuffix("`"))[1:] for line in lines]
     assert [words[0] for words in typed] == [
-        *("train", "train", "sweep-batch", "sweep-lr", "early-stop", "momentum"),
-        *("count-params", "ood", "mini-cnn", "runs"),
+        *("train", "train", "sweep-batch", "early-stop", "momentum"),
+        *("count-params", "ood", "mini-cnn", "sweep-lr", "runs"),
     ]
     for words in typed:
         if words[0] in ("train", "sweep-batch", "early-stop", "momentum", "mini-cnn"):
@@ -149,6 +155,27 @@ def test_the_commands_of_the_page_do_the_same_again(fmnist: Fmnist, made: Made) 
             again = runs()[-1]
             assert again.command == words[0]
             assert again.config | {"batch": None, "momentum": None, "lr": None} == known[words[0]]
+
+
+@pytest.mark.usefixtures("only_mlp")
+def test_a_report_says_why_in_the_assignments_order(fmnist: Fmnist) -> None:
+    document = fmnist.document(*QUICK, "--why", "--seeds", 2)
+    page = Path(document["markdown"]).read_text()
+    titles = re.findall(r"^## (.+?)(?: \(quick version\))?$", page, re.MULTILINE)
+    numbered = [title.partition(".")[0] for title in titles if "." in title]
+    assert numbered == [*map(str, range(1, 9)), "Beyond"]
+    for study in (BATCH_SIZE, EARLY_STOPPING, MOMENTUM, SHIFTED_IMAGES):
+        number = study.part.partition(",")[0]
+        assert f"{number}. {study.title}" in titles  # as the commands name the part
+    for question in (
+        "Does a smaller batch guarantee faster training?",
+        "What does too small a patience risk?",
+        "How should training rely on previous gradients?",
+        "Why does rotation cost so much?",
+    ):
+        assert re.search(f"^### (Why: )?{re.escape(question)}$", page, re.MULTILINE)
+    assert "cumulative learning rate" in page
+    assert (Path(document["markdown"]).parent / "figures" / "sweep-batch-why.svg").exists()
 
 
 @pytest.mark.usefixtures("only_mlp")

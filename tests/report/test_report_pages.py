@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from fmnist_cli.analysis import Answer
+from fmnist_cli.plots.svg import CONTRAST, DARK_GROUND, DARK_INK, on_dark
 from fmnist_cli.registry import Registry
 from fmnist_cli.report import (
     Finding,
@@ -22,7 +23,6 @@ from fmnist_cli.report import (
     to_html,
     to_markdown,
 )
-from fmnist_cli.report.figures import CONTRAST, DARK_GROUND, DARK_INK, on_dark
 from fmnist_cli.report.mathml import mathml
 from fmnist_cli.report.tables import typeset
 from fmnist_cli.tables import Column, Table

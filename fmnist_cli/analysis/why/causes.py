@@ -10,11 +10,13 @@ share 5 % (Holm), so that where nothing differs a cause is claimed in at most on
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any, Literal
 
+from fmnist_cli.analysis.answers import listing
+from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import (
     LEVEL,
     SEEDS_FOR_INTERVAL,
@@ -26,6 +28,7 @@ from fmnist_cli.analysis.statistics import (
     share_level,
     t_quantile,
 )
+from fmnist_cli.epoch import Axis
 
 Outcome = Literal["supported", "tested, not supported", "not tested"]
 
@@ -44,7 +47,7 @@ class Cause:
     low, high : float or None
         Its 95 % interval, from five seeds on.
     counterfactual : str
-        What was changed to take the cause away.
+        The test: what was changed to take the cause away, or to have it alone.
     refuted_by : str
         What would have spoken against it.
     """
@@ -64,13 +67,13 @@ class Cause:
         if self.share is None or self.outcome == "not tested":
             return f"{self.name}: not tested."
         if self.outcome != "supported":
-            return f"{self.name}: tested, not supported ({self.counterfactual})."
+            return f"{self.name}: tested, not supported. Test: {self.counterfactual}."
         ends = ""
         if self.low is not None and self.high is not None:
             ends = f" ({100 * self.low:.0f} to {100 * self.high:.0f} %, 95 % interval)"
         more = ", more than all: something else works against it" if self.share > 1.1 else ""
         return (
-            f"{self.name}: {100 * self.share:.0f} %{ends} of the effect{more}; "
+            f"{self.name}: {100 * self.share:.0f} %{ends} of the effect{more}. Test: "
             f"{self.counterfactual}."
         )
 
@@ -82,12 +85,18 @@ class Explanation:
     Attributes
     ----------
     question, answer : str
-        The answer in one sentence.
+        The answer and what explains it, in at most two short sentences.
     causes : tuple of Cause
     how_sure : str
         On what it rests.
     figure : str
         The command whose figure shows it.
+    axis : Axis or None
+        What that draws against, where it is not the usual.
+    measured : tuple of str
+        What was measured that bears on it, each as short as the answer.
+    part : str
+        Where the question stands in the assignment.
     """
 
     question: str
@@ -96,6 +105,14 @@ class Explanation:
     how_sure: str
     figure: str
     evidence: dict[str, Any] = field(default_factory=dict)
+    axis: Axis | None = None
+    measured: tuple[str, ...] = ()
+    part: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The question as one of why."""
+        return self.question if self.question.startswith("Why") else f"Why: {self.question}"
 
     @property
     def supported(self) -> tuple[Cause, ...]:
@@ -104,6 +121,48 @@ class Explanation:
     def document(self) -> dict[str, Any]:
         """As JSON holds it."""
         return asdict(self)
+
+
+def because(causes: Sequence[Cause], of: str, most: int = 2) -> str:
+    """The first causes that are supported, one of a kind, as a sentence after a space; that there
+    is none, if some were tested; nothing else.
+
+    Parameters
+    ----------
+    of : str
+        What they are shares of, such as ``of the loss``.
+    """
+    kinds: dict[str, Cause] = {}
+    for cause in causes:
+        if cause.outcome == "supported":
+            kinds.setdefault(cause.name.partition(" at ")[0], cause)
+    found = list(kinds.values())[:most]
+    if not found:
+        return " No cause that was tested explains it." if causes else ""
+    named = listing(
+        f"{cause.name[0].lower()}{cause.name[1:]} ({100 * (cause.share or 0):.0f} % {of})"
+        for cause in found
+    )
+    return f" Because of {named}."
+
+
+def typical(values: Iterable[float | None]) -> float | None:
+    """The median of what is known and finite; None of nothing."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return median(known) if known else None
+
+
+def way_to_best(runs: Iterable[RecordedRun]) -> float:
+    """The cumulative learning rate of the best epoch: the median of the runs that did not diverge,
+    0 without any."""
+    return (
+        typical(
+            run.lr / (1 - run.momentum) * run.updates_to_best
+            for run in runs
+            if not run.diverged and run.updates_to_best
+        )
+        or 0.0
+    )
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from fmnist_cli.analysis.answers import basis
+from fmnist_cli.analysis.answers import basis, listing
 from fmnist_cli.analysis.early_stopping import apply_patience, smallest_that_keeps_the_best
 from fmnist_cli.analysis.noise import curve_noise, sampling_error
-from fmnist_cli.analysis.patience import rising_trend
+from fmnist_cli.analysis.patience import noise_of, premature_stops, rising_trend
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.sampling import standard_error
 from fmnist_cli.analysis.statistics import Sample
-from fmnist_cli.analysis.why.causes import Effect, Explanation, Trial, attribute
+from fmnist_cli.analysis.why.causes import Effect, Explanation, Trial, attribute, because
 from fmnist_cli.engine.stopping import stop_epoch
-from fmnist_cli.formatting import pluralize
+from fmnist_cli.formatting import percent, pluralize
 
 
 def explain_early_stopping(
@@ -59,8 +59,8 @@ def explain_early_stopping(
     causes = attribute(
         [
             Trial(
-                f"The noise of the validation accuracy, at patience {smallest}",
-                "gone where the patience watches the curve's rising trend",
+                "The noise of the validation accuracy",
+                "the patience watches the curve's rising trend, without the noise",
                 "as early a stop and as low an accuracy without the noise",
                 effect,
                 Sample(rising, noise),
@@ -69,15 +69,25 @@ def explain_early_stopping(
     )
     lost = 100 * (fmean(best.values()) - fmean(kept.values()))
     enough = smallest_that_keeps_the_best(runs, runs[0].monitor)
+    changes = f"loses {lost:.1f}" if lost >= 0 else f"gains {-lost:.1f}"
     answer = (
-        f"Patience {smallest} stops after {pluralize(round(fmean(stops)), 'epoch')} and loses "
-        f"{lost:.1f} points of test accuracy"
+        f"A stop by chance: patience {smallest} stops after "
+        f"{pluralize(round(fmean(stops)), 'epoch')} and {changes} points of test accuracy."
+        f"{because(causes, 'of the loss')}"
     )
-    answer += "." if lost >= 0 else ", which is a gain."
-    answer += (
-        f" From epoch to epoch the validation accuracy moves by {100 * jumps:.1f} points; on "
-        f"{images:,} images its own error is {100 * error:.1f}."
-    )
+    tried = sorted({smallest, *patiences})
+    chances = _by_chance(runs, tried, error)
+    measured = [
+        f"From epoch to epoch the validation accuracy moves by {100 * jumps:.1f} points. Measured "
+        f"on {images:,} images it is known to {100 * error:.1f} (standard error)."
+    ]
+    if chances:
+        shown = dict.fromkeys([tried[0], 3 if 3 in tried else tried[-1]])
+        each = listing(f"{percent(chances[p], 0)} at patience {p}" for p in shown)
+        measured.append(
+            "By chance alone a training stops while its trend has yet to rise by that error: "
+            f"{each}."
+        )
     return (
         Explanation(
             "What does too small a patience risk?",
@@ -90,9 +100,25 @@ def explain_early_stopping(
                 "validation_standard_error": error,
                 "validation_epoch_noise": jumps,
                 "stopped_after": stops,
+                "premature_stops": chances,
             },
+            measured=tuple(measured),
         ),
     )
+
+
+def _by_chance(
+    runs: Sequence[RecordedRun], patiences: Sequence[int], gain: float
+) -> dict[int, float]:
+    """The probability that each patience stops with ``gain`` yet to come, on the mean trend."""
+    length = min(len(run.epochs) for run in runs)
+    watched = [[e.value("val_accuracy") for e in run.epochs[:length]] for run in runs]
+    noise = fmean(noise_of(curve) for curve in watched) if length >= 3 else 0.0
+    if not noise > 0:  # NaN without a validation set
+        return {}
+    trend = rising_trend(watched)
+    found = premature_stops(trend, noise, runs[0].run.val_size, patiences, gain=gain)
+    return dict(zip(patiences, found.tolist(), strict=True))
 
 
 def distinct(trend: Sequence[float]) -> list[float]:

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.answers import basis, listing, sentence
 from fmnist_cli.analysis.axes import axis_spread, comparable
-from fmnist_cli.analysis.claims import factor, sample_of
-from fmnist_cli.analysis.momentum import LOWEST_LOSS, TEST_ACCURACY, Loss, momentum_answers
+from fmnist_cli.analysis.claims import sample_of
+from fmnist_cli.analysis.momentum import (
+    LOSS_NAMES,
+    LOWEST_LOSS,
+    TEST_ACCURACY,
+    Loss,
+    instability,
+    momentum_answers,
+)
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.analysis.why.causes import Effect, Explanation, Trial, attribute
+from fmnist_cli.analysis.statistics import Sample, contrast, share_level
+from fmnist_cli.analysis.why.causes import (
+    Cause,
+    Effect,
+    Explanation,
+    Trial,
+    attribute,
+    because,
+    typical,
+)
 from fmnist_cli.engine.counterfactuals import momentum_twins
-from fmnist_cli.epoch import AXES, Axis
+from fmnist_cli.engine.sharpness import stability_limit
+from fmnist_cli.epoch import AXES
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
@@ -40,7 +59,10 @@ def counterfactuals(
 
 
 def explain_momentum(
-    runs: Sequence[RecordedRun], why: Sequence[RecordedRun], drawn: Loss = "train_loss"
+    runs: Sequence[RecordedRun],
+    why: Sequence[RecordedRun],
+    figures: Mapping[int, Mapping[str, float]] | None = None,
+    drawn: Loss = "train_loss",
 ) -> tuple[Explanation, ...]:
     """Which momentum suits, why, and what that says of previous gradients.
 
@@ -48,6 +70,8 @@ def explain_momentum(
     ----------
     runs, why : sequences of RecordedRun
         Of the study, and of its counterfactual conditions.
+    figures : mapping, optional
+        By the id of a run, the ``sharpness`` at its weights.
     drawn : {"train_loss", "running_loss"}
         The loss by which instability is judged.
     """
@@ -56,6 +80,44 @@ def explain_momentum(
         return ()
     lowest, test, _, stability = momentum_answers(runs, drawn)
     plain = [run for run in why if run.label == PLAIN]
+    causes = attribute(_trials(runs, why, plain))
+    best = _best(runs)
+    rivals = lowest.evidence["not_clearly_better_than"]
+    answer = f"{sentence(best.label)} reaches the lowest training loss"
+    answer += f", not clearly lower than {listing(rivals)}." if rivals else "."
+    if len(rivals) == len({run.label for run in runs}) - 1:
+        answer = f"None is clearly the best; {best.label} reaches the lowest training loss."
+    answer += because(causes, "of the gain")
+    compared = comparable([*runs, *plain], "train_loss")
+    spreads = {axis: axis_spread(compared, axis, "train_loss") for axis in AXES}
+    sure = basis((run.label, run.seed) for run in runs)
+    largest = max(run.momentum for run in runs)
+    memory = {f"{a:g}": 1 / (1 - a) for a in sorted({run.momentum for run in runs})}
+    twins = _twins(runs, why, largest)
+    steps = (
+        f"Momentum steps along a sum of previous gradients, about the last 1 / (1 - alpha): "
+        f"{memory[f'{largest:g}']:.3g} at {largest:g}. {_advice(causes, twins, best, largest)}"
+    )
+    measured = [*twins.measured] if twins else []
+    measured += _jumps(runs, why, figures or {}, largest, drawn, stability.verdict == "yes")
+    return (
+        Explanation("Which momentum suits, and why?", answer, causes, sure, "plot momentum"),
+        Explanation(
+            "How should training rely on previous gradients?",
+            steps,
+            (),
+            sure,
+            "plot momentum",
+            {"gradients_remembered": memory, "spread": spreads, "test": test.verdict},
+            "cumulative-lr",
+            tuple(measured),
+        ),
+    )
+
+
+def _trials(
+    runs: Sequence[RecordedRun], why: Sequence[RecordedRun], plain: Sequence[RecordedRun]
+) -> list[Trial]:
     trials = []
     for alpha in _tested(runs):
         longer, shorter = labels_of(alpha)
@@ -67,79 +129,135 @@ def explain_momentum(
                 (
                     f"The longer step of momentum {alpha:g}, in the {of}",
                     shorter,
-                    f"gone with momentum at {1 - alpha:.3g} times the learning rate",
+                    f"momentum at {1 - alpha:.3g} times the learning rate",
                     "as large an effect at the shorter step",
                 ),
                 (
                     f"The averaging of gradients by momentum {alpha:g}, in the {of}",
                     longer,
-                    f"gone without momentum at {1 / (1 - alpha):.3g} times the learning rate",
+                    f"no momentum at {1 / (1 - alpha):.3g} times the learning rate",
                     "the same effect without momentum at the longer step",
                 ),
             ):
                 without = sample_of([run for run in why if run.label == label], measure)
                 if without.values and reference.values:
-                    trials.append(
-                        Trial(name, counterfactual, refuted, effect, without)
-                    )  # fmt: skip
-    causes = attribute(trials)
-    supported = [cause for cause in causes if cause.outcome == "supported"]
-    best = lowest.evidence["best"]
-    rivals = lowest.evidence["not_clearly_better_than"]
-    answer = f"{sentence(best)} reaches the lowest training loss" if best else "None is the best"
-    if len(rivals) == len({run.label for run in runs}) - 1:
-        answer += ", but none is clearly the best."
-    else:
-        answer += f", not clearly lower than {listing(rivals)}." if rivals else "."
-    if supported:
-        names = listing(cause.name[0].lower() + cause.name[1:] for cause in supported)
-        answer += f" Because of {names}."
-    elif causes:
-        answer += " No cause that was tested explains an effect."
-    memory = {f"{a:g}": 1 / (1 - a) for a in sorted({run.momentum for run in runs})}
-    compared = comparable([*runs, *plain], "train_loss")
-    spreads = {axis: axis_spread(compared, axis, "train_loss") for axis in AXES}
-    steps = _previous_gradients(causes_supported={cause.name for cause in supported},
-                                unstable=stability.verdict == "yes", spreads=spreads)  # fmt: skip
-    sure = basis((run.label, run.seed) for run in runs)
-    evidence = {"gradients_remembered": memory, "spread": spreads, "test": test.verdict}
-    return (
-        Explanation("Which momentum suits, and why?", answer, causes, sure, "plot momentum"),
-        Explanation(
-            "How should training rely on previous gradients?",
-            steps, (), sure, "plot momentum --x cumulative-lr", evidence,
+                    trials.append(Trial(name, counterfactual, refuted, effect, without))
+    return trials
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Momentum against plain SGD at the same effective step: whether they differ, and how."""
+
+    differ: bool
+    measured: tuple[str, ...]
+
+
+def _twins(runs: Sequence[RecordedRun], why: Sequence[RecordedRun], alpha: float) -> Twins | None:
+    of = {
+        "momentum": [run for run in runs if run.momentum == alpha],
+        "twin": [run for run in why if run.label == labels_of(alpha)[0]],
+    }
+    samples = {
+        (name, measure.name): sample_of(of_one, measure)
+        for name, of_one in of.items()
+        for measure in (LOWEST_LOSS, TEST_ACCURACY)
+    }
+    if not all(sample.values for sample in samples.values()):
+        return None
+    measures = (LOWEST_LOSS, TEST_ACCURACY)
+    contrasts = share_level(
+        [
+            contrast(samples["momentum", one.name], samples["twin", one.name], one.scale)
+            for one in measures
+        ]
+    )
+    loss, accuracy = (
+        f"{one.show(_mean(samples['momentum', one.name]))} and "
+        f"{one.show(_mean(samples['twin', one.name]))}"
+        for one in measures
+    )
+    differ = any(one.clear for one in contrasts)
+    end = "clearly differ" if differ else "do not clearly differ"
+    return Twins(
+        differ,
+        (
+            f"Momentum {alpha:g} and plain SGD at {1 / (1 - alpha):.3g} times the learning rate "
+            f"{end}.",
+            f"Lowest training loss {loss}; test accuracy {accuracy}.",
         ),
-    )  # fmt: skip
+    )
 
 
-def _previous_gradients(
-    *, causes_supported: set[str], unstable: bool, spreads: Mapping[Axis, float | None]
-) -> str:
-    text = "Momentum alpha moves along the sum of past gradients, about the last 1 / (1 - alpha)."
-    longer = any(name.startswith("The longer step") for name in causes_supported)
-    averaging = any(name.startswith("The averaging") for name in causes_supported)
-    if longer and not averaging:
-        text += " What they buy here is the longer step: a larger learning rate does the same."
-    elif averaging:
-        text += " Averaging them helps beyond the longer step that it makes."
-    by_epoch, by_way = spreads.get("epoch"), spreads.get("cumulative-lr")
-    if by_epoch is not None and by_way is not None:
-        text += (
-            f" The curves lie {factor(by_epoch)}-fold apart by epoch, {factor(by_way)}-fold by "
-            "cumulative learning rate."
+def _advice(causes: Sequence[Cause], twins: Twins | None, best: RecordedRun, largest: float) -> str:
+    averaging = any(
+        cause.outcome == "supported" and cause.name.startswith("The averaging") for cause in causes
+    )
+    if averaging:
+        return "Averaging them helps beyond the longer step that it makes."
+    if twins is None:
+        return "Whether it is the sum or the longer step was not tested."
+    if twins.differ:
+        return "The sum is more than the longer step: a larger learning rate alone ends elsewhere."
+    if best.momentum < largest:
+        return (
+            "What they buy is the longer step, as a larger learning rate does: rely on a few "
+            f"({best.momentum:g}), for too long a step costs."
         )
-    if unstable:
-        text += " Too much of it makes the training jump."
-    return text
+    return "What they buy is the longer step: a larger learning rate does the same."
+
+
+def _jumps(
+    runs: Sequence[RecordedRun],
+    why: Sequence[RecordedRun],
+    figures: Mapping[int, Mapping[str, float]],
+    alpha: float,
+    drawn: Loss,
+    unstable: bool,
+) -> list[str]:
+    """How steady the twins are, and how far the sharpness is from the stability limit."""
+    said = []
+    longest = [run for run in runs if run.momentum == alpha]
+    twins = [run for run in why if run.label == labels_of(alpha)[0]]
+    if unstable and twins:
+        jumping, of_twin = (
+            sum(instability(run, drawn).unstable for run in of_one) for of_one in (longest, twins)
+        )
+        said.append(
+            f"The {LOSS_NAMES[drawn]} jumps in {jumping} of {len(longest)} seeds at momentum "
+            f"{alpha:g}, in {of_twin} of {len(twins)} of its twin without momentum."
+        )
+    sharp = typical(figures.get(run.run.id, {}).get("sharpness") for run in longest)
+    if sharp is not None:
+        limit = stability_limit(longest[0].lr, alpha)
+        where = "below" if sharp < limit else "beyond"
+        cause = "noise, not curvature, limits its step" if sharp < limit / 2 else "its step is at "
+        cause += "" if sharp < limit / 2 else "the edge of what curvature allows"
+        said.append(
+            f"The sharpness at momentum {alpha:g}'s weights is {sharp:.2g}, {where} the limit "
+            f"2(1 + alpha)/lr = {limit:.3g}: {cause}."
+        )
+    return said
+
+
+def _best(runs: Sequence[RecordedRun]) -> RecordedRun:
+    """A run of the momentum with the lowest mean training loss."""
+    loss = {
+        label: _mean(sample)
+        for label in dict.fromkeys(run.label for run in runs)
+        if (sample := sample_of([run for run in runs if run.label == label], LOWEST_LOSS)).values
+    }
+    label = min(loss, key=lambda one: loss[one])
+    return next(run for run in runs if run.label == label)
+
+
+def _mean(sample: Sample) -> float:
+    return fmean(sample.values.values())
 
 
 def _tested(runs: Sequence[RecordedRun]) -> list[float]:
-    momenta = sorted({run.momentum for run in runs if run.momentum and not run.diverged})
-    if not momenta:
+    """The largest momentum, and the one with the lowest training loss."""
+    healthy = [run for run in runs if run.momentum and not run.diverged]
+    if not healthy:
         return []
-    lowest = {
-        alpha: sum(sample.values.values()) / len(sample.values)
-        for alpha in momenta
-        if (sample := sample_of([r for r in runs if r.momentum == alpha], LOWEST_LOSS)).values
-    }
-    return sorted({momenta[-1], min(lowest, key=lambda alpha: lowest[alpha])})
+    return sorted({max(run.momentum for run in healthy), _best(healthy).momentum})

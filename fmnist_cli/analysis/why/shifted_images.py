@@ -1,24 +1,41 @@
-"""Why CNNs stand a translation better than an MLP, and no rotation: position, or what was seen.
+"""Why a model loses accuracy on shifted images: position, the frame's edge, or other features.
 
-The effect is a model's loss of accuracy on a shifted set. A head that pools over positions takes
-away that the dense layer reads *where* a feature is; training on shifted images takes away that it
-never saw them.
+The effect is what a model loses on a shifted set. Moving its features back before the output layer
+takes away that they are at other places: what that gives back is *position*. What remains is, of a
+translation, what was cut off at the frame; of a rotation, that the features themselves are others,
+for filters do not turn with the image. Training on shifted images takes away that none was seen;
+a head that pools over positions, that the output layer reads where a feature is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING
 
-from fmnist_cli.analysis.answers import basis, listing, sentence
+from fmnist_cli.analysis.answers import basis, listing
 from fmnist_cli.analysis.noise import SHIFTED_SPREAD
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.analysis.shifted_images import Score, ood_answers
+from fmnist_cli.analysis.sampling import standard_error
+from fmnist_cli.analysis.shifted_images import CHANCE, Score, contrast_scores
 from fmnist_cli.analysis.statistics import Sample
-from fmnist_cli.analysis.why.causes import Effect, Explanation, Trial, attribute
+from fmnist_cli.analysis.why.causes import (
+    Cause,
+    Effect,
+    Explanation,
+    Trial,
+    attribute,
+    because,
+    typical,
+)
+from fmnist_cli.engine.equivariance import IMAGES
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
+
+Runs = Sequence[RecordedRun]
+Figures = Mapping[int, Mapping[str, float]]
 
 
 def counterfactuals(
@@ -26,17 +43,16 @@ def counterfactuals(
 ) -> tuple[tuple[str, TrainConfig], ...]:
     """The conditions that test the causes: (label, configuration).
 
-    Every CNN with a global average pool before its dense layer; the MLP and the first CNN trained
-    on shifted images, one model of each kind, for these trainings are the longest.
+    The MLP trained on shifted images, and the first CNN, the quickest to train, with a global
+    average pool before its output layer.
     """
     found = []
     for model in models:
-        cnn = model != "mlp"
-        plain = config.but(model=model, engine="auto" if cnn else config.engine)
-        if cnn:
-            found.append((f"{model}, gap", plain.but(head="gap")))
-        if not cnn or model == next(name for name in models if name != "mlp"):
-            found.append((f"{model} + shift", plain.but(augment="shift")))
+        if model == "mlp":
+            found.append(("mlp + shift", config.but(model="mlp", augment="shift")))
+        elif model == next(name for name in models if name != "mlp"):
+            pooled = config.but(model=model, engine="auto", head="gap")
+            found.append((f"{model}, gap", pooled))
     return tuple(found)
 
 
@@ -44,82 +60,307 @@ def explain_shifted_images(
     scores: Sequence[Score],
     why: Sequence[Score],
     runs: Sequence[RecordedRun],
+    figures: Figures | None = None,
     in_domain: str = "in-domain",
 ) -> tuple[Explanation, ...]:
-    """Each shifted set's loss with its causes.
+    """Why accuracy is lost under translation, why under rotation, and why cnn3 loses less.
 
     Parameters
     ----------
     scores, why : sequences of Score
         Of the study, and of its counterfactual conditions by their labels.
     runs : sequence of RecordedRun
-        The study's, for what the answers rest on.
+        The study's.
+    figures : mapping, optional
+        By the id of a run, what ``shift_figures`` measured at its weights.
     """
     if not scores:
         return ()
+    figures = figures or {}
     models = list(dict.fromkeys(score.model for score in scores))
     sets = [n for n in dict.fromkeys(s.set_name for s in scores) if n != in_domain]
-    trials: list[Trial] = []
+    shifts, turns = (
+        [name for name in sets if name.startswith("rot") == is_turn] for is_turn in (False, True)
+    )
+    means = {
+        (model, name): fmean(s.accuracy for s in scores if (s.model, s.set_name) == (model, name))
+        for model in models
+        for name in (in_domain, *sets)
+    }
+    trials: dict[str, list[Trial]] = {}
     for name in sets:
-        for model in models:
-            loss = _lost(scores, model, name, in_domain)
-            nothing = Sample(dict.fromkeys(loss.values, 0.0), 0.0)
-            effect = Effect(nothing, loss, "plain")
-            for label, cause, counterfactual, refuted in (
-                (
-                    f"{model}, gap",
-                    f"{model}'s head reading positions, on {name}",
-                    "gone with a global average pool before it",
-                    "as large a loss without positions",
-                ),
-                (
-                    f"{model} + shift",
-                    f"No shifted image in {model}'s training, on {name}",
-                    "gone with training on shifted images",
-                    "as large a loss after having seen them",
-                ),
-            ):
-                without = _lost(why, label, name, in_domain)
-                if without.values and loss.values:
-                    trials.append(Trial(cause, counterfactual, refuted, effect, without))
-    causes = attribute(trials)
-    *_, ranking = ood_answers(scores, in_domain)
+        ordered = sorted(models, key=lambda model: -means[model, name])
+        ordered = list(dict.fromkeys([ordered[0], ordered[-1], *ordered]))  # the ends first
+        position = [_position(runs, figures, model, name) for model in ordered]
+        rest = [_rest(runs, figures, model, name) for model in ordered]
+        tested = [*position, *rest] if name in shifts else [*rest, *position]
+        trials[name] = [trial for of_kind in tested for trial in of_kind]
+        for model in ordered:
+            trials[name] += _trained(scores, why, model, name, in_domain)
+    both = _between(runs, figures, shifts[0]) if shifts else []
+    causes = iter(attribute([*(t for of_set in trials.values() for t in of_set), *both]))
+    judged = {name: tuple(next(causes) for _ in of_set) for name, of_set in trials.items()}
+    between = tuple(causes)
     sure = basis((run.label, run.seed) for run in runs)
+    among = "mlp" in models and len(models) > 1
     found = []
-    for name in sets:
-        of_set = tuple(cause for cause in causes if cause.name.endswith(f" on {name}"))
-        supported = [cause for cause in of_set if cause.outcome == "supported"]
-        names = listing(cause.name.removesuffix(f", on {name}") for cause in supported)
-        because = f"Because of {names}." if supported else "No cause that was tested explains it."
-        mean = {
-            model: _mean([s for s in scores if (s.model, s.set_name) == (model, name)])
-            for model in models
-        }
-        order = sorted(mean, key=lambda model: -mean[model])
-        said = listing(f"{model} {100 * mean[model]:.1f} %" for model in order)
+    for name in shifts:
+        question = f"Why is accuracy lost on {name}{', and less by the CNNs' if among else ''}?"
         found.append(
             Explanation(
-                f"Why do the models do as they do on {name}?",
-                f"{sentence(said)}. {because if of_set else ''}".strip(),
-                of_set,
+                question,
+                f"{_ends(means, models, name)}{because(judged[name], 'of its loss')}",
+                judged[name],
                 sure,
                 "plot ood",
-                {"accuracies": mean, "ranking": ranking.evidence},
+                {"accuracies": {model: means[model, name] for model in models}},
+                measured=_translation(runs, figures, models, name),
+            )
+        )
+    if between:
+        found.append(_cnn3(scores, means, between, runs, figures, shifts[0], sure))
+    if turns:
+        name = turns[0]
+        found.append(
+            Explanation(
+                f"Why does rotation cost so much{', also of the CNNs' if among else ''}?",
+                f"{_ends(means, models, name)}{because(judged[name], 'of its loss')}",
+                tuple(cause for turn in turns for cause in judged[turn]),
+                sure,
+                "plot ood",
+                {"accuracies": {f"{m} on {n}": means[m, n] for m in models for n in turns}},
+                measured=_rotation(runs, figures, models, name, means),
             )
         )
     return tuple(found)
 
 
+def _position(runs: Runs, figures: Figures, model: str, name: str) -> list[Trial]:
+    """What moving the features back (of the MLP, the image) gives back."""
+    effect, left = _moved_back(runs, figures, model, name)
+    how = f"{_what(model)} {_way(name)} back"
+    return [
+        Trial(
+            f"The position of what {model} reads, on {name}",
+            how,
+            f"as large a loss with {how}",
+            effect,
+            left,
+        )
+    ] if left.values else []  # fmt: skip
+
+
+def _rest(runs: Runs, figures: Figures, model: str, name: str) -> list[Trial]:
+    """And what it does not: none for an MLP's image that is turned back, which is the image."""
+    effect, left = _moved_back(runs, figures, model, name)
+    if not left.values or (model == "mlp" and _way(name) == "turned"):
+        return []
+    how = f"{_what(model)} {_way(name)} back"
+    cause = f"The rows cut off at the frame, of {model} on {name}"
+    if _way(name) == "turned":
+        cause = f"Other features (filters do not turn), of {model} on {name}"
+    return [
+        Trial(cause, how, f"no loss left with {how}", effect, left,
+              residual=True)
+    ]  # fmt: skip
+
+
+def _moved_back(runs: Runs, figures: Figures, model: str, name: str) -> tuple[Effect, Sample]:
+    """A model's loss on a set, and its loss with what it reads moved back."""
+    lost, left = (
+        Sample(
+            {
+                run.seed: figures[run.run.id][f"{name}/unshifted"]
+                - figures[run.run.id][f"{name}/{after}"]
+                for run in runs
+                if run.label == model and f"{name}/{after}" in figures.get(run.run.id, {})
+            },
+            standard_error(0.5, IMAGES),
+        )
+        for after in ("shifted", "moved_back")
+    )
+    return Effect(Sample(dict.fromkeys(lost.values, 0.0)), lost, "plain"), left
+
+
+def _what(model: str) -> str:
+    return "the image" if model == "mlp" else "the features before the output layer"
+
+
+def _way(name: str) -> str:
+    return "turned" if name.startswith("rot") else "moved"
+
+
+def _trained(
+    scores: Sequence[Score], why: Sequence[Score], model: str, name: str, in_domain: str
+) -> list[Trial]:
+    """The trained counterfactuals, judged by the share of its accuracy that a model loses: one
+    that is worse to begin with has less to lose."""
+    loss = _lost(scores, model, name, in_domain)
+    effect = Effect(Sample(dict.fromkeys(loss.values, 0.0)), loss, "plain")
+    trials = []
+    for label, cause, counterfactual, refuted in (
+        (
+            f"{model}, gap",
+            f"{model}'s output layer reading positions, on {name}",
+            "a global average pool before it; losses relative to the accuracy",
+            "as large a loss without positions",
+        ),
+        (
+            f"{model} + shift",
+            f"No shifted image in {model}'s training, on {name}",
+            "training on shifted images; losses relative to the accuracy",
+            "as large a loss after having seen them",
+        ),
+    ):
+        without = _lost(why, label, name, in_domain)
+        if without.values and loss.values:
+            trials.append(Trial(cause, counterfactual, refuted, effect, without))
+    return trials
+
+
+def _between(runs: Runs, figures: Figures, name: str) -> list[Trial]:
+    """By how much cnn3 does better than cnn2 under a shift, and each part of that."""
+    found: dict[str, dict[int, tuple[float, float, float]]] = {"cnn2": {}, "cnn3": {}}
+    for run in runs:
+        of = figures.get(run.run.id, {})
+        if run.label in found and f"{name}/shifted" in of:
+            start, shifted, back = (
+                of[f"{name}/{which}"] for which in ("unshifted", "shifted", "moved_back")
+            )
+            found[run.label][run.seed] = (shifted - back, back - start, start)
+    seeds = sorted(found["cnn2"].keys() & found["cnn3"].keys())
+    if not seeds:
+        return []
+    ahead = {
+        seed: [b - a for a, b in zip(found["cnn2"][seed], found["cnn3"][seed], strict=True)]
+        for seed in seeds
+    }
+    whole = {seed: sum(parts) for seed, parts in ahead.items()}
+    noise = math.sqrt(2) * SHIFTED_SPREAD
+    effect = Effect(Sample(dict.fromkeys(seeds, 0.0)), Sample(whole, noise), "plain")
+    parts = (
+        ("Position, which costs cnn3 less", "as large a cost of position"),
+        ("The cut-off rows, which cost cnn3 less", "as large a cost of the rows"),
+        ("A better cnn3 to begin with", "no better on unshifted images"),
+    )
+    return [
+        Trial(
+            f"{cause}, on {name}",
+            "the difference without this part",
+            refuted,
+            effect,
+            Sample({seed: whole[seed] - ahead[seed][i] for seed in seeds}, noise),
+        )
+        for i, (cause, refuted) in enumerate(parts)
+    ]
+
+
+def _cnn3(
+    scores: Sequence[Score],
+    means: Mapping[tuple[str, str], float],
+    causes: tuple[Cause, ...],
+    runs: Runs,
+    figures: Figures,
+    name: str,
+    sure: str,
+) -> Explanation:
+    first, second = (
+        {s.seed: s.accuracy for s in scores if (s.model, s.set_name) == (model, name)}
+        for model in ("cnn2", "cnn3")
+    )
+    found = contrast_scores(first, second, min(score.n for score in scores))
+    verdict = "No clear difference"
+    if found.clear:
+        verdict = "Yes" if found.direction > 0 else "No"
+    elif found.agree and len(first) == 1:
+        verdict = "Not clearly, on one seed"
+    change = {
+        model: typical(of.get(f"{name}/input_change") for of in _of(runs, figures, model))
+        for model in ("cnn2", "cnn3")
+    }
+    measured = []
+    if change["cnn2"] is not None and change["cnn3"] is not None:
+        measured.append(
+            "The move is two places of cnn2's last features and one of cnn3's, each of which sees "
+            "more. So what the output layer reads changes by "
+            f"{100 * change['cnn2']:.0f} % of its size in cnn2, {100 * change['cnn3']:.0f} % in "
+            "cnn3."
+        )
+    return Explanation(
+        f"Why does cnn3 do better than cnn2 on {name}?",
+        f"{verdict}: {100 * means['cnn3', name]:.1f} % against {100 * means['cnn2', name]:.1f} %."
+        f"{because(causes, 'of the difference')}",
+        causes,
+        sure,
+        "plot ood",
+        measured=tuple(measured),
+    )
+
+
+def _translation(runs: Runs, figures: Figures, models: Sequence[str], name: str) -> tuple[str, ...]:
+    """Where the shift is still a shift, and where it becomes something else."""
+    said = []
+    cnns = [model for model in models if model != "mlp"]
+    errors = [of.get(f"{name}/layer_error") for model in cnns for of in _of(runs, figures, model)]
+    error = typical(errors)
+    if error is not None:
+        said.append(
+            f"Convolution and pooling move with the image: the equivariance error of {cnns[-1]}'s "
+            f"last such layer is {error:.1g} away from the border. Only the output layer has a "
+            "weight of its own for every place."
+        )
+    change = typical(of.get(f"{name}/input_change") for of in _of(runs, figures, "mlp"))
+    if change is not None:
+        said.append(
+            "The MLP has a weight for every pixel, so nothing in it moves along: its hidden units "
+            f"change by {100 * change:.0f} % of their size."
+        )
+    return tuple(said)
+
+
+def _rotation(
+    runs: Runs,
+    figures: Figures,
+    models: Sequence[str],
+    name: str,
+    means: Mapping[tuple[str, str], float],
+) -> tuple[str, ...]:
+    said = []
+    cnns = [model for model in models if model != "mlp"]
+    error = typical(
+        of.get(f"{name}/layer_error") for model in cnns for of in _of(runs, figures, model)
+    )
+    if error is not None:
+        said.append(
+            "A filter that knows an upright edge is blind to a lying one: no layer turns with the "
+            f"image (equivariance error {error:.2g}, where 0 is turning along and unrelated "
+            "features give about 1.4)."
+        )
+    low = [model for model in models if means[model, name] <= CHANCE]
+    if low:
+        said.append(
+            f"At {name} {listing(low)} {'are' if len(low) > 1 else 'is'} below chance (10 %): a "
+            "turned garment looks like another class, so the answers are wrong, not random."
+        )
+    return tuple(said)
+
+
 def _lost(scores: Sequence[Score], model: str, name: str, in_domain: str) -> Sample:
-    """What a model loses on a set, by seed, in fractions."""
+    """The share of its accuracy that a model loses on a set, by seed."""
     by_set: dict[str, dict[int, float]] = {}
     for score in scores:
         if score.model == model:
             by_set.setdefault(score.set_name, {})[score.seed] = score.accuracy
     before, after = by_set.get(in_domain, {}), by_set.get(name, {})
-    values = {seed: before[seed] - after[seed] for seed in before.keys() & after.keys()}
+    values = {seed: 1 - after[seed] / before[seed] for seed in before.keys() & after.keys()}
     return Sample(dict(sorted(values.items())), SHIFTED_SPREAD)
 
 
-def _mean(scores: Sequence[Score]) -> float:
-    return sum(score.accuracy for score in scores) / len(scores)
+def _ends(means: Mapping[tuple[str, str], float], models: Sequence[str], name: str) -> str:
+    order = sorted(models, key=lambda model: -means[model, name])
+    ends = dict.fromkeys([order[0], order[-1]])
+    return f"On {name} {listing(f'{m} has {100 * means[m, name]:.1f} %' for m in ends)}."
+
+
+def _of(runs: Runs, figures: Figures, model: str) -> list[Mapping[str, float]]:
+    return [figures[run.run.id] for run in runs if run.label == model and run.run.id in figures]

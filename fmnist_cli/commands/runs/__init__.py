@@ -14,22 +14,11 @@ from fmnist_cli.commands.runs.reliability import delete, gc, recover, reproduce,
 from fmnist_cli.commands.runs.showing import show
 from fmnist_cli.commands.runs.studies import studies
 
-app = typer.Typer(no_args_is_help=True, help="Find, compare, label and share the recorded runs.")
+app = typer.Typer()
 
 app.command("list")(list_runs)
-app.command()(studies)
-app.command()(show)
-app.command()(explain)
-app.command()(query)
-app.command()(compare)
-app.command()(tag)
-app.command()(note)
-app.command()(rename)
-app.command()(export)
+for command in (studies, show, explain, query, compare, tag, note, rename, export):
+    app.command()(command)
 app.command("import")(import_)
-app.command()(resume)
-app.command()(recover)
-app.command()(verify)
-app.command()(reproduce)
-app.command()(delete)
-app.command()(gc)
+for command in (resume, recover, verify, reproduce, delete, gc):
+    app.command()(command)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,13 +31,20 @@ STATUS_STYLE = {
 }
 
 
-def run_document(run: RunRecord) -> dict[str, Any]:
-    """The run as plain values, times in ISO 8601."""
-    document = asdict(run)
-    for name, value in document.items():
-        if isinstance(value, datetime):
-            document[name] = value.isoformat()
-    return document
+def resume_of(context: typer.Context, registry: Reader, run: RunRecord) -> str | None:
+    """What to type after ``fmnist`` to continue the run, whatever the file and the environment
+    set at present; None where there is nothing to continue."""
+    from fmnist_cli.commands._settings import taken_today
+    from fmnist_cli.runner.command_line import resume_hint
+
+    seeds: set[int] = set()
+    if run.study_id is not None:
+        asked = registry.get_study(run.study_id).config.get("runs", ())
+        seeds = {config["seed"] for _, config in asked}
+    command = _command(context, "".join(run.argv[1:2]))
+    taken = taken_today(command) if command is not None else {}
+    folder = registry.environment(run.id).get("data_folder")
+    return resume_hint(run, folder, taken, [*seeds])
 
 
 def repeat_of(context: typer.Context, registry: Reader, run: RunRecord) -> str:
@@ -47,7 +52,10 @@ def repeat_of(context: typer.Context, registry: Reader, run: RunRecord) -> str:
     from fmnist_cli.commands._settings import set_today
     from fmnist_cli.runner.command_line import repeat_command
 
-    commands = getattr(context.find_root().command, "commands", {})
-    command = commands.get("train" if run.arm is not None else run.command)
+    command = _command(context, "train" if run.arm is not None else run.command)
     today = set_today(command) if command is not None else {}
     return repeat_command(run, registry.environment(run.id).get("data_folder"), today)
+
+
+def _command(context: typer.Context, name: str) -> Any:
+    return getattr(context.find_root().command, "commands", {}).get(name)

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from fmnist_cli.commands._completion import complete_columns, complete_run
+from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
+from fmnist_cli.commands.runs._selecting import Columns, Filters
 from fmnist_cli.errors import CheckFailed, UsageError
 from fmnist_cli.files import require_writable, writable_folder, write_file
 from fmnist_cli.formatting import pluralize
 
-if TYPE_CHECKING:
-    from fmnist_cli.registry.merging import Merged
-
 Format = Literal["csv", "jsonl", "parquet", "md", "course"]
 Program = Literal["mlflow", "tensorboard"]
-
-_SCHEMA = "fmnist.runs.export/1"
 
 
 @with_options()
 def export(
     context: typer.Context,
+    filters: Filters,
     common: Common,
     ids: Annotated[
         list[str] | None,
@@ -54,21 +50,7 @@ def export(
     every_epoch: Annotated[
         bool, typer.Option("--epochs", help="One row an epoch (the view epoch_curve).")
     ] = False,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            "--columns",
-            metavar="A,B,...",
-            help="These columns of run_summary.",
-            autocompletion=complete_columns,
-        ),
-    ] = None,
-    where: Where = None,
-    study: Study = None,
-    tag: Tag = None,
-    only_model: Model = None,
-    command: Command = None,
-    status: OfStatus = None,
+    columns: Columns = None,
 ) -> None:
     """Write runs for other programs: one row a run, as in the view run_summary.
 
@@ -86,9 +68,11 @@ def export(
       # the table of study 1, to paste into a text
       fmnist runs export --study 1 --format md
     """
-    from fmnist_cli.commands.runs import _exporting, _programs
     from fmnist_cli.registry import Registry
+    from fmnist_cli.registry.exporting import FORMATS
     from fmnist_cli.registry.sql import Selection, open_reader
+    from fmnist_cli.report.paste import table_to_paste
+    from fmnist_cli.runner.programs import PROGRAMS
     from fmnist_cli.runner.result_file import hand_in_recorded, recorded_content
 
     if out is None and "json" not in typed(context):
@@ -102,75 +86,55 @@ def export(
             "--json must have --out, for the runs go to stdout. Received: --json without --out."
         )
     named = [name.strip() for name in columns.split(",")] if columns else []
-    if named and (every_epoch or to is not None or form not in _exporting.FORMATS):
+    if named and (every_epoch or to is not None or form not in FORMATS):
         raise UsageError(
             f"--columns go with one row per run. Received: --columns {columns} and another form."
         )
     if to is None and form != "course" and out is not None:
         require_writable(out, "--out")
     with open_reader(common.db) as reader, Registry.open(common.db, readonly=True) as registry:
-        chosen = Selection(
-            where=where,
-            study=study,
-            tag=tag or (),
-            model=only_model,
-            command=command,
-            status=status,
-            ids=[registry.get_run(one).id for one in ids] if ids else None,
-        )
-        if to is None and form in _exporting.FORMATS:
-            answer = (
-                reader.curves(chosen) if every_epoch else reader.summaries(chosen, sort="run_id")
-            )
+        chosen = filters.selection([registry.get_run(one).id for one in ids] if ids else None)
+        answer = reader.summaries(chosen, sort="run_id")
+        written = [row["run_id"] for row in answer]
+        wrote, content = pluralize(len(written), "row"), None
+        said: list[str] = []
+        if to is None and form in FORMATS:
             reader.check_columns("--columns", named)
-            shown = answer
-            if named:
-                shown = _exporting.chosen(answer, named)
-            content = _exporting.FORMATS[form](shown)
-            at = answer.columns.index("run_id")
-            written = list(dict.fromkeys(row[at] for row in answer.rows))
-            n = len(answer.rows)
+            if every_epoch:
+                answer = reader.curves(chosen)
+                written = list(dict.fromkeys(row["run_id"] for row in answer))
+                wrote = pluralize(len(answer.rows), "row")
+            content = FORMATS[form](answer.only(named) if named else answer)
         else:
-            found = reader.summaries(chosen, sort="run_id").dicts()
-            runs = [registry.get_run(row["run_id"]) for row in found]
-            written = [run.id for run in runs]
-            n = len(runs)
+            runs = [registry.get_run(run_id) for run_id in written]
             if to is not None:
                 assert out is not None
-                said = _programs.PROGRAMS[to](registry, runs, out)
-                output.document(_SCHEMA, _written(out, to, written))
-                output.say(f"Wrote {pluralize(n, 'run')} to {out}")
-                for line in said:
-                    output.say(line)
-                return
-            if form == "md":
-                whole = chosen == Selection(study=study)
-                content = _exporting.table_to_paste(
-                    registry, runs, study if whole else None, every_epoch
-                )
+                said = PROGRAMS[to](registry, runs, out)
+                wrote = pluralize(len(runs), "run")
+            elif form == "md":
+                whole = filters.study if chosen == Selection(study=filters.study) else None
+                content = table_to_paste(registry, runs, whole, every_epoch)
             elif len(runs) == 1 and (out is None or out.suffix):
                 content = recorded_content(registry, runs[0])
+            elif out is None:
+                raise UsageError(
+                    "--out must name a folder where the files of several runs go. "
+                    f"Received: {pluralize(len(runs), 'run')} without --out."
+                )
             else:
-                if out is None:
-                    raise UsageError(
-                        "--out must name a folder where the files of several runs go. "
-                        f"Received: {pluralize(n, 'run')} without --out."
-                    )
-                paths = hand_in_recorded(registry, runs, writable_folder(out, "--out"), output)
-                output.document(_SCHEMA, _written(out, form, written))
-                output.say(f"Wrote {pluralize(len(paths), 'file')} to {out}")
-                return
+                folder = writable_folder(out, "--out")
+                paths = hand_in_recorded(registry, runs, folder, output)
+                wrote = pluralize(len(paths), "file")
     if out is None:
         assert isinstance(content, str)
         output.data(content)
         return
-    write_file(out, content)
-    output.document(_SCHEMA, _written(out, form, written))
-    output.say(f"Wrote {pluralize(n, 'row')} to {out}")
-
-
-def _written(path: Path, form: str, runs: list[int]) -> dict[str, Any]:
-    return {"file": str(path), "format": form, "runs": runs}
+    if content is not None:
+        write_file(out, content)
+    document = {"file": out, "format": to or form, "runs": written}
+    output.document("fmnist.runs.export/1", document)
+    for line in (f"Wrote {wrote} to {out}", *said):
+        output.say(line)
 
 
 @with_options()
@@ -209,22 +173,15 @@ def import_(
             bar.update(done - bar.n)
 
         merged = registry.merge(other, on_progress=progress)
-    out.document(
-        "fmnist.runs.import/1",
-        {
-            "imported": merged.runs,
-            "updated": merged.updated,
-            "known": merged.known,
-            "unfinished": merged.unfinished,
-            "damaged": merged.damaged,
-            "differing": merged.differing,
-            "files_missing": merged.files_missing,
-        },
-    )
+    numbers = {k: v for k, v in vars(merged).items() if k != "runs"}
+    out.document("fmnist.runs.import/1", {"imported": merged.runs, **numbers})
     updated = f", brought {len(merged.updated)} up to date" if merged.updated else ""
     imported = f"Imported {pluralize(len(merged.runs), 'run')}{updated}"
     out.result(f"{imported}; {merged.known} were here already")
-    _talk(out, merged)
+    if merged.unfinished:
+        out.say(f"Left out, since they have not ended there: {_listed(merged.unfinished)}")
+    if merged.files_missing:
+        out.say(f"Gone or changed there, so not copied: {', '.join(merged.files_missing)}")
     left_out = [
         f"{why}: {_listed(runs)} of {without_password(other)}"
         for why, runs in (
@@ -235,13 +192,6 @@ def import_(
     ]
     if left_out:
         raise CheckFailed(f"every run must be as it was recorded. {'. '.join(left_out)}.")
-
-
-def _talk(out: Output, merged: Merged) -> None:
-    if merged.unfinished:
-        out.say(f"Left out, since they have not ended there: {_listed(merged.unfinished)}")
-    if merged.files_missing:
-        out.say(f"Gone or changed there, so not copied: {', '.join(merged.files_missing)}")
 
 
 def _listed(runs: tuple[int, ...]) -> str:

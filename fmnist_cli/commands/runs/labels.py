@@ -6,30 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fmnist_cli.commands._completion import complete_run, complete_tag
+from fmnist_cli.commands._completion import complete_tag
 from fmnist_cli.commands._data import open_existing
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import with_options
-from fmnist_cli.commands._output import Output
+from fmnist_cli.commands._output import Output, escape
+from fmnist_cli.commands.runs._common import OneRun
 
 if TYPE_CHECKING:
     from fmnist_cli.registry import RunRecord
-
-RunId = Annotated[
-    str,
-    typer.Argument(
-        metavar="ID",
-        help="A run's id, a uuid's beginning, or latest.",
-        show_default=False,
-        autocompletion=complete_run,
-    ),
-]
 
 
 @with_options()
 def tag(
     common: Common,
-    run: RunId,
+    run: OneRun,
     tags: Annotated[
         list[str],
         typer.Argument(metavar="TAG...", show_default=False, autocompletion=complete_tag),
@@ -55,7 +46,7 @@ def tag(
 @with_options()
 def note(
     common: Common,
-    run: RunId,
+    run: OneRun,
     text: Annotated[str, typer.Argument(metavar="TEXT", help='"" takes the note away.')],
 ) -> None:
     """Write a note on a run.
@@ -77,7 +68,7 @@ def note(
 @with_options()
 def rename(
     common: Common,
-    run: RunId,
+    run: OneRun,
     name: Annotated[str, typer.Argument(metavar="NAME", help='"" takes the name away.')],
 ) -> None:
     """Give a run a name.
@@ -97,8 +88,6 @@ def rename(
 
 
 def _show(common: Common, schema: str, run: RunRecord, words: str) -> None:
-    from rich.markup import escape
-
     out = Output(common)
     document = {"id": run.id, "name": run.name, "note": run.note, "tags": run.tags}
     out.document(schema, document)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,16 +12,14 @@ from fmnist_cli.commands._completion import complete_columns
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output, stdout_console
-from fmnist_cli.commands.runs._selecting import Command, Model, OfStatus, Study, Tag, Where
+from fmnist_cli.commands.runs._selecting import Columns, Filters
 from fmnist_cli.errors import UsageError, require
-
-if TYPE_CHECKING:
-    from fmnist_cli.registry.sql import Selection, SqlReader
 
 
 @with_options()
 def list_runs(
     context: typer.Context,
+    filters: Filters,
     common: Common,
     limit: Annotated[int, typer.Option("--limit", "-n", help="Maximum number of runs.")] = 20,
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
@@ -34,21 +32,7 @@ def list_runs(
             autocompletion=complete_columns,
         ),
     ] = "-run_id",
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            "--columns",
-            metavar="A,B,...",
-            help="These columns of run_summary.",
-            autocompletion=complete_columns,
-        ),
-    ] = None,
-    where: Where = None,
-    study: Study = None,
-    tag: Tag = None,
-    only_model: Model = None,
-    command: Command = None,
-    status: OfStatus = None,
+    columns: Columns = None,
 ) -> None:
     """List the runs, newest first.
 
@@ -64,7 +48,7 @@ def list_runs(
       fmnist runs list --where "batch = 5 and test_accuracy > 0.85"
     """
     from fmnist_cli.commands.runs import _columns
-    from fmnist_cli.registry.sql import MAX_INTEGER, Selection, open_reader
+    from fmnist_cli.registry.sql import MAX_INTEGER, open_reader, summary_document
 
     if every and (given := typed(context).get("limit")):
         raise UsageError(f"--all and --limit exclude each other. Received: --all {given}.")
@@ -72,13 +56,11 @@ def list_runs(
     require(limit < MAX_INTEGER, f"limit must be less than {MAX_INTEGER}; or give --all", limit)
     named = [name.strip() for name in columns.split(",")] if columns else []
     out = Output(common)
-    chosen = Selection(
-        where=where, study=study, tag=tag or (), model=only_model, command=command, status=status
-    )
+    chosen = filters.selection()
     with open_reader(common.db) as reader:
         reader.check_columns("columns", named)
         answer = reader.summaries(chosen, sort=sort, limit=None if every else limit + 1)
-        nothing = _without_runs(reader, chosen) if not answer.rows else []
+        nothing = [] if answer.rows else reader.filters_without_runs(chosen)
     more = not every and len(answer.rows) > limit
     answer = answer if every else answer.first(limit)
     if out.json:
@@ -87,7 +69,8 @@ def list_runs(
         return
     rows = list(answer)
     if not rows:
-        out.say(f"No run fits{': ' if nothing else ''}{', '.join(nothing)}.")
+        unfit = [f"--{name} {shlex.quote(value)}" for name, value in nothing]
+        out.say(f"No run fits{': ' if nothing else ''}{', '.join(unfit)}.")
         return
     usual = _columns.usual_columns
     shown = _columns.named_columns(named, rows) if named else usual(rows)
@@ -97,34 +80,6 @@ def list_runs(
     else:
         out.result(table)
     _hints(out, rows, left_out, named, limit if more else None)
-
-
-def _without_runs(reader: SqlReader, chosen: Selection) -> list[str]:
-    """The filters that fit no run: each that leaves none alone, or all where only together."""
-    from fmnist_cli.registry.sql import Selection
-
-    given = {name: value for name, value in vars(chosen).items() if value not in (None, ())}
-    alone = [
-        name
-        for name, value in given.items()
-        if not reader.summaries(Selection(**{name: value}), limit=1).rows
-    ]
-    return [
-        f"--{name} {shlex.quote(str(one))}"
-        for name, value in given.items()
-        if name in alone or not alone
-        for one in (value if name == "tag" else [value])
-    ]
-
-
-def summary_document(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of ``run_summary`` as plain values: ``id``, tags as a list, true and false."""
-    document = {"id": row["run_id"], **row}
-    del document["run_id"]
-    document["tags"] = sorted(row["tags"].split(",")) if row["tags"] else []
-    if row["still_improving"] is not None:
-        document["still_improving"] = bool(row["still_improving"])
-    return document
 
 
 def _hints(

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import nearness, with_options
-from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.commands.runs._columns import is_number
 from fmnist_cli.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 SHOWN_ROWS = 500  # of a table; --csv and --json have no such end
 
@@ -37,10 +34,9 @@ def query(
       # every epoch, for another program
       fmnist runs query "SELECT run_id, epoch, val_loss FROM epoch_curve" --csv
     """
-    from rich.markup import escape
     from rich.text import Text
 
-    from fmnist_cli.commands.runs import _exporting
+    from fmnist_cli.registry.exporting import as_csv as csv_of
     from fmnist_cli.registry.sql import open_reader
 
     if as_csv and common.json:
@@ -52,7 +48,7 @@ def query(
         answer = reader.query(sql)
     out.document("fmnist.runs.query/1", {"columns": answer.columns, "rows": answer.rows})
     if as_csv:
-        out.data(_exporting.as_csv(answer))
+        out.data(csv_of(answer))
         return
     shown = answer.rows[:SHOWN_ROWS]
     table = make_table(*(escape(name) for name in answer.columns))

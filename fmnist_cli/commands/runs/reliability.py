@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,19 +11,16 @@ import typer
 from fmnist_cli.commands._data import open_existing
 from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import with_options
-from fmnist_cli.commands._output import Output, make_table, write_message
+from fmnist_cli.commands._output import Output, escape, make_table, write_message
+from fmnist_cli.commands.runs._common import OneRun
 from fmnist_cli.commands.train import ResultsFolder
 from fmnist_cli.errors import CheckFailed, RegistryError, RegistryUnavailable, UsageError, require
 from fmnist_cli.formatting import pluralize
 
-WhichRun = Annotated[
-    str, typer.Argument(metavar="ID", help="A run's id, a uuid's beginning, or latest.")
-]
-
 
 @with_options()
 def resume(
-    run_id: WhichRun,
+    run_id: OneRun,
     data: DataOptions,
     common: Common,
     results: ResultsFolder = Path("results"),
@@ -65,8 +61,6 @@ def recover(
       # those that lie elsewhere
       fmnist runs recover /media/stick/*.journal
     """
-    from rich.markup import escape
-
     from fmnist_cli.registry import Registry
 
     out = Output(common)
@@ -77,17 +71,11 @@ def recover(
                 recovered.append(registry.recover(journal))
             except RegistryError as error:
                 failures.append(str(error))
-    out.document(
-        "fmnist.runs.recover/1",
-        {
-            "recovered": [{**asdict(one), "path": str(one.path)} for one in recovered],
-            "failures": failures,
-        },
-    )
+    out.document("fmnist.runs.recover/1", {"recovered": recovered, "failures": failures})
     table = make_table(">run", ">epochs", "ended", "journal")
     for one in recovered:
         ended = "yes" if one.ended else f"no: fmnist runs resume {one.run_id}"
-        table.add_row(str(one.run_id), str(one.epochs), ended, escape(str(one.path)))
+        table.add_row(str(one.run_id), str(one.epochs), ended, escape(one.path))
     if recovered:
         out.result(table)
     elif not failures:
@@ -112,8 +100,6 @@ def verify(common: Common) -> None:
       # another one
       fmnist runs verify --db backup.db
     """
-    from rich.markup import escape
-
     from fmnist_cli.registry import Registry
 
     out = Output(common)
@@ -122,18 +108,7 @@ def verify(common: Common) -> None:
             found = registry.verify()
     except RegistryUnavailable as error:
         raise CheckFailed(str(error)) from error
-    out.document(
-        "fmnist.runs.verify/1",
-        {
-            "runs": found.runs,
-            "epochs": found.epochs,
-            "artefacts": found.artefacts,
-            "artefacts_elsewhere": found.elsewhere,
-            "unfinished": [{"id": run.id, "status": run.status} for run in found.unfinished],
-            "findings": [asdict(finding) for finding in found.findings],
-            "holds": not found.findings,
-        },
-    )
+    out.document("fmnist.runs.verify/1", found.document())
     if found.findings:
         table = make_table(">run", "finding")
         for finding in found.findings:
@@ -158,7 +133,7 @@ def verify(common: Common) -> None:
 
 
 @with_options()
-def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
+def reproduce(run_id: OneRun, data: DataOptions, common: Common) -> None:
     """Train a recorded configuration again, as a new run, and compare epoch by epoch.
 
     Prints whether all numbers are bit for bit the same, the same within rounding, or different from
@@ -172,8 +147,6 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
       # run 3, by its number
       fmnist runs reproduce 3
     """
-    from rich.markup import escape
-
     from fmnist_cli.commands._resuming import session_of_run
     from fmnist_cli.runner import reproduce as runner
 
@@ -182,21 +155,7 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
         run = runner.reproducible(registry, run_id)
         found = runner.reproduce(session_of_run(registry, run, data, out), run)
     comparison, differences = found.comparison, found.environment_differences
-    out.document(
-        "fmnist.runs.reproduce/1",
-        {
-            "id": run.id,
-            "reproduced_by": found.reproduced_by,
-            "verdict": comparison.verdict,
-            "epochs_compared": comparison.n,
-            "first_difference_epoch": comparison.first_difference,
-            "first_beyond_rounding_epoch": comparison.first_beyond_rounding,
-            "max_relative_loss_difference": comparison.largest,
-            "environment_differences": [
-                {"name": name, "recorded": before, "now": now} for name, before, now in differences
-            ],
-        },
-    )
+    out.document("fmnist.runs.reproduce/1", found.document())
     words = {
         "identical": "[green]bit for bit the same[/green]",
         "close": (
@@ -207,7 +166,7 @@ def reproduce(run_id: WhichRun, data: DataOptions, common: Common) -> None:
     }[comparison.verdict]
     table = make_table("environment", "recorded", "now")
     for name, before, now in differences:
-        table.add_row(*(escape(str(value)) for value in (name, before, now)))
+        table.add_row(*(escape(value) for value in (name, before, now)))
     out.section(
         f"Run {run.id}, again as run {found.reproduced_by}",
         f"{pluralize(comparison.n, 'epoch')}: {words}",
@@ -252,9 +211,7 @@ def delete(
             those = pluralize(len(runs), "run") if len(runs) > 1 else f"run {next(iter(runs))}"
             typer.confirm(f"Delete {those}, for good?", abort=True, err=True)
         stay = registry.delete(list(runs.values()))
-    out.document(
-        "fmnist.runs.delete/1", {"deleted": list(runs), "kept_files": [str(path) for path in stay]}
-    )
+    out.document("fmnist.runs.delete/1", {"deleted": list(runs), "kept_files": stay})
     for path in stay:
         out.say(f"{path} stays: it is not in the registry's own folder.")
     out.say(f"Deleted: run {', '.join(map(str, runs))}")
@@ -283,8 +240,6 @@ def gc(
       # and nothing is to be resumed any more
       fmnist runs gc --keep-days 0
     """
-    from rich.markup import escape
-
     require(keep_days >= 0, "keep-days must be at least 0", keep_days)
     out = Output(common)
     with open_existing(common.db) as registry:

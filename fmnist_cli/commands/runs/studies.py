@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import with_options
-from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.errors import require
-
-if TYPE_CHECKING:
-    from fmnist_cli.registry import Registry, StudyRecord
 
 
 @with_options()
@@ -32,9 +29,8 @@ def studies(
       # those of momentum
       fmnist runs studies --kind momentum --limit 5
     """
-    from rich.markup import escape
-
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.study import overview
     from fmnist_cli.studies import STUDIES
 
     require(limit >= 1, "limit must be at least 1", limit)
@@ -44,7 +40,7 @@ def studies(
             known = dict.fromkeys([*STUDIES, *(study.kind for study in registry.list_studies())])
             require(kind in known, f"kind must be one of {', '.join(known)}", kind)
         found = registry.list_studies(kind=kind)
-        rows = [_document(registry, study) for study in found[:limit]]
+        rows = [overview(registry, study) for study in found[:limit]]
     out.document("fmnist.runs.studies/1", {"studies": rows, "more": len(found) > limit})
     if not rows:
         out.say("No study fits." if kind else "There is no study yet: fmnist sweep-batch")
@@ -64,30 +60,9 @@ def studies(
             str(len(row["seeds"])),
             f"{row['runs_with_result']} of {row['runs_asked']}",
             str(row["jobs"]),
-            row["created_at"][:16].replace("T", " "),
+            f"{row['created_at']:%Y-%m-%d %H:%M}",
         )
     out.result(table)
     if len(found) > limit:
         out.say(f"The first {limit} of {len(found)}; for more: --limit N")
     out.next(f"runs list --study {rows[0]['id']}", f"runs compare study:{rows[0]['id']}")
-
-
-def _document(registry: Registry, study: StudyRecord) -> dict[str, Any]:
-    from fmnist_cli.runner.study import WITH_RESULT
-
-    runs = registry.list_runs(study_id=study.id)
-    asked = {(arm, config["seed"]) for arm, config in study.config.get("runs", ())}
-    asked = asked or {(run.arm, run.seed) for run in runs}  # one that Python began by itself
-    there = {(run.arm, run.seed) for run in runs if run.status in WITH_RESULT}
-    return {
-        "id": study.id,
-        "uuid": study.uuid,
-        "kind": study.kind,
-        "name": study.name,
-        "arms": list(study.arms),
-        "seeds": sorted({seed for _, seed in asked}),
-        "runs_with_result": len(there & asked),
-        "runs_asked": len(asked),
-        "created_at": study.created_at.isoformat(),
-        "jobs": study.config.get("jobs", 1),
-    }

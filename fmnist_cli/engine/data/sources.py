@@ -36,7 +36,7 @@ from fmnist_cli.engine.data.progress import Progress, silent
 from fmnist_cli.errors import ChecksumError, DataError
 from fmnist_cli.files import expand
 
-DATA_DIR_VARIABLE = "FMNIST_DATA_DIR"  # read by the caller, as the default of --data-dir
+DATA_DIR_VARIABLE = "FMNIST_DATA_DIR"  # read by the caller
 _GIVEN = "the folder that was given"
 _OWN = "fmnist's cache"
 _PARTIAL_PREFIX = ".partial-"
@@ -145,8 +145,8 @@ def _explicit(path: Path, allow_custom: bool) -> Found:
         for file, held, digest in zip(official.FILES, folder.files, digests, strict=True):
             if digest != file.sha256:
                 raise ChecksumError(
-                    f"{held} must be Fashion-MNIST's, of SHA-256 {file.sha256}. Found: {digest}; "
-                    "give --allow-custom-data to use another data set."
+                    f"{held} must be Fashion-MNIST's, of SHA-256 {file.sha256}. Found: {digest}.",
+                    remedy="allow_custom_data",
                 )
     return Found(folder, decoded)
 
@@ -214,14 +214,13 @@ def fetch(
     except OSError as error:
         raise DataError(
             f"fmnist's cache {cache} must be writable to download Fashion-MNIST. "
-            f"Found: {error.strerror or error}; set XDG_CACHE_HOME, or name a folder that "
-            "holds the files with --data-dir."
+            f"Found: {error.strerror or error}; set XDG_CACHE_HOME to have it elsewhere.",
+            remedy="name_data_folder",
         ) from error
     if left:
         raise DataError(
-            "Fashion-MNIST must be on this machine or within reach. "
-            f"Found: {'; '.join(reasons)}. Put the four files into a folder and name it with "
-            "--data-dir."
+            f"Fashion-MNIST must be on this machine or within reach. Found: {'; '.join(reasons)}.",
+            remedy="name_data_folder",
         )
     return open_folder(store, _OWN)
 
@@ -305,7 +304,8 @@ def verify(data_dir: Path | None = None) -> list[FileReport]:
             return verify_folder(open_folder(path, source).path)
     raise DataError(
         "Fashion-MNIST must be on this machine to be verified. Found: no folder that holds its "
-        "four files; get them with fmnist data fetch."
+        "four files.",
+        remedy="fetch_data",
     )
 
 

@@ -10,9 +10,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fmnist_cli.registry.sql.reader import MAX_INTEGER, MAX_ROWS, QueryResult, Selection, SqlReader
+from fmnist_cli.registry.sql.reader import (
+    MAX_INTEGER,
+    MAX_ROWS,
+    QueryResult,
+    Selection,
+    SqlReader,
+    summary_document,
+)
 
-__all__ = ["MAX_INTEGER", "MAX_ROWS", "QueryResult", "Selection", "SqlReader", "open_reader"]
+__all__ = [
+    "MAX_INTEGER",
+    "MAX_ROWS",
+    "QueryResult",
+    "Selection",
+    "SqlReader",
+    "open_reader",
+    "summary_document",
+]
 
 
 def open_reader(target: str | Path) -> SqlReader:

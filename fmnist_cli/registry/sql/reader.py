@@ -70,6 +70,11 @@ class QueryResult:
         """The rows by column, all of them."""
         return list(self)
 
+    def only(self, names: Sequence[str]) -> QueryResult:
+        """These columns only, in this order."""
+        at = [self.columns.index(name) for name in names]
+        return QueryResult(tuple(names), [tuple(row[i] for i in at) for row in self.rows])
+
     def first(self, n: int) -> QueryResult:
         """The first ``n`` rows."""
         return QueryResult(self.columns, self.rows[:n])
@@ -181,6 +186,21 @@ class SqlReader(ABC):
         """Rows of ``epoch_curve``, by run and epoch."""
         return self._selected("epoch_curve", chosen, "run_id", None)
 
+    def filters_without_runs(self, chosen: Selection) -> list[tuple[str, str]]:
+        """The filters that fit no run: each that leaves none alone, or all where only together."""
+        given = {name: value for name, value in vars(chosen).items() if value not in (None, ())}
+        alone = [
+            name
+            for name, value in given.items()
+            if not self.summaries(Selection(**{name: value}), limit=1).rows
+        ]
+        return [
+            (name, str(one))
+            for name, value in given.items()
+            if name in alone or not alone
+            for one in (value if name == "tag" else [value])
+        ]
+
     def check_columns(self, what: str, names: Sequence[str]) -> None:
         """Refuse a name that is no column of ``run_summary``; UsageError names the nearest."""
         columns = self.columns()
@@ -252,6 +272,16 @@ class SqlReader(ABC):
         status = f"CASE WHEN {is_lost} THEN 'lost' ELSE status END AS status"
         columns = (status if name == "status" else name for name in self.columns())
         return f"CREATE TEMP VIEW run_summary AS SELECT {', '.join(columns)} FROM {{}}.run_summary"
+
+
+def summary_document(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of ``run_summary`` as plain values: ``id``, tags as a list, true and false."""
+    document = {"id": row["run_id"], **row}
+    del document["run_id"]
+    document["tags"] = sorted(row["tags"].split(",")) if row["tags"] else []
+    if row["still_improving"] is not None:
+        document["still_improving"] = bool(row["still_improving"])
+    return document
 
 
 def too_slow(what: str, asked: str) -> UsageError:

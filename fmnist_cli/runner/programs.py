@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands.runs._exporting import needs
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError
 from fmnist_cli.files import writable_folder
+from fmnist_cli.registry.exporting import needs
 
 if TYPE_CHECKING:
     from fmnist_cli.registry import Registry, RunRecord
@@ -42,7 +42,7 @@ def to_mlflow(registry: Registry, runs: Sequence[RunRecord], folder: Path) -> li
         raise needs("mlflow", "an export to MLflow") from error
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    writable_folder(folder, "--out")
+    writable_folder(folder, "the export's folder")
     client = MlflowClient(tracking_uri=f"sqlite:///{folder.resolve()}/mlflow.db")
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
@@ -104,7 +104,7 @@ def to_tensorboard(registry: Registry, runs: Sequence[RunRecord], folder: Path) 
     """
     from fmnist_cli.engine.keras_models.runtime import import_tensorflow
 
-    writable_folder(folder, "--out")
+    writable_folder(folder, "the export's folder")
     tf = import_tensorflow()
     event, summary = tf.compat.v1.Event, tf.compat.v1.Summary
     for run in runs:

@@ -31,8 +31,8 @@ _SPACE = re.compile(r"\s*\n\s*")
 _COLOUR = re.compile(r"(?:fill|stroke|stop-color): (#[0-9a-f]{6})")
 
 
-def draw(figure: Figure) -> str:
-    """The figure as an SVG document for light and dark pages."""
+def to_svg(figure: Figure) -> str:
+    """The figure as an SVG document for light and dark pages, such as a notebook's."""
     buffer = io.BytesIO()
     with style():
         figure.savefig(buffer, format="svg", metadata={"Date": None})

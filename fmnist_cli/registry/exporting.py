@@ -6,13 +6,11 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from fmnist_cli.registry import Registry, RunRecord
     from fmnist_cli.registry.sql import QueryResult
 
 
@@ -35,42 +33,6 @@ def as_jsonl(answer: QueryResult) -> str:
     """One JSON object a line."""
     return "".join(
         json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in answer.dicts()
-    )
-
-
-def table_to_paste(
-    registry: Registry, runs: Sequence[RunRecord], study: int | None, every_epoch: bool
-) -> str:
-    """A table in Markdown with the columns and digits that one reads.
-
-    Parameters
-    ----------
-    study
-        Where the runs are those of a study: its own table. Else one row per run.
-    every_epoch
-        One row per epoch.
-    """
-    from fmnist_cli.report.markdown import table_lines
-    from fmnist_cli.report.tables import epochs_table, runs_table
-
-    if every_epoch:
-        table = epochs_table([(run.id, registry.epochs(run.id)) for run in runs])
-    elif study is not None:
-        from fmnist_cli.runner.study import read_study
-        from fmnist_cli.studies import View, study_of
-
-        record = registry.get_study(study)
-        table = study_of(record.kind).table(read_study(registry, record), View())
-    else:
-        table = runs_table(runs)
-    return "\n".join(table_lines(table)) + "\n"
-
-
-def chosen(answer: QueryResult, names: Sequence[str]) -> QueryResult:
-    """The answer with these columns only, in this order."""
-    at = [answer.columns.index(name) for name in names]
-    return replace(
-        answer, columns=tuple(names), rows=[tuple(row[i] for i in at) for row in answer.rows]
     )
 
 

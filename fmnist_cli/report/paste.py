@@ -1,0 +1,36 @@
+"""Runs as a table to paste into a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fmnist_cli.report.markdown import table_lines
+from fmnist_cli.report.tables import epochs_table, runs_table
+from fmnist_cli.runner.study import read_study
+from fmnist_cli.studies import View, study_of
+
+if TYPE_CHECKING:
+    from fmnist_cli.registry import Registry, RunRecord
+
+
+def table_to_paste(
+    registry: Registry, runs: Sequence[RunRecord], study: int | None, every_epoch: bool
+) -> str:
+    """A table in Markdown with the columns and digits that one reads.
+
+    Parameters
+    ----------
+    study
+        Where the runs are those of a study: its own table. Else one row per run.
+    every_epoch
+        One row per epoch.
+    """
+    if every_epoch:
+        table = epochs_table([(run.id, registry.epochs(run.id)) for run in runs])
+    elif study is not None:
+        record = registry.get_study(study)
+        table = study_of(record.kind).table(read_study(registry, record), View())
+    else:
+        table = runs_table(runs)
+    return "\n".join(table_lines(table)) + "\n"

@@ -1,0 +1,175 @@
+"""One training as `train` does it: its checks first, and at its end the file that is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.analysis.agreement import Agreement, agreement
+from fmnist_cli.analysis.sampling import accuracy_interval
+from fmnist_cli.files import replace_file
+from fmnist_cli.runner.checks import magnitude_document, record_checks, require_checks
+from fmnist_cli.runner.result_file import (
+    hand_in,
+    keep_result_file,
+    result_content,
+    result_file_name,
+)
+from fmnist_cli.runner.run import train_recorded
+
+if TYPE_CHECKING:
+    from fmnist_cli.engine.backend import Backend, Split
+    from fmnist_cli.engine.config import TrainConfig
+    from fmnist_cli.engine.data import Dataset
+    from fmnist_cli.engine.gradients import MagnitudeCheck
+    from fmnist_cli.engine.training import TrainResult
+    from fmnist_cli.epoch import Epoch
+    from fmnist_cli.registry import Run, RunRecord
+    from fmnist_cli.runner.checks import GradientReport
+    from fmnist_cli.runner.run import BackendOf, Recorded, Session
+
+N_BESIDE = 10  # epochs that are compared with other losses
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a run does besides training.
+
+    Attributes
+    ----------
+    layers : Path or None
+        The file whose layers are trained, to be kept in the run's folder.
+    """
+
+    check_gradient: bool = False
+    check_magnitude: bool = False
+    dynamics: bool = False
+    test_every_epoch: bool = False
+    layers: Path | None = None
+
+
+@dataclass
+class CheckedTraining:
+    """A training that has ended, with its checks and the file that scripts read."""
+
+    config: TrainConfig
+    recorded: Recorded
+    gradient: GradientReport | None
+    magnitude: MagnitudeCheck | None
+    result_file: Path | None
+    beside: Agreement | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The training as plain values."""
+        run, result = self.recorded.run, self.recorded.result
+        best, test = result.best, result.test
+        low, high = accuracy_interval(test.accuracy, test.n) if test else (None, None)
+        checks: dict[str, Any] = {}
+        if self.gradient is not None:
+            checks["gradient"] = self.gradient.document()
+        if self.magnitude is not None:
+            checks["magnitude"] = magnitude_document(self.magnitude)
+        if self.beside is not None:
+            checks["textbook"] = self.beside
+        return {
+            "id": run.id,
+            "uuid": run.uuid,
+            "config": self.config,
+            "status": "diverged" if result.stop_reason == "diverged" else "finished",
+            "stop_reason": result.stop_reason,
+            "still_improving": result.still_improving,
+            "epochs_run": len(result.epochs),
+            "best_epoch": best.epoch if best else None,
+            "updates_to_best": best.updates if best else None,
+            "best_val_accuracy": best.val_accuracy if best else None,
+            "best_val_loss": best.val_loss if best else None,
+            "test_accuracy": test.accuracy if test else None,
+            "test_accuracy_low": low,
+            "test_accuracy_high": high,
+            "test_loss": test.loss if test else None,
+            "train_seconds": result.train_seconds,
+            "checks": checks,
+            "result_file": self.result_file,
+            "epochs": result.epochs,
+        }
+
+
+def train_with_checks(
+    session: Session,
+    config: TrainConfig,
+    extras: Extras,
+    *,
+    results: Path | None = None,
+    on_checks: Callable[[GradientReport | None, MagnitudeCheck | None], None] | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
+    backend_of: BackendOf | None = None,
+    beside: Callable[[Split], Iterable[float]] | None = None,
+    resume: RunRecord | None = None,
+) -> CheckedTraining:
+    """Train one configuration, as a new run or continuing a recorded one.
+
+    Parameters
+    ----------
+    results : Path, optional
+        Folder for the file that scripts read.
+    on_checks, on_epoch : callable, optional
+        Hear of the checks, whether they hold or not, and of every epoch.
+    beside : callable, optional
+        From the training set to the running losses that the first epochs' are compared with.
+    backend_of, resume
+        As in ``train_recorded``.
+
+    Raises
+    ------
+    CheckFailed
+        When a check does not hold; then nothing is trained.
+    """
+    gradient = magnitude = result_file = follows = None
+
+    def before(run: Run, backend: Backend) -> None:
+        nonlocal gradient, magnitude
+        if extras.layers is not None:
+            kept = run.folder / extras.layers.name
+            replace_file(kept, extras.layers.read_bytes())
+            run.add_artefact("layers", kept)
+        gradient, magnitude = record_checks(
+            run,
+            config,
+            session.dataset.train,
+            gradient=extras.check_gradient,
+            magnitude=extras.check_magnitude,
+        )
+        if on_checks is not None:
+            on_checks(gradient, magnitude)
+        require_checks(run, gradient, magnitude)
+
+    def after(run: Run, backend: Backend, result: TrainResult, data: Dataset) -> None:
+        nonlocal result_file, follows
+        if beside is not None:
+            losses = [epoch.value("running_loss") for epoch in result.epochs[:N_BESIDE]]
+            follows = agreement(losses, beside(data.train))
+            run.record_check("layers", "textbook", asdict(follows), follows.parted_by is None)
+        if results is None:
+            return
+        keep_result_file(run, backend, result, data)
+        diverged = result.stop_reason == "diverged"
+        name = result_file_name(config, data.fingerprint, diverged=diverged)
+        test = None if result.test is None else result.test.accuracy
+        content = result_content(run.id, run.uuid, result.epochs, test, result.train_seconds)
+        result_file = hand_in(results, name, content, session.listener)
+
+    recorded = train_recorded(
+        session,
+        config,
+        command="train",
+        before=before,
+        after=after,
+        on_epoch=on_epoch,
+        dynamics=extras.dynamics,
+        test_every_epoch=extras.test_every_epoch,
+        resume=resume,
+        backend_of=backend_of,
+    )
+    return CheckedTraining(config, recorded, gradient, magnitude, result_file, follows)
