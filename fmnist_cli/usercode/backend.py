@@ -26,7 +26,8 @@ from fmnist_cli.errors import ArtefactError, FmnistError, UsageError
 from fmnist_cli.usercode.examine import read_source
 from fmnist_cli.usercode.loading import load_source
 from fmnist_cli.usercode.outcomes import error_outcome
-from fmnist_cli.usercode.parts import NAMES, Parts, UserLayer, pass_arguments, update_arguments
+from fmnist_cli.usercode.parts import NAMES, Parts, UserLayer, update_arguments
+from fmnist_cli.usercode.passes import backward, forward_values
 from fmnist_cli.usercode.shim import Array, DataSplit, softmax_cross_entropy, supplied
 from fmnist_cli.usercode.subject import unanswered
 
@@ -149,20 +150,9 @@ class UserNetwork:
 
     def _step(self, model: dict[str, Any], x: Array, y: Array) -> float:
         """The mean loss of a batch; its gradients are in the layers afterwards."""
-        theirs = self._parts.backward_pass
-        a1 = model["L1"].forward(x)
-        h1 = model["nonlinear1"].forward(a1)
-        a2 = model["L2"].forward(h1)
-        loss = float(model["loss"].forward(a2, y))
-        values = {"model": model, "x": x, "y": y, "a1": a1, "h1": h1, "a2": a2}
-        arguments = None if theirs is None else pass_arguments(theirs, values)
-        if theirs is not None and arguments is not None:
-            theirs(*arguments)
-            return loss
-        d = model["loss"].backward(a2, y)
-        d = UserLayer(model["L2"]).backward(h1, d)
-        d = UserLayer(model["nonlinear1"]).backward(a1, d)
-        UserLayer(model["L1"]).backward(x, d)
+        values = forward_values(model, x, y)
+        loss = float(model["loss"].forward(values["a2"], y))
+        backward(self._parts.backward_pass, values)
         return loss
 
     def _hidden_and_logits(self, images: Array) -> tuple[Array, Array]:

@@ -9,7 +9,6 @@ Notation: N examples, D inputs, H hidden units, K classes.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.usercode import shim
+from fmnist_cli.usercode.checker_calls import call_checker
 from fmnist_cli.usercode.outcomes import (
     Outcome,
     OutputLimitError,
-    Printed,
     error_outcome,
-    numbers_of,
     outcome_of,
     quiet,
 )
@@ -32,13 +30,12 @@ from fmnist_cli.usercode.parts import (
     Parts,
     UserLayer,
     checker_roles,
-    pass_arguments,
     positional,
     update_arguments,
 )
+from fmnist_cli.usercode.passes import backward, backward_in_order, forward_values, own_backward
 
 Array = NDArray[Any]
-N_CHECKED = 5  # examples for a checker that is handed x and y
 _array = np.array  # by reference: a file may replace NumPy's names
 
 
@@ -268,50 +265,24 @@ class Bench:
         ``y`` (N, 1) float, as the assignment's data set gives it.
         """
         reply: dict[str, Any] = {}
-        for by, own in (("order", False), ("own", True)):
+        for by, name in (("order", "backward"), ("own", "backward_pass")):
             model, outcome = self._model(weights)
             if outcome is not None:
                 return {"error": outcome}
-            out = self._passes(model, x.copy(), y.copy(), own=own)
-            if out.get("absent"):
-                continue
-            if "error" not in out:
-                out["gradient"] = {
-                    name: self.attempt(
-                        "gradient", UserLayer(model[f"L{name[1]}"]).gradient, name[0]
-                    )
-                    for name in weights
-                }
-            reply[by] = out
+            made, outcome = self.attempt_value("forward", forward_values, model, x.copy(), y.copy())
+            if outcome is None:
+                ordered = functools.partial(backward_in_order, made)
+                own = own_backward(self.parts.backward_pass, made)
+                backward_pass = ordered if by == "order" else own
+                if backward_pass is None:
+                    continue
+                _, outcome = self.attempt_value(name, backward_pass)
+            gradient = UserLayer.gradient
+            reply[by] = {"error": outcome} if outcome is not None else {"gradient": {
+                n: self.attempt("gradient", gradient, UserLayer(model[f"L{n[1]}"]), n[0])
+                for n in weights
+            }}  # fmt: skip
         return reply
-
-    def _passes(self, model: dict[str, Any], x: Array, y: Array, *, own: bool) -> dict[str, Any]:
-        def forward() -> dict[str, Any]:
-            a1 = model["L1"].forward(x)
-            h1 = model["nonlinear1"].forward(a1)
-            a2 = model["L2"].forward(h1)
-            return {"a1": a1, "h1": h1, "a2": a2, "loss": model["loss"].forward(a2, y)}
-
-        def backward(made: Mapping[str, Any]) -> None:
-            d = model["loss"].backward(made["a2"], y)
-            d = UserLayer(model["L2"]).backward(made["h1"], d)
-            d = UserLayer(model["nonlinear1"]).backward(made["a1"], d)
-            UserLayer(model["L1"]).backward(x, d)
-
-        made, outcome = self.attempt_value("forward", forward)
-        if outcome is not None:
-            return {"error": outcome}
-        reply = {"a2": outcome_of(made["a2"]), "loss": outcome_of(made["loss"])}
-        if not own:
-            _, outcome = self.attempt_value("backward", backward, made)
-        else:
-            theirs = self.parts.backward_pass
-            values = {"model": model, "x": x, "y": y, **made}
-            arguments = None if theirs is None else pass_arguments(theirs, values)
-            if theirs is None or arguments is None:
-                return {"absent": True}
-            _, outcome = self.attempt_value("backward_pass", theirs, *arguments)
-        return {"error": outcome} if outcome is not None else reply
 
     def own_loss(self, z: Array, y: Array) -> dict[str, Any]:
         """The file's own softmax cross-entropy, with labels (N, 1) float and (N,) int."""
@@ -349,16 +320,16 @@ class Bench:
             return {"error": outcome}
         spent = dict.fromkeys(("forward", "backward", "update"), 0.0)
         data = shim.DataSplit(images, labels)
-        start, done = time.perf_counter(), 0
+        start, done, theirs = time.perf_counter(), 0, self.parts.backward_pass
         for rows in batches:
             if time.perf_counter() - start > seconds:
                 break
             x, y = data.get_example(rows)
             begin = time.perf_counter()
-            made, outcome = self.attempt_value("forward", self._train_forward, model, x, y)
+            made, outcome = self.attempt_value("forward", forward_values, model, x, y)
             middle = time.perf_counter()
             if outcome is None:
-                _, outcome = self.attempt_value("backward", self._train_backward, model, x, y, made)
+                _, outcome = self.attempt_value("backward", backward, theirs, made)
             end = time.perf_counter()
             if outcome is None:
                 model, outcome = self._updated(model, lr)
@@ -377,28 +348,6 @@ class Bench:
             },
         }
 
-    @staticmethod
-    def _train_forward(model: dict[str, Any], x: Array, y: Array) -> tuple[Any, Any, Any]:
-        a1 = model["L1"].forward(x)
-        h1 = model["nonlinear1"].forward(a1)
-        a2 = model["L2"].forward(h1)
-        return a1, h1, a2
-
-    def _train_backward(
-        self, model: dict[str, Any], x: Array, y: Array, made: tuple[Any, Any, Any]
-    ) -> None:
-        a1, h1, a2 = made
-        values = {"model": model, "x": x, "y": y, "a1": a1, "h1": h1, "a2": a2}
-        theirs = self.parts.backward_pass
-        arguments = None if theirs is None else pass_arguments(theirs, values)
-        if theirs is not None and arguments is not None:
-            theirs(*arguments)
-            return
-        d = model["loss"].backward(a2, y)
-        d = UserLayer(model["L2"]).backward(h1, d)
-        d = UserLayer(model["nonlinear1"]).backward(a1, d)
-        UserLayer(model["L1"]).backward(x, d)
-
     def checker(
         self,
         which: str,
@@ -411,43 +360,25 @@ class Bench:
         """The file's gradient or magnitude checker on layers that are right, or planted wrong.
 
         ``wrong``: how each parameter's gradient is made wrong, by its name. ``own_layers``: on the
-        file's own layers, else on ours. A checker of one parameter is called for each.
+        file's own layers, else on ours.
         """
         function = getattr(self.parts, which)
         roles = checker_roles(function)
         if roles is None:
-            return {"unknown": _required(function)}
+            names = [p.name for p in positional(function) if p.default is p.empty]
+            return {"unknown": names}
         own_layers = own_layers and "f" not in roles.values()
         model, outcome = self._model(weights) if own_layers else (self._ours(weights), None)
         if outcome is not None:
-            return {"error": outcome, "printed": ""}
-        for name, how in wrong.items():
-            _make_wrong(model[f"L{name[1]}"], name[0], how)
-        given: dict[str, Any] = {"data": shim.DataSplit(images, labels), "model": model}
-        if "data" not in roles.values():
-            x, y = shim.DataSplit(images, labels).get_example(np.arange(N_CHECKED))
-            self._passes(model, x.copy(), y, own=False)  # some want the gradients to be there
-            given |= {"x": x, "y": y}
-        losses: list[float] = []
-        _record(model["loss"], losses)
-        printed, values, is_bool = Printed(), [], True
-        for arguments in _checker_calls(given, set(roles.values())):
-            with contextlib.redirect_stdout(printed):
-                call = functools.partial(function, **{n: arguments[r] for n, r in roles.items()})
-                value, outcome = self.attempt_value(which, call)
-            if outcome is not None:
-                return {"error": outcome, "printed": printed.getvalue()}
-            values.append(numbers_of(value))
-            is_bool &= isinstance(value, bool | np.bool_)
-        return {
-            "printed": printed.getvalue(),
-            "value": [number for numbers in values for number in numbers],
-            "is_bool": is_bool,
-            "loss_moves": len(set(losses)) > 1,
+            return {"error": outcome}
+        attempt = functools.partial(self.attempt_value, which)
+        data = shim.DataSplit(images, labels)
+        reply = call_checker(attempt, function, roles, model, data, wrong)
+        return reply | {
             "weights": {
                 name: self.attempt("params", UserLayer(model[f"L{name[1]}"]).parameter, name[0])
                 for name in weights
-            },
+            }
         }
 
     def _ours(self, weights: Mapping[str, Array]) -> dict[str, Any]:
@@ -463,80 +394,6 @@ class Bench:
         return reference_model(
             {n: w if n[0] == "W" or n_dimensions < 2 else w[None] for n, w in weights.items()}
         )
-
-
-def _make_wrong(layer: Any, name: str, how: str) -> None:
-    """Have the layer's backward pass leave a wrong gradient of a parameter."""
-    right = layer.backward
-
-    @functools.wraps(right)
-    def wrong(*arguments: Any) -> Any:
-        value = right(*arguments)
-        access = UserLayer(layer)
-        access.set_gradient(name, _WRONG[how](np.array(access.gradient(name), np.float64)))
-        return value
-
-    layer.backward = wrong
-
-
-def _scaled(gradient: Array) -> Array:
-    """All entries half as large again, but the last: one that is right must not do."""
-    scaled = 1.5 * gradient
-    scaled.flat[-1] /= 1.5
-    return scaled
-
-
-_WRONG: dict[str, Callable[[Array], Array]] = {
-    "scaled": _scaled,
-    "reversed": lambda gradient: gradient.ravel()[::-1].reshape(gradient.shape),  # the same norm
-    "negated": lambda gradient: -gradient,
-}
-
-
-def _record(loss: Any, losses: list[float]) -> None:
-    """Have the loss note what it gives."""
-    forward = loss.forward
-
-    def noted(*arguments: Any) -> Any:
-        value = forward(*arguments)
-        losses.append(float(value))
-        return value
-
-    loss.forward = noted
-
-
-def _checker_calls(given: dict[str, Any], roles: set[str]) -> list[dict[str, Any]]:
-    """The arguments of every call of a checker: one, or one for each layer or parameter."""
-    if not roles & {"layer", "key", "w"}:
-        return [given]
-    model, calls = given["model"], []
-    for layer in ("L1", "L2"):
-        for key in ("W", "b") if roles & {"key", "w"} else ("W",):
-            array = UserLayer(model[layer]).parameter(key)
-            calls.append(given | {
-                "layer": layer,
-                "key": key,
-                "w": array,
-                "grad": UserLayer(model[layer]).gradient(key),
-                "f": functools.partial(_loss_of, given, array),
-            })  # fmt: skip
-    return calls
-
-
-def _loss_of(given: Mapping[str, Any], array: Array, *moved: Any) -> float:
-    """The loss of the model: as it is, or with ``array`` at other values."""
-    kept = array.copy()
-    if moved:
-        array[...] = moved[0]
-    model = given["model"]
-    hidden = model["nonlinear1"].forward(model["L1"].forward(given["x"]))
-    loss = model["loss"].forward(model["L2"].forward(hidden), given["y"])
-    array[...] = kept
-    return float(loss)
-
-
-def _required(function: Callable[..., Any]) -> list[str]:
-    return [p.name for p in positional(function) if p.default is p.empty]
 
 
 OPERATIONS = (

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-SUPPLIED = ("utils", "tqdm", "matplotlib")
 
 
 def as_labels(Y: Any) -> NDArray[np.int64]:
