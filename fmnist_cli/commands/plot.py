@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,14 +13,14 @@ from fmnist_cli.commands._completion import complete_run, complete_study
 from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import require_distinct, typed, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands._study import DEFAULT_FOLDER, save_figure
 from fmnist_cli.commands.ood import CurveWord, curves_of
 from fmnist_cli.commands.runs.comparing import Groups
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.epoch import METRICS, Axis, Metric
-from fmnist_cli.errors import RegistryError, UsageError, require
+from fmnist_cli.errors import RegistryError, require
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
+from fmnist_cli.studies.grid import GRID
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.luck import LUCK
 from fmnist_cli.studies.momentum import MOMENTUM
@@ -31,9 +31,12 @@ from fmnist_cli.studies.training import TRAINING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.registry import Registry
 
 app = typer.Typer()
+
+DEFAULT_FOLDER = Path("results")
 
 Out = Annotated[
     Path | None,
@@ -108,11 +111,9 @@ def train(
       fmnist plot train --run 3 --out run3.svg
     """
     if study is not None:
-        if one := typed(context).get("run"):
-            raise UsageError(
-                f"--run and --study exclude each other. Received: --study {study} {one}."
-            )
-        _draw(common, TRAINING, study, out, View(band=band))
+        one = typed(context).get("run")
+        require(not one, "--run and --study exclude each other", f"--study {study} {one}")
+        _draw(common, (TRAINING,), study, out, View(band=band))
         return
     from fmnist_cli.plots.from_records import run_figure
     from fmnist_cli.runner.find import find_fitting_run, has_epochs, recorded
@@ -159,7 +160,8 @@ def batch(
 ) -> None:
     """Draw a batch-size sweep: test accuracy, time, epochs and updates to the best model.
 
-    With --x it draws the curves instead: validation accuracy and training loss.
+    With --x it draws the curves instead: validation accuracy and training loss. Of a sweep with
+    several learning rates it draws heat maps, and examples against updates.
 
     Reads a study of fmnist sweep-batch from the registry, trains nothing, and prints the name of
     the file that it saves.
@@ -170,7 +172,7 @@ def batch(
       # study 1, where it has several seeds from the lowest to the highest
       fmnist plot batch --study 1 --band range --out sweep.pdf
     """
-    _draw(common, BATCH_SIZE, study, out, View(band=band, axis=x))
+    _draw(common, (BATCH_SIZE, GRID), study, out, View(band=band, axis=x))
 
 
 @app.command()
@@ -194,7 +196,7 @@ def lr(
       # study 2, by the validation loss
       fmnist plot lr --study 2 --metric val_loss --out lr.svg
     """
-    _draw(common, LEARNING_RATE, study, out, View(metric=metric, band=band, axis=x))
+    _draw(common, (LEARNING_RATE,), study, out, View(metric=metric, band=band, axis=x))
 
 
 @app.command()
@@ -211,7 +213,7 @@ def luck(common: Common, study: StudyId = None, out: Out = None) -> None:
       # study 3
       fmnist plot luck --study 3 --out luck.svg
     """
-    _draw(common, LUCK, study, out, View())
+    _draw(common, (LUCK,), study, out, View())
 
 
 @app.command("early-stop")
@@ -240,7 +242,7 @@ def early_stop(
     patiences = tuple(sorted(patience or [3]))
     require(patiences[0] >= 1, "patience must be at least 1", patiences[0])
     require_distinct("patience", patiences)
-    _draw(common, EARLY_STOPPING, study, out, View(patiences=patiences, band=band))
+    _draw(common, (EARLY_STOPPING,), study, out, View(patiences=patiences, band=band))
 
 
 @app.command()
@@ -264,7 +266,7 @@ def momentum(
       # study 3, by the loss over the whole training set after each epoch
       fmnist plot momentum --study 3 --metric train_loss --out momentum.svg
     """
-    _draw(common, MOMENTUM, study, out, View(metric=metric, band=band, axis=x))
+    _draw(common, (MOMENTUM,), study, out, View(metric=metric, band=band, axis=x))
 
 
 @app.command()
@@ -298,12 +300,10 @@ def ood(
       fmnist plot ood --curve rotation
     """
     if not samples:
-        _draw(common, SHIFTED_IMAGES, study, out, View(curves=curves_of(curve), band=band))
+        _draw(common, (SHIFTED_IMAGES,), study, out, View(curves=curves_of(curve), band=band))
         return
-    if curve is not None:
-        raise UsageError(
-            f"--samples and --curve exclude each other. Received: --samples --curve {curve}."
-        )
+    received = f"--samples --curve {curve}"
+    require(curve is None, "--samples and --curve exclude each other", received)
     from fmnist_cli.commands._data import load_data
     from fmnist_cli.plots.from_records import drawable
     from fmnist_cli.runner.find import find_study
@@ -311,7 +311,7 @@ def ood(
     from fmnist_cli.studies.shifted_images import samples_figure
 
     with _registry(common, out) as registry:
-        result = read_study(registry, find_study(registry, SHIFTED_IMAGES.kind, study))
+        result = read_study(registry, find_study(registry, [SHIFTED_IMAGES.kind], study))
         dataset = load_data(TrainConfig(**drawable(result)[0].run.config), data, Output(common))
         figure = samples_figure(registry, result, dataset)
     study_id = result.study.id
@@ -378,7 +378,7 @@ def compare(
       # two groups of runs that you have tagged
       fmnist plot compare tag:baseline tag:shifted --out compare.png
     """
-    from fmnist_cli.plots.from_records import groups_figure
+    from fmnist_cli.plots.from_records import groups_figure, labelled
     from fmnist_cli.runner.find import find_groups
 
     metrics: Any = metric or ["val_accuracy", "train_loss"]
@@ -388,21 +388,44 @@ def compare(
     with _registry(common, out) as registry:
         groups = find_groups(registry, names)
     figure = groups_figure(groups, metrics=metrics, axis=x or "epoch", band=band)
-    _save(common, figure, out, "compare", "compare")
+    spread = _spreads(common, labelled(groups), x, metrics[0])
+    _save(common, figure, out, "compare", "compare", **spread)
 
 
-def _draw(common: Common, study: Study, study_id: int | None, out: Path | None, view: View) -> None:
-    """Draw the study of that id, or the newest of its kind."""
+def _draw(
+    common: Common,
+    studies: tuple[Study, ...],
+    study_id: int | None,
+    out: Path | None,
+    view: View,
+) -> None:
+    """Draw the study of that id, or the newest of these."""
     from fmnist_cli.runner.find import find_study
     from fmnist_cli.runner.study import read_study
 
     with _registry(common, out) as registry:
-        result = read_study(registry, find_study(registry, study.kind, study_id))
+        record = find_study(registry, [study.kind for study in studies], study_id)
+        result = read_study(registry, record)
+    (study,) = (one for one in studies if one.kind == record.kind)
     by = f"-by-{view.axis}" if view.axis else ""
     by += f"-{'both' if len(view.curves) > 1 else view.curves[0]}" if view.curves else ""
     name, number = study.plot_name, result.study.id
     figure = study.figure(result, view)
-    _save(common, figure, out, name, f"{name}{by}-study{number}", study=number)
+    spread = _spreads(common, result.runs, view.axis, view.metric or study.metric)
+    _save(common, figure, out, name, f"{name}{by}-study{number}", study=number, **spread)
+
+
+def _spreads(
+    common: Common, runs: Sequence[RecordedRun], axis: Axis | None, metric: Metric
+) -> dict[str, Any]:
+    """Say how far the curves lie apart on the axis, if one is asked for; it, for the document."""
+    from fmnist_cli.analysis.axes import spread_note, spreads
+
+    if axis is None:
+        return {}
+    Output(common).text(f"{spread_note(runs, axis, metric)}\n")
+    known, left_out = spreads(runs, metric)
+    return {"metric": metric, "spread_by_axis": known, "not_compared": left_out}
 
 
 @contextmanager
@@ -418,8 +441,14 @@ def _registry(common: Common, out: Path | None) -> Iterator[Registry]:
 
 
 def _save(
-    common: Common, figure: Figure, out: Path | None, kind: str, name: str, **content: int
+    common: Common, figure: Figure, out: Path | None, kind: str, name: str, **content: Any
 ) -> None:
     """Write the figure, and say where it is."""
-    path = out or DEFAULT_FOLDER / f"{name}.png"
-    save_figure(Output(common), figure, path, f"fmnist.plot.{kind}/1", **content)
+    from fmnist_cli import plots
+    from fmnist_cli.files import writable_folder
+
+    output = Output(common)
+    path = out or writable_folder(DEFAULT_FOLDER, "the plot's folder") / f"{name}.png"
+    plots.save(figure, path)
+    output.document(f"fmnist.plot.{kind}/1", {"file": path, **content})
+    output.text(f"Saved {path}\n")

@@ -12,18 +12,17 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from fmnist_cli.engine.backend import Arrays
 from fmnist_cli.engine.weights import array_bytes, read_arrays
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError
+from fmnist_cli.files import TEMPORARY, replace_file
 
 FORMAT = b"fmnist checkpoint 1\n"
 SLOTS = ("checkpoint-a.ckpt", "checkpoint-b.ckpt")
@@ -132,12 +131,7 @@ class Checkpoints:
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
             self.flush()
 
@@ -187,32 +181,13 @@ class Checkpoints:
         return newest, problems
 
     def remove(self) -> None:
-        """Remove the files: the run has ended."""
+        """Remove the files, and what a process that was killed left: the run has ended."""
         self._unsaved = None
-        for path in self._slots:
+        for path in (*self._slots, *self._slots[0].parent.glob(TEMPORARY)):
             path.unlink(missing_ok=True)
-            _partial(path).unlink(missing_ok=True)
 
     def _write(self, content: bytes) -> None:
         path = self._slots[0]
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _partial(path).open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        _partial(path).replace(path)
-        sync_folder(path.parent)
+        replace_file(path, content, durable=True)
         self._slots.reverse()
-
-
-def sync_folder(folder: Path) -> None:
-    """See to it that a name given in the folder outlives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")

@@ -273,3 +273,15 @@ def test_plots_at_import_do_nothing(check_text: CheckText) -> None:
     )
     report = check_text(text + SOLUTION)
     assert report.holds, report.result("loads").message
+
+
+def test_a_process_that_answers_nonsense_is_that_files_result(check_text: CheckText) -> None:
+    text = (
+        "import sys\nframe = sys._getframe()\nwhile frame:\n"
+        "    worker = frame.f_locals.get('self')\n    if hasattr(worker, 'answer'):\n"
+        "        worker.answer = lambda request: {'reply': {'parts': {'linear': 'x'}}}\n"
+        "    frame = frame.f_back\n"
+    )
+    report = check_text(text + SOLUTION)
+    assert not report.holds
+    assert "makes no sense" in report.result("loads").message
