@@ -43,15 +43,14 @@ SVG = (
     '<g class="{unique_id}-matrix">{matrix}</g></g></svg>'
 )
 
+SHIFTED = (SHIFTED_IMAGES, ["--model", "all", "--why"], [])
 PATIENCES = ["--patience", "1", "--patience", "3", "--patience", "5"]
 SHOWN = (  # the study, and what is typed after its command and after its plot
-    (BATCH_SIZE, [], []),
-    (LEARNING_RATE, [], []),
-    (EARLY_STOPPING, PATIENCES, PATIENCES),
-    (MOMENTUM, [], []),
-    (BATCH_SIZE, ["--seeds", "5"], []),
-    (MOMENTUM, ["--seeds", "5", "--jobs", "2"], []),
-    (SHIFTED_IMAGES, ["--model", "all"], []),
+    (BATCH_SIZE, ["--seeds", "5", "--why"], []),
+    (EARLY_STOPPING, [*PATIENCES, "--seeds", "5", "--why"], PATIENCES),
+    (MOMENTUM, ["--seeds", "5", "--jobs", "2", "--why"], []),
+    SHIFTED,
+    (LEARNING_RATE, ["--seeds", "5", "--why"], []),
 )
 
 
@@ -122,14 +121,12 @@ def picture_of_check(work: Path) -> None:
 def section(study: Study, words: list[str], plot_words: list[str], work: Path) -> str:
     """One study of the page: command, table, figure, answers."""
     args = [study.kind, *words]
-    several = "--seeds" in words
-    title = f"{study.title}, five seeds" if several else study.title
     printed = fmnist(*args, "--quiet", work=work).rstrip()
     plot = [study.plot_name, *plot_words]
-    image = f"{study.plot_name}{'-seeds' if several else ''}.svg"
+    image = f"{study.plot_name}.svg"
     fmnist("plot", *plot, "--out", str(IMAGES / image), "--quiet", work=work)
     return (
-        f"## {title}\n\n{study.question}\n\n"
+        f"## {study.title}\n\n{study.question}\n\n"
         f"```console\n$ fmnist {' '.join(args)}\n{printed}\n```\n\n"
         f"![{study.caption}](images/{image})\n\n"
         f"Drawn by `fmnist plot {' '.join(plot)}`.\n"
@@ -156,7 +153,7 @@ def main() -> None:
         fmnist("plot", "samples", "--out", str(IMAGES / "samples.png"), work=work)
         parts = [section(*shown, work) for shown in SHOWN]
         fmnist("plot", "ood", "--samples", "--out", str(IMAGES / "ood-samples.png"), work=work)
-        parts[-1] += (
+        parts[SHOWN.index(SHIFTED)] += (
             "\n![Shifted images and what each model takes them for](images/ood-samples.png)\n\n"
             "Drawn by `fmnist plot ood --samples`.\n"
         )

@@ -160,7 +160,8 @@ def show_explanations(out: Output, explanations: Sequence[Explanation]) -> None:
         others = [cause.name for cause in one.causes if cause.outcome != "supported"]
         if others:
             lines.append(f"- Tested, not supported: {'; '.join(others)}.")
-        lines.append(f"{one.how_sure} Figure: fmnist {figure_words(one)}")
+        sure = f" How sure: {one.how_sure}" if one is explanations[0] else ""
+        lines.append(f"Figure: fmnist {figure_words(one)}.{sure}")
         out.section(escape(f"{one.heading} (part {one.part})"), *map(escape, lines))
 
 
