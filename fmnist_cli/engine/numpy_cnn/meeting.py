@@ -7,8 +7,8 @@ The second process is a fork of the first, which finds everything in its place, 
 than the work at hand; what the two have to show each other is in memory that they share. (Two
 threads contend for the interpreter's lock at each of the forty calls of a step: an epoch of cnn2
 took 0.87 s in two, and 1.05 s in one. Two processes side by side do not hold each other up.) They
-meet at a pair of sockets, so that each is told when the other ends. Where forking is not safe, on macOS and Windows,
-both work in turn.
+meet at a pair of sockets, so that each is told when the other ends. Where forking is not safe, on
+macOS and Windows, both work in turn.
 """
 
 from __future__ import annotations
