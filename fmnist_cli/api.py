@@ -16,6 +16,7 @@ from fmnist_cli.errors import require
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from fmnist_cli.analysis import Answer
     from fmnist_cli.analysis.groups import GroupsComparison
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.engine.data import Dataset
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fmnist_cli.runner.run import Session
 
 __all__ = [
+    "answers_of",
     "check_gradient",
     "compare_runs",
     "evaluate_shifted",
@@ -101,8 +103,9 @@ def study(
     Parameters
     ----------
     kind : str
-        What is studied, by the name of its command: ``sweep-batch``, ``early-stop``, ``momentum``
-        or ``ood``; ``figure_of`` draws by it.
+        What is studied, by the name of its command: ``sweep-batch``, ``sweep-lr``, ``early-stop``,
+        ``momentum``, ``ood`` or ``luck``, or ``sweep-grid``; ``answers_of`` and ``figure_of`` go by
+        it.
     arms : mapping from label to TrainConfig
     seeds : int >= 1, or a sequence of int
         How many runs of each arm, from the configurations' seed up; or their seeds.
@@ -306,6 +309,16 @@ def compare_runs(registry: Reader, which: Sequence[int | str]) -> GroupsComparis
     require(len(groups) >= 2, "compare needs at least two runs or groups", received)
     ids = [run.run.id for group in groups for run in group.runs]
     return compare(groups, registry.environments(ids))
+
+
+def answers_of(result: StudyResult) -> tuple[Answer, ...]:
+    """The questions of the study's kind with their answers, as its command prints them.
+
+    ``luck`` needs arms that differ in ``init_seed``; ``sweep-grid``, in ``batch`` and ``lr``.
+    """
+    from fmnist_cli.studies import View, study_of
+
+    return study_of(result.study.kind).answers(result, View())
 
 
 def figure_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,12 +13,11 @@ from fmnist_cli.commands._completion import complete_run, complete_study
 from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import require_distinct, typed, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands._study import DEFAULT_FOLDER, save_figure
 from fmnist_cli.commands.ood import CurveWord, curves_of
 from fmnist_cli.commands.runs.comparing import Groups
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.epoch import METRICS, Axis, Metric
-from fmnist_cli.errors import RegistryError, UsageError, require
+from fmnist_cli.errors import RegistryError, require
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
 from fmnist_cli.studies.grid import GRID
@@ -32,9 +31,12 @@ from fmnist_cli.studies.training import TRAINING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.registry import Registry
 
 app = typer.Typer()
+
+DEFAULT_FOLDER = Path("results")
 
 Out = Annotated[
     Path | None,
@@ -109,10 +111,8 @@ def train(
       fmnist plot train --run 3 --out run3.svg
     """
     if study is not None:
-        if one := typed(context).get("run"):
-            raise UsageError(
-                f"--run and --study exclude each other. Received: --study {study} {one}."
-            )
+        one = typed(context).get("run")
+        require(not one, "--run and --study exclude each other", f"--study {study} {one}")
         _draw(common, (TRAINING,), study, out, View(band=band))
         return
     from fmnist_cli.plots.from_records import run_figure
@@ -302,10 +302,8 @@ def ood(
     if not samples:
         _draw(common, (SHIFTED_IMAGES,), study, out, View(curves=curves_of(curve), band=band))
         return
-    if curve is not None:
-        raise UsageError(
-            f"--samples and --curve exclude each other. Received: --samples --curve {curve}."
-        )
+    received = f"--samples --curve {curve}"
+    require(curve is None, "--samples and --curve exclude each other", received)
     from fmnist_cli.commands._data import load_data
     from fmnist_cli.plots.from_records import drawable
     from fmnist_cli.runner.find import find_study
@@ -380,7 +378,7 @@ def compare(
       # two groups of runs that you have tagged
       fmnist plot compare tag:baseline tag:shifted --out compare.png
     """
-    from fmnist_cli.plots.from_records import groups_figure
+    from fmnist_cli.plots.from_records import groups_figure, labelled
     from fmnist_cli.runner.find import find_groups
 
     metrics: Any = metric or ["val_accuracy", "train_loss"]
@@ -390,7 +388,8 @@ def compare(
     with _registry(common, out) as registry:
         groups = find_groups(registry, names)
     figure = groups_figure(groups, metrics=metrics, axis=x or "epoch", band=band)
-    _save(common, figure, out, "compare", "compare")
+    spread = _spreads(common, labelled(groups), x, metrics[0])
+    _save(common, figure, out, "compare", "compare", **spread)
 
 
 def _draw(
@@ -412,7 +411,21 @@ def _draw(
     by += f"-{'both' if len(view.curves) > 1 else view.curves[0]}" if view.curves else ""
     name, number = study.plot_name, result.study.id
     figure = study.figure(result, view)
-    _save(common, figure, out, name, f"{name}{by}-study{number}", study=number)
+    spread = _spreads(common, result.runs, view.axis, view.metric or study.metric)
+    _save(common, figure, out, name, f"{name}{by}-study{number}", study=number, **spread)
+
+
+def _spreads(
+    common: Common, runs: Sequence[RecordedRun], axis: Axis | None, metric: Metric
+) -> dict[str, Any]:
+    """Say how far the curves lie apart on the axis, if one is asked for; it, for the document."""
+    from fmnist_cli.analysis.axes import spread_note, spreads
+
+    if axis is None:
+        return {}
+    Output(common).text(f"{spread_note(runs, axis, metric)}\n")
+    known, left_out = spreads(runs, metric)
+    return {"metric": metric, "spread_by_axis": known, "not_compared": left_out}
 
 
 @contextmanager
@@ -428,8 +441,14 @@ def _registry(common: Common, out: Path | None) -> Iterator[Registry]:
 
 
 def _save(
-    common: Common, figure: Figure, out: Path | None, kind: str, name: str, **content: int
+    common: Common, figure: Figure, out: Path | None, kind: str, name: str, **content: Any
 ) -> None:
     """Write the figure, and say where it is."""
-    path = out or DEFAULT_FOLDER / f"{name}.png"
-    save_figure(Output(common), figure, path, f"fmnist.plot.{kind}/1", **content)
+    from fmnist_cli import plots
+    from fmnist_cli.files import writable_folder
+
+    output = Output(common)
+    path = out or writable_folder(DEFAULT_FOLDER, "the plot's folder") / f"{name}.png"
+    plots.save(figure, path)
+    output.document(f"fmnist.plot.{kind}/1", {"file": path, **content})
+    output.text(f"Saved {path}\n")

@@ -9,12 +9,13 @@ import numpy as np
 
 from fmnist_cli.errors import require
 from fmnist_cli.plots.axes import (
-    BAND_WORDS,
     accuracy_axis,
     axis_from_zero,
     band_limits,
+    band_words,
     log_axis,
     number,
+    scale_of,
     worth_a_log,
 )
 from fmnist_cli.plots.data import Band, BatchRun, RunCaption, numbers
@@ -105,9 +106,9 @@ def _draw(
         values = values[np.isfinite(values)]
         if len(values) == 0:
             values = np.array([np.nan])
-        found = band_limits(values, band, fraction=field == "test_accuracy")
+        found = band_limits(values[:, None], band, scale_of(field))
         for limits, limit in zip((mean, low, high), found, strict=True):
-            limits.append(float(limit))
+            limits.append(float(limit[0]))
         limited.append(any(run.still_improving for run in arm))
     ax.plot(batches, mean, "-", color=colour, linewidth=1.4, zorder=3)
     if several:
@@ -153,7 +154,8 @@ def _notes(runs: Sequence[BatchRun], band: Band) -> list[str]:
     if counts and max(counts) > 1:
         n = f"{max(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         notes.append(
-            f"Large marks: mean of {n} seeds; small marks: each seed. Bands: {BAND_WORDS[band]}."
+            f"Large marks: mean of {n} seeds; small marks: each seed. "
+            f"Bands: {band_words(counts, band)}."
         )
     limited = {run.batch for run in runs if run.still_improving and not run.diverged}
     if limited:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fmnist_cli.engine.config import CLASS_NAMES, N_CLASSES
 from fmnist_cli.errors import require
 from fmnist_cli.formatting import percent
-from fmnist_cli.plots.axes import BAND_WORDS, band_limits, beside, percent_ticks
+from fmnist_cli.plots.axes import band_limits, band_words, beside, percent_ticks
 from fmnist_cli.plots.data import Band, ModelAccuracies, RunCaption, ShiftedExample, numbers
 from fmnist_cli.plots.style import (
     CHARACTER_EM,
@@ -60,7 +60,7 @@ def ood_figure(
     require(n_seeds > 0, "an ood plot needs the accuracy of at least one model", n_seeds)
     notes = []
     if n_seeds > 1:
-        notes = [f"Bars: mean of {n_seeds} seeds. Whiskers: {BAND_WORDS[band]}."]
+        notes = [f"Bars: mean of {n_seeds} seeds. Whiskers: {band_words([n_seeds], band)}."]
 
     figure = new_figure(
         "Accuracy on the test set and on its shifted copies", caption.line(), notes, height=3.6
@@ -79,7 +79,8 @@ def ood_figure(
             if len(values) == 0:
                 continue
             x = j + (i - (len(models) - 1) / 2) * width
-            height, low, high = (float(limit) for limit in band_limits(values, band, fraction=True))
+            limits = band_limits(values[:, None], band, "share")
+            height, low, high = (float(limit[0]) for limit in limits)
             ax.bar(
                 [x],
                 [height],

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.formatting import format_count, percent
+from fmnist_cli.studies.batch_size import BATCH_SIZE
+from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.study import (
     BEST_EPOCH,
     ENDED,
@@ -16,6 +19,7 @@ from fmnist_cli.studies.study import (
     Study,
     View,
     condition_table,
+    curves_figure,
     each,
 )
 from fmnist_cli.tables import Column, Table
@@ -26,6 +30,17 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis import Answer
     from fmnist_cli.analysis.result import StudyResult
     from fmnist_cli.engine.config import TrainConfig
+
+
+def pairs(
+    config: TrainConfig, sizes: Sequence[int] | None, rates: Sequence[float] | None
+) -> tuple[list[tuple[int, float]], list[str]]:
+    """Every batch size at every learning rate, and why the usual sizes that do not fit are left
+    out; None stands for the usual ones."""
+    left_out: list[str] = []
+    if sizes is None:
+        sizes, left_out = BATCH_SIZE.usual_values(config)
+    return [*product(sizes, LEARNING_RATE.values if rates is None else rates)], left_out
 
 
 def _conditions(config: TrainConfig, pairs: Sequence[tuple[int, float]]) -> Conditions:
@@ -73,18 +88,13 @@ def _document(result: StudyResult, view: View) -> dict[str, Any]:
 def _figure(result: StudyResult, view: View) -> Figure:
     from fmnist_cli import plots
     from fmnist_cli.analysis.grid import Grid
-    from fmnist_cli.plots.from_records import drawable, lines_of, study_caption
+    from fmnist_cli.plots.from_records import drawable, study_caption
 
-    caption = study_caption(result, varied=["batch", "lr"])
-    if view.axis is not None or view.metric is not None:
-        return plots.conditions_figure(
-            lines_of(result, lambda run: run.label, axis=view.axis or "epoch"),
-            caption,
-            title=f"Batch size, learning rate and the training of {caption.model}",
-            metric=view.metric or "val_accuracy",
-            below="train_loss",
-            band=view.band,
-        )
+    if view.axis is not None:
+        return curves_figure(
+            result, view, "Batch size, learning rate", varied=["batch", "lr"],
+            name=lambda run: run.label, metric=GRID.metric, below="train_loss",
+        )  # fmt: skip
     grid = Grid.of(drawable(result))
     cells = []
     for cell in grid.cells:
@@ -104,7 +114,7 @@ def _figure(result: StudyResult, view: View) -> Figure:
         )
     return plots.grid_figure(
         cells,
-        caption,
+        study_caption(result, varied=["batch", "lr"]),
         target=grid.target,
         diagonals=[[(cell.batch, cell.lr) for cell in one] for one in grid.diagonals],
         front=[(cell.batch, cell.lr) for cell in grid.front()],
