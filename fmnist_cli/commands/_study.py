@@ -133,7 +133,7 @@ def show_explanations(out: Output, explanations: Sequence[Explanation]) -> None:
             lines.append(f"- Tested, not supported: {'; '.join(others)}.")
         sure = f" How sure: {one.how_sure}" if one is explanations[0] else ""
         lines.append(f"Figure: fmnist {figure_words(one)}.{sure}")
-        out.section(escape(f"{one.heading} (part {one.part})"), *map(escape, lines))
+        out.section(escape(f"{one.heading} ({one.part})"), *map(escape, lines))
 
 
 def draw_study(

@@ -42,15 +42,14 @@ if TYPE_CHECKING:
 
 PATIENCES = (1, 2, 3, 4, 5, 8)  # of the table; the answers are about the default
 ASSIGNMENT = {  # what the parts of the assignment are called, by the section that answers them
-    "checks": "3: the layers, their gradient and its magnitude",
-    "training": "3: the training curve",
-    "sweep-batch": "3: the batch size",
-    "sweep-lr": "beyond it: the learning rate",
-    "early-stop": "3: early stopping",
-    "momentum": "3: momentum",
-    "parameters": "3: the CNNs' parameters",
-    "ood": "3: translated and rotated images",
-    "mini-cnn": "2: the mini CNN, its derivatives and the algorithm",
+    "checks": "Problem 3: the layers, their gradient and its magnitude",
+    "training": "Problem 3: the training curve",
+    "parameters": "Problem 3: the CNNs' parameters",
+    "mini-cnn": "Problem 2: the mini CNN, its derivatives and the algorithm",
+    **{
+        study.kind: study.part
+        for study in (BATCH_SIZE, EARLY_STOPPING, MOMENTUM, SHIFTED_IMAGES, LEARNING_RATE)
+    },
 }
 SHIFTED_CLASSES = 4  # of which the report shows an image
 LINE = 150  # characters of a finding, unless its first sentence has more
