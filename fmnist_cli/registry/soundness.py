@@ -97,7 +97,7 @@ def _wrong(column: Column[Any], value: Any, displayable: bool) -> str | None:
         names = column.table.c
         return _wrong_json(value, lambda kinds: _kinds(kinds) and all(k in names for k in kinds))
     if check := _JSON.get(column.name):
-        return _wrong_json(value, check)
+        return _wrong_json(value, _texts if check is _labels and not displayable else check)
     return None
 
 
