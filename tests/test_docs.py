@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from fmnist_cli.studies import STUDIES
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)|\]\((?!http)([^)#]+)[^)]*\)")
@@ -64,6 +66,26 @@ def parse(line: str) -> None:
 def test_every_command_on_the_page_parses(page: Path) -> None:
     for line in commands_on(page):
         parse(line)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_that_is_named_exists(page: Path) -> None:
+    groups = {path.rpartition(" ")[0] for path in COMMANDS}
+    for line in re.findall(r"`(fmnist [a-z][^`\n]*)`", page.read_text(encoding="utf-8")):
+        assert any(line == path or line.startswith(f"{path} ") for path in {*COMMANDS, *groups}), (
+            line
+        )
+
+
+def test_the_hand_in_page_has_every_study() -> None:
+    """A row with the command, and with the figure where there is one."""
+    page = (ROOT / "docs/howto/hand-in.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    for study in STUDIES.values():
+        row = next(row for row in rows if f"`fmnist {study.kind}" in row.split("|")[2])
+        assert f"`fmnist plot {study.plot_name}`" in row or study.kind == "train"
+    (row,) = [row for row in rows if "`fmnist plot train`" in row]
+    assert "the training curve" in row
 
 
 @pytest.mark.parametrize("path", COMMANDS)
