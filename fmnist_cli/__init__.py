@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis import early_stop_answers as early_stop_answers
     from fmnist_cli.analysis import momentum_answers as momentum_answers
     from fmnist_cli.analysis import sweep_answers as sweep_answers
+    from fmnist_cli.api import answers_of as answers_of
     from fmnist_cli.api import check_gradient as check_gradient
     from fmnist_cli.api import compare_runs as compare_runs
     from fmnist_cli.api import evaluate_shifted as evaluate_shifted
@@ -74,6 +75,7 @@ _PUBLIC = {
     "SHIFTED_SETS": ("fmnist_cli.engine.shifts", "SHIFTED_SETS"),
     "TqdmListener": ("fmnist_cli.progress", "TqdmListener"),
     "TrainConfig": ("fmnist_cli.engine.config", "TrainConfig"),
+    "answers_of": ("fmnist_cli.api", "answers_of"),
     "assess": ("fmnist_cli.engine.training", "assess"),
     "assert_layers": ("fmnist_cli.usercode.assertions", "assert_layers"),
     "check_file": ("fmnist_cli.usercode.examine", "check_file"),

@@ -16,6 +16,7 @@ from fmnist_cli.errors import require
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from fmnist_cli.analysis import Answer
     from fmnist_cli.analysis.groups import GroupsComparison
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.engine.data import Dataset
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fmnist_cli.runner.run import Session
 
 __all__ = [
+    "answers_of",
     "check_gradient",
     "compare_runs",
     "evaluate_shifted",
@@ -101,8 +103,9 @@ def study(
     Parameters
     ----------
     kind : str
-        What is studied, by the name of its command: ``sweep-batch``, ``early-stop``, ``momentum``
-        or ``ood``; ``figure_of`` draws by it.
+        What is studied, by the name of its command: ``sweep-batch``, ``sweep-lr``,
+        ``early-stop``, ``momentum``, ``ood`` or ``luck``. What such a study measures is measured,
+        and ``figure_of`` and ``answers_of`` know it by its kind.
     arms : mapping from label to TrainConfig
     seeds : int >= 1, or a sequence of int
         How many runs of each arm, from the configurations' seed up; or their seeds.
@@ -112,7 +115,7 @@ def study(
     scheduler : str, optional
         The address of a Dask scheduler whose workers train instead.
     test_every_epoch : bool
-        Evaluate the test set after every epoch as well.
+        Evaluate the test set after every epoch as well; some kinds do by themselves.
     reuse : bool
         Take the same study on the same data from the registry if it is there. One that was
         interrupted is continued in either case.
@@ -122,7 +125,7 @@ def study(
     Returns
     -------
     StudyResult
-        ``runs``: what is recorded of each, which ``sweep_answers`` and the like take;
+        ``runs``: what is recorded of each; ``answers_of`` says what follows;
         ``document()``: plain values.
 
     Raises
@@ -131,7 +134,9 @@ def study(
         When a run failed; what is recorded stays.
     """
     from fmnist_cli.runner.study import executor_of, run_study
+    from fmnist_cli.studies import View, study_of
 
+    known = study_of(kind)
     require(bool(arms), "arms must be at least one", "none")
     if isinstance(seeds, int):
         first = {config.seed for config in arms.values()}
@@ -143,7 +148,8 @@ def study(
         list(arms.items()),
         seeds=seeds,
         executor=executor_of(jobs, scheduler),
-        test_every_epoch=test_every_epoch,
+        test_every_epoch=test_every_epoch or known.test_every_epoch,
+        after=known.after(View()),
         reuse=reuse,
     )
     result.require_complete()
@@ -330,6 +336,20 @@ def figure_of(
     if isinstance(found, GroupsComparison):
         return groups_figure(found.groups)
     return study_of(found.study.kind).figure(found, View(patiences=tuple(patiences)))
+
+
+def answers_of(result: StudyResult, *, patiences: Sequence[int] = (3,)) -> tuple[Answer, ...]:
+    """The questions of a study's kind, each with its verdict and its statement, as the command
+    gives them.
+
+    Parameters
+    ----------
+    patiences : sequence of int
+        Judged on the curve of an ``early-stop`` study.
+    """
+    from fmnist_cli.studies import View, study_of
+
+    return study_of(result.study.kind).answers(result, View(patiences=tuple(patiences)))
 
 
 def check_gradient(

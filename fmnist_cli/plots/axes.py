@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.analysis.statistics import LEVEL, t_quantile
+from fmnist_cli.analysis.statistics import SEEDS_FOR_INTERVAL, Scale, mean_interval
 from fmnist_cli.errors import require
 from fmnist_cli.plots.data import Band, Curve, Metric
-from fmnist_cli.plots.style import SMALL_POINTS, Look
+from fmnist_cli.plots.style import SMALL_POINTS, Look, is_narrow
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -63,8 +62,8 @@ def seeds_note(counts: Iterable[int], band: Band) -> list[str]:
         return []
     n = f"{high}" if low == high else f"{low} to {high}"
     return [
-        f"Lines: mean of {n} seeds. Bands: {BAND_WORDS[band]}. Where some seeds have ended, the "
-        "others continue as thin lines."
+        f"Lines: mean of {n} seeds. Bands: {band_words(band, high)}. Where some seeds have ended, "
+        "the others continue as thin lines."
     ]
 
 
@@ -89,19 +88,30 @@ def draw_line(ax: Axes, x: Floats, y: Floats, look: Look, **properties: Any) -> 
     return line
 
 
+def band_words(band: Band, n_seeds: int) -> str:
+    """What the bands are, of so many seeds at most."""
+    if band == "ci" and n_seeds < SEEDS_FOR_INTERVAL:
+        return f"{BAND_WORDS['range']} (an interval needs {SEEDS_FOR_INTERVAL})"
+    return BAND_WORDS[band]
+
+
 def band_limits(
     values: Floats, band: Band, *, fraction: bool = False
 ) -> tuple[Floats, Floats, Floats]:
     """Mean, lower and upper limit over the seeds: (S, E) -> three of (E,), NaN where one is.
 
-    The limits of a ``fraction``, such as an accuracy, end at 0 and 1.
+    Intervals are those of the tables: of a ``fraction``, such as an accuracy, on the logit scale,
+    of what is positive on the log scale, and of few seeds their range.
     """
     mean = values.mean(axis=0)
-    if band == "range" or len(values) == 1:
+    if band == "range" or len(values) == 1 or (band == "ci" and len(values) < SEEDS_FOR_INTERVAL):
         return mean, values.min(axis=0), values.max(axis=0)
-    margin = values.std(axis=0, ddof=1)
     if band == "ci":
-        margin *= t_quantile(LEVEL, len(values) - 1) / math.sqrt(len(values))
+        scale: Scale = "share" if fraction else "ratio"
+        found = [mean_interval(column, scale=scale) for column in values.T.tolist()]
+        low, high = (np.array([getattr(one, end) for one in found]) for end in ("low", "high"))
+        return mean, low, high
+    margin = values.std(axis=0, ddof=1)
     low, high = mean - margin, mean + margin
     return (mean, low.clip(0, 1), high.clip(0, 1)) if fraction else (mean, low, high)
 
@@ -232,7 +242,17 @@ def number(value: float) -> str:
 
 
 def beside(ax: Axes, handles: Sequence[Artist], labels: Sequence[str]) -> Legend:
-    """A legend to the right of the axes, at their top."""
+    """A legend to the right of the axes, at their top; on a narrow sheet above them."""
+    if is_narrow():
+        return ax.legend(
+            handles,
+            labels,
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            borderaxespad=0.2,
+            handlelength=2.2,
+            ncols=1 if max(map(len, labels), default=0) > 20 else 2,
+        )
     return ax.legend(
         handles,
         labels,
@@ -254,6 +274,8 @@ def beside_all(
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     legend = beside(top, handles, labels)
+    if is_narrow():
+        return legend
     legend.set_in_layout(False)
     figure.draw_without_rendering()
     engine = figure.get_layout_engine()

@@ -11,7 +11,7 @@ import numpy as np
 from fmnist_cli.engine.config import N_CLASSES
 from fmnist_cli.errors import require
 from fmnist_cli.formatting import percent
-from fmnist_cli.plots.axes import BAND_WORDS, band_limits, beside_all, draw_line, percent_ticks
+from fmnist_cli.plots.axes import band_limits, band_words, beside_all, draw_line, percent_ticks
 from fmnist_cli.plots.data import Band, RunCaption, Values, numbers
 from fmnist_cli.plots.style import finish, look, new_figure, plain, style
 
@@ -66,7 +66,11 @@ def ood_curve_figure(
     directions = [series for series in found if series != ROTATION]
     models = list(dict.fromkeys(curve.model for curve in curves))
     n_seeds = max(len(curve.accuracy) for curve in curves)
-    notes = [f"Lines: mean of {n_seeds} seeds. Bands: {BAND_WORDS[band]}."] if n_seeds > 1 else []
+    notes = (
+        [f"Lines: mean of {n_seeds} seeds. Bands: {band_words(band, n_seeds)}."]
+        if n_seeds > 1
+        else []
+    )
     what = [word for word, there in (("moved", directions), ("turned", ROTATION in found)) if there]
     height = 5.0 if len(directions) > 1 else 3.6 if directions else 0.0
     if ROTATION in found:

@@ -22,7 +22,7 @@ from fmnist_cli.report.work import (
     mini_cnn_run,
 )
 from fmnist_cli.runner.command_line import figure_words
-from fmnist_cli.studies import Study, View
+from fmnist_cli.studies import STUDIES, Study, View
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
@@ -49,16 +49,12 @@ MINI_CNN = (
     "y^ = o1 v1 + o2 v2",
     "l = ln(1 + exp(-y y^))",
 )
-ASSIGNMENT = {  # what the parts of the assignment are called, by the section that answers them
-    "checks": "3: the layers, their gradient and its magnitude",
-    "training": "3: the training curve",
-    "sweep-batch": "3: the batch size",
-    "sweep-lr": "beyond it: the learning rate",
-    "early-stop": "3: early stopping",
-    "momentum": "3: momentum",
-    "parameters": "3: the CNNs' parameters",
-    "ood": "3: translated and rotated images",
-    "mini-cnn": "2: the mini CNN, its derivatives and the algorithm",
+ASSIGNMENT = {  # what the parts of the assignment are, by the section that answers them
+    "checks": "1, the layers and their checks",
+    "training": "2, the training curve",
+    "parameters": "6, the parameters",
+    "mini-cnn": "8, the mini CNN: derivatives and algorithm",
+    **{kind: study.part for kind, study in STUDIES.items()},
 }
 SHIFTED_CLASSES = 4  # of which the report shows an image
 LINE = 150  # characters of a finding, unless its first sentence has more
@@ -137,7 +133,7 @@ def training(work: Work) -> Part:
     epochs = work.registry.epochs(run.id)
     ending = ending_of(run)
     assert ending is not None
-    figure = plots.train_figure(curve_of(epochs), caption_of([run]), ending)
+    figure = partial(plots.train_figure, curve_of(epochs), caption_of([run]), ending)
     updates = pluralize(run.updates_to_best or 0, "gradient update")
     best = f"epoch {run.best_epoch} of {len(epochs)} ({updates})"
     facts = (
@@ -158,7 +154,11 @@ def training(work: Work) -> Part:
         result = work.train_study(TRAINING, work.config, ())
         blocks += [TRAINING.table(result, View()), *TRAINING.details(result, View())]
         run_ids += [one.run.id for one in result.runs]
-        found = [one.test_accuracy for one in result.runs if one.test_accuracy is not None]
+        found = [
+            one.test_accuracy
+            for one in result.runs
+            if one.test_accuracy is not None and not one.diverged
+        ]
         verdict = percent(fmean(found), 1)
         line = (
             f"test accuracy, the mean of {len(found)} seeds from {percent(min(found), 1)} to "
@@ -221,7 +221,7 @@ def study_part(
     view = View()
     picture = _picture(
         study.kind,
-        study.figure(result, view),
+        partial(study.figure, result, view),
         study.caption,
         f"{study.alt(result, view)} The numbers are in the table below.",
     )
@@ -289,7 +289,8 @@ def shifted_images(work: Work) -> Part:
     from fmnist_cli.studies.shifted_images import shifted_examples
 
     part = study_part(SHIFTED_IMAGES, work, MODELS, "ood --model all")
-    figure = plots.ood_samples_figure(
+    figure = partial(
+        plots.ood_samples_figure,
         shifted_examples(work.dataset, {}, n_classes=SHIFTED_CLASSES),
         plots.RunCaption(run_id=None, model="the first test image of each class"),
     )
@@ -358,7 +359,7 @@ def questions(parts: Sequence[Part]) -> Section:
     """The assignment part by part: each question, its answer, the figure and the command."""
     rows = tuple(
         (
-            ASSIGNMENT.get(part.section.key, part.section.title),
+            ASSIGNMENT[part.section.key],
             finding.question,
             finding.verdict,
             ", ".join(block.name for block in part.section.blocks if isinstance(block, Picture)),
@@ -393,7 +394,7 @@ def _why(study: Study, result: StudyResult, explanations: Sequence[Explanation])
             view = View(axis=one.axis)
             words = f"The curves by {AXIS_TITLES[one.axis]}: the sum of lr / (1 - momentum)."
             alt = f"{study.alt(result, View())} Drawn by {AXIS_TITLES[one.axis]}."
-            yield _picture(f"{study.kind}-why", study.figure(result, view), words, alt)
+            yield _picture(f"{study.kind}-why", partial(study.figure, result, view), words, alt)
         yield Prose(f"{one.how_sure} The figure: fmnist {figure_words(one)}")
 
 
@@ -426,5 +427,10 @@ def _finding(key: str, answer: answers.Answer) -> Finding:
     return Finding(key, answer.question, answer.verdict, f"{line}.")
 
 
-def _picture(name: str, figure: Figure, caption: str, alt: str) -> Picture:
-    return Picture(name, caption, alt, draw(figure))
+def _picture(name: str, figure: Callable[[], Figure], caption: str, alt: str) -> Picture:
+    """The figure for a desk, and drawn once more for a phone."""
+    from fmnist_cli import plots
+
+    wide = draw(figure())
+    with plots.narrow():
+        return Picture(name, caption, alt, wide, draw(figure()))

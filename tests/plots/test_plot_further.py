@@ -21,12 +21,17 @@ CAPTION = RunCaption(run_id=1, model="mlp")
 
 
 def test_the_ci_band_is_students_interval_of_the_mean() -> None:
-    values = np.array([[0.80, 0.5], [0.84, 0.5], [0.85, 0.5]])
-    mean, low, high = band_limits(values, "ci")
-    margin = 4.302653 * np.std([0.80, 0.84, 0.85], ddof=1) / math.sqrt(3)
+    taken = [0.80, 0.84, 0.85, 0.82, 0.84]
+    values = np.array([[value, 0.5] for value in taken])
+    mean, low, high = band_limits(values, "ci")  # of a loss: a factor either way
+    margin = 2.776445 * np.std(taken, ddof=1) / math.sqrt(5) / 0.83
     np.testing.assert_allclose(mean, [0.83, 0.5])
-    np.testing.assert_allclose(high - mean, [margin, 0], atol=1e-7)
-    np.testing.assert_allclose(mean - low, [margin, 0], atol=1e-7)
+    np.testing.assert_allclose(np.log(high / mean), [margin, 0], atol=1e-6)
+    np.testing.assert_allclose(np.log(mean / low), [margin, 0], atol=1e-6)
+    for few in (2, 3, 4):  # which have no interval
+        for found, limit in zip(band_limits(values[:few], "ci"), band_limits(values[:few], "range"),
+                                strict=True):  # fmt: skip
+            np.testing.assert_array_equal(found, limit)
     for band in BAND_WORDS:  # one seed has no width
         one = band_limits(values[:1], band)
         assert all(np.array_equal(limit, values[0]) for limit in one)
@@ -80,13 +85,14 @@ def test_both_curves_are_one_figure_with_the_rotation_below() -> None:
 
 
 def test_the_band_of_a_fraction_stays_between_0_and_1() -> None:
-    values = np.array([[0.01, 0.99], [0.20, 0.80], [0.02, 0.98]])
-    _, low, high = band_limits(values, "ci", fraction=True)
+    values = np.array([[0.01, 0.99], [0.40, 0.60], [0.02, 0.98], [0.01, 0.99], [0.02, 0.98]])
+    mean, low, high = band_limits(values, "ci", fraction=True)
+    assert 2.776 * values.std(axis=0, ddof=1)[0] / math.sqrt(5) > mean[0]  # beyond 0, if added
+    assert 0 < low[0] < mean[0] < high[0]
+    np.testing.assert_allclose(high[1], 1 - low[0])
+    _, low, high = band_limits(values, "sd", fraction=True)
     assert (low[0], high[1]) == (0, 1)
-    _, unbounded, _ = band_limits(values, "ci")
-    assert unbounded[0] < 0
-    assert (low[1], high[0]) == (band_limits(values, "ci")[1][1], band_limits(values, "ci")[2][0])
-    figure = ood_curve_figure([OodCurve("mlp", "up", [0, 1], values.tolist())], CAPTION, band="ci")
+    figure = ood_curve_figure([OodCurve("mlp", "up", [0, 1], values.tolist())], CAPTION, band="sd")
     (band,) = figure.axes[0].collections
     heights = band.get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == (0, 1)
