@@ -16,6 +16,7 @@ from fmnist_cli.studies import STUDIES
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)|\]\((?!http)([^)#]+)[^)]*\)")
+MEASURED_PAGES = ("explanation/seeds.md", "howto/seeds.md")
 HELP_WIDTH = 78  # of a terminal of 80 columns
 
 
@@ -104,3 +105,17 @@ def test_the_help_says_what_is_done_in_a_line_and_then_more(path: str) -> None:
     line, *more = COMMANDS[path].help.split("\n\n")
     assert len(line) <= 90
     assert more
+
+
+def test_the_numbers_about_seeds_are_filled_in() -> None:
+    """Between the marks stands what ``make docs-studies`` writes there, on either page the same."""
+    pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in MEASURED_PAGES]
+    explained, howto = (re.search(r"<!-- measured -->\n(.+?)<!-- end -->", p, re.S) for p in pages)
+    assert explained is not None
+    assert howto is not None
+    (deviation,) = re.findall(r"standard deviation of ([0-9.]+) points", explained[1])
+    assert f"% ± {deviation} |" in howto[1]
+    mean, low, high = map(float, re.findall(r"([0-9.]+) %", howto[1])[:3])
+    assert low < mean < high
+    interval = 2.776 * float(deviation) / 5**0.5  # Student's t of five seeds
+    assert (high - low) / 2 == pytest.approx(interval, abs=0.02)
