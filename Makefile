@@ -42,7 +42,7 @@ check: $(READY)
 
 notebook: $(INSTALLED)
 	$(INSTALL) --editable ".[notebook]"
-	$(BIN)/jupyter lab notebooks/fashion_mnist.ipynb
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab notebooks/fashion_mnist.ipynb
 
 bench: $(BENCH)
 	$(BENCH_VENV)/bin/python benchmarks/bench_epoch.py
