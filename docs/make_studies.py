@@ -45,15 +45,14 @@ SVG = (
     '<g class="{unique_id}-matrix">{matrix}</g></g></svg>'
 )
 
+SHIFTED = (SHIFTED_IMAGES, ["--model", "all", "--why"], [])
 PATIENCES = ["--patience", "1", "--patience", "3", "--patience", "5"]
 SHOWN = (  # the study, and what is typed after its command and after its plot
-    (BATCH_SIZE, [], []),
-    (LEARNING_RATE, [], []),
-    (EARLY_STOPPING, PATIENCES, PATIENCES),
-    (MOMENTUM, [], []),
-    (BATCH_SIZE, ["--seeds", "5"], []),
-    (MOMENTUM, ["--seeds", "5", "--jobs", "2"], []),
-    (SHIFTED_IMAGES, ["--model", "all"], []),
+    (BATCH_SIZE, ["--seeds", "5", "--why"], []),
+    (EARLY_STOPPING, [*PATIENCES, "--seeds", "5", "--why"], PATIENCES),
+    (MOMENTUM, ["--seeds", "5", "--jobs", "2", "--why"], []),
+    SHIFTED,
+    (LEARNING_RATE, ["--seeds", "5", "--why"], []),
 )
 
 
@@ -124,14 +123,12 @@ def picture_of_check(work: Path) -> None:
 def section(study: Study, words: list[str], plot_words: list[str], work: Path) -> str:
     """One study of the page: command, table, figure, answers."""
     args = [study.kind, *words]
-    several = "--seeds" in words
-    title = f"{study.title}, five seeds" if several else study.title
     printed = fmnist(*args, "--quiet", work=work).rstrip()
     plot = [study.plot_name, *plot_words]
-    image = f"{study.plot_name}{'-seeds' if several else ''}.svg"
+    image = f"{study.plot_name}.svg"
     fmnist("plot", *plot, "--out", str(IMAGES / image), "--quiet", work=work)
     return (
-        f"## {title}\n\n{study.question}\n\n"
+        f"## {study.title}\n\n{study.question}\n\n"
         f"```console\n$ fmnist {' '.join(args)}\n{printed}\n```\n\n"
         f"![{study.caption}](images/{image})\n\n"
         f"Drawn by `fmnist plot {' '.join(plot)}`.\n"
@@ -141,9 +138,9 @@ def section(study: Study, words: list[str], plot_words: list[str], work: Path) -
 MEASURED = {  # what the pages about seeds say of numbers that were measured
     "explanation/seeds.md": """\
 The network of [the tutorial](../tutorial.md), trained from five seeds, came to test accuracies from
-{lowest} to {highest} (`fmnist train --seeds 5`): a standard deviation of {sd} points with
-nothing changed at all. The five momenta of the tutorial, on one seed each, differ by {momenta}
-points. Some of that is chance, and one seed cannot say how much.
+{lowest} to {highest} (`fmnist train --seeds 5`): a standard deviation of {sd} points with nothing
+changed at all. Five momenta on seed 42 differ by {momenta} points. Some of that is chance, and one
+seed cannot say how much.
 """,
     "howto/seeds.md": """\
 | it says | it means |
@@ -201,7 +198,7 @@ def main() -> None:
         parts = [section(*shown, work) for shown in SHOWN]
         fill_in_seeds(work)
         fmnist("plot", "ood", "--samples", "--out", str(IMAGES / "ood-samples.png"), work=work)
-        parts[-1] += (
+        parts[SHOWN.index(SHIFTED)] += (
             "\n![Shifted images and what each model takes them for](images/ood-samples.png)\n\n"
             "Drawn by `fmnist plot ood --samples`.\n"
         )

@@ -20,7 +20,7 @@ from typer.models import CommandInfo
 
 from fmnist_cli.commands._advice import advised, left_behind
 from fmnist_cli.commands._options import origin
-from fmnist_cli.commands._output import prepare_streams, write_message
+from fmnist_cli.commands._output import prepare_streams, require_written, write_message
 from fmnist_cli.commands._settings import default_map, read_settings
 from fmnist_cli.errors import FmnistError, Terminated
 from fmnist_cli.version import __version__
@@ -132,6 +132,9 @@ class FmnistGroup(TyperGroup):
             code = super().main(*args, **kwargs | own, obj=argv)
             if code == INTERRUPTED:  # before the command began
                 _fail("Interrupted.", code)
+            require_written()
+        except SystemExit:  # Typer's answer to a reader, such as head, that has had enough
+            code = 0
         except FmnistError as error:
             code = _fail(advised(error), error.exit_code)
         except typer.TyperException as error:  # a usage error that Typer found

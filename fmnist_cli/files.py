@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from fmnist_cli.errors import FmnistError, UsageError, require
 
+TEMPORARY = ".fmnist-*.tmp"  # what a process that was killed may leave beside the file
 
-def replace_file(path: Path, content: str | bytes, *, durable: bool = False) -> None:
+
+def replace_file(
+    path: Path, content: str | bytes | Iterable[bytes | memoryview], *, durable: bool = False
+) -> None:
     """Write the file, or raise OSError and leave what was there; an existing file keeps its mode.
 
     Parameters
     ----------
     path : Path
         A link is replaced itself.
+    content
+        Several buffers are written one after the other.
     durable : bool
         Whether the file must be there even if the machine stops as soon as this returns.
     """
-    data = content if isinstance(content, bytes) else content.encode()
-    temporary = path.with_name(f".fmnist-{os.urandom(8).hex()}.tmp")
+    if isinstance(content, str):
+        content = content.encode()
+    temporary = path.with_name(TEMPORARY.replace("*", os.urandom(8).hex()))
     try:
         with temporary.open("xb") as file:
             with suppress(FileNotFoundError):
                 os.fchmod(file.fileno(), stat.S_IMODE(path.lstat().st_mode))
-            file.write(data)
+            file.writelines([content] if isinstance(content, bytes) else content)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

@@ -48,16 +48,18 @@ UPDATES_TO_BEST = Measure(
 )
 
 
-def common_accuracy(runs: Sequence[RecordedRun]) -> float | None:
-    """The highest validation accuracy that most seeds of every condition reach.
-
-    The smallest, over the labels, of the lower median of the best validation accuracies.
-    """
+def typical_best(runs: Sequence[RecordedRun]) -> dict[str, float]:
+    """By label, the best validation accuracy that most seeds reach: their lower median."""
     reached: dict[str, list[float]] = {}
     for run in runs:
         if not run.diverged and run.best_val_accuracy is not None:
             reached.setdefault(run.label, []).append(run.best_val_accuracy)
-    return min((median_low(values) for values in reached.values()), default=None)
+    return {label: median_low(values) for label, values in reached.items()}
+
+
+def common_accuracy(runs: Sequence[RecordedRun]) -> float | None:
+    """The highest validation accuracy that most seeds of every condition reach."""
+    return min(typical_best(runs).values(), default=None)
 
 
 def epochs_to_accuracy(run: RecordedRun, target: float) -> int | None:

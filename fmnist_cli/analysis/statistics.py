@@ -128,13 +128,17 @@ def contrast(first: Sample, second: Sample, scale: Scale) -> Contrast:
     """Compare two conditions: paired by the seeds that they share, else by Welch's method.
 
     Below five seeds the standard deviation is the larger of what the seeds show and what a single
-    run's noise leads one to expect, and the seeds must agree in sign.
+    run's noise leads one to expect, and the seeds must agree in sign. From five on the seeds alone
+    must show it; where they do and agree, the same rule counts as well, so that what three seeds
+    show in a study of many comparisons is not lost with five, whose own spread has few degrees of
+    freedom.
     """
     a, b = (on_scale(sample.values, scale) for sample in (first, second))
     shared = sorted(a.keys() & b.keys())
     floor = math.hypot(first.resolution, second.resolution)
     noise = math.hypot(first.noise, second.noise)
-    if 2 * len(shared) >= min(len(a), len(b)):
+    paired = 2 * len(shared) >= min(len(a), len(b))
+    if paired:
         changes = [b[seed] - a[seed] for seed in shared]
         n, mean = len(changes), fmean(changes)
         spread = stdev(changes) if n > 1 else 0.0
@@ -171,6 +175,9 @@ def contrast(first: Sample, second: Sample, scale: Scale) -> Contrast:
         p = 1.0
     else:
         p = 0.0 if error == 0 else t_tail(abs(mean) / error, dof)
+    if paired and not few and noise and agree and 0 < p <= 1 - LEVEL:
+        known = math.hypot(max(spread, noise) / math.sqrt(n), floor)
+        p = min(p, t_tail(abs(mean) / known, dof + NOISE_DOF))
     low = high = None
     if not few:
         margin = t_quantile(LEVEL, dof) * error

@@ -57,10 +57,14 @@ def typed(context: typer.Context, *, but: Collection[str] = ()) -> dict[str, str
         source = context.get_parameter_source(name)
         if name in but or source is None or source.name != "COMMANDLINE":
             continue
-        value = context.params[name]
-        each = value if getattr(parameter, "multiple", False) else [value]
-        found[name] = " ".join(_as_typed(parameter.opts[0], one) for one in each)
+        found[name] = _all_typed(parameter, context.params[name])
     return found
+
+
+def _all_typed(parameter: Any, value: Any) -> str:
+    """``--batch 5 --batch 50``, of an option that may be given several times."""
+    each = value if getattr(parameter, "multiple", False) else [value]
+    return " ".join(_as_typed(parameter.opts[0], one) for one in each)
 
 
 def _set_elsewhere(context: typer.Context) -> list[str]:
@@ -72,7 +76,7 @@ def _set_elsewhere(context: typer.Context) -> list[str]:
         elsewhere = nearness(context, name) in (1, 2)
         value = context.params.get(name)
         if elsewhere and value not in (None, False) and name not in ("json", "quiet"):
-            words += _as_typed(parameter.opts[0], value).split(" ")
+            words += _all_typed(parameter, value).split(" ")
     return words
 
 
@@ -153,7 +157,10 @@ def _fields(group: type) -> Sequence[Field[Any]]:
 
 
 def with_options(
-    *, omit: tuple[str, ...] = (), defaults: Mapping[str, Any] | None = None
+    *,
+    omit: tuple[str, ...] = (),
+    several: tuple[str, ...] = (),
+    defaults: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Expand the option groups among a command's parameters.
 
@@ -161,6 +168,9 @@ def with_options(
     ----------
     omit
         Fields that are no option of this command; they keep their default.
+    several
+        Fields whose option may be given several times: the group has the first value, and the
+        command gets all of them as a parameter of its own.
     defaults
         Other defaults for some fields, as this command wants them.
     """
@@ -173,13 +183,17 @@ def with_options(
         own = [
             p.replace(annotation=hints[n], kind=inspect.Parameter.KEYWORD_ONLY)
             for n, p in signature.parameters.items()
-            if n not in groups
+            if n not in groups and n not in several
         ]
         wants_context = "context" in signature.parameters
         if not wants_context:
             own.append(_CONTEXT)
         expanded = {
-            name: [_option(group, f.name, changed) for f in _fields(group) if f.name not in omit]
+            name: [
+                _option(group, f.name, changed, several=f.name in several)
+                for f in _fields(group)
+                if f.name not in omit
+            ]
             for name, group in groups.items()
         }
 
@@ -190,7 +204,11 @@ def with_options(
                 _choose_one(context, values)
                 _set_patience(values, changed)
                 context.find_root().obj = (*(context.obj or ()), *_set_elsewhere(context))
-                built = {}
+                built: dict[str, Any] = {}
+                lists = {name: values.pop(name) for name in several}
+                for name, found in lists.items():
+                    require_distinct(name.replace("_", "-"), found)
+                    values[name] = found[0]
                 for name, group in groups.items():
                     given = {p.name: values.pop(p.name) for p in expanded[name]}
                     if group is TrainConfig and "patience" in omit:
@@ -201,7 +219,7 @@ def with_options(
                 for common in built.values():
                     if isinstance(common, Common) and not common.quiet:
                         _warn_of_unknown_variables()
-                command(**built, **values)
+                command(**built, **lists, **values)
             except UsageError as error:
                 error.args = (_as_user_knows_it(error, context),)
                 raise
@@ -248,7 +266,9 @@ def _warn_of_unknown_variables() -> None:
         write_message(line)
 
 
-def _option(group: type, name: str, changed: Mapping[str, Any]) -> inspect.Parameter:
+def _option(
+    group: type, name: str, changed: Mapping[str, Any], *, several: bool
+) -> inspect.Parameter:
     field = group.__dataclass_fields__[name]  # type: ignore[attr-defined]
     annotation = _annotations(group)[name]
     default = changed.get(name, field.default)
@@ -262,6 +282,9 @@ def _option(group: type, name: str, changed: Mapping[str, Any]) -> inspect.Param
     if name == "patience":  # None stands for: not given
         help = f"{help} [dim]\\[default: {default}][/dim]"
         default = None
+    if several:
+        help, default = f"{help.removesuffix('.')}; give it several times.", [default]
+        annotation = list[annotation]  # type: ignore[valid-type]
     info = typer.Option(
         flag,
         help=help,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 LINES_AT_ONCE = 1000
 PIPED_WIDTH = 120  # columns, where there is no terminal to ask
 LOOKALIKES = dict(zip("▁▂▃▄▅▆▇█−×→…±─", [*"_.:-=+*#-x>", "...", "+-", "-"], strict=True))
+_unwritten: list[OSError] = []  # why a result is not on stdout
 
 
 class Output:
@@ -51,10 +52,11 @@ class Output:
         """Print a result for a person; nothing where JSON was asked for."""
         if not self.json:
             console = stdout_console()
-            with console.capture() as printed:
-                for renderable in renderables:
-                    console.print(*parts(renderable, console), sep="\n")
-            _write(printed.get())
+            with _writing():
+                with console.capture() as printed:
+                    for renderable in renderables:
+                        console.print(*parts(renderable, console), sep="\n")
+                _write(printed.get())
 
     def section(self, title: str, *renderables: RenderableType | tables.Table) -> None:
         """Print a bold title and what belongs under it, then an empty line."""
@@ -160,6 +162,7 @@ def write_message(text: str, style: str = "{}") -> None:
 
 def prepare_streams() -> None:
     """Have stdout and stderr take every character and every width, as far as they can."""
+    _unwritten.clear()
     codecs.register_error("fmnist", _substituted)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # the shell has closed it
@@ -203,18 +206,30 @@ def _write_json(text: str) -> None:
 
 
 def _write(text: str) -> None:
+    with _writing(), _without_bars():
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """What cannot be written to stdout ends the output, not the work."""
     try:
-        with _without_bars():
-            sys.stdout.write(text)
-            sys.stdout.flush()
+        yield
     except BrokenPipeError:  # whoever reads, such as head, has had enough
         _silence(sys.stdout)
     except OSError as error:
         _silence(sys.stdout)
+        _unwritten.append(error)
+
+
+def require_written() -> None:
+    """FmnistError where a result could not be written to stdout."""
+    if _unwritten:
         raise FmnistError(
-            f"the output must be written somewhere. Received: {error.strerror}. What was recorded "
-            "is kept: fmnist runs list"
-        ) from error
+            f"the output must be written somewhere. Received: {_unwritten[0].strerror}. "
+            "What was recorded is kept: fmnist runs list"
+        )
 
 
 def escape(text: object) -> str:

@@ -117,14 +117,19 @@ def unknown_variables() -> list[str]:
 
 def default_map(command: Any, settings: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
     """The settings as Typer takes them: for the command that the words name those of its options
-    that take one value."""
+    that the environment can set, too; what a study compares is set on the command line alone."""
     if not settings:
         return {}
     if hasattr(command, "commands"):
         named = command.commands.keys() & {*words}
         return {name: default_map(command.commands[name], settings, words) for name in named}
-    taken = {p.name for p in command.params if not getattr(p, "multiple", False)}
-    return {name: value for name, value in settings.items() if name in taken}
+    several = {p.name: getattr(p, "multiple", False) for p in command.params}
+    fixed = {p.name for p in command.params if several[p.name] and not p.envvar}
+    return {
+        name: [value] if several[name] else value
+        for name, value in settings.items()
+        if name in several.keys() - fixed
+    }
 
 
 def source_of(name: str, settings: Mapping[str, Any]) -> tuple[Any, str]:

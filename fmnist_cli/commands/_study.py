@@ -77,6 +77,32 @@ def run_study_command(
     result.require_converged()
 
 
+def run_grid_command(
+    config: TrainConfig,
+    sizes: Sequence[int] | None,
+    rates: Sequence[float] | None,
+    options: StudyOptions,
+    data: DataOptions,
+    common: Common,
+    *,
+    results: Path | None = None,
+) -> None:
+    """Every batch size at every learning rate; None for the usual ones, as far as they fit."""
+    from itertools import product
+
+    from fmnist_cli.studies import View
+    from fmnist_cli.studies.batch_size import BATCH_SIZE
+    from fmnist_cli.studies.grid import GRID
+    from fmnist_cli.studies.learning_rate import LEARNING_RATE
+
+    if sizes is None:
+        sizes, left_out = BATCH_SIZE.usual_values(config)
+        for line in left_out:
+            Output(common).say(line)
+    values = [*product(sizes, LEARNING_RATE.values if rates is None else rates)]
+    run_study_command(GRID, config, values, View(), options, data, common, results=results)
+
+
 def show_study(
     out: Output,
     study: Study,
@@ -134,7 +160,8 @@ def show_explanations(out: Output, explanations: Sequence[Explanation]) -> None:
         others = [cause.name for cause in one.causes if cause.outcome != "supported"]
         if others:
             lines.append(f"- Tested, not supported: {'; '.join(others)}.")
-        lines.append(f"{one.how_sure} Figure: fmnist {figure_words(one)}")
+        sure = f" How sure: {one.how_sure}" if one is explanations[0] else ""
+        lines.append(f"Figure: fmnist {figure_words(one)}.{sure}")
         out.section(escape(f"{one.heading} (part {one.part})"), *map(escape, lines))
 
 

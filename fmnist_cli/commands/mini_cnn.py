@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from fmnist_cli.runner.mini_cnn import Training
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.mini_cnn import DerivativeCheck, MiniCNNResult
+    from fmnist_cli.tables import Table
 
 _TRAINING = ("examples", "n", "lr", "steps", "seed")
 _DEFAULT = Training()
@@ -89,7 +89,6 @@ def mini_cnn(
     with Registry.open(common.db) as registry:
         run, result = record_exercise(registry, out, out.argv, exercise, checks, training)
 
-    algorithm, loop = engine.ALGORITHM, inspect.getsource(engine.sgd)
     out.document(
         "fmnist.mini-cnn/2",
         {
@@ -105,24 +104,17 @@ def mini_cnn(
                 part: [equation._asdict() for equation in equations]
                 for part, equations in derivation.items()
             },
-            "algorithm": algorithm,
-            "loop": loop,
+            "algorithm": engine.ALGORITHM,
+            "loop": engine.worked(exercise)[-1][1],
             "holds": all(check.holds for check in checks),
             "training": asdict(result) if result else None,
         },
     )
-    values = ", ".join(f"{name} = {_row(one)}" for name, one in asdict(exercise).items())
-    out.section(f"Forward pass: {values}")
-    out.text(engine.lines(derivation["forward"]))
-    out.section(f"\nThe factors of the chain rule; {engine.SYMBOLS}")
-    out.text(engine.lines(derivation["factors"]))
-    out.section("\nThe derivatives: by symbols, by formulas, with the numbers put in")
-    out.text(engine.lines(derivation["derivatives"]) + "\n")
-    _show_checks(out, checks)
-    out.section("Backpropagation; eta is the learning rate")
-    out.text(algorithm)
-    out.section("\nThe same in Python: the loop that --train runs")
-    out.text(loop + "\n")
+    out.section(f"At {exercise}")
+    for caption, text in engine.worked(exercise):
+        out.section(caption)
+        out.text(f"{text}\n")
+    out.section(*_checks_table(checks))
     if result:
         out.section("Training", _training_table(result))
     raise_unless_held(checks)
@@ -149,7 +141,7 @@ def check_mini_cnn(out: Output, db: str, *, e: float) -> None:
             "entries": [{"name": check.name, **check_document(check)} for check in checks],
         },
     )
-    _show_checks(out, checks)
+    out.section(*_checks_table(checks))
     raise_unless_held(checks)
 
 
@@ -175,28 +167,11 @@ def _refuse_idle(given: Mapping[str, str], train: bool) -> None:
         )
 
 
-def _row(values: Any) -> str:
-    return (
-        f"({', '.join(f'{value:g}' for value in values)})"
-        if isinstance(values, tuple)
-        else f"{values:+d}"
-    )
+def _checks_table(checks: tuple[DerivativeCheck, ...]) -> tuple[str, Table]:
+    from fmnist_cli.report.tables import derivative_checks_table
 
-
-def _show_checks(out: Output, checks: tuple[DerivativeCheck, ...]) -> None:
-    table = make_table(
-        "<derivative", ">chain rule", ">difference", ">loop's update", ">error", "verdict"
-    )
-    for check in checks:
-        numbers = (check.analytic, check.numeric, check.update)
-        kink = " (kink)" if check.kink else ""
-        table.add_row(
-            check.name,
-            *(f"{number:.7g}" for number in numbers),
-            f"{check.relative_error:.1e}",
-            f"[green]holds{kink}[/green]" if check.holds else "[red]DOES NOT HOLD[/red]",
-        )
-    out.section(f"Against differences, e = {checks[0].e:g}", table)
+    table = derivative_checks_table(checks)
+    return table.caption, table
 
 
 def _training_table(result: MiniCNNResult, most: int = 12) -> Any:

@@ -21,6 +21,7 @@ from fmnist_cli.epoch import METRICS, Axis, Metric
 from fmnist_cli.errors import RegistryError, UsageError, require
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
+from fmnist_cli.studies.grid import GRID
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.luck import LUCK
 from fmnist_cli.studies.momentum import MOMENTUM
@@ -112,7 +113,7 @@ def train(
             raise UsageError(
                 f"--run and --study exclude each other. Received: --study {study} {one}."
             )
-        _draw(common, TRAINING, study, out, View(band=band))
+        _draw(common, (TRAINING,), study, out, View(band=band))
         return
     from fmnist_cli.plots.from_records import run_figure
     from fmnist_cli.runner.find import find_fitting_run, has_epochs, recorded
@@ -159,7 +160,8 @@ def batch(
 ) -> None:
     """Draw a batch-size sweep: test accuracy, time, epochs and updates to the best model.
 
-    With --x it draws the curves instead: validation accuracy and training loss.
+    With --x it draws the curves instead: validation accuracy and training loss. Of a sweep with
+    several learning rates it draws heat maps, and examples against updates.
 
     Reads a study of fmnist sweep-batch from the registry, trains nothing, and prints the name of
     the file that it saves.
@@ -170,7 +172,7 @@ def batch(
       # study 1, where it has several seeds from the lowest to the highest
       fmnist plot batch --study 1 --band range --out sweep.pdf
     """
-    _draw(common, BATCH_SIZE, study, out, View(band=band, axis=x))
+    _draw(common, (BATCH_SIZE, GRID), study, out, View(band=band, axis=x))
 
 
 @app.command()
@@ -194,7 +196,7 @@ def lr(
       # study 2, by the validation loss
       fmnist plot lr --study 2 --metric val_loss --out lr.svg
     """
-    _draw(common, LEARNING_RATE, study, out, View(metric=metric, band=band, axis=x))
+    _draw(common, (LEARNING_RATE,), study, out, View(metric=metric, band=band, axis=x))
 
 
 @app.command()
@@ -211,7 +213,7 @@ def luck(common: Common, study: StudyId = None, out: Out = None) -> None:
       # study 3
       fmnist plot luck --study 3 --out luck.svg
     """
-    _draw(common, LUCK, study, out, View())
+    _draw(common, (LUCK,), study, out, View())
 
 
 @app.command("early-stop")
@@ -240,7 +242,7 @@ def early_stop(
     patiences = tuple(sorted(patience or [3]))
     require(patiences[0] >= 1, "patience must be at least 1", patiences[0])
     require_distinct("patience", patiences)
-    _draw(common, EARLY_STOPPING, study, out, View(patiences=patiences, band=band))
+    _draw(common, (EARLY_STOPPING,), study, out, View(patiences=patiences, band=band))
 
 
 @app.command()
@@ -264,7 +266,7 @@ def momentum(
       # study 3, by the loss over the whole training set after each epoch
       fmnist plot momentum --study 3 --metric train_loss --out momentum.svg
     """
-    _draw(common, MOMENTUM, study, out, View(metric=metric, band=band, axis=x))
+    _draw(common, (MOMENTUM,), study, out, View(metric=metric, band=band, axis=x))
 
 
 @app.command()
@@ -298,7 +300,7 @@ def ood(
       fmnist plot ood --curve rotation
     """
     if not samples:
-        _draw(common, SHIFTED_IMAGES, study, out, View(curves=curves_of(curve), band=band))
+        _draw(common, (SHIFTED_IMAGES,), study, out, View(curves=curves_of(curve), band=band))
         return
     if curve is not None:
         raise UsageError(
@@ -311,7 +313,7 @@ def ood(
     from fmnist_cli.studies.shifted_images import samples_figure
 
     with _registry(common, out) as registry:
-        result = read_study(registry, find_study(registry, SHIFTED_IMAGES.kind, study))
+        result = read_study(registry, find_study(registry, [SHIFTED_IMAGES.kind], study))
         dataset = load_data(TrainConfig(**drawable(result)[0].run.config), data, Output(common))
         figure = samples_figure(registry, result, dataset)
     study_id = result.study.id
@@ -392,13 +394,21 @@ def compare(
     _save(common, figure, out, "compare", "compare")
 
 
-def _draw(common: Common, study: Study, study_id: int | None, out: Path | None, view: View) -> None:
-    """Draw the study of that id, or the newest of its kind."""
+def _draw(
+    common: Common,
+    studies: tuple[Study, ...],
+    study_id: int | None,
+    out: Path | None,
+    view: View,
+) -> None:
+    """Draw the study of that id, or the newest of these."""
     from fmnist_cli.runner.find import find_study
     from fmnist_cli.runner.study import read_study
 
     with _registry(common, out) as registry:
-        result = read_study(registry, find_study(registry, study.kind, study_id))
+        record = find_study(registry, [study.kind for study in studies], study_id)
+        result = read_study(registry, record)
+    (study,) = (one for one in studies if one.kind == record.kind)
     by = f"-by-{view.axis}" if view.axis else ""
     by += f"-{'both' if len(view.curves) > 1 else view.curves[0]}" if view.curves else ""
     name, number = study.plot_name, result.study.id

@@ -9,19 +9,20 @@ import typer
 
 from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
 from fmnist_cli.commands._options import require_distinct, with_options
-from fmnist_cli.commands._study import run_study_command
+from fmnist_cli.commands._study import run_grid_command, run_study_command
 from fmnist_cli.commands.train import ResultsFolder
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.study import View
 
 
-@with_options(omit=("batch",))
+@with_options(omit=("batch",), several=("lr",))
 def sweep_batch(
     config: TrainConfig,
     study: StudyOptions,
     data: DataOptions,
     common: Common,
+    lr: list[float],
     batch: Annotated[
         list[int] | None,
         typer.Option(
@@ -37,13 +38,20 @@ def sweep_batch(
     into --results. The trainings are recorded as the runs of one study. Started
     again, it continues where it was interrupted; a study that is complete is shown as it is (--new
     trains it once more). With --jobs the times are taken side by side, and the table says so.
+    With several --lr every batch size is trained at every learning rate: heat maps, the diagonal of
+    linear scaling, and what a larger batch saves at the rate that suits it.
 
     Examples:
       # batch sizes 1, 5, 50, 500 and 5000, and their figure
       fmnist sweep-batch --plot sweep.png
       # sizes of your own, each with three seeds
       fmnist sweep-batch --batch 8 --batch 32 --batch 128 --seeds 3
+      # batch size and learning rate together
+      fmnist sweep-batch --batch 5 --batch 50 --lr 0.01 --lr 0.1 --plot grid.png
     """
     if batch is not None:
         require_distinct("batch", batch)
+    if len(lr) > 1:
+        run_grid_command(config, batch, lr, study, data, common, results=results)
+        return
     run_study_command(BATCH_SIZE, config, batch, View(), study, data, common, results=results)

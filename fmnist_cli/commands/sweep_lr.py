@@ -8,18 +8,19 @@ import typer
 
 from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
 from fmnist_cli.commands._options import require_distinct, with_options
-from fmnist_cli.commands._study import run_study_command
+from fmnist_cli.commands._study import run_grid_command, run_study_command
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.study import View
 
 
-@with_options(omit=("lr",))
+@with_options(omit=("lr",), several=("batch",))
 def sweep_lr(
     config: TrainConfig,
     study: StudyOptions,
     data: DataOptions,
     common: Common,
+    batch: list[int],
     lr: Annotated[
         list[float] | None,
         typer.Option(
@@ -34,7 +35,8 @@ def sweep_lr(
     Prints for each rate the epochs, updates and seconds to its best model and the accuracies, then
     what follows from the numbers. The trainings are recorded as the runs of one study. Started
     again, it continues where it was interrupted; a study that is complete is shown as it is (--new
-    trains it once more).
+    trains it once more). With several --batch every rate is trained at every batch size, as by
+    fmnist sweep-batch with several --lr.
 
     Examples:
       # learning rates 0.001 to 0.1 at batch 5, and their figure
@@ -44,4 +46,7 @@ def sweep_lr(
     """
     if lr is not None:
         require_distinct("lr", lr)
+    if len(batch) > 1:
+        run_grid_command(config, batch, lr, study, data, common)
+        return
     run_study_command(LEARNING_RATE, config, lr, View(), study, data, common)

@@ -10,7 +10,7 @@ K = 10 classes, B examples in a mini-batch; arrays are row-per-example.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -50,12 +50,15 @@ class Evaluation:
         for every image of the split.
     hidden_units : int
         How many units that layer has.
+    predicted : (N,) int64
+        The most probable class of every image.
     """
 
     loss: float
     accuracy: float
     dead_units: int
     hidden_units: int
+    predicted: NDArray[np.int64] = field(compare=False, repr=False)
 
 
 class Backend(Protocol):
@@ -82,13 +85,10 @@ class Backend(Protocol):
         """
 
     def evaluate(self, split: Split) -> Evaluation:
-        """Mean loss, accuracy and dead units over a split; changes nothing."""
+        """Mean loss, accuracy, dead units and predictions on a split; changes nothing."""
 
     def gradient(self, split: Split) -> dict[str, NDArray[np.floating]]:
         """The gradient of the mean loss over a split, by the weights' names; changes nothing."""
-
-    def predict(self, split: Split) -> NDArray[np.int64]:
-        """(N,) int64: the most probable class of every image."""
 
     def weights(self) -> dict[str, NDArray[np.floating]]:
         """Copies of the trainable arrays, by name."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from fmnist_cli.engine.backend import Arrays
 from fmnist_cli.engine.weights import array_bytes, read_arrays
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError
+from fmnist_cli.files import TEMPORARY, replace_file
 
 FORMAT = b"fmnist checkpoint 1\n"
 SLOTS = ("checkpoint-a.ckpt", "checkpoint-b.ckpt")
@@ -191,28 +191,11 @@ class Checkpoints:
         self._unsaved = None
         for path in self._slots:
             path.unlink(missing_ok=True)
-            _partial(path).unlink(missing_ok=True)
+        for left in self._slots[0].parent.glob(TEMPORARY):
+            left.unlink(missing_ok=True)
 
     def _write(self, content: bytes) -> None:
         path = self._slots[0]
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _partial(path).open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        _partial(path).replace(path)
-        sync_folder(path.parent)
+        replace_file(path, content, durable=True)
         self._slots.reverse()
-
-
-def sync_folder(folder: Path) -> None:
-    """See to it that a name given in the folder outlives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")

@@ -15,6 +15,7 @@ The formulas shown are those that are computed, and the loop shown is the one th
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import sys
@@ -52,6 +53,7 @@ FORWARD = {
     "y^": "o1 v1 + o2 v2",
 }
 LOSS = "ln(1 + exp(-y y^))"
+DEFINITION = FORWARD | {"l": LOSS}
 LOSS_DIFFERENTIATED = "exp(-y y^) (-y) / (1 + exp(-y y^))"
 FACTORS = {
     "dl/dy^": "-y sigma(-y y^)",
@@ -145,6 +147,10 @@ class Exercise:
         for name, n in (("x", 3), ("w", 2), ("v", 2)):
             require_numbers(name, getattr(self, name), n)
         require(self.y in (-1, 1), "y must be -1 or +1", f"{self.y:g}")
+
+    def __str__(self) -> str:
+        x, w, v = (f"({', '.join(f'{n:g}' for n in row)})" for row in (self.x, self.w, self.v))
+        return f"x = {x}, y = {self.y:+d}, w = {w}, v = {v}"
 
     def numbers(self) -> dict[str, float]:
         """Every quantity of the forward pass by its name in Python, with ``y_hat`` for y^."""
@@ -288,7 +294,7 @@ def derive(exercise: Exercise) -> dict[str, list[Equation]]:
         return Equation(name, forms, sum(terms))
 
     return {
-        "forward": [equation(*line) for line in (*FORWARD.items(), ("l", LOSS))],
+        "forward": [equation(*line) for line in DEFINITION.items()],
         "factors": [first._replace(forms=(LOSS_DIFFERENTIATED, *first.forms)), *others],
         "derivatives": [chain(name, terms) for name, terms in gradients(exercise).items()],
     }
@@ -301,6 +307,19 @@ def lines(equations: Sequence[Equation]) -> str:
         short = [*dict.fromkeys((*forms, f"{value:.6g}"))]
         text += [f"{name if i == 0 else '':>8} = {form}\n" for i, form in enumerate(short)]
     return "".join(text)
+
+
+def worked(exercise: Exercise) -> tuple[tuple[str, str], ...]:
+    """The exercise as it is handed in, each part's caption and text; last, the loop in Python."""
+    found = derive(exercise)
+    return (
+        ("The forward pass", lines(found["forward"])),
+        (f"The factors of the chain rule; {SYMBOLS}", lines(found["factors"])),
+        ("The derivatives: by symbols, by formulas, with the numbers put in",
+         lines(found["derivatives"])),
+        ("Backpropagation; eta is the learning rate", ALGORITHM),
+        ("The same in Python: the loop that trains", inspect.getsource(sgd)),
+    )  # fmt: skip
 
 
 def check(exercise: Exercise, *, e: float = E) -> tuple[DerivativeCheck, ...]:

@@ -19,8 +19,6 @@ class ForwardPass(Protocol):
 
     def evaluate(self, weights: Mapping[str, Array], split: Split) -> Evaluation: ...
 
-    def predict(self, weights: Mapping[str, Array], split: Split) -> NDArray[np.int64]: ...
-
 
 class NumPyBackend:
     """The part of a ``Backend`` that does not depend on the model.
@@ -43,14 +41,9 @@ class NumPyBackend:
         self._velocity = {name: np.zeros_like(w) for name, w in self._weights.items()}
 
     def evaluate(self, split: Split) -> Evaluation:
-        """Mean loss, accuracy and dead units (of a CNN: channels) over a split."""
+        """Mean loss, accuracy, dead units (of a CNN: channels) and predictions on a split."""
         with blas_threads(), np.errstate(all="ignore"):
             return self._inference.evaluate(self._weights, split)
-
-    def predict(self, split: Split) -> NDArray[np.int64]:
-        """(N,) int64: the most probable class of every image."""
-        with blas_threads(), np.errstate(all="ignore"):
-            return self._inference.predict(self._weights, split)
 
     def weights(self) -> dict[str, NDArray[np.floating]]:
         """Copies of the weights, by name."""

@@ -115,7 +115,7 @@ def make_backend(config: TrainConfig, train: Split) -> Backend:
 def assess(backend: Backend, split: Split) -> Assessment:
     """Loss, accuracy, predictions and confusion matrix on a split."""
     evaluation = backend.evaluate(split)
-    predicted = backend.predict(split)
+    predicted = evaluation.predicted
     return Assessment(
         n=len(split),
         loss=evaluation.loss,

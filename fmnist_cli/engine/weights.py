@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays
 from fmnist_cli.errors import ArtefactError
+from fmnist_cli.files import replace_file
 
 
 def save_weights(path: Path, weights: Arrays) -> None:
@@ -23,21 +23,14 @@ def save_weights(path: Path, weights: Arrays) -> None:
     ArtefactError
         When it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(array_bytes(weights))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        replace_file(path, array_bytes(weights), durable=True)
     except OSError as error:
         raise ArtefactError(
             f"{path} cannot be written: {error.strerror}.",
             remedy="make_room_and_resume",
             path=path,
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_weights(path: Path) -> dict[str, NDArray[np.floating[Any]]]:

@@ -13,6 +13,7 @@ from fmnist_cli.plots.data import (
     BatchRun,
     Curve,
     Ending,
+    GridCell,
     Line,
     Metric,
     ModelAccuracies,
@@ -21,6 +22,7 @@ from fmnist_cli.plots.data import (
     ShiftedExample,
 )
 from fmnist_cli.plots.dynamics import dynamics_figure
+from fmnist_cli.plots.grid import grid_figure
 from fmnist_cli.plots.luck import luck_figure
 from fmnist_cli.plots.ood import confusion_figure, ood_figure, ood_samples_figure
 from fmnist_cli.plots.ood_curves import OodCurve, ood_curve_figure
@@ -35,6 +37,7 @@ __all__ = [
     "BatchRun",
     "Curve",
     "Ending",
+    "GridCell",
     "Line",
     "Metric",
     "ModelAccuracies",
@@ -49,6 +52,7 @@ __all__ = [
     "confusion_figure",
     "dynamics_figure",
     "early_stop_figure",
+    "grid_figure",
     "luck_figure",
     "narrow",
     "ood_curve_figure",

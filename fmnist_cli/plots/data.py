@@ -200,6 +200,29 @@ class BatchRun:
 
 
 @dataclass(frozen=True)
+class GridCell:
+    """The runs of one batch size and one learning rate, together.
+
+    Attributes
+    ----------
+    accuracy : float or None
+        Mean test accuracy; None where every seed diverged.
+    updates, epochs : float or None
+        To the target; None where most seeds do not reach it.
+    diverged, seeds : int
+        How many of how many.
+    """
+
+    batch: int
+    lr: float
+    accuracy: float | None
+    updates: float | None
+    epochs: float | None
+    diverged: int = 0
+    seeds: int = 1
+
+
+@dataclass(frozen=True)
 class PatienceStop:
     """Where one patience would have stopped one run.
 

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from fmnist_cli.errors import ArtefactError
+from fmnist_cli.files import replace_file
 from fmnist_cli.registry.locks import one_at_a_time
 
 if TYPE_CHECKING:  # SQLAlchemy takes longer to import than a list of runs to make
@@ -63,7 +64,7 @@ def run_folder(database: Database, run_id: int, uuid: str) -> Path:
 def claim(database: Database, folder: Path) -> None:
     """Say in a run's folder whose it is, where registries may share their folder."""
     if database.is_shared and not (folder / OWNER).exists():
-        (folder / OWNER).write_text(database.identity)
+        replace_file(folder / OWNER, database.identity)
 
 
 def is_ours(database: Database, folder: Path) -> bool:

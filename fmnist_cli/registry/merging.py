@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 
 from fmnist_cli.errors import ArtefactError, RegistryError, UsageError
+from fmnist_cli.files import replace_file
 from fmnist_cli.registry import schema
 from fmnist_cli.registry.database import open_database
 from fmnist_cli.registry.database.base import Database
@@ -104,7 +105,7 @@ class _Files:
             come, folder = self._staging / uuid, run_folder(self._target, run_id, uuid)
             if come.exists():
                 claim(self._target, come)
-                (come / UNDECIDED).write_text(self._target.identity)
+                replace_file(come / UNDECIDED, self._target.identity)
                 before = self._staging / f"{uuid}-before" if folder.exists() else None
                 if before is not None:
                     folder.rename(before)

@@ -19,6 +19,7 @@ from pathlib import Path
 from sqlalchemy import delete
 
 from fmnist_cli.errors import ArtefactError, RegistryError, UsageError
+from fmnist_cli.files import replace_file
 from fmnist_cli.registry import schema
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.journal import SUFFIX
@@ -100,7 +101,7 @@ def _delete(database: Database, reader: Reader, runs: Sequence[RunRecord]) -> li
                         stay.append(path)
         try:
             for folder in folders:
-                (folder / UNDECIDED).write_text(database.identity)
+                replace_file(folder / UNDECIDED, database.identity)
             with database.write() as connection:
                 ids = [run.id for run in runs]
                 connection.execute(delete(schema.run).where(schema.run.c.id.in_(ids)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,13 +41,6 @@ if TYPE_CHECKING:
     from fmnist_cli.registry import RunRecord
 
 PATIENCES = (1, 2, 3, 4, 5, 8)  # of the table; the answers are about the default
-MINI_CNN = (
-    "a1 = x1 w1 + x2 w2",
-    "a2 = x2 w1 + x3 w2",
-    "o1 = max(0, a1), o2 = max(0, a2)",
-    "y^ = o1 v1 + o2 v2",
-    "l = ln(1 + exp(-y y^))",
-)
 ASSIGNMENT = {  # what the parts of the assignment are, by the section that answers them
     "checks": "1, the layers and their checks",
     "training": "2, the training curve",
@@ -272,14 +264,18 @@ def parameters(work: Work) -> Part:
 
 def _where_they_are(counts: Sequence[ParameterCount]) -> Iterator[str]:
     """Which layer has a CNN's parameters, and why."""
-    for model in counts:
-        if model.model == "mlp":
-            continue
-        *_, last = (layer for layer in model.layers if layer.count)
-        (reads,) = last.input_shape
+    from fmnist_cli.analysis.answers import listing
+
+    said = []
+    for counted in counts:
+        if counted.model != "mlp":
+            *_, last = (layer for layer in counted.layers if layer.count)
+            (reads,) = last.input_shape
+            said.append(f"{last.count:,} weights for {counted.model}'s {reads:,} features")
+    if said:
         yield (
-            f"A kernel is the same at every place, a dense weight is not: {last.count:,} of "
-            f"{model.model}'s parameters are its output layer's, which reads {reads:,} features."
+            "A kernel is the same at every place, a dense weight is not: the output layers have "
+            f"{listing(said)}. So another pooling saves more weights than a convolution adds."
         )
 
 
@@ -308,7 +304,7 @@ def mini_cnn(work: Work) -> Part:
     from fmnist_cli.engine import mini_cnn as engine
 
     exercise = engine.Exercise()
-    found, worked = engine.check(exercise), engine.derive(exercise)
+    found = engine.check(exercise)
     run = mini_cnn_run(work, exercise, found)
     first, *_, last = work.registry.epochs(run.id)
     worst = max(one.relative_error for one in found)
@@ -320,31 +316,19 @@ def mini_cnn(work: Work) -> Part:
         f"{last.train_loss:.4f}, and it is right on {percent(last.train_accuracy, 1)} of them."
     )
 
-    def listing(caption: str, text: str) -> Listing:
-        return Listing(caption, tables.typeset(text))
-
+    *derived, loop = engine.worked(exercise)
     section = Section(
         "mini-cnn",
         "The mini CNN (Problem 2)",
         (
             Prose(
                 "One filter (w1, w2) over three inputs, a ReLU, a linear layer (v1, v2); the loss, "
-                "in nats, is logistic. At x = (1, 2, -1), y = +1, w = (0.5, 0.25), "
-                "v = (1, -0.25)."
+                f"in nats, is logistic. At {exercise}."
             ),
-            *map(Formula, MINI_CNN),
-            listing("The forward pass", engine.lines(worked["forward"])),
-            listing(
-                f"The factors of the chain rule: {tables.typeset(engine.SYMBOLS)}",
-                engine.lines(worked["factors"]),
-            ),
-            listing(
-                "The derivatives: by symbols, by formulas, with the numbers put in",
-                engine.lines(worked["derivatives"]),
-            ),
+            *(Formula(f"{name} = {formula}") for name, formula in engine.DEFINITION.items()),
+            *(Listing(*map(tables.typeset, one)) for one in derived),
+            Listing(*loop),
             tables.derivative_checks_table(found),
-            listing("Backpropagation; η is the learning rate", engine.ALGORITHM),
-            Listing("The same in Python: the loop that trains", inspect.getsource(engine.sgd)),
             Prose(f"{line} {trained}"),
         ),
         work.command("mini-cnn --train", TrainConfig(seed=work.config.seed)),
@@ -386,6 +370,7 @@ def _basis(result: StudyResult, given: Sequence[answers.Answer]) -> tuple[Prose,
 
 def _why(study: Study, result: StudyResult, explanations: Sequence[Explanation]) -> Iterator[Block]:
     """Each question with what explains it, and how each cause stood its test."""
+    labels = ", ".join(result.by_label())
     for one in explanations:
         yield one
         if one.causes:
@@ -393,9 +378,10 @@ def _why(study: Study, result: StudyResult, explanations: Sequence[Explanation])
         if one.axis is not None:
             view = View(axis=one.axis)
             words = f"The curves by {AXIS_TITLES[one.axis]}: the sum of lr / (1 - momentum)."
-            alt = f"{study.alt(result, View())} Drawn by {AXIS_TITLES[one.axis]}."
+            alt = f"Line charts by {AXIS_TITLES[one.axis]}, one line each: {labels}."
             yield _picture(f"{study.kind}-why", partial(study.figure, result, view), words, alt)
-        yield Prose(f"{one.how_sure} The figure: fmnist {figure_words(one)}")
+        sure = f" How sure: {one.how_sure}" if one is explanations[0] else ""
+        yield Prose(f"Figure: fmnist {figure_words(one)}.{sure}")
 
 
 # In the assignment's order, by which the sections are numbered; what is beyond it comes last.

@@ -130,19 +130,24 @@ def _shape(shape: Sequence[int]) -> str:
 
 def derivative_checks_table(found: Sequence[DerivativeCheck]) -> Table:
     """The mini CNN's derivatives beside what checks them."""
-    headings = ("Chain rule", "Numeric", "Loop's update", "Relative error")
-    return Table(
-        "The derivatives against differences and against one update of the loop",
-        (Column("Derivative", numeric=False), *map(Column, headings)),
-        tuple(
-            (
-                check.name,
-                *(f"{value:.7g}" for value in (check.analytic, check.numeric, check.update)),
-                f"{check.relative_error:.1e}",
-            )
-            for check in found
+    columns = (
+        Column("derivative", numeric=False),
+        *(
+            Column(name, show="{:.7g}".format)
+            for name in ("chain rule", "numeric", "loop's update")
         ),
+        Column("relative error", show="{:.1e}".format),
+        Column("verdict", numeric=False),
     )
+    rows = tuple(
+        (
+            check.name, check.analytic, check.numeric, check.update, check.relative_error,
+            f"{'holds' if check.holds else 'DOES NOT HOLD'}{' (kink)' if check.kink else ''}",
+        )
+        for check in found
+    )  # fmt: skip
+    caption = f"Against differences of e = {found[0].e:g}, and against one update of the loop"
+    return Table(caption, columns, rows)
 
 
 def typeset(notation: str) -> str:

@@ -82,20 +82,21 @@ def find_groups(registry: Reader, names: Sequence[int | str]) -> list[Group]:
     return found
 
 
-def find_study(registry: Registry, kind: str, study_id: int | None) -> StudyRecord:
-    """The study of that id, or else the newest of its kind."""
+def find_study(registry: Registry, kinds: Sequence[str], study_id: int | None) -> StudyRecord:
+    """The study of that id, or else the newest of these kinds."""
     if study_id is not None:
         record = registry.get_study(study_id)
-        if record.kind != kind:
+        if record.kind not in kinds:
             raise RegistryError(
-                f"study {study_id} must be of kind {kind}. Received: one of {record.kind}."
+                f"study {study_id} must be of kind {' or '.join(kinds)}. "
+                f"Received: one of {record.kind}."
             )
         return record
-    latest = registry.latest_study(kind)
-    if latest is None:
-        where = registry.display_name
+    found = [study for kind in kinds if (study := registry.latest_study(kind)) is not None]
+    if not found:
+        kind, where = kinds[0], registry.display_name
         raise RegistryError(f"there is no {kind} study in {where} yet.", remedy="study", kind=kind)
-    return latest
+    return max(found, key=lambda study: study.id)
 
 
 def recorded(registry: Reader, run: RunRecord) -> RecordedRun:

@@ -54,10 +54,10 @@ def training_figures(session: Session, run: RecordedRun, weights: Arrays) -> Fig
 
 
 def shift_figures(session: Session, run: RecordedRun, weights: Arrays) -> Figures:
-    """What each shifted set costs, and where it is lost, on the first test images.
+    """What a translation and a rotation cost, and where it is lost, on the first test images.
 
-    For each set, ``SET/unshifted``, ``SET/shifted`` and ``SET/moved_back`` (``ShiftCost``);
-    of a CNN ``SET/layer_error``, the equivariance error inside its last layer with places; and
+    For ``up4`` and ``rot90`` the accuracies of ``ShiftCost``: ``SET/unshifted``, ``SET/shifted``,
+    ``SET/moved_back``; of a CNN ``SET/layer_error``, that inside its last layer with places; and
     ``SET/input_change``, by how much what the output layer reads changes: |f(s x) - f(x)| / |f(x)|.
     """
     from fmnist_cli.engine import equivariance as eq
@@ -69,7 +69,7 @@ def shift_figures(session: Session, run: RecordedRun, weights: Arrays) -> Figure
     few = test.images[: eq.ERROR_IMAGES]
     figures: Figures = {}
     for shifted in SHIFTED_SETS:
-        if shifted.name == IN_DOMAIN:
+        if shifted.name == IN_DOMAIN or shifted.quarter_turns > 1:
             continue
         if shifted.quarter_turns:
             cost = eq.turn_cost(weights, split, shifted.quarter_turns, head=config.head)

@@ -36,12 +36,10 @@ class Training:
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**63, "seed must be between 0 and 2^63 - 1", self.seed)
-        require(
-            math.isfinite(self.lr) and self.lr > 0, "lr must be a finite number above 0", self.lr
-        )
-        require(
-            1 <= self.steps <= MOST_STEPS, f"steps must be between 1 and {MOST_STEPS}", self.steps
-        )
+        positive = math.isfinite(self.lr) and self.lr > 0
+        require(positive, "lr must be a finite number above 0", self.lr)
+        fits = 1 <= self.steps <= MOST_STEPS
+        require(fits, f"steps must be between 1 and {MOST_STEPS}", self.steps)
 
 
 def record_exercise(
@@ -117,13 +115,7 @@ def check_document(check: DerivativeCheck) -> dict[str, Any]:
 
 def _epoch(state: Step, n: int) -> Epoch:
     return Epoch(
-        epoch=-(-state.step // n),
-        updates=state.step,
-        train_seconds=0.0,
-        eval_seconds=0.0,
-        running_loss=None,
-        train_loss=state.loss,
-        train_accuracy=state.accuracy,
-        val_loss=None,
-        val_accuracy=None,
-    )
+        epoch=-(-state.step // n), updates=state.step, train_seconds=0.0, eval_seconds=0.0,
+        running_loss=None, train_loss=state.loss, train_accuracy=state.accuracy,
+        val_loss=None, val_accuracy=None,
+    )  # fmt: skip

@@ -128,7 +128,7 @@ def _run_of(path: Path) -> Mapping[str, Any] | None:
 
 def _write(path: Path, content: str) -> None:
     try:
-        replace_file(path, content)
+        replace_file(path.resolve(), content)  # what a link names
     except OSError as error:
         raise ArtefactError(
             f"{path} cannot be written: {error.strerror}.",

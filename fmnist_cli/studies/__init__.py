@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
+from fmnist_cli.studies.grid import GRID
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.luck import LUCK
 from fmnist_cli.studies.momentum import MOMENTUM
@@ -21,6 +22,7 @@ STUDIES: Mapping[str, Study] = {
         TRAINING,
         BATCH_SIZE,
         LEARNING_RATE,
+        GRID,
         EARLY_STOPPING,
         MOMENTUM,
         SHIFTED_IMAGES,

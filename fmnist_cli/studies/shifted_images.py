@@ -202,7 +202,7 @@ def shifted_examples(
     chosen = Split(dataset.test.images[rows], labels[rows])
     shifted = {s.name: shifted_split(chosen, s) for s in SHIFTED_SETS}
     predictions = {
-        model: {name: backend.predict(split) for name, split in shifted.items()}
+        model: {name: backend.evaluate(split).predicted for name, split in shifted.items()}
         for model, backend in backends.items()
     }
     return [

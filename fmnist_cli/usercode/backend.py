@@ -164,14 +164,15 @@ class UserNetwork:
         return both
 
     def evaluate(self, split: Split) -> Evaluation:
-        """Mean loss, accuracy and dead units over a split."""
+        """Mean loss, accuracy, dead units and predictions on a split."""
         hidden, logits = self._hidden_and_logits(split.images)
-        correct = logits.argmax(axis=1) == split.labels
+        predicted = logits.argmax(axis=1)
         return Evaluation(
             loss=softmax_cross_entropy().forward(logits, split.labels),
-            accuracy=float(correct.mean()),
+            accuracy=float(np.mean(predicted == split.labels)),
             dead_units=int((hidden <= 0).all(axis=0).sum()),
             hidden_units=hidden.shape[1],
+            predicted=predicted,
         )
 
     def gradient(self, split: Split) -> dict[str, NDArray[np.floating]]:
@@ -180,11 +181,6 @@ class UserNetwork:
         model = self._running(lambda: self._build(self.weights()))  # layers may add gradients up
         self._running(lambda: self._step(model, x, y))
         return _each(model, "gradient")
-
-    def predict(self, split: Split) -> NDArray[np.int64]:
-        """(N,) int64: the most probable class of every image."""
-        labels: NDArray[np.int64] = self._hidden_and_logits(split.images)[1].argmax(axis=1)
-        return labels
 
     def weights(self) -> dict[str, NDArray[np.floating]]:
         """Copies of W1, b1, W2 and b2, float64."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -149,6 +149,33 @@ def test_few_seeds_must_agree() -> None:
     apart = {0: 0.7999, 1: 0.82, 2: 0.82, 3: 0.82}
     assert not contrast(Sample(four, 0.003), Sample(apart, 0.003), "share").clear
     assert contrast(Sample(four, 0.003), Sample(apart | {0: 0.82}, 0.003), "share").clear
+
+
+def test_what_three_seeds_show_among_many_comparisons_five_show_too() -> None:
+    """A difference of four standard deviations in every seed, beside 39 that are none."""
+    rng = np.random.default_rng(0)
+    lost, false, n_studies = {3: 0, 5: 0, 10: 0}, {3: 0, 5: 0, 10: 0}, 200
+    for _ in range(n_studies):
+        first, second = (
+            {seed: 0.8 + shift + float(rng.normal(0, 0.006)) for seed in range(10)}
+            for shift in (0.0, 0.035)
+        )
+        same = [{seed: 0.8 + float(rng.normal(0, 0.006)) for seed in range(10)} for _ in range(40)]
+        for n in lost:
+            samples = [
+                Sample({seed: of[seed] for seed in range(n)}, 0.006)
+                for of in (first, second, *same)
+            ]
+            judged = share_level(
+                [contrast(one, other, "share") for one, other in pairwise(samples)][:1]
+                + [contrast(samples[2], other, "share") for other in samples[3:]]
+            )
+            lost[n] += not judged[0].clear
+            false[n] += any(one.clear for one in judged[1:])
+    assert lost[3] <= 0.25 * n_studies
+    assert lost[5] <= 0.05 * n_studies
+    assert lost[10] == 0
+    assert max(false.values()) <= 0.09 * n_studies  # binomial(200, 0.05): more in 1 %
 
 
 def test_equal_values_are_no_difference() -> None:

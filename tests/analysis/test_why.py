@@ -411,25 +411,25 @@ def test_position_is_the_cause_under_translation_and_other_features_under_rotati
     found = shifted_world(lost, lambda model, name: 0.75 if name == "up4" else 0.1)
     up4, cnn3, rotation = found.values()
     position = outcomes([up4], "The position")
-    assert position == {f"The position of what {m} reads, on up4": "supported" for m in MODELS}
-    (of_cnn2,) = [c for c in up4.causes if c.name == "The position of what cnn2 reads, on up4"]
+    assert position == {f"The position of what {m} reads": "supported" for m in MODELS}
+    (of_cnn2,) = [c for c in up4.causes if c.name == "The position of what cnn2 reads"]
     assert of_cnn2.share == pytest.approx(0.75, abs=0.05)
     assert set(outcomes([up4], "The rows cut off").values()) == {"supported"}
     assert set(outcomes([up4], "No shifted image").values()) == {"tested, not supported"}
     assert "the position of what cnn3 reads" in up4.answer
-    features = "Other features (filters do not turn), of cnn2 on rot90"
+    features = "Other features (filters do not turn), of cnn2"
     assert outcomes([rotation], features)[features] == "supported"
     assert not outcomes([rotation], "Other features (filters do not turn), of mlp")
     assert "other features" in rotation.answer
     # cnn3 loses 10 points less than cnn2, 7.5 of them position, and starts 1 point lower
-    assert outcomes([cnn3], "Position")["Position, which costs cnn3 less, on up4"] == "supported"
-    start = "A better cnn3 to begin with, on up4"
+    assert outcomes([cnn3], "Position")["Position, which costs cnn3 less"] == "supported"
+    start = "A better cnn3 to begin with"
     assert outcomes([cnn3], start)[start] == "tested, not supported"
 
 
 def test_where_training_on_shifted_images_helps_it_is_named() -> None:
     up4 = next(iter(shifted_world(lambda label, name: 0.02 if "+" in label else 0.4).values()))
-    name = "No shifted image in mlp's training, on up4"
+    name = "No shifted image in mlp's training"
     assert outcomes([up4], name)[name] == "supported"
     assert set(outcomes([up4], "The position").values()) == {"tested, not supported"}
 

@@ -7,15 +7,17 @@ import json
 import math
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.epoch import Epoch
-from fmnist_cli.registry import Registry
+from fmnist_cli.registry import Outcome, Registry, RunSpec
 
 from .conftest import Fmnist
 from .recorded import DIVERGED, LOST, TRAIN
@@ -145,14 +147,12 @@ def test_parquet(fmnist: Fmnist) -> None:
 
 @pytest.mark.filterwarnings("default")  # what MLflow and what it uses warn of is not ours
 def test_mlflow_reads_it(fmnist: Fmnist) -> None:
-    from mlflow.tracking import MlflowClient
-
     fmnist("runs", "tag", TRAIN, "good")
     fmnist("runs", "note", TRAIN, "noted")
-    for _ in range(2):  # a run that is there is not written again
+    for counts in ("9 runs to ml\n", "0 runs to ml; 9 unchanged\n"):
         result = fmnist("runs", "export", "--to", "mlflow", "--out", "ml")
-        assert "Wrote 9 runs to ml" in result.stderr
-    client = MlflowClient(tracking_uri=f"sqlite:///{Path('ml/mlflow.db').resolve()}")
+        assert f"Wrote {counts}" in result.stderr
+    client = mlflow_client()
     experiment = client.get_experiment_by_name("fmnist")
     found = {
         int(r.data.tags["fmnist.id"]): r for r in client.search_runs([experiment.experiment_id])
@@ -174,6 +174,126 @@ def test_mlflow_reads_it(fmnist: Fmnist) -> None:
     ]
     artefacts = client.list_artifacts(run.info.run_id, "weights")
     assert [a.path for a in artefacts] == ["weights/weights.npz"]
+
+
+def mlflow_client() -> Any:
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=f"sqlite:///{Path('ml/mlflow.db').resolve()}")
+
+
+def epoch_of(number: int) -> Epoch:
+    return Epoch(
+        epoch=number, updates=number, train_seconds=0.5, eval_seconds=0.25,
+        running_loss=1 / number, train_loss=0.9 / number, train_accuracy=0.5,
+        val_loss=1.1 / number, val_accuracy=0.5, dead_units=0,
+    )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("default")
+def test_mlflow_is_brought_up_to_date(fmnist: Fmnist) -> None:
+    def export() -> tuple[dict[str, list[int]], Any]:
+        document = fmnist.document("runs", "export", new, TRAIN, "--to", "mlflow", "--out", "ml")
+        (found,) = client.search_runs(["1"], f"tags.`fmnist.id` = '{new}'")
+        return {k: document[k] for k in ("runs", "updated", "unchanged")}, found
+
+    def history(name: str) -> list[tuple[int, float]]:
+        return [(m.step, m.value) for m in client.get_metric_history(there.info.run_id, name)]
+
+    new = LOST + 1
+    fmnist("runs", "export", TRAIN, "--to", "mlflow", "--out", "ml")
+    client = mlflow_client()
+    spec = RunSpec(
+        command="train",
+        config=asdict(TrainConfig()),
+        data_fingerprint="f",
+        data_source="s",
+        argv=("fmnist", "train"),
+    )
+    with Registry.open("runs.db") as registry:
+        with suppress(KeyboardInterrupt), registry.run(spec) as run:
+            run.record_epoch(epoch_of(1))
+            raise KeyboardInterrupt
+        counts, there = export()
+        assert counts == {"runs": [new], "updated": [], "unchanged": [TRAIN]}
+        assert there.info.status == "KILLED"
+        client.set_tag(there.info.run_id, "mine", "stays")
+        with registry.resume(registry.get_run(new)) as run:
+            run.rewind_to(registry.epochs(new))
+            run.record_epoch(epoch_of(2))
+            run.finish(
+                Outcome(
+                    stop_reason="max_epochs",
+                    train_seconds=1.0,
+                    best_epoch=2,
+                    updates_to_best=2,
+                    best_val_accuracy=0.5,
+                    best_val_loss=0.55,
+                    test_accuracy=0.4,
+                    test_loss=1.0,
+                    still_improving=False,
+                )
+            )
+    first = there.info.run_id
+    counts, there = export()
+    assert counts == {"runs": [], "updated": [new], "unchanged": [TRAIN]}
+    assert (there.info.run_id, there.info.status) == (first, "FINISHED")
+    assert history("val_loss") == [(1, 1.1), (2, 0.55)]
+    assert history("result.test_accuracy") == [(0, 0.4)]
+    fmnist("runs", "tag", new, "final")
+    fmnist("runs", "rename", new, "better")
+    counts, there = export()
+    assert counts == {"runs": [], "updated": [new], "unchanged": [TRAIN]}
+    assert (there.info.run_name, there.data.tags["fmnist.tag.final"]) == ("better", "")
+    fmnist("runs", "tag", new, "final", "--remove")
+    _, there = export()
+    assert "fmnist.tag.final" not in there.data.tags
+    assert there.data.tags["mine"] == "stays"
+    assert export()[0] == {"runs": [], "updated": [], "unchanged": [TRAIN, new]}
+    assert history("val_loss") == [(1, 1.1), (2, 0.55)]
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_mlflow_has_deleted_stays_deleted(fmnist: Fmnist) -> None:
+    args = ("runs", "export", TRAIN, DIVERGED, "--to", "mlflow", "--out", "ml")
+    fmnist(*args)
+    client = mlflow_client()
+    (run,) = client.search_runs(["1"], f"tags.`fmnist.id` = '{TRAIN}'")
+    client.delete_run(run.info.run_id)
+    said = fmnist(*args).stderr
+    assert "Wrote 0 runs to ml; 1 unchanged\n" in said
+    assert f"Left out, since deleted there: run {TRAIN}\n" in said
+    client.delete_experiment("1")
+    assert fmnist.error(*args, code=1) == (
+        "ml/mlflow.db must have its experiment fmnist. Received: one that was deleted there; "
+        "restore it: MLFLOW_TRACKING_URI=sqlite:///ml/mlflow.db mlflow experiments restore -x 1"
+    )
+
+
+@pytest.mark.parametrize("obstacle", ["text", "folder", "other", "read-only"])
+@pytest.mark.filterwarnings("default")
+def test_a_database_that_mlflow_cannot_write(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch, obstacle: str
+) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    Path("ml").mkdir()
+    database = Path("ml/mlflow.db")
+    if obstacle == "text":
+        database.write_text("no database " * 100)
+    elif obstacle == "folder":
+        database.mkdir()
+    elif obstacle == "other":
+        shutil.copy("runs.db", database)
+    else:  # as what a disk mounted read-only makes of it, for root too
+
+        def refuse(*_: object, **__: object) -> None:
+            raise MlflowException("(sqlite3.OperationalError) attempt to write a readonly\n[SQL]")
+
+        monkeypatch.setattr(MlflowClient, "create_run", refuse)
+    message = fmnist.error("runs", "export", TRAIN, "--to", "mlflow", "--out", "ml", code=1)
+    assert message.startswith("ml/mlflow.db must be a database that MLflow can write. Received: ")
 
 
 @pytest.mark.filterwarnings("default")

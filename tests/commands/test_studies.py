@@ -18,6 +18,7 @@ from fmnist_cli.registry import Outcome, Registry, RunSpec
 from .conftest import SMALL, Fmnist
 
 EPOCHS = ("--epochs", "4")
+GRID = ("--batch", 10, "--batch", 50, "--lr", 0.02, "--lr", 0.1)
 
 
 def runs_of(kind: str) -> list[Any]:
@@ -75,6 +76,7 @@ def test_a_sweep_writes_the_files_of_the_course(fmnist: Fmnist) -> None:
     "study",
     [
         ("sweep-batch", "--batch", "5", "--batch", "50"),
+        ("sweep-batch", *map(str, GRID)),
         ("momentum", "--alpha", "0.5"),
         ("early-stop",),
         ("ood", "--curve", "rotation"),
@@ -205,6 +207,63 @@ def test_sweep_lr(fmnist: Fmnist) -> None:
     )
 
 
+def test_batch_sizes_and_learning_rates_together(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = fmnist.small_document("sweep-batch", *EPOCHS, *GRID, "--seeds", 2)
+    assert document["schema"] == "fmnist.sweep-grid/1"
+    rows = [(row["batch"], row["lr"]) for row in document["table"]]
+    assert rows == [(10, 0.02), (10, 0.1), (50, 0.02), (50, 0.1)]
+    assert len(document["runs"]) == 8
+    assert len(document["result_files"]) == 8
+    assert len(document["answers"]) == 3
+    assert 0 < document["target_val_accuracy"] <= 1
+    for row in document["table"]:  # the first of each is below the target or counts to its epoch
+        for updates in row["updates_to_target"]:
+            assert updates is None or 0 < updates <= 4 * 200 / row["batch"]
+    # the same study, from the other command, and by two processes; the environment's rates
+    with Registry.open("runs.db", readonly=True) as registry:
+        assert len(registry.list_studies(kind="sweep-grid")) == 1
+    same = fmnist.small("sweep-lr", *EPOCHS, *GRID, "--seeds", 2)
+    assert "Study 1 is complete: 8 runs." in same.stderr
+    monkeypatch.setenv("FMNIST_LR", "0.02 0.1")
+    same = fmnist.small("sweep-batch", *EPOCHS, *GRID[:4], "--seeds", 2)
+    assert "Study 1 is complete: 8 runs." in same.stderr
+    message = fmnist.error("sweep-batch", *SMALL, "--lr", 0.1, "--lr", 0.1, code=2)
+    assert message == "each --lr must be given once. Received: --lr 0.1 --lr 0.1."
+
+
+def test_a_grid_continues_and_takes_sizes_that_fit(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[int, float]] = []
+
+    def interrupted(*positional: Any, **keywords: Any) -> Any:
+        calls.append((positional[2].batch, positional[2].lr))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return engine_train(*positional, **keywords)
+
+    monkeypatch.setattr("fmnist_cli.engine.training.train", interrupted)
+    fmnist.small("sweep-lr", *EPOCHS, *GRID, code=130)
+    fmnist.small("sweep-lr", *EPOCHS, *GRID)
+    assert calls == [(10, 0.02), (10, 0.1), (50, 0.02), (50, 0.02), (50, 0.1)]
+    result = fmnist.small("sweep-batch", "--epochs", 1, "--lr", 0.02, "--lr", 0.1)
+    assert "batch 500 is left out: the training set has 200 images." in result.stderr
+    assert {run.batch for run in runs_of("sweep-grid")} == {1, 5, 50}
+
+
+def test_one_rate_of_a_file_is_no_grid(fmnist: Fmnist) -> None:
+    Path("fmnist.toml").write_text("lr = 0.02\nbatch = 50\n")
+    document = fmnist.small_document("sweep-batch", *EPOCHS, "--batch", 10)
+    assert document["schema"] == "fmnist.sweep-batch/1"
+    (run,) = runs_of("sweep-batch")
+    assert (run.batch, run.lr) == (10, 0.02)
+    fmnist.small("sweep-lr", *EPOCHS, "--lr", 0.1)
+    (run,) = runs_of("sweep-lr")
+    assert (run.batch, run.lr) == (50, 0.1)
+
+
 def test_luck(fmnist: Fmnist) -> None:
     document = fmnist.small_document("luck", *EPOCHS, "--seeds", 2, "--seed", 7)
     assert document["schema"] == "fmnist.luck/1"
@@ -314,7 +373,10 @@ def test_seeds_repeat_every_arm(fmnist: Fmnist) -> None:
     ("study", "plot"),
     [
         (("sweep-batch", "--batch", "5", "--batch", "50"), ("batch",)),
+        (("sweep-batch", *map(str, GRID)), ("batch",)),
+        (("sweep-batch", *map(str, GRID)), ("batch", "--x", "examples")),
         (("sweep-lr", "--lr", "0.01", "--lr", "0.1"), ("lr", "--metric", "val_loss")),
+        (("sweep-lr", "--lr", "0.01", "--lr", "0.1"), ("lr", "--x", "cumulative-lr")),
         (("luck", "--seeds", "2"), ("luck",)),
         (("early-stop",), ("early-stop", "--patience", "2")),
         (("momentum", "--alpha", "0.5"), ("momentum",)),

@@ -9,8 +9,8 @@ from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.config import HEADS, Head, TrainConfig
 from fmnist_cli.engine.numpy_cnn import blocks, layers
 from fmnist_cli.engine.numpy_cnn.backend import NumPyCNN
+from fmnist_cli.engine.numpy_cnn.blocks import CHUNK_IMAGES
 from fmnist_cli.engine.numpy_cnn.gradcheck import check_cnn
-from fmnist_cli.engine.numpy_cnn.inference import CHUNK_IMAGES
 from fmnist_cli.engine.numpy_cnn.layers import CNN, initial_weights
 from fmnist_cli.engine.seeding import epoch_order, weights_rng
 from fmnist_cli.engine.training import make_backend
@@ -65,7 +65,7 @@ def test_an_evaluation_is_that_of_the_textbook(model, n, head):
     alive = network.hidden.reshape(-1, network.hidden.shape[3]).max(axis=0) > 0
     assert (found.dead_units, found.hidden_units) == (np.sum(~alive), len(alive))
     assert found.dead_units >= 2
-    assert np.array_equal(cnn.predict(split), logits.argmax(axis=1))
+    assert np.array_equal(found.predicted, logits.argmax(axis=1))
 
 
 @pytest.mark.parametrize("model", CNNS)
@@ -94,6 +94,22 @@ def test_a_resumed_run_has_the_same_bits(model):
     for name, w in whole.weights().items():
         assert w.tobytes() == resumed.weights()[name].tobytes()
         assert whole.velocity()[name].tobytes() == resumed.velocity()[name].tobytes()
+
+
+@pytest.mark.parametrize("model", CNNS)
+def test_the_velocity_of_a_dead_channel_goes_to_zero_by_no_denormal_numbers(model):
+    train = examples(160)
+    cnn = backend(model, train, batch=1, momentum=0.5)
+    last = "conv1" if model == "cnn2" else "conv2"
+    weights = cnn.weights()
+    weights[f"{last}/bias"][0] = -1e3
+    cnn.set_weights(weights)
+    cnn.set_velocity({name: np.full_like(v, 1e-3) for name, v in cnn.velocity().items()})
+    cnn.train_epoch(epoch_order(1, 1, 160))
+    for v in cnn.velocity().values():
+        assert not np.any((v != 0) & (np.abs(v) < np.finfo(v.dtype).tiny))
+    assert not cnn.velocity()[f"{last}/kernel"][..., 0].any()
+    assert cnn.velocity()[f"{last}/kernel"][..., 1:].any()
 
 
 def test_other_images_are_trained_on_where_given():

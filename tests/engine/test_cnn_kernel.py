@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 
 from fmnist_cli.engine.config import Head
-from fmnist_cli.engine.numpy_cnn.blocks import collect, cut, join, pixels_by_parity, spread
-from fmnist_cli.engine.numpy_cnn.kernel import CHUNK_IMAGES, ConvolutionalKernel
+from fmnist_cli.engine.numpy_cnn.blocks import (
+    BY_PARITY,
+    CHUNK_IMAGES,
+    IN_ORDER,
+    Patches,
+    collect,
+    cut,
+    join,
+    spread,
+)
+from fmnist_cli.engine.numpy_cnn.kernel import ConvolutionalKernel
 from fmnist_cli.engine.numpy_cnn.layers import CNN
 from fmnist_cli.engine.numpy_mlp import threads
 from fmnist_cli.engine.numpy_mlp.layers import sgd_step
@@ -157,12 +166,21 @@ def test_an_error_in_one_worker_is_raised_and_the_other_does_not_wait_for_ever(m
                 kernel.epoch(orders[0])
 
 
-def test_pixels_are_each_there_once_and_ordered_by_parity():
-    order = pixels_by_parity()
-    assert len({(row, column) for row, column in order.tolist()}) == 121
-    assert order[:36].max() == 10
-    assert not (order[:36] % 2).any()
-    assert (order[96:] % 2).all()
+@pytest.mark.parametrize("order", [IN_ORDER, BY_PARITY])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_patches_are_what_the_windows_see(order, dtype):
+    images = np.random.default_rng(0).random((4, 784)).astype(dtype)
+    patches = Patches(3, order, dtype)
+    patches.gather(images, np.array([2, 0, 3]))
+    side = [i for part in order for i in range(11)[part]]
+    pixels = [(row, column) for row in side for column in side]
+    assert len(set(pixels)) == 121
+    for b, a in np.ndindex(2, 2):
+        seen = patches.values[b, a].reshape(3, 121, 7, 7)
+        for n, image in enumerate(images.reshape(4, 28, 28)[[2, 0, 3]]):
+            for w, (row, column) in enumerate(pixels):
+                top, left = 2 * row + a, 2 * column + b
+                assert np.array_equal(seen[n, w], image[top : top + 7, left : left + 7])
 
 
 def test_spread_is_the_transpose_of_collect_and_join_of_cut():
@@ -175,7 +193,8 @@ def test_spread_is_the_transpose_of_collect_and_join_of_cut():
     assert at_corners == pytest.approx((x * spread_out).sum())
     pooled, tiles = rng.normal(size=(2, 121, 4)), rng.normal(size=(3, 3, 2, 5, 5, 4))
     made, joined = np.empty_like(tiles), np.empty_like(pooled)
-    cut(pooled, made)
+    rows = np.empty((3, 2, 5, 11, 4))
+    cut(pooled, made, rows)
     product = (made * tiles).sum()
-    join(tiles, joined)
+    join(tiles, joined, rows)
     assert product == pytest.approx((pooled * joined).sum())

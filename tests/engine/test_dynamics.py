@@ -24,7 +24,9 @@ def test_by_hand() -> None:
     before = {"W1": np.array([3.0, 0.0]), "b1": np.array([4.0]), "W2": np.array([2.0])}
     after = {"W1": np.array([3.0, 0.6]), "b1": np.array([4.8]), "W2": np.array([1.0])}
     gradient = {"W1": np.array([2.0, 3.0]), "b1": np.array([6.0]), "W2": np.array([-5.0])}
-    figures = epoch_figures(before, after, gradient, Evaluation(0.5, 0.8, 2, 8))
+    figures = epoch_figures(
+        before, after, gradient, Evaluation(0.5, 0.8, 2, 8, np.zeros(3, np.int64))
+    )
     assert figures == {
         "gradient_norm/linear1": 7.0,  # sqrt(4 + 9 + 36)
         "gradient_norm/linear2": 5.0,
@@ -36,7 +38,7 @@ def test_by_hand() -> None:
 
 def test_a_layer_that_was_zero() -> None:
     zero, one = {"W1": np.zeros(2)}, {"W1": np.ones(2)}
-    evaluation = Evaluation(0.5, 0.8, 0, 8)
+    evaluation = Evaluation(0.5, 0.8, 0, 8, np.zeros(3, np.int64))
     assert epoch_figures(zero, zero, zero, evaluation)["update_ratio/linear1"] == 0
     assert epoch_figures(zero, one, zero, evaluation)["update_ratio/linear1"] == np.inf
 

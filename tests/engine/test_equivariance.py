@@ -274,8 +274,8 @@ def test_the_layers_are_those_that_train() -> None:
     for model in ("cnn2", "cnn3"):
         split = Split(images, np.zeros(60, np.int64))
         backend = make_backend(TrainConfig(model=model, train_size=60), split)  # type: ignore[arg-type]
-        labels = backend.predict(split)
+        labels = backend.evaluate(split).predicted
         found = accuracy_map(backend.weights(), Split(images, labels), 2)
         assert found[2, 2] == 1
         moved = Split(shift(images, 2, -1), labels)
-        assert found[4, 1] == np.mean(backend.predict(moved) == labels)
+        assert found[4, 1] == np.mean(backend.evaluate(moved).predicted == labels)

@@ -82,7 +82,8 @@ def test_evaluate_and_predict_count_over_chunks(model):
     logits = np.asarray(b.model(net_input), np.float64)
     log_sum = np.log(np.exp(logits).sum(axis=1))
     before = b.weights()
-    result, classes = b.evaluate(data), b.predict(data)
+    result = b.evaluate(data)
+    classes = result.predicted
     assert result.loss == pytest.approx(
         (log_sum - logits[range(611), data.labels]).mean(), rel=1e-5
     )

@@ -16,6 +16,7 @@ from fmnist_cli.plots import (
     BatchRun,
     Curve,
     Ending,
+    GridCell,
     Line,
     ModelAccuracies,
     PatienceStop,
@@ -26,6 +27,7 @@ from fmnist_cli.plots import (
     conditions_figure,
     confusion_figure,
     early_stop_figure,
+    grid_figure,
     narrow,
     ood_figure,
     ood_samples_figure,
@@ -112,6 +114,29 @@ def alphas(n: int = 5, epochs: int = 30, seeds: int = 1) -> list[Line]:
     ]
 
 
+def cells(batches: Sequence[int], rates: Sequence[float], seeds: int = 1) -> list[GridCell]:
+    """Fewer updates at larger batches and rates; the largest rate diverges, once in part."""
+    found = []
+    for b in batches:
+        for lr in rates:
+            lost = seeds if lr == rates[-1] else int(seeds > 1 and b == batches[0])
+            updates = None if lost == seeds else 9000 / b / lr**0.5
+            accuracy = None if lost == seeds else 0.85 - 0.002 * b**0.5
+            epochs = None if updates is None else updates * b / 10_000
+            found.append(GridCell(b, lr, accuracy, updates, epochs, lost, seeds))
+    return found
+
+
+def grid(batches: Sequence[int], rates: Sequence[float], seeds: int = 1) -> Figure:
+    return grid_figure(
+        cells(batches, rates, seeds),
+        CAPTION,
+        target=0.8312,
+        diagonals=[[(b, lr) for b in batches for lr in rates if abs(lr / b - 0.002) < 1e-9]],
+        front=[(b, rates[-2]) for b in batches],
+    )
+
+
 def momentum_figure(lines: Sequence[Line], **options: Any) -> Figure:
     return conditions_figure(lines, CAPTION, title="Momentum", metric="train_loss", **options)
 
@@ -145,6 +170,11 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "batch, one": lambda: batch_figure(sweep()[:1], CAPTION),
     "batch, dense": lambda: batch_figure(
         [BatchRun(b, 0.8, 30 / b, 9 + b, 9000 // b) for b in range(1, 40)], CAPTION
+    ),
+    "grid": lambda: grid((5, 50, 500), (0.01, 0.1, 1.0), 3),
+    "grid, large": lambda: grid((1, 5, 50, 500, 5000), (0.001, 0.01, 0.03, 0.1, 0.3, 1.0)),
+    "grid, nothing reached": lambda: grid_figure(
+        [GridCell(5, lr, None, None, None, 1) for lr in (1.0, 10.0)], CAPTION, target=None
     ),
     "ood": lambda: ood_figure(accuracies(["mlp", "cnn2", "cnn3"]), CAPTION),
     "ood, seeds": lambda: ood_figure(accuracies([LONG, "a", "b", "c"], 3), CAPTION),
@@ -623,3 +653,18 @@ def test_nothing_to_plot_is_said(draw: Callable[[], Figure], message: str) -> No
     with pytest.raises(UsageError) as error:
         draw()
     assert str(error.value) == f"{message}. Received: 0."
+
+
+def test_a_grid_has_its_numbers_its_diagonal_and_what_diverged() -> None:
+    figure = grid((5, 50, 500), (0.01, 0.1, 1.0), 3)
+    accuracy, epochs, saved = figure.axes
+    shown = {tuple(t.get_position()): t.get_text() for t in accuracy.texts}
+    assert shown[0, 0] == "84.6\n× 1 of 3"
+    assert shown[1, 1] == "83.6"
+    assert [shown[x, 2] for x in range(3)] == ["× 3 of 3"] * 3
+    (diagonal,) = accuracy.lines
+    assert diagonal.get_xydata().tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert epochs.get_title() == "epochs to 83.1 % validation accuracy"
+    ring = next(line for line in saved.lines if line.get_markersize() == 11)
+    updates, examples = ring.get_data()
+    np.testing.assert_allclose(examples / updates, [5, 50, 500])

@@ -40,8 +40,8 @@ def test_a_second_report_trains_nothing(fmnist: Fmnist) -> None:
     # five momenta, one model, one exercise
     commands = [run.command for run in runs()]
     assert commands == [
-        "train", *["sweep-batch"] * 3, *["sweep-lr"] * 5, "early-stop", *["momentum"] * 5, "ood",
-        "mini-cnn",
+        "train", *["sweep-batch"] * 3, "early-stop", *["momentum"] * 5, "ood", "mini-cnn",
+            *["sweep-lr"] * 5,
     ]  # fmt: skip
     assert sum(part["new_runs"] for part in document["parts"]) == len(commands)
     written = [document["html"], document["markdown"], *document["figures"]]

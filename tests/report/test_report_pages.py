@@ -231,8 +231,8 @@ def test_what_is_no_formula_is_refused() -> None:
 
 def test_every_formula_of_the_page_is_set(made: Made) -> None:
     page = Parsed(made.html)
-    # five of the mini CNN, and every layer of the two that has parameters
-    assert len(page.all("math")) == 5 + 2 + 2
+    # six of the mini CNN, and every layer of the two that has parameters
+    assert len(page.all("math")) == 6 + 2 + 2
     assert "784 x 128" not in made.html
 
 

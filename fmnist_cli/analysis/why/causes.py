@@ -74,7 +74,7 @@ class Cause:
         more = ", more than all: something else works against it" if self.share > 1.1 else ""
         return (
             f"{self.name}: {100 * self.share:.0f} %{ends} of the effect{more}. Test: "
-            f"{self.counterfactual}."
+            f"{self.counterfactual}; {self.refuted_by} would have refuted it."
         )
 
 

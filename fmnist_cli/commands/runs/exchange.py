@@ -98,6 +98,7 @@ def export(
         written = [row["run_id"] for row in answer]
         wrote, content = pluralize(len(written), "row"), None
         said: list[str] = []
+        counts: dict[str, list[int]] = {}  # of runs that were there
         if to is None and form in FORMATS:
             reader.check_columns("--columns", named)
             if every_epoch:
@@ -109,8 +110,10 @@ def export(
             runs = [registry.get_run(run_id) for run_id in written]
             if to is not None:
                 assert out is not None
-                said = PROGRAMS[to](registry, runs, out)
-                wrote = pluralize(len(runs), "run")
+                exported = PROGRAMS[to](registry, runs, out)
+                written, said = exported.new, exported.messages
+                wrote = pluralize(len(written), "run")
+                counts = {"updated": exported.updated, "unchanged": exported.unchanged}
             elif form == "md":
                 whole = filters.study if chosen == Selection(study=filters.study) else None
                 content = table_to_paste(registry, runs, whole, every_epoch)
@@ -131,9 +134,10 @@ def export(
         return
     if content is not None:
         write_file(out, content)
-    document = {"file": out, "format": to or form, "runs": written}
+    document = {"file": out, "format": to or form, "runs": written, **counts}
     output.document("fmnist.runs.export/1", document)
-    for line in (f"Wrote {wrote} to {out}", *said):
+    there = "".join(f"; {len(some):,} {what}" for what, some in counts.items() if some)
+    for line in (f"Wrote {wrote} to {out}{there}", *said):
         output.say(line)
 
 

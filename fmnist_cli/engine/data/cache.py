@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.config import N_INPUTS
 from fmnist_cli.engine.data.folder import Contents, Folder, Pixels, read_folder
+from fmnist_cli.files import TEMPORARY, replace_file
 
 _FORMAT = "fmnist-decoded/1"
 _SECTIONS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -206,23 +206,14 @@ def _write_entry(path: Path, stamp: Stamp, contents: Contents, pixels: Pixels) -
     second = json.dumps(header).encode() + b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     _prune(path)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(_first_line(second) + second)
-            for array in sections.values():
-                file.write(array.data.cast("B"))
-            file.flush()
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    arrays = [array.data.cast("B") for array in sections.values()]
+    replace_file(path, [_first_line(second) + second, *arrays])
 
 
 def _prune(path: Path) -> None:
     """Keep the newest entries beside the one to be written; sweep what a killed process left."""
     now = time.time()
-    for left in path.parent.glob(".tmp-*"):
+    for left in path.parent.glob(TEMPORARY):
         with contextlib.suppress(FileNotFoundError):
             if now - left.stat().st_mtime > _ABANDONED_SECONDS:
                 left.unlink()

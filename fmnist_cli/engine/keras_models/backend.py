@@ -94,17 +94,19 @@ class KerasBackend:
         return float(total) / n
 
     def evaluate(self, split: Split) -> Evaluation:
-        loss, correct, alive = 0.0, 0, np.zeros(1, bool)
+        loss, alive, predicted = 0.0, np.zeros(1, bool), []
         for images, labels in self._chunks(split):
             chunk_loss, classes, chunk_alive = self._chunk(images, labels)
             loss += float(chunk_loss)
-            correct += int(np.count_nonzero(classes.numpy() == labels))
+            predicted.append(classes.numpy().astype(np.int64))
             alive = alive | chunk_alive.numpy()
+        found = np.concatenate(predicted)
         return Evaluation(
             loss=loss / len(split),
-            accuracy=correct / len(split),
+            accuracy=float(np.mean(found == split.labels)),
             dead_units=int(np.count_nonzero(~alive)),
             hidden_units=len(alive),
+            predicted=found,
         )
 
     def gradient(self, split: Split) -> dict[str, NDArray[np.floating]]:
@@ -113,10 +115,6 @@ class KerasBackend:
             for name, mean in self._slope(images, labels).items():
                 total[name] += mean.numpy() * len(labels)
         return {name: array / len(split) for name, array in total.items()}
-
-    def predict(self, split: Split) -> NDArray[np.int64]:
-        chunks = [self._chunk(images, labels)[1] for images, labels in self._chunks(split)]
-        return np.concatenate([np.asarray(classes, np.int64) for classes in chunks])
 
     def weights(self) -> dict[str, NDArray[np.floating]]:
         return {name: v.numpy().copy() for name, v in self._variables.items()}

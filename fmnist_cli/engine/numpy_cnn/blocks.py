@@ -11,9 +11,10 @@ The order of everything is chosen for large products and long contiguous loops:
   chose. Spread over the word they are bit masks, which send the gradient back by ``and`` and
   ``xor``: where d is the gradient of the chosen of two and the mask says "the second", the second
   gets d & mask, the first d ^ (d & mask).
-- The first convolution has one channel. Its patches of 7 rows of 8 pixels serve two windows side
-  by side, which see the first 7 columns and the last 7; a kernel is kept with a column of zeros at
-  either end. That is 14 % more arithmetic, and half of the patches.
+- The first convolution has one channel. For each column of windows, 7 columns of the image are laid
+  out as a strip of 28 rows of 7 pixels: a patch is 49 numbers in a row of it, and the two windows
+  of a pooled pixel's column overlap in 8 rows, 56 numbers, which are copied in one piece. OpenBLAS
+  takes the 49 of them as the row of a matrix with a longer stride.
 - The second convolution, 2x2 over many channels, makes the four windows of a pooled pixel from a
   tile of 3x3 with 9 products of channels in place of 16: F(2x2, 2x2) of Winograd (*Arithmetic
   Complexity of Computations*, SIAM 1980; Lavin and Gray, "Fast algorithms for convolutional neural
@@ -30,41 +31,30 @@ Notation: n images, W pooled pixels, F kernels, C channels; L = n W.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.config import IMAGE_SIDE, N_INPUTS, Head
+from fmnist_cli.engine.config import IMAGE_SIDE, Head
 from fmnist_cli.engine.numpy_mlp.negated import Array, sign_mask
 
 KERNEL_SIDE = 7
-PATCH = KERNEL_SIDE * (KERNEL_SIDE + 1)
 MAP_SIDE = 11  # of the pooled first layer
 TILES = 5  # a side: of the second
 N_PIXELS, N_TILES = MAP_SIDE**2, TILES**2
+CHUNK_IMAGES = 5  # at a time
 
+IN_ORDER = (slice(None),)
+BY_PARITY = (slice(0, None, 2), slice(1, None, 2))
+"""In which order the first layer's pooled pixels stand, along rows and along columns. Where a
+second convolution follows, the even ones before the odd ones: its tiles are then made by long
+loops."""
 
-def pixels_in_rows() -> NDArray[np.int64]:
-    """(121, 2) int64: row and column of the first layer's pooled pixels, row by row."""
-    return np.argwhere(np.ones((MAP_SIDE, MAP_SIDE)))
-
-
-def pixels_by_parity() -> NDArray[np.int64]:
-    """The same in the order that a second convolution takes them.
-
-    By parity of row and column, so that a corner of all 3x3 tiles is one contiguous block: (even,
-    even) 6x6, (even, odd) 6x5, (odd, even) 5x6, (odd, odd) 5x5.
-    """
-    even, odd = range(0, MAP_SIDE, 2), range(1, MAP_SIDE, 2)
-    return np.array(
-        [
-            (row, column)
-            for rows, columns in ((even, even), (even, odd), (odd, even), (odd, odd))
-            for row in rows
-            for column in columns
-        ]
-    )
+EVEN = len(range(0, MAP_SIDE, 2))  # how many of the 11 are
 
 
 class PooledReLU:
@@ -89,9 +79,9 @@ class PooledReLU:
         self.left, self.right = left, right
         self.out: Array = np.empty(left.shape[1:], left.dtype)
         self.rows = np.empty(left.shape, left.dtype)
+        self.active = np.empty(left.shape[1:], integer)  # bit masks
         self.left_bits, self.right_bits = left.view(integer), right.view(integer)
         self.out_bits, self.rows_bits = self.out.view(integer), self.rows.view(integer)
-        self.zero = np.array(0, left.dtype)
         self.gradient = left[0]
         self.gradient_bits = self.left_bits[0]
 
@@ -100,19 +90,19 @@ class PooledReLU:
         np.minimum(self.left, self.right, out=self.rows)
         np.minimum(self.rows[0], self.rows[1], out=self.out)
         np.add(self.out, bias, out=self.out)
-        np.minimum(self.out, self.zero, out=self.out)
+        np.right_shift(self.out_bits, self.sign_shift, out=self.active)
+        np.bitwise_and(self.out_bits, self.active, out=self.out_bits)  # min(out, 0)
 
     def choose(self) -> None:
-        """Replace what is no longer needed by the masks of what was chosen and what is active."""
+        """Replace what is no longer needed by the masks of what was chosen."""
         np.subtract(self.right, self.left, out=self.right)
         np.right_shift(self.right_bits, self.sign_shift, out=self.right_bits)
         np.subtract(self.rows[1], self.rows[0], out=self.rows[1])
         np.right_shift(self.rows_bits[1], self.sign_shift, out=self.rows_bits[1])
-        np.right_shift(self.out_bits, self.sign_shift, out=self.rows_bits[0])
 
     def rectify(self) -> None:
         """From dL/d(out) in ``gradient`` to dL/d(pooled pre-activation), in place."""
-        np.bitwise_and(self.gradient_bits, self.rows_bits[0], out=self.gradient_bits)
+        np.bitwise_and(self.gradient_bits, self.active, out=self.gradient_bits)
 
     def backward(self) -> None:
         """Send ``gradient`` on to the windows, in place."""
@@ -123,61 +113,90 @@ class PooledReLU:
         np.bitwise_xor(rows, self.right_bits, out=self.left_bits)
 
 
+class Patches:
+    """What the 7x7 windows of n images see.
+
+    Attributes
+    ----------
+    values : (2, 2, n W, 49)
+        A view: for windows of even and odd columns, of even and odd rows, the pooled pixels in
+        ``order`` (of both sides), image by image.
+    """
+
+    def __init__(self, n: int, order: Sequence[slice], dtype: Any) -> None:
+        side = KERNEL_SIDE
+        n_windows = IMAGE_SIDE - side + 1  # in a row
+        self.images = np.empty((n, IMAGE_SIDE, IMAGE_SIDE), dtype)
+        strips = np.empty((n, n_windows, IMAGE_SIDE, side), dtype)
+        pieces = sliding_window_view(self.images, side, axis=2).swapaxes(1, 2)  # (n, 22, 28, 7)
+        piece = np.dtype((np.void, side * strips.itemsize))  # 7 pixels, copied as one item
+        self.strips = strips.view(piece)[..., 0]
+        self.pieces: Array = np.ndarray(
+            self.strips.shape, piece, self.images, strides=pieces.strides[:-1]
+        )
+        flat = strips.reshape(n, n_windows, -1)
+        tall = sliding_window_view(flat, (side + 1) * side, axis=2)[:, :, :: 2 * side]
+        tall = tall.reshape(n, MAP_SIDE, 2, MAP_SIDE, -1)  # image, column, parity, row, 8 * 7
+        tall = tall.transpose(2, 0, 3, 1, 4)
+        patches = np.empty((2, n, MAP_SIDE, MAP_SIDE, (side + 1) * side), dtype)
+        self.copies = []
+        for (i, rows), (j, columns) in product(_places(order), _places(order)):
+            self.copies.append((patches[:, :, i, j], tall[:, :, rows, columns]))
+        rows_of_windows = sliding_window_view(patches, side**2, axis=4)[..., ::side, :]
+        self.values = np.moveaxis(rows_of_windows, 4, 1).reshape(2, 2, n * N_PIXELS, side**2)
+
+    def gather(self, images: Array, rows: NDArray[np.int64]) -> None:
+        """Of ``images[rows]``, (n, D)."""
+        images.take(rows, axis=0, out=self.images.reshape(len(rows), -1), mode="clip")
+        np.copyto(self.strips, self.pieces)
+        for patches, source in self.copies:
+            np.copyto(patches, source)
+
+
+def _places(order: Sequence[slice]) -> Iterator[tuple[slice, slice]]:
+    """Where each part of ``order`` stands among the 11 pixels, and the part."""
+    start = 0
+    for part in order:
+        stop = start + len(range(MAP_SIDE)[part])
+        yield slice(start, stop), part
+        start = stop
+
+
 class FirstConvolution:
     """The 7x7 convolution of n images to some of its channels, with its pool and ReLU.
 
     Parameters
     ----------
-    n, n_kernels : int
-        n, and F: how many of the channels.
-    pixels : (121, 2) int64
-        Row and column of the pooled pixels, in the order of ``pool.out``, (n, 121, F).
+    patches : Patches
+        Of the n images. The pooled pixels, ``pool.out`` (n, 121, F), are in the same order.
+    n_kernels : int
+        F: how many of the channels.
     """
 
-    def __init__(self, n: int, pixels: NDArray[np.int64], n_kernels: int, dtype: Any) -> None:
-        pair = np.dtype(f"c{2 * np.dtype(dtype).itemsize}")  # two pixels, copied as one number
-        L = n * N_PIXELS
-        self.images = np.empty((n, N_INPUTS), dtype)
-        self.patches = np.empty((2 * L, PATCH), dtype)
-        self.pairs, self.patch_pairs = self.images.view(pair).ravel(), self.patches.view(pair)
-        self.where = self._pairs(pixels, n).reshape(self.patch_pairs.shape)
-        self.windows = np.empty((2, 2 * L, n_kernels), dtype)
-        left, right = self.windows.reshape(2, 2, n, N_PIXELS, n_kernels)
+    def __init__(self, patches: Patches, n_kernels: int) -> None:
+        self.patches, dtype = patches.values, patches.values.dtype
+        L = self.patches.shape[2]
+        self.windows = np.empty((2, 2, L, n_kernels), dtype)
+        left, right = self.windows.reshape(2, 2, -1, N_PIXELS, n_kernels)
         self.pool = PooledReLU(left, right)
-        self.dkernel = np.empty((2, PATCH, n_kernels), dtype)
+        self.dkernel = np.empty((2, 2, KERNEL_SIDE**2, n_kernels), dtype)
         self.ones = np.ones(L, dtype)
 
-    @staticmethod
-    def _pairs(pixels: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-        """Which pairs of pixels make up the patches: (row of windows, n, W, 7 rows, 4 pairs)."""
-        pairs_per_row = IMAGE_SIDE // 2
-        lower, image, row, pair = np.ogrid[:2, :n, :KERNEL_SIDE, : (KERNEL_SIDE + 1) // 2]
-        lower, image, row, pair = (axis[:, :, None] for axis in (lower, image, row, pair))
-        top = 2 * pixels[:, 0, None, None] + lower + row
-        return (image * IMAGE_SIDE + top) * pairs_per_row + pixels[:, 1, None, None] + pair
-
-    def gather(self, images: Array, rows: NDArray[np.int64]) -> None:
-        """Take the patches of n images, which do not depend on the weights."""
-        images.take(rows, axis=0, out=self.images, mode="clip")  # (n, D)
-        self.pairs.take(self.where, out=self.patch_pairs, mode="clip")  # (2 L, 7 * 8)
-
     def forward(self, kernel: Array, bias: Array) -> None:
-        """``kernel``: (2, 7 * 8, F), padded right and left; ``bias``: (W, F)."""
-        np.matmul(self.patches, kernel, out=self.windows)  # (2 L, 56) @ (2, 56, F) -> (2, 2 L, F)
+        """``kernel``: (49, F); ``bias``: (W, F)."""
+        np.matmul(self.patches, kernel, out=self.windows)  # (2, 2, L, 49) @ (49, F)
         self.pool.forward(bias)
 
     def backward(self, gradient: Array) -> None:
         """From dL/d(out) in ``pool.gradient``: the gradient by kernel and bias.
 
-        ``gradient``: (7 * 7 + 1, F), its last row the bias's.
+        ``gradient``: (49 + 1, F), its last row the bias's.
         """
-        n_kernels, side = gradient.shape[1], KERNEL_SIDE
         self.pool.rectify()
-        np.dot(self.ones, self.pool.gradient.reshape(-1, n_kernels), out=gradient[-1])
+        np.dot(self.ones, self.pool.gradient.reshape(len(self.ones), -1), out=gradient[-1])
         self.pool.backward()
-        np.matmul(self.patches.T, self.windows, out=self.dkernel)  # (56, 2 L) @ (2, 2 L, F)
-        left, right = self.dkernel.reshape(2, side, side + 1, n_kernels)
-        np.add(left[:, :-1], right[:, 1:], out=gradient[:-1].reshape(side, side, n_kernels))
+        np.matmul(self.patches.swapaxes(2, 3), self.windows, out=self.dkernel)  # (49, L) @ (L, F)
+        np.add.reduce(self.dkernel, axis=(0, 1), out=gradient[:-1])
 
 
 class SecondConvolution:
@@ -218,51 +237,51 @@ class SecondConvolution:
         np.matmul(self.tiles.swapaxes(2, 3), self.products, out=gradient)  # (.., C, L) @ (.., L, F)
         collect(gradient)
 
-    def tile_gradient(self, kernels: Array, out: Array) -> None:
-        """After ``backward``: to the tiles of the channels of ``kernels``, by these outputs alone.
+    def tile_gradient(self, transposed: Array, out: Array) -> None:
+        """After ``backward``: the tiles' gradient by these outputs alone.
 
-        ``kernels``: (3, 3, C', F); ``out``: (3, 3, L, C').
+        ``transposed``: the kernels, of parts of the channels, (parts, 3, 3, F, C); ``out``:
+        (parts, 3, 3, L, C).
         """
-        np.matmul(self.products, kernels.swapaxes(2, 3), out=out)
+        np.matmul(self.products, transposed, out=out)
 
 
-def cut(pooled: Array, tiles: Array) -> None:
-    """The 3x3 tiles of (n, 121, C) in ``pixels_by_parity``, as the products take them.
+def cut(pooled: Array, tiles: Array, rows: Array) -> None:
+    """The 3x3 tiles of (n, 121, C) in the order ``BY_PARITY``, as the products take them.
 
-    ``tiles``: (3, 3, n, 5, 5, C); along rows and columns d0 - d1, d1, d2 - d1.
+    ``tiles``: (3, 3, n, 5, 5, C); along rows and columns d0 - d1, d1, d2 - d1. ``rows`` is for the
+    first of these: (3, n, 5, 11, C).
     """
-    ee, eo, oe, oo = by_parity(pooled)
-    t = tiles
-    t[1, 1] = oo
-    np.subtract(oe[:, :, :-1], oo, out=t[1, 0])
-    np.subtract(oe[:, :, 1:], oo, out=t[1, 2])
-    np.subtract(eo[:, :-1], oo, out=t[0, 1])
-    np.subtract(eo[:, 1:], oo, out=t[2, 1])
-    for i, rows in ((0, slice(None, -1)), (2, slice(1, None))):
-        for j, columns in ((0, slice(None, -1)), (2, slice(1, None))):
-            np.subtract(ee[:, rows, columns], eo[:, rows], out=t[i, j])
-            np.subtract(t[i, j], t[1, j], out=t[i, j])
+    even, odd = _by_parity(pooled)
+    np.subtract(even[:, :-1], odd, out=rows[0])
+    rows[1] = odd
+    np.subtract(even[:, 1:], odd, out=rows[2])
+    even, odd = rows[..., :EVEN, :], rows[..., EVEN:, :]
+    np.subtract(even[..., :-1, :], odd, out=tiles[:, 0])
+    tiles[:, 1] = odd
+    np.subtract(even[..., 1:, :], odd, out=tiles[:, 2])
 
 
-def join(tiles: Array, pooled: Array) -> None:
+def join(tiles: Array, pooled: Array, rows: Array) -> None:
     """The transpose of ``cut``: from the tiles' gradient (overwritten) to that of ``pooled``."""
-    ee, eo, oe, oo = by_parity(pooled)
-    t = tiles
-    t[:, 1] -= t[:, 0]
-    t[:, 1] -= t[:, 2]
-    t[1] -= t[0]
-    t[1] -= t[2]
-    oo[...] = t[1, 1]
-    oe[:, :, :-1] = t[1, 0]
-    oe[:, :, -1] = 0
-    oe[:, :, 1:] += t[1, 2]
-    eo[:, :-1] = t[0, 1]
-    eo[:, -1] = 0
-    eo[:, 1:] += t[2, 1]
-    ee.fill(0)
-    for i, rows in ((0, slice(None, -1)), (2, slice(1, None))):
-        for j, columns in ((0, slice(None, -1)), (2, slice(1, None))):
-            ee[:, rows, columns] += t[i, j]
+    even, odd = rows[..., :EVEN, :], rows[..., EVEN:, :]
+    np.subtract(tiles[:, 1], tiles[:, 0], out=odd)
+    np.subtract(odd, tiles[:, 2], out=odd)
+    even[..., :-1, :] = tiles[:, 0]
+    even[..., -1, :] = 0
+    even[..., 1:, :] += tiles[:, 2]
+    even, odd = _by_parity(pooled)
+    np.subtract(rows[1], rows[0], out=odd)
+    np.subtract(odd, rows[2], out=odd)
+    even[:, :-1] = rows[0]
+    even[:, -1] = 0
+    even[:, 1:] += rows[2]
+
+
+def _by_parity(pooled: Array) -> tuple[Array, Array]:
+    """The even and the odd rows of (n, 121, C), as views (n, rows, 11, C)."""
+    rows = pooled.reshape(len(pooled), MAP_SIDE, MAP_SIDE, -1)
+    return rows[:, :EVEN], rows[:, EVEN:]
 
 
 class Features:
@@ -303,18 +322,6 @@ class Features:
             chosen = self.pool.out == self.values[:, None]  # (n, W, F)
             self.gradient /= chosen.sum(axis=1)  # equal ones share it
             np.multiply(chosen, self.gradient[:, None], out=self.pool.gradient)
-
-
-def by_parity(pooled: Array) -> tuple[Array, Array, Array, Array]:
-    """The four blocks of ``pixels_by_parity``, as views (n, rows, columns, C)."""
-    n, _, channels = pooled.shape
-    blocks, start = [], 0
-    for rows, columns in ((6, 6), (6, 5), (5, 6), (5, 5)):
-        block = pooled[:, start : start + rows * columns]
-        blocks.append(block.reshape(n, rows, columns, channels))
-        start += rows * columns
-    ee, eo, oe, oo = blocks
-    return ee, eo, oe, oo
 
 
 def collect(x: Array) -> None:

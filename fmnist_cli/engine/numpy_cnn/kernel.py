@@ -29,20 +29,29 @@ from numpy.typing import NDArray
 
 from fmnist_cli.engine.config import Head
 from fmnist_cli.engine.numpy_cnn.blocks import (
+    BY_PARITY,
+    CHUNK_IMAGES,
+    IN_ORDER,
+    MAP_SIDE,
     TILES,
     Features,
     FirstConvolution,
+    Patches,
     SecondConvolution,
     cut,
     join,
-    pixels_by_parity,
-    pixels_in_rows,
 )
 from fmnist_cli.engine.numpy_cnn.meeting import Signal, run_in_step
 from fmnist_cli.engine.numpy_cnn.share import Operands, Share
-from fmnist_cli.engine.numpy_mlp.negated import Array, Sgd, loss_sum, sgd_update
+from fmnist_cli.engine.numpy_mlp.negated import (
+    Array,
+    Sgd,
+    flush,
+    flush_interval,
+    loss_sum,
+    sgd_update,
+)
 
-CHUNK_IMAGES = 8
 SEGMENT_IMAGES = 100  # after which it is looked whether a second thread pays: some 10 ms
 WORKERS = 2
 
@@ -84,14 +93,16 @@ class ConvolutionalKernel:
     ) -> None:
         self.images, self.labels, self.sgd, self.head = images, labels, sgd, head
         self.weights, self.velocity = weights, velocity
+        self.one_hot = np.eye(len(weights["output/bias"]), dtype=images.dtype)
         self.tiles: dict[int, Array] = {}  # of n images, which the workers fill together
         self.workers = Worker(self, 0), Worker(self, 1)
 
     def epoch(self, order: NDArray[np.int64], images: Array | None = None) -> float:
         """Train on the rows in ``order``; the sum of their losses."""
         plan = list(self._plan(order))
+        targets = self.one_hot[self.labels[order]]  # (N, K)
         for worker in self.workers:
-            worker.begin(self.images if images is None else images, len(order))
+            worker.begin(self.images if images is None else images, targets)
         chunks = max(1, SEGMENT_IMAGES * len(plan) // len(order))
         for start in range(0, len(plan), chunks):
             part = plan[start : start + chunks]
@@ -116,8 +127,8 @@ class Buffers:
 
     def __init__(self, worker: Worker, n: int) -> None:
         kernel, w, dtype = worker.kernel, worker.w, worker.kernel.images.dtype
-        pixels = pixels_by_parity() if w.has_second else pixels_in_rows()
-        self.first = FirstConvolution(n, pixels, w.first.shape[1], dtype)
+        self.patches = Patches(n, BY_PARITY if w.has_second else IN_ORDER, dtype)
+        self.first = FirstConvolution(self.patches, w.first.shape[1])
         self.second: SecondConvolution | None = None
         last = self.first.pool
         if w.has_second:
@@ -128,8 +139,10 @@ class Buffers:
             self.second = SecondConvolution(tiles, len(w.second_bias))
             last = self.second.pool
             # for each worker's channels, what this one's outputs add to the tiles' gradient
-            self.dtiles = np.empty((WORKERS, *shape[:-1], n_channels // WORKERS), dtype)
-            self.dsum = np.empty(self.dtiles.shape[1:], dtype)
+            own = *shape[:-1], n_channels // WORKERS
+            self.dtiles = np.empty((WORKERS, *own), dtype)
+            self.own_tiles = np.empty(own, dtype)  # for its own channels; later their gradient
+            self.rows = np.empty((3, n, TILES, MAP_SIDE, own[-1]), dtype)
         self.features = Features(last, kernel.head)
         n_classes = len(w.dense)
         self.parts = [np.empty((n, n_classes), dtype) for _ in range(2)]
@@ -146,13 +159,12 @@ class Worker:
         self.w, self.g, self.more, v = shares  # g: the gradient of a batch; more: of a chunk more
         self.v = v if self.momentum else None
         self.operands = Operands(self.w)
-        self.one_hot = np.eye(len(self.w.dense), dtype=dtype)
         self.buffers: dict[int, Buffers] = {}
 
-    def begin(self, images: Array, n: int) -> None:
-        """Take the weights, for an epoch of n images."""
-        self.images = images
-        self.logits = np.empty((n, len(self.w.dense)), images.dtype)
+    def begin(self, images: Array, targets: Array) -> None:
+        """Take the weights, for an epoch with these one-hot labels, (N, K), in its order."""
+        self.images, self.targets = images, targets
+        self.logits, self.updates = np.empty_like(targets), 0
         self.w.load(self.kernel.weights)
         if self.v is not None:
             self.v.load(self.kernel.velocity, self.kernel.sgd.lr)
@@ -166,7 +178,7 @@ class Worker:
 
     def run(self, plan: Sequence[Chunk]) -> Iterator[Signal]:
         """Train on the chunks."""
-        op, workers = self.operands, self.kernel.workers
+        w, op, workers = self.w, self.operands, self.kernel.workers
         self._gather(plan[0])
         for t, chunk in enumerate(plan):
             n = len(chunk.rows)
@@ -174,17 +186,16 @@ class Worker:
             first, second, features = b.first, b.second, b.features
             g = self.g if chunk.begins else self.more
 
-            first.forward(op.first, op.first_bias)
+            first.forward(w.first[:-1], op.first_bias)
             if second is not None:
-                cut(first.pool.out, b.tiles)
+                cut(first.pool.out, b.own_tiles, b.rows)
+                b.tiles[...] = b.own_tiles
                 yield Signal.READY
                 first.pool.choose()
                 yield Signal.NEEDED
-                second.forward(op.second, op.second_bias)
+                second.forward(w.second, op.second_bias)
             features.forward()
-            # image by image: OpenBLAS takes twice as long for 2 to 8 of them in one product
-            part = b.parts[t % 2][:, :, None]
-            np.matmul(self.w.dense, features.values[:, :, None], out=part)  # (K, n_in) @ (n_in, 1)
+            np.dot(features.values, w.dense.T, out=b.parts[t % 2])  # (n, n_in) @ (n_in, K)
             yield Signal.READY
             features.pool.choose()
             yield Signal.NEEDED
@@ -192,18 +203,17 @@ class Worker:
 
             np.dot(b.e.T, features.values, out=g.dense)  # (K, n) @ (n, n_in) -> (K, n_in)
             np.add.reduce(b.e, axis=0, out=g.dense_bias)
-            np.dot(b.e, self.w.dense, out=features.gradient)  # (n, K) @ (K, n_in) -> (n, n_in)
+            np.dot(b.e, w.dense, out=features.gradient)  # (n, K) @ (K, n_in) -> (n, n_in)
             features.backward()
             if second is not None:
                 second.backward(g.second, g.second_bias)
-                for worker, dtiles in zip(workers, b.dtiles, strict=True):
-                    out = dtiles.reshape(3, 3, len(second.ones), -1)
-                    second.tile_gradient(op.second[:, :, worker.w.channels], out)
+                dtiles = b.dtiles.reshape(WORKERS, *second.tiles.shape[:3], -1)
+                second.tile_gradient(op.second_transposed, dtiles)
                 yield Signal.READY
                 yield Signal.NEEDED
                 ours, theirs = (worker.buffers[n].dtiles[self.index] for worker in workers)
-                np.add(ours, theirs, out=b.dsum)
-                join(b.dsum, first.pool.gradient)
+                np.add(ours, theirs, out=b.own_tiles)
+                join(b.own_tiles, first.pool.gradient, b.rows)
             first.backward(g.first)
             if not chunk.begins:
                 for total, more in zip(self.g.arrays(), g.arrays(), strict=True):
@@ -217,21 +227,25 @@ class Worker:
         n = len(chunk.rows)
         if n not in self.buffers:
             self.buffers[n] = Buffers(self, n)
-        self.buffers[n].first.gather(self.images, chunk.rows)
+        self.buffers[n].patches.gather(self.images, chunk.rows)
 
     def _loss(self, chunk: Chunk, b: Buffers, ours: Array, theirs: Array) -> None:
         """The logits, less each row's largest; and dL/d(logits), times the learning rate."""
         z, e = self.logits[chunk.where], b.e
         np.add(ours, theirs, out=z)
-        z += self.w.dense_bias
-        z -= z.max(axis=1, keepdims=True)
+        np.add(z, self.w.dense_bias, out=z)
+        np.subtract(z, np.maximum.reduce(z, axis=1, keepdims=True), out=z)
         np.exp(z, out=e)
-        e /= e.sum(axis=1, keepdims=True)
-        e -= self.one_hot[self.kernel.labels[chunk.rows]]  # softmax - one-hot
-        e *= chunk.rate
+        np.divide(e, np.add.reduce(e, axis=1, keepdims=True), out=e)
+        np.subtract(e, self.targets[chunk.where], out=e)  # softmax - one-hot
+        np.multiply(e, chunk.rate, out=e)
 
     def _update(self) -> None:
         v = self.g if self.v is None else self.v
+        if self.v is not None and self.updates % flush_interval(self.momentum) == 0:
+            for V in v.arrays():
+                flush(V)
+        self.updates += 1
         for W, g, V in zip(self.w.arrays(), self.g.arrays(), v.arrays(), strict=True):
             sgd_update(W, None if self.v is None else V, self.momentum, g)
         self.operands.make()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_cli.engine.numpy_cnn.blocks import KERNEL_SIDE, N_PIXELS, N_TILES, PATCH, spread
+from fmnist_cli.engine.numpy_cnn.blocks import KERNEL_SIDE, N_PIXELS, N_TILES, spread
 from fmnist_cli.engine.numpy_mlp.negated import Array
 
 
@@ -105,29 +105,35 @@ class Share:
 
 
 class Operands:
-    """What the layers take, made of a share of the weights: padded kernels, biases by pixel.
+    """What the layers take besides the weights of a share: biases by pixel, and a transpose.
 
     Attributes
     ----------
-    first, first_bias : (2, 7 * 8, F), (121, F)
-    second, second_bias : (3, 3, C, F2), (25, F2)
+    first_bias, second_bias : (121, F), (25, F2)
+    second_transposed : (parts, 3, 3, F2, C / parts)
+        By the parts of the first layer's channels. (OpenBLAS is a third slower where the second
+        factor is a transpose.)
     """
 
     def __init__(self, share: Share) -> None:
         self.share, dtype = share, share.first.dtype
-        n_own, n_out = share.first.shape[1], len(share.second_bias)
-        self._padded = np.zeros((2, KERNEL_SIDE, KERNEL_SIDE + 1, n_own), dtype)
-        self.first = self._padded.reshape(2, PATCH, n_own)
+        n_channels, n_own, n_out = (
+            share.second.shape[2],
+            share.first.shape[1],
+            share.second.shape[3],
+        )
         self.first_bias = np.empty((N_PIXELS, n_own), dtype)
-        self.second = share.second
         self.second_bias = np.empty((N_TILES, n_out), dtype)
+        self.second_transposed = np.empty((n_channels // n_own, 3, 3, n_out, n_own), dtype)
 
     def make(self) -> None:
         """After the weights have changed."""
-        kernels = self.share.first[:-1].reshape(KERNEL_SIDE, KERNEL_SIDE, -1)
-        self._padded[0, :, :-1] = kernels
-        self._padded[1, :, 1:] = kernels
         self.first_bias[...] = self.share.first[-1]
         if self.share.has_second:
-            spread(self.second)
+            second, transposed = self.share.second, self.second_transposed
+            by_part = second.reshape(3, 3, len(transposed), -1, second.shape[3])  # (3, 3, parts, ..
+            corners = by_part[::2, ::2].transpose(2, 0, 1, 4, 3)
+            transposed[:, ::2, ::2] = corners
+            spread(second)
+            spread(np.moveaxis(transposed, 0, 2))
             self.second_bias[...] = self.share.second_bias

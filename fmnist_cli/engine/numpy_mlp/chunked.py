@@ -12,7 +12,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.numpy_mlp.negated import Array, NegatedWeights, Sgd, sgd_update, sign_mask
+from fmnist_cli.engine.numpy_mlp.negated import (
+    Array,
+    NegatedWeights,
+    Sgd,
+    flush,
+    flush_interval,
+    sgd_update,
+    sign_mask,
+)
 from fmnist_cli.engine.numpy_mlp.threads import run_on_two_threads
 
 CHUNK_ROWS = 256
@@ -49,7 +57,11 @@ class ChunkedGradients:
     def epoch(self, w: NegatedWeights, v: NegatedWeights | None, order: NDArray[np.int64]) -> float:
         """Train on the rows in ``order``; the sum of their losses (``v`` None: no momentum)."""
         loss = 0.0
-        for start in range(0, len(order), self.sgd.batch):
+        interval = flush_interval(self.sgd.momentum)
+        for t, start in enumerate(range(0, len(order), self.sgd.batch)):
+            if v is not None and t % interval == 0:
+                flush(v.panels[0])
+                flush(v.W2)
             loss += self._step(w, v, order[start : start + self.sgd.batch])
         return loss
 

@@ -60,6 +60,8 @@ from fmnist_cli.engine.numpy_mlp.negated import (
     Array,
     NegatedWeights,
     Sgd,
+    flush,
+    flush_interval,
     loss_sum,
     sgd_update,
     sign_mask,
@@ -221,6 +223,7 @@ class _Pipeline:
         self.scaled_eye = np.eye(K, dtype=dtype) * np.array(rate, dtype)
         self.row_sums = np.full((K, K), 1 / rate, dtype)
 
+        self.flush_blocks = max(1, flush_interval(self.momentum) // steps)
         self.zero, self.decay = np.array(0, dtype), np.array(self.momentum, dtype)
         self.n = np.empty((B, H + 1), dtype)
         self.m1 = np.ones((B, H + 1), dtype)  # min(n, 0), and a column of ones for b2
@@ -303,6 +306,8 @@ class _Pipeline:
         else:
             before *= self.before_factors
             before += self.before_factors
+        if self.v is not None and k % self.flush_blocks == 0:
+            flush(self.v.W2)
         kept = [self.w.W2] if self.v is None else [self.w.W2, self.v.W2]
         copies = [array.copy() for array in kept]
         self._steps(k)
@@ -389,6 +394,8 @@ class _BlockWorker:
     def apply_block(self, k: int) -> None:
         """Apply block k, and look ahead to block k + 2."""
         W, V, dW, G = self.W, self.V, self.dW, self.G[k % 2]
+        if V is not None and k % self.of.flush_blocks == 0:
+            flush(V)
         if V is None or self.steps == 1:
             self._gradient(k, G, self.G_panels[k % 2])
             sgd_update(W, V, self.momentum, dW)

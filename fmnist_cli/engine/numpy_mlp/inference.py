@@ -34,10 +34,8 @@ class Inference:
             accuracy=float(np.mean(predicted == split.labels)),
             dead_units=int(np.sum(~alive)),
             hidden_units=len(alive),
+            predicted=predicted,
         )
-
-    def predict(self, weights: Mapping[str, Array], split: Split) -> NDArray[np.int64]:
-        return self._run(weights, split)
 
     def _run(self, weights: Mapping[str, Array], split: Split) -> NDArray[np.int64]:
         predicted = np.empty(len(split), np.int64)

@@ -9,6 +9,7 @@ comparison, a conversion and a product. Negation is exact, so nothing is lost.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -88,6 +89,23 @@ def sgd_update(W: Array, V: Array | None, momentum: float, *parts: Array) -> Non
     for part in parts:
         np.add(V, part, out=V)
     np.subtract(W, V, out=W)
+
+
+ABOVE_DENORMAL = 1e7  # times the smallest normal number, 1e-38: what is below changes no weight
+
+
+def flush(V: Array) -> None:
+    """Set negligible velocities to zero, in place.
+
+    Where a unit is dead, its velocity decays for ever; the processor takes many times as long for
+    the denormal numbers below 1e-38.
+    """
+    np.copyto(V, 0, where=np.abs(V) < ABOVE_DENORMAL * np.finfo(V.dtype).tiny)
+
+
+def flush_interval(momentum: float) -> int:
+    """After how many steps to ``flush`` again: before what was left can be denormal."""
+    return max(1, int(-math.log(ABOVE_DENORMAL) / math.log(momentum))) if momentum else 1
 
 
 def sign_mask(dtype: Any) -> tuple[Any, Array]:

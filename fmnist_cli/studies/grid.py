@@ -1,0 +1,135 @@
+"""Batch size and learning rate together: `fmnist sweep-batch` with several learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from fmnist_cli.formatting import format_count, percent
+from fmnist_cli.studies.study import (
+    BEST_EPOCH,
+    ENDED,
+    TEST_ACCURACY,
+    VAL_ACCURACY,
+    Conditions,
+    Study,
+    View,
+    condition_table,
+    each,
+)
+from fmnist_cli.tables import Column, Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.result import StudyResult
+    from fmnist_cli.engine.config import TrainConfig
+
+
+def _conditions(config: TrainConfig, pairs: Sequence[tuple[int, float]]) -> Conditions:
+    return [(f"batch {b}, lr {lr:.12g}", config.but(batch=b, lr=lr)) for b, lr in pairs]
+
+
+def _table(result: StudyResult, view: View) -> Table:
+    from dataclasses import replace
+
+    from fmnist_cli.analysis.grid import Grid
+
+    grid = Grid.of(result.runs)
+    updates = grid.updates.value
+    columns = (
+        (Column("batch", show="{:,}".format), lambda runs: runs[0].batch),
+        (
+            Column("learning rate", short="lr", key="lr", show="{:g}".format),
+            lambda runs: runs[0].lr,
+        ),
+        (Column("updates to target", show=format_count), each(updates)),
+        BEST_EPOCH,
+        VAL_ACCURACY,
+        TEST_ACCURACY,
+        ENDED,
+    )
+    table = condition_table(result, "batch sizes and learning rates", columns)
+    if grid.target is None:
+        return table
+    note = f"Target: {percent(grid.target)} validation accuracy, which every batch size reaches."
+    return replace(table, notes=(*table.notes, note))
+
+
+def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
+    from fmnist_cli.analysis.grid import grid_answers
+
+    return grid_answers(result.runs)
+
+
+def _document(result: StudyResult, view: View) -> dict[str, Any]:
+    from fmnist_cli.analysis.grid import Grid
+
+    return {"target_val_accuracy": Grid.of(result.runs).target}
+
+
+def _figure(result: StudyResult, view: View) -> Figure:
+    from fmnist_cli import plots
+    from fmnist_cli.analysis.grid import Grid
+    from fmnist_cli.plots.from_records import drawable, lines_of, study_caption
+
+    caption = study_caption(result, varied=["batch", "lr"])
+    if view.axis is not None or view.metric is not None:
+        return plots.conditions_figure(
+            lines_of(result, lambda run: run.label, axis=view.axis or "epoch"),
+            caption,
+            title=f"Batch size, learning rate and the training of {caption.model}",
+            metric=view.metric or "val_accuracy",
+            below="train_loss",
+            band=view.band,
+        )
+    grid = Grid.of(drawable(result))
+    cells = []
+    for cell in grid.cells:
+        known = [run.test_accuracy for run in cell.healthy if run.test_accuracy is not None]
+        updates = cell.to(grid.updates)
+        per_epoch = cell.runs[0].epochs[0].updates
+        cells.append(
+            plots.GridCell(
+                batch=cell.batch,
+                lr=cell.lr,
+                accuracy=fmean(known) if known else None,
+                updates=updates,
+                epochs=None if updates is None else updates / per_epoch,
+                diverged=sum(run.diverged for run in cell.runs),
+                seeds=len(cell.runs),
+            )
+        )
+    return plots.grid_figure(
+        cells,
+        caption,
+        target=grid.target,
+        diagonals=[[(cell.batch, cell.lr) for cell in one] for one in grid.diagonals],
+        front=[(cell.batch, cell.lr) for cell in grid.front()],
+    )
+
+
+def _alt(result: StudyResult, view: View) -> str:
+    n = len(result.by_label())
+    return (
+        f"Heat maps of the test accuracy and of the epochs to a validation accuracy for {n} "
+        "settings of batch size and learning rate; below, examples against updates to it."
+    )
+
+
+GRID = Study(
+    kind="sweep-grid",
+    plot_name="batch",
+    title="Batch size and learning rate",
+    question="Which learning rate suits which batch size, and what does a larger batch then save?",
+    conditions=_conditions,
+    table=_table,
+    answers=_answers,
+    document=_document,
+    figure=_figure,
+    caption="Test accuracy and epochs to a validation accuracy by batch size and learning rate; "
+    "examples against updates to it.",
+    alt=_alt,
+)
