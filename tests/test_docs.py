@@ -83,6 +83,8 @@ def test_the_hand_in_page_has_every_study() -> None:
     page = (ROOT / "docs/howto/hand-in.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| ")]
     for study in STUDIES.values():
+        if f"fmnist {study.kind}" not in COMMANDS:  # batch sizes by learning rates
+            continue
         row = next(row for row in rows if f"`fmnist {study.kind}" in row.split("|")[2])
         assert f"`fmnist plot {study.plot_name}`" in row or study.kind == "train"
     (row,) = [row for row in rows if "`fmnist plot train`" in row]
