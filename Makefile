@@ -18,7 +18,7 @@ BENCH := $(BENCH_VENV)/.ready
 WORKERS ?= 2
 QUICK := not slow and not keras and not browser
 
-.PHONY: demo test test-slow torture check bench format docs docs-reference docs-notebook docs-studies docs-tutorial notebook clean
+.PHONY: demo test test-slow torture check bench bench-jobs format docs docs-reference docs-notebook docs-studies docs-tutorial notebook clean
 
 demo: $(INSTALLED)
 	$(BIN)/fmnist train --batch 5 --check-gradient --check-magnitude
@@ -43,6 +43,9 @@ check: $(READY)
 notebook: $(INSTALLED)
 	$(INSTALL) --editable ".[notebook]"
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab notebooks/fashion_mnist.ipynb
+
+bench-jobs: $(READY)
+	$(BIN)/python benchmarks/bench_jobs.py
 
 bench: $(BENCH)
 	$(BENCH_VENV)/bin/python benchmarks/bench_epoch.py
