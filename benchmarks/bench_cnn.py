@@ -1,6 +1,8 @@
 """Time one epoch of the CNNs by fmnist and its peers, side by side; write docs/benchmarks-cnn.md.
 
-    python benchmarks/bench_cnn.py [--rounds 5] [--n 10000]
+    python benchmarks/bench_cnn.py [--rounds 5] [--n 10000] [--model cnn2] [--batch 5]
+
+With a model or a batch size only that is measured again, and the rest kept.
 
 As in ``bench_epoch.py``: every peer in a process of its own, asked in turn, from the same weights
 over the same batches; the run fails unless all reach the same running loss.
@@ -20,11 +22,16 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from bench_epoch import SEED, SETTLE_SECONDS, cpu, learnable, versions
+from bench_epoch import SEED, SETTLE_SECONDS, cpu, gemm_rate, learnable, versions
 
 from fmnist_cli.engine.seeding import epoch_order
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks-cnn.md"
+KNOWN = OUT.parent.parent / "build" / "bench_cnn.json"
+EVALUATED = 12_000  # images
+CONV1, CONV2 = 2 * 22**2 * 49 * 64, 2 * 10**2 * 256 * 128  # flops of one image, forward
+FORWARD_FLOPS = {"cnn2": CONV1 + 2 * 7744 * 10, "cnn3": CONV1 + CONV2 + 2 * 3200 * 10}
+STEP_FLOPS = {"cnn2": 2 * CONV1 + 6 * 7744 * 10, "cnn3": 2 * CONV1 + 3 * CONV2 + 6 * 3200 * 10}
 MODELS, BATCHES = ("cnn2", "cnn3"), (5, 50)
 PEERS = ("fmnist", "fmnist, --engine keras", "Keras fit", "PyTorch, 1 thread", "PyTorch, 2 threads")
 SAME_LOSS = 5e-3  # relative; float32 convolutions round differently
@@ -185,43 +192,88 @@ def measure(model: str, batch: int, n: int, rounds: int) -> dict[str, list[float
     return seconds
 
 
+def evaluation_seconds(model: str, n: int) -> float:
+    """The best of five evaluations of n images by fmnist."""
+    from fmnist_cli.engine.backend import Split
+    from fmnist_cli.engine.numpy_cnn.backend import NumPyCNN
+
+    split = Split(*learnable(n))
+    cnn = NumPyCNN(split, weights=initial(model), batch=5, lr=LR, momentum=0.0)
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        cnn.evaluate(split)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--serve", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--n", type=int, default=10_000)
+    parser.add_argument("--model", choices=MODELS, action="append", help="measure these alone")
+    parser.add_argument("--batch", type=int, choices=BATCHES, action="append", help="likewise")
     args = parser.parse_args()
     if args.serve:
         name, model, batch = args.serve
         serve(name, model, int(batch), args.n)
         return
+    known = json.loads(KNOWN.read_text()) if KNOWN.exists() and (args.model or args.batch) else {}
+    for model in args.model or MODELS:
+        known[f"{model}, evaluation"] = [evaluation_seconds(model, EVALUATED), gemm_rate()]
+        for batch in args.batch or BATCHES:
+            known[f"{model}, {batch}"] = measure(model, batch, args.n, args.rounds)
+            known[f"{model}, {batch}, rate"] = gemm_rate()
+            print(row(model, batch, known, args.n), file=sys.stderr)
+    KNOWN.parent.mkdir(exist_ok=True)
+    KNOWN.write_text(json.dumps(known))
+    keys = [f"{model}, {batch}" for model in MODELS for batch in BATCHES]
+    if all(key in known for key in keys):
+        OUT.write_text(report(known, args.n), encoding="utf-8")
+
+
+def report(known: dict[str, Any], n: int) -> str:
     lines = [
         "# Benchmarks: the CNNs",
         "",
         "Written by `python benchmarks/bench_cnn.py` (`make bench`).",
         "",
-        f"One epoch of SGD over {args.n:,} examples. Median seconds of {args.rounds} rounds "
-        "(fastest to slowest), and fmnist's time over the peer's, median of the rounds' ratios "
-        "(below 1: fmnist is faster). Same weights, same batches, the same running loss.",
+        f"One epoch of SGD over {n:,} examples. Median seconds of the rounds (fastest to slowest), "
+        "and fmnist's time over the peer's, median of the rounds' ratios (below 1: fmnist is "
+        "faster). Same weights, same batches, the same running loss. The share is of the rate of a "
+        "float32 product on all cores, for the arithmetic as the textbook has it.",
         "",
         f"Machine: {cpu()}, {os.cpu_count()} cores; {'; '.join(versions())}.",
         "",
-        "| model | batch | " + " | ".join(PEERS) + " |",
-        "| --- | --- |" + " --- |" * len(PEERS),
+        "| model | batch | " + " | ".join(PEERS) + " | share of the product rate |",
+        "| --- | --- |" + " --- |" * (len(PEERS) + 1),
+        *(row(model, batch, known, n) for model in MODELS for batch in BATCHES),
+        "",
     ]
     for model in MODELS:
-        for batch in BATCHES:
-            seconds = measure(model, batch, args.n, args.rounds)
-            cells = []
-            for name, times in seconds.items():
-                cell = f"{median(times):.2f} ({min(times):.2f} to {max(times):.2f})"
-                if name != "fmnist":
-                    ratios = [a / b for a, b in zip(seconds["fmnist"], times, strict=True)]
-                    cell += f", **{median(ratios):.2f}**"
-                cells.append(cell)
-            lines.append(f"| {model} | {batch} | " + " | ".join(cells) + " |")
-            print(lines[-1], file=sys.stderr)
-    OUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        seconds, rate = known[f"{model}, evaluation"]
+        share = EVALUATED * FORWARD_FLOPS[model] / 1e9 / seconds / rate / (os.cpu_count() or 1)
+        lines.append(
+            f"An evaluation of {EVALUATED:,} images by {model}: {seconds:.2f} s, {share:.0%} of "
+            "the product rate."
+        )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def row(model: str, batch: int, known: dict[str, Any], n: int) -> str:
+    seconds, cells = known[f"{model}, {batch}"], []
+    for name, times in seconds.items():
+        cell = f"{median(times):.2f} ({min(times):.2f} to {max(times):.2f})"
+        if name != "fmnist":
+            ratios = [a / b for a, b in zip(seconds["fmnist"], times, strict=True)]
+            cell += f", **{median(ratios):.2f}**"
+        cells.append(cell)
+    flops = n * STEP_FLOPS[model] / 1e9
+    rate = known[f"{model}, {batch}, rate"] * (os.cpu_count() or 1)
+    cells.append(f"{flops / median(seconds['fmnist']) / rate:.0%}")
+    return f"| {model} | {batch} | " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

@@ -103,9 +103,9 @@ def study(
     Parameters
     ----------
     kind : str
-        What is studied, by the name of its command: ``sweep-batch``, ``sweep-lr``,
-        ``early-stop``, ``momentum``, ``ood`` or ``luck``. What such a study measures is measured,
-        and ``figure_of`` and ``answers_of`` know it by its kind.
+        What is studied, by the name of its command: ``sweep-batch``, ``sweep-lr``, ``early-stop``,
+        ``momentum``, ``ood`` or ``luck``, or ``sweep-grid``; ``answers_of`` and ``figure_of`` go by
+        it.
     arms : mapping from label to TrainConfig
     seeds : int >= 1, or a sequence of int
         How many runs of each arm, from the configurations' seed up; or their seeds.
@@ -341,6 +341,8 @@ def figure_of(
 def answers_of(result: StudyResult, *, patiences: Sequence[int] = (3,)) -> tuple[Answer, ...]:
     """The questions of a study's kind, each with its verdict and its statement, as the command
     gives them.
+
+    ``luck`` needs arms that differ in ``init_seed``; ``sweep-grid``, in ``batch`` and ``lr``.
 
     Parameters
     ----------

@@ -250,3 +250,16 @@ def test_runs_are_compared_and_drawn(tiny_data: Path) -> None:
     assert pair.by_image is not None
     for one in (found, pair, study, study.runs[0]):
         assert "<svg" in fmnist_cli.plots.to_svg(fmnist_cli.figure_of(one))
+
+
+def test_luck_and_its_answers_from_python(tiny_data: Path) -> None:
+    data = fmnist_cli.load_data(200, 50, data_dir=tiny_data, allow_custom=True)
+    config = fmnist_cli.TrainConfig(train_size=200, val_size=50, epochs=2, hidden=8)
+    arms = {f"weights {seed}": config.but(init_seed=seed) for seed in (42, 43)}
+    with fmnist_cli.Registry.open("runs.db") as registry:
+        found = fmnist_cli.study("luck", arms, data, registry, seeds=2)
+    typical, *others = fmnist_cli.answers_of(found)
+    assert typical.question == "Is the run with seed 42 a typical one?"
+    assert typical.evidence["test_accuracy"] == found.runs[0].test_accuracy
+    assert len(others) == 3
+    assert "<svg" in fmnist_cli.plots.to_svg(fmnist_cli.figure_of(found))

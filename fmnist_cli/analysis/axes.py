@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from statistics import fmean, median, median_low, pstdev
 
+from fmnist_cli.analysis.answers import listing, sentence
+from fmnist_cli.analysis.claims import accuracy, factor, loss
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.epoch import Axis
 
@@ -102,19 +104,70 @@ def axis_spread(
     return math.exp(math.sqrt(fmean(squares))) if squares else None
 
 
+def _levels(runs: Sequence[RecordedRun], metric: str) -> dict[str, tuple[float, float]]:
+    """Where half of each condition's seeds begin and end; losses negated."""
+    sign = -1 if metric.endswith("loss") else 1
+    curves: dict[str, list[list[float]]] = {}
+    for run in runs:
+        y = [sign * epoch.value(metric) for epoch in run.epochs]
+        if all(map(math.isfinite, y)):
+            curves.setdefault(run.label, []).append(y)
+    return {
+        label: (median(y[0] for y in of_one), median_low(max(y) for y in of_one))
+        for label, of_one in curves.items()
+    }
+
+
 def comparable(runs: Sequence[RecordedRun], metric: str = "val_accuracy") -> list[RecordedRun]:
-    """The runs of the conditions whose curves have levels in common.
+    """The runs of as many conditions as have levels in common, at the lowest such levels: there
+    the curves are steep, and a level is passed at one place.
 
     A condition that is beyond the others' best after its first epoch already cannot be compared:
-    nothing is measured within an epoch. Such are left out, furthest first.
+    nothing is measured within an epoch. One that never gets so far as the others start cannot
+    either.
     """
     kept = [run for run in runs if not run.diverged and len(run.epochs) > 1]
-    while len({run.label for run in kept}) > 2 and axis_spread(kept, "epoch", metric) is None:
-        sign = -1 if metric.endswith("loss") else 1
-        first = {
-            label: median(sign * r.epochs[0].value(metric) for r in kept if r.label == label)
-            for label in dict.fromkeys(r.label for r in kept)
-        }
-        furthest = max(first, key=lambda label: first[label])
-        kept = [run for run in kept if run.label != furthest]
-    return kept
+    levels = _levels(kept, metric)
+    choices = [
+        [label for label, (low, high) in levels.items() if low <= start < high]
+        for start, _ in levels.values()
+    ]
+
+    def worth(labels: Sequence[str]) -> tuple[int, float]:
+        return len(labels), -max(levels[label][0] for label in labels)
+
+    chosen = max(filter(None, choices), key=worth, default=[])
+    return [run for run in kept if run.label in chosen]
+
+
+def spreads(
+    runs: Sequence[RecordedRun], metric: str = "val_accuracy"
+) -> tuple[dict[Axis, float], list[str]]:
+    """The spread on every axis on which it is known, and the labels that cannot be compared."""
+    compared = comparable(runs, metric)
+    kept = {run.label for run in compared}
+    found = {axis: axis_spread(compared, axis, metric) for axis in AXIS_TITLES}
+    known = {axis: spread for axis, spread in found.items() if spread is not None}
+    return known, [label for label in dict.fromkeys(r.label for r in runs) if label not in kept]
+
+
+def spread_note(runs: Sequence[RecordedRun], axis: Axis, metric: str = "val_accuracy") -> str:
+    """By what factor the curves lie apart on the axis that is drawn, and on the others."""
+    known, left_out = spreads(runs, metric)
+    if axis not in known:
+        return "How far the curves lie apart is not known: they have no level in common."
+    name = metric.replace("val_", "validation ").replace("train_", "training ").replace("_", " ")
+    by = {one: f"by {AXIS_TITLES[one].removesuffix(' (s)')}" for one in known}
+    levels = _levels(comparable(runs, metric), metric).values()
+    ends = [abs(max(low for low, _ in levels)), abs(min(high for _, high in levels))]
+    low, high = map(accuracy if metric.endswith("accuracy") else loss, ends)
+    others = [f"{by[one]} {factor(spread)}" for one, spread in known.items() if one != axis]
+    text = (
+        f"{sentence(by[axis])} the curves of the {name} lie apart by a factor of "
+        f"{factor(known[axis])} between {low} and {high} (1: they are one); {listing(others)}."
+    )
+    if left_out:
+        n = len(left_out)
+        which = sentence(listing(left_out)) if n < 4 else f"{n} of the conditions"
+        text += f" {which} {'is' if n == 1 else 'are'} not in it: no level in common."
+    return text

@@ -49,22 +49,26 @@ class Interval:
 def mean_interval(
     values: Sequence[float], level: float = LEVEL, *, scale: Scale = "plain"
 ) -> Interval:
-    """The mean of n >= 1 values and its t interval.
-
-    A share's is taken on the logit scale and a positive quantity's on the log scale, by the delta
-    method: m -> f(m) with the standard error se f'(m), and back.
-    """
+    """The mean of n >= 1 values and its t interval, within the range of the scale."""
     n, mean = len(values), fmean(values)
     if n < SEEDS_FOR_INTERVAL:
         return Interval(n, mean, None, None, level)
     margin = t_quantile(level, n - 1) * stdev(values) / math.sqrt(n)
-    low, high = mean - margin, mean + margin
+    return Interval(n, mean, *around(mean, margin, scale), level)
+
+
+def around(mean: float, margin: float, scale: Scale) -> tuple[float, float]:
+    """The ends of mean +- margin >= 0, within the range of the scale.
+
+    A share's are taken on the logit scale and a positive quantity's on the log scale, by the delta
+    method: m -> f(m) with the margin times f'(m), and back.
+    """
     if margin and scale == "ratio" and mean > 0:
-        low, high = mean * math.exp(-margin / mean), mean * math.exp(margin / mean)
-    elif margin and scale == "share" and 0 < mean < 1:
+        return mean * math.exp(-margin / mean), mean * math.exp(margin / mean)
+    if margin and scale == "share" and 0 < mean < 1:
         middle, width = math.log(mean / (1 - mean)), margin / (mean * (1 - mean))
-        low, high = _expit(middle - width), _expit(middle + width)
-    return Interval(n, mean, low, high, level)
+        return _expit(middle - width), _expit(middle + width)
+    return mean - margin, mean + margin
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -32,6 +32,7 @@ from fmnist_cli.studies.training import TRAINING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.registry import Registry
 
 app = typer.Typer()
@@ -381,7 +382,7 @@ def compare(
       # two groups of runs that you have tagged
       fmnist plot compare tag:baseline tag:shifted --out compare.png
     """
-    from fmnist_cli.plots.from_records import groups_figure
+    from fmnist_cli.plots.from_records import groups_figure, labelled
     from fmnist_cli.runner.find import find_groups
 
     metrics: Any = metric or ["val_accuracy", "train_loss"]
@@ -391,7 +392,8 @@ def compare(
     with _registry(common, out) as registry:
         groups = find_groups(registry, names)
     figure = groups_figure(groups, metrics=metrics, axis=x or "epoch", band=band)
-    _save(common, figure, out, "compare", "compare")
+    spread = _spreads(common, labelled(groups), x, metrics[0])
+    _save(common, figure, out, "compare", "compare", **spread)
 
 
 def _draw(
@@ -413,7 +415,21 @@ def _draw(
     by += f"-{'both' if len(view.curves) > 1 else view.curves[0]}" if view.curves else ""
     name, number = study.plot_name, result.study.id
     figure = study.figure(result, view)
-    _save(common, figure, out, name, f"{name}{by}-study{number}", study=number)
+    spread = _spreads(common, result.runs, view.axis, view.metric or study.metric)
+    _save(common, figure, out, name, f"{name}{by}-study{number}", study=number, **spread)
+
+
+def _spreads(
+    common: Common, runs: Sequence[RecordedRun], axis: Axis | None, metric: Metric
+) -> dict[str, Any]:
+    """Say how far the curves lie apart on the axis, if one is asked for; it, for the document."""
+    from fmnist_cli.analysis.axes import spread_note, spreads
+
+    if axis is None:
+        return {}
+    Output(common).text(f"{spread_note(runs, axis, metric)}\n")
+    known, left_out = spreads(runs, metric)
+    return {"metric": metric, "spread_by_axis": known, "not_compared": left_out}
 
 
 @contextmanager
@@ -429,7 +445,7 @@ def _registry(common: Common, out: Path | None) -> Iterator[Registry]:
 
 
 def _save(
-    common: Common, figure: Figure, out: Path | None, kind: str, name: str, **content: int
+    common: Common, figure: Figure, out: Path | None, kind: str, name: str, **content: Any
 ) -> None:
     """Write the figure, and say where it is."""
     path = out or DEFAULT_FOLDER / f"{name}.png"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import stdev
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.analysis.statistics import SEEDS_FOR_INTERVAL, Scale, mean_interval
+from fmnist_cli.analysis.statistics import SEEDS_FOR_INTERVAL, Scale, around, mean_interval
 from fmnist_cli.errors import require
 from fmnist_cli.plots.data import Band, Curve, Metric
 from fmnist_cli.plots.style import SMALL_POINTS, Look, is_narrow
@@ -28,7 +29,7 @@ LOG_RATIO = 10.0  # from this ratio of largest to smallest on, a log axis shows 
 BAND_WORDS: dict[Band, str] = {
     "range": "lowest to highest",
     "sd": "mean ± one standard deviation",
-    "ci": "95 % interval of the mean (Student's t)",
+    "ci": "95 % interval of the mean",
 }
 # Multiples of the powers of ten that may be ticks, from sparse to dense.
 _LOG_TICKS: tuple[tuple[float, ...], ...] = (
@@ -54,6 +55,16 @@ def require_some(curves: Sequence[Curve], metric: Metric) -> None:
     require(measured > 0, f"this plot needs the {words} of at least one epoch", measured)
 
 
+def band_words(counts: Iterable[int], band: Band) -> str:
+    """What the bands of lines with so many seeds each are: an interval needs five seeds."""
+    several = [n for n in counts if n > 1]
+    if band != "ci" or not several or min(several) >= SEEDS_FOR_INTERVAL:
+        return BAND_WORDS[band]
+    if max(several) < SEEDS_FOR_INTERVAL:
+        return BAND_WORDS["range"]
+    return f"{BAND_WORDS['ci']}, below {SEEDS_FOR_INTERVAL} seeds {BAND_WORDS['range']}"
+
+
 def seeds_note(counts: Iterable[int], band: Band) -> list[str]:
     """The note that says how many seeds the lines rest on, and what the bands are."""
     counts = list(counts)
@@ -62,8 +73,8 @@ def seeds_note(counts: Iterable[int], band: Band) -> list[str]:
         return []
     n = f"{high}" if low == high else f"{low} to {high}"
     return [
-        f"Lines: mean of {n} seeds. Bands: {band_words(band, high)}. Where some seeds have ended, "
-        "the others continue as thin lines."
+        f"Lines: mean of {n} seeds. Bands: {band_words(counts, band)}. Where some seeds have "
+        "ended, the others continue as thin lines."
     ]
 
 
@@ -88,32 +99,28 @@ def draw_line(ax: Axes, x: Floats, y: Floats, look: Look, **properties: Any) -> 
     return line
 
 
-def band_words(band: Band, n_seeds: int) -> str:
-    """What the bands are, of so many seeds at most."""
-    if band == "ci" and n_seeds < SEEDS_FOR_INTERVAL:
-        return f"{BAND_WORDS['range']} (an interval needs {SEEDS_FOR_INTERVAL})"
-    return BAND_WORDS[band]
-
-
-def band_limits(
-    values: Floats, band: Band, *, fraction: bool = False
-) -> tuple[Floats, Floats, Floats]:
+def band_limits(values: Floats, band: Band, scale: Scale) -> tuple[Floats, Floats, Floats]:
     """Mean, lower and upper limit over the seeds: (S, E) -> three of (E,), NaN where one is.
 
-    Intervals are those of the tables: of a ``fraction``, such as an accuracy, on the logit scale,
-    of what is positive on the log scale, and of few seeds their range.
+    The limits stay within the range of the scale; below five seeds, an interval is the range.
     """
     mean = values.mean(axis=0)
-    if band == "range" or len(values) == 1 or (band == "ci" and len(values) < SEEDS_FOR_INTERVAL):
+    if band == "range" or len(values) < (SEEDS_FOR_INTERVAL if band == "ci" else 2):
         return mean, values.min(axis=0), values.max(axis=0)
-    if band == "ci":
-        scale: Scale = "share" if fraction else "ratio"
-        found = [mean_interval(column, scale=scale) for column in values.T.tolist()]
-        low, high = (np.array([getattr(one, end) for one in found]) for end in ("low", "high"))
-        return mean, low, high
-    margin = values.std(axis=0, ddof=1)
-    low, high = mean - margin, mean + margin
-    return (mean, low.clip(0, 1), high.clip(0, 1)) if fraction else (mean, low, high)
+    limits = np.full((2, values.shape[1]), np.nan)
+    for i in np.flatnonzero(np.isfinite(mean)):
+        of_one = values[:, i].tolist()
+        if band == "ci":
+            found = mean_interval(of_one, scale=scale)
+            limits[:, i] = found.low, found.high
+        else:
+            limits[:, i] = around(float(mean[i]), stdev(of_one), scale)
+    return mean, limits[0], limits[1]
+
+
+def scale_of(metric: str) -> Scale:
+    """How intervals are taken: accuracies in [0, 1]; losses, times and counts above 0."""
+    return "share" if metric.endswith("accuracy") else "ratio"
 
 
 def draw_curves(
@@ -138,7 +145,7 @@ def draw_curves(
     for row, curve in zip(places, curves, strict=True):
         row[np.searchsorted(epochs, curve.epochs)] = curve.positions
     x = np.nanmean(places, axis=0)
-    mean, low, high = band_limits(values, band, fraction=metric.endswith("accuracy"))
+    mean, low, high = band_limits(values, band, scale_of(metric))
     shared = np.flatnonzero(np.isfinite(mean))
     end = int(shared[-1]) if len(shared) else 0
     for row in values:

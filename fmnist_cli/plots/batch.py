@@ -15,6 +15,7 @@ from fmnist_cli.plots.axes import (
     band_words,
     log_axis,
     number,
+    scale_of,
     worth_a_log,
 )
 from fmnist_cli.plots.data import Band, BatchRun, RunCaption, numbers
@@ -107,9 +108,9 @@ def _draw(
         values = values[np.isfinite(values)]
         if len(values) == 0:
             values = np.array([np.nan])
-        found = band_limits(values, band, fraction=field == "test_accuracy")
+        found = band_limits(values[:, None], band, scale_of(field))
         for limits, limit in zip((mean, low, high), found, strict=True):
-            limits.append(float(limit))
+            limits.append(float(limit[0]))
         limited.append(any(run.still_improving for run in arm))
     ax.plot(batches, mean, "-", color=colour, linewidth=1.4, zorder=3)
     if several:
@@ -156,7 +157,7 @@ def _notes(runs: Sequence[BatchRun], band: Band) -> list[str]:
         n = f"{max(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         notes.append(
             f"Large marks: mean of {n} seeds; small marks: each seed. "
-            f"Bands: {band_words(band, max(counts))}."
+            f"Bands: {band_words(counts, band)}."
         )
     limited = {run.batch for run in runs if run.still_improving and not run.diverged}
     if limited:

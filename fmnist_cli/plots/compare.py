@@ -32,6 +32,7 @@ def compare_figure(
     title: str = "Comparison of runs",
     subtitle: str = "",
     band: Band = "range",
+    notes: Sequence[str] = (),
 ) -> Figure:
     """The runs' curves overlaid, one panel per metric, with one legend.
 
@@ -59,7 +60,7 @@ def compare_figure(
     figure = new_figure(
         title,
         subtitle or (f"{len(lines)} groups, {n_runs}" if len(curves) > len(lines) else n_runs),
-        seeds_note([len(line.curves) for line in lines], band),
+        [*seeds_note([len(line.curves) for line in lines], band), *notes],
         height=max(0.4 + 2.4 * len(metrics), legend_height),
     )
     panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]

@@ -45,6 +45,7 @@ def conditions_figure(
     below: Metric = "test_accuracy",
     log: bool | None = None,
     band: Band = "range",
+    notes: Sequence[str] = (),
 ) -> Figure:
     """The metric by epoch, one line per condition; below it another, where it was measured.
 
@@ -72,7 +73,7 @@ def conditions_figure(
     figure = new_figure(
         title,
         caption.line(),
-        seeds_note([len(line.curves) for line in lines], band),
+        [*seeds_note([len(line.curves) for line in lines], band), *notes],
         height=5.6 if len(metrics) > 1 else 3.6,
     )
     panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]

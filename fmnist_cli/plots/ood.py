@@ -61,7 +61,7 @@ def ood_figure(
     require(n_seeds > 0, "an ood plot needs the accuracy of at least one model", n_seeds)
     notes = []
     if n_seeds > 1:
-        notes = [f"Bars: mean of {n_seeds} seeds. Whiskers: {band_words(band, n_seeds)}."]
+        notes = [f"Bars: mean of {n_seeds} seeds. Whiskers: {band_words([n_seeds], band)}."]
 
     figure = new_figure(
         "Accuracy on the test set and on its shifted copies", caption.line(), notes, height=3.6
@@ -80,7 +80,8 @@ def ood_figure(
             if len(values) == 0:
                 continue
             x = j + (i - (len(models) - 1) / 2) * width
-            height, low, high = (float(limit) for limit in band_limits(values, band, fraction=True))
+            limits = band_limits(values[:, None], band, "share")
+            height, low, high = (float(limit[0]) for limit in limits)
             ax.bar(
                 [x],
                 [height],

@@ -66,11 +66,9 @@ def ood_curve_figure(
     directions = [series for series in found if series != ROTATION]
     models = list(dict.fromkeys(curve.model for curve in curves))
     n_seeds = max(len(curve.accuracy) for curve in curves)
-    notes = (
-        [f"Lines: mean of {n_seeds} seeds. Bands: {band_words(band, n_seeds)}."]
-        if n_seeds > 1
-        else []
-    )
+    notes = []
+    if n_seeds > 1:
+        notes = [f"Lines: mean of {n_seeds} seeds. Bands: {band_words([n_seeds], band)}."]
     what = [word for word, there in (("moved", directions), ("turned", ROTATION in found)) if there]
     height = 5.0 if len(directions) > 1 else 3.6 if directions else 0.0
     if ROTATION in found:
@@ -90,7 +88,7 @@ def ood_curve_figure(
             values = np.array([numbers(row) for row in curve.accuracy])  # (S, P)
             middle = values[0]
             if len(values) > 1:
-                middle, low, high = band_limits(values, band, fraction=True)
+                middle, low, high = band_limits(values, band, "share")
                 ax.fill_between(x, low, high, color=of_model.colour, alpha=0.18, linewidth=0)
             # a marker at exactly 0 or 1 stays whole
             handles[curve.model] = draw_line(ax, x, middle, of_model, clip_on=False)

@@ -18,6 +18,7 @@ from fmnist_cli.studies.study import (
     Study,
     View,
     condition_table,
+    curves_figure,
     measure_training,
 )
 from fmnist_cli.tables import Column, Table
@@ -77,18 +78,13 @@ def _explain(
 
 def _figure(result: StudyResult, view: View) -> Figure:
     from fmnist_cli import plots
-    from fmnist_cli.plots.from_records import drawable, lines_of, study_caption
+    from fmnist_cli.plots.from_records import drawable, study_caption
 
     if view.axis is not None:
-        caption = study_caption(result, varied=["batch"])
-        return plots.conditions_figure(
-            lines_of(result, lambda run: run.label, lambda run: run.batch, view.axis),
-            caption,
-            title=f"Batch size and the training of {caption.model}",
-            metric=view.metric or "val_accuracy",
-            below="train_loss",
-            band=view.band,
-        )
+        return curves_figure(
+            result, view, "Batch size", varied=["batch"], name=lambda run: run.label,
+            order=lambda run: run.batch, metric=BATCH_SIZE.metric, below="train_loss",
+        )  # fmt: skip
     runs = drawable(result)
     points = [
         plots.BatchRun(

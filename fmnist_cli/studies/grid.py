@@ -16,6 +16,7 @@ from fmnist_cli.studies.study import (
     Study,
     View,
     condition_table,
+    curves_figure,
     each,
 )
 from fmnist_cli.tables import Column, Table
@@ -73,18 +74,13 @@ def _document(result: StudyResult, view: View) -> dict[str, Any]:
 def _figure(result: StudyResult, view: View) -> Figure:
     from fmnist_cli import plots
     from fmnist_cli.analysis.grid import Grid
-    from fmnist_cli.plots.from_records import drawable, lines_of, study_caption
+    from fmnist_cli.plots.from_records import drawable, study_caption
 
-    caption = study_caption(result, varied=["batch", "lr"])
-    if view.axis is not None or view.metric is not None:
-        return plots.conditions_figure(
-            lines_of(result, lambda run: run.label, axis=view.axis or "epoch"),
-            caption,
-            title=f"Batch size, learning rate and the training of {caption.model}",
-            metric=view.metric or "val_accuracy",
-            below="train_loss",
-            band=view.band,
-        )
+    if view.axis is not None:
+        return curves_figure(
+            result, view, "Batch size, learning rate", varied=["batch", "lr"],
+            name=lambda run: run.label, metric=GRID.metric, below="train_loss",
+        )  # fmt: skip
     grid = Grid.of(drawable(result))
     cells = []
     for cell in grid.cells:
@@ -104,7 +100,7 @@ def _figure(result: StudyResult, view: View) -> Figure:
         )
     return plots.grid_figure(
         cells,
-        caption,
+        study_caption(result, varied=["batch", "lr"]),
         target=grid.target,
         diagonals=[[(cell.batch, cell.lr) for cell in one] for one in grid.diagonals],
         front=[(cell.batch, cell.lr) for cell in grid.front()],

@@ -17,6 +17,7 @@ from fmnist_cli.studies.study import (
     Study,
     View,
     condition_table,
+    curves_figure,
     each,
     loss,
     measure_training,
@@ -75,18 +76,10 @@ def _explain(
 
 
 def _figure(result: StudyResult, view: View) -> Figure:
-    from fmnist_cli import plots
-    from fmnist_cli.plots.from_records import lines_of, study_caption
-
-    caption = study_caption(result, varied=["lr"])
-    return plots.conditions_figure(
-        lines_of(result, lambda run: f"lr {run.lr:g}", lambda run: run.lr, view.axis or "epoch"),
-        caption,
-        title=f"Learning rate and the training of {caption.model}",
-        metric=view.metric or "running_loss",
-        below="val_accuracy",
-        band=view.band,
-    )
+    return curves_figure(
+        result, view, "Learning rate", varied=["lr"], name=lambda run: f"lr {run.lr:g}",
+        order=lambda run: run.lr, metric=LEARNING_RATE.metric, below="val_accuracy",
+    )  # fmt: skip
 
 
 def _alt(result: StudyResult, view: View) -> str:
@@ -112,6 +105,7 @@ LEARNING_RATE = Study(
     measure=measure_training,
     explain=_explain,
     figure=_figure,
+    metric="running_loss",
     caption="Training loss and validation accuracy by epoch, one line per learning rate.",
     alt=_alt,
 )

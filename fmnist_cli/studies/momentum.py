@@ -16,6 +16,7 @@ from fmnist_cli.studies.study import (
     Study,
     View,
     condition_table,
+    curves_figure,
     each,
     loss,
     measure_training,
@@ -160,22 +161,10 @@ def _document(result: StudyResult, view: View) -> dict[str, Any]:
 
 
 def _figure(result: StudyResult, view: View) -> Figure:
-    from fmnist_cli import plots
-    from fmnist_cli.plots.from_records import lines_of, study_caption
-
-    caption = study_caption(result, varied=["momentum"])
-    return plots.conditions_figure(
-        lines_of(
-            result,
-            lambda run: f"α = {run.momentum:.12g}",
-            lambda run: run.momentum,
-            view.axis or "epoch",
-        ),
-        caption,
-        title=f"Momentum and the training of {caption.model}",
-        metric=view.metric or "running_loss",
-        band=view.band,
-    )
+    return curves_figure(
+        result, view, "Momentum", varied=["momentum"], name=lambda run: f"α = {run.momentum:.12g}",
+        order=lambda run: run.momentum, metric=MOMENTUM.metric, below="test_accuracy",
+    )  # fmt: skip
 
 
 def _alt(result: StudyResult, view: View) -> str:
@@ -206,6 +195,7 @@ MOMENTUM = Study(
     explain=_explain,
     document=_document,
     figure=_figure,
+    metric="running_loss",
     caption="Training loss and test accuracy by epoch, one line per momentum.",
     alt=_alt,
 )

@@ -42,7 +42,7 @@ class View:
     ----------
     patiences : of an early-stopping study
     curves : of a study of shifted images, which must have measured them
-    metric : drawn by epoch; None for the study's own choice
+    metric : whose curves are drawn; None for the study's own choice
     band : what several seeds are drawn as
     axis : what curves are drawn against; None for the study's own figure
     every_epoch : whether the details have every epoch's numbers
@@ -124,6 +124,8 @@ class Study:
         question's causes.
     test_every_epoch, after
         What is measured, as in ``run_study``.
+    metric : str
+        Whose curves are drawn where nothing else is asked for.
     timed : bool
         Whether a result is a time, so that runs side by side are no substitute.
     """
@@ -152,6 +154,7 @@ class Study:
     ] = _no_explanations
     test_every_epoch: bool = False
     after: Callable[[View], After | None] = lambda view: None
+    metric: Metric = "val_accuracy"
     timed: bool = False
 
     @property
@@ -249,6 +252,44 @@ def measure_training(session: Session, run: RecordedRun, weights: Arrays) -> dic
     from fmnist_cli.runner.measured import training_figures
 
     return training_figures(session, run, weights)
+
+
+def curves_figure(
+    result: StudyResult,
+    view: View,
+    what: str,
+    *,
+    varied: Sequence[str],
+    name: Callable[[RecordedRun], str],
+    order: Callable[[RecordedRun], float] | None = None,
+    metric: Metric,
+    below: Metric,
+) -> Figure:
+    """One line per condition, against the axis that is asked for, with how far apart they lie.
+
+    Parameters
+    ----------
+    what : str
+        What is varied, as the title names it; ``varied`` are its fields, ``name`` and ``order``
+        those of a line.
+    metric, below : str
+        The curves above, unless the view asks for others, and below.
+    """
+    from fmnist_cli import plots
+    from fmnist_cli.analysis.axes import spread_note
+    from fmnist_cli.plots.from_records import lines_of, study_caption
+
+    caption = study_caption(result, varied=varied)
+    metric = view.metric or metric
+    return plots.conditions_figure(
+        lines_of(result, name, order, view.axis or "epoch"),
+        caption,
+        title=f"{what} and the training of {caption.model}",
+        metric=metric,
+        below=below,
+        band=view.band,
+        notes=[spread_note(result.runs, view.axis, metric)] if view.axis else (),
+    )
 
 
 # The columns

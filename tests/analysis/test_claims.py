@@ -567,11 +567,11 @@ def scores(seed: int = 42, **models: Sequence[float]) -> list[Score]:
 def test_models_are_ranked_by_accuracy_and_not_by_their_drop() -> None:
     # the MLP loses least, for it starts lowest
     given = scores(
-        mlp=(0.80, 0.35, 0.20, 0.05), cnn2=(0.90, 0.44, 0.29, 0.05), cnn3=(0.91, 0.60, 0.45, 0.04)
+        mlp=(0.80, 0.35, 0.20, 0.05), cnn2=(0.90, 0.30, 0.29, 0.05), cnn3=(0.91, 0.45, 0.45, 0.04)
     )
     mlp, *_, robust = ood_answers(given)
     drops = robust.evidence["drops"]
-    assert drops["mlp"]["up4"] < drops["cnn2"]["up4"]
+    assert drops["mlp"]["up4"] < min(drops[model]["up4"] for model in ("cnn2", "cnn3"))
     assert {row["model"] for row in robust.evidence["highest"]} == {"cnn3"}
     assert robust.verdict == "no counterexample"
     assert "cnn3 on up4 and rot90" in robust.statement

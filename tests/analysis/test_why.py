@@ -15,7 +15,14 @@ import numpy as np
 import pytest
 
 from fmnist_cli.analysis import Score
-from fmnist_cli.analysis.axes import axis_spread, comparable, crossing, positions
+from fmnist_cli.analysis.axes import (
+    axis_spread,
+    comparable,
+    crossing,
+    positions,
+    spread_note,
+    spreads,
+)
 from fmnist_cli.analysis.patience import rising_trend
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import Sample
@@ -572,3 +579,22 @@ def test_what_helps_anyway_is_no_cause_of_an_effect_that_is_not_there() -> None:
     assert cause.evidence["part"]["clear"]
     assert cause.evidence["part"]["direction"] == cause.evidence["effect"]["direction"]
     assert cause.outcome == "tested, not supported"
+
+
+def test_as_many_conditions_are_compared_as_have_levels_in_common() -> None:
+    def between(label: str, first: float, best: float) -> RecordedRun:
+        steps = [first + (best - first) * i / 4 for i in range(5)]
+        return recorded([epoch(i + 1, val_accuracy=v) for i, v in enumerate(steps)], label=label)
+
+    # one that never gets to where the others begin, and one that begins where they end
+    runs = [between(*one) for one in (("poor", 0.3, 0.5), ("a", 0.6, 0.8), ("b", 0.62, 0.82),
+                                      ("c", 0.7, 0.84), ("ahead", 0.83, 0.9))]  # fmt: skip
+    assert [run.label for run in comparable(runs)] == ["a", "b", "c"]
+    known, left_out = spreads(runs)
+    assert left_out == ["poor", "ahead"]
+    assert known["updates"] == pytest.approx(known["epoch"])  # 100 updates in every epoch
+    note = spread_note(runs, "updates")
+    assert "between 70.0 % and 80.0 %" in note
+    assert f"by a factor of {known['updates']:.3g} " in note
+    assert "Poor and ahead are not in it" in note
+    assert "no level in common" in spread_note(runs[:1], "epoch")

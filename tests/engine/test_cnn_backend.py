@@ -7,7 +7,7 @@ import pytest
 
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.config import HEADS, Head, TrainConfig
-from fmnist_cli.engine.numpy_cnn import blocks, layers
+from fmnist_cli.engine.numpy_cnn import blocks, layers, meeting
 from fmnist_cli.engine.numpy_cnn.backend import NumPyCNN
 from fmnist_cli.engine.numpy_cnn.blocks import CHUNK_IMAGES
 from fmnist_cli.engine.numpy_cnn.gradcheck import check_cnn
@@ -66,6 +66,17 @@ def test_an_evaluation_is_that_of_the_textbook(model, n, head):
     assert (found.dead_units, found.hidden_units) == (np.sum(~alive), len(alive))
     assert found.dead_units >= 2
     assert np.array_equal(found.predicted, logits.argmax(axis=1))
+
+
+@pytest.mark.parametrize("model", CNNS)
+def test_an_evaluation_has_the_same_bits_in_one_process_and_in_two(model, monkeypatch):
+    split, cnn = examples(67), backend(model, examples(20))
+    found = []
+    for pays in (True, False):
+        monkeypatch.setattr(meeting, "_pays", lambda steps, pays=pays: pays and steps > 0)
+        found.append(cnn.evaluate(split))
+    assert found[0] == found[1]
+    assert np.array_equal(found[0].predicted, found[1].predicted)
 
 
 @pytest.mark.parametrize("model", CNNS)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fmnist_cli.engine.config import Head
+from fmnist_cli.engine.numpy_cnn import meeting
 from fmnist_cli.engine.numpy_cnn.blocks import (
     BY_PARITY,
     CHUNK_IMAGES,
@@ -20,7 +24,6 @@ from fmnist_cli.engine.numpy_cnn.blocks import (
 )
 from fmnist_cli.engine.numpy_cnn.kernel import ConvolutionalKernel
 from fmnist_cli.engine.numpy_cnn.layers import CNN
-from fmnist_cli.engine.numpy_mlp import threads
 from fmnist_cli.engine.numpy_mlp.layers import sgd_step
 from fmnist_cli.engine.numpy_mlp.negated import Sgd
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
@@ -133,13 +136,39 @@ def test_black_windows_at_zero_biases_are_ties_and_corners_as_in_the_textbook(mo
         np.testing.assert_allclose(fast_weights[name], w, rtol=1e-10, atol=1e-12, err_msg=name)
 
 
+class Pays:
+    """A second lane that always pays, or never, or from time to time (None)."""
+
+    def __init__(self, *, always: bool | None) -> None:
+        self.always, self.asked = always, 0
+
+    def pays(self) -> bool:
+        self.asked += 1
+        return self.asked % 3 == 1 if self.always is None else self.always
+
+    def judge(self, wall: float, cpu: float) -> bool:
+        assert wall >= 0
+        assert cpu >= 0
+        return self.pays()
+
+
+@pytest.fixture(autouse=True)
+def judged_at_every_step(monkeypatch):
+    monkeypatch.setattr(meeting, "WATCHED_SECONDS", -1.0)
+
+
 @pytest.mark.parametrize("batch", [5, N])
 @pytest.mark.parametrize("model", ["cnn2", "cnn3"])
-def test_one_thread_and_two_give_the_same_bits(model, batch, monkeypatch):
-    two = fast(model, batch=batch, momentum=0.9, dtype=np.float32)
-    monkeypatch.setattr(threads, "_single_thread", True)
-    one = fast(model, batch=batch, momentum=0.9, dtype=np.float32)
-    assert same_bits(one, two)
+def test_one_process_and_two_and_some_of_each_give_the_same_bits(model, batch, monkeypatch):
+    monkeypatch.setattr(meeting, "FEWEST_STEPS", 1)
+    lanes = [Pays(always=True), Pays(always=False), Pays(always=None)]
+    results = []
+    for lane in lanes:
+        monkeypatch.setattr(meeting, "second_lane", lane)
+        results.append(fast(model, batch=batch, momentum=0.9, dtype=np.float32))
+    assert lanes[2].asked > 4
+    assert same_bits(results[0], results[1])
+    assert same_bits(results[0], results[2])
 
 
 @pytest.mark.parametrize("model", ["cnn2", "cnn3"])
@@ -149,7 +178,10 @@ def test_float32_follows_float64(model):
     np.testing.assert_allclose(fast_losses, losses, rtol=1e-4)
 
 
-def test_an_error_in_one_worker_is_raised_and_the_other_does_not_wait_for_ever(monkeypatch):
+@pytest.mark.parametrize("forks", [True, False])
+def test_an_error_in_one_worker_is_raised_and_the_other_does_not_wait_for_ever(forks, monkeypatch):
+    monkeypatch.setattr(meeting, "FEWEST_STEPS", 1)
+    monkeypatch.setattr(meeting, "second_lane", Pays(always=forks))
     weights, images, labels, orders = problem("cnn3")
     velocity = {name: np.zeros_like(w) for name, w in weights.items()}
     kernel = ConvolutionalKernel(
@@ -164,6 +196,23 @@ def test_an_error_in_one_worker_is_raised_and_the_other_does_not_wait_for_ever(m
             patch.setattr(worker, "_update", fail)
             with pytest.raises(MemoryError, match="no room"):
                 kernel.epoch(orders[0])
+            with pytest.raises(ChildProcessError):  # there is none
+                os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone")
+def test_a_second_process_that_is_killed_is_an_error(monkeypatch):
+    monkeypatch.setattr(meeting, "FEWEST_STEPS", 1)
+    monkeypatch.setattr(meeting, "second_lane", Pays(always=True))
+    weights, images, labels, orders = problem("cnn2")
+    velocity = {name: np.zeros_like(w) for name, w in weights.items()}
+    kernel = ConvolutionalKernel(
+        images, labels, weights=weights, velocity=velocity, sgd=Sgd(5, LR, 0.0)
+    )
+    kill = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # noqa: E731
+    monkeypatch.setattr(kernel.workers[1], "_update", kill)
+    with pytest.raises(ChildProcessError, match="the second process ended before its work"):
+        kernel.epoch(orders[0])
 
 
 @pytest.mark.parametrize("order", [IN_ORDER, BY_PARITY])

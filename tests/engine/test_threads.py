@@ -35,7 +35,7 @@ class Clocks:
         monkeypatch.setattr(threads, "perf_counter", lambda: self.wall)
         monkeypatch.setattr(threads, "process_time", lambda: self.cpu)
         monkeypatch.setattr(threads, "_single_thread", False)
-        monkeypatch.setattr(threads, "_cores", lambda: [0, 1])
+        monkeypatch.setattr(threads, "allowed_cores", lambda: [0, 1])
 
     def work(self, lane: threads.SecondLane, seconds: float, *, cores: float) -> None:
         with lane.watched():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnist_cli.plots.axes import band_limits, number, spread, worth_a_log
+from fmnist_cli.plots.axes import band_limits, band_words, number, spread, worth_a_log
 from fmnist_cli.plots.data import Curve, Ending, RunCaption, numbers
 from fmnist_cli.plots.style import look, plain
 
@@ -42,13 +42,20 @@ def test_spread_is_the_nearest_arrangement() -> None:
 
 def test_bands_by_hand() -> None:
     values = np.array([[1.0, 2.0], [3.0, np.nan], [8.0, 4.0]])
-    mean, low, high = band_limits(values, "range")
+    mean, low, high = band_limits(values, "range", "plain")
     assert (mean[0], low[0], high[0]) == (4.0, 1.0, 8.0)
     assert np.isnan([mean[1], low[1], high[1]]).all()
-    mean, low, high = band_limits(values[:, :1], "sd")
+    mean, low, high = band_limits(values[:, :1], "sd", "plain")
     # Deviations -3, -1, 4: variance (9 + 1 + 16) / 2 = 13.
     assert (high - mean)[0] == pytest.approx(13**0.5)
     assert (mean - low)[0] == pytest.approx(13**0.5)
+
+
+def test_what_the_bands_are_is_said_by_the_number_of_seeds() -> None:
+    assert band_words([3, 3], "ci") == "lowest to highest"
+    assert band_words([5, 1], "ci") == "95 % interval of the mean"
+    assert band_words([3, 8], "ci") == "95 % interval of the mean, below 5 seeds lowest to highest"
+    assert band_words([3], "sd") == "mean ± one standard deviation"
 
 
 def test_a_log_axis_is_for_positive_values_over_a_decade() -> None:

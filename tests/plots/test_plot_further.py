@@ -15,26 +15,38 @@ from fmnist_cli.plots import (
     dynamics_figure,
     ood_curve_figure,
 )
-from fmnist_cli.plots.axes import BAND_WORDS, band_limits
+from fmnist_cli.plots.axes import BAND_WORDS, band_limits, seeds_note
 
 CAPTION = RunCaption(run_id=1, model="mlp")
 
 
 def test_the_ci_band_is_students_interval_of_the_mean() -> None:
-    taken = [0.80, 0.84, 0.85, 0.82, 0.84]
-    values = np.array([[value, 0.5] for value in taken])
-    mean, low, high = band_limits(values, "ci")  # of a loss: a factor either way
-    margin = 2.776445 * np.std(taken, ddof=1) / math.sqrt(5) / 0.83
-    np.testing.assert_allclose(mean, [0.83, 0.5])
-    np.testing.assert_allclose(np.log(high / mean), [margin, 0], atol=1e-6)
-    np.testing.assert_allclose(np.log(mean / low), [margin, 0], atol=1e-6)
-    for few in (2, 3, 4):  # which have no interval
-        for found, limit in zip(band_limits(values[:few], "ci"), band_limits(values[:few], "range"),
-                                strict=True):  # fmt: skip
-            np.testing.assert_array_equal(found, limit)
+    first = [0.80, 0.84, 0.85, 0.83, 0.82]
+    values = np.array([first, [0.5] * 5, [np.nan, *first[1:]]]).T
+    mean, low, high = band_limits(values, "ci", "share")
+    margin = 2.776445 * np.std(first, ddof=1) / math.sqrt(5)
+    np.testing.assert_allclose(mean, [0.828, 0.5, np.nan])
+    # on the logit scale: the odds times or over exp(margin / (m (1 - m)))
+    odds, step = 0.828 / 0.172, math.exp(margin / (0.828 * 0.172))
+    np.testing.assert_allclose(high, [odds * step / (1 + odds * step), 0.5, np.nan], rtol=1e-6)
+    np.testing.assert_allclose(low, [odds / step / (1 + odds / step), 0.5, np.nan], rtol=1e-6)
+    np.testing.assert_allclose((high - low)[0], 2 * margin, rtol=0.01)  # hardly bent so far inside
+    _, low, high = band_limits(values, "ci", "ratio")
+    np.testing.assert_allclose(high[0] / 0.828, 0.828 / low[0])
+    np.testing.assert_allclose(high[0], 0.828 * math.exp(margin / 0.828), rtol=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_below_five_seeds_the_band_is_their_range_and_says_so(n: int) -> None:
+    values = np.array([[0.80], [0.84], [0.85], [0.01]])[:n]
+    _, low, high = band_limits(values, "ci", "share")
+    assert (low[0], high[0]) == (values.min(), values.max())
+    if n > 1:
+        assert "Bands: lowest to highest." in seeds_note([n], "ci")[0]
     for band in BAND_WORDS:  # one seed has no width
-        one = band_limits(values[:1], band)
-        assert all(np.array_equal(limit, values[0]) for limit in one)
+        assert all(
+            np.array_equal(limit, values[0]) for limit in band_limits(values[:1], band, "share")
+        )
 
 
 def lines(ax):
@@ -84,18 +96,21 @@ def test_both_curves_are_one_figure_with_the_rotation_below() -> None:
     assert title == "Accuracy on the test set, moved and turned further and further"
 
 
-def test_the_band_of_a_fraction_stays_between_0_and_1() -> None:
-    values = np.array([[0.01, 0.99], [0.40, 0.60], [0.02, 0.98], [0.01, 0.99], [0.02, 0.98]])
-    mean, low, high = band_limits(values, "ci", fraction=True)
-    assert 2.776 * values.std(axis=0, ddof=1)[0] / math.sqrt(5) > mean[0]  # beyond 0, if added
-    assert 0 < low[0] < mean[0] < high[0]
-    np.testing.assert_allclose(high[1], 1 - low[0])
-    _, low, high = band_limits(values, "sd", fraction=True)
-    assert (low[0], high[1]) == (0, 1)
-    figure = ood_curve_figure([OodCurve("mlp", "up", [0, 1], values.tolist())], CAPTION, band="sd")
-    (band,) = figure.axes[0].collections
-    heights = band.get_paths()[0].vertices[:, 1]
-    assert (heights.min(), heights.max()) == (0, 1)
+@pytest.mark.parametrize("band", ["sd", "ci"])
+def test_a_band_stays_within_the_possible_range(band) -> None:
+    values = np.array([[0.01, 0.99], [0.20, 0.80], [0.02, 0.98], [0.01, 0.99], [0.01, 0.999]])
+    mean, low, high = band_limits(values, band, "share")
+    assert (low > 0).all()
+    assert (low < mean).all()
+    assert (mean < high).all()
+    assert (high < 1).all()
+    _, unbounded, _ = band_limits(values, band, "plain")
+    assert unbounded[0] < 0
+    assert (band_limits(values, band, "ratio")[1] > 0).all()
+    figure = ood_curve_figure([OodCurve("mlp", "up", [0, 1], values.tolist())], CAPTION, band=band)
+    (drawn,) = figure.axes[0].collections
+    heights = drawn.get_paths()[0].vertices[:, 1]
+    assert 0 < heights.min() < heights.max() < 1
 
 
 def test_the_largest_value_keeps_its_marker() -> None:

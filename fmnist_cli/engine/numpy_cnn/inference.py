@@ -1,13 +1,14 @@
 """The forward pass over a whole split, a few images at a time: metrics and predictions.
 
-Two workers (``numpy_mlp/threads.py``) take half of the images each.
+Two workers (``meeting.py``) take turns of 20 images each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Evaluation, Split
 from fmnist_cli.engine.config import Head
@@ -23,10 +24,11 @@ from fmnist_cli.engine.numpy_cnn.blocks import (
     SecondConvolution,
     cut,
 )
+from fmnist_cli.engine.numpy_cnn.meeting import Signal, run_in_step, shared_zeros
 from fmnist_cli.engine.numpy_cnn.share import Operands, Share
 from fmnist_cli.engine.numpy_mlp.negated import Array, loss_sum
-from fmnist_cli.engine.numpy_mlp.threads import run_on_two_threads
 
+TURN_IMAGES = 20  # of a worker, between two meetings
 SHARES = 2  # of the channels, one after the other: small products, and little to keep in the cache
 
 
@@ -37,7 +39,7 @@ class CNNInference:
         self.dtype = like["conv1/bias"].dtype
         self.shares = [Share(like, part, SHARES, self.dtype) for part in range(SHARES)]
         operands = [Operands(share) for share in self.shares]
-        self.workers = EvaluationWorker(operands, head), EvaluationWorker(operands, head)
+        self.workers = tuple(EvaluationWorker(index, operands, head) for index in range(2))
 
     def evaluate(self, weights: Mapping[str, Array], split: Split) -> Evaluation:
         """The losses are summed in float64; of equal logits the first class is the prediction."""
@@ -61,11 +63,12 @@ class CNNInference:
         for operands in first.operands:
             operands.make()
         images = split.images.astype(self.dtype, copy=False)
-        logits = np.empty((len(split), len(self.shares[0].dense)), self.dtype)
-        half = len(split) // 2
-        run_on_two_threads(
-            lambda: first.run(images[:half], logits[:half]),
-            lambda: second.run(images[half:], logits[half:]),
+        logits = shared_zeros((len(split), len(self.shares[0].dense)), self.dtype)
+        for worker in self.workers:
+            worker.sums[...] = 0
+        run_in_step(
+            lambda start: (first.run(images, logits, start), second.run(images, logits, start)),
+            -(-len(split) // (2 * TURN_IMAGES)),
         )
         return logits
 
@@ -90,35 +93,41 @@ class EvaluationChunk:
 
 
 class EvaluationWorker:
-    """One thread's buffers, and the sums of minus the activations of each of the last channels."""
+    """One of the two, 0 or 1, and of each of the last channels the sum of minus its activations."""
 
-    def __init__(self, operands: Sequence[Operands], head: Head) -> None:
-        self.operands, self.head = operands, head
+    def __init__(self, index: int, operands: Sequence[Operands], head: Head) -> None:
+        self.index, self.operands, self.head = index, operands, head
         self.chunks: dict[int, EvaluationChunk] = {}
         share = operands[0].share
-        self.sums = np.zeros((SHARES, share.last_channels.stop), share.first.dtype)
+        self.sums = shared_zeros((SHARES, share.last_channels.stop), share.first.dtype)
 
-    def run(self, images: Array, logits: Array) -> None:
-        """Fill ``logits`` (N, K), and ``sums``."""
-        self.sums[...] = 0
-        for start in range(0, len(images), CHUNK_IMAGES):
-            rows = np.arange(start, min(start + CHUNK_IMAGES, len(images)))
-            n = len(rows)
-            if n not in self.chunks:
-                self.chunks[n] = EvaluationChunk(n, self.operands[0].share, self.head)
-            chunk, z = self.chunks[n], logits[rows[0] : rows[-1] + 1]
-            chunk.patches.gather(images, rows)
+    def run(self, images: Array, logits: Array, start: int) -> Iterator[Signal]:
+        """From the given turn on: fill ``logits`` (N, K), and add to ``sums``."""
+        for turn in range(2 * start + self.index, 2 * -(-len(images) // (2 * TURN_IMAGES)), 2):
+            rows = np.arange(turn * TURN_IMAGES, min((turn + 1) * TURN_IMAGES, len(images)))
+            for first in range(0, len(rows), CHUNK_IMAGES):
+                self._chunk(images, logits, rows[first : first + CHUNK_IMAGES])
+            yield Signal.READY
+            yield Signal.NEEDED
+            yield Signal.DONE
+
+    def _chunk(self, images: Array, logits: Array, rows: NDArray[np.int64]) -> None:
+        n = len(rows)
+        if n not in self.chunks:
+            self.chunks[n] = EvaluationChunk(n, self.operands[0].share, self.head)
+        chunk, z = self.chunks[n], logits[rows[0] : rows[-1] + 1]
+        chunk.patches.gather(images, rows)
+        if chunk.second is not None:
+            for op in self.operands:
+                chunk.first.forward(op.share.first[:-1], op.first_bias)
+                cut(chunk.first.pool.out, chunk.own_tiles, chunk.rows)
+                chunk.tiles[..., op.share.channels] = chunk.own_tiles
+        z[...] = self.operands[0].share.dense_bias
+        for op, sums in zip(self.operands, self.sums, strict=True):
             if chunk.second is not None:
-                for op in self.operands:
-                    chunk.first.forward(op.share.first[:-1], op.first_bias)
-                    cut(chunk.first.pool.out, chunk.own_tiles, chunk.rows)
-                    chunk.tiles[..., op.share.channels] = chunk.own_tiles
-            z[...] = self.operands[0].share.dense_bias
-            for op, sums in zip(self.operands, self.sums, strict=True):
-                if chunk.second is not None:
-                    chunk.second.forward(op.share.second, op.second_bias)
-                else:
-                    chunk.first.forward(op.share.first[:-1], op.first_bias)
-                chunk.features.forward()
-                z += np.dot(chunk.features.values, op.share.dense.T)  # (n, n_in) @ (n_in, K)
-                sums += np.dot(chunk.ones, chunk.last.out.reshape(len(chunk.ones), -1))
+                chunk.second.forward(op.share.second, op.second_bias)
+            else:
+                chunk.first.forward(op.share.first[:-1], op.first_bias)
+            chunk.features.forward()
+            z += np.dot(chunk.features.values, op.share.dense.T)  # (n, n_in) @ (n_in, K)
+            sums += np.dot(chunk.ones, chunk.last.out.reshape(len(chunk.ones), -1))

@@ -41,7 +41,7 @@ from fmnist_cli.engine.numpy_cnn.blocks import (
     cut,
     join,
 )
-from fmnist_cli.engine.numpy_cnn.meeting import Signal, run_in_step
+from fmnist_cli.engine.numpy_cnn.meeting import Signal, run_in_step, shared_zeros
 from fmnist_cli.engine.numpy_cnn.share import Operands, Share
 from fmnist_cli.engine.numpy_mlp.negated import (
     Array,
@@ -52,17 +52,17 @@ from fmnist_cli.engine.numpy_mlp.negated import (
     sgd_update,
 )
 
-SEGMENT_IMAGES = 100  # after which it is looked whether a second thread pays: some 10 ms
 WORKERS = 2
 
 
 class Chunk(NamedTuple):
     """A few images of a batch: where in the epoch, which rows of the training set, the learning
-    rate over the batch's size, and whether they begin and end the batch."""
+    rate over the batch's size, the updates before it, and whether they begin and end the batch."""
 
     where: slice
     rows: NDArray[np.int64]
     rate: float
+    updates: int
     begins: bool
     ends: bool
 
@@ -102,11 +102,9 @@ class ConvolutionalKernel:
         plan = list(self._plan(order))
         targets = self.one_hot[self.labels[order]]  # (N, K)
         for worker in self.workers:
-            worker.begin(self.images if images is None else images, targets)
-        chunks = max(1, SEGMENT_IMAGES * len(plan) // len(order))
-        for start in range(0, len(plan), chunks):
-            part = plan[start : start + chunks]
-            run_in_step(*(worker.run(part) for worker in self.workers))
+            worker.begin(self.images if images is None else images, targets, plan)
+        first, second = self.workers
+        run_in_step(lambda start: (first.run(plan[start:]), second.run(plan[start:])), len(plan))
         for worker in self.workers:
             worker.end()
         return loss_sum(self.workers[0].logits, self.labels[order])
@@ -114,12 +112,12 @@ class ConvolutionalKernel:
     def _plan(self, order: NDArray[np.int64]) -> Iterator[Chunk]:
         """The batches, each in chunks of sizes as equal as can be."""
         batch, lr = self.sgd.batch, self.sgd.lr
-        for start in range(0, len(order), batch):
+        for updates, start in enumerate(range(0, len(order), batch)):
             rows = order[start : start + batch]
             bounds = np.linspace(0, len(rows), -(-len(rows) // CHUNK_IMAGES) + 1).astype(int)
             for a, b in pairwise(bounds.tolist()):
                 where = slice(start + a, start + b)
-                yield Chunk(where, rows[a:b], lr / len(rows), a == 0, b == len(rows))
+                yield Chunk(where, rows[a:b], lr / len(rows), updates, a == 0, b == len(rows))
 
 
 class Buffers:
@@ -134,18 +132,18 @@ class Buffers:
         if w.has_second:
             n_channels = w.second.shape[2]
             shape = 3, 3, n, TILES, TILES, n_channels
-            tiles = kernel.tiles.setdefault(n, np.empty(shape, dtype))
+            tiles = kernel.tiles.setdefault(n, shared_zeros(shape, dtype))
             self.tiles = tiles[..., w.channels]
             self.second = SecondConvolution(tiles, len(w.second_bias))
             last = self.second.pool
             # for each worker's channels, what this one's outputs add to the tiles' gradient
             own = *shape[:-1], n_channels // WORKERS
-            self.dtiles = np.empty((WORKERS, *own), dtype)
+            self.dtiles = shared_zeros((WORKERS, *own), dtype)
             self.own_tiles = np.empty(own, dtype)  # for its own channels; later their gradient
             self.rows = np.empty((3, n, TILES, MAP_SIDE, own[-1]), dtype)
         self.features = Features(last, kernel.head)
         n_classes = len(w.dense)
-        self.parts = [np.empty((n, n_classes), dtype) for _ in range(2)]
+        self.parts = [shared_zeros((n, n_classes), dtype) for _ in range(2)]
         self.e = np.empty((n, n_classes), dtype)
 
 
@@ -161,14 +159,16 @@ class Worker:
         self.operands = Operands(self.w)
         self.buffers: dict[int, Buffers] = {}
 
-    def begin(self, images: Array, targets: Array) -> None:
+    def begin(self, images: Array, targets: Array, plan: Sequence[Chunk]) -> None:
         """Take the weights, for an epoch with these one-hot labels, (N, K), in its order."""
         self.images, self.targets = images, targets
-        self.logits, self.updates = np.empty_like(targets), 0
+        self.logits = np.empty_like(targets)
+        for n in {len(chunk.rows) for chunk in plan}:
+            if n not in self.buffers:
+                self.buffers[n] = Buffers(self, n)
         self.w.load(self.kernel.weights)
         if self.v is not None:
             self.v.load(self.kernel.velocity, self.kernel.sgd.lr)
-        self.operands.make()
 
     def end(self) -> None:
         """Give the weights back."""
@@ -179,6 +179,7 @@ class Worker:
     def run(self, plan: Sequence[Chunk]) -> Iterator[Signal]:
         """Train on the chunks."""
         w, op, workers = self.w, self.operands, self.kernel.workers
+        self.operands.make()
         self._gather(plan[0])
         for t, chunk in enumerate(plan):
             n = len(chunk.rows)
@@ -219,15 +220,13 @@ class Worker:
                 for total, more in zip(self.g.arrays(), g.arrays(), strict=True):
                     total += more
             if chunk.ends:
-                self._update()
+                self._update(chunk.updates)
             if t + 1 < len(plan):
                 self._gather(plan[t + 1])
+            yield Signal.DONE
 
     def _gather(self, chunk: Chunk) -> None:
-        n = len(chunk.rows)
-        if n not in self.buffers:
-            self.buffers[n] = Buffers(self, n)
-        self.buffers[n].patches.gather(self.images, chunk.rows)
+        self.buffers[len(chunk.rows)].patches.gather(self.images, chunk.rows)
 
     def _loss(self, chunk: Chunk, b: Buffers, ours: Array, theirs: Array) -> None:
         """The logits, less each row's largest; and dL/d(logits), times the learning rate."""
@@ -240,12 +239,11 @@ class Worker:
         np.subtract(e, self.targets[chunk.where], out=e)  # softmax - one-hot
         np.multiply(e, chunk.rate, out=e)
 
-    def _update(self) -> None:
+    def _update(self, updates: int) -> None:
         v = self.g if self.v is None else self.v
-        if self.v is not None and self.updates % flush_interval(self.momentum) == 0:
+        if self.v is not None and updates % flush_interval(self.momentum) == 0:
             for V in v.arrays():
                 flush(V)
-        self.updates += 1
         for W, g, V in zip(self.w.arrays(), self.g.arrays(), v.arrays(), strict=True):
             sgd_update(W, None if self.v is None else V, self.momentum, g)
         self.operands.make()

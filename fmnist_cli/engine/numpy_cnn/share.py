@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from fmnist_cli.engine.numpy_cnn.blocks import KERNEL_SIDE, N_PIXELS, N_TILES, spread
+from fmnist_cli.engine.numpy_cnn.meeting import shared_zeros
 from fmnist_cli.engine.numpy_mlp.negated import Array
 
 
 class Share:
-    """Weights, velocity or gradient of some channels of each layer.
+    """Weights, velocity or gradient of some channels of each layer, in shared memory.
 
     The activations are kept negated (``numpy_mlp/negated.py``), and so the first kernels, all
     convolutions' biases and the dense layer are too; not so the second kernels, between negated
@@ -49,11 +50,11 @@ class Share:
         n_own = self.channels.stop - self.channels.start
         n_out = self.second_channels.stop - self.second_channels.start
         n_in = n_rows // (n_second or n_first) * (n_out or n_own)
-        self.first = np.zeros((KERNEL_SIDE**2 + 1, n_own), dtype)
-        self.second = np.zeros((3, 3, n_first, n_out), dtype)
-        self.second_bias = np.zeros(n_out, dtype)
-        self.dense = np.zeros((n_classes, n_in), dtype)
-        self.dense_bias = np.zeros(n_classes, dtype)
+        self.first = shared_zeros((KERNEL_SIDE**2 + 1, n_own), dtype)
+        self.second = shared_zeros((3, 3, n_first, n_out), dtype)
+        self.second_bias = shared_zeros((n_out,), dtype)
+        self.dense = shared_zeros((n_classes, n_in), dtype)
+        self.dense_bias = shared_zeros((n_classes,), dtype)
 
     def arrays(self) -> tuple[Array, ...]:
         """All that changes; of the second kernels the corners alone."""

@@ -66,24 +66,29 @@ class SecondLane:
 
     def pays(self) -> bool:
         """Whether to use two lanes now."""
-        return not _single_thread and len(_cores()) != 1 and perf_counter() >= self.until
+        return not _single_thread and len(allowed_cores()) != 1 and perf_counter() >= self.until
 
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Judge the body, which runs in two lanes."""
         wall, cpu = perf_counter(), process_time()
         yield
-        now = perf_counter()
-        self.wall += now - wall
-        self.cpu += process_time() - cpu
+        self.judge(perf_counter() - wall, process_time() - cpu)
+
+    def judge(self, wall: float, cpu: float) -> bool:
+        """After so many seconds more, in which two lanes had so much of the cores: go on so?"""
+        self.wall += wall
+        self.cpu += cpu
         if self.wall < self.WINDOW:
-            return
-        if self.cpu < self.FEWEST_CORES * self.wall:
-            self.until = now + self.pause
+            return True
+        pays = self.cpu >= self.FEWEST_CORES * self.wall
+        if not pays:
+            self.until = perf_counter() + self.pause
             self.pause = min(2 * self.pause, self.LONGEST_PAUSE)
         else:
             self.pause = self.FIRST_PAUSE
         self.wall = self.cpu = 0.0
+        return pays
 
 
 second_lane = SecondLane()
@@ -130,7 +135,7 @@ def run_at_once(first: Callable[[], None], second: Callable[[], None]) -> None:
     of the cores meanwhile: left to itself, Linux (6.18, two virtual cores) puts both on one of them
     after a pause, and takes 20 ms to part them.
     """
-    cores = _cores()
+    cores = allowed_cores()
     done: SimpleQueue[BaseException | None] = SimpleQueue()
     context = copy_context()
     with second_lane.watched():
@@ -138,7 +143,7 @@ def run_at_once(first: Callable[[], None], second: Callable[[], None]) -> None:
         try:
             _run_on(cores[::2], first)
         finally:
-            _move_to(cores)
+            move_to(cores)
             error = done.get()
     if error is not None:
         raise error
@@ -186,16 +191,16 @@ def in_pipeline(
     run_at_once(here, there)
 
 
-def _cores() -> list[int]:
+def allowed_cores() -> list[int]:
     """The cores that this thread may run on; none where that cannot be asked (macOS)."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
-def _move_to(cores: list[int]) -> None:
+def move_to(cores: list[int]) -> None:
     if cores:
         os.sched_setaffinity(0, cores)  # of this thread alone
 
 
 def _run_on(cores: list[int], work: Callable[[], None]) -> None:
-    _move_to(cores)
+    move_to(cores)
     work()
