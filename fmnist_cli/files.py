@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from fmnist_cli.errors import FmnistError, UsageError, require
+from fmnist_cli.errors import ArtefactError, FmnistError, UsageError, require
 
 TEMPORARY = ".fmnist-*.tmp"  # what a process that was killed may leave beside the file
 
@@ -48,6 +48,18 @@ def replace_file(
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def write_artefact(path: Path, content: str | bytes, *, durable: bool = False) -> None:
+    """Write a file of a run: the file that a link names; ArtefactError where it cannot be."""
+    try:
+        replace_file(path.resolve(), content, durable=durable)
+    except OSError as error:
+        raise ArtefactError(
+            f"{path} cannot be written: {error.strerror}.",
+            remedy="make_room_and_resume",
+            path=path,
+        ) from error
 
 
 def write_file(

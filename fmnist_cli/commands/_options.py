@@ -23,6 +23,7 @@ import typer
 from fmnist_cli.commands._option_groups import (
     PANELS,
     Common,
+    StudyOptions,
     environment_variable,
     options_of,
 )
@@ -68,14 +69,13 @@ def _all_typed(parameter: Any, value: Any) -> str:
 
 
 def _set_elsewhere(context: typer.Context) -> list[str]:
-    """What the file and the environment set of the training, the study and the registry, as it
-    would be typed: what continues an interrupted command names it."""
+    """What the file and the environment set of the training and the study, as it would be typed:
+    what continues an interrupted command names it. (The data is known by its fingerprint.)"""
     words = []
+    decides = {field.name for group in (TrainConfig, StudyOptions) for field in options_of(group)}
     for parameter in context.command.params:
-        name = parameter.name or ""
-        elsewhere = nearness(context, name) in (1, 2)
-        value = context.params.get(name)
-        if elsewhere and value not in (None, False) and name not in ("json", "quiet"):
+        name, value = parameter.name or "", context.params.get(parameter.name or "")
+        if name in decides and nearness(context, name) in (1, 2) and value not in (None, False):
             words += _all_typed(parameter, value).split(" ")
     return words
 

@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.commands._output import Output, escape
-from fmnist_cli.files import writable_folder
 from fmnist_cli.runner.command_line import figure_words
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from fmnist_cli.analysis import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
@@ -20,8 +17,6 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.studies import Study, View
     from fmnist_cli.tables import Table
-
-DEFAULT_FOLDER = Path("results")
 
 
 def run_study_command(
@@ -34,6 +29,7 @@ def run_study_command(
     common: Common,
     *,
     results: Path | None = None,
+    left_out: Sequence[str] = (),
 ) -> None:
     """Train the study, unless it is complete, and show it.
 
@@ -41,6 +37,8 @@ def run_study_command(
     ----------
     values
         What is compared; None for the study's own choice, as far as it fits.
+    left_out
+        Which values are not, and why.
     results
         Where each run's file that course scripts read goes, if anywhere.
     """
@@ -49,7 +47,6 @@ def run_study_command(
     from fmnist_cli.runner.result_file import hand_in_recorded
 
     out = Output(common)
-    left_out: list[str] = []
     if values is None:
         values, left_out = study.usual_values(config)
     study.conditions(config, values)  # refused before anything is made
@@ -75,32 +72,6 @@ def run_study_command(
     draw_study(out, study, result, view, options.plot)
     result.require_complete()
     result.require_converged()
-
-
-def run_grid_command(
-    config: TrainConfig,
-    sizes: Sequence[int] | None,
-    rates: Sequence[float] | None,
-    options: StudyOptions,
-    data: DataOptions,
-    common: Common,
-    *,
-    results: Path | None = None,
-) -> None:
-    """Every batch size at every learning rate; None for the usual ones, as far as they fit."""
-    from itertools import product
-
-    from fmnist_cli.studies import View
-    from fmnist_cli.studies.batch_size import BATCH_SIZE
-    from fmnist_cli.studies.grid import GRID
-    from fmnist_cli.studies.learning_rate import LEARNING_RATE
-
-    if sizes is None:
-        sizes, left_out = BATCH_SIZE.usual_values(config)
-        for line in left_out:
-            Output(common).say(line)
-    values = [*product(sizes, LEARNING_RATE.values if rates is None else rates)]
-    run_study_command(GRID, config, values, View(), options, data, common, results=results)
 
 
 def show_study(
@@ -162,7 +133,7 @@ def show_explanations(out: Output, explanations: Sequence[Explanation]) -> None:
             lines.append(f"- Tested, not supported: {'; '.join(others)}.")
         sure = f" How sure: {one.how_sure}" if one is explanations[0] else ""
         lines.append(f"Figure: fmnist {figure_words(one)}.{sure}")
-        out.section(escape(f"{one.heading} (part {one.part})"), *map(escape, lines))
+        out.section(escape(f"{one.heading} ({one.part})"), *map(escape, lines))
 
 
 def draw_study(
@@ -181,14 +152,3 @@ def draw_study(
     if view.patiences != type(view)().patiences:
         words += [f"--patience {patience}" for patience in view.patiences]
     out.next(" ".join(words), f"runs show study:{result.study.id}")
-
-
-def save_figure(out: Output, figure: Figure, path: Path, schema: str, **content: Any) -> None:
-    """Write the figure and say where it is."""
-    from fmnist_cli import plots
-
-    if path.parent == DEFAULT_FOLDER:
-        writable_folder(path.parent, "the plot's folder")
-    plots.save(figure, path)
-    out.document(schema, {"file": path, **content})
-    out.text(f"Saved {path}\n")

@@ -1,26 +1,33 @@
-"""A training as `train` and `runs resume` do it and show it."""
+"""A training as `train` and `runs resume` do it and show it, from its start or to its end."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fmnist_cli.commands._options import typed
 from fmnist_cli.commands._output import Output, escape, make_facts
-from fmnist_cli.errors import Diverged
+from fmnist_cli.errors import Diverged, require
 from fmnist_cli.formatting import percent, pluralize, seconds
 
 if TYPE_CHECKING:
+    import typer
     from rich.table import Table
 
+    from fmnist_cli.commands._option_groups import Common, DataOptions
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.gradients import MagnitudeCheck
     from fmnist_cli.engine.training import TrainResult
     from fmnist_cli.epoch import Epoch
-    from fmnist_cli.registry import RunRecord
+    from fmnist_cli.registry import Registry, RunRecord
     from fmnist_cli.runner.checks import GradientReport
     from fmnist_cli.runner.run import BackendOf, Session
     from fmnist_cli.runner.training import CheckedTraining, Extras
+
+# what `train --resume` takes beside the run
+_GO_TOGETHER = {"resume", "results", "data_dir", "allow_custom_data", "db", "json", "quiet"}
 
 
 def train_one(
@@ -34,7 +41,7 @@ def train_one(
     resume: RunRecord | None = None,
 ) -> None:
     """Train one configuration, as a new run or continuing a recorded one, and show how it went."""
-    from fmnist_cli.commands._checks import show_gradient, show_magnitude
+    from fmnist_cli.commands.gradcheck import show_gradient, show_magnitude
     from fmnist_cli.runner.training import train_with_checks
 
     def show_checks(gradient: GradientReport | None, magnitude: MagnitudeCheck | None) -> None:
@@ -64,6 +71,49 @@ def train_one(
             run_id=run_id,
         )
     out.next(f"plot train --run {run_id}", f"runs show {run_id}", "runs list")
+
+
+def refuse_settings(context: typer.Context) -> None:
+    """Refuse options that ask for another training than the run's own."""
+    given = typed(context, but=_GO_TOGETHER)
+    received = " ".join(given.values())
+    require(not given, "a resumed run keeps the settings it began with", received)
+
+
+def resume_training(which: str, data: DataOptions, common: Common, results: Path) -> None:
+    """Train a run that was interrupted to its end, and show how it went."""
+    from fmnist_cli.commands._data import open_existing
+    from fmnist_cli.files import writable_folder
+    from fmnist_cli.runner.resume import had_dynamics, recorded_config, resumable_training
+    from fmnist_cli.runner.training import Extras
+
+    out = Output(common)
+    with open_existing(common.db) as registry:
+        run = resumable_training(registry, which)
+        session = session_of_run(registry, run, data, out)
+        writable_folder(results, "--results")
+        extras = Extras(
+            check_gradient="--check-gradient" in run.argv,
+            check_magnitude="--check-magnitude" in run.argv,
+            dynamics=had_dynamics(registry, run),
+        )
+        train_one(session, recorded_config(run), out, extras, results, resume=run)
+
+
+def session_of_run(
+    registry: Registry, run: RunRecord, options: DataOptions, out: Output
+) -> Session:
+    """A session with the data that a run saw; UsageError where other data is found."""
+    from fmnist_cli.commands._data import load_data
+    from fmnist_cli.runner.resume import recorded_config, require_its_data
+    from fmnist_cli.runner.run import Session
+
+    # what it is, is settled by the fingerprint
+    options = replace(options, allow_custom_data=True)
+    dataset = load_data(recorded_config(run), options, out)
+    session = Session(registry, dataset, out, out.argv)
+    require_its_data(run, session.dataset)
+    return session
 
 
 def _backend_of(layers: Path | None) -> BackendOf | None:

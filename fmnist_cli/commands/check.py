@@ -11,7 +11,7 @@ from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.errors import CheckFailed, UsageError, require
+from fmnist_cli.errors import CheckFailed, require
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.data import Dataset
@@ -83,11 +83,8 @@ def check(
 
     require(hints in HINT_LEVELS, "hints must be 0, 1 or 2", hints)
     require(seed >= 0, "seed must be at least 0", seed)
-    if (file is None) == (interface is None):
-        raise UsageError(
-            "check takes a file or an interface. "
-            f"Received: {'both' if file is not None else 'neither'}."
-        )
+    received = "neither" if file is None else "both"
+    require((file is None) != (interface is None), "check takes a file or an interface", received)
     out = Output(common)
     dataset = load_images(data, out)
     report = _report(file, interface, dataset, out, rubric, gradescope, seed, trust)

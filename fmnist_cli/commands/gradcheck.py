@@ -8,12 +8,13 @@ import typer
 
 from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import typed, with_options
-from fmnist_cli.commands._output import Output
+from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.engine.config import SMALLEST_STEPS, TrainConfig
 from fmnist_cli.errors import CheckFailed, UsageError, require
 
 if TYPE_CHECKING:
-    from fmnist_cli.engine.gradients import Selection
+    from fmnist_cli.engine.gradients import MagnitudeCheck, Selection
+    from fmnist_cli.runner.checks import GradientReport
 
 
 @with_options(
@@ -61,21 +62,16 @@ def gradcheck(
       # TensorFlow's gradients
       fmnist gradcheck --model cnn3 --engine keras
     """
-    from fmnist_cli.commands._checks import show_gradient
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.commands.mini_cnn import check_mini_cnn
     from fmnist_cli.runner.checks import run_gradient_check
 
-    if every and samples is not None:
-        raise UsageError(
-            f"--all and --samples exclude each other. Received: --all --samples {samples}."
-        )
-    if samples is not None:
-        require(samples >= 1, "samples must be at least 1", samples)
-    if every and config.engine == "keras" and model != "mini-cnn":
-        raise UsageError(
-            "--all is for the numpy engine; use --samples N. Received: --all --engine keras."
-        )
+    both = every and samples is not None
+    require(not both, "--all and --samples exclude each other", f"--all --samples {samples}")
+    require(samples is None or samples >= 1, "samples must be at least 1", samples)
+    slow = every and config.engine == "keras" and model != "mini-cnn"
+    must = "--all is for the numpy engine; use --samples N"
+    require(not slow, must, "--all --engine keras")
     if model == "mini-cnn":
         others = typed(context, but=("model", "e", "every", "db", "json", "quiet"))
         if others:
@@ -101,3 +97,55 @@ def gradcheck(
             remedy="show_run",
             run_id=run.id,
         )
+
+
+def show_gradient(out: Output, report: GradientReport) -> None:
+    """Print the entries, one a line, and below them what the whole check says."""
+    with_training = any(row.training is not None for row in report.rows)
+    table = make_table(
+        *("<entry", ">backpropagation", ">numeric", ">relative error"),
+        *([">training step"] if with_training else []),
+        "<judged by",
+    )
+    for row in report.rows:
+        entry = row.entry
+        index = ", ".join(map(str, entry.index))
+        note = ""
+        if entry.kink:
+            note = " (kink)"
+            if row.difference is not None:
+                note = f" (kink; difference {row.difference:.3g})"
+        table.add_row(
+            f"{entry.parameter}\\[{index}]",
+            f"{entry.analytic:.9g}",
+            f"{entry.numeric:.9g}",
+            f"{entry.relative_error:.1e}",
+            *([f"{row.training:.9g}"] if row.training is not None else []),
+            entry.method + note,
+        )
+    title = f"first {report.n_examples} training images, e = {report.e:g}, float64"
+    lines = [
+        line.replace("DOES NOT AGREE", "[red]DOES NOT AGREE[/red]").replace(
+            " agrees ", " [green]agrees[/green] "
+        )
+        for line in report.statements()
+    ]
+    out.section(f"Gradient check: {title}", table, *lines)
+
+
+def show_magnitude(out: Output, check: MagnitudeCheck) -> None:
+    """Print the two sizes, their ratio and the verdict."""
+    verdict = (
+        "[green]holds[/green]: the gradient of a mean does not grow with the number of examples"
+        if check.holds
+        else f"[red]DOES NOT HOLD[/red]: the ratio must be above 0 and below {check.limit:g}; is "
+        "the loss a sum instead of a mean?"
+    )
+    table = make_table(">first training images", ">sum of |dL/dW1|")
+    for n, l1 in ((check.n_few, check.l1_few), (check.n_many, check.l1_many)):
+        table.add_row(f"{n:,}", f"{l1:.4f}")
+    out.section(
+        "Magnitude check: L1 norm of the W1 gradient",
+        table,
+        f"ratio {check.ratio:.3f}: {verdict}",
+    )

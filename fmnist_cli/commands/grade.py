@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,7 +71,7 @@ def grade(
     from fmnist_cli.registry import Registry
     from fmnist_cli.usercode import gradescope as export
     from fmnist_cli.usercode import grading
-    from fmnist_cli.usercode.recording import record_reports
+    from fmnist_cli.usercode.recording import record_reports, write_pages
     from fmnist_cli.usercode.rubric import Rubric, read_rubric
 
     out = Output(common)
@@ -96,7 +95,7 @@ def grade(
         for graded in grading.grade_all(folder, files, scheme, dataset.train, at_once=jobs):
             grades.append(graded)
             bar.update()
-            _write_pages(graded, scheme, feedback, gradescope)
+            write_pages(graded, scheme, feedback, gradescope)
     if csv is not None:
         write_file(csv, grading.to_csv(grades), parents=True)
     reports = {one.name: one.report for one in grades}
@@ -114,21 +113,6 @@ def grade(
         ],
     })  # fmt: skip
     _show(out, grades, scheme)
-
-
-def _write_pages(
-    graded: Grade, rubric: Rubric, feedback: Path | None, gradescope: Path | None
-) -> None:
-    from fmnist_cli.formatting import to_json
-    from fmnist_cli.usercode import gradescope as export
-    from fmnist_cli.usercode import grading
-
-    stem = re.sub(r"[^\w.-]+", "_", graded.name.removesuffix(".py"))
-    if feedback is not None:
-        write_file(feedback / f"{stem}.md", grading.feedback(graded, rubric), parents=True)
-    if gradescope is not None:
-        content = to_json(export.results(graded, rubric)) + "\n"
-        write_file(gradescope / stem / "results.json", content, parents=True)
 
 
 def _show(out: Output, grades: list[Grade], rubric: Rubric) -> None:

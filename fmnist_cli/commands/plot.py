@@ -13,12 +13,11 @@ from fmnist_cli.commands._completion import complete_metric, complete_run, compl
 from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import require_distinct, typed, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands._study import DEFAULT_FOLDER, save_figure
 from fmnist_cli.commands.ood import CurveWord, curves_of
 from fmnist_cli.commands.runs.comparing import Groups
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.epoch import METRICS, Axis, Metric
-from fmnist_cli.errors import RegistryError, UsageError, require
+from fmnist_cli.errors import RegistryError, require
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
 from fmnist_cli.studies.grid import GRID
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
     from fmnist_cli.registry import Registry
 
 app = typer.Typer()
+
+DEFAULT_FOLDER = Path("results")
 
 Out = Annotated[
     Path | None,
@@ -110,10 +111,8 @@ def train(
       fmnist plot train --run 3 --out run3.svg
     """
     if study is not None:
-        if one := typed(context).get("run"):
-            raise UsageError(
-                f"--run and --study exclude each other. Received: --study {study} {one}."
-            )
+        one = typed(context).get("run")
+        require(not one, "--run and --study exclude each other", f"--study {study} {one}")
         _draw(common, (TRAINING,), study, out, View(band=band))
         return
     from fmnist_cli.plots.from_records import run_figure
@@ -303,10 +302,8 @@ def ood(
     if not samples:
         _draw(common, (SHIFTED_IMAGES,), study, out, View(curves=curves_of(curve), band=band))
         return
-    if curve is not None:
-        raise UsageError(
-            f"--samples and --curve exclude each other. Received: --samples --curve {curve}."
-        )
+    received = f"--samples --curve {curve}"
+    require(curve is None, "--samples and --curve exclude each other", received)
     from fmnist_cli.commands._data import load_data
     from fmnist_cli.plots.from_records import drawable
     from fmnist_cli.runner.find import find_study
@@ -448,5 +445,11 @@ def _save(
     common: Common, figure: Figure, out: Path | None, kind: str, name: str, **content: Any
 ) -> None:
     """Write the figure, and say where it is."""
-    path = out or DEFAULT_FOLDER / f"{name}.png"
-    save_figure(Output(common), figure, path, f"fmnist.plot.{kind}/1", **content)
+    from fmnist_cli import plots
+    from fmnist_cli.files import writable_folder
+
+    output = Output(common)
+    path = out or writable_folder(DEFAULT_FOLDER, "the plot's folder") / f"{name}.png"
+    plots.save(figure, path)
+    output.document(f"fmnist.plot.{kind}/1", {"file": path, **content})
+    output.text(f"Saved {path}\n")

@@ -9,9 +9,10 @@ import typer
 
 from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
 from fmnist_cli.commands._options import require_distinct, with_options
-from fmnist_cli.commands._study import run_grid_command, run_study_command
+from fmnist_cli.commands._study import run_study_command
 from fmnist_cli.commands.train import ResultsFolder
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.studies import grid
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.study import View
 
@@ -52,6 +53,9 @@ def sweep_batch(
     if batch is not None:
         require_distinct("batch", batch)
     if len(lr) > 1:
-        run_grid_command(config, batch, lr, study, data, common, results=results)
+        pairs, left = grid.pairs(config, batch, lr)
+        run_study_command(
+            grid.GRID, config, pairs, View(), study, data, common, results=results, left_out=left
+        )
         return
     run_study_command(BATCH_SIZE, config, batch, View(), study, data, common, results=results)

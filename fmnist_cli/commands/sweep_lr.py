@@ -8,8 +8,9 @@ import typer
 
 from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
 from fmnist_cli.commands._options import require_distinct, with_options
-from fmnist_cli.commands._study import run_grid_command, run_study_command
+from fmnist_cli.commands._study import run_study_command
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.studies import grid
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.study import View
 
@@ -47,6 +48,7 @@ def sweep_lr(
     if lr is not None:
         require_distinct("lr", lr)
     if len(batch) > 1:
-        run_grid_command(config, batch, lr, study, data, common)
+        pairs, left = grid.pairs(config, batch, lr)
+        run_study_command(grid.GRID, config, pairs, View(), study, data, common, left_out=left)
         return
     run_study_command(LEARNING_RATE, config, lr, View(), study, data, common)

@@ -11,7 +11,7 @@ from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, USER_ENGINE, TrainConfig
-from fmnist_cli.errors import UsageError, require
+from fmnist_cli.errors import Diverged, UsageError, require
 
 ResultsFolder = Annotated[
     Path, typer.Option("--results", help="Folder for the result file that scripts read.")
@@ -86,7 +86,7 @@ def train(
 
     out = Output(common)
     if resume is not None:
-        from fmnist_cli.commands._resuming import refuse_settings, resume_training
+        from fmnist_cli.commands._training_view import refuse_settings, resume_training
 
         refuse_settings(context)
         resume_training(resume, data, common, results)
@@ -104,14 +104,12 @@ def train(
     )
     seeds = study.seeds_from(config.seed)
     if len(seeds) > 1:
-        from fmnist_cli.commands._train_seeds import train_seeds
-
         require(
             layers is None and not (check_gradient or check_magnitude or log),
             "--layers, --check-gradient, --check-magnitude and --log go with one seed",
             f"{len(seeds)} seeds",
         )
-        train_seeds(config, study, data, out, db=common.db, results=results, dynamics=dynamics)
+        _train_seeds(config, study, data, out, results, dynamics)
         return
     beside = [flag for n, flag in typed(context).items() if n in ("jobs", "scheduler", "new")]
     if beside not in ([], ["--jobs 1"]):
@@ -136,4 +134,46 @@ def _refuse_with_layers(context: typer.Context) -> None:
         raise UsageError(
             "layers are an MLP's, trained by SGD; check them with fmnist check. "
             f"Received: --layers and {' '.join(given)}."
+        )
+
+
+def _train_seeds(
+    config: TrainConfig,
+    study: StudyOptions,
+    data: DataOptions,
+    out: Output,
+    results: Path,
+    dynamics: bool,
+) -> None:
+    """Train every seed as one study, and show each, their spread and their interval.
+
+    Every run keeps its result file; the first seed's is the one in ``results``.
+    """
+    from fmnist_cli.commands._data import open_session
+    from fmnist_cli.commands._study import draw_study, show_study
+    from fmnist_cli.runner.result_file import hand_in_recorded, keep_result_file
+    from fmnist_cli.runner.study import run_study
+    from fmnist_cli.studies import View
+    from fmnist_cli.studies.training import TRAINING
+
+    with open_session(out.db, config, data, out, results=results) as session:
+        result = run_study(
+            session,
+            TRAINING.kind,
+            TRAINING.conditions(config, ()),
+            reuse=not study.new,
+            after=keep_result_file,
+            dynamics=dynamics,
+            measured={"dynamics": True} if dynamics else None,
+            **study.how(config.seed),
+        )
+        paths = hand_in_recorded(session.registry, [result.runs[0].run], results, out)
+    show_study(out, TRAINING, result, View(), result_file=next(iter(paths), None))
+    draw_study(out, TRAINING, result, View(), None)
+    result.require_complete()
+    if diverged := [str(run.seed) for run in result.runs if run.diverged]:
+        raise Diverged(
+            f"the training diverged with {len(diverged)} of {len(result.runs)} seeds "
+            f"({', '.join(diverged)}); they are in no mean.",
+            remedy="smaller_lr",
         )

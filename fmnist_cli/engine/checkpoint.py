@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from fmnist_cli.engine.backend import Arrays
@@ -132,12 +131,7 @@ class Checkpoints:
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
             self.flush()
 
@@ -187,12 +181,10 @@ class Checkpoints:
         return newest, problems
 
     def remove(self) -> None:
-        """Remove the files: the run has ended."""
+        """Remove the files, and what a process that was killed left: the run has ended."""
         self._unsaved = None
-        for path in self._slots:
+        for path in (*self._slots, *self._slots[0].parent.glob(TEMPORARY)):
             path.unlink(missing_ok=True)
-        for left in self._slots[0].parent.glob(TEMPORARY):
-            left.unlink(missing_ok=True)
 
     def _write(self, content: bytes) -> None:
         path = self._slots[0]

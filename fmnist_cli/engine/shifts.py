@@ -120,13 +120,6 @@ SHIFTED_SETS: tuple[ShiftedSet, ...] = (
 )
 
 
-def get_shifted_set(name: str) -> ShiftedSet:
-    """The set of that name; UsageError if there is none."""
-    names = [known.name for known in SHIFTED_SETS]
-    require(name in names, f"the test set must be one of {', '.join(names)}", name)
-    return SHIFTED_SETS[names.index(name)]
-
-
 def shifted_split(split: Split, shifted: ShiftedSet) -> Split:
     """The split's images moved, with the labels they had."""
     return Split(shifted.transform(split.images), split.labels)

@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine import dynamics
 from fmnist_cli.engine.augment import augmented
 from fmnist_cli.engine.backend import Arrays, Backend, Evaluation, Split
 from fmnist_cli.engine.checkpoint import Checkpoint
@@ -176,6 +175,8 @@ def train(
         divergence = _divergence(epoch, evaluation, present, config.lr)
         epochs.append(epoch)
         if on_dynamics is not None:
+            from fmnist_cli.engine import dynamics
+
             on_dynamics(number, dynamics.measure(backend, before, data.train, evaluation))
         if on_epoch is not None:
             on_epoch(epoch)

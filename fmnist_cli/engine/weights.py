@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays
 from fmnist_cli.errors import ArtefactError
-from fmnist_cli.files import replace_file
+from fmnist_cli.files import write_artefact
 
 
 def save_weights(path: Path, weights: Arrays) -> None:
@@ -23,14 +23,7 @@ def save_weights(path: Path, weights: Arrays) -> None:
     ArtefactError
         When it cannot be written.
     """
-    try:
-        replace_file(path, array_bytes(weights), durable=True)
-    except OSError as error:
-        raise ArtefactError(
-            f"{path} cannot be written: {error.strerror}.",
-            remedy="make_room_and_resume",
-            path=path,
-        ) from error
+    write_artefact(path, array_bytes(weights), durable=True)
 
 
 def load_weights(path: Path) -> dict[str, NDArray[np.floating[Any]]]:

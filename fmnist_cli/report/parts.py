@@ -21,7 +21,7 @@ from fmnist_cli.report.work import (
     mini_cnn_run,
 )
 from fmnist_cli.runner.command_line import figure_words
-from fmnist_cli.studies import STUDIES, Study, View
+from fmnist_cli.studies import Study, View
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
@@ -41,12 +41,15 @@ if TYPE_CHECKING:
     from fmnist_cli.registry import RunRecord
 
 PATIENCES = (1, 2, 3, 4, 5, 8)  # of the table; the answers are about the default
-ASSIGNMENT = {  # what the parts of the assignment are, by the section that answers them
-    "checks": "1, the layers and their checks",
-    "training": "2, the training curve",
-    "parameters": "6, the parameters",
-    "mini-cnn": "8, the mini CNN: derivatives and algorithm",
-    **{kind: study.part for kind, study in STUDIES.items()},
+ASSIGNMENT = {  # what the parts of the assignment are called, by the section that answers them
+    "checks": "Problem 3: the layers, their gradient and its magnitude",
+    "training": "Problem 3: the training curve",
+    "parameters": "Problem 3: the CNNs' parameters",
+    "mini-cnn": "Problem 2: the mini CNN, its derivatives and the algorithm",
+    **{
+        study.kind: study.part
+        for study in (BATCH_SIZE, EARLY_STOPPING, MOMENTUM, SHIFTED_IMAGES, LEARNING_RATE)
+    },
 }
 SHIFTED_CLASSES = 4  # of which the report shows an image
 LINE = 150  # characters of a finding, unless its first sentence has more

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.errors import ArtefactError
-from fmnist_cli.files import replace_file
+from fmnist_cli.files import write_artefact
 from fmnist_cli.formatting import to_json
 
 if TYPE_CHECKING:
@@ -87,7 +86,8 @@ def keep_result_file(run: Run, backend: Backend, result: TrainResult, data: Data
     """Put the file into the run's own folder, as an artefact (an ``After``)."""
     test = None if result.test is None else result.test.accuracy
     path = run.folder / ARTEFACT_NAME
-    _write(path, result_content(run.id, run.uuid, result.epochs, test, result.train_seconds))
+    content = result_content(run.id, run.uuid, result.epochs, test, result.train_seconds)
+    write_artefact(path, content)
     run.add_artefact("result", path)
 
 
@@ -95,7 +95,7 @@ def hand_in(folder: Path, name: str, content: str, listener: Listener) -> Path:
     """Write the file into a folder where others may lie; say so where it takes one's place."""
     path = folder / name
     before = _run_of(path)
-    _write(path, content)
+    write_artefact(path, content)
     if before is not None and before != json.loads(content)["run"]:
         which = f"run {before['id']} ({before['uuid'][:8]})" if before else "a run it did not name"
         listener.message(f"{path} replaces the result of {which}.")
@@ -124,14 +124,3 @@ def _run_of(path: Path) -> Mapping[str, Any] | None:
     run = content.get("run") if isinstance(content, dict) else None
     named = isinstance(run, dict) and isinstance(run.get("uuid"), str) and "id" in run
     return run if named else {}
-
-
-def _write(path: Path, content: str) -> None:
-    try:
-        replace_file(path.resolve(), content)  # what a link names
-    except OSError as error:
-        raise ArtefactError(
-            f"{path} cannot be written: {error.strerror}.",
-            remedy="make_room_and_resume",
-            path=path,
-        ) from error

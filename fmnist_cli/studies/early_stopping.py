@@ -89,10 +89,10 @@ def _table(result: StudyResult, view: View) -> Table:
 
 
 def _details(result: StudyResult, view: View) -> list[Table]:
-    """Every curve, epoch by epoch, with what each patience makes of it."""
+    """The first seed's curve, epoch by epoch, with what each patience makes of it."""
     found = outcomes(result, view)
     made = []
-    for run in result.runs:
+    for run in result.runs[:1]:
         of_run = [one for one in found if one.seed == run.seed]
         rows = []
         for epoch in run.epochs:
@@ -169,7 +169,7 @@ EARLY_STOPPING = Study(
     kind="early-stop",
     plot_name="early-stop",
     title="When to stop",
-    part="4, early stopping",
+    part="Problem 3: early stopping",
     question="When should the training stop, and what does a patience keep?",
     option="patience",
     values=(3,),

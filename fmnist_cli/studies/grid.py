@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.formatting import format_count, percent
+from fmnist_cli.studies.batch_size import BATCH_SIZE
+from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.study import (
     BEST_EPOCH,
     ENDED,
@@ -27,6 +30,17 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis import Answer
     from fmnist_cli.analysis.result import StudyResult
     from fmnist_cli.engine.config import TrainConfig
+
+
+def pairs(
+    config: TrainConfig, sizes: Sequence[int] | None, rates: Sequence[float] | None
+) -> tuple[list[tuple[int, float]], list[str]]:
+    """Every batch size at every learning rate, and why the usual sizes that do not fit are left
+    out; None stands for the usual ones."""
+    left_out: list[str] = []
+    if sizes is None:
+        sizes, left_out = BATCH_SIZE.usual_values(config)
+    return [*product(sizes, LEARNING_RATE.values if rates is None else rates)], left_out
 
 
 def _conditions(config: TrainConfig, pairs: Sequence[tuple[int, float]]) -> Conditions:

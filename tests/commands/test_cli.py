@@ -51,6 +51,27 @@ def test_runs_list_imports_only_what_reads_the_registry(fmnist: Fmnist) -> None:
     assert imported_by(run_code("runs", "show")) <= {"sqlalchemy", "numpy"}
 
 
+def test_a_command_imports_no_other_and_help_no_group(fmnist: Fmnist) -> None:
+    fmnist.small("train", "--epochs", 1)
+    shown = "print(*(m for m in sys.modules if m.startswith('fmnist_cli.commands.')))"
+    loaded = [
+        set(
+            subprocess.run(
+                [sys.executable, "-c", f"import sys\n{run_code(*args)}\n{shown}"],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            .stdout.split("\n")[-2]
+            .split()
+        )
+        for args in (("runs", "list"), ("--help",))
+    ]
+    listing, help = ({name.split(".")[2] for name in found} for found in loaded)
+    assert not listing & {"plot", "ood", "sweep_batch", "report", "grade"}
+    assert not help & {"plot", "runs", "data", "config"}
+
+
 def test_training_the_mlp_imports_no_framework(fmnist: Fmnist) -> None:
     fmnist.small("train", "--epochs", 1)
     args = ("train", "--train-size", "200", "--val-size", "50", "--epochs", "1")

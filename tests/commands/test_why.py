@@ -36,7 +36,7 @@ def test_a_sweep_says_why_and_keeps_its_tests_apart(fmnist: Fmnist) -> None:
     measured = " ".join(why["explanations"][1]["measured"])
     assert "the noise scale is about" in measured
     assert "The sharpness there is" in measured
-    assert why["explanations"][1]["part"] == "3, the batch size"
+    assert why["explanations"][1]["part"] == "Problem 3: the batch size"
     with Registry.open("runs.db", readonly=True) as registry:
         arms = {run.arm: run for run in registry.list_runs() if "," in (run.arm or "")}
     assert arms["batch 50, lr scaled"].lr == pytest.approx(0.1)
@@ -52,7 +52,7 @@ def test_momentum_trains_its_twins(fmnist: Fmnist) -> None:
     args = ("momentum", *EPOCHS, "--alpha", 0.5, "--alpha", 0.9)
     shown = " ".join(fmnist.small(*args, "--why").stdout.split())
     assert "Why: Which momentum suits, and why?" in shown
-    assert "Why: How should training rely on previous gradients? (part 5, momentum)" in shown
+    assert "Why: How should training rely on previous gradients? (Problem 3: momentum)" in shown
     assert "below the limit 2(1 + alpha)/lr = 380" in shown
     with Registry.open("runs.db", readonly=True) as registry:
         runs = {run.arm: (run.momentum, run.lr) for run in registry.list_runs()}

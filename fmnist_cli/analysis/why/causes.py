@@ -125,7 +125,7 @@ class Explanation:
 
 def because(causes: Sequence[Cause], of: str, most: int = 2) -> str:
     """The first causes that are supported, one of a kind, as a sentence after a space; that there
-    is none, if some were tested; nothing else.
+    is none, or nothing to explain, if some were tested; nothing else.
 
     Parameters
     ----------
@@ -138,7 +138,11 @@ def because(causes: Sequence[Cause], of: str, most: int = 2) -> str:
             kinds.setdefault(cause.name.partition(" at ")[0], cause)
     found = list(kinds.values())[:most]
     if not found:
-        return " No cause that was tested explains it." if causes else ""
+        shown = any(cause.evidence.get("effect", {}).get("clear") for cause in causes)
+        nothing = "No cause that was tested explains it" if shown else (
+            "It is within the noise, so that no cause is claimed"
+        )  # fmt: skip
+        return f" {nothing}." if causes else ""
     named = listing(
         f"{cause.name[0].lower()}{cause.name[1:]} ({100 * (cause.share or 0):.0f} % {of})"
         for cause in found

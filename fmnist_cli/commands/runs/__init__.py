@@ -6,13 +6,10 @@ import typer
 
 from fmnist_cli.commands.runs.comparing import compare
 from fmnist_cli.commands.runs.exchange import export, import_
-from fmnist_cli.commands.runs.explaining import explain
 from fmnist_cli.commands.runs.labels import note, rename, tag
-from fmnist_cli.commands.runs.listing import list_runs
-from fmnist_cli.commands.runs.querying import query
+from fmnist_cli.commands.runs.listing import list_runs, query, studies
 from fmnist_cli.commands.runs.reliability import delete, gc, recover, reproduce, resume, verify
-from fmnist_cli.commands.runs.showing import show
-from fmnist_cli.commands.runs.studies import studies
+from fmnist_cli.commands.runs.showing import explain, show
 
 app = typer.Typer()
 

@@ -20,23 +20,11 @@ MAX_TEXT = 24  # characters of a name, a note or the tags
 GAP = 2  # between columns
 LONG = 1000  # rows
 
-# shown where they differ: column, heading, importance
-VARIED = (
-    ("engine", "engine", 44),
-    ("lr", "lr", 76),
-    ("momentum", "momentum", 74),
-    ("hidden", "hidden", 72),
-    ("augment", "augment", 70),
-    ("head", "head", 71),
-    ("train_size", "train size", 48),
-    ("val_size", "val size", 38),
-    ("max_epochs", "max epochs", 42),
-    ("patience", "patience", 46),
-    ("monitor", "monitor", 36),
-    ("seed", "seed", 68),
-    ("init_seed", "init seed", 67),
-    ("order_seed", "order seed", 66),
-)
+VARIED = {  # the columns that are shown where they differ, and how long they stay
+    "engine": 44, "lr": 76, "momentum": 74, "hidden": 72, "augment": 70, "head": 71,
+    "train_size": 48, "val_size": 38, "max_epochs": 42, "patience": 46, "monitor": 36,
+    "seed": 68, "init_seed": 67, "order_seed": 66,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,8 +63,8 @@ def usual_columns(rows: Sequence[Row]) -> list[ListColumn]:
     columns.append(ListColumn("model", _text("model"), 78 if varies("model") else 40, right=False))
     columns.append(ListColumn("batch", _text("batch"), 77 if varies("batch") else 30))
     columns += [
-        ListColumn(heading, _text(name), importance)
-        for name, heading, importance in VARIED
+        ListColumn(name.replace("_", " "), _text(name), importance)
+        for name, importance in VARIED.items()
         if varies(name) and not (name == "hidden" and _one_but_none(rows, name))
     ]
     columns += [
@@ -107,7 +95,7 @@ def is_number(value: object) -> bool:
 
 def in_common(rows: Sequence[Row]) -> str:
     """What all of several runs share: ``lr 0.01, momentum 0``; empty where nothing is."""
-    names = ("model", "batch", *(name for name, *_ in VARIED))
+    names = ("model", "batch", *VARIED)
     same = [
         f"{name.replace('_', ' ')} {_shown(rows[0][name])}"
         for name in names

@@ -13,7 +13,7 @@ from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.runs._selecting import Columns, Filters
-from fmnist_cli.errors import CheckFailed, UsageError
+from fmnist_cli.errors import CheckFailed, UsageError, require
 from fmnist_cli.files import require_writable, writable_folder, write_file
 from fmnist_cli.formatting import pluralize
 
@@ -78,18 +78,15 @@ def export(
     if out is None and "json" not in typed(context):
         common = replace(common, json=False)  # which a file or the environment set
     output = Output(common)
-    if (to is not None or form == "parquet") and out is None:
-        what = f"--to {to}" if to else "--format parquet"
-        raise UsageError(f"--out must name where to write. Received: {what} without --out.")
-    if common.json and out is None:
-        raise UsageError(
-            "--json must have --out, for the runs go to stdout. Received: --json without --out."
-        )
+    what = f"--to {to}" if to else f"--format {form}"
+    somewhere = out is not None or not (to or form == "parquet")
+    require(somewhere, "--out must name where to write", f"{what} without --out")
+    must = "--json must have --out, for the runs go to stdout"
+    require(out is not None or not common.json, must, "--json without --out")
     named = [name.strip() for name in columns.split(",")] if columns else []
-    if named and (every_epoch or to is not None or form not in FORMATS):
-        raise UsageError(
-            f"--columns go with one row per run. Received: --columns {columns} and another form."
-        )
+    other = bool(named) and (every_epoch or to is not None or form not in FORMATS)
+    received = f"--columns {columns} and another form"
+    require(not other, "--columns go with one row per run", received)
     if to is None and form != "course" and out is not None:
         require_writable(out, "--out")
     with open_reader(common.db) as reader, Registry.open(common.db, readonly=True) as registry:

@@ -1,19 +1,23 @@
-"""`fmnist runs list`: the recorded runs, newest first."""
+"""`fmnist runs list`, `studies` and `query`: what is recorded."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
 from fmnist_cli.commands._completion import complete_columns
 from fmnist_cli.commands._option_groups import Common
-from fmnist_cli.commands._options import typed, with_options
-from fmnist_cli.commands._output import Output, stdout_console
+from fmnist_cli.commands._options import nearness, typed, with_options
+from fmnist_cli.commands._output import Output, escape, make_table, stdout_console
+from fmnist_cli.commands.runs import _columns
 from fmnist_cli.commands.runs._selecting import Columns, Filters
 from fmnist_cli.errors import UsageError, require
+
+SHOWN_ROWS = 500  # of a table; --csv and --json have no such end
 
 
 @with_options()
@@ -47,7 +51,6 @@ def list_runs(
       # any condition that SQL can say
       fmnist runs list --where "batch = 5 and test_accuracy > 0.85"
     """
-    from fmnist_cli.commands.runs import _columns
     from fmnist_cli.registry.sql import MAX_INTEGER, open_reader, summary_document
 
     if every and (given := typed(context).get("limit")):
@@ -82,6 +85,114 @@ def list_runs(
     _hints(out, rows, left_out, named, limit if more else None)
 
 
+@with_options()
+def studies(
+    common: Common,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="Maximum number of studies.")] = 20,
+    kind: Annotated[str | None, typer.Option("--kind", help="Only those of this command.")] = None,
+) -> None:
+    """List the studies, newest first: their arms and seeds, and how many runs have a result.
+
+    Prints one row per study, with the id that --study takes. One that lacks results continues when
+    its command is given again.
+
+    Examples:
+      # the newest 20
+      fmnist runs studies
+      # those of momentum
+      fmnist runs studies --kind momentum --limit 5
+    """
+    from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.study import overview
+    from fmnist_cli.studies import STUDIES
+
+    require(limit >= 1, "limit must be at least 1", limit)
+    out = Output(common)
+    with Registry.open(common.db, readonly=True) as registry:
+        if kind is not None:
+            known = dict.fromkeys([*STUDIES, *(study.kind for study in registry.list_studies())])
+            require(kind in known, f"kind must be one of {', '.join(known)}", kind)
+        found = registry.list_studies(kind=kind)
+        rows = [overview(registry, study) for study in found[:limit]]
+    out.document("fmnist.runs.studies/1", {"studies": rows, "more": len(found) > limit})
+    if not rows:
+        out.say("No study fits." if kind else "There is no study yet: fmnist sweep-batch")
+        return
+    named = any(row["name"] for row in rows)
+    table = make_table(
+        *(">study", "<kind", *(["name"] if named else []), "arms", ">seeds", ">with a result"),
+        *(">jobs", "<created (UTC)"),
+        heading_width=8,
+    )
+    for row in rows:
+        table.add_row(
+            str(row["id"]),
+            row["kind"],
+            *([escape(row["name"] or "-")] if named else []),
+            escape(", ".join(row["arms"])),
+            str(len(row["seeds"])),
+            f"{row['runs_with_result']} of {row['runs_asked']}",
+            str(row["jobs"]),
+            f"{row['created_at']:%Y-%m-%d %H:%M}",
+        )
+    out.result(table)
+    if len(found) > limit:
+        out.say(f"The first {limit} of {len(found)}; for more: --limit N")
+    out.next(f"runs list --study {rows[0]['id']}", f"runs compare study:{rows[0]['id']}")
+
+
+@with_options()
+def query(
+    context: typer.Context,
+    common: Common,
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.", show_default=False)],
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Ask the registry in SQL; nothing can be changed.
+
+    Prints the rows as a table, as CSV or as JSON. The views [bold]run_summary[/bold] (one row a
+    run) and [bold]epoch_curve[/bold] (one row per epoch) have all numbers.
+
+    Examples:
+      # how many runs there are of each batch size
+      fmnist runs query "SELECT batch, count(*) FROM run_summary GROUP BY batch"
+      # every epoch, for another program
+      fmnist runs query "SELECT run_id, epoch, val_loss FROM epoch_curve" --csv
+    """
+    from rich.text import Text
+
+    from fmnist_cli.registry.exporting import as_csv as csv_of
+    from fmnist_cli.registry.sql import open_reader
+
+    if as_csv and common.json:
+        if nearness(context, "json") == nearness(context, "as_csv"):
+            raise UsageError("--csv and --json exclude each other. Received: --csv --json.")
+        common = replace(common, json=False)  # which a file or the environment set
+    out = Output(common)
+    with open_reader(common.db) as reader:
+        answer = reader.query(sql)
+    out.document("fmnist.runs.query/1", {"columns": answer.columns, "rows": answer.rows})
+    if as_csv:
+        out.data(csv_of(answer))
+        return
+    shown = answer.rows[:SHOWN_ROWS]
+    table = make_table(*(escape(name) for name in answer.columns))
+    for column, values in zip(table.columns, zip(*answer.rows, strict=True), strict=False):
+        if all(map(_columns.is_number, values)):
+            column.justify = "right"
+    for row in shown:
+        table.add_row(*(Text(_as_text(value)) for value in row))
+    out.result(table)
+    if len(answer.rows) > SHOWN_ROWS:
+        out.say(f"The first {SHOWN_ROWS} of {len(answer.rows):,} rows; all of them: --csv")
+
+
+def _as_text(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
 def _hints(
     out: Output,
     rows: Sequence[dict[str, Any]],
@@ -89,10 +200,8 @@ def _hints(
     named: Sequence[str],
     limit: int | None,
 ) -> None:
-    from fmnist_cli.commands.runs._columns import in_common
-
     if not named:
-        if same := in_common(rows):
+        if same := _columns.in_common(rows):
             out.say(f"In all: {same}")
         if any(row["still_improving"] for row in rows) and "best" not in left_out:
             out.say("best: best epoch / epochs run; + stopped at its limit while still improving")

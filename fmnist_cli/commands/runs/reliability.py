@@ -38,7 +38,7 @@ def resume(
       # run 3, which read a data set of your own
       fmnist runs resume 3 --data-dir my-images
     """
-    from fmnist_cli.commands._resuming import resume_training
+    from fmnist_cli.commands._training_view import resume_training
 
     resume_training(run_id, data, common, results)
 
@@ -147,7 +147,7 @@ def reproduce(run_id: OneRun, data: DataOptions, common: Common) -> None:
       # run 3, by its number
       fmnist runs reproduce 3
     """
-    from fmnist_cli.commands._resuming import session_of_run
+    from fmnist_cli.commands._training_view import session_of_run
     from fmnist_cli.runner import reproduce as runner
 
     out = Output(common)

@@ -16,7 +16,6 @@ from datetime import datetime
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from fmnist_cli.errors import UsageError
@@ -117,12 +116,7 @@ class SqlReader(ABC):
     def __enter__(self) -> SqlReader:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     @abstractmethod
