@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -319,7 +320,8 @@ def test_a_signal_ends_the_run_as_interrupted(
     word = {130: "Interrupted", 143: "Terminated"}[code]
     assert stderr.strip().splitlines()[-1] == (
         f"Error: {word}: run {run.id} keeps its {run.epochs_run} epochs; "
-        f"continue with: fmnist train --resume {run.id}"
+        f"continue with: fmnist train --resume {run.id} "
+        f"--data-dir {os.environ['FMNIST_DATA_DIR']}"
     )
     assert "Traceback" not in stderr
     assert run.status == "interrupted"
