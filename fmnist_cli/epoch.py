@@ -18,6 +18,15 @@ Metric = Literal[
 """What is drawn, compared and exported of an epoch, by the names of ``Epoch``'s attributes."""
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
+METRIC_WORDS: dict[Metric, str] = {
+    "train_loss": "training loss",
+    "running_loss": "running training loss",
+    "train_accuracy": "training accuracy",
+    "val_loss": "validation loss",
+    "val_accuracy": "validation accuracy",
+    "test_loss": "test loss",
+    "test_accuracy": "test accuracy",
+}
 
 
 Axis = Literal["epoch", "updates", "examples", "seconds", "cumulative-lr"]

@@ -16,7 +16,7 @@ from statistics import fmean, median, median_low, pstdev
 from fmnist_cli.analysis.answers import listing, sentence
 from fmnist_cli.analysis.claims import accuracy, factor, loss
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.epoch import Axis
+from fmnist_cli.epoch import METRIC_WORDS, Axis, Metric
 
 AXIS_TITLES: dict[Axis, str] = {
     "epoch": "epoch",
@@ -151,19 +151,18 @@ def spreads(
     return known, [label for label in dict.fromkeys(r.label for r in runs) if label not in kept]
 
 
-def spread_note(runs: Sequence[RecordedRun], axis: Axis, metric: str = "val_accuracy") -> str:
+def spread_note(runs: Sequence[RecordedRun], axis: Axis, metric: Metric = "val_accuracy") -> str:
     """By what factor the curves lie apart on the axis that is drawn, and on the others."""
     known, left_out = spreads(runs, metric)
     if axis not in known:
         return "How far the curves lie apart is not known: they have no level in common."
-    name = metric.replace("val_", "validation ").replace("train_", "training ").replace("_", " ")
     by = {one: f"by {AXIS_TITLES[one].removesuffix(' (s)')}" for one in known}
     levels = _levels(comparable(runs, metric), metric).values()
     ends = [abs(max(low for low, _ in levels)), abs(min(high for _, high in levels))]
     low, high = map(accuracy if metric.endswith("accuracy") else loss, ends)
     others = [f"{by[one]} {factor(spread)}" for one, spread in known.items() if one != axis]
     text = (
-        f"{sentence(by[axis])} the curves of the {name} lie apart by a factor of "
+        f"{sentence(by[axis])} the curves of the {METRIC_WORDS[metric]} lie apart by a factor of "
         f"{factor(known[axis])} between {low} and {high} (1: they are one); {listing(others)}."
     )
     if left_out:

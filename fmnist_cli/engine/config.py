@@ -60,9 +60,9 @@ class TrainConfig:
     ----------
     model, engine
         ``engine="auto"`` becomes ``numpy``, which saves the 5 to 7 seconds that TensorFlow takes to
-        start. An epoch of cnn2 takes it 0.8 of the time of ``keras`` at batch 5 and 1.6 at batch
-        50, of cnn3 1.3 and 1.6 (two cores, OpenBLAS with AVX-512; with AVX2 0.9, 2.0, 1.6, 1.9): so
-        a long training of a CNN on large batches, or of cnn3, is quicker on ``keras``.
+        start. Before its kernel was rearranged, an epoch of cnn2 took it 0.8 of the time of
+        ``keras`` at batch 5 and 1.6 at batch 50, of cnn3 1.3 and 1.6 (two cores, OpenBLAS with
+        AVX-512; with AVX2 0.9, 2.0, 1.6, 1.9); ``benchmarks/bench_cnn.py`` tells what it is now.
     batch : int in [1, train_size]
     lr : float > 0
         Learning rate (eta).

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fmnist_cli.epoch import METRIC_WORDS
 from fmnist_cli.errors import require
 from fmnist_cli.plots.axes import (
     accuracy_axis,
@@ -70,12 +71,10 @@ def compare_figure(
             artist = draw_curves(ax, line.curves, metric, look(i), band=band, linewidth=1.4)
             if artist is not None:
                 handles[i] = artist
-        words = metric.replace("val_", "validation ").replace("train_", "training ")
-        words = words.replace("_", " ")
         if metric.endswith("accuracy"):
-            accuracy_axis(ax, words)
+            accuracy_axis(ax, METRIC_WORDS[metric])
         else:
-            loss_axis(ax, label=words)
+            loss_axis(ax, label=METRIC_WORDS[metric])
         epoch_axis(ax, curves, label=ax is panels[-1])
     shown = sorted(handles)
     beside_all(figure, panels[0], [handles[i] for i in shown], [labels[i] for i in shown])

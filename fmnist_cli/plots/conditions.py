@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fmnist_cli.epoch import METRIC_WORDS
 from fmnist_cli.errors import require
 from fmnist_cli.plots.axes import (
     accuracy_axis,
@@ -23,16 +24,6 @@ from fmnist_cli.plots.style import MARKERS, SMALL_POINTS, Look, finish, new_figu
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-METRIC_WORDS: dict[Metric, str] = {
-    "train_loss": "training loss",
-    "running_loss": "running training loss",
-    "train_accuracy": "training accuracy",
-    "val_loss": "validation loss",
-    "val_accuracy": "validation accuracy",
-    "test_loss": "test loss",
-    "test_accuracy": "test accuracy",
-}
 
 
 @style()

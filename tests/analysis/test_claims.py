@@ -399,6 +399,19 @@ def test_the_best_momentum_is_not_called_better_than_its_equal() -> None:
     assert "not clearly better than momentum 0." in lowest.statement
 
 
+def test_one_epoch_less_in_every_seed_is_what_rounding_hides() -> None:
+    def to_the_loss(first: float, second: float) -> Answer:
+        rates = ((0.1, first), (0.9, second))
+        return momentum_answers(
+            [curve(a, falling(rate, 10), seed=seed) for a, rate in rates for seed in range(5)]
+        )[2]
+
+    nearly = to_the_loss(0.1, 0.113)
+    assert [s["mean"] for s in nearly.evidence["settings"]] == [10, 9]
+    assert nearly.verdict == "no clear difference"
+    assert to_the_loss(0.1, 0.2).verdict == "yes"  # 10 and 6
+
+
 def test_five_identical_momenta_are_seldom_ranked() -> None:
     called = 0
     for study in range(100):

@@ -144,7 +144,7 @@ def test_explain_a_diverged_run(fmnist: Fmnist) -> None:
     (finding,) = document["findings"]
     assert finding["rule"] == "diverged"
     assert finding["figures"]["epoch"] == 1
-    assert "100 is worth a try" in finding["sentence"]
+    assert "0.01 is worth a try" in finding["sentence"]
     result = fmnist("runs", "explain", 1)
     assert " ".join(result.stdout.split()).endswith(finding["sentence"])
 
