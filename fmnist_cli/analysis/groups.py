@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
+from fmnist_cli.analysis.agreement import Agreement, agreement
 from fmnist_cli.analysis.noise import accuracy_noise
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.sampling import McNemar, mcnemar, unpack_answers
@@ -28,6 +29,11 @@ PARAMETERS = (
     *("train_size", "val_size", "data_source", "data_fingerprint"),
 )
 STATES = ("status", "stop_reason", "still_improving", "message")
+SAME_BATCHES = (
+    *("model", "batch", "lr", "momentum", "hidden", "augment", "head", "seed", "init_seed"),
+    *("order_seed", "train_size", "data_fingerprint"),
+)
+"""Where two runs have these in common, they do the same arithmetic."""
 OUTCOMES = (
     *("best_val_accuracy", "test_accuracy", "best_val_loss", "test_loss", "best_epoch"),
     *("updates_to_best", "epochs_run", "train_seconds"),
@@ -58,6 +64,8 @@ class GroupsComparison:
         From the first group.
     by_image : McNemar or None
         Of two single runs, on the same test images.
+    curves : Agreement or None
+        Of two single runs that saw the same batches: how far their running losses agree.
     """
 
     groups: tuple[Group, ...]
@@ -65,6 +73,7 @@ class GroupsComparison:
     outcomes: tuple[Mapping[str, Interval | None], ...]
     differences: tuple[GroupDifference, ...]
     by_image: McNemar | None
+    curves: Agreement | None
 
     @property
     def grouped(self) -> bool:
@@ -94,6 +103,7 @@ class GroupsComparison:
                 for found in self.differences
             ],
             "by_image": None if self.by_image is None else asdict(self.by_image),
+            "curves": None if self.curves is None else asdict(self.curves),
         }
 
 
@@ -106,16 +116,23 @@ def compare(
     ----------
     environments : mapping of a run's id to what it ran on
     """
-    grouped = any(len(group.runs) > 1 for group in groups)
+    pair = [run for group in groups for run in group.runs]
+    two = pair if len(pair) == len(groups) == 2 else None
     return GroupsComparison(
         tuple(groups),
         _facts(groups, environments),
         tuple({name: _outcome(group.runs, name) for name in OUTCOMES} for group in groups),
         compare_groups({group.label: group.runs for group in groups}),
-        by_image(groups[0].runs[0], groups[1].runs[0])
-        if len(groups) == 2 and not grouped
-        else None,
+        by_image(*two) if two else None,
+        _curves(*two) if two else None,
     )
+
+
+def _curves(first: RecordedRun, second: RecordedRun) -> Agreement | None:
+    if any(getattr(first.run, name) != getattr(second.run, name) for name in SAME_BATCHES):
+        return None
+    one, other = ([epoch.value("running_loss") for epoch in r.epochs] for r in (first, second))
+    return agreement(one, other) if one and other else None
 
 
 def _facts(

@@ -13,10 +13,13 @@ from fmnist_cli.errors import Diverged, require
 from fmnist_cli.formatting import percent, pluralize, seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     import typer
     from rich.table import Table
 
     from fmnist_cli.commands._option_groups import Common, DataOptions
+    from fmnist_cli.engine.backend import Split
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.gradients import MagnitudeCheck
     from fmnist_cli.engine.training import TrainResult
@@ -41,6 +44,7 @@ def train_one(
     resume: RunRecord | None = None,
 ) -> None:
     """Train one configuration, as a new run or continuing a recorded one, and show how it went."""
+    from fmnist_cli.analysis.agreement import agreement_statement
     from fmnist_cli.commands.gradcheck import show_gradient, show_magnitude
     from fmnist_cli.runner.training import train_with_checks
 
@@ -58,12 +62,18 @@ def train_one(
         on_checks=show_checks,
         on_epoch=(lambda epoch: out.text(epoch_line(epoch))) if log else None,
         backend_of=_backend_of(extras.layers),
+        beside=_beside(extras.layers, config),
         resume=resume,
     )
     run_id, result = training.recorded.run.id, training.recorded.result
     out.document("fmnist.train/1", training.document())
     summary = _summary(training, session.registry.display_name)
     out.section(f"Run {run_id}: {describe(config)}", summary)
+    if training.beside is not None:
+        advice = "" if training.beside.epochs else f" Try: fmnist check {extras.layers}"
+        out.section("Beside fmnist's own layers in float64, on the same batches",
+                    f"Running losses: {agreement_statement(training.beside)}.{escape(advice)}"
+                    )  # fmt: skip
     if result.stop_reason == "diverged":
         raise Diverged(
             f"{result.divergence}. Try a smaller --lr. "
@@ -123,6 +133,15 @@ def _backend_of(layers: Path | None) -> BackendOf | None:
     from fmnist_cli.usercode.backend import UserNetwork
 
     return partial(UserNetwork, layers)
+
+
+def _beside(layers: Path | None, config: TrainConfig) -> Callable[[Split], Iterable[float]] | None:
+    """What gives the textbook's losses to compare those of a file of layers with."""
+    if layers is None:
+        return None
+    from fmnist_cli.usercode.backend import textbook_losses
+
+    return partial(textbook_losses, config)
 
 
 def epoch_line(epoch: Epoch) -> str:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from fmnist_cli.usercode.rubric import Rubric
 
 N_IMAGES = 1_000
-STATUS_STYLES = {"passed": "green", "failed": "bold red", "skipped": "dim", "unclear": "yellow"}
+STATUS_STYLES = {"passed": "green", "failed": "bold red", "skipped": "dim", "absent": "dim",
+                 "unclear": "yellow"}  # fmt: skip
 
 Hints = Annotated[
     int,
@@ -149,8 +150,12 @@ def _report(
 
 def show(out: Output, report: CheckReport, hints: int) -> None:
     """The checks as a table, and of what failed the hints below each other."""
+    from fmnist_cli.usercode.results import NOT_LOADED
+
     table = make_table("<check", "<result", "what was found")
     for result in report.results:
+        if result.message == NOT_LOADED:
+            continue
         style = STATUS_STYLES[result.status]
         table.add_row(result.title, f"[{style}]{result.status}[/{style}]", escape(result.message))
     out.result(table)

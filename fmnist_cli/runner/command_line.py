@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.engine.config import MODELS
+from fmnist_cli.engine.config import MODELS, USER_ENGINE
 
 if TYPE_CHECKING:
     from fmnist_cli.analysis.why.causes import Explanation
@@ -125,6 +125,9 @@ def repeat_command(
     if trained and (run.model != TrainConfig.model or "model" in today):
         words += ["--model", run.model]
     for name, value in run.config.items():
+        if name == "engine" and value == USER_ENGINE:
+            words += option_words("--layers", typed)
+            continue
         flag = f"--{name.replace('_', '-')}"
         default = today.get(name, getattr(usual, name))
         if name == "model" or flag in words or (not trained and name not in today):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.analysis.agreement import Agreement, agreement
 from fmnist_cli.analysis.sampling import accuracy_interval
 from fmnist_cli.files import replace_file
 from fmnist_cli.runner.checks import magnitude_document, record_checks, require_checks
@@ -19,7 +20,7 @@ from fmnist_cli.runner.result_file import (
 from fmnist_cli.runner.run import train_recorded
 
 if TYPE_CHECKING:
-    from fmnist_cli.engine.backend import Backend
+    from fmnist_cli.engine.backend import Backend, Split
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.engine.gradients import MagnitudeCheck
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from fmnist_cli.registry import Run, RunRecord
     from fmnist_cli.runner.checks import GradientReport
     from fmnist_cli.runner.run import BackendOf, Recorded, Session
+
+N_BESIDE = 10  # epochs that are compared with other losses
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class CheckedTraining:
     gradient: GradientReport | None
     magnitude: MagnitudeCheck | None
     result_file: Path | None
+    beside: Agreement | None = None
 
     def document(self) -> dict[str, Any]:
         """The training as plain values."""
@@ -67,6 +71,8 @@ class CheckedTraining:
             checks["gradient"] = self.gradient.document()
         if self.magnitude is not None:
             checks["magnitude"] = magnitude_document(self.magnitude)
+        if self.beside is not None:
+            checks["textbook"] = self.beside
         return {
             "id": run.id,
             "uuid": run.uuid,
@@ -99,6 +105,7 @@ def train_with_checks(
     on_checks: Callable[[GradientReport | None, MagnitudeCheck | None], None] | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
     backend_of: BackendOf | None = None,
+    beside: Callable[[Split], Iterable[float]] | None = None,
     resume: RunRecord | None = None,
 ) -> CheckedTraining:
     """Train one configuration, as a new run or continuing a recorded one.
@@ -109,6 +116,8 @@ def train_with_checks(
         Folder for the file that scripts read.
     on_checks, on_epoch : callable, optional
         Hear of the checks, whether they hold or not, and of every epoch.
+    beside : callable, optional
+        From the training set to the running losses that the first epochs' are compared with.
     backend_of, resume
         As in ``train_recorded``.
 
@@ -117,7 +126,7 @@ def train_with_checks(
     CheckFailed
         When a check does not hold; then nothing is trained.
     """
-    gradient = magnitude = result_file = None
+    gradient = magnitude = result_file = follows = None
 
     def before(run: Run, backend: Backend) -> None:
         nonlocal gradient, magnitude
@@ -137,7 +146,11 @@ def train_with_checks(
         require_checks(run, gradient, magnitude)
 
     def after(run: Run, backend: Backend, result: TrainResult, data: Dataset) -> None:
-        nonlocal result_file
+        nonlocal result_file, follows
+        if beside is not None:
+            losses = [epoch.value("running_loss") for epoch in result.epochs[:N_BESIDE]]
+            follows = agreement(losses, beside(data.train))
+            run.record_check("layers", "textbook", asdict(follows), follows.parted_by is None)
         if results is None:
             return
         keep_result_file(run, backend, result, data)
@@ -159,4 +172,4 @@ def train_with_checks(
         resume=resume,
         backend_of=backend_of,
     )
-    return CheckedTraining(config, recorded, gradient, magnitude, result_file)
+    return CheckedTraining(config, recorded, gradient, magnitude, result_file, follows)

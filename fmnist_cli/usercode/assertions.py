@@ -44,7 +44,7 @@ def assert_layers(
     else:
         report = check_layers(*layers, images=images, only=wanted, **parts)
     # a check that was asked for by name must have been run
-    wrong = ("failed",) if checks is CHECK_NAMES else ("failed", "skipped")
+    wrong = ("failed",) if checks is CHECK_NAMES else ("failed", "skipped", "absent")
     failed = [r for r in report.results if r.status in wrong and r.check in wanted]
     if failed:
         raise AssertionError(

@@ -8,22 +8,26 @@ one's own.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_cli.engine.augment import augmented
 from fmnist_cli.engine.backend import Arrays, Evaluation, Split
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
 from fmnist_cli.engine.numpy_mlp.layers import PARAMETERS, initial_weights
-from fmnist_cli.engine.seeding import weights_rng
+from fmnist_cli.engine.seeding import epoch_order, weights_rng
 from fmnist_cli.errors import ArtefactError, FmnistError, UsageError
 from fmnist_cli.usercode.examine import read_source
 from fmnist_cli.usercode.loading import load_source
 from fmnist_cli.usercode.outcomes import error_outcome
-from fmnist_cli.usercode.parts import NAMES, Parts, UserLayer, pass_arguments, update_arguments
+from fmnist_cli.usercode.parts import NAMES, Parts, UserLayer, update_arguments
+from fmnist_cli.usercode.passes import backward, forward_values
 from fmnist_cli.usercode.shim import Array, DataSplit, softmax_cross_entropy, supplied
 from fmnist_cli.usercode.subject import unanswered
 
@@ -32,6 +36,18 @@ EVALUATED_AT_ONCE = 1_000  # images in one forward pass
 
 class UserCodeError(FmnistError):
     """The user's own file raised an error while it was loaded or trained."""
+
+
+def textbook_losses(config: TrainConfig, train: Split) -> Iterator[float]:
+    """The running loss of epoch 1, 2, ... of the NumPy engine in float64, on the same batches."""
+    textbook = NumPyMLP(
+        train,
+        weights=initial_weights(weights_rng(config.weights_seed), hidden=config.hidden),
+        batch=config.batch, lr=config.lr, momentum=0.0, dtype=np.float64,
+    )  # fmt: skip
+    for epoch in count(1):
+        images = augmented(train.images, config.augment, seed=config.epochs_seed, epoch=epoch)
+        yield textbook.train_epoch(epoch_order(config.epochs_seed, epoch, len(train)), images)
 
 
 def load_parts(path: Path) -> Parts:
@@ -81,7 +97,7 @@ class UserNetwork:
             )
         self._path, self._parts = path, load_parts(path)
         self._lr, self._batch, self._train = config.lr, config.batch, train
-        weights = initial_weights(weights_rng(config.seed), hidden=config.hidden)
+        weights = initial_weights(weights_rng(config.weights_seed), hidden=config.hidden)
         self._model = self._running(lambda: self._build(weights))
 
     def _running(self, action: Any) -> Any:
@@ -134,20 +150,9 @@ class UserNetwork:
 
     def _step(self, model: dict[str, Any], x: Array, y: Array) -> float:
         """The mean loss of a batch; its gradients are in the layers afterwards."""
-        theirs = self._parts.backward_pass
-        a1 = model["L1"].forward(x)
-        h1 = model["nonlinear1"].forward(a1)
-        a2 = model["L2"].forward(h1)
-        loss = float(model["loss"].forward(a2, y))
-        values = {"model": model, "x": x, "y": y, "a1": a1, "h1": h1, "a2": a2}
-        arguments = None if theirs is None else pass_arguments(theirs, values)
-        if theirs is not None and arguments is not None:
-            theirs(*arguments)
-            return loss
-        d = model["loss"].backward(a2, y)
-        d = UserLayer(model["L2"]).backward(h1, d)
-        d = UserLayer(model["nonlinear1"]).backward(a1, d)
-        UserLayer(model["L1"]).backward(x, d)
+        values = forward_values(model, x, y)
+        loss = float(model["loss"].forward(values["a2"], y))
+        backward(self._parts.backward_pass, values)
         return loss
 
     def _hidden_and_logits(self, images: Array) -> tuple[Array, Array]:

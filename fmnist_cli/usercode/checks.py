@@ -77,7 +77,10 @@ def compare(
     named = BY_ARRAYS[mistakes or check.name]
     diagnosis = diagnose(named, given, seen, right, place, array)
     n_wrong = sum(not agrees(s.array, r) for s, r in zip(seen, right, strict=True))
-    return check.failed(f"{array} is wrong in {n_wrong} of {len(given)} cases.", diagnosis)
+    n_raised = sum(s.raised for s in seen)
+    what = "It raises an error" if n_raised == n_wrong else f"{array} is wrong"
+    what = what[0].upper() + what[1:] if what.startswith("the ") else what
+    return check.failed(f"{what} in {n_wrong} of {len(given)} cases.", diagnosis)
 
 
 def linear_init(exam: Exam, check: Check) -> CheckResult:
@@ -106,12 +109,20 @@ def linear_init(exam: Exam, check: Check) -> CheckResult:
         return fail("init-b-shape", what, "How many biases does a layer with H outputs have?")
     mean, std = float(W.mean()), float(W.std())
     figures = {"W_mean": mean, "W_std": std, "b_std": float(b.std())}
+    if reply["shared"]:
+        return fail("init-shared", "All layers share one dictionary of parameters.",
+                    "Does params belong to the class, or to each layer?")  # fmt: skip
     named = _initial_mistake(W, b, mean, std)
     if named is not None:
         return fail(*named)
     if second["W"].array is not None and np.array_equal(W, second["W"].array):
         return fail("init-same-draw", "Two layers start with the same weights.",
                     "Where is the seed set: once, or whenever a layer is made?")  # fmt: skip
+    if not b.any():
+        return check.result("unclear", "All biases start at 0, which does no harm; the assignment "
+                            f"draws them as it draws W, with standard deviation {INITIAL_STD:g}.",
+                            Diagnosis("init-b-zero", "The biases start at 0.", place.text, "How "
+                            "does the assignment initialise b?", place.line), figures)  # fmt: skip
     return check.result("passed", f"W has mean {mean:.4f} and standard deviation {std:.4f}.",
                         figures=figures)  # fmt: skip
 
@@ -121,7 +132,8 @@ def _initial_mistake(
 ) -> tuple[str, str, str] | None:
     """Name, what and question of an initialisation that is not N(0, 0.1^2)."""
     # 100,352 draws: the standard deviation is known to 0.3 %, the mean to 0.0003; 5 sigma and more
-    if abs(std - INITIAL_STD) <= 0.03 * INITIAL_STD and abs(mean) <= 0.02 * INITIAL_STD:
+    varied = np.ptp(W, axis=0).all() and np.ptp(W, axis=1).all()
+    if _near(std, INITIAL_STD) and abs(mean) <= 0.02 * INITIAL_STD and varied:
         spread = float(b.std())
         if not b.any() or 0.5 * INITIAL_STD < spread < 1.6 * INITIAL_STD:
             return None
@@ -135,8 +147,13 @@ def _initial_mistake(
          "If all units of a layer start equal, what makes them different?"),
         ("init-constant", std == 0, f"All weights start at {mean:g}.",
          "If all units of a layer start equal, what makes them different?"),
+        ("init-repeated", not varied, "The weights repeat "
+         "one row or one column.", "If all units of a layer start equal, what makes them "
+         "different?"),
         ("init-uniform", uniform, f"The weights are uniform, from {W.min():.3g} to {W.max():.3g}.",
          "Which distribution does the assignment ask for?"),
+        ("init-absolute", W.min() >= 0, "No weight is negative.",
+         "Which signs do the draws of a normal distribution have?"),
         ("init-mean", off, f"The weights have the mean {mean:.3g}.",
          "What are the arguments of the normal distribution, in which order?"),
         ("init-variance-for-std", _near(std, np.sqrt(INITIAL_STD)),
@@ -159,11 +176,23 @@ def _near(value: float, target: float) -> bool:
 
 def linear_forward(exam: Exam, check: Check) -> CheckResult:
     right = [case.right()["forward"] for case in exam.linear_cases]
-    return compare(
-        check, exam.linear_cases, exam.linear_observed("forward"), right,
-        exam.sources.place(check.name), "the output",
+    place = exam.sources.place(check.name)
+    result = compare(
+        check, exam.linear_cases, exam.linear_observed("forward"), right, place, "the output",
         "X W + b, for batches of 1, 5 and 50, and a square one.",
     )  # fmt: skip
+    if result.diagnosis is None or result.diagnosis.mistake:
+        return result
+    case = exam.linear_cases[0]
+    reply = exam.subject.call("moved", W=case.W, b=case.b, X=case.X)
+    one, two = observed(reply["one"]).array, observed(reply["two"]).array
+    if one is None or two is None or not agrees(two, one):
+        return result
+    return check.failed(result.message, Diagnosis(
+        "params-not-used", "The output stays the same when params change.", place.text,
+        "Which arrays does forward multiply by: those in params, or others made from them once?",
+        place.line,
+    ))  # fmt: skip
 
 
 def linear_gradient(array: str) -> Callable[[Exam, Check], CheckResult]:
@@ -291,8 +320,13 @@ def inputs_kept(exam: Exam, check: Check) -> CheckResult:
 
 def gradients_fresh(exam: Exam, check: Check) -> CheckResult:
     """A second batch's gradients are its own: neither added to the first's nor left over."""
+    changed = _parameters_changed(exam, check)
+    if changed is not None:
+        return changed
     reset = _update_resets(exam)
-    for records in exam.linear_replies:
+    for records, case, second_batch in zip(
+        exam.linear_replies, exam.linear_cases, exam.second_batches, strict=True
+    ):
         first, second, alone = records
         for key in ("dW", "db", "backward", "forward"):
             one, two, fresh = (observed(r[key]).array for r in (first, second, alone))
@@ -300,15 +334,22 @@ def gradients_fresh(exam: Exam, check: Check) -> CheckResult:
                 continue
             name = {"backward": "dX", "forward": "the output"}.get(key, key)
             place = exam.sources.place(f"linear_{'forward' if key == 'forward' else name}")
-            if one is not None and agrees(two, one + fresh):
+            share = _share(two, fresh, one)
+            mixed = [case.X.T @ second_batch[1], second_batch[0].T @ case.G] if key == "dW" else []
+            question = "Which array is remembered from the first call, and when is it renewed?"
+            if share:
                 if reset:
                     continue
-                what = f"{name} of a second batch is added to the first one's."
+                times = "" if abs(share - 1) < 1e-4 else f"{share:.3g} times "
+                what = f"{times}{name} of the first batch is added to the second one's."
                 question = "What is in gradient when the next batch comes, and who empties it?"
                 mistake = "gradient-accumulates"
             elif one is not None and agrees(two, one):
                 what = f"{name} of the first batch is kept for the second one."
-                question = "Which array is remembered from the first call, and when is it renewed?"
+                mistake = "gradient-stale"
+            elif any(agrees(two, array) for array in mixed):
+                array = "X" if agrees(two, mixed[0]) else "grad"
+                what = f"{name} of a second batch is made with {array} of the first one."
                 mistake = "gradient-stale"
             else:
                 what = f"{name} of a second batch depends on the first one."
@@ -328,11 +369,19 @@ def gradients_fresh(exam: Exam, check: Check) -> CheckResult:
                 Diagnosis("mask-stale", "relu's mask is left from an earlier batch.", place.text,
                           "When is the mask made, and for which X?", place.line),
             )  # fmt: skip
-    return _parameters_kept(exam, check)
+    return check.passed("Each batch's gradients are its own.")
 
 
-def _parameters_kept(exam: Exam, check: Check) -> CheckResult:
-    """The passes leave the parameters as they are."""
+def _share(two: Any, fresh: Any, one: Any) -> float:
+    """Which part of the first array was added to the second; 0 where that is not it."""
+    if one is None or one.shape != two.shape or not one.any():
+        return 0.0
+    share = float(((two - fresh) * one).sum() / (one * one).sum())
+    return share if agrees(two, fresh + share * one) else 0.0
+
+
+def _parameters_changed(exam: Exam, check: Check) -> CheckResult | None:
+    """What failed where the passes do not leave the parameters as they are."""
     for case, records in zip(exam.linear_cases, exam.linear_replies, strict=True):
         for name, value in (("W", case.W), ("b", case.b)):
             after = observed(records[0][name]).array
@@ -351,7 +400,7 @@ def _parameters_kept(exam: Exam, check: Check) -> CheckResult:
                               place.text, "Whose task is it to change the parameters?",
                               place.line),
                 )  # fmt: skip
-    return check.passed("Each batch's gradients are its own.")
+    return None
 
 
 def _update_resets(exam: Exam) -> bool:

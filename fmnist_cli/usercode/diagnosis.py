@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from fmnist_cli.usercode.results import Diagnosis
 
 TOLERANCE = 1e-5
 """Largest difference beside the largest entry that is rounding: float32 is as good as float64."""
+
+LOW_PRECISION = 2e-3
+"""Below this the difference is that of half precision (11 bits)."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,16 @@ class Observed:
         The type of what it gave.
     error : str
         What it raised, as a sentence; empty where it did not.
+    line : int or None
+    whole : bool
+        The array's type is one of whole numbers.
     """
 
     array: Any = None
     kind: str = ""
     error: str = ""
     line: int | None = None
+    whole: bool = False
 
     @property
     def raised(self) -> bool:
@@ -76,7 +83,10 @@ def name_mistake(
 
     Where the user's code raised, the mistake must raise too.
     """
-    for mistake in mistakes:
+    for candidate in mistakes:
+        mistake = _fitted(candidate, cases, observed)
+        if mistake is None:
+            continue
         distinct = False
         for case, seen, expected in zip(cases, observed, right, strict=True):
             try:
@@ -94,6 +104,62 @@ def name_mistake(
     return None
 
 
+def _fitted(mistake: Mistake, cases: Sequence[Any], observed: Sequence[Observed]) -> Mistake | None:
+    """The mistake with its multiple put in: the one by which it is nearest to all cases."""
+    along = mistake.along
+    if along is None:
+        return mistake
+    above = below = 0.0
+    for case, seen in zip(cases, observed, strict=True):
+        given, step, got = _flat(mistake.gives(case)), _flat(along(case)), _flat(seen.array)
+        if got is None or got.shape != given.shape:
+            return None
+        above, below = above + float(step @ (got - given)), below + float(step @ step)
+    multiple = above / below if below and np.isfinite(above) else 0.0
+    return replace(
+        mistake,
+        what=mistake.what.format(c=multiple),
+        gives=lambda case: _plus(mistake.gives(case), multiple, along(case)),
+    )
+
+
+def _flat(value: Any) -> Any:
+    """An array, or a mapping of arrays, as one row of numbers; None where one is missing."""
+    parts = [value[name] for name in sorted(value)] if isinstance(value, Mapping) else [value]
+    if any(part is None for part in parts):
+        return None
+    return np.concatenate([np.ravel(part) for part in parts])
+
+
+def _plus(value: Any, multiple: float, step: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: value[name] + multiple * step[name] for name in value}
+    return value + multiple * step
+
+
+def _of_any_array(
+    observed: Sequence[Observed], right: Sequence[Any], name: str
+) -> tuple[str, str, str] | None:
+    """Name, what and question of what can happen to any array: its type, or a cut."""
+    pairs = [(seen.array, np.asarray(r)) for seen, r in zip(observed, right, strict=True)
+             if isinstance(seen.array, np.ndarray) and not isinstance(r, Mapping)]  # fmt: skip
+    if len(pairs) < len(right) or any(a.size != r.size for a, r in pairs):
+        return None
+    pairs = [(a.reshape(r.shape), r) for a, r in pairs]
+    if any(seen.whole for seen in observed):
+        return ("integer-array", f"{name} has whole numbers only.",
+                "Which dtype has the array that the numbers are written to?")  # fmt: skip
+    gap = max(np.abs(a - r).max(initial=0) / np.abs(r).max(initial=1e-12) for a, r in pairs)
+    if gap < LOW_PRECISION:
+        return ("low-precision", f"{name} is right to about {-np.log10(gap):.0f} digits only.",
+                "Which dtype do the arrays have on the way?")  # fmt: skip
+    top = max(np.abs(a).max(initial=0) for a, _ in pairs)
+    if top > 0 and all(close(a, np.clip(r, -top, top)) for a, r in pairs):
+        return ("clipped", f"{name} is cut off at {top:.3g}.",
+                "Is a large gradient wrong, or just large?")  # fmt: skip
+    return None
+
+
 def diagnose(
     mistakes: Sequence[Mistake],
     cases: Sequence[Any],
@@ -107,6 +173,9 @@ def diagnose(
     if mistake is not None:
         where, question = place.text, mistake.question
         return Diagnosis(mistake.name, mistake.what, where, question, place.line)
+    known = _of_any_array(observed, right, name)
+    if known is not None:
+        return Diagnosis(known[0], known[1], place.text, known[2], place.line)
     raised = next((seen for seen in observed if seen.raised), None)
     if raised is not None:
         line = raised.line or place.line

@@ -211,11 +211,12 @@ def observed(outcome: Mapping[str, Any]) -> Observed:
             return Observed(kind=str(outcome["text"]))
         raised = unanswered(dict(outcome), "")
         return Observed(error=raised.sentence, line=raised.line)
-    array = outcome["array"]
+    array, whole = outcome["array"], False
     if array is not None:
         array = np.asarray(array)
+        whole = array.dtype.kind in "iub"
         array = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
-    return Observed(array, str(outcome["kind"]))
+    return Observed(array, str(outcome["kind"]), whole=whole)
 
 
 def observed_mapping(outcomes: Mapping[str, Mapping[str, Any]]) -> Observed:

@@ -19,7 +19,7 @@ from fmnist_cli.usercode.guard import Limits
 from fmnist_cli.usercode.locate import Sources
 from fmnist_cli.usercode.operations import Bench
 from fmnist_cli.usercode.parts import NAMES, Parts
-from fmnist_cli.usercode.results import CheckReport, CheckResult, Diagnosis
+from fmnist_cli.usercode.results import NOT_LOADED, CheckReport, CheckResult, Diagnosis
 from fmnist_cli.usercode.subject import LocalSubject, ProcessSubject, Source, Subject, Unanswered
 
 LARGEST_FILE = 1 << 20
@@ -106,8 +106,18 @@ def check_file(
         results = _all_skipped(f"The file imports {', '.join(banned)}, which is not allowed here.",
                                failed=CONDUCT)  # fmt: skip
     else:
+        images = images or real_images()
         with ProcessSubject(source, limits or Limits()) as subject:
-            results = _examine(subject, decoded, images or real_images(), seed, only)
+            try:
+                results = _examine(subject, decoded, images, seed, only)
+            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+                # its process answers what it likes
+                results = _all_skipped(
+                    "What came back from the file's process makes no sense "
+                    f"({type(error).__name__}: {error}): it has changed fmnist's own functions "
+                    "there, or this is a fault of fmnist's.",
+                    failed=LOADS,
+                )  # fmt: skip
     return CheckReport(
         file=path.name,
         sha256=hashlib.sha256(text).hexdigest(),
@@ -161,6 +171,9 @@ def check_layers(
 def read_source(path: Path) -> bytes:
     """The bytes of a file that is to be checked; UsageError where that cannot be."""
     try:
+        if path.exists() and not path.is_file():  # to open a pipe would wait for a writer
+            raise UsageError(f"the file must be one that can be read. Received: {path}, "
+                             f"{'a folder' if path.is_dir() else 'which is no file'}.")  # fmt: skip
         with path.open("rb") as file:
             text = file.read(LARGEST_FILE + 1)
     except OSError as error:
@@ -169,6 +182,11 @@ def read_source(path: Path) -> bytes:
         ) from error
     if len(text) > LARGEST_FILE:
         raise UsageError(f"the file must have at most {LARGEST_FILE:,} bytes. Received: {path}.")
+    if text.lstrip().startswith(b"{") and b'"nbformat"' in text:
+        raise UsageError(f"the file must be a Python program. Received: {path}, a notebook. "
+                         f"Try: jupyter nbconvert --to script {path}")  # fmt: skip
+    if b"\0" in text:
+        raise UsageError(f"the file must be text in UTF-8. Received: {path}, with null bytes.")
     return text
 
 
@@ -184,7 +202,7 @@ def _examine(
     if not parts:
         needed = ", ".join(names[0] for names in list(NAMES.values())[:3])
         return _all_skipped(f"The file defines none of {needed}.", failed=LOADS, subject=subject)
-    told: set[str] = set()
+    told: dict[str, str] = {}
     results: dict[str, CheckResult] = {}
 
     def result_of(name: str) -> CheckResult:
@@ -197,20 +215,20 @@ def _examine(
     return [loads, _conduct(subject), *found]
 
 
-def _run(check: Check, exam: Exam, told: set[str]) -> CheckResult:
+def _run(check: Check, exam: Exam, told: dict[str, str]) -> CheckResult:
     """A check's result; an end that was told once is not told again as another's failure."""
     missing = [part for part in check.needs if part not in exam.parts]
     if missing:
         names = " and ".join(NAMES[part][0] for part in missing)
         if check.optional:
-            return check.result("skipped", f"The file has no {names}.")
+            return check.result("absent", f"The file has no {names}.")
         return check.failed(f"The file must define {names}.")
     try:
         return check.run(exam, check)
     except Unanswered as error:
         if error.sentence in told:
-            return check.result("skipped", f"Not run: {error.sentence}")
-        told.add(error.sentence)
+            return check.result("skipped", f"Not run: see {told[error.sentence]}.")
+        told[error.sentence] = check.title
         diagnosis = Diagnosis("", "It does not run.", f"line {error.line}", "What does the message "
                               "say, and which arrays does that line use?", error.line)  # fmt: skip
         return check.failed(error.sentence, diagnosis if error.line else None)
@@ -243,5 +261,5 @@ def _all_skipped(
         CheckResult(CONDUCT, _TITLES[CONDUCT], "passed", "Nothing was refused."),
     }  # fmt: skip
     first[failed] = CheckResult(failed, _TITLES[failed], "failed", sentence, diagnosis)
-    rest = [check.result("skipped", "Not run: the file does not load.") for check in CHECKS]
+    rest = [check.result("skipped", NOT_LOADED) for check in CHECKS]
     return [*first.values(), *rest]

@@ -57,7 +57,9 @@ def results(graded: Grade, rubric: Rubric) -> dict[str, Any]:
     tests = []
     for number, result in enumerate(report.results, start=1):
         points = rubric.points.get(result.check)
-        if points is None and result.status in ("passed", "skipped"):
+        if result.status == "absent" and result.check in rubric.optional:
+            continue
+        if points is None and result.status in ("passed", "skipped", "absent"):
             continue
         test: dict[str, Any] = {
             "name": result.title,
@@ -102,6 +104,7 @@ def default_rubric_text() -> str:
     rubric = Rubric()
     points = "\n".join(f"{name} = {value:g}" for name, value in rubric.points.items())
     forbidden = ", ".join(f'"{name}"' for name in rubric.forbidden)
+    optional = ", ".join(f'"{name}"' for name in rubric.optional)
     limits = rubric.limits
     return f"""\
 title = "{rubric.title}"
@@ -111,6 +114,8 @@ files = "{rubric.files}"
 # of the tensors that the layers are tried on
 seed = {rubric.seed}
 forbidden = [{forbidden}]
+# of these a file may lack the part: its points then count neither way
+optional = [{optional}]
 
 [points]
 {points}

@@ -12,7 +12,7 @@ from pathlib import Path
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.errors import FmnistError, UsageError
 from fmnist_cli.usercode.examine import CHECK_NAMES, check_file
-from fmnist_cli.usercode.results import CheckReport, CheckResult
+from fmnist_cli.usercode.results import NOT_LOADED, CheckReport, CheckResult
 from fmnist_cli.usercode.rubric import Rubric
 
 
@@ -102,7 +102,7 @@ def feedback(graded: Grade, rubric: Rubric) -> str:
         got = "" if points is None else f"{points if result.status == 'passed' else 0:g}/{points:g}"
         lines.append(f"| {result.title} | {result.status} | {got} |")
     for result in report.results:
-        if result.status in ("failed", "unclear"):
+        if result.status in ("failed", "unclear", "skipped") and result.message != NOT_LOADED:
             lines += ["", f"## {result.title}", ""]
             lines += [_escaped(line) for line in result.explanation(rubric.hints)]
     if report.sha256:

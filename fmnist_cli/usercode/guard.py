@@ -113,22 +113,25 @@ def refuse(folder: str, refusals: list[str]) -> None:
             refusals.append(what)
         return RefusedError(f"fmnist refuses that the file tries to {what}")
 
+    def is_ours(path: Any) -> bool:
+        """Whether it is a file of fmnist: there are layers that are right in them."""
+        return not isinstance(path, int) and os.path.realpath(os.fsdecode(path)).startswith(hidden)
+
     def within(path: Any, *, writing: bool) -> bool:
         if isinstance(path, int):
             return path < 3
         real = os.path.realpath(os.fsdecode(path))
         if real == home or real.startswith(home + os.sep):
             return True
-        if real.startswith(hidden) and not real.endswith((".py", ".pyc")):
-            return False
-        return not writing and real.startswith(readable)
+        return not writing and not is_ours(path) and real.startswith(readable)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
             writing = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
             if not within(path, writing=writing and path != os.devnull):
-                raise refused(f"{'write' if writing else 'read'} {_shown(path)}")
+                shown = "fmnist's own files" if is_ours(path) else _shown(path)
+                raise refused(f"{'write' if writing else 'read'} {shown}")
         elif event in _STARTS_PROCESS:
             raise refused("start a process")
         elif event.startswith("socket."):
@@ -163,7 +166,7 @@ def guarded_builtins(
             refusals.append(f"import {top}")
             raise ImportError(f"importing {top} is not allowed here")
         if level == 0 and top in supplied:
-            return supplied[name] if fromlist else supplied[top]
+            return supplied.get(name, supplied[top]) if fromlist else supplied[top]
         return original(name, globals, locals, fromlist, level)
 
     return {**vars(builtins), "__import__": guarded}

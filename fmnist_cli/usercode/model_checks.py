@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,14 @@ def update(exam: Exam, check: Check) -> CheckResult:
     replies = update_reply(exam)
     seen = [observed_mapping(reply["weights"]) for reply in replies]
     right = [case.right() for case in given]
+    again = observed_mapping(replies[0]["weights_again"])
+    if agrees(seen[0].array, right[0]) and not again.raised:
+        first = given[0]
+        second = replace(first, w=right[0])
+        if not agrees(again.array, second.right()):
+            return compare(check, [second], [again], [second.right()],
+                           exam.sources.place(check.name), "the parameter after a second step", "",
+                           mistakes="second_update")  # fmt: skip
     return compare(check, given, seen, right, exam.sources.place(check.name),
                    "the updated parameter", "Every parameter moves by -learning_rate times its "
                    "gradient.")  # fmt: skip
@@ -71,22 +80,27 @@ def batch_mean(exam: Exam, check: Check) -> CheckResult:
     one, ten = gradients
     if one.raised or ten.raised:
         return check.result("skipped", (one.error or ten.error) + " See the checks above.")
+    factors = {}
     for name in case.w:
         a, b = one.array[name], ten.array[name]
         if a is None or b is None or a.shape != b.shape:
             return check.failed(f"The gradient of {name} has another shape for another batch.")
-        if not agrees(b, a):
-            factor = float((b * a).sum() / (a * a).sum()) if a.any() else float("nan")
+        factors[name] = float((b * a).sum() / (a * a).sum()) if a.any() else float("nan")
+    everywhere = len({round(factor, 4) for factor in factors.values()}) == 1
+    for name, factor in factors.items():
+        if not agrees(ten.array[name], one.array[name]):
+            multiple = agrees(ten.array[name], factor * one.array[name])
             message = (
                 f"Ten copies of a batch must have the batch's gradient; that of {name} is "
-                f"{factor:.4g} times as large."
+                f"{f'{factor:.4g} times as large' if multiple else 'another one'}."
             )
             cause = exam.failed(*LAYER_CHECKS)
             if cause:
                 return check.failed(message, Diagnosis("", f"It follows from {cause[0]}."))
             known = {10.0: ("mean-missing", "The 1/N of the loss's mean does not arrive."),
                      0.1: ("mean-twice", "1/N is applied twice.")}  # fmt: skip
-            mistake, what = known.get(round(factor, 4), ("", "The gradient depends on N."))
+            unknown = ("", f"The gradient of {name} depends on N.")
+            mistake, what = known.get(round(factor, 4), unknown) if everywhere else unknown
             return check.failed(message, Diagnosis(
                 mistake, what, f"the way of the gradient from the loss to {name}",
                 "The loss is a mean: where is the division by N, and where else?",

@@ -9,7 +9,6 @@ Notation: N examples, D inputs, H hidden units, K classes.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,21 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.usercode import shim
+from fmnist_cli.usercode.checker_calls import call_checker
 from fmnist_cli.usercode.outcomes import (
     Outcome,
-    Printed,
+    OutputLimitError,
     error_outcome,
-    numbers_of,
     outcome_of,
     quiet,
 )
 from fmnist_cli.usercode.parts import (
     Parts,
     UserLayer,
-    pass_arguments,
+    checker_roles,
     positional,
     update_arguments,
 )
+from fmnist_cli.usercode.passes import backward, backward_in_order, forward_values, own_backward
 
 Array = NDArray[Any]
 _array = np.array  # by reference: a file may replace NumPy's names
@@ -81,8 +81,8 @@ class Bench:
         self.entering(name)
         try:
             return function(*arguments), None
-        except KeyboardInterrupt:
-            raise
+        except (KeyboardInterrupt, MemoryError, OutputLimitError):
+            raise  # the next call would do the same, as slowly
         except BaseException as error:  # sys.exit is the file's own failure too
             return None, error_outcome(error, self.filename)
 
@@ -140,12 +140,15 @@ class Bench:
     def init(self, n_inputs: int, n_outputs: int) -> dict[str, Any]:
         """Two new layers: their W and b, and their gradients before any pass."""
         assert self.parts.linear is not None
-        reply: dict[str, Any] = {"layers": []}
+        layers = []
         for _ in range(2):
             made, outcome = self._new("linear_layer", self.parts.linear, n_inputs, n_outputs)
             if "error" in outcome:
                 return {"error": outcome}
-            layer = UserLayer(made)
+            layers.append(UserLayer(made))
+        first, second = (getattr(layer.layer, "params", None) for layer in layers)
+        reply: dict[str, Any] = {"layers": [], "shared": first is not None and first is second}
+        for layer in layers:
             record = {name: self.attempt("params", layer.parameter, name) for name in ("W", "b")}
             for name in ("W", "b"):
                 record[f"d{name}"] = self.attempt("gradient", layer.gradient, name)
@@ -198,6 +201,14 @@ class Bench:
             reply[name] = _array(moved)
         return reply
 
+    def moved(self, W: Array, b: Array, X: Array) -> dict[str, Any]:
+        """The linear layer's output with the parameters as they are, and after they are doubled."""
+        layer = self._linear(W, b)
+        one = self.attempt("linear_layer.forward", layer.forward, X.copy())
+        layer.set_parameter("W", 2 * (W.T if self._keeps_transposed() else W))
+        layer.set_parameter("b", 2 * b)
+        return {"one": one, "two": self.attempt("linear_layer.forward", layer.forward, X.copy())}
+
     def relu_differences(self, X: Array, step: float) -> dict[str, Any]:
         """relu's forward pass with each entry of X moved up and down."""
         assert self.parts.relu is not None
@@ -220,19 +231,21 @@ class Bench:
         model, outcome = self._model(weights)
         if outcome is not None:
             return {"error": outcome}
-        for name, value in gradients.items():
-            layer = UserLayer(model[f"L{name[1]}"])
-            outcome = self.attempt("gradient", layer.set_gradient, name[0], value)
-            if "error" in outcome:
+        reply: dict[str, Any] = {}
+        for step in ("", "_again"):  # a second step, by the same gradients
+            for name, value in gradients.items():
+                layer = UserLayer(model[f"L{name[1]}"])
+                outcome = self.attempt("gradient", layer.set_gradient, name[0], value)
+                if "error" in outcome:
+                    return {"error": outcome}
+            model, outcome = self._updated(model, lr)
+            if outcome is not None:
                 return {"error": outcome}
-        after, outcome = self._updated(model, lr)
-        if outcome is not None:
-            return {"error": outcome}
-        reply: dict[str, Any] = {"weights": {}, "gradients": {}}
-        for name in weights:
-            layer = UserLayer(after[f"L{name[1]}"])
-            reply["weights"][name] = self.attempt("params", layer.parameter, name[0])
-            reply["gradients"][name] = self.attempt("gradient", layer.gradient, name[0])
+            layers = {name: UserLayer(model[f"L{name[1]}"]) for name in weights}
+            for key, read in (("weights", UserLayer.parameter), ("gradients", UserLayer.gradient)):
+                reply[key + step] = {
+                    name: self.attempt(key, read, layer, name[0]) for name, layer in layers.items()
+                }
         return reply
 
     def _updated(self, model: dict[str, Any], lr: float) -> tuple[dict[str, Any], Outcome | None]:
@@ -252,50 +265,24 @@ class Bench:
         ``y`` (N, 1) float, as the assignment's data set gives it.
         """
         reply: dict[str, Any] = {}
-        for by, own in (("order", False), ("own", True)):
+        for by, name in (("order", "backward"), ("own", "backward_pass")):
             model, outcome = self._model(weights)
             if outcome is not None:
                 return {"error": outcome}
-            out = self._passes(model, x.copy(), y.copy(), own=own)
-            if out.get("absent"):
-                continue
-            if "error" not in out:
-                out["gradient"] = {
-                    name: self.attempt(
-                        "gradient", UserLayer(model[f"L{name[1]}"]).gradient, name[0]
-                    )
-                    for name in weights
-                }
-            reply[by] = out
+            made, outcome = self.attempt_value("forward", forward_values, model, x.copy(), y.copy())
+            if outcome is None:
+                ordered = functools.partial(backward_in_order, made)
+                own = own_backward(self.parts.backward_pass, made)
+                backward_pass = ordered if by == "order" else own
+                if backward_pass is None:
+                    continue
+                _, outcome = self.attempt_value(name, backward_pass)
+            gradient = UserLayer.gradient
+            reply[by] = {"error": outcome} if outcome is not None else {"gradient": {
+                n: self.attempt("gradient", gradient, UserLayer(model[f"L{n[1]}"]), n[0])
+                for n in weights
+            }}  # fmt: skip
         return reply
-
-    def _passes(self, model: dict[str, Any], x: Array, y: Array, *, own: bool) -> dict[str, Any]:
-        def forward() -> dict[str, Any]:
-            a1 = model["L1"].forward(x)
-            h1 = model["nonlinear1"].forward(a1)
-            a2 = model["L2"].forward(h1)
-            return {"a1": a1, "h1": h1, "a2": a2, "loss": model["loss"].forward(a2, y)}
-
-        def backward(made: Mapping[str, Any]) -> None:
-            d = model["loss"].backward(made["a2"], y)
-            d = UserLayer(model["L2"]).backward(made["h1"], d)
-            d = UserLayer(model["nonlinear1"]).backward(made["a1"], d)
-            UserLayer(model["L1"]).backward(x, d)
-
-        made, outcome = self.attempt_value("forward", forward)
-        if outcome is not None:
-            return {"error": outcome}
-        reply = {"a2": outcome_of(made["a2"]), "loss": outcome_of(made["loss"])}
-        if not own:
-            _, outcome = self.attempt_value("backward", backward, made)
-        else:
-            theirs = self.parts.backward_pass
-            values = {"model": model, "x": x, "y": y, **made}
-            arguments = None if theirs is None else pass_arguments(theirs, values)
-            if theirs is None or arguments is None:
-                return {"absent": True}
-            _, outcome = self.attempt_value("backward_pass", theirs, *arguments)
-        return {"error": outcome} if outcome is not None else reply
 
     def own_loss(self, z: Array, y: Array) -> dict[str, Any]:
         """The file's own softmax cross-entropy, with labels (N, 1) float and (N,) int."""
@@ -333,16 +320,16 @@ class Bench:
             return {"error": outcome}
         spent = dict.fromkeys(("forward", "backward", "update"), 0.0)
         data = shim.DataSplit(images, labels)
-        start, done = time.perf_counter(), 0
+        start, done, theirs = time.perf_counter(), 0, self.parts.backward_pass
         for rows in batches:
             if time.perf_counter() - start > seconds:
                 break
             x, y = data.get_example(rows)
             begin = time.perf_counter()
-            made, outcome = self.attempt_value("forward", self._train_forward, model, x, y)
+            made, outcome = self.attempt_value("forward", forward_values, model, x, y)
             middle = time.perf_counter()
             if outcome is None:
-                _, outcome = self.attempt_value("backward", self._train_backward, model, x, y, made)
+                _, outcome = self.attempt_value("backward", backward, theirs, made)
             end = time.perf_counter()
             if outcome is None:
                 model, outcome = self._updated(model, lr)
@@ -361,68 +348,37 @@ class Bench:
             },
         }
 
-    @staticmethod
-    def _train_forward(model: dict[str, Any], x: Array, y: Array) -> tuple[Any, Any, Any]:
-        a1 = model["L1"].forward(x)
-        h1 = model["nonlinear1"].forward(a1)
-        a2 = model["L2"].forward(h1)
-        return a1, h1, a2
-
-    def _train_backward(
-        self, model: dict[str, Any], x: Array, y: Array, made: tuple[Any, Any, Any]
-    ) -> None:
-        a1, h1, a2 = made
-        values = {"model": model, "x": x, "y": y, "a1": a1, "h1": h1, "a2": a2}
-        theirs = self.parts.backward_pass
-        arguments = None if theirs is None else pass_arguments(theirs, values)
-        if theirs is not None and arguments is not None:
-            theirs(*arguments)
-            return
-        d = model["loss"].backward(a2, y)
-        d = UserLayer(model["L2"]).backward(h1, d)
-        d = UserLayer(model["nonlinear1"]).backward(a1, d)
-        UserLayer(model["L1"]).backward(x, d)
-
     def checker(
         self,
         which: str,
         weights: Mapping[str, Array],
         images: Array,
         labels: Array,
-        scale: Mapping[str, float],
+        wrong: Mapping[str, str],
         own_layers: bool,
     ) -> dict[str, Any]:
         """The file's gradient or magnitude checker on layers that are right, or planted wrong.
 
-        ``scale``: the factor that each parameter's gradient is made wrong by, by its name.
-        ``own_layers``: on the file's own layers, else on ours.
+        ``wrong``: how each parameter's gradient is made wrong, by its name. ``own_layers``: on the
+        file's own layers, else on ours.
         """
         function = getattr(self.parts, which)
+        roles = checker_roles(function)
+        if roles is None:
+            names = [p.name for p in positional(function) if p.default is p.empty]
+            return {"unknown": names}
+        own_layers = own_layers and "f" not in roles.values()
         model, outcome = self._model(weights) if own_layers else (self._ours(weights), None)
         if outcome is not None:
-            return {"error": outcome, "printed": ""}
-        for name, factor in scale.items():
-            _make_wrong(model[f"L{name[1]}"], name[0], factor)
+            return {"error": outcome}
+        attempt = functools.partial(self.attempt_value, which)
         data = shim.DataSplit(images, labels)
-        printed = Printed()
-
-        def run() -> Any:
-            names = [p.lower() for p in _parameter_names(function)]
-            arguments = [data, model] if not names or "model" not in names[0] else [model, data]
-            return function(*arguments[: len(names) or 2])
-
-        with contextlib.redirect_stdout(printed):
-            value, outcome = self.attempt_value(which, run)
-        if outcome is not None:
-            return {"error": outcome, "printed": printed.getvalue()}
-        return {
-            "printed": printed.getvalue(),
-            "value": numbers_of(value),
-            "is_bool": isinstance(value, bool | np.bool_),
+        reply = call_checker(attempt, function, roles, model, data, wrong)
+        return reply | {
             "weights": {
                 name: self.attempt("params", UserLayer(model[f"L{name[1]}"]).parameter, name[0])
                 for name in weights
-            },
+            }
         }
 
     def _ours(self, weights: Mapping[str, Array]) -> dict[str, Any]:
@@ -440,25 +396,7 @@ class Bench:
         )
 
 
-def _make_wrong(layer: Any, name: str, factor: float) -> None:
-    """Have the layer's backward pass leave ``factor`` times the gradient of a parameter."""
-    right = layer.backward
-
-    @functools.wraps(right)
-    def wrong(*arguments: Any) -> Any:
-        value = right(*arguments)
-        access = UserLayer(layer)
-        access.set_gradient(name, factor * np.asarray(access.gradient(name)))
-        return value
-
-    layer.backward = wrong
-
-
-def _parameter_names(function: Callable[..., Any]) -> list[str]:
-    return [p.name for p in positional(function) if p.default is p.empty]
-
-
 OPERATIONS = (
-    "init", "linear", "relu", "differences", "relu_differences", "update", "model", "own_loss",
-    "train", "checker",
+    "init", "linear", "relu", "differences", "moved", "relu_differences", "update", "model",
+    "own_loss", "train", "checker",
 )  # fmt: skip

@@ -66,9 +66,9 @@ def error_outcome(error: BaseException, filename: str) -> Outcome:
     if isinstance(error, NotFoundError):
         return {"error": "NotFound", "text": str(error), "line": None}
     lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == filename
+        line
+        for frame, line in traceback.walk_tb(error.__traceback__)  # reads no file
+        if frame.f_code.co_filename == filename
     ]
     try:
         text = str(error)

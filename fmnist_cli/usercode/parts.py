@@ -111,9 +111,9 @@ class UserLayer:
     def set_parameter(self, name: str, value: Array) -> None:
         holder = getattr(self.layer, "params", None)
         if isinstance(holder, dict) and name in holder:
-            holder[name] = _like(holder[name], value)
+            holder[name] = _put(holder[name], value)
         elif hasattr(self.layer, name):
-            setattr(self.layer, name, _like(getattr(self.layer, name), value))
+            setattr(self.layer, name, _put(getattr(self.layer, name), value))
         else:
             raise NotFoundError(f"the layer has no params[{name!r}]")
 
@@ -153,13 +153,23 @@ def _like(theirs: Any, ours: Array) -> Array:
     return np.matrix(ours) if isinstance(theirs, np.matrix) else np.array(ours)
 
 
+def _put(theirs: Any, ours: Array) -> Any:
+    """Our numbers in their array, where they fit: a layer may know it by another name too."""
+    new = _like(theirs, ours)
+    same = isinstance(theirs, np.ndarray) and (theirs.shape, theirs.dtype) == (new.shape, new.dtype)
+    if not same or not theirs.flags.writeable:
+        return new
+    theirs[...] = new
+    return theirs
+
+
 def update_arguments(
     function: Callable[..., Any], model: Mapping[str, Any], lr: float
 ) -> dict[str, Any]:
     """The arguments of a user's gradient descent: the model, the rate, and no momentum.
 
-    Further arguments are told by their names: a velocity gets zeros, a coefficient (alpha,
-    lambda, ...) gets 0, and what has a default of its own keeps it.
+    What has a default of its own keeps it: that is the step that the interface asks for. Further
+    arguments are told by their names: a velocity gets zeros, a coefficient (alpha, lambda) 0.
     """
     parameters = positional(function)
     names = [p.name for p in parameters]
@@ -177,11 +187,54 @@ def update_arguments(
             arguments[name] = model
         elif name == rate:
             arguments[name] = lr
+        elif parameter.default is not parameter.empty:
+            continue
         elif "veloc" in plain[name] or ("momentum" in plain[name] and has_coefficient):
             arguments[name] = shim.add_momentum(model)
-        elif parameter.default is parameter.empty or isinstance(parameter.default, float):
+        else:
             arguments[name] = 0.0
     return arguments
+
+
+_SAME = {
+    "inputs": "x", "input": "x", "images": "x", "xbatch": "x", "labels": "y", "target": "y",
+    "targets": "y", "ybatch": "y", "network": "model", "net": "model", "layers": "model",
+    "z1": "a1", "z2": "a2", "logits": "a2", "scores": "a2",
+}  # fmt: skip
+_CHECKER_WORDS = {
+    "data": ("dataset", "data", "split", "trainset", "traindata"),
+    "layer": ("layer", "layername", "lname", "name"),
+    "key": ("key", "param", "paramname", "pname", "parameter"),
+    "f": ("f", "func", "function", "fun", "lossfn", "lossfunction", "lossfunc", "costfunction"),
+    "w": ("w", "theta", "weights", "weight", "params", "array"),
+    "grad": ("grad", "gradient", "analytic", "analyticgrad", "analyticgradient", "dw", "g"),
+}
+_CHECKER = _SAME | {word: role for role, words in _CHECKER_WORDS.items() for word in words}
+
+
+def checker_roles(function: Callable[..., Any]) -> dict[str, str] | None:
+    """What each argument of a user's gradient checker is, by its name; None where one is unknown.
+
+    ``data`` and ``model``; ``model``, ``x`` and ``y``, perhaps with a ``layer`` and the ``key`` of
+    a parameter, which are told from their names even where they have a default; or ``f``, the loss,
+    the array ``w`` that it depends on, and its ``grad``.
+    """
+    known = ("model", "x", "y", *_CHECKER_WORDS)
+    roles = {}
+    for parameter in positional(function):
+        role = _CHECKER.get(_plain(parameter.name), _plain(parameter.name))
+        if role not in known and parameter.default is parameter.empty:
+            role = ""
+        if parameter.default is parameter.empty or (
+            role in ("layer", "key") and isinstance(parameter.default, str)
+        ):
+            roles[parameter.name] = role
+    if "f" in roles.values():  # (f, param, grad)
+        roles = {name: "w" if role == "key" else role for name, role in roles.items()}
+    if "" in roles.values():  # two of any name are the assignment's
+        pair = ("model", "data") if "model" in _plain(next(iter(roles))) else ("data", "model")
+        return dict(zip(roles, pair, strict=True)) if len(roles) == 2 else None
+    return roles
 
 
 def pass_arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> list[Any] | None:
@@ -189,11 +242,8 @@ def pass_arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> l
 
     None where neither says what is meant.
     """
-    names = [_plain(p.name) for p in positional(function) if p.default is p.empty]
-    same = {"inputs": "x", "input": "x", "images": "x", "labels": "y", "target": "y",
-            "network": "model", "net": "model", "layers": "model", "z1": "a1", "z2": "a2",
-            "logits": "a2", "scores": "a2", "xbatch": "x", "ybatch": "y"}  # fmt: skip
-    names = [same.get(name, name) for name in names]
+    names = [_SAME.get(_plain(p.name), _plain(p.name))
+             for p in positional(function) if p.default is p.empty]  # fmt: skip
     if all(name in values for name in names):
         return [values[name] for name in names]
     order = ("model", "x", "a1", "h1", "a2", "y")

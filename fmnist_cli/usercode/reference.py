@@ -19,6 +19,8 @@ class _Linear:
         out: Array = X @ self.params["W"] + self.params["b"]  # (N, D) @ (D, H) + (1, H)
         return out
 
+    __call__ = forward  # some write model["L1"](x)
+
     def backward(self, X: Array, grad: Array) -> Array:
         self.gradient["W"] = X.T @ grad  # (D, N) @ (N, H) -> (D, H)
         self.gradient["b"] = grad.sum(axis=0).reshape(self.params["b"].shape)
@@ -29,6 +31,8 @@ class _Linear:
 class _ReLU:
     def forward(self, X: Array) -> Array:
         return np.maximum(X, 0)
+
+    __call__ = forward
 
     def backward(self, X: Array, grad: Array) -> Array:
         return np.where(X > 0, grad, 0)

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Status = Literal["passed", "failed", "skipped", "unclear"]
-"""``skipped``: it could not be run, the message says why. ``unclear``: a person must look."""
+Status = Literal["passed", "failed", "skipped", "absent", "unclear"]
+"""``skipped``: it could not be run, the message says why. ``absent``: the file has no such part
+and need not have it. ``unclear``: a person must look."""
+NOT_LOADED = "Not run: the file does not load."
 
 HINT_LEVELS = (0, 1, 2)
 

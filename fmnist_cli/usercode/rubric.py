@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fmnist_cli.errors import UsageError
-from fmnist_cli.usercode.examine import CHECK_NAMES
+from fmnist_cli.usercode.examine import CHECK_NAMES, CHECKS
 from fmnist_cli.usercode.guard import Limits
 from fmnist_cli.usercode.results import HINT_LEVELS, CheckReport
 
@@ -17,11 +17,13 @@ Visibility = Literal["visible", "hidden", "after_due_date", "after_published"]
 VISIBILITIES = ("visible", "hidden", "after_due_date", "after_published")
 FORBIDDEN = ("tensorflow", "keras", "torch", "jax", "autograd", "sklearn", "scipy")
 POINTS: Mapping[str, float] = {
-    "linear_init": 5, "linear_forward": 10, "linear_dW": 10, "linear_db": 10, "linear_dX": 10,
-    "relu_forward": 5, "relu_backward": 10, "inputs_kept": 5, "gradients_fresh": 5, "update": 10,
-    "batch_mean": 5, "learns": 10, "overfits": 5,
+    "linear_init": 5, "linear_forward": 5, "linear_dW": 10, "linear_db": 10, "linear_dX": 10,
+    "relu_forward": 5, "relu_backward": 9, "relu_at_zero": 1, "inputs_kept": 5,
+    "gradients_fresh": 5, "update": 10, "own_loss": 2, "backward_pass": 5, "batch_mean": 5,
+    "gradient_checker": 5, "magnitude_checker": 2, "learns": 3, "overfits": 3,
 }  # fmt: skip
-"""Where a rubric says nothing: 100 points, for what every solution must have."""
+"""Where a rubric says nothing: 100 points."""
+OPTIONAL = tuple(check.name for check in CHECKS if check.optional)
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class Rubric:
     title : str
     points : mapping
         Points of each check; a check that is not in it is run and shown, and gives none.
+    optional : tuple of str
+        Checks whose part a file may lack: their points then count neither way, and the score is the
+        same share of ``max_score`` that it is of the points of the others. A rubric that gives
+        points of its own has none but those that it names.
     hints : 0, 1 or 2
         How much the feedback says.
     forbidden : tuple of str
@@ -48,6 +54,7 @@ class Rubric:
 
     title: str = "Layers"
     points: Mapping[str, float] = field(default_factory=lambda: dict(POINTS))
+    optional: tuple[str, ...] = OPTIONAL
     hints: int = 1
     forbidden: tuple[str, ...] = FORBIDDEN
     files: str = "*.py"
@@ -61,7 +68,15 @@ class Rubric:
 
     def score(self, report: CheckReport) -> float:
         """The points of the checks that passed."""
-        return sum(self.points.get(r.check, 0) for r in report.results if r.status == "passed")
+
+        def points(*statuses: str) -> float:
+            return sum(self.points.get(r.check, 0) for r in report.results if r.status in statuses)
+
+        waived = sum(self.points.get(r.check, 0) for r in report.results
+                     if r.status == "absent" and r.check in self.optional)  # fmt: skip
+        if not 0 < waived < self.max_score:
+            return points("passed")
+        return round(points("passed") * self.max_score / (self.max_score - waived), 2)
 
 
 def read_rubric(path: Path) -> Rubric:
@@ -88,8 +103,8 @@ def rubric_from(table: Mapping[str, Any]) -> Rubric:
     _known("the rubric", table, {f.name for f in fields(Rubric)})
     values = dict(table)
     for key, kind in (("points", dict), ("visibility", dict), ("limits", dict),
-                      ("forbidden", list), ("hints", int), ("seed", int), ("files", str),
-                      ("title", str)):  # fmt: skip
+                      ("forbidden", list), ("optional", list), ("hints", int), ("seed", int),
+                      ("files", str), ("title", str)):  # fmt: skip
         if key in values and not isinstance(values[key], kind):
             _refuse(key, f"a {kind.__name__}", values[key])
     points = values.get("points", {})
@@ -110,10 +125,14 @@ def rubric_from(table: Mapping[str, Any]) -> Rubric:
             if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
                 _refuse(f"limits.{name}", "a number above 0", value)
         values["limits"] = Limits(**limits)
-    if "forbidden" in values:
-        if not all(isinstance(name, str) for name in values["forbidden"]):
-            _refuse("forbidden", "a list of names", values["forbidden"])
-        values["forbidden"] = tuple(values["forbidden"])
+    if "points" in values:
+        values.setdefault("optional", [])
+    for key in ("forbidden", "optional"):
+        if key in values:
+            if not all(isinstance(name, str) for name in values[key]):
+                _refuse(key, "a list of names", values[key])
+            values[key] = tuple(values[key])
+    _known("optional", dict.fromkeys(values.get("optional", ())), set(OPTIONAL))
     return Rubric(**values)
 
 

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-SUPPLIED = ("utils", "tqdm", "matplotlib")
 
 
 def as_labels(Y: Any) -> NDArray[np.int64]:
@@ -89,8 +88,23 @@ class _Inert:
             raise AttributeError(name)
         return self
 
+    def __getitem__(self, key: Any) -> _Inert:
+        return self
+
+    def __enter__(self) -> _Inert:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        return
+
     def __iter__(self) -> Iterator[_Inert]:
-        return iter((self, self))  # fig, axes = plt.subplots()
+        return iter((self, self))
+
+
+def _subplots(nrows: int = 1, ncols: int = 1, **kwargs: Any) -> tuple[_Inert, Any]:
+    """A figure, and its axes in the shape in which pyplot gives them."""
+    axes = np.full((nrows, ncols), _Inert(), object)
+    return _Inert(), axes.item() if axes.size == 1 else axes.squeeze()
 
 
 def supplied_modules() -> dict[str, ModuleType]:
@@ -112,13 +126,16 @@ def supplied_modules() -> dict[str, ModuleType]:
 
     utils.__getattr__ = unknown  # type: ignore[method-assign]
     modules = {"utils": utils}
-    for name in ("matplotlib", "matplotlib.pyplot"):
-        modules[name] = ModuleType(name)
-        modules[name].__getattr__ = _Inert().__getattr__  # type: ignore[method-assign]
-    modules["matplotlib"].pyplot = modules["matplotlib.pyplot"]  # type: ignore[attr-defined]
-    modules["tqdm"] = ModuleType("tqdm")
-    modules["tqdm"].tqdm = lambda iterable=(), *a, **k: iterable  # type: ignore[attr-defined]
-    modules["tqdm"].trange = lambda *a, **k: range(*a)  # type: ignore[attr-defined]
+    for part in ("", ".pyplot", ".figure", ".cm", ".colors", ".ticker"):
+        module = modules[f"matplotlib{part}"] = ModuleType(f"matplotlib{part}")
+        module.__getattr__ = _Inert().__getattr__  # type: ignore[method-assign]
+        vars(modules["matplotlib"])[part[1:]] = module
+    vars(modules["matplotlib.pyplot"])["subplots"] = _subplots
+    for part in ("", ".auto", ".notebook"):
+        module = modules[f"tqdm{part}"] = ModuleType(f"tqdm{part}")
+        vars(module).update(tqdm=lambda iterable=(), *a, **k: iterable,
+                            trange=lambda *a, **k: range(*a))  # fmt: skip
+        vars(modules["tqdm"])[part[1:]] = module
     return modules
 
 

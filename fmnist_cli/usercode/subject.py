@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import shutil
 import signal
@@ -22,6 +23,7 @@ from fmnist_cli.usercode.operations import Bench
 from fmnist_cli.usercode.worker import PROGRESS_FILE
 
 _LARGEST_STDERR = 2_000
+_IS_NAME = re.compile(r"[A-Za-z_.' ]{1,80}").fullmatch
 _START_SECONDS = 60.0  # for Python and NumPy to be imported on a busy machine
 
 
@@ -182,13 +184,19 @@ class ProcessSubject:
         try:
             self._send({"operation": operation, "arguments": arguments})
             message = self._receive(begin + min(seconds, self._left))
-        except (EOFError, BrokenPipeError, wire.WireError):
+        except wire.WireError:
+            self._end()
+            raise Unanswered(
+                "the file wrote between the messages by which fmnist reads its results: only "
+                "print may write."
+            ) from None
+        except (EOFError, BrokenPipeError):
             raise Unanswered(self._how_it_died()) from None
         except TimeoutError:
             where = self._where()
             self._end()
             raise Unanswered(
-                f"{where} did not finish within {min(seconds, self._left):g} s: an endless loop, "
+                f"{where} did not finish within {min(seconds, self._left):.3g} s: an endless loop, "
                 "or one that takes far too long."
             ) from None
         finally:
@@ -234,7 +242,8 @@ class ProcessSubject:
             name = (self._work / PROGRESS_FILE).read_bytes()[:80].decode("utf-8", "replace")
         except OSError:
             name = ""
-        return name.strip() or "the file"
+        # the file can write there too
+        return name.strip() if _IS_NAME(name.strip()) else "the file"
 
     def _how_it_died(self) -> str:
         assert self._process is not None
@@ -293,6 +302,7 @@ def unanswered(outcome: dict[str, Any], where: str) -> Unanswered:
         "OutputLimitError": f"it {text}{at}.",
         "SyntaxError": f"the file is not valid Python: {text}.",
         "IndentationError": f"the file is not valid Python: {text}.",
+        "TabError": f"the file is not valid Python: {text}.",
         "RecursionError": f"it calls itself without end{at}.",
         "RefusedError": f"{text}{at}.",
     }

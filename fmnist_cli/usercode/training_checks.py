@@ -14,6 +14,7 @@ import numpy as np
 
 from fmnist_cli.engine.numpy_mlp.layers import MLP, initial_weights, sgd_step
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
+from fmnist_cli.formatting import pluralize, seconds
 from fmnist_cli.usercode.cases import Array
 from fmnist_cli.usercode.checks import Check
 from fmnist_cli.usercode.diagnosis import agrees
@@ -73,7 +74,8 @@ def overfits(exam: Exam, check: Check) -> CheckResult:
     """20 images are learnt by heart."""
     run = _train(exam, "overfits")
     figures = {"loss": run.loss}
-    message = f"After {run.steps} updates on the same {N_FEW} images their loss is {run.loss:.3f}"
+    updates = pluralize(run.steps, "update")
+    message = f"After {updates} on the same {N_FEW} images their loss is {run.loss:.3f}"
     if run.steps < FEW_STEPS:
         if run.same_weights:
             return check.passed(f"{message}; there was no time for {FEW_STEPS}, but the weights "
@@ -97,8 +99,8 @@ def speed(exam: Exam, check: Check) -> CheckResult:
     ratio = own / textbook
     figures = {"epoch_seconds": own, "textbook_epoch_seconds": textbook, "ratio": ratio}
     message = (
-        f"An epoch of 10,000 images at batch 5 takes {own:.2g} s, {ratio:.1f} times the textbook's "
-        "layers."
+        f"An epoch of 10,000 images at batch 5 takes {seconds(own)}, "
+        f"{f'{ratio:.1f}' if ratio < 10 else f'{ratio:,.0f}'} times the textbook's layers."
     )
     if ratio > SLOW:
         slowest = max(run.seconds, key=lambda name: run.seconds[name])

@@ -346,7 +346,7 @@ def test_a_signal_ends_every_worker(fmnist: Fmnist, signum: signal.Signals, code
     typed = [*command[3:], "--alpha", "0", "--alpha", "0.5", "--alpha", "0.9", "--jobs", "2"]
     assert stderr.strip().splitlines()[-1] == (
         f"Error: {word}: study 1 keeps 0 of 3 runs, and the epochs of what was under way; "
-        f"continue with: fmnist {' '.join(typed)} --data-dir {os.environ['FMNIST_DATA_DIR']}"
+        f"continue with: fmnist {' '.join(typed)}"
     )
     assert "Traceback" not in stderr
     assert {run.argv for run in runs_of(1)} == {("fmnist", *typed)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from pathlib import Path
@@ -114,8 +113,7 @@ def test_a_report_that_is_stopped_says_how_to_go_on(
     monkeypatch.setattr("fmnist_cli.report.write._do_all", stopped)
     typed = " ".join([*QUICK, "--seeds 2"])
     assert fmnist.error(*QUICK, "--seeds", 2, code=130) == (
-        f"Interrupted: what is done is kept; continue with: fmnist {typed} "
-        f"--data-dir {os.environ['FMNIST_DATA_DIR']}"
+        f"Interrupted: what is done is kept; continue with: fmnist {typed}"
     )
 
 

@@ -9,14 +9,27 @@ import numpy as np
 import pytest
 
 from fmnist_cli.engine.backend import Split
-from fmnist_cli.usercode.examine import CHECK_NAMES, check_file
+from fmnist_cli.usercode.examine import CHECK_NAMES, check_file, check_layers
 from fmnist_cli.usercode.guard import Limits
+from fmnist_cli.usercode.loading import load_source
+from fmnist_cli.usercode.outcomes import quiet
+from fmnist_cli.usercode.parts import NAMES
 from fmnist_cli.usercode.results import CheckReport
+from fmnist_cli.usercode.shim import supplied
 from tests.conftest import tiny_arrays
 
 WITHOUT_TRAINING = tuple(n for n in CHECK_NAMES if n not in ("learns", "overfits", "speed"))
 
 CheckText = Callable[..., CheckReport]
+
+
+def check_here(text: str, seed: int, images: Split) -> CheckReport:
+    """A text checked in this process, without trainings: for many texts on many seeds."""
+    with supplied(), quiet():
+        parts = load_source(text, "neural_networks.py")
+    given = {names[0]: getattr(parts, part) for part, names in NAMES.items()
+             if getattr(parts, part) is not None}  # fmt: skip
+    return check_layers(**given, images=images, seed=seed, only=WITHOUT_TRAINING)
 
 
 @pytest.fixture(scope="session")

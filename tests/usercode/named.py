@@ -1,4 +1,4 @@
-"""The right diagnosis of each mistake in ``blind.py``, by its words; filled in after the fact."""
+"""The right diagnosis of each mistake in ``early.py``, by its words; filled in after the fact."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 from .base import SOLUTION, Planted
-from .blind import BLIND, DB, DRELU, DW, DX, INIT_W, MASK, RELU, STEP, Y
+from .early import DB, DRELU, DW, DX, EARLY, INIT_W, MASK, RELU, STEP, Y
 from .styles import OWN_LOSS
 
 _B = "self.params['b'] = np.random.normal(0, 0.1, output_D)"
@@ -149,7 +149,7 @@ SEEN = (
 
 def _pairs(n: int) -> tuple[Planted, ...]:
     """Pairs of mistakes in different lines, evenly from all that there are."""
-    singles = [planted for planted in BLIND + SEEN if planted.source is SOLUTION]
+    singles = [planted for planted in EARLY + SEEN if planted.source is SOLUTION]
     pairs = []
     for one, other in combinations(singles, 2):
         if any(old in new or new in old for old in one.changes for new in other.changes):

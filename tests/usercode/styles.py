@@ -31,7 +31,7 @@ from utils import softmax_cross_entropy
 class linear_layer:
     def __init__(self, input_D, output_D):
         self.params = {'W': np.random.normal(0, 0.1, (input_D, output_D)),
-                       'b': np.zeros(output_D)}
+                       'b': np.random.normal(0, 0.1, output_D)}
         self.gradient = {'W': None, 'b': None}
     def forward(self, X):
         return np.einsum('nd,dh->nh', X, self.params['W']) + self.params['b']
@@ -96,7 +96,7 @@ import numpy as np
 class Linear:
     def __init__(self, n_in, n_out):
         self.W = 0.1 * np.random.randn(n_in, n_out)
-        self.b = np.zeros((1, n_out))
+        self.b = 0.1 * np.random.randn(1, n_out)
         self.dW = np.zeros_like(self.W)
         self.db = np.zeros_like(self.b)
     def forward(self, x):

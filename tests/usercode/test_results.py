@@ -19,6 +19,7 @@ from fmnist_cli.errors import UsageError
 from fmnist_cli.usercode import gradescope, grading, wire
 from fmnist_cli.usercode.assertions import assert_layers
 from fmnist_cli.usercode.examine import CHECK_NAMES, CHECKS
+from fmnist_cli.usercode.results import CheckReport, CheckResult
 from fmnist_cli.usercode.rubric import Rubric, read_rubric, rubric_from
 
 from .base import SOLUTION
@@ -57,10 +58,27 @@ def by_name(grades: list[grading.Grade]) -> dict[str, grading.Grade]:
     return {grade.name.partition("/")[0]: grade for grade in grades}
 
 
-def test_the_default_rubric_gives_100_points_for_what_every_solution_has() -> None:
-    assert Rubric().max_score == 100
-    optional = {check.name for check in CHECKS if check.optional}
-    assert not optional & set(Rubric().points)
+def test_the_default_rubric_gives_100_points_and_waives_what_a_file_may_lack() -> None:
+    rubric = Rubric()
+    assert rubric.max_score == 100
+    assert {check.name for check in CHECKS if check.optional} == set(rubric.optional)
+
+    def report(**statuses: str) -> CheckReport:
+        results: Any = [CheckResult(n, n, statuses.get(n, "passed"), "")  # type: ignore[arg-type]
+                        for n in rubric.points]  # fmt: skip
+        return CheckReport("", "", tuple(results), 0.0)
+
+    assert rubric.score(report()) == 100
+    assert rubric.score(report(gradient_checker="absent", own_loss="absent")) == 100
+    # 93 points are left, of which 10 are lost
+    half = report(gradient_checker="absent", own_loss="absent", linear_dW="failed")
+    assert rubric.score(half) == round(100 * 83 / 93, 2)
+    assert rubric.score(report(gradient_checker="failed")) == 95
+    assert rubric.score(report(gradient_checker="skipped")) == 95
+    strict = rubric_from({"points": dict(rubric.points)})
+    assert strict.score(report(gradient_checker="absent")) == 95
+    with pytest.raises(UsageError, match="optional must have keys among backward_pass"):
+        rubric_from({"optional": ["linear_dW"]})
 
 
 def test_a_class_is_graded_file_by_file(graded: list[grading.Grade]) -> None:
@@ -146,7 +164,9 @@ def test_results_json_has_the_published_form(graded: list[grading.Grade]) -> Non
         document = gradescope.results(grade, rubric)
         validate(json.loads(json.dumps(document)))
         assert document["score"] == grade.score
-        assert sum(test.get("score", 0) for test in document["tests"]) == grade.score
+        given, most = (sum(test.get(k, 0) for test in document["tests"])
+                       for k in ("score", "max_score"))  # fmt: skip
+        assert grade.score == pytest.approx(100 * given / most, abs=0.005)  # without what is absent
         assert sum(test.get("max_score", 0) for test in document["tests"]) <= 100
     ben = gradescope.results(by_name(graded)["ben"], rubric)
     (dW,) = [test for test in ben["tests"] if test["tags"] == ["linear_dW"]]

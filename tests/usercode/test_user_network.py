@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from fmnist_cli.analysis.agreement import agreement
+from fmnist_cli.cli import app
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.config import USER_ENGINE, TrainConfig
 from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
 from fmnist_cli.engine.numpy_mlp.layers import PARAMETERS, initial_weights
 from fmnist_cli.engine.seeding import epoch_order, weights_rng
 from fmnist_cli.errors import UsageError
-from fmnist_cli.usercode.backend import UserCodeError, UserNetwork
+from fmnist_cli.usercode.backend import UserCodeError, UserNetwork, textbook_losses
 
 from .base import SOLUTION
 from .styles import STYLES
@@ -79,3 +82,31 @@ def test_momentum_is_refused(tmp_path: Path, images: Split) -> None:
     path.write_text(SOLUTION)
     with pytest.raises(UsageError, match=r"momentum must be 0.*Received: 0\.5"):
         UserNetwork(path, CONFIG.but(momentum=0.5), images)
+
+
+def test_the_textbook_in_float64_has_the_same_losses(tmp_path: Path, images: Split) -> None:
+    path = tmp_path / "a.py"
+    path.write_text(SOLUTION)
+    backend = UserNetwork(path, CONFIG, images)
+    mine = [backend.train_epoch(epoch_order(CONFIG.seed, e, len(images))) for e in range(1, 9)]
+    found = agreement(mine, textbook_losses(CONFIG, images))
+    assert (found.epochs, found.parted_by) == (8, None)
+    assert found.largest < 1e-12
+
+
+def test_train_says_how_far_the_layers_follow_the_textbook(tiny_data: Path, isolated: Path) -> None:
+    Path("mine.py").write_text(SOLUTION)
+    options = ("--data-dir", str(tiny_data), "--allow-custom-data", "--train-size", "100",
+               "--val-size", "20", "--epochs", "2", "--batch", "5")  # fmt: skip
+    said = CliRunner().invoke(app, ["train", "--layers", "mine.py", *options])
+    assert said.exit_code == 0, said.stderr
+    assert "Running losses: epochs 1 to 2 agree to 1e-" in said.stdout
+    CliRunner().invoke(app, ["train", *options])
+    compared = CliRunner().invoke(app, ["runs", "compare", "1", "2"]).stdout
+    assert "Running losses: epochs 1 to 2 agree to 1e-0" in compared
+    other = CliRunner().invoke(app, ["runs", "show", "1"]).stdout
+    assert "fmnist train --layers mine.py" in " ".join(other.split())
+    Path("mine.py").write_text(SOLUTION.replace("np.matmul(X.T, grad)", "X.T @ grad / 2"))
+    wrong = CliRunner().invoke(app, ["train", "--layers", "mine.py", *options]).stdout
+    assert "they part in epoch 1" in wrong
+    assert "Try: fmnist check mine.py" in wrong

@@ -47,7 +47,8 @@ def compare(
 
     Prints a column a run. Of groups (the arms of a study, the runs with a tag) the outcome is the
     mean over their n runs with its 95 % interval, and each group's difference from the first.
-    Two single runs are compared image by image on the test set (McNemar's test), too.
+    Two single runs are compared image by image on the test set (McNemar's test), too; if they saw
+    the same batches, also epoch by epoch: to which digit their losses agree, and when they part.
     [bold]fmnist plot compare[/bold] takes the same words and overlays the curves.
 
     Examples:
@@ -58,6 +59,7 @@ def compare(
       # two groups of runs that you have tagged, and what they share
       fmnist runs compare tag:baseline tag:shifted --all
     """
+    from fmnist_cli.analysis.agreement import agreement_statement
     from fmnist_cli.analysis.groups import by_image_statement
     from fmnist_cli.api import compare_runs
     from fmnist_cli.registry import Registry
@@ -86,6 +88,8 @@ def compare(
     _print(out, "Outcome", results, labels, every)
     if found.grouped and found.differences:
         out.section(f"Difference from {labels[0]}", _differences(found.differences))
+    if found.curves is not None:
+        out.section("Epoch by epoch", f"Running losses: {agreement_statement(found.curves)}.")
     if found.by_image is not None:
         out.section("Image by image", by_image_statement(found.by_image, *labels))
     out.next(f"plot compare {' '.join(names)}")

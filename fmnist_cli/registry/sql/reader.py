@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from fmnist_cli.registry.liveness import dead_runs
 
 QUERY_SECONDS = 10.0
 MAX_ROWS = 100_000
+MAX_ANSWER_BYTES = 200_000_000  # of a query's texts and blobs
 MAX_INTEGER = 2**63 - 1  # which the databases can take
 
 WANTED = {
@@ -29,6 +31,22 @@ WANTED = {
     "where": "one SQL expression over the columns of run_summary",
 }
 _COLUMNS = {"study": "study_id", "model": "model", "command": "command", "status": "status"}
+
+
+def fetch(cursor: Iterable[Any], at_most: int | None) -> list[Any]:
+    """The rows, at most one more than ``at_most``; UsageError as soon as they hold too much."""
+    if at_most is None:
+        return list(cursor)
+    rows, size = [], 0
+    for row in islice(cursor, at_most + 1):
+        size += sum(len(value) for value in row if isinstance(value, (str, bytes)))
+        if size > MAX_ANSWER_BYTES:
+            raise UsageError(
+                f"query must answer with at most {MAX_ANSWER_BYTES / 1e6:,.0f} MB; end it with a "
+                "LIMIT."
+            )
+        rows.append(row)
+    return rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +166,7 @@ class SqlReader(ABC):
         ------
         UsageError
             When it is not one SELECT, names what does not exist, takes longer than
-            ``QUERY_SECONDS`` or answers with more than ``MAX_ROWS`` rows.
+            ``QUERY_SECONDS`` or answers with more than ``MAX_ROWS`` rows or ``MAX_ANSWER_BYTES``.
         """
         answer = self.execute("query", sql, sql, {}, MAX_ROWS)
         if len(answer.rows) > MAX_ROWS:

@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from fmnist_cli.usercode.mistakes.linear import LINEAR_DB, LINEAR_DW, LINEAR_DX, LINEAR_FORWARD
 from fmnist_cli.usercode.mistakes.mistake import Mistake
-from fmnist_cli.usercode.mistakes.model import LOSS_BACKWARD, LOSS_FORWARD, MODEL, UPDATE
+from fmnist_cli.usercode.mistakes.model import (
+    LOSS_BACKWARD,
+    LOSS_FORWARD,
+    MODEL,
+    SECOND_UPDATE,
+    UPDATE,
+)
 from fmnist_cli.usercode.mistakes.relu import RELU_AT_ZERO, RELU_BACKWARD, RELU_FORWARD
 
 __all__ = ["BY_ARRAYS", "Mistake"]
@@ -23,6 +29,7 @@ BY_ARRAYS: dict[str, tuple[Mistake, ...]] = {
     "relu_backward": RELU_BACKWARD,
     "relu_at_zero": RELU_AT_ZERO,
     "update": UPDATE,
+    "second_update": SECOND_UPDATE,
     "backward_pass": MODEL,
     "loss_forward": LOSS_FORWARD,
     "loss_backward": LOSS_BACKWARD,

@@ -21,6 +21,20 @@ def _dX(c: LinearCase) -> Array:
     return c.G @ c.W.T  # (N, H) @ (H, D) -> (N, D)
 
 
+def _with_ones(c: LinearCase, *, first: bool = False) -> Array:
+    """X with a column of ones for the bias, last (N, D + 1) or first."""
+    ones = np.ones((len(c.X), 1))
+    return np.hstack([ones, c.X] if first else [c.X, ones])
+
+
+def _stacked(c: LinearCase) -> Array:
+    """W with b as its last row, (D + 1, H)."""
+    return np.vstack([c.W, c.b])
+
+
+ROW = "Which row of the stacked matrix is the bias, and where do the ones stand?"
+WHICH = "Over which examples does the loop go?"
+
 LINEAR_FORWARD = (
     Mistake("bias-missing", "The output lacks the bias.",
             "Which of the layer's two parameters does the output depend on?",
@@ -49,6 +63,25 @@ LINEAR_FORWARD = (
     Mistake("activation-on-input", "The linear layer drops the negative entries of X first.",
             "Which layer is it that knows about ReLU?",
             lambda c: np.maximum(c.X, 0) @ c.W + c.b),
+    Mistake("activation-in-linear", "A tanh is inside the linear layer.",
+            "Is the layer still linear?", lambda c: np.tanh(c.Y)),
+    Mistake("activation-in-linear", "A sigmoid is inside the linear layer.",
+            "Is the layer still linear?", lambda c: 1 / (1 + np.exp(-c.Y))),
+    Mistake("bias-first-only", "The first bias is added to every output.",
+            "How many biases does a layer with H outputs have, and does each output get its own?",
+            lambda c: c.X @ c.W + c.b[0]),
+    Mistake("bias-times-D", "The bias is added once per input.",
+            "How often is the bias added to one output?",
+            lambda c: c.X @ c.W + c.X.shape[1] * c.b),
+    Mistake("bias-row-misplaced", "The ones that stand for the bias meet another row than b.", ROW,
+            lambda c: _with_ones(c, first=True) @ _stacked(c)),
+    Mistake("input-left-out", "The last input is left out.", "Over which inputs does the sum go?",
+            lambda c: c.X[:, :-1] @ c.W[:-1] + c.b),
+    Mistake("input-left-out", "The first input is left out.", "Over which inputs does the sum go?",
+            lambda c: c.X[:, 1:] @ c.W[1:] + c.b),
+    Mistake("forward-divided-by-sqrt-D", "X W is divided by the root of the number of inputs.",
+            "Does the layer's formula have a scale in it?",
+            lambda c: c.X @ c.W / np.sqrt(c.X.shape[1]) + c.b),
     Mistake("forward-divided-by-N", "X W is divided by the batch size.",
             "Does the output for one image depend on how many others are in the batch?",
             lambda c: c.X @ c.W / len(c.X) + c.b),
@@ -84,14 +117,32 @@ LINEAR_DW = (
     Mistake("dW-outer-of-means", "dW is the product of two means, not the sum of products.",
             "Is the sum over the examples taken before or after the product?",
             lambda c: np.outer(c.X.mean(axis=0), c.G.mean(axis=0))),
+    Mistake("dW-outer-of-means", "dW is the product of a mean and a sum, not the sum of products.",
+            "Is the sum over the examples taken before or after the product?",
+            lambda c: np.outer(c.X.mean(axis=0), c.G.sum(axis=0))),
+    *(Mistake("dW-examples-mixed-up", "The inputs of one example meet the gradient of another.",
+              "Do the rows of X and grad that are multiplied belong to one example?", mixed)
+      for mixed in (lambda c: c.X.T @ np.roll(c.G, 1, axis=0),
+                    lambda c: c.X.T @ np.roll(c.G, -1, axis=0), lambda c: c.X.T @ c.G[::-1])),
+    Mistake("example-left-out", "The first example is left out of dW.", WHICH,
+            lambda c: c.X[1:].T @ c.G[1:]),
+    Mistake("example-left-out", "The last example is left out of dW.", WHICH,
+            lambda c: c.X[:-1].T @ c.G[:-1]),
+    Mistake("reshaped", "dW is reshaped where it should be transposed.",
+            "Does reshape move an entry to where the transpose has it?",
+            lambda c: (c.G.T @ c.X).reshape(c.W.shape)),
+    Mistake("bias-row-misplaced", "dW has the row of the bias in it.", ROW,
+            lambda c: (_with_ones(c).T @ c.G)[1:]),
+    Mistake("dW-normalised", "dW is divided by its norm.",
+            "What is left of the gradient's size?", lambda c: _dW(c) / np.linalg.norm(_dW(c))),
     Mistake("dW-from-output", "dW is computed from the layer's output in place of its input.",
             "y = X W + b: what stands beside W?", lambda c: c.Y.T @ c.G),
     Mistake("dW-masked", "A ReLU's mask of the output is inside the linear layer's dW.",
             "Which layer's backward knows about ReLU?", lambda c: c.X.T @ (c.G * (c.Y > 0))),
     Mistake("dW-positive-inputs", "Only the positive entries of X count in dW.",
             "Which layer is it that knows about ReLU?", lambda c: np.maximum(c.X, 0).T @ c.G),
-    Mistake("dW-plus-W", "W itself is added to dW.",
-            "Is there a weight decay that nobody asked for?", lambda c: _dW(c) + c.W),
+    Mistake("dW-plus-W", "{c:.3g} times W is added to dW.",
+            "Is there a weight decay that nobody asked for?", _dW, lambda c: c.W),
     Mistake("dW-absolute", "dW has lost its signs.", "What does an absolute value do here?",
             lambda c: np.abs(_dW(c))),
     Mistake("dW-is-dX", "dW is what should be dX.",
@@ -139,6 +190,16 @@ LINEAR_DB = (
     Mistake("db-masked", "A ReLU's mask of the output is inside the linear layer's db.",
             "Which layer's backward knows about ReLU?",
             lambda c: (c.G * (c.Y > 0)).sum(axis=0)),
+    Mistake("db-plus-b", "{c:.3g} times b is added to db.",
+            "Is there a weight decay that nobody asked for?", _db, lambda c: c.b),
+    Mistake("db-maximum", "db is the largest entry of each column, not the sum.",
+            "Every example moves the same b. What happens to their contributions?",
+            lambda c: c.G.max(axis=0)),
+    Mistake("example-left-out", "The first example is left out of db.", WHICH,
+            lambda c: c.G[1:].sum(axis=0)),
+    Mistake("example-left-out", "The last example is left out of db.", WHICH,
+            lambda c: c.G[:-1].sum(axis=0)),
+    Mistake("bias-row-misplaced", "db is a row of dW.", ROW, lambda c: _dW(c)[0]),
     Mistake("db-times-b", "db is multiplied by b.",
             "y = X W + b: does its derivative by b still contain b?", lambda c: _db(c) * c.b),
     *scaled("db", _db)[1:],
@@ -163,6 +224,21 @@ LINEAR_DX = (
             "Which layer's backward knows about ReLU?", lambda c: _dX(c) * (c.X > 0)),
     Mistake("dX-times-X", "dX is multiplied by X.",
             "y = X W + b: does its derivative by X still contain X?", lambda c: _dX(c) * c.X),
+    Mistake("dX-with-sign", "dX is multiplied by the sign of X.",
+            "y = X W + b: does its derivative by X still contain X?",
+            lambda c: _dX(c) * np.sign(c.X)),
+    Mistake("dX-averaged", "Every example gets the mean of dX.",
+            "Does a change of one example's X change another example's output?",
+            lambda c: np.broadcast_to(_dX(c).mean(axis=0), c.X.shape)),
+    Mistake("reshaped", "W is reshaped where it should be transposed.",
+            "Does reshape move an entry to where the transpose has it?",
+            lambda c: c.G @ c.W.reshape(c.W.shape[::-1])),
+    Mistake("bias-row-misplaced", "dX has the column of the bias in it.", ROW,
+            lambda c: (c.G @ _stacked(c).T)[:, 1:]),
+    Mistake("example-left-out", "The first example is left out of dX.", WHICH,
+            lambda c: np.vstack([0 * c.X[:1], _dX(c)[1:]])),
+    Mistake("example-left-out", "The last example is left out of dX.", WHICH,
+            lambda c: np.vstack([_dX(c)[:-1], 0 * c.X[:1]])),
     Mistake("dX-output-masked", "A ReLU's mask of the output is inside the linear layer's dX.",
             "Which layer's backward knows about ReLU?",
             lambda c: (c.G * (c.Y > 0)) @ c.W.T),

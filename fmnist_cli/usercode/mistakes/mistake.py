@@ -17,18 +17,21 @@ class Mistake:
     ----------
     name : str
     what : str
-        What is wrong, as a sentence.
+        What is wrong, as a sentence; ``{c}`` in it is the multiple below.
     question : str
         What to ask oneself to find the cause.
     gives : callable
         The array (for a model or an update: the arrays by name) that it leads to; what it raises
         is what the mistake raises (shapes that do not fit).
+    along : callable, optional
+        A multiple of this is added to it: any, but the same one in every case.
     """
 
     name: str
     what: str
     question: str
     gives: Callable[[Any], Any]
+    along: Callable[[Any], Any] | None = None
 
 
 SUM = "The loss is a mean over the batch, and its 1/N is in the gradient that comes in already. "

@@ -15,12 +15,25 @@ def _each(change: Callable[[Array, Array, float], Any]) -> Callable[[UpdateCase]
     return lambda c: {name: change(c.w[name], c.g[name], c.lr) for name in c.w}
 
 
-def _fixed_rate(rate: float) -> Callable[[UpdateCase], Any]:
-    return _each(lambda w, g, lr: w - rate * g)
+def _step(*names: str) -> Callable[[UpdateCase], Any]:
+    """The step of the named parameters; of the others 0."""
+    return lambda c: {n: -c.lr * g * (n in names) for n, g in c.g.items()}
+
+
+def _b_from_W(reduce: Callable[[Array], Array]) -> Callable[[UpdateCase], Any]:
+    return lambda c: (
+        c.right() | {f"b{i}": c.w[f"b{i}"] - c.lr * reduce(c.g[f"W{i}"]) for i in (1, 2)}
+    )
 
 
 def _only(*names: str) -> Callable[[UpdateCase], Any]:
     return lambda c: {n: w - c.lr * c.g[n] if n in names else w for n, w in c.w.items()}
+
+
+def _all_but_last_row(w: Array, g: Array, lr: float) -> Array:
+    moved: Array = w - lr * g
+    moved[-1:] = w[-1:]
+    return moved
 
 
 UPDATE = (
@@ -39,10 +52,9 @@ UPDATE = (
     Mistake("update-divided-by-lr", "The gradient is divided by the learning rate.",
             "Does a smaller learning rate make a smaller step?",
             _each(lambda w, g, lr: w - g / lr)),
-    *(Mistake("update-lr-ignored", f"The learning rate is {fixed:g}, whatever is given.",
-              "Where does the learning rate in your step come from?",
-              _fixed_rate(fixed))
-      for fixed in (0.01, 0.1, 0.001)),
+    Mistake("update-lr-ignored", "The learning rate is {c:.3g}, whatever is given.",
+            "Where does the learning rate in your step come from?",
+            lambda c: c.w, _each(lambda w, g, lr: -g)),
     Mistake("update-b-missing", "The biases do not change.",
             "Over which keys of params does the loop go?", _only("W1", "W2")),
     Mistake("update-W-missing", "The weights do not change, only the biases do.",
@@ -76,9 +88,30 @@ UPDATE = (
     Mistake("update-divided-by-rows", "The gradient is divided by the number of its rows.",
             "Who has divided by the batch size already, and are these rows the batch?",
             _each(lambda w, g, lr: w - lr * g / len(g))),
-    Mistake("update-decays", "The weights shrink besides: a weight decay.",
-            "Is there a term that nobody asked for?",
-            _each(lambda w, g, lr: w - lr * (g + w))),
+    Mistake("update-decays", "The weights shrink besides, by {c:.3g} of the learning rate: a "
+            "weight decay.", "Is there a term that nobody asked for?",
+            lambda c: c.right(), _each(lambda w, g, lr: -lr * w)),
+    Mistake("update-decays", "The weights shrink besides, by {c:.3g} per step: a weight decay.",
+            "Is there a term that nobody asked for?", lambda c: c.right(),
+            _each(lambda w, g, lr: -w)),
+    *(Mistake("update-lr-changes", "The two layers' steps do not have the same learning rate.",
+              "What is the learning rate in the first, and in the second round of the loop?",
+              lambda c: c.right(), step)
+      for step in (_step("W1", "b1"), _step("W2", "b2"))),
+    Mistake("update-scaled", "Every step is {c:.3g} times as long as it should be.",
+            "What is the learning rate multiplied by?", lambda c: c.w,
+            _step("W1", "b1", "W2", "b2")),
+    Mistake("update-times-columns", "Every row moves once per column.",
+            "How often is each row visited?",
+            _each(lambda w, g, lr: w - lr * g * g.shape[-1])),
+    *(Mistake("update-row-left-out", "The last row of every parameter does not change.",
+              "Where does the loop over the rows end?",
+              _each(move))
+      for move in (_all_but_last_row, lambda w, g, lr: _all_but_last_row(w, g, lr if g.ndim > 1
+                                                                          else 0))),
+    *(Mistake("update-b-from-W", "The biases move by the gradient of W.",
+              "Which gradient belongs to b?", _b_from_W(reduce))
+      for reduce in (lambda g: g.mean(axis=0), lambda g: g.sum(axis=0))),
     Mistake("update-scales-w", "The learning rate multiplies the old value too.",
             "What exactly does the learning rate multiply?",
             _each(lambda w, g, lr: lr * (w - g))),
@@ -109,6 +142,23 @@ def _without(c: ModelCase, *names: str) -> dict[str, Array]:
 
 def _d(c: ModelCase) -> Array:
     return (c.p - c.one_hot) / c.N
+
+
+SECOND_UPDATE = (
+    Mistake("update-momentum", "{c:.3g} of the step before is in the next one: a momentum.",
+            "What does the function remember from one call to the next?",
+            lambda c: c.right(), _step("W1", "b1", "W2", "b2")),
+)  # fmt: skip
+
+
+def _softmax(z: Array) -> Array:
+    e: Array = np.exp(z - z.max(axis=1, keepdims=True))
+    e /= e.sum(axis=1, keepdims=True)
+    return e
+
+
+def _right_but_W2(c: ModelCase, h1: Array) -> dict[str, Array]:
+    return c.right() | {"W2": h1.T @ _d(c)}
 
 
 MODEL = (
@@ -152,6 +202,17 @@ MODEL = (
     Mistake("softmax-logits", "The logits stand where the probabilities should.",
             "What comes between the logits and the probabilities?",
             lambda c: _backward(c, (c.logits - c.one_hot) / c.N)),
+    Mistake("softmax-of-softmax", "The probabilities go into the loss, which takes the softmax of "
+            "them again.", "Does the loss expect logits or probabilities?",
+            lambda c: _backward(c, (_softmax(c.p) - c.one_hot) / c.N)),
+    Mistake("labels-predicted", "The loss is compared with the prediction in place of the label.",
+            "Where do the labels in the backward pass come from?",
+            lambda c: _backward(c, (c.p - np.eye(c.p.shape[1])[c.p.argmax(axis=1)]) / c.N)),
+    Mistake("loss-gradient-over-classes", "All gradients are divided by the number of classes.",
+            "Over what is the loss a mean?", lambda c: _backward(c, _d(c) / c.p.shape[1])),
+    Mistake("pass-gradient-for-h1", "The second layer's backward gets a gradient as its input.",
+            "What was the input of the second layer?",
+            lambda c: _right_but_W2(c, _d(c) @ c.w["W2"].T * (c.a1 > 0))),
     Mistake("pass-loss-skipped", "The second layer's backward starts from the logits.",
             "Where does the backward pass begin?", lambda c: _backward(c, c.logits)),
     Mistake("pass-relu-sees-h1-gradient", "The mask looks at the gradient.",
@@ -200,4 +261,7 @@ LOSS_BACKWARD = (
     Mistake("softmax-logits", "The logits stand where the probabilities should.",
             "What comes between the logits and the probabilities?",
             lambda c: (c.z - c.one_hot) / c.N),
+    Mistake("softmax-of-softmax", "The softmax is taken twice.",
+            "Does the second softmax get logits or probabilities?",
+            lambda c: (_softmax(c.p) - c.one_hot) / c.N),
 )  # fmt: skip

@@ -9,16 +9,6 @@ import numpy as np
 from fmnist_cli.usercode.cases import Array, ReluCase
 from fmnist_cli.usercode.mistakes.mistake import Mistake, scaled
 
-SLOPES = (0.01, 0.1, 0.2, 0.001, 0.05)  # of leaky ReLUs as they are met
-
-
-def _leaky(slope: float) -> Callable[[ReluCase], Array]:
-    return lambda c: np.where(c.X > 0, c.X, slope * c.X)
-
-
-def _leaky_gradient(slope: float) -> Callable[[ReluCase], Array]:
-    return lambda c: c.G * np.where(c.X > 0, 1, slope)
-
 
 def _clipped(top: float) -> Callable[[ReluCase], Array]:
     return lambda c: np.clip(c.X, 0, top)
@@ -35,10 +25,11 @@ RELU_FORWARD = (
             lambda c: np.abs(c.X)),
     Mistake("relu-negated", "relu has the wrong sign.", "What should it give for X = 1?",
             lambda c: -np.maximum(c.X, 0)),
-    *(Mistake("relu-leaky", f"relu lets {slope:g} of the negative half through: a leaky ReLU.",
-              "What should it give for X = -1?",
-              _leaky(slope))
-      for slope in SLOPES),
+    Mistake("relu-leaky", "relu lets {c:.3g} of the negative half through: a leaky ReLU.",
+            "What should it give for X = -1?",
+            lambda c: np.maximum(c.X, 0), lambda c: np.minimum(c.X, 0)),
+    Mistake("relu-doubled", "relu's output is twice what it should be.",
+            "What should it give for X = 1?", lambda c: 2 * np.maximum(c.X, 0)),
     *(Mistake("relu-clipped", f"relu cuts off above {top}.",
               f"What should it give for X = {top + 1}?", _clipped(top)) for top in (1, 6)),
     Mistake("relu-of-maximum", "relu gives one number for a whole row: its maximum.",
@@ -84,14 +75,27 @@ RELU_BACKWARD = (
             lambda c: np.maximum(c.X, 0)),
     Mistake("relu-dX-zero", "relu's backward lets nothing through.",
             "What is the derivative of relu at X = 1?", lambda c: np.zeros_like(c.X)),
-    *(Mistake("relu-dX-leaky", f"relu's backward lets {slope:g} through where X is negative.",
-              "What is the derivative of relu at X = -1?",
-              _leaky_gradient(slope))
-      for slope in SLOPES),
     Mistake("mask-of-first-example", "Every example gets the mask of the first one.",
             "Whose X decides for the second example?", lambda c: c.G * (c.X[:1] > 0)),
     Mistake("mask-with-sign", "Where X is negative the gradient is turned round, not stopped.",
             "What is the derivative of relu at X = -1?", lambda c: c.G * np.sign(c.X)),
+    Mistake("relu-dX-leaky", "relu's backward lets {c:.3g} through where X is negative.",
+            "What is the derivative of relu at X = -1?",
+            lambda c: c.G * (c.X > 0), lambda c: c.G * (c.X < 0)),
+    Mistake("mask-of-row", "A whole row passes where any of its entries is positive.",
+            "Does each entry of X have its own entry in the mask?",
+            lambda c: c.G * (c.X > 0).any(axis=1, keepdims=True)),
+    Mistake("mask-of-product", "The mask looks at X times the gradient.",
+            "The derivative of relu is 0 or 1 depending on what: X, or the gradient?",
+            lambda c: c.G * (c.X * c.G > 0)),
+    Mistake("mask-above-mean", "The mask is 1 only where X is above its mean.",
+            "What is the derivative of relu at X = 0.5?", lambda c: c.G * (c.X.mean() < c.X)),
+    Mistake("mask-keeps-input", "Where X is negative dX is X itself.",
+            "What does the array hold where the mask is 0, before anything is written to it?",
+            lambda c: np.where(c.X > 0, c.G, c.X)),
+    Mistake("relu-dX-rescaled", "The gradient is divided by the share of active units, as in "
+            "dropout.", "Does the formula of relu's derivative have a scale in it?",
+            lambda c: c.G * (c.X > 0) / max((c.X > 0).mean(), 1e-12)),
     Mistake("mask-above-one", "The mask is 1 only where X is above 1.",
             "What is the derivative of relu at X = 0.5?", lambda c: c.G * (c.X > 1)),
     *scaled("relu-dX", lambda c: c.G * (c.X > 0)),

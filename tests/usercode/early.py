@@ -1,4 +1,4 @@
-"""Mistakes planted from the assignment's interface alone, before the diagnosis was written."""
+"""Mistakes planted before the diagnosis was written, by the one who then wrote it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DRELU = "backward_output = grad * self.mask"
 STEP = "module.params[key] = module.params[key] - learning_rate * g"
 INIT_W = "self.params['W'] = np.random.normal(0, 0.1, (input_D, output_D))"
 
-BLIND = (
+EARLY = (
     Planted("the mean is taken a second time in dW", {DW: DW + " / X.shape[0]"}),
     Planted("dW is divided by the number of inputs", {DW: DW + " / X.shape[1]"}),
     Planted("dW is multiplied by the batch size", {DW: DW + " * len(X)"}),

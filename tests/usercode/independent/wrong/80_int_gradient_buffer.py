@@ -1,0 +1,135 @@
+"""Assignment: feed-forward net for images. Written with plain loops, so that
+every index can be compared with the formulas of the lecture."""
+import numpy as np
+from utils import softmax_cross_entropy, predict_label
+
+
+class linear_layer:
+
+    def __init__(self, input_D, output_D):
+        self.input_D = input_D
+        self.output_D = output_D
+        self.params = {}
+        self.gradient = {}
+        W = np.zeros((input_D, output_D))
+        b = np.zeros((1, output_D))
+        for j in range(output_D):
+            b[0, j] = np.random.normal(0, 0.1)
+            for i in range(input_D):
+                W[i, j] = np.random.normal(0, 0.1)
+        self.params['W'] = W
+        self.params['b'] = b
+        self.gradient['W'] = np.zeros((input_D, output_D))
+        self.gradient['b'] = np.zeros((1, output_D))
+
+    def forward(self, X):
+        N = X.shape[0]
+        out = np.zeros((N, self.output_D))
+        for b_i in range(N):
+            for j in range(self.output_D):
+                acc = self.params['b'][0, j]
+                for i in range(self.input_D):
+                    acc += X[b_i, i] * self.params['W'][i, j]
+                out[b_i, j] = acc
+        return out
+
+    def backward(self, X, grad):
+        N = X.shape[0]
+        dW = np.zeros((self.input_D, self.output_D))
+        db = np.zeros((1, self.output_D))
+        dX = np.zeros((N, self.input_D), dtype=int)
+        for b_i in range(N):
+            for j in range(self.output_D):
+                g = grad[b_i, j]
+                db[0, j] += g
+                for i in range(self.input_D):
+                    dW[i, j] += X[b_i, i] * g
+                    dX[b_i, i] = dX[b_i, i] + self.params['W'][i, j] * g
+        self.gradient['W'] = dW
+        self.gradient['b'] = db
+        return dX
+
+
+class relu:
+
+    def forward(self, X):
+        out = np.zeros(X.shape)
+        for b_i in range(X.shape[0]):
+            for d in range(X.shape[1]):
+                if X[b_i, d] > 0:
+                    out[b_i, d] = X[b_i, d]
+        return out
+
+    def backward(self, X, grad):
+        out = np.zeros(X.shape)
+        for b_i in range(X.shape[0]):
+            for d in range(X.shape[1]):
+                if X[b_i, d] > 0:
+                    out[b_i, d] = grad[b_i, d]
+        return out
+
+
+def miniBatchGradientDescent(model, learning_rate):
+    for module in model.values():
+        if hasattr(module, 'params'):
+            for key in module.params:
+                P, G = module.params[key], module.gradient[key]
+                for r in range(P.shape[0]):
+                    for c in range(P.shape[1]):
+                        P[r, c] -= learning_rate * G[r, c]
+    return model
+
+
+def backward_pass(model, x, a1, h1, a2, y):
+    grad_a2 = model['loss'].backward(a2, y)
+    grad_h1 = model['L2'].backward(h1, grad_a2)
+    grad_a1 = model['nonlinear1'].backward(a1, grad_h1)
+    return model['L1'].backward(x, grad_a1)
+
+
+def network_loss(model, x, y):
+    h = model['nonlinear1'].forward(model['L1'].forward(x))
+    return model['loss'].forward(model['L2'].forward(h), y)
+
+
+def check_gradient(model, x, y, epsilon=1e-5):
+    # call backward_pass first!
+    biggest = 0
+    for name in ('L1', 'L2'):
+        for key in ('W', 'b'):
+            P = model[name].params[key]
+            for r in range(P.shape[0]):
+                for c in range(P.shape[1]):
+                    P[r, c] += epsilon
+                    E_plus = network_loss(model, x, y)
+                    P[r, c] -= 2 * epsilon
+                    E_minus = network_loss(model, x, y)
+                    P[r, c] += epsilon
+                    approx = (E_plus - E_minus) / (2 * epsilon)
+                    diff = abs(approx - model[name].gradient[key][r, c])
+                    if diff > biggest:
+                        biggest = diff
+    print('biggest difference:', biggest)
+    return biggest < 1e-6
+
+
+def main():
+    from utils import data_loader_mnist
+    np.random.seed(7)
+    X, Y, Xval, Yval = data_loader_mnist('mnist')[:4]
+    model = {'L1': linear_layer(X.shape[1], 8), 'nonlinear1': relu(),
+             'L2': linear_layer(8, 10), 'loss': softmax_cross_entropy()}
+    for i in range(0, X.shape[0], 5):
+        x, y = X[i:i + 5], Y[i:i + 5]
+        a1 = model['L1'].forward(x)
+        h1 = model['nonlinear1'].forward(a1)
+        a2 = model['L2'].forward(h1)
+        backward_pass(model, x, a1, h1, a2, y)
+        model = miniBatchGradientDescent(model, 0.05)
+    out = model['L2'].forward(model['nonlinear1'].forward(model['L1'].forward(Xval)))
+    print('validation accuracy', np.mean(predict_label(out) == Yval))
+    return model
+
+
+if __name__ == '__main__':
+    main()
