@@ -2,6 +2,7 @@
 # make test    the tests that are quick
 # make torture 200 trainings killed at random moments, and 20 on Keras, each resumed and compared
 # make bench   fmnist and its peers side by side, into docs/benchmarks*.md
+# make notebook  the course as a notebook, in JupyterLab
 # make docs    the documentation as a site, into build/docs
 # make check   formatting, lint, types and all tests, as CI runs them
 # PYTHON=python3.12 make demo   with another Python (3.11 or later)
@@ -17,7 +18,7 @@ BENCH := $(BENCH_VENV)/.ready
 WORKERS ?= 2
 QUICK := not slow and not keras and not browser
 
-.PHONY: demo test test-slow torture check bench format docs docs-reference docs-studies docs-tutorial clean
+.PHONY: demo test test-slow torture check bench bench-jobs format docs docs-reference docs-notebook docs-studies docs-tutorial notebook clean
 
 demo: $(INSTALLED)
 	$(BIN)/fmnist train --batch 5 --check-gradient --check-magnitude
@@ -39,6 +40,13 @@ check: $(READY)
 	$(MAKE) test
 	$(MAKE) test-slow
 
+notebook: $(INSTALLED)
+	$(INSTALL) --editable ".[notebook]"
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab notebooks/fashion_mnist.ipynb
+
+bench-jobs: $(READY)
+	$(BIN)/python benchmarks/bench_jobs.py
+
 bench: $(BENCH)
 	$(BENCH_VENV)/bin/python benchmarks/bench_epoch.py
 	$(BENCH_VENV)/bin/python benchmarks/bench_cnn.py
@@ -54,6 +62,9 @@ docs: $(READY)
 
 docs-reference: $(READY)
 	$(BIN)/python docs/make_reference.py
+
+docs-notebook: $(READY)
+	$(BIN)/python docs/make_notebook.py
 
 docs-studies: $(READY)
 	$(BIN)/python docs/make_studies.py

@@ -115,7 +115,7 @@ def study(
     scheduler : str, optional
         The address of a Dask scheduler whose workers train instead.
     test_every_epoch : bool
-        Evaluate the test set after every epoch as well.
+        Evaluate the test set after every epoch as well; some kinds do by themselves.
     reuse : bool
         Take the same study on the same data from the registry if it is there. One that was
         interrupted is continued in either case.
@@ -125,7 +125,7 @@ def study(
     Returns
     -------
     StudyResult
-        ``runs``: what is recorded of each, which ``sweep_answers`` and the like take;
+        ``runs``: what is recorded of each; ``answers_of`` says what follows;
         ``document()``: plain values.
 
     Raises
@@ -134,7 +134,9 @@ def study(
         When a run failed; what is recorded stays.
     """
     from fmnist_cli.runner.study import executor_of, run_study
+    from fmnist_cli.studies import View, study_of
 
+    known = study_of(kind)
     require(bool(arms), "arms must be at least one", "none")
     if isinstance(seeds, int):
         first = {config.seed for config in arms.values()}
@@ -146,7 +148,8 @@ def study(
         list(arms.items()),
         seeds=seeds,
         executor=executor_of(jobs, scheduler),
-        test_every_epoch=test_every_epoch,
+        test_every_epoch=test_every_epoch or known.test_every_epoch,
+        after=known.after(View()),
         reuse=reuse,
     )
     result.require_complete()
@@ -311,16 +314,6 @@ def compare_runs(registry: Reader, which: Sequence[int | str]) -> GroupsComparis
     return compare(groups, registry.environments(ids))
 
 
-def answers_of(result: StudyResult) -> tuple[Answer, ...]:
-    """The questions of the study's kind with their answers, as its command prints them.
-
-    ``luck`` needs arms that differ in ``init_seed``; ``sweep-grid``, in ``batch`` and ``lr``.
-    """
-    from fmnist_cli.studies import View, study_of
-
-    return study_of(result.study.kind).answers(result, View())
-
-
 def figure_of(
     found: StudyResult | RecordedRun | GroupsComparison, *, patiences: Sequence[int] = (3,)
 ) -> Figure:
@@ -343,6 +336,22 @@ def figure_of(
     if isinstance(found, GroupsComparison):
         return groups_figure(found.groups)
     return study_of(found.study.kind).figure(found, View(patiences=tuple(patiences)))
+
+
+def answers_of(result: StudyResult, *, patiences: Sequence[int] = (3,)) -> tuple[Answer, ...]:
+    """The questions of a study's kind, each with its verdict and its statement, as the command
+    gives them.
+
+    ``luck`` needs arms that differ in ``init_seed``; ``sweep-grid``, in ``batch`` and ``lr``.
+
+    Parameters
+    ----------
+    patiences : sequence of int
+        Judged on the curve of an ``early-stop`` study.
+    """
+    from fmnist_cli.studies import View, study_of
+
+    return study_of(result.study.kind).answers(result, View(patiences=tuple(patiences)))
 
 
 def check_gradient(

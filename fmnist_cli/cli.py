@@ -28,11 +28,14 @@ INTERRUPTED = 130
 HELP_NAMES = ["-h", "--help"]
 
 # as `fmnist --help` lists them: functions of modules of their names, imported when asked for
-COMMANDS = (
-    *("train", "gradcheck", "check", "grade", "sweep-batch", "sweep-lr", "luck", "early-stop"),
-    *("momentum", "ood", "count-params", "mini-cnn", "report", "doctor"),
-    *("plot", "runs", "data", "config"),
-)
+PANELS = {
+    "Train and check": ("train", "gradcheck", "check", "grade"),
+    "Studies": ("sweep-batch", "sweep-lr", "early-stop", "momentum", "ood", "luck"),
+    "Exercises": ("count-params", "mini-cnn"),
+    "Write up": ("report", "plot"),
+    "Records, data and settings": ("runs", "data", "config", "doctor"),
+}
+COMMANDS = tuple(name for names in PANELS.values() for name in names)
 GROUPS = {
     "plot": "Draw figures of recorded runs, and of the data.",
     "runs": "Find, compare, label and share the recorded runs.",
@@ -150,10 +153,13 @@ class FmnistGroup(TyperGroup):
 def _made(name: str) -> Any:
     """A command of ``COMMANDS``."""
     if name in GROUPS:
-        return CommandGroup(name)
-    function = name.replace("-", "_")
-    module = import_module(f"fmnist_cli.commands.{function}")
-    return _command(CommandInfo(name, callback=getattr(module, function)))
+        command: Any = CommandGroup(name)
+    else:
+        function = name.replace("-", "_")
+        module = import_module(f"fmnist_cli.commands.{function}")
+        command = _command(CommandInfo(name, callback=getattr(module, function)))
+    command.rich_help_panel = next(panel for panel, names in PANELS.items() if name in names)
+    return command
 
 
 def _command(info: CommandInfo) -> Any:
@@ -262,7 +268,7 @@ def root(
 ) -> None:
     """A laboratory for training dynamics on Fashion-MNIST.
 
-    Trains a multi-layer perceptron written in NumPy, or Keras CNNs, and records every run.
+    Trains a multi-layer perceptron and CNNs, written in NumPy, and records every run.
     Start with [bold]fmnist train[/bold], then [bold]fmnist runs list[/bold] and
     [bold]fmnist plot train[/bold].
     """

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
+from fmnist_cli.studies import STUDIES
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)|\]\((?!http)([^)#]+)[^)]*\)")
+MEASURED_PAGES = ("explanation/seeds.md", "howto/seeds.md")
 HELP_WIDTH = 78  # of a terminal of 80 columns
 
 
@@ -66,6 +69,28 @@ def test_every_command_on_the_page_parses(page: Path) -> None:
         parse(line)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_that_is_named_exists(page: Path) -> None:
+    groups = {path.rpartition(" ")[0] for path in COMMANDS}
+    for line in re.findall(r"`(fmnist [a-z][^`\n]*)`", page.read_text(encoding="utf-8")):
+        assert any(line == path or line.startswith(f"{path} ") for path in {*COMMANDS, *groups}), (
+            line
+        )
+
+
+def test_the_hand_in_page_has_every_study() -> None:
+    """A row with the command, and with the figure where there is one."""
+    page = (ROOT / "docs/howto/hand-in.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    for study in STUDIES.values():
+        if f"fmnist {study.kind}" not in COMMANDS:  # batch sizes by learning rates
+            continue
+        row = next(row for row in rows if f"`fmnist {study.kind}" in row.split("|")[2])
+        assert f"`fmnist plot {study.plot_name}`" in row or study.kind == "train"
+    (row,) = [row for row in rows if "`fmnist plot train`" in row]
+    assert "the training curve" in row
+
+
 @pytest.mark.parametrize("path", COMMANDS)
 def test_the_help_ends_with_examples_that_parse(path: str) -> None:
     examples = reference.examples(COMMANDS[path])
@@ -82,3 +107,17 @@ def test_the_help_says_what_is_done_in_a_line_and_then_more(path: str) -> None:
     line, *more = COMMANDS[path].help.split("\n\n")
     assert len(line) <= 90
     assert more
+
+
+def test_the_numbers_about_seeds_are_filled_in() -> None:
+    """Between the marks stands what ``make docs-studies`` writes there, on either page the same."""
+    pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in MEASURED_PAGES]
+    explained, howto = (re.search(r"<!-- measured -->\n(.+?)<!-- end -->", p, re.S) for p in pages)
+    assert explained is not None
+    assert howto is not None
+    (deviation,) = re.findall(r"standard deviation of ([0-9.]+) points", explained[1])
+    assert f"% ± {deviation} |" in howto[1]
+    mean, low, high = map(float, re.findall(r"([0-9.]+) %", howto[1])[:3])
+    assert low < mean < high
+    interval = 2.776 * float(deviation) / 5**0.5  # Student's t of five seeds
+    assert (high - low) / 2 == pytest.approx(interval, abs=0.02)

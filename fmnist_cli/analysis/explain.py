@@ -219,7 +219,7 @@ def _lr_too_small(run: RecordedRun, lr: float) -> Observation | None:
     return Observation(
         "lr_too_small",
         f"The learning rate {lr:g} is small: the running loss was still falling steadily, by "
-        f"{100 * fall:.1f} % an epoch over the last {STEADY_EPOCHS}, and the validation loss "
+        f"{100 * fall:.1f} % per epoch over the last {STEADY_EPOCHS}, and the validation loss "
         f"({end.val_loss:.4f}) is close to the training loss ({end.train_loss:.4f}). A larger "
         "one would get there in fewer epochs.",
         {

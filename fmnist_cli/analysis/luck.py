@@ -245,8 +245,9 @@ def _typical(
     verdict: Verdict = "yes" if abs(away) <= 2 * parts.standard_deviation else "no"
     rank = f"{below} of the other {table.size - 1} runs are below it"
     statement = (
-        f"{sentence(verdict)}. Its {percent(own[0])} is {_points(away, '+')} from the mean of all, "
-        f"which is {'within' if verdict == 'yes' else 'beyond'} two standard deviations; {rank}."
+        f"{sentence(verdict)}. Its {percent(own[0])} is {_points(abs(away))} "
+        f"{'below' if away < 0 else 'above'} the mean of all, "
+        f"{'within' if verdict == 'yes' else 'beyond'} two standard deviations; {rank}."
     )
     evidence = {
         "test_accuracy": own[0],

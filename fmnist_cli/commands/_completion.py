@@ -9,6 +9,8 @@ from typing import Any
 
 import typer
 
+from fmnist_cli.epoch import METRICS
+
 NEWEST = 50
 
 
@@ -45,6 +47,11 @@ def complete_columns(ctx: typer.Context, incomplete: str) -> list[str]:
     before, comma, begins = incomplete.rpartition(",")
     columns = _rows(ctx, None, "")
     return [f"{before}{comma}{name}" for (name,) in columns if name.startswith(begins)]
+
+
+def complete_metric(incomplete: str) -> list[str]:
+    """What is recorded of every epoch."""
+    return [name for name in METRICS if name.startswith(incomplete)]
 
 
 def _rows(ctx: typer.Context, sql: str | None, incomplete: str) -> list[tuple[Any, ...]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fmnist_cli.commands._completion import complete_run, complete_study
+from fmnist_cli.commands._completion import complete_metric, complete_run, complete_study
 from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import require_distinct, typed, with_options
 from fmnist_cli.commands._output import Output
@@ -356,6 +356,7 @@ def compare(
         list[str] | None,
         typer.Option(
             "--metric",
+            autocompletion=complete_metric,
             help="What to draw; several times: a panel each.",
             show_default="val_accuracy and train_loss",
         ),

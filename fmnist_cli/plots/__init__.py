@@ -28,6 +28,7 @@ from fmnist_cli.plots.ood import confusion_figure, ood_figure, ood_samples_figur
 from fmnist_cli.plots.ood_curves import OodCurve, ood_curve_figure
 from fmnist_cli.plots.samples import samples_figure
 from fmnist_cli.plots.saving import check_path, save
+from fmnist_cli.plots.style import narrow
 from fmnist_cli.plots.svg import to_svg
 from fmnist_cli.plots.training import early_stop_figure, train_figure
 
@@ -53,6 +54,7 @@ __all__ = [
     "early_stop_figure",
     "grid_figure",
     "luck_figure",
+    "narrow",
     "ood_curve_figure",
     "ood_figure",
     "ood_samples_figure",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fmnist_cli.analysis.statistics import SEEDS_FOR_INTERVAL, Scale, around, mean_interval
 from fmnist_cli.errors import require
 from fmnist_cli.plots.data import Band, Curve, Metric
-from fmnist_cli.plots.style import SMALL_POINTS, Look
+from fmnist_cli.plots.style import SMALL_POINTS, Look, is_narrow
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -249,7 +249,17 @@ def number(value: float) -> str:
 
 
 def beside(ax: Axes, handles: Sequence[Artist], labels: Sequence[str]) -> Legend:
-    """A legend to the right of the axes, at their top."""
+    """A legend to the right of the axes, at their top; on a narrow sheet above them."""
+    if is_narrow():
+        return ax.legend(
+            handles,
+            labels,
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            borderaxespad=0.2,
+            handlelength=2.2,
+            ncols=1 if max(map(len, labels), default=0) > 20 else 2,
+        )
     return ax.legend(
         handles,
         labels,
@@ -271,6 +281,8 @@ def beside_all(
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     legend = beside(top, handles, labels)
+    if is_narrow():
+        return legend
     legend.set_in_layout(False)
     figure.draw_without_rendering()
     engine = figure.get_layout_engine()

@@ -27,6 +27,7 @@ from fmnist_cli.plots.style import (
     SMALL_POINTS,
     VERMILLION,
     finish,
+    is_narrow,
     new_figure,
     style,
 )
@@ -66,9 +67,10 @@ def batch_figure(runs: Sequence[BatchRun], caption: RunCaption, *, band: Band = 
         f"Batch size and the training of {caption.model}",
         caption.line(),
         _notes(runs, band),
-        height=5.0,
+        height=8.0 if is_narrow() else 5.0,
     )
-    panels = figure.subplots(2, 2, sharex=True)
+    shape = (4, 1) if is_narrow() else (2, 2)
+    panels = figure.subplots(*shape, sharex=True, squeeze=False)
     batches = sorted({run.batch for run in runs})
     for ax, (field, label, unit, colour, marker, log) in zip(panels.flat, _PANELS, strict=True):
         values = _draw(ax, runs, field, colour, marker, band)
@@ -83,7 +85,7 @@ def batch_figure(runs: Sequence[BatchRun], caption: RunCaption, *, band: Band = 
             ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v)))
         aside = ", ".join(part for part in (unit, "log scale" if log else "") if part)
         ax.set_ylabel(f"{label}\n({aside})" if aside else label)
-    for ax in panels[1]:
+    for ax in panels[-1]:
         ax.set_xlabel("batch size (examples, log scale)")
     for ax in panels.flat:
         _batch_ticks(ax, batches)

@@ -70,7 +70,8 @@ def conditions_figure(
     panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
     # Viridis keeps its order in grey; its yellow end is too pale on white.
     colours = colormaps["viridis"](np.linspace(0.0, 0.78, len(lines)))
-    ends = [max(curve.positions[-1] for curve in line.curves if curve.epochs) for line in lines]
+    # a mean ends where the first seed does
+    ends = [min(curve.positions[-1] for curve in line.curves if curve.epochs) for line in lines]
     last = max(ends)
     # names beside the lines' ends, unless those are all over the sheet
     named_at_ends = sum(end < last for end in ends) < 2

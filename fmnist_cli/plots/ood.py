@@ -20,11 +20,12 @@ from fmnist_cli.plots.style import (
     SMALL_POINTS,
     TEXT_POINTS,
     VERMILLION,
-    WIDTH_INCHES,
     bar_colour,
     finish,
+    is_narrow,
     new_figure,
     plain,
+    sheet_width,
     style,
 )
 
@@ -69,7 +70,7 @@ def ood_figure(
     width = 0.84 / len(models)
     # A value is as wide as its bar at 15 bars; beyond, it is turned upright.
     n_bars = len(models) * len(sets)
-    upright = n_bars > 18
+    upright = n_bars > (9 if is_narrow() else 18)
     digits = 1 if n_bars <= 10 else 0
     handles: list[tuple[Artist, str]] = []
     for i, (model, row) in enumerate(zip(models, bars, strict=True)):
@@ -116,7 +117,7 @@ def ood_figure(
         handles.append((patch, plain(model.model, 18)))
     chance = ax.axhline(CHANCE, color="black", linewidth=1.0, linestyle=(0, (4, 2)), zorder=3)
     handles.append((chance, f"chance ({percent(CHANCE, 0)})"))
-    ax.set_xticks(range(len(sets)), [plain(name, 13) for name in sets])
+    ax.set_xticks(range(len(sets)), [plain(name, 9 if is_narrow() else 13) for name in sets])
     ax.tick_params(axis="x", length=0)
     ax.grid(False, axis="x")
     ax.set_xlim(-0.5, len(sets) - 0.5)
@@ -151,9 +152,9 @@ def ood_samples_figure(
     require(len(examples) > 0, "an ood sample plot needs at least one image", len(examples))
     sets = list(examples[0].images)
     models = list(dict.fromkeys(name for example in examples for name in example.predictions))
-    heading, aside, gap = 18.0, 62.0, 8.0  # points
+    heading, aside, gap = (30.0 if is_narrow() else 18.0), 62.0, 8.0  # points
     points, rise = 7.0, 9.0
-    cell = (WIDTH_INCHES * 72 - 12 - aside) / len(sets)
+    cell = (sheet_width() * 72 - 12 - aside) / len(sets)
     side = min(cell - gap, 1.1 * 72)
     row = side + len(models) * rise + gap
     height = heading + row * len(examples)
@@ -173,7 +174,12 @@ def ood_samples_figure(
     ax.set_ylim(height, 0)  # points, downwards
     columns = int((cell - 11) / (CHARACTER_EM * points))
     for j, name in enumerate(sets):
-        ax.text(aside + cell * (j + 0.5), heading - 6, plain(name, 24, 1), ha="center")
+        ax.text(
+            aside + cell * (j + 0.5),
+            heading - 6,
+            plain(name, 10 if is_narrow() else 24, 2),
+            ha="center",
+        )
     for i, example in enumerate(examples):
         top = heading + i * row
         ax.text(0, top + side / 2, plain(CLASS_NAMES[example.label], 11), va="center", ha="left")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fmnist_cli.engine.config import CLASS_NAMES, IMAGE_SIDE, N_CLASSES, N_INPUTS
 from fmnist_cli.errors import require
 from fmnist_cli.plots.ood import LICENCE
-from fmnist_cli.plots.style import WIDTH_INCHES, finish, new_figure, style
+from fmnist_cli.plots.style import finish, new_figure, sheet_width, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +56,7 @@ def samples_figure(
                 flat[i].reshape(IMAGE_SIDE, IMAGE_SIDE) / white
             )
     # The names need about 1.1 inch; the rest of the width is the images'.
-    height = min(6.4, (WIDTH_INCHES - 1.1) * sheet.shape[0] / sheet.shape[1])
+    height = min(6.4, (sheet_width() - 1.1) * sheet.shape[0] / sheet.shape[1])
     title = f"The first {per_class} images of each class" if per_class > 1 else "The ten classes"
     figure = new_figure(title, subtitle or f"{len(images):,} images", [source], height=height + 0.2)
     ax = figure.subplots()

@@ -14,6 +14,7 @@ import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
 from fmnist_cli.formatting import printable
@@ -27,6 +28,7 @@ YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#555555"
 
 WIDTH_INCHES = 7.2  # a text block's width, and a figure's
+NARROW_INCHES = 4.3  # on a phone, whose 360 pixels show the text at its size
 TEXT_POINTS, SMALL_POINTS, TITLE_POINTS = 9.0, 8.0, 12.0
 EDGE_POINTS = 6.0
 CHARACTER_EM = 0.56  # mean advance of DejaVu Sans in running text
@@ -56,6 +58,28 @@ _RC = {
     "svg.hashsalt": "fmnist",  # else the ids in an SVG are random
     "pdf.fonttype": 42,  # TrueType, embedded
 }
+
+
+_width: ContextVar[float] = ContextVar("_width", default=WIDTH_INCHES)
+
+
+@contextmanager
+def narrow() -> Iterator[None]:
+    """Figures that are drawn within it are for a phone."""
+    token = _width.set(NARROW_INCHES)
+    try:
+        yield
+    finally:
+        _width.reset(token)
+
+
+def sheet_width() -> float:
+    """Of a figure, in inches."""
+    return _width.get()
+
+
+def is_narrow() -> bool:
+    return sheet_width() < WIDTH_INCHES
 
 
 @contextmanager
@@ -147,7 +171,7 @@ def new_figure(
     notes: Sequence[str] = (),
     *,
     height: float,
-    width: float = WIDTH_INCHES,
+    width: float | None = None,
 ) -> Figure:
     """A sheet with its heading at the top left and its notes at the bottom left.
 
@@ -158,11 +182,13 @@ def new_figure(
     notes : sequence of str
         One paragraph each.
     height, width : float
-        Inches. The height is that of the axes; what heading and notes need is added.
+        Inches. The height is that of the axes; what heading and notes need is added. The width
+        is ``sheet_width()`` unless given.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    width = sheet_width() if width is None else width
     room = width * 72 - 2 * EDGE_POINTS
     title_lines = _wrapped(title, TITLE_POINTS, room, weight="bold")
     subtitle_lines = _wrapped(subtitle, TEXT_POINTS, room)

@@ -32,6 +32,7 @@ from fmnist_cli.plots.style import (
     VALIDATION,
     Look,
     finish,
+    is_narrow,
     new_figure,
     style,
 )
@@ -162,6 +163,8 @@ def early_stop_figure(
     notes = seeds_note([len(curves)], band)
     if len(curves) > 1 and stops:
         notes = [*notes, "Thin green lines, and the marks on them: each seed's test accuracy."]
+    if is_narrow() and stops:
+        notes = [*notes, "Beside each patience: the test accuracy that it keeps."]
     strip_height = 0.28 + 0.2 * len(patiences) * (1 if len(curves) == 1 else 1.6)
     figure = new_figure(
         f"Early stopping of {caption.model}",
@@ -259,11 +262,13 @@ def _patience_strip(
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(patiences) - 0.4, -0.6)
     ax.grid(False, axis="y")
-    ax.set_xlabel("epoch (filled: weights kept; open: training stops)")
+    between = "\n" if is_narrow() else " "
+    ax.set_xlabel(f"epoch{between}(filled: weights kept; open: training stops)")
 
 
 def _kept(curves: Sequence[Curve], stops: Sequence[PatienceStop]) -> str:
-    """What one patience keeps: the epoch and its test accuracy, or the mean over the seeds."""
+    """What one patience keeps: the epoch and its test accuracy, or the mean over the seeds; on a
+    narrow sheet the accuracy alone."""
     tests = []
     for stop in stops:
         curve = curves[stop.curve]
@@ -271,6 +276,8 @@ def _kept(curves: Sequence[Curve], stops: Sequence[PatienceStop]) -> str:
         tests.append(test.get(stop.kept_epoch, np.nan))
     if not np.isfinite(tests).all():
         return "test not measured"
+    if is_narrow():
+        return percent(np.mean(tests), 1)
     if len(stops) > 1:
         return f"keeps test {percent(np.mean(tests), 1)} (mean)"
     (stop,) = stops

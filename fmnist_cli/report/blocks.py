@@ -45,14 +45,15 @@ class Picture:
     caption : str
     alt : str
         What it shows, for who does not see it.
-    svg : str
-        The drawing, as ``figures.draw`` makes it.
+    svg, narrow : str
+        The drawing, as ``plots.to_svg`` makes it, for a desk and for a phone.
     """
 
     name: str
     caption: str
     alt: str
     svg: str
+    narrow: str = ""
 
 
 @dataclass(frozen=True)

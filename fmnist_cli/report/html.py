@@ -128,20 +128,28 @@ def _block(block: Block) -> Iterator[str]:
 
 
 def _picture(picture: Picture) -> Iterator[str]:
-    data = base64.b64encode(picture.svg.encode()).decode()
     size = _VIEW_BOX.search(picture.svg)
     assert size is not None
     # points to CSS pixels; with both known, the page does not jump while it loads
     width, height = (round(float(points) * 96 / 72) for points in size.groups())
     yield "<figure>"
     yield f'<div class="scroll" role="region" aria-label="Figure {picture.name}" tabindex="0">'
+    yield "<picture>"
+    if picture.narrow:
+        yield f'<source media="(max-width: 600px)" srcset="{_data(picture.narrow)}">'
     yield (
-        f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(picture.alt)}" '
+        f'<img src="{_data(picture.svg)}" alt="{escape(picture.alt)}" '
         f'width="{width}" height="{height}">'
     )
+    yield "</picture>"
     yield "</div>"
     yield f"<figcaption>{escape(picture.caption)}</figcaption>"
     yield "</figure>"
+
+
+def _data(svg: str) -> str:
+    """The drawing as an address."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def _table(table: Table) -> Iterator[str]:

@@ -128,7 +128,7 @@ def training(work: Work) -> Part:
     epochs = work.registry.epochs(run.id)
     ending = ending_of(run)
     assert ending is not None
-    figure = plots.train_figure(curve_of(epochs), caption_of([run]), ending)
+    figure = partial(plots.train_figure, curve_of(epochs), caption_of([run]), ending)
     updates = pluralize(run.updates_to_best or 0, "gradient update")
     best = f"epoch {run.best_epoch} of {len(epochs)} ({updates})"
     facts = (
@@ -149,7 +149,11 @@ def training(work: Work) -> Part:
         result = work.train_study(TRAINING, work.config, ())
         blocks += [TRAINING.table(result, View()), *TRAINING.details(result, View())]
         run_ids += [one.run.id for one in result.runs]
-        found = [one.test_accuracy for one in result.runs if one.test_accuracy is not None]
+        found = [
+            one.test_accuracy
+            for one in result.runs
+            if one.test_accuracy is not None and not one.diverged
+        ]
         verdict = percent(fmean(found), 1)
         line = (
             f"test accuracy, the mean of {len(found)} seeds from {percent(min(found), 1)} to "
@@ -212,7 +216,7 @@ def study_part(
     view = View()
     picture = _picture(
         study.kind,
-        study.figure(result, view),
+        partial(study.figure, result, view),
         study.caption,
         f"{study.alt(result, view)} The numbers are in the table below.",
     )
@@ -284,7 +288,8 @@ def shifted_images(work: Work) -> Part:
     from fmnist_cli.studies.shifted_images import shifted_examples
 
     part = study_part(SHIFTED_IMAGES, work, MODELS, "ood --model all")
-    figure = plots.ood_samples_figure(
+    figure = partial(
+        plots.ood_samples_figure,
         shifted_examples(work.dataset, {}, n_classes=SHIFTED_CLASSES),
         plots.RunCaption(run_id=None, model="the first test image of each class"),
     )
@@ -341,7 +346,7 @@ def questions(parts: Sequence[Part]) -> Section:
     """The assignment part by part: each question, its answer, the figure and the command."""
     rows = tuple(
         (
-            ASSIGNMENT.get(part.section.key, part.section.title),
+            ASSIGNMENT[part.section.key],
             finding.question,
             finding.verdict,
             ", ".join(block.name for block in part.section.blocks if isinstance(block, Picture)),
@@ -377,7 +382,7 @@ def _why(study: Study, result: StudyResult, explanations: Sequence[Explanation])
             view = View(axis=one.axis)
             words = f"The curves by {AXIS_TITLES[one.axis]}: the sum of lr / (1 - momentum)."
             alt = f"Line charts by {AXIS_TITLES[one.axis]}, one line each: {labels}."
-            yield _picture(f"{study.kind}-why", study.figure(result, view), words, alt)
+            yield _picture(f"{study.kind}-why", partial(study.figure, result, view), words, alt)
         sure = f" How sure: {one.how_sure}" if one is explanations[0] else ""
         yield Prose(f"Figure: fmnist {figure_words(one)}.{sure}")
 
@@ -411,5 +416,10 @@ def _finding(key: str, answer: answers.Answer) -> Finding:
     return Finding(key, answer.question, answer.verdict, f"{line}.")
 
 
-def _picture(name: str, figure: Figure, caption: str, alt: str) -> Picture:
-    return Picture(name, caption, alt, draw(figure))
+def _picture(name: str, figure: Callable[[], Figure], caption: str, alt: str) -> Picture:
+    """The figure for a desk, and drawn once more for a phone."""
+    from fmnist_cli import plots
+
+    wide = draw(figure())
+    with plots.narrow():
+        return Picture(name, caption, alt, wide, draw(figure()))

@@ -154,7 +154,7 @@ def test_a_learning_rate_that_is_too_small() -> None:
     arm = run(curve(steady), "max_epochs")
     (one,) = found(arm, lr=1e-4)
     assert one.rule == "lr_too_small"
-    assert "falling steadily, by 10.0 % an epoch over the last 5" in one.sentence
+    assert "falling steadily, by 10.0 % per epoch over the last 5" in one.sentence
     gap = curve(steady, val=[1.2 * loss for loss in steady])
     assert rules(run(gap, "max_epochs")) == ["fine"]  # it has learnt more than it can use
     assert rules(run(curve(steady), "patience"), patience=None) == ["lr_too_small"]

@@ -55,3 +55,8 @@ def test_columns(fmnist: Fmnist) -> None:
         "run_id,test_loss",
     ]
     assert offered("fmnist runs list --sort best_val_a") == ["best_val_accuracy"]
+
+
+def test_metrics() -> None:
+    assert offered("fmnist plot compare --metric running") == ["running_loss"]
+    assert offered("fmnist plot momentum --metric val_l") == ["val_loss"]

@@ -241,6 +241,11 @@ def test_a_query_without_end_is_stopped(fmnist: Fmnist, monkeypatch: pytest.Monk
     message = fmnist.error("runs", "query", f"{endless} SELECT i FROM n", code=2)
     assert message == "query must answer with at most 1,000 rows; end it with a LIMIT."
     assert "too big" in fmnist.error("runs", "query", "SELECT zeroblob(1000000000)", code=2)
+    limit_queries(monkeypatch, MAX_ANSWER_BYTES=2_000_000)
+    many = "SELECT zeroblob(900000) FROM (SELECT 1 UNION SELECT 2 UNION SELECT 3)"
+    message = fmnist.error("runs", "query", many, code=2)
+    assert message == "query must answer with at most 2 MB; end it with a LIMIT."
+    fmnist("runs", "query", f"{many} LIMIT 2")
 
 
 def test_a_query_names_what_it_does_not_find(fmnist: Fmnist) -> None:

@@ -30,7 +30,10 @@ STUDIES: dict[str, tuple[str, ...]] = {
     "early-stop": ("--seeds", "2", "--epochs", "60"),
     "ood": ("--seeds", "2", *EPOCHS),
     "train": ("--seeds", "2", *EPOCHS),
+    "sweep-lr": ("--lr", "0.01", "--lr", "0.02", *EPOCHS),
+    "luck": ("--seeds", "2", *EPOCHS),
 }
+RUNS = {"luck": 4}  # each initial weights with each order
 
 
 def on_terminal(
@@ -89,7 +92,17 @@ def test_a_study(fmnist: Fmnist, command: str, columns: int) -> None:
     lines, sent, code = on_terminal(command, *SMALL, *STUDIES[command], columns=columns)
     assert code == 0, "\n".join(lines)
     assert BAR.search(sent.decode())  # there was a bar
-    assert_nothing_is_broken(lines, 2)
+    assert_nothing_is_broken(lines, RUNS.get(command, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [60, 100, 200])
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_report(fmnist: Fmnist, columns: int, jobs: str) -> None:
+    lines, sent, code = on_terminal("report", "--quick", *SMALL, "--jobs", jobs, columns=columns)
+    assert code == 0, "\n".join(lines)
+    assert BAR.search(sent.decode())
+    assert_nothing_is_broken(lines, 3 + 5 + 1 + 5 + 3)  # sizes, rates, curve, momenta, models
 
 
 def test_runs_side_by_side(fmnist: Fmnist) -> None:

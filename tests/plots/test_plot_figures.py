@@ -28,6 +28,7 @@ from fmnist_cli.plots import (
     confusion_figure,
     early_stop_figure,
     grid_figure,
+    narrow,
     ood_figure,
     ood_samples_figure,
     samples_figure,
@@ -184,6 +185,31 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     ),
     "confusion": lambda: confusion_figure(np.full((10, 10), 100), CAPTION, "the test set"),
 }
+
+
+def on_a_phone(draw: Callable[[], Figure]) -> Callable[[], Figure]:
+    def drawn() -> Figure:
+        with narrow():
+            return draw()
+
+    return drawn
+
+
+IN_A_REPORT = {
+    "train": FIGURES["train"],
+    "train, limit": lambda: train_figure(curve(8), CAPTION, UNFINISHED),
+    "train, seeds": FIGURES["train, seeds"],
+    "early": FIGURES["early"],
+    "early, seeds": FIGURES["early, seeds"],
+    "momentum": lambda: momentum_figure(alphas()),
+    "lr": lambda: momentum_figure([Line(f"lr 0.0{n}", [curve(n)]) for n in (5, 8, 12)]),
+    "batch, seeds": FIGURES["batch, seeds"],
+    "ood": FIGURES["ood"],
+    "ood samples": lambda: ood_samples_figure(
+        [ShiftedExample(one.label, one.images, {}) for one in examples()], CAPTION
+    ),
+}
+FIGURES |= {f"{name}, narrow": on_a_phone(draw) for name, draw in IN_A_REPORT.items()}
 
 
 @pytest.fixture(scope="module", params=FIGURES)
@@ -447,6 +473,24 @@ def test_lines_that_end_here_and_there_are_named_in_a_legend() -> None:
     assert [*above.texts, *below.texts] == []
     labels = [t.get_text() for t in tick_labels(below.yaxis)]
     assert all(re.fullmatch(r"[0-9.]+ %", label) for label in labels)
+
+
+def test_a_mean_that_ends_before_the_others_is_no_line_to_the_edge() -> None:
+    seeds = [curve(5), curve(12, seed=1)]  # the mean ends after epoch 5
+    lines = [Line("lr 1", seeds), Line("lr 2", seeds), Line("lr 3", [curve(12)])]
+    above, _ = momentum_figure(lines).axes
+    assert [t.get_text() for t in above.get_legend().get_texts()] == ["lr 1", "lr 2", "lr 3"]
+
+
+def test_a_narrow_figure_is_as_wide_as_a_phone() -> None:
+    wide = momentum_figure(alphas())
+    with narrow():
+        figure = momentum_figure(alphas())
+    assert figure.get_figwidth() < 0.6 * wide.get_figwidth()
+    assert [line.get_xydata().tolist() for line in figure.axes[0].lines] == [
+        line.get_xydata().tolist() for line in wide.axes[0].lines
+    ]
+    assert momentum_figure(alphas()).get_figwidth() == wide.get_figwidth()
 
 
 def test_momentum_takes_a_log_axis_where_the_losses_span_a_decade() -> None:

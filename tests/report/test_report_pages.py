@@ -29,7 +29,7 @@ from fmnist_cli.tables import Column, Table
 
 from .conftest import Made
 
-VOID = {"meta", "link", "img", "br", "hr", "input"}
+VOID = {"meta", "link", "img", "source", "br", "hr", "input"}
 NASTY = '<b>&amp; "quoted" | `code` * _x_ [y](z) </script>'
 
 

@@ -22,7 +22,7 @@ from fmnist_cli.registry.sql.reader import (
     QueryResult,
     Running,
     SqlReader,
-    at_most_rows,
+    fetch,
     short,
     too_slow,
 )
@@ -92,7 +92,7 @@ class PostgresReader(SqlReader):
             with self._connection.cursor(name="asked") as cursor:
                 cursor.execute(sql.encode(), values or None)
                 columns = tuple(column.name for column in cursor.description or ())
-                rows = cursor.fetchall() if at_most is None else at_most_rows(cursor, at_most)
+                rows = fetch(cursor, at_most)
         except self._error as error:
             self._connection.rollback()
             raise self._translate_error(what, asked, error) from error

@@ -24,7 +24,7 @@ from fmnist_cli.registry.liveness import dead_runs
 
 QUERY_SECONDS = 10.0
 MAX_ROWS = 100_000
-MAX_ANSWER_BYTES = 100_000_000  # of the texts and blobs of an answer
+MAX_ANSWER_BYTES = 200_000_000  # of a query's texts and blobs
 MAX_TEXT = 1_000_000  # characters of one text
 MAX_INTEGER = 2**63 - 1  # which the databases can take
 
@@ -50,6 +50,22 @@ NUMBERS = frozenset(
 TIMES = frozenset(("started_at", "ended_at"))
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _COLUMNS = {"study": "study_id", "model": "model", "command": "command", "status": "status"}
+
+
+def fetch(cursor: Iterable[Any], at_most: int | None) -> list[Any]:
+    """The rows, at most one more than ``at_most``; UsageError as soon as they hold too much."""
+    if at_most is None:
+        return list(cursor)
+    rows, size = [], 0
+    for row in islice(cursor, at_most + 1):
+        size += sum(len(value) for value in row if isinstance(value, (str, bytes)))
+        if size > MAX_ANSWER_BYTES:
+            raise UsageError(
+                f"query must answer with at most {MAX_ANSWER_BYTES / 1e6:,.0f} MB; end it with a "
+                "LIMIT."
+            )
+        rows.append(row)
+    return rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +186,7 @@ class SqlReader(ABC):
         ------
         UsageError
             When it is not one SELECT, names what does not exist, takes longer than
-            ``QUERY_SECONDS`` or answers with more than ``MAX_ROWS`` rows or
-            ``MAX_ANSWER_BYTES``.
+            ``QUERY_SECONDS`` or answers with more than ``MAX_ROWS`` rows or ``MAX_ANSWER_BYTES``.
         """
         answer = self.execute("query", sql, sql, {}, MAX_ROWS)
         if len(answer.rows) > MAX_ROWS:
@@ -325,20 +340,6 @@ def _is_time(text: str | None) -> bool:
         return text is None or bool(_TIME.fullmatch(text) and datetime.fromisoformat(text))
     except ValueError:
         return False
-
-
-def at_most_rows(rows: Iterable[tuple[Any, ...]], n: int) -> list[tuple[Any, ...]]:
-    """The first ``n`` rows and one more; UsageError where they would fill the memory."""
-    found, n_bytes = [], 0
-    for row in islice(rows, n + 1):
-        found.append(row)
-        n_bytes += sum(len(value) for value in row if isinstance(value, str | bytes))
-        if n_bytes > MAX_ANSWER_BYTES:
-            raise UsageError(
-                f"query must answer with at most {MAX_ANSWER_BYTES // 1_000_000} MB. Received: "
-                f"more, after {len(found):,} rows; select fewer columns or rows."
-            )
-    return found
 
 
 def summary_document(row: Mapping[str, Any]) -> dict[str, Any]:

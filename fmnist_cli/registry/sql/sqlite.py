@@ -25,7 +25,7 @@ from fmnist_cli.registry.sql.reader import (
     QueryResult,
     Running,
     SqlReader,
-    at_most_rows,
+    fetch,
     short,
     too_slow,
 )
@@ -93,7 +93,7 @@ class SqliteReader(SqlReader):
                 if cursor.description is None:
                     raise UsageError(f"{what} must be {WANTED[what]}. Received: {short(asked)}.")
                 columns = tuple(column[0] for column in cursor.description)
-                rows = cursor.fetchall() if at_most is None else at_most_rows(cursor, at_most)
+                rows = fetch(cursor, at_most)
         except (sqlite3.Error, sqlite3.Warning) as error:
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT and (
                 time.monotonic() <= deadline
