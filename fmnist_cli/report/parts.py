@@ -367,7 +367,13 @@ def questions(parts: Sequence[Part]) -> Section:
     return Section(
         "questions",
         "The assignment, part by part",
-        (Table("What answers which part; the figures are files of these names", columns, tuple(rows)),),
+        (
+            Table(
+                "What answers which part; the figures are files of these names",
+                columns,
+                tuple(rows),
+            ),
+        ),
     )
 
 

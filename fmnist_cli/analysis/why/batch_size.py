@@ -41,7 +41,7 @@ def label_of(size: int, change: str) -> str:
 
 def cut_label(reference: int, size: int) -> str:
     """Of the reference cut to the way of a larger batch."""
-    return f"batch {reference}, the way of batch {size}"
+    return f"batch {reference}, cut to the cumulative learning rate of batch {size}"
 
 
 def counterfactuals(
