@@ -121,7 +121,10 @@ def basis(runs: Iterable[tuple[str, int]]) -> str:
 
 
 def listing(items: Iterable[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``; nothing for nothing. Semicolons between what has commas."""
+    """``a``, ``a and b``, ``a, b and c``; nothing for nothing.
+
+    Semicolons stand between what has commas itself.
+    """
     *head, last = [*items] or [""]
     separator = "; " if any(", " in item for item in (*head, last)) else ", "
     return f"{separator.join(head)} and {last}" if head else last
