@@ -224,7 +224,10 @@ def _suits(ends: Sequence[Sequence[Cell]], claims: Sequence[Claim]) -> Answer:
     verdict: Verdict = "no clear difference"
     if traded or open_ended:
         # the two that are best, or else those that lie furthest apart
-        pair = max(traded or open_ended, key=lambda pair: ([*pair] == best, abs(math.log(pair[1] / pair[0]))))
+        pair = max(
+            traded or open_ended,
+            key=lambda pair: ([*pair] == best, abs(math.log(pair[1] / pair[0]))),
+        )
         verdict = "yes" if pair[1] > pair[0] else "no"
         if not traded and any(c.bound for claim in claims for c in claim.conditions):
             verdict = "not settled"  # the epoch limit came first

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-
 @style()
 def grid_figure(
     cells: Sequence[GridCell],
