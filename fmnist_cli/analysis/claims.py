@@ -340,7 +340,12 @@ def sample_of(runs: Sequence[RecordedRun], measure: Measure) -> Sample:
 
 
 def bounded(condition: Condition, show: Callable[[float], str]) -> str:
-    """A condition's mean, with ``at least`` or ``at most`` where it is a bound."""
+    """A condition's mean, with ``at least`` or ``at most`` where it is a bound.
+
+    The accuracy at an epoch limit is none, for the one kept may be lower: it is so far.
+    """
+    if condition.scale == "share" and condition.bound:
+        return f"{show(condition.mean)} so far"
     words = {1: "at least ", -1: "at most "}.get(condition.bound, "")
     return f"{words}{show(condition.mean)}"
 

@@ -25,6 +25,7 @@ from fmnist_cli.analysis import (
     study_note,
     sweep_answers,
 )
+from fmnist_cli.analysis.answers import listing
 from fmnist_cli.analysis.batch_size import SECONDS_PER_EPOCH, TEST_ACCURACY
 from fmnist_cli.analysis.claims import judge, seconds, share
 from fmnist_cli.analysis.early_stopping import smallest_that_keeps_the_best
@@ -249,7 +250,7 @@ def test_diverged_runs_are_in_no_mean_and_counted() -> None:
     assert answers[1].evidence["left_out"] == ["batch 1"]
     note = study_note([lost, *runs[1:]])
     assert note == (
-        "n = 2 to 3 seeds: too few for intervals, what all of them show is said. "
+        "2 to 3 seeds: too few for an interval; stated is what all of them show. "
         "1 run (batch 1) diverged and is in no mean."
     )
 
@@ -257,10 +258,25 @@ def test_diverged_runs_are_in_no_mean_and_counted() -> None:
 def test_one_seed_says_how_far_its_images_alone_reach() -> None:
     note = study_note([batch_run(5, best=10, accuracy=0.84, per_epoch=0.1)])
     assert note == (
-        "One seed (42). By 10,000 test images alone an accuracy of 84.0 % is one of 83.3 % to "
-        "84.7 % (Wilson's 95 % interval)."
+        "One seed (42). With 10,000 test images the 95 % interval of 84.0 % is 83.3 % to "
+        "84.7 % (Wilson)."
     )
     assert "Wilson" not in study_note(sweep(2))
+
+
+def test_labels_with_commas_are_told_apart_and_an_accuracy_at_the_limit_is_no_bound() -> None:
+    assert listing(["batch 5, lr 0.01", "batch 5, lr 0.1", "batch 50, lr 1"]) == (
+        "batch 5, lr 0.01; batch 5, lr 0.1 and batch 50, lr 1"
+    )
+    assert listing(["a", "b", "c"]) == "a, b and c"
+    runs = [
+        batch_run(1, best=10, accuracy=0.9, per_epoch=0.1),
+        batch_run(5000, best=10, accuracy=0.487, per_epoch=0.1),
+    ]
+    runs[1] = changed(runs[1], still_improving=True, stop_reason="max_epochs")
+    _, better, *_ = sweep_answers(runs)
+    assert "48.7 % so far at batch 5000" in better.statement
+    assert "least" not in better.statement
 
 
 def test_a_repetition_is_no_second_observation() -> None:

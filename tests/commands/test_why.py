@@ -40,7 +40,7 @@ def test_a_sweep_says_why_and_keeps_its_tests_apart(fmnist: Fmnist) -> None:
     with Registry.open("runs.db", readonly=True) as registry:
         arms = {run.arm: run for run in registry.list_runs() if "," in (run.arm or "")}
     assert arms["batch 50, lr scaled"].lr == pytest.approx(0.1)
-    cut = arms["batch 5, the way of batch 50"]
+    cut = arms["batch 5, cut to the cumulative learning rate of batch 50"]
     assert (cut.batch, cut.patience) == (5, None)
     assert cut.lr <= 0.01
     again = fmnist.small_document(*args, "--why")

@@ -197,7 +197,11 @@ def _advice(causes: Sequence[Cause], twins: Twins | None, best: RecordedRun, lar
     if averaging:
         return "Averaging them helps beyond the longer step that it makes."
     if twins is None:
-        return "Whether it is the sum or the longer step was not tested."
+        return (
+            "A constant gradient moves the weights as far without momentum at "
+            f"{1 / (1 - largest):.3g} times the learning rate; whether the sum does more was not "
+            "tested."
+        )
     if twins.differ:
         return "The sum is more than the longer step: a larger learning rate alone ends elsewhere."
     if best.momentum < largest:
