@@ -68,14 +68,15 @@ def test_an_older_schema_is_backed_up_and_upgraded(
         patch.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
         patch.setattr(migrate, "views_for", lambda _: {})
         Registry.open(url).close()
-    values = "1, 'u', 'k', NULL, '[]', '{}', '2026-11-24T10:00:00.000000Z'"
+    uuid = "5" * 32
+    values = f"1, '{uuid}', 'k', NULL, '[]', '{{}}', '2026-11-24T10:00:00.000000Z'"
     raw(url, f"INSERT INTO study VALUES ({values})")
     with Registry.open(url) as registry:
-        assert [study.uuid for study in registry.list_studies()] == ["u"]
+        assert [study.uuid for study in registry.list_studies()] == [uuid]
     assert raw(url, "SELECT version_num FROM alembic_version") == [(schema.HEAD,)]
     ((backup,),) = raw(url, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'backup%'")
     assert backup.startswith("backup_0001_")
-    assert raw(url, f"SELECT uuid FROM {backup}.study") == [("u",)]
+    assert raw(url, f"SELECT uuid FROM {backup}.study") == [(uuid,)]
 
 
 def test_a_newer_schema_and_another_programs_are_refused(url: str) -> None:

@@ -384,7 +384,7 @@ def test_delete_removes_the_run_and_its_folder_only(folder: Path) -> None:
     with sqlite3.connect("runs.db") as connection:
         connection.execute(
             "INSERT INTO artefact (run_id, kind, path, sha256, bytes)"
-            " VALUES (1, 'plot', 'precious.txt', 'x', 4)"
+            " VALUES (1, 'plot', 'precious.txt', '" + "0" * 64 + "', 4)"
         )
     connection.close()
     assert fmnist("runs", "delete", 1, "--yes", prologue="")[0] == 0
