@@ -85,6 +85,15 @@ def test_mini_cnn_by_hand(fmnist: Fmnist) -> None:
     assert values["dl/dw2"] == pytest.approx(d * (1 * 2 + 0.25 * 1), rel=1e-14)
 
 
+def test_mini_cnn_says_what_it_trains_on(fmnist: Fmnist) -> None:
+    rows = ["x1,x2,x3,y", "1,0,0,1", "0,0,1,-1", "2,1,0,1"]
+    Path("few.csv").write_text("\n".join(rows))
+    made = " ".join(fmnist("mini-cnn", "--train", "--steps", 10, "--seed", 3).stdout.split())
+    assert "200 examples (x1, x2, x3) from N(0, 1), made from seed 3 and labelled" in made
+    read = fmnist("mini-cnn", "--train", "--steps", 10, "--data", "few.csv").stdout
+    assert "3 examples of few.csv; the loss is their mean, in nats." in " ".join(read.split())
+
+
 def test_mini_cnn_trains_and_is_recorded(fmnist: Fmnist) -> None:
     document = fmnist.document("mini-cnn", "--train", "--seed", 3)
     history = document["training"]["history"]

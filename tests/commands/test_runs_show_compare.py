@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 from statistics import fmean
@@ -204,5 +205,11 @@ def test_plot_compare(fmnist: Fmnist) -> None:
     assert fmnist.document(*args) == {"schema": "fmnist.plot.compare/1", "file": "c.svg"}
     assert "momentum 0.9" in Path("c.svg").read_text()
     assert "metric must be one of" in fmnist.error("plot", "compare", 1, "--metric", "x", code=2)
-    fmnist("plot", "compare", DIVERGED, TRAIN, "--out", "d.png")
+    fmnist("plot", "compare", DIVERGED, TRAIN, "--out", "d.svg")
+    with Registry.open("runs.db", readonly=True) as registry:
+        runs = [registry.get_run(which) for which in (DIVERGED, TRAIN)]
+    assert runs[0].lr != runs[1].lr
+    legend = re.sub(r"<[^>]*>\s*|\n", " ", Path("d.svg").read_text())
+    for run in runs:
+        assert f"lr {run.lr:g}" in legend
     assert json.loads(fmnist("runs", "show", DIVERGED, "--json").stdout)["epochs"]
