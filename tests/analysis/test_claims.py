@@ -200,6 +200,10 @@ def test_to_the_same_accuracy_batches_need_about_the_same_updates() -> None:
     assert equal.verdict == "no clear difference"
     assert "within the first epoch" in equal.statement
     assert "The learning rate was the same and patience counts epochs" in better.statement
+    # the quantity that the table shows
+    to_best = {s["label"]: s["mean"] for s in fewer.evidence["settings"]}
+    assert better.evidence["updates_to_best"] == to_best
+    assert f"{min(to_best, key=to_best.__getitem__)}'s best model also had" in better.statement
     per_batch = [
         recorded(
             [epoch(i, updates=u * i, val_accuracy=0.1 * i) for i in range(1, 9)],
@@ -385,7 +389,40 @@ def test_instability_is_judged_by_the_loss_that_is_drawn() -> None:
     assert answer.statement == (
         "Yes, on this seed. At momentum 0.9 the training loss jumps, most by 130 % in epoch 6."
     )
-    assert momentum_answers([*MOMENTUM[:2], rough], "running_loss")[3].verdict == "no"
+    # the loss after each epoch counts as well where the one that is drawn is steady
+    other = momentum_answers([*MOMENTUM[:2], rough], "running_loss")[3]
+    assert other.statement == answer.statement
+    assert other.evidence["metric"] == "train_loss"
+
+
+def test_a_training_loss_that_jumps_again_and_again_is_unstable() -> None:
+    train = [0.587, 0.548, 0.422, 0.46, 0.44, 0.355, 0.316, 0.431, 0.327, 0.454]
+    assert [e for e, _ in instability(curve(0.9, train)).rises] == [8, 10]
+
+
+def inside(n: int, lowest: Sequence[float] = ()) -> list[RecordedRun]:
+    """The ends alike, 0.7 lower than each in every seed, by less than a shared level shows."""
+    return [
+        curve(a, [1.0, 0.9, 0.8, end + 0.02 * seed], seed=seed, test_accuracy=0.84)
+        for seed in range(n)
+        for a, end in zip((0.1, 0.3, 0.7, 0.9), lowest or (0.305, 0.29, 0.27, 0.306), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_an_optimum_inside_the_range_is_named_where_every_seed_shows_it(n: int) -> None:
+    lowest = momentum_answers(inside(n))[0]
+    assert lowest.verdict == "no clear difference"
+    shown = f"better than every other in all {n} seeds."
+    assert "Best: momentum 0.7 (0.2" in lowest.statement
+    assert lowest.statement.endswith(shown)
+    # one seed the other way round: it is not every seed
+    runs = inside(n)
+    i = next(i for i, r in enumerate(runs) if r.momentum == 0.3 and r.seed == 0)
+    runs[i] = curve(0.3, [1.0, 0.9, 0.8, 0.2695], seed=0, test_accuracy=0.84)
+    assert momentum_answers(runs)[0].statement.endswith(
+        "not in every seed better than momentum 0.3."
+    )
 
 
 def test_a_curve_that_always_jumps_is_noisy_and_a_steady_one_is_not_unstable() -> None:

@@ -99,7 +99,8 @@ def explain_momentum(
         f"{memory[f'{largest:g}']:.3g} at {largest:g}. {_advice(causes, twins, best, largest)}"
     )
     measured = [*twins.measured] if twins else []
-    measured += _jumps(runs, why, figures or {}, largest, drawn, stability.verdict == "yes")
+    judged: Loss = stability.evidence["metric"]
+    measured += _jumps(runs, why, figures or {}, largest, judged, stability.verdict == "yes")
     return (
         Explanation("Which momentum suits, and why?", answer, causes, sure, "plot momentum"),
         Explanation(
@@ -216,7 +217,7 @@ def _jumps(
     why: Sequence[RecordedRun],
     figures: Mapping[int, Mapping[str, float]],
     alpha: float,
-    drawn: Loss,
+    judged: Loss,
     unstable: bool,
 ) -> list[str]:
     """How steady the twins are, and how far the sharpness is from the stability limit."""
@@ -225,10 +226,10 @@ def _jumps(
     twins = [run for run in why if run.label == labels_of(alpha)[0]]
     if unstable and twins:
         jumping, of_twin = (
-            sum(instability(run, drawn).unstable for run in of_one) for of_one in (longest, twins)
+            sum(instability(run, judged).unstable for run in of_one) for of_one in (longest, twins)
         )
         said.append(
-            f"The {LOSS_NAMES[drawn]} jumps in {jumping} of {len(longest)} seeds at momentum "
+            f"The {LOSS_NAMES[judged]} jumps in {jumping} of {len(longest)} seeds at momentum "
             f"{alpha:g}, in {of_twin} of {len(twins)} of its twin without momentum."
         )
     sharp = typical(figures.get(run.run.id, {}).get("sharpness") for run in longest)
