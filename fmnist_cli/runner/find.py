@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.groups import Group
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.errors import RegistryError, Remedy, RunNotFound, UsageError
-from fmnist_cli.runner.command_line import option_words
+from fmnist_cli.runner.command_line import layers_file
 
 if TYPE_CHECKING:
     from fmnist_cli.analysis.explain import Observation
@@ -104,8 +103,7 @@ def told_apart(groups: Sequence[Group]) -> list[Group]:
         if group.label.startswith("run "):
             values = {name: getattr(run, name) for name in differ}
             parts = [TOLD_APART[n].format(v) for n, v in values.items() if v is not None]
-            typed = option_words("--layers", run.argv)[-1:]
-            parts += [Path(word.rpartition("=")[2]).name for word in typed]
+            parts += layers_file(run.argv)
         label = f"{group.label}: {', '.join(parts)}" if parts else group.label
         found.append(replace(group, label=label))
     return found

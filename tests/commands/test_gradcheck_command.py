@@ -29,6 +29,18 @@ def test_every_entry_of_the_mlp(fmnist: Fmnist) -> None:
     assert all(check.held for check in checks)
 
 
+def test_all_entries_are_summed_up_by_parameter(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("gradcheck", "--all")
+    lines = fmnist.small("gradcheck", "--all").stdout.splitlines()
+    totals = {words[0]: words[1:] for line in lines if (words := line.split())}
+    sizes = {"W1": 784 * 16, "b1": 16, "W2": 16 * 10, "b2": 10}
+    assert {name: int(totals[name][0].replace(",", "")) for name in sizes} == sizes
+    assert sum(int(totals[name][1]) for name in sizes) == document["kinks"]
+    worst = max(entry["relative_error"] for entry in document["entries"])
+    assert max(float(totals[name][2]) for name in sizes) == pytest.approx(worst, rel=0.1)
+    assert sum(re.match(r"\s*[Wb][12]\[", line) is not None for line in lines) == 5
+
+
 def test_a_planted_error_in_the_code_that_trains_exits_3(
     fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
 ) -> None:

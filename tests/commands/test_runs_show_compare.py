@@ -13,6 +13,7 @@ import pytest
 
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.registry import Registry
+from fmnist_cli.runner.command_line import layers_file
 
 from .conftest import SMALL, Fmnist
 from .recorded import ACCURACIES, DIVERGED, LOST, TRAIN
@@ -198,6 +199,12 @@ def test_compare_says_what_it_cannot(
     fmnist: Fmnist, names: tuple[object, ...], message: str, code: int
 ) -> None:
     assert message in fmnist.error("runs", "compare", *names, code=code)
+
+
+@pytest.mark.parametrize("typed", ["--layers own/mine.py --epochs 2", "--layers=own/mine.py"])
+def test_a_run_of_layers_of_ones_own_is_known_by_their_file(typed: str) -> None:
+    assert layers_file(["fmnist", "train", *typed.split()]) == ["mine.py"]
+    assert layers_file(["fmnist", "train", "--epochs", "2"]) == []
 
 
 def test_plot_compare(fmnist: Fmnist) -> None:
