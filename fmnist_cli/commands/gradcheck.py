@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -106,13 +106,14 @@ def show_gradient(out: Output, report: GradientReport, *, brief: bool = False) -
 
     ``brief``: a line per parameter, and of the entries the worst alone.
     """
-    rows, tables = report.rows, []
+    rows = report.rows
+    above: list[Any] = []
     if brief:
         rows = sorted(rows, key=lambda row: -row.entry.relative_error)[:N_WORST]
         totals = make_table("<parameter", ">entries", ">kinks", ">largest relative error")
         for name, entries, kinks, worst in report.parameters:
             totals.add_row(name, f"{entries:,}", f"{kinks:,}", f"{worst:.1e}")
-        tables = [totals, f"The worst {len(rows)} entries (--json has more):"]
+        above = [totals, f"The worst {len(rows)} entries (--json has more):"]
     with_training = not brief and any(row.training is not None for row in rows)
     table = make_table(
         *("<entry", ">backpropagation", ">numeric", ">relative error"),
@@ -142,7 +143,7 @@ def show_gradient(out: Output, report: GradientReport, *, brief: bool = False) -
         )
         for line in report.statements()
     ]
-    out.section(f"Gradient check: {title}", *tables, table, *lines)
+    out.section(f"Gradient check: {title}", *above, table, *lines)
 
 
 def show_magnitude(out: Output, check: MagnitudeCheck) -> None:
