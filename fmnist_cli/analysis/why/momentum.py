@@ -27,6 +27,7 @@ from fmnist_cli.analysis.why.causes import (
     Trial,
     attribute,
     because,
+    is_clear,
     typical,
 )
 from fmnist_cli.engine.counterfactuals import momentum_twins
@@ -166,18 +167,19 @@ def _twins(runs: Sequence[RecordedRun], why: Sequence[RecordedRun], alpha: float
     if not all(sample.values for sample in samples.values()):
         return None
     measures = (LOWEST_LOSS, TEST_ACCURACY)
+    pairs = [(samples["momentum", one.name], samples["twin", one.name]) for one in measures]
     contrasts = share_level(
-        [
-            contrast(samples["momentum", one.name], samples["twin", one.name], one.scale)
-            for one in measures
-        ]
+        [contrast(*pair, one.scale) for pair, one in zip(pairs, measures, strict=True)]
     )
     loss, accuracy = (
         f"{one.show(_mean(samples['momentum', one.name]))} and "
         f"{one.show(_mean(samples['twin', one.name]))}"
         for one in measures
     )
-    differ = any(one.clear for one in contrasts)
+    differ = any(
+        is_clear(found, *pair, one.scale)
+        for found, pair, one in zip(contrasts, pairs, measures, strict=True)
+    )
     end = "clearly differ" if differ else "do not clearly differ"
     return Twins(
         differ,
@@ -190,15 +192,19 @@ def _twins(runs: Sequence[RecordedRun], why: Sequence[RecordedRun], alpha: float
 
 
 def _advice(causes: Sequence[Cause], twins: Twins | None, best: RecordedRun, largest: float) -> str:
-    averaging = any(
-        cause.outcome == "supported" and cause.name.startswith("The averaging") for cause in causes
+    """What follows from the causes, and no more than they showed."""
+    averaging, step = (
+        any(cause.outcome == "supported" and cause.name.startswith(start) for cause in causes)
+        for start in ("The averaging", "The longer step")
     )
     if averaging:
         return "Averaging them helps beyond the longer step that it makes."
-    if twins is None:
+    if twins is None or not causes:
         return "Whether it is the sum or the longer step was not tested."
+    if not step:
+        return "Neither the longer step that it makes nor the averaging clearly gains anything."
     if twins.differ:
-        return "The sum is more than the longer step: a larger learning rate alone ends elsewhere."
+        return "What they buy is the longer step, and a larger learning rate alone ends elsewhere."
     if best.momentum < largest:
         return (
             "What they buy is the longer step, as a larger learning rate does: rely on a few "
