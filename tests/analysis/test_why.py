@@ -361,7 +361,7 @@ def momentum_world(rule: Rule, n_seeds: int = 5, seed: int = 0) -> tuple[Explana
 @pytest.mark.parametrize("n_seeds", [3, 5])
 def test_where_the_step_is_all_momentum_is_a_longer_step(n_seeds: int) -> None:
     found = momentum_world(lambda c, s: (c.lr / (1 - c.momentum)) ** -0.5, n_seeds)
-    loss = "momentum 0.9, in the training loss"
+    loss = "momentum 0.9 (training loss)"
     assert outcomes(found, "The longer step")[f"The longer step of {loss}"] == "supported"
     averaging = outcomes(found, "The averaging")[f"The averaging of gradients by {loss}"]
     assert averaging == "tested, not supported"
@@ -372,7 +372,7 @@ def test_where_the_step_is_all_momentum_is_a_longer_step(n_seeds: int) -> None:
 @pytest.mark.parametrize("n_seeds", [3, 5])
 def test_where_averaging_helps_it_is_named(n_seeds: int) -> None:
     found = momentum_world(lambda c, s: 1 - 0.5 * c.momentum, n_seeds)
-    loss = "momentum 0.9, in the training loss"
+    loss = "momentum 0.9 (training loss)"
     assert outcomes(found, "The longer step")[f"The longer step of {loss}"] != "supported"
     averaging = outcomes(found, "The averaging")[f"The averaging of gradients by {loss}"]
     assert averaging == "supported"
@@ -393,7 +393,7 @@ def test_the_advice_follows_from_the_causes() -> None:
     assert not supported(nothing)
     assert "Neither the longer step that it makes nor the averaging" in nothing[1].answer
     step = momentum_world(lambda c, s: (c.lr / (1 - c.momentum)) ** -0.5, 2)
-    assert "The longer step of momentum 0.9, in the training loss" in {
+    assert "The longer step of momentum 0.9 (training loss)" in {
         cause.name for cause in supported(step)
     }
     assert "What they buy is the longer step" in step[1].answer
@@ -517,9 +517,9 @@ def test_position_is_the_cause_under_translation_and_other_features_under_rotati
     assert set(outcomes([up4], "The rows cut off").values()) == {"supported"}
     assert set(outcomes([up4], "No shifted image").values()) == {"tested, not supported"}
     assert "The position of what cnn3 reads explained" in up4.answer
-    features = "Other features (filters do not turn), of cnn2"
+    features = "Other features of cnn2 (filters do not turn)"
     assert outcomes([rotation], features)[features] == "supported"
-    assert not outcomes([rotation], "Other features (filters do not turn), of mlp")
+    assert not outcomes([rotation], "Other features of mlp (filters do not turn)")
     # the MLP's image turned back is the image: that tests nothing
     assert "The position of what mlp reads" not in outcomes([rotation], "The position")
     assert "differ by 120 % of their size" in rotation.measured[0]

@@ -128,13 +128,13 @@ def _trials(
             effect = Effect(reference, affected, measure.scale)
             for name, label, counterfactual, refuted in (
                 (
-                    f"The longer step of momentum {alpha:g}, in the {of}",
+                    f"The longer step of momentum {alpha:g} ({of})",
                     shorter,
                     f"momentum at {1 - alpha:.3g} times the learning rate",
                     "as large an effect at the shorter step",
                 ),
                 (
-                    f"The averaging of gradients by momentum {alpha:g}, in the {of}",
+                    f"The averaging of gradients by momentum {alpha:g} ({of})",
                     longer,
                     f"no momentum at {1 / (1 - alpha):.3g} times the learning rate",
                     "the same effect without momentum at the longer step",

@@ -157,7 +157,7 @@ def _rest(runs: Runs, figures: Figures, model: str, name: str) -> list[Trial]:
     how = _back(model, name)
     cause = f"The rows cut off at the frame, of {model}"
     if _way(name) == "turned":
-        cause = f"Other features (filters do not turn), of {model}"
+        cause = f"Other features of {model} (filters do not turn)"
     return [
         Trial(cause, how, "no loss left with it back", effect, left,
               residual=True)
