@@ -95,9 +95,12 @@ def explain_momentum(
     largest = max(run.momentum for run in runs)
     memory = {f"{a:g}": 1 / (1 - a) for a in sorted({run.momentum for run in runs})}
     twins = _twins(runs, why, largest)
+    too_long = best.momentum < largest and not any(
+        run.label in rivals for run in runs if run.momentum == largest
+    )
     steps = (
         f"Momentum steps along a sum of previous gradients, about the last 1 / (1 - alpha): "
-        f"{memory[f'{largest:g}']:.3g} at {largest:g}. {_advice(causes, twins, best, largest)}"
+        f"{memory[f'{largest:g}']:.3g} at {largest:g}. {_advice(causes, twins, best, too_long)}"
     )
     measured = [*twins.measured] if twins else []
     measured += _jumps(runs, why, figures or {}, largest, drawn, stability.verdict == "yes")
@@ -191,7 +194,7 @@ def _twins(runs: Sequence[RecordedRun], why: Sequence[RecordedRun], alpha: float
     )
 
 
-def _advice(causes: Sequence[Cause], twins: Twins | None, best: RecordedRun, largest: float) -> str:
+def _advice(causes: Sequence[Cause], twins: Twins | None, best: RecordedRun, too_long: bool) -> str:
     """What follows from the causes, and no more than they showed."""
     averaging, step = (
         any(cause.outcome == "supported" and cause.name.startswith(start) for cause in causes)
@@ -205,7 +208,7 @@ def _advice(causes: Sequence[Cause], twins: Twins | None, best: RecordedRun, lar
         return "Neither the longer step that it makes nor the averaging clearly gains anything."
     if twins.differ:
         return "What they buy is the longer step, and a larger learning rate alone ends elsewhere."
-    if best.momentum < largest:
+    if too_long:
         return (
             "What they buy is the longer step, as a larger learning rate does: rely on a few "
             f"({best.momentum:g}), for too long a step costs."
