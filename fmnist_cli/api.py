@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.config import USER_ENGINE, TrainConfig
 from fmnist_cli.engine.gradients import E
 from fmnist_cli.errors import require
 
@@ -310,8 +310,14 @@ def compare_runs(registry: Reader, which: Sequence[int | str]) -> GroupsComparis
     groups = find_groups(registry, which)
     received = " ".join(map(str, which))
     require(len(groups) >= 2, "compare needs at least two runs or groups", received)
-    ids = [run.run.id for group in groups for run in group.runs]
-    return compare(groups, registry.environments(ids))
+    runs = [run.run for group in groups for run in group.runs]
+    layers = {
+        run.id: f"{Path(kept.path).name} ({kept.sha256[:12]})"
+        for run in runs
+        if run.engine == USER_ENGINE
+        for kept in registry.artefacts(run.id, kind="layers")
+    }
+    return compare(groups, registry.environments([run.id for run in runs]), layers)
 
 
 def figure_of(

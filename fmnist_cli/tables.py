@@ -144,7 +144,7 @@ def seeds_notes(rows: Sequence[Sequence[Value]]) -> tuple[str, ...]:
     }
     notes = []
     if any(1 < n < FEW_SEEDS for n in counts):
-        notes.append("Beside a mean: its lowest to highest seed.")
+        notes.append("With a mean: the lowest and highest seed.")
     if any(n >= FEW_SEEDS for n in counts):
         notes.append("±: standard deviation over the seeds.")
     return tuple(notes)

@@ -96,8 +96,8 @@ def _image_note(runs: Sequence[RecordedRun]) -> list[str]:
     accuracy, n = best.test_accuracy or 0.0, n_test_images(best)
     low, high = wilson_interval(round(accuracy * n), n)
     return [
-        f"By {n:,} test images alone an accuracy of {percent(accuracy, 1)} is one of "
-        f"{percent(low, 1)} to {percent(high, 1)} (Wilson's 95 % interval)."
+        f"With {n:,} test images the 95 % interval of {percent(accuracy, 1)} is "
+        f"{percent(low, 1)} to {percent(high, 1)} (Wilson)."
     ]
 
 
@@ -114,16 +114,20 @@ def basis(runs: Iterable[tuple[str, int]]) -> str:
         if len(seeds) == 1:
             return f"One seed ({seeds.pop()})."
         return "One seed each, not the same for all."
-    each = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
+    each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     if counts[-1] < 5:
-        return f"{each} seeds: too few for intervals, what all of them show is said."
+        return f"{each} seeds: too few for an interval; stated is what all of them show."
     return f"{each} seeds; comparisons share 5 % (Holm)."
 
 
 def listing(items: Iterable[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``; nothing for nothing."""
+    """``a``, ``a and b``, ``a, b and c``; nothing for nothing.
+
+    Semicolons stand between what has commas itself.
+    """
     *head, last = [*items] or [""]
-    return f"{', '.join(head)} and {last}" if head else last
+    separator = "; " if any(", " in item for item in (*head, last)) else ", "
+    return f"{separator.join(head)} and {last}" if head else last
 
 
 def sentence(text: str) -> str:

@@ -122,7 +122,7 @@ def sweep_answers(runs: Sequence[RecordedRun]) -> tuple[Answer, Answer, Answer, 
     )
     return (
         _faster(to_best, per_epoch),
-        _accuracy(test, runs),
+        _accuracy(test, updates, runs),
         _to_best(updates, test),
         _to_equal(equal, target, at_once),
     )
@@ -156,21 +156,19 @@ def _faster(to_best: Claim, per_epoch: Claim) -> Answer:
     return Answer(question, verdict, answer.statement, evidence, "universal")
 
 
-def _accuracy(test: Claim, runs: Sequence[RecordedRun]) -> Answer:
+def _accuracy(test: Claim, updates: Claim, runs: Sequence[RecordedRun]) -> Answer:
     said = []
     evidence: dict[str, object] = {}
     if len(test.conditions) > 1:
         said.append(test.describe())
-        same_lr = len({run.lr for run in runs}) == 1
-        if same_lr:
-            total = {run.label: run.epochs[-1].updates for run in runs if run.epochs}
-            few = min(total, key=lambda label: total[label], default="")
-            after = f" ({total[few]:,})" if test.overall.low is None else ""
+        if len({run.lr for run in runs}) == 1:
+            few = updates.best
+            after = f" ({count(few.mean)})" if test.overall.low is None else ""
             said.append(
-                f"The learning rate was the same and patience counts epochs: {few} also made the "
-                f"fewest updates{after}."
+                f"The learning rate was the same and patience counts epochs: {few.label}'s best "
+                f"model also had the fewest updates{after}."
             )
-            evidence["updates_made"] = total
+            evidence["updates_to_best"] = {one.label: one.mean for one in updates.conditions}
     return test.answer(
         "Does a larger batch give a higher test accuracy?", "trend", test.trend(), said, evidence
     )

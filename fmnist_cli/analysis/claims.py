@@ -22,6 +22,7 @@ from typing import Any
 from fmnist_cli.analysis.answers import Answer, Kind, Verdict, opening, sentence
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import (
+    SEEDS_FOR_INTERVAL,
     Contrast,
     Sample,
     Scale,
@@ -134,6 +135,31 @@ class Claim:
         if second.bound * found.direction < 0:
             return 0
         return found.direction if self.rises else -found.direction
+
+    def alone(self, i: int, j: int) -> Contrast:
+        """The contrast of two conditions by itself, as if nothing else were compared."""
+        return contrast(self.conditions[i].sample, self.conditions[j].sample, self.measure.scale)
+
+    def beaten(self) -> list[Condition]:
+        """The conditions that the best one beats in these seeds, which is no claim about others.
+
+        With one seed: by more than its noise. With two to four: in every seed. From five on:
+        clearly.
+        """
+        place = self.conditions.index(self.best)
+        found = []
+        for i, other in enumerate(self.conditions):
+            if i == place:
+                continue
+            one = self.alone(i, place)
+            better = one.direction == (1 if self.rises else -1)
+            shared = one.n == len(other.values.keys() & self.best.values.keys())
+            if other not in self.rivals() or (
+                better and (one.clear if one.n == 1 else one.agree and shared)
+                and one.n < SEEDS_FOR_INTERVAL
+            ):  # fmt: skip
+                found.append(other)
+        return found
 
     def against(self) -> list[tuple[int, int]]:
         """The pairs that refute the claim, adjacent ones first, then by the size of the change."""
@@ -314,7 +340,12 @@ def sample_of(runs: Sequence[RecordedRun], measure: Measure) -> Sample:
 
 
 def bounded(condition: Condition, show: Callable[[float], str]) -> str:
-    """A condition's mean, with ``at least`` or ``at most`` where it is a bound."""
+    """A condition's mean, with ``at least`` or ``at most`` where it is a bound.
+
+    The accuracy at an epoch limit is none, for the one kept may be lower: it is so far.
+    """
+    if condition.scale == "share" and condition.bound:
+        return f"{show(condition.mean)} so far"
     words = {1: "at least ", -1: "at most "}.get(condition.bound, "")
     return f"{words}{show(condition.mean)}"
 

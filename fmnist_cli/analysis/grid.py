@@ -28,6 +28,7 @@ from fmnist_cli.analysis.claims import (
     share,
 )
 from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.analysis.statistics import SEEDS_FOR_INTERVAL
 
 SUITS = "Is the best learning rate larger for a larger batch?"
 SCALES = "Does linear scaling hold: one accuracy where lr / batch is one?"
@@ -181,6 +182,15 @@ def _shows(claim: Claim, first: str, second: str) -> int:
     return claim.shows(i, j) if i < j else -claim.shows(j, i)
 
 
+def _seen(claim: Claim, first: str, second: str) -> int:
+    """As ``_shows``, on few seeds, by the two alone and within the epochs that were trained."""
+    i, j = _place(claim, first), _place(claim, second)
+    if i is None or j is None or claim.n >= SEEDS_FOR_INTERVAL:
+        return _shows(claim, first, second)
+    found = claim.alone(i, j)
+    return found.direction if found.clear else 0
+
+
 def _value(claim: Claim, label: str) -> str:
     place = _place(claim, label)
     return "diverged" if place is None else accuracy(claim.conditions[place].mean)
@@ -203,17 +213,24 @@ def _suits(ends: Sequence[Sequence[Cell]], claims: Sequence[Claim]) -> Answer:
         next(lr for lr, label in of_one.items() if label == claim.best.label)
         for of_one, claim in zip(rates, claims, strict=True)
     ]
-    traded = [
-        (a, b)
-        for a, b in permutations(rates[0].keys() & rates[1].keys(), 2)
-        if _shows(small, rates[0][b], rates[0][a]) == 1
-        and _shows(large, rates[1][a], rates[1][b]) == 1
-    ]
+    traded: list[tuple[float, float]] = []
+    open_ended: list[tuple[float, float]] = []
+    for a, b in permutations(rates[0].keys() & rates[1].keys(), 2):
+        places = (small, rates[0][b], rates[0][a]), (large, rates[1][a], rates[1][b])
+        if all(_shows(*one) == 1 for one in places):
+            traded.append((a, b))
+        elif all(_seen(*one) == 1 for one in places):
+            open_ended.append((a, b))
     verdict: Verdict = "no clear difference"
-    if traded:
+    if traded or open_ended:
         # the two that are best, or else those that lie furthest apart
-        pair = max(traded, key=lambda pair: ([*pair] == best, abs(math.log(pair[1] / pair[0]))))
+        pair = max(
+            traded or open_ended,
+            key=lambda pair: ([*pair] == best, abs(math.log(pair[1] / pair[0]))),
+        )
         verdict = "yes" if pair[1] > pair[0] else "no"
+        if not traded and any(c.bound for claim in claims for c in claim.conditions):
+            verdict = "not settled"  # the epoch limit came first
         said = "; ".join(
             f"at batch {batch} lr {good:g} is better than lr {poor:g} "
             f"({_value(claim, of_one[good])} against {_value(claim, of_one[poor])})"
@@ -229,6 +246,8 @@ def _suits(ends: Sequence[Sequence[Cell]], claims: Sequence[Claim]) -> Answer:
             for batch, lr, claim in zip(batches, best, claims, strict=True)
         )
         said += "" if alone else "; no two rates clearly trade places"
+    if verdict == "not settled":
+        said = f"within the epochs that were trained {said}"
     answer = small.answer(SUITS, "comparison", verdict, [f"{sentence(said)}."])
     return replace(answer, evidence=evidence)
 
@@ -263,8 +282,18 @@ def _scales(
 
     if end is None:
         other = unscaled[which].conditions[-1]
-        said = f"{sentence(shown(cells[0]))} and {shown(cells[-1])} are alike; at the same rate "
-        said += f"{other.label} ({accuracy(other.mean)}) is {'not' if tested[which] else 'too'}."
+        apart = {1: "higher", -1: "lower"}
+        ends_apart = _seen(claim, cells[0].label, cells[-1].label)
+        alike = f"{sentence(shown(cells[0]))} and {shown(cells[-1])} are alike"
+        if ends_apart:
+            alike = f"{sentence(shown(cells[-1]))} is {apart[ends_apart]} than {shown(cells[0])}"
+        rate_apart = _seen(unscaled[which], cells[0].label, other.label)
+        said = f"{alike}; at the same rate {other.label} ({accuracy(other.mean)}) is "
+        if tested[which] or not rate_apart:
+            said += "not." if tested[which] or ends_apart else "too."
+        else:
+            limited = ", at its epoch limit" if other.bound > 0 else ""
+            said += f"{apart[rate_apart]}{limited}."
     elif end == 1:
         said = f"It does not hold from {shown(cells[0])} to {shown(cells[1])}."
     else:
@@ -297,8 +326,12 @@ def _saves(grid: Grid, updates: Claim) -> Answer:
             f"{bounded(last, count)}."
         )
         times = examples[last.label] / examples[first.label]
-        said.append(
-            f"The examples, which a perfect scaling keeps, become {factor(times)} times as many."
-        )
+        bound = last.bound - first.bound
+        if not (first.bound and last.bound):  # of two bounds the ratio is not one
+            known = {1: "at least ", -1: "at most "}.get(bound, "")
+            said.append(
+                f"The examples, which a perfect scaling keeps, become {known}{factor(times)} times "
+                "as many."
+            )
     evidence: dict[str, object] = {"target": grid.target, "examples": examples}
     return updates.answer(SAVES, "trend", updates.trend(), said, evidence)

@@ -108,19 +108,23 @@ class GroupsComparison:
 
 
 def compare(
-    groups: Sequence[Group], environments: Mapping[int, Mapping[str, Any]]
+    groups: Sequence[Group],
+    environments: Mapping[int, Mapping[str, Any]],
+    layers: Mapping[int, str] | None = None,
 ) -> GroupsComparison:
     """Compare at least two groups.
 
     Parameters
     ----------
     environments : mapping of a run's id to what it ran on
+    layers : mapping of a run's id to the file of its layers, optional
+        Of the runs that trained layers of a file.
     """
     pair = [run for group in groups for run in group.runs]
     two = pair if len(pair) == len(groups) == 2 else None
     return GroupsComparison(
         tuple(groups),
-        _facts(groups, environments),
+        _facts(groups, environments, layers or {}),
         tuple({name: _outcome(group.runs, name) for name in OUTCOMES} for group in groups),
         compare_groups({group.label: group.runs for group in groups}),
         by_image(*two) if two else None,
@@ -136,7 +140,9 @@ def _curves(first: RecordedRun, second: RecordedRun) -> Agreement | None:
 
 
 def _facts(
-    groups: Sequence[Group], environments: Mapping[int, Mapping[str, Any]]
+    groups: Sequence[Group],
+    environments: Mapping[int, Mapping[str, Any]],
+    layers: Mapping[int, str],
 ) -> dict[str, dict[str, list[list[Any]]]]:
     flat = {
         run.run.id: _by_fact(environments[run.run.id])
@@ -154,8 +160,11 @@ def _facts(
         }
 
     known = list(dict.fromkeys(name for facts in flat.values() for name in facts))
+    parameters = values(PARAMETERS, lambda run, name: getattr(run.run, name))
+    if layers:
+        parameters |= values(["layers"], lambda run, _: layers.get(run.run.id))
     return {
-        "parameters": values(PARAMETERS, lambda run, name: getattr(run.run, name)),
+        "parameters": parameters,
         "environment": values(known, lambda run, name: flat[run.run.id].get(name)),
         "state": values(STATES, lambda run, name: getattr(run.run, name)),
     }

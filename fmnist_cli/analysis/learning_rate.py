@@ -9,6 +9,7 @@ from fmnist_cli.analysis.batch_size import TEST_ACCURACY, common_accuracy, updat
 from fmnist_cli.analysis.claims import Claim, accuracy, judge, share
 from fmnist_cli.analysis.momentum import stability_answer
 from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.analysis.statistics import SEEDS_FOR_INTERVAL
 
 
 def learning_rate_answers(runs: Sequence[RecordedRun]) -> tuple[Answer, Answer, Answer, Answer]:
@@ -49,13 +50,20 @@ def _best(test: Claim) -> Answer:
     verdict: Verdict = "not settled"
     said = []
     if len(test.conditions) > 1:
-        best, rivals = test.best, [rival.label for rival in test.rivals()]
+        best, rivals, beaten = test.best, test.rivals(), test.beaten()
         verdict = "no clear difference" if rivals else "yes"
-        against = f"not clearly above {listing(rivals)}"
         if not rivals:
             against = "clearly above every other"
-        elif len(rivals) == len(test.conditions) - 1:
+        elif not beaten:
             against = "clearly above none"
+        elif test.n >= SEEDS_FOR_INTERVAL:
+            against = f"not clearly above {listing(rival.label for rival in rivals)}"
+        else:
+            above = listing(f"{one.label} ({accuracy(one.mean)})" for one in beaten[:2])
+            if len(beaten) > 2:
+                above = listing(one.label for one in beaten)
+            how = "by more than the noise" if test.n == 1 else f"in all {test.n} seeds"
+            against = f"{how} above {above}"
         said.append(f"Highest: {accuracy(best.mean)} at {best.label}, {against}.")
         if best in (test.conditions[0], test.conditions[-1]):
             said.append("It is the edge of what was tried: a rate beyond may be better.")

@@ -12,12 +12,13 @@ from fmnist_cli.analysis.answers import Answer, Verdict, listing, opening, sente
 from fmnist_cli.analysis.claims import Claim, Measure, accuracy, count, judge, loss, share
 from fmnist_cli.analysis.noise import accuracy_noise, curve_noise, loss_noise
 from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.analysis.statistics import SEEDS_FOR_INTERVAL
 
 Loss = Literal["train_loss", "running_loss"]
 RISES: dict[Loss, float] = {"train_loss": 0.25, "running_loss": 0.05}
-"""A loss that rises by more than this fraction within one epoch is called unstable, if that is also
-more than ``NOISES`` standard deviations of the curve's own noise. The running loss is a mean over
-the epoch and hardly rises where training is stable."""
+"""A loss that rises by more than this fraction within one epoch is called unstable. The running
+loss is a mean over the epoch and hardly rises where training is stable; its rise must also be more
+than ``NOISES`` standard deviations of the curve's own noise."""
 NOISES = 3.0
 LOSS_NAMES: dict[Loss, str] = {"train_loss": "training loss", "running_loss": "running loss"}
 
@@ -45,10 +46,11 @@ class Instability:
 def instability(
     run: RecordedRun, metric: Loss = "train_loss", rise: float | None = None
 ) -> Instability:
-    """Where the loss that is drawn rose by more than the fraction ``rise`` in an epoch."""
+    """Where the loss rose by more than the fraction ``rise`` in an epoch."""
     values = [epoch.value(metric) for epoch in run.epochs]
-    least = RISES[metric] if rise is None else rise
-    limit = max(1 + least, math.exp(NOISES * curve_noise(values, log=True)))
+    limit = 1 + (RISES[metric] if rise is None else rise)
+    if metric == "running_loss":
+        limit = max(limit, math.exp(NOISES * curve_noise(values, log=True)))
     rises = tuple(
         (after.epoch, new / old - 1 if old else math.inf)
         for (old, new), after in zip(pairwise(values), run.epochs[1:], strict=True)
@@ -124,7 +126,7 @@ def momentum_answers(
         In any order, trained for the same number of epochs; the runs of one momentum share a
         label. Losses are those over the whole training set after an epoch.
     drawn : {"train_loss", "running_loss"}
-        The loss that the figure shows, by which instability is judged.
+        The loss that the figure shows, by which instability is judged first.
 
     Returns
     -------
@@ -162,12 +164,19 @@ def _answer(question: str, claim: Claim, evidence: dict[str, object]) -> Answer:
         said.append(claim.describe())
         best = claim.best.label
         rivals = [rival.label for rival in claim.rivals()]
+        beaten = claim.beaten()
+        close = [one.label for one in claim.conditions if one.label != best and one not in beaten]
         ends = {claim.conditions[0].label, claim.conditions[-1].label}
         with_value = "" if best in ends else f" ({claim.measure.show(claim.best.mean)})"
-        if len(rivals) == len(claim.conditions) - 1:
+        few = f" in all {claim.n} seeds" if 1 < claim.n < SEEDS_FOR_INTERVAL else ""
+        if not beaten:
             said.append("No momentum is clearly the best.")
+        elif close:
+            not_better = "not in every seed" if few else "not clearly"
+            said.append(f"Best: {best}{with_value}, {not_better} better than {listing(close)}.")
         elif rivals:
-            said.append(f"Best: {best}{with_value}, not clearly better than {listing(rivals)}.")
+            how = few or " by more than the noise"
+            said.append(f"Best: {best}{with_value}, better than every other{how}.")
         else:
             said.append(f"Best: {best}{with_value}, clearly better than every other.")
     return claim.answer(
@@ -177,8 +186,12 @@ def _answer(question: str, claim: Claim, evidence: dict[str, object]) -> Answer:
 
 
 def stability_answer(runs: Sequence[RecordedRun], drawn: Loss, question: str) -> Answer:
-    """Does the loss jump, or a run diverge?"""
-    found = [instability(run, drawn) for run in runs]
+    """Does the loss jump, or a run diverge? By the loss drawn; where that is steady, the other."""
+    judged = drawn
+    if not any(instability(run, drawn).unstable for run in runs):
+        other: Loss = "train_loss" if drawn == "running_loss" else "running_loss"
+        judged = other if any(instability(run, other).unstable for run in runs) else drawn
+    found = [instability(run, judged) for run in runs]
     n_of = {label: sum(one.label == label for one in found) for label in (o.label for o in found)}
     said = []
     diverged = {label: sum(one.diverged for one in found if one.label == label) for label in n_of}
@@ -186,7 +199,7 @@ def stability_answer(runs: Sequence[RecordedRun], drawn: Loss, question: str) ->
         each = [label for label, n in diverged.items() if n]
         said.append(f"{sentence(listing(each))} diverged.")
     jumping = [one for one in found if one.rises]
-    name = LOSS_NAMES[drawn]
+    name = LOSS_NAMES[judged]
     if jumping:
         worst = max(jumping, key=lambda one: max(rise for _, rise in one.rises))
         epoch, most = max(worst.rises, key=lambda rise: rise[1])
@@ -200,8 +213,9 @@ def stability_answer(runs: Sequence[RecordedRun], drawn: Loss, question: str) ->
         )
     if not said:
         said = [
-            f"No {name} rises by more than {100 * RISES[drawn]:.0f} % within an epoch, and no run "
-            "diverged."
+            "Within an epoch no running loss rises by more than "
+            f"{100 * RISES['running_loss']:.0f} %, no training loss by more than "
+            f"{100 * RISES['train_loss']:.0f} %, and no run diverged."
         ]
     verdict: Verdict = "yes" if any(one.unstable for one in found) else "no"
     n_seeds = len({one.seed for one in found})
@@ -210,8 +224,8 @@ def stability_answer(runs: Sequence[RecordedRun], drawn: Loss, question: str) ->
         verdict,
         " ".join([opening(verdict, 1) if n_seeds == 1 else f"{sentence(verdict)}.", *said[:2]]),
         {
-            "metric": drawn,
-            "rise": RISES[drawn],
+            "metric": judged,
+            "rise": RISES[judged],
             "runs": [
                 {
                     "label": one.label,

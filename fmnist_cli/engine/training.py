@@ -29,7 +29,8 @@ from fmnist_cli.errors import UsageError
 StopReason = Literal["patience", "max_epochs", "diverged"]
 
 STILL_IMPROVING_WITHIN = 2
-"""A run at its last epoch still improves if its best epoch is among the last n."""
+"""A run at its limit still improves if its best epoch is the last one, or, of more than n epochs,
+among the last n. Of n, the others are too few to tell a fall from noise."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,10 @@ def train(
         still_improving=(
             stop_reason == "max_epochs"
             and best is not None
-            and len(epochs) - best.epoch < STILL_IMPROVING_WITHIN
+            and (
+                best is epochs[-1]
+                or len(epochs) - best.epoch < STILL_IMPROVING_WITHIN < len(epochs)
+            )
         ),
         divergence=divergence,
         weights=weights or None,

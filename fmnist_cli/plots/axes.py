@@ -65,17 +65,23 @@ def band_words(counts: Iterable[int], band: Band) -> str:
     return f"{BAND_WORDS['ci']}, below {SEEDS_FOR_INTERVAL} seeds {BAND_WORDS['range']}"
 
 
-def seeds_note(counts: Iterable[int], band: Band) -> list[str]:
-    """The note that says how many seeds the lines rest on, and what the bands are."""
-    counts = list(counts)
+def seeds_note(lines: Sequence[Sequence[Curve]], band: Band) -> list[str]:
+    """The note that says how many seeds the lines rest on, and what the bands are.
+
+    Parameters
+    ----------
+    lines : sequence of sequences of Curve
+        The seeds of every line.
+    """
+    counts = [len(curves) for curves in lines]
     low, high = min(counts), max(counts)
     if high == 1:
         return []
     n = f"{high}" if low == high else f"{low} to {high}"
-    return [
-        f"Lines: mean of {n} seeds. Bands: {band_words(counts, band)}. Where some seeds have "
-        "ended, the others continue as thin lines."
-    ]
+    thin = ""
+    if any(len({len(curve.epochs) for curve in curves}) > 1 for curves in lines):
+        thin = " Where some seeds have ended, the others continue as thin lines."
+    return [f"Lines: mean of {n} seeds. Bands: {band_words(counts, band)}.{thin}"]
 
 
 def draw_line(ax: Axes, x: Floats, y: Floats, look: Look, **properties: Any) -> Line2D:

@@ -61,7 +61,7 @@ def compare_figure(
     figure = new_figure(
         title,
         subtitle or (f"{len(lines)} groups, {n_runs}" if len(curves) > len(lines) else n_runs),
-        [*seeds_note([len(line.curves) for line in lines], band), *notes],
+        [*seeds_note([line.curves for line in lines], band), *notes],
         height=max(0.4 + 2.4 * len(metrics), legend_height),
     )
     panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]

@@ -64,7 +64,7 @@ def conditions_figure(
     figure = new_figure(
         title,
         caption.line(),
-        [*seeds_note([len(line.curves) for line in lines], band), *notes],
+        [*seeds_note([line.curves for line in lines], band), *notes],
         height=5.6 if len(metrics) > 1 else 3.6,
     )
     panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FAR_OFF = 0.1  # of accuracy, below the best: as dark as can be
-
 
 @style()
 def grid_figure(
@@ -109,12 +107,11 @@ def _heat_map(
         if value is not None:
             values[rates.index(cell.lr), batches.index(cell.batch)] = value
     higher = field == "accuracy"
-    shades = values if higher else -np.log(values)  # epochs differ by factors
+    # errors and epochs differ by factors: a setting far off leaves colours to those that matter
+    shades = -np.log(np.maximum(1 - values, 1e-4) if higher else values)
     if not np.isfinite(shades).any():
         shades = np.zeros_like(values)
-    high = np.nanmax(shades)
-    # a setting that is far off must not take the colours from those that matter
-    low = np.nanmin(shades[shades > high - FAR_OFF]) if higher else np.nanmin(shades)
+    low, high = np.nanmin(shades), np.nanmax(shades)
     image = ax.imshow(
         shades, cmap="viridis", aspect="auto", origin="lower", vmin=low - 1e-9, vmax=high
     )
@@ -171,8 +168,10 @@ def _saved(
     for i, (rate, colour) in enumerate(zip(rates, colours, strict=True)):
         points = np.array([place for (_, lr), place in places.items() if lr == rate])
         (handle,) = ax.plot(
-            points[:, 0], points[:, 1], MARKERS[i % len(MARKERS)], color=colour, markersize=5.5,
-            linestyle="none", zorder=3,
+            points[:, 0], points[:, 1], MARKERS[i % len(MARKERS)], color=colour, zorder=3,
+            # one that lies on another leaves it to be seen
+            markersize=np.linspace(9.0, 4.5, len(rates))[i] if len(rates) > 1 else 5.5,
+            linestyle="none", markeredgecolor="white", markeredgewidth=0.5,
         )  # fmt: skip
         handles.append(handle)
     ringed = np.array([places[one] for one in front if one in places]).reshape(-1, 2)

@@ -79,7 +79,7 @@ def train_figure(
     require_epochs(curves)
     if ending is not None and len(curves) > 1:
         raise ValueError(f"an ending needs a single curve. Received: {len(curves)} curves.")
-    notes = seeds_note([len(curves)], band)
+    notes = seeds_note([curves], band)
     if ending is not None:
         sentence = ending.sentence(curves[0].epochs[-1])
         notes = [f"{sentence[0].upper()}{sentence[1:]}."]
@@ -160,7 +160,7 @@ def early_stop_figure(
     curves = [curves] if isinstance(curves, Curve) else list(curves)
     require_some(curves, "test_accuracy")
     patiences = sorted({stop.patience for stop in stops})
-    notes = seeds_note([len(curves)], band)
+    notes = seeds_note([curves], band)
     if len(curves) > 1 and stops:
         notes = [*notes, "Thin green lines, and the marks on them: each seed's test accuracy."]
     if is_narrow() and stops:

@@ -52,15 +52,20 @@ ASSIGNMENT = {  # what the parts of the assignment are called, by the section th
     },
 }
 SHIFTED_CLASSES = 4  # of which the report shows an image
+UNTESTED = (
+    "What is said of causes here follows from these runs and the layers' form. `fmnist report "
+    "--why` trains the runs that test it, each with one supposed cause taken away."
+)
 LINE = 150  # characters of a finding, unless its first sentence has more
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part that is done: its section, and its lines in the summary."""
+    """A part that is done: its section, its lines in the summary, and what tests its causes."""
 
     section: Section
     findings: tuple[Finding, ...]
+    why: str = ""  # the command; empty where the part has no causes, or tested them
 
 
 def checks(work: Work) -> Part:
@@ -210,8 +215,9 @@ def study_part(
     config = work.config
     if "patience" in study.defaults:
         config = work.without_stopping(study.defaults["epochs"])
+    left_out: list[str] = []
     if values is None:
-        values, _ = study.usual_values(config)
+        values, left_out = study.usual_values(config)
     result = work.train_study(study, config, values)
     view = View()
     picture = _picture(
@@ -234,14 +240,16 @@ def study_part(
         (
             picture,
             study.table(result, table_view or view),
+            *(Prose(f"{reason[:1].upper()}{reason[1:]}") for reason in left_out),
             *_basis(result, given),
             *given,
-            *_why(study, result, explanations),
+            *(_why(study, result, explanations) if work.why else _in_short(explanations)),
         ),
         f"{typed} --why" if work.why else typed,
         tuple(run.run.id for run in (*result.runs, *tested)),
     )
-    return Part(section, tuple(_finding(study.kind, answer) for answer in given))
+    untested = "" if work.why or not explanations else f"{typed} --why"
+    return Part(section, tuple(_finding(study.kind, answer) for answer in given), untested)
 
 
 def parameters(work: Work) -> Part:
@@ -344,23 +352,28 @@ def mini_cnn(work: Work) -> Part:
 
 def questions(parts: Sequence[Part]) -> Section:
     """The assignment part by part: each question, its answer, the figure and the command."""
-    rows = tuple(
-        (
-            ASSIGNMENT[part.section.key],
-            finding.question,
-            finding.verdict,
-            ", ".join(block.name for block in part.section.blocks if isinstance(block, Picture)),
-            part.section.command,
-        )
-        for part in parts
-        for finding in part.findings
-    )
+    rows: list[tuple[str, ...]] = []
+    for part in parts:
+        pictures = (block.name for block in part.section.blocks if isinstance(block, Picture))
+        figures, name = ", ".join(pictures), ASSIGNMENT[part.section.key]
+        rows += [
+            (name, finding.question, finding.verdict, figures, part.section.command)
+            for finding in part.findings
+        ]
+        if part.why:
+            rows.append((name, "Why?", "see there; --why tests it", "", part.why))
     headings = ("Part", "Question", "Answer", "Figure", "Command")
     columns = tuple(Column(heading, numeric=False) for heading in headings)
     return Section(
         "questions",
         "The assignment, part by part",
-        (Table("What answers which part; the figures are files of these names", columns, rows),),
+        (
+            Table(
+                "What answers which part; the figures are files of these names",
+                columns,
+                tuple(rows),
+            ),
+        ),
     )
 
 
@@ -385,6 +398,13 @@ def _why(study: Study, result: StudyResult, explanations: Sequence[Explanation])
             yield _picture(f"{study.kind}-why", partial(study.figure, result, view), words, alt)
         sure = f" How sure: {one.how_sure}" if one is explanations[0] else ""
         yield Prose(f"Figure: fmnist {figure_words(one)}.{sure}")
+
+
+def _in_short(explanations: Sequence[Explanation]) -> Iterator[Block]:
+    """What the study's own runs say of the causes, and what tests the others."""
+    yield from explanations
+    if explanations:
+        yield Prose(UNTESTED)
 
 
 # In the assignment's order, by which the sections are numbered; what is beyond it comes last.

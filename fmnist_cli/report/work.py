@@ -37,7 +37,7 @@ class Work:
     quick : bool
         Whether ``config``'s epochs limit the studies as well.
     why : bool
-        Whether the causes are tested by counterfactual runs.
+        Whether counterfactual runs test the causes.
     options : sequence of str
         What has to stand in any command that trains like this, such as ``--data-dir``.
     seeds, cnn_seeds : tuple of int
@@ -87,9 +87,13 @@ class Work:
     def explain(
         self, study: Study, config: TrainConfig, result: StudyResult, view: View
     ) -> tuple[tuple[Explanation, ...], tuple[RecordedRun, ...]]:
-        """Each question's causes and the runs that tested them; nothing without ``why``."""
+        """Each question's causes and the runs that tested them.
+
+        Without ``why`` nothing is trained: what the study's own runs say, and no cause claimed
+        that takes a counterfactual run.
+        """
         if not self.why:
-            return (), ()
+            return study.explain(result, (), {}, view), ()
         seeds = self.seeds_of(study)
         return study.explained(
             self.session, config, result, view, seeds=seeds, executor=self.executor

@@ -18,6 +18,10 @@ REPRODUCTION = (
     "apart. A machine with other vector instructions, or another BLAS, rounds otherwise: there a "
     "run may stop at another epoch and end as another seed would, within the spread of the seeds."
 )
+WHY = (
+    " Each study says in short why its result is so; `fmnist report --why` also trains the "
+    "counterfactual runs that test the causes."
+)
 BEYOND = "sweep-lr"  # the part that no assignment asks for
 
 
@@ -108,6 +112,7 @@ def _compose(work: Work, done: list[TimedPart]) -> Report:
         f"Training dynamics on {'Fashion-MNIST' if work.dataset.is_official else 'a data set'}: "
         f"{config.train_size:,} training, {config.val_size:,} validation and "
         f"{len(work.dataset.test):,} test images. {seeds}{shortened}"
+        f"{'' if work.why else WHY}"
     )
     name = (
         "Fashion-MNIST, (c) Zalando SE, MIT licence"

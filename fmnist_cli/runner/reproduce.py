@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.engine.config import USER_ENGINE
 from fmnist_cli.errors import UsageError
 from fmnist_cli.formatting import pluralize
 from fmnist_cli.runner.find import find_fitting_run, has_epochs
@@ -66,6 +67,15 @@ def reproducible(registry: Registry, which: int | str) -> RunRecord:
         raise UsageError(
             "a run must have ended, and have trained, to be reproduced. "
             f"Received: run {run.id}, {run.status}, {pluralize(run.epochs_run, 'epoch')}.",
+            run_id=run.id,
+        )
+    if run.engine == USER_ENGINE:
+        kept = [registry.artefact_path(one) for one in registry.artefacts(run.id, kind="layers")]
+        raise UsageError(
+            "layers of one's own are trained again from their file"
+            f"{f', which is kept as {kept[0]}' if kept else ''}. "
+            f"Received: run {run.id}, engine {USER_ENGINE}.",
+            remedy="show_run",
             run_id=run.id,
         )
     return run

@@ -100,6 +100,8 @@ def feedback(graded: Grade, rubric: Rubric) -> str:
     for result in report.results:
         points = rubric.points.get(result.check)
         got = "" if points is None else f"{points if result.status == 'passed' else 0:g}/{points:g}"
+        if result.status == "absent" and result.check in rubric.optional:
+            got = "–"  # its points count neither way
         lines.append(f"| {result.title} | {result.status} | {got} |")
     for result in report.results:
         if result.status in ("failed", "unclear", "skipped") and result.message != NOT_LOADED:

@@ -96,7 +96,8 @@ def batch_mean(exam: Exam, check: Check) -> CheckResult:
             )
             cause = exam.failed(*LAYER_CHECKS)
             if cause:
-                return check.failed(message, Diagnosis("", f"It follows from {cause[0]}."))
+                title = exam.result_of(cause[0]).title
+                return check.failed(message, Diagnosis("", f'It follows from "{title}".'))
             known = {10.0: ("mean-missing", "The 1/N of the loss's mean does not arrive."),
                      0.1: ("mean-twice", "1/N is applied twice.")}  # fmt: skip
             unknown = ("", f"The gradient of {name} depends on N.")

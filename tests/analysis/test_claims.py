@@ -25,6 +25,7 @@ from fmnist_cli.analysis import (
     study_note,
     sweep_answers,
 )
+from fmnist_cli.analysis.answers import listing
 from fmnist_cli.analysis.batch_size import SECONDS_PER_EPOCH, TEST_ACCURACY
 from fmnist_cli.analysis.claims import judge, seconds, share
 from fmnist_cli.analysis.early_stopping import smallest_that_keeps_the_best
@@ -199,6 +200,10 @@ def test_to_the_same_accuracy_batches_need_about_the_same_updates() -> None:
     assert equal.verdict == "no clear difference"
     assert "within the first epoch" in equal.statement
     assert "The learning rate was the same and patience counts epochs" in better.statement
+    # the quantity that the table shows
+    to_best = {s["label"]: s["mean"] for s in fewer.evidence["settings"]}
+    assert better.evidence["updates_to_best"] == to_best
+    assert f"{min(to_best, key=to_best.__getitem__)}'s best model also had" in better.statement
     per_batch = [
         recorded(
             [epoch(i, updates=u * i, val_accuracy=0.1 * i) for i in range(1, 9)],
@@ -245,7 +250,7 @@ def test_diverged_runs_are_in_no_mean_and_counted() -> None:
     assert answers[1].evidence["left_out"] == ["batch 1"]
     note = study_note([lost, *runs[1:]])
     assert note == (
-        "n = 2 to 3 seeds: too few for intervals, what all of them show is said. "
+        "2 to 3 seeds: too few for an interval; stated is what all of them show. "
         "1 run (batch 1) diverged and is in no mean."
     )
 
@@ -253,10 +258,25 @@ def test_diverged_runs_are_in_no_mean_and_counted() -> None:
 def test_one_seed_says_how_far_its_images_alone_reach() -> None:
     note = study_note([batch_run(5, best=10, accuracy=0.84, per_epoch=0.1)])
     assert note == (
-        "One seed (42). By 10,000 test images alone an accuracy of 84.0 % is one of 83.3 % to "
-        "84.7 % (Wilson's 95 % interval)."
+        "One seed (42). With 10,000 test images the 95 % interval of 84.0 % is 83.3 % to "
+        "84.7 % (Wilson)."
     )
     assert "Wilson" not in study_note(sweep(2))
+
+
+def test_labels_with_commas_are_told_apart_and_an_accuracy_at_the_limit_is_no_bound() -> None:
+    assert listing(["batch 5, lr 0.01", "batch 5, lr 0.1", "batch 50, lr 1"]) == (
+        "batch 5, lr 0.01; batch 5, lr 0.1 and batch 50, lr 1"
+    )
+    assert listing(["a", "b", "c"]) == "a, b and c"
+    runs = [
+        batch_run(1, best=10, accuracy=0.9, per_epoch=0.1),
+        batch_run(5000, best=10, accuracy=0.487, per_epoch=0.1),
+    ]
+    runs[1] = changed(runs[1], still_improving=True, stop_reason="max_epochs")
+    _, better, *_ = sweep_answers(runs)
+    assert "48.7 % so far at batch 5000" in better.statement
+    assert "least" not in better.statement
 
 
 def test_a_repetition_is_no_second_observation() -> None:
@@ -369,7 +389,40 @@ def test_instability_is_judged_by_the_loss_that_is_drawn() -> None:
     assert answer.statement == (
         "Yes, on this seed. At momentum 0.9 the training loss jumps, most by 130 % in epoch 6."
     )
-    assert momentum_answers([*MOMENTUM[:2], rough], "running_loss")[3].verdict == "no"
+    # the loss after each epoch counts as well where the one that is drawn is steady
+    other = momentum_answers([*MOMENTUM[:2], rough], "running_loss")[3]
+    assert other.statement == answer.statement
+    assert other.evidence["metric"] == "train_loss"
+
+
+def test_a_training_loss_that_jumps_again_and_again_is_unstable() -> None:
+    train = [0.587, 0.548, 0.422, 0.46, 0.44, 0.355, 0.316, 0.431, 0.327, 0.454]
+    assert [e for e, _ in instability(curve(0.9, train)).rises] == [8, 10]
+
+
+def inside(n: int, lowest: Sequence[float] = ()) -> list[RecordedRun]:
+    """The ends alike, 0.7 lower than each in every seed, by less than a shared level shows."""
+    return [
+        curve(a, [1.0, 0.9, 0.8, end + 0.02 * seed], seed=seed, test_accuracy=0.84)
+        for seed in range(n)
+        for a, end in zip((0.1, 0.3, 0.7, 0.9), lowest or (0.305, 0.29, 0.27, 0.306), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_an_optimum_inside_the_range_is_named_where_every_seed_shows_it(n: int) -> None:
+    lowest = momentum_answers(inside(n))[0]
+    assert lowest.verdict == "no clear difference"
+    shown = f"better than every other in all {n} seeds."
+    assert "Best: momentum 0.7 (0.2" in lowest.statement
+    assert lowest.statement.endswith(shown)
+    # one seed the other way round: it is not every seed
+    runs = inside(n)
+    i = next(i for i, r in enumerate(runs) if r.momentum == 0.3 and r.seed == 0)
+    runs[i] = curve(0.3, [1.0, 0.9, 0.8, 0.2695], seed=0, test_accuracy=0.84)
+    assert momentum_answers(runs)[0].statement.endswith(
+        "not in every seed better than momentum 0.3."
+    )
 
 
 def test_a_curve_that_always_jumps_is_noisy_and_a_steady_one_is_not_unstable() -> None:

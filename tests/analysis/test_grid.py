@@ -12,7 +12,7 @@ import pytest
 from fmnist_cli.analysis.grid import Grid, grid_answers
 from fmnist_cli.analysis.result import RecordedRun
 
-from .recorded import epoch, recorded
+from .recorded import changed, epoch, recorded
 
 BATCHES, RATES = (5, 50, 500), (0.01, 0.1, 1.0)
 EPOCHS, TIME = 12, 2.0  # a curve comes within exp(-1/TIME) of its end at every epoch
@@ -163,6 +163,53 @@ def test_without_two_settings_of_one_ratio_nothing_is_said_of_scaling() -> None:
 def test_decimal_rates_meet_on_a_diagonal() -> None:
     runs = [cell(b, lr, 0.8, 0) for b, lr in ((3, 0.3), (7, 0.7), (1, 0.1), (10, 0.9))]
     assert [[c.batch for c in d] for d in Grid.of(runs).diagonals] == [[1, 3, 7]]
+
+
+def limited(ends: dict[tuple[int, float], float]) -> list[RecordedRun]:
+    """One seed, every run stopped by its epoch limit."""
+    return [
+        changed(cell(b, lr, end, 0), still_improving=True, stop_reason="max_epochs")
+        for (b, lr), end in ends.items()
+    ]
+
+
+SEED = {(5, 0.01): 0.817, (5, 0.1): 0.761, (50, 0.01): 0.751, (50, 0.1): 0.818,
+        (500, 0.01): 0.570, (500, 0.1): 0.717}  # fmt: skip
+
+
+def test_on_one_seed_differences_beyond_the_noise_are_said() -> None:
+    suits, scales, _ = grid_answers(limited(SEED))
+    assert suits.statement == (
+        "Not settled, on this seed. Within the epochs that were trained at batch 5 lr 0.01 is "
+        "better than lr 0.1 (81.7 % against 76.1 %); at batch 500 lr 0.1 is better than lr 0.01 "
+        "(71.7 % against 57.0 %)."
+    )
+    assert scales.statement.endswith("batch 50, lr 0.01 (75.1 %) is lower, at its epoch limit.")
+    finished = [changed(r, still_improving=False, stop_reason="patience") for r in limited(SEED)]
+    suits = grid_answers(finished)[0]
+    assert suits.verdict == "yes"
+
+
+def test_a_setting_far_from_the_diagonal_is_not_like_it() -> None:
+    two = {place: SEED[place] for place in SEED if place[0] < 500}
+    scales = grid_answers(limited(two))[1]
+    assert scales.statement.endswith(
+        "Batch 5, lr 0.01 (81.7 %) and batch 50, lr 0.1 (81.8 %) are alike; "
+        "at the same rate batch 50, lr 0.01 (75.1 %) is lower, at its epoch limit."
+    )
+    near = grid_answers(limited(two | {(50, 0.01): 0.815}))[1]
+    assert near.statement.endswith("at the same rate batch 50, lr 0.01 (81.5 %) is too.")
+
+
+def test_a_bound_on_the_updates_is_one_on_the_examples() -> None:
+    ends = {(5, 0.1): 0.9, (50, 0.1): 0.6}
+    runs = [cell(b, lr, end, 0) for (b, lr), end in ends.items()]
+    assert Grid.of(runs).target is not None
+    first = [changed(r, epochs=[epoch(1, updates=2000, val_accuracy=0.9), *r.epochs[1:]])
+             if r.batch == 5 else r for r in runs]  # fmt: skip
+    saves = grid_answers(first)[2]
+    assert "from at most 2,000 to" in saves.statement
+    assert "become at least" in saves.statement
 
 
 def test_evidence_is_plain_json() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fmnist_cli.analysis import learning_rate_answers
 from fmnist_cli.analysis.result import RecordedRun
 
-from .recorded import epoch, recorded
+from .recorded import changed, epoch, recorded
 
 
 def run(lr: float, accuracy: float, pace: int, seed: int, *, diverged: bool = False) -> RecordedRun:
@@ -75,3 +75,15 @@ def test_the_best_at_the_edge_says_that_a_rate_beyond_may_be_better() -> None:
     assert "It is the edge of what was tried" in best.statement
     assert large.verdict == "not settled"
     assert "The largest rate that was tried is the best of them." in large.statement
+
+
+def test_one_seed_says_which_rates_are_lower_by_more_than_the_noise() -> None:
+    runs = [run(0.001, 0.76, 10, 0), run(0.01, 0.83, 10, 0), run(0.03, 0.835, 10, 0)]
+    limited = [changed(one, still_improving=True, stop_reason="max_epochs") for one in runs]
+    best = learning_rate_answers(limited)[0]
+    assert best.statement.startswith(
+        "No clear difference, on this seed. "
+        "Highest: 83.5 % at lr 0.03, by more than the noise above lr 0.001 (76.0 %)."
+    )
+    alike = [run(lr, 0.83 + lr, 10, 0) for lr in (0.001, 0.002)]
+    assert "clearly above none" in learning_rate_answers(alike)[0].statement

@@ -163,11 +163,11 @@ def test_counterfactuals_are_plain_and_affordable() -> None:
     assert arms["batch 50, lr scaled"].lr == pytest.approx(0.1)
     assert arms["batch 5000, lr scaled by the root"].lr == pytest.approx(0.01 * math.sqrt(1000))
     # batch 50 went 20 epochs of 200 updates at 0.01: of batch 5, two epochs of 2,000
-    cut = arms["batch 5, the way of batch 50"]
+    cut = arms["batch 5, cut to the cumulative learning rate of batch 50"]
     assert (cut.batch, cut.epochs, cut.patience) == (5, 2, None)
     assert cut.lr == pytest.approx(0.01)
     # batch 5000 went 20 epochs of two: a fiftieth of an epoch, and of the learning rate
-    cut = arms["batch 5, the way of batch 5000"]
+    cut = arms["batch 5, cut to the cumulative learning rate of batch 5000"]
     assert (cut.epochs, cut.lr) == (1, pytest.approx(0.01 * 40 / 2000))
     patient = arms["batch 50, patience in updates"]
     assert (patient.patience, patient.epochs) == (30, batch_size.MOST_EPOCHS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -114,6 +115,25 @@ def test_layers_of_ones_own_are_trained_and_recorded(fmnist: Fmnist, right: Path
         assert mine["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-5)
     shown = fmnist.document("runs", "show", own["id"])
     assert "layers" in {artefact["kind"] for artefact in shown["artefacts"]}
+
+
+def test_runs_of_files_of_layers_are_told_apart_and_repeated(
+    fmnist: Fmnist, right: Path, isolated: Path
+) -> None:
+    options = ("--epochs", 2, "--batch", 20)
+    first = fmnist.small_document("train", "--layers", right, *options)["id"]
+    other = isolated / "other.py"
+    other.write_text(right.read_text() + "\n# another file\n")
+    second = fmnist.small_document("train", "--layers", other, *options)["id"]
+    shas = [hashlib.sha256(p.read_bytes()).hexdigest()[:12] for p in (right, other)]
+    facts = fmnist.document("runs", "compare", first, second)["facts"]["parameters"]
+    assert facts["layers"] == [[f"neural_networks.py ({shas[0]})"], [f"other.py ({shas[1]})"]]
+    shown = "".join(fmnist("runs", "show", first).stdout.split())  # however it is wrapped
+    assert f"fmnisttrain--layers{right}" in shown
+    assert "--engineuser" not in shown
+    message = fmnist.error("runs", "reproduce", first, code=2)
+    assert "trained again from their file, which is kept as" in message
+    assert f"fmnist runs show {first}" in message
 
 
 @pytest.mark.parametrize(

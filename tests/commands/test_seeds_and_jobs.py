@@ -130,7 +130,7 @@ def test_tables_of_several_seeds_have_the_interval_and_fit(
     for study in (("momentum", "--epoch-table", *alphas), ("ood",), ("early-stop",), ("train",),
                   ("sweep-batch", "--batch", 5)):  # fmt: skip
         few = fmnist.small(*study, *EPOCHS, "--seeds", 2).stdout
-        assert study[0] == "train" or "Beside a mean: its lowest to highest seed." in few
+        assert study[0] == "train" or "With a mean: the lowest and highest seed." in few
         assert "±" not in few
         several = fmnist.small(*study, *EPOCHS, "--seeds", 5).stdout
         assert study[0] == "train" or "±: standard deviation over the seeds." in several

@@ -40,7 +40,7 @@ def test_a_sweep_says_why_and_keeps_its_tests_apart(fmnist: Fmnist) -> None:
     with Registry.open("runs.db", readonly=True) as registry:
         arms = {run.arm: run for run in registry.list_runs() if "," in (run.arm or "")}
     assert arms["batch 50, lr scaled"].lr == pytest.approx(0.1)
-    cut = arms["batch 5, the way of batch 50"]
+    cut = arms["batch 5, cut to the cumulative learning rate of batch 50"]
     assert (cut.batch, cut.patience) == (5, None)
     assert cut.lr <= 0.01
     again = fmnist.small_document(*args, "--why")
@@ -100,9 +100,9 @@ def test_shifted_images_say_why(fmnist: Fmnist) -> None:
         "The rows cut off at the frame, of mlp",
         "No shifted image in mlp's training",
     ]
-    # an image that is turned back is the image: nothing else is left
-    turned = [c for c in rotation["causes"] if c["name"].startswith("The position")]
-    assert [cause["share"] for cause in turned] == [1]
+    # the MLP's image turned back is the image: that tests nothing
+    names = [cause["name"] for cause in rotation["causes"]]
+    assert names == ["No shifted image in mlp's training"]
 
 
 @pytest.mark.keras

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from typing import Any
 
@@ -27,6 +28,7 @@ from fmnist_cli.engine.numpy_cnn.layers import CNN
 from fmnist_cli.engine.numpy_mlp.layers import sgd_step
 from fmnist_cli.engine.numpy_mlp.negated import Sgd
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
+from fmnist_cli.errors import FmnistError
 
 N, LR = 37, 0.05  # N is prime: the last batch is smaller
 FEW = {"cnn2": (6, 0), "cnn3": (6, 8)}  # kernels of each layer
@@ -211,8 +213,74 @@ def test_a_second_process_that_is_killed_is_an_error(monkeypatch):
     )
     kill = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # noqa: E731
     monkeypatch.setattr(kernel.workers[1], "_update", kill)
-    with pytest.raises(ChildProcessError, match="the second process ended before its work"):
+    with pytest.raises(FmnistError, match="Received: it was killed"):
         kernel.epoch(orders[0])
+
+
+def a_kernel(monkeypatch):
+    """A kernel that forks, and the order of an epoch."""
+    monkeypatch.setattr(meeting, "FEWEST_STEPS", 1)
+    monkeypatch.setattr(meeting, "second_lane", meeting.second_lane.__class__())
+    weights, images, labels, orders = problem("cnn2")
+    velocity = {name: np.zeros_like(w) for name, w in weights.items()}
+    kernel = ConvolutionalKernel(
+        images, labels, weights=weights, velocity=velocity, sgd=Sgd(5, LR, 0.0)
+    )
+    return kernel, orders[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone")
+@pytest.mark.parametrize("name", ["fork", "socketpair"])
+def test_where_no_second_process_can_be_had_both_work_in_turn(name, monkeypatch):
+    kernel, order = a_kernel(monkeypatch)
+    expected = kernel.epoch(order)
+    kernel, order = a_kernel(monkeypatch)
+
+    def refuse() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(*((os, name) if name == "fork" else (socket, name)), refuse)
+    assert kernel.epoch(order) == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_fork_is_handled_after_it(number, monkeypatch):
+    kernel, order = a_kernel(monkeypatch)
+    fork, caller = os.fork, os.getpid()
+
+    class Came(BaseException):
+        pass
+
+    def handle(*_: object) -> None:
+        assert os.getpid() == caller
+        raise Came
+
+    def fork_and_signal() -> int:
+        if pid := fork():
+            os.kill(caller, number)
+        return pid
+
+    monkeypatch.setattr(os, "fork", fork_and_signal)
+    before = signal.signal(number, handle)
+    try:
+        with pytest.raises(Came):
+            kernel.epoch(order)
+        assert signal.getsignal(number) is handle
+    finally:
+        signal.signal(number, before)
+    with pytest.raises(ChildProcessError):  # the second process is gone
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone")
+def test_ended_processes_that_nobody_waits_for_are_no_obstacle(monkeypatch):
+    kernel, order = a_kernel(monkeypatch)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert np.isfinite(kernel.epoch(order))
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 @pytest.mark.parametrize("order", [IN_ORDER, BY_PARITY])

@@ -122,6 +122,18 @@ def test_a_run_whose_best_epoch_lies_back_does_not_still_improve(data: Dataset) 
     assert not result.still_improving
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "improving"),
+    [([0.3, 0.2], False), ([0.2, 0.3], True), ([0.3], True),
+     ([0.1, 0.3, 0.2], True), ([0.3, 0.2, 0.1], False)],
+)  # fmt: skip
+def test_of_two_epochs_the_last_must_be_best_to_still_improve(
+    data: Dataset, accuracies: list[float], improving: bool
+) -> None:
+    result = train(Script(accuracies), data, config(epochs=len(accuracies)))
+    assert result.still_improving is improving
+
+
 def test_every_epoch_is_handed_on(data: Dataset) -> None:
     heard: list[Epoch] = []
     result = train(Script([0.5, 0.4]), data, config(epochs=2), on_epoch=heard.append)

@@ -655,6 +655,21 @@ def test_nothing_to_plot_is_said(draw: Callable[[], Figure], message: str) -> No
     assert str(error.value) == f"{message}. Received: 0."
 
 
+def test_different_accuracies_have_different_colours_and_equal_points_are_seen() -> None:
+    ends = {(5, 0.01): 0.817, (5, 0.1): 0.761, (50, 0.01): 0.751, (50, 0.1): 0.818,
+            (500, 0.01): 0.570, (500, 0.1): 0.717}  # fmt: skip
+    cells = [GridCell(b, lr, a, 2000.0, 1.0, 0, 1) for (b, lr), a in ends.items()]
+    accuracy, _, saved = grid_figure(cells, CAPTION, target=0.5).axes
+    (image,) = accuracy.images
+    shades = np.asarray(image.get_array()).ravel()
+    assert image.norm.vmin <= shades.min()  # nothing is clipped
+    by_accuracy = sorted((a, tuple(image.to_rgba(-np.log(1 - a)))) for a in ends.values())
+    assert len({colour for _, colour in by_accuracy[:5]}) == 5
+    np.testing.assert_allclose(sorted(shades), [-np.log(1 - a) for a, _ in by_accuracy])
+    sizes = [line.get_markersize() for line in saved.lines if line.get_linestyle() == "None"]
+    assert sizes == sorted(set(sizes), reverse=True)
+
+
 def test_a_grid_has_its_numbers_its_diagonal_and_what_diverged() -> None:
     figure = grid((5, 50, 500), (0.01, 0.1, 1.0), 3)
     accuracy, epochs, saved = figure.axes

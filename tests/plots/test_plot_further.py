@@ -10,6 +10,7 @@ import pytest
 
 from fmnist_cli.errors import UsageError
 from fmnist_cli.plots import (
+    Curve,
     OodCurve,
     RunCaption,
     dynamics_figure,
@@ -42,11 +43,23 @@ def test_below_five_seeds_the_band_is_their_range_and_says_so(n: int) -> None:
     _, low, high = band_limits(values, "ci", "share")
     assert (low[0], high[0]) == (values.min(), values.max())
     if n > 1:
-        assert "Bands: lowest to highest." in seeds_note([n], "ci")[0]
+        assert "Bands: lowest to highest." in seeds_note([[curve(3)] * n], "ci")[0]
     for band in BAND_WORDS:  # one seed has no width
         assert all(
             np.array_equal(limit, values[0]) for limit in band_limits(values[:1], band, "share")
         )
+
+
+def curve(n: int) -> Curve:
+    return Curve(range(1, n + 1), *[[0.5] * n] * 5)
+
+
+def test_thin_lines_are_named_only_where_a_seed_ended_before_another() -> None:
+    assert seeds_note([[curve(3)]], "range") == []
+    (note,) = seeds_note([[curve(3), curve(3)], [curve(5), curve(5)]], "range")
+    assert "thin" not in note
+    (note,) = seeds_note([[curve(3), curve(3)], [curve(5), curve(4)]], "range")
+    assert note.endswith("Where some seeds have ended, the others continue as thin lines.")
 
 
 def lines(ax):

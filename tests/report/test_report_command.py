@@ -175,7 +175,29 @@ def test_a_report_says_why_in_the_assignments_order(fmnist: Fmnist) -> None:
     ):
         assert re.search(f"^### (Why: )?{re.escape(question)}$", page, re.MULTILINE)
     assert "cumulative learning rate" in page
+    assert "report --why" not in page
     assert (Path(document["markdown"]).parent / "figures" / "sweep-batch-why.svg").exists()
+
+
+def test_a_report_without_why_gives_intuition_and_names_what_tests_it(made: Made) -> None:
+    page = made.markdown
+    for question, said in (
+        ("Does a larger batch need fewer gradient updates to converge?", ""),
+        ("What does too small a patience risk?", "A stop by chance: patience 1"),
+        ("How should training rely on previous gradients?", "whether the sum does more was not"),
+        ("Why is accuracy lost on up4", "The MLP has a weight for every pixel"),
+        ("Why does rotation cost so much", ""),
+    ):
+        found = re.search(rf"^### (Why: )?{re.escape(question)}.*?(?=^##)", page, re.M | re.S)
+        assert found, question
+        assert said in found[0]
+    lead = page.partition("## ")[0]
+    assert "`fmnist report --why` also trains the counterfactual runs" in lead.replace("\\", "")
+    table = [line for line in page.splitlines() if "--why tests it" in line]
+    assert [re.search(r"fmnist (\S+)", line)[1] for line in table] == [  # type: ignore[index]
+        *("sweep-batch", "early-stop", "momentum", "ood", "sweep-lr")
+    ]
+    assert "Batch 5000 is left out: the training set has" in page
 
 
 @pytest.mark.usefixtures("only_mlp")

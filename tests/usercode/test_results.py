@@ -105,6 +105,22 @@ def test_the_csv_has_a_row_per_file_and_no_formula(graded: list[grading.Grade]) 
     assert all(len(row["sha256"]) == 64 for row in rows)
 
 
+def test_feedback_names_checks_by_their_titles_and_waived_ones_have_no_points(
+    graded: list[grading.Grade],
+) -> None:
+    ben = by_name(graded)["ben"]
+    titles = {result.check: result.title for result in ben.report.results}
+    page = grading.feedback(ben, Rubric())
+    assert f'It follows from "{titles["linear_dW"]}".' in page
+    assert "linear_dW" not in page
+    waived = [r.title for r in ben.report.results if r.status == "absent"]
+    assert waived
+    for title in waived:
+        assert f"| {title} | absent | – |" in page
+    strict = grading.feedback(ben, Rubric(optional=()))
+    assert f"| {waived[0]} | absent | 0/" in strict
+
+
 def test_feedback_has_the_hints_of_its_level_and_no_solution(graded: list[grading.Grade]) -> None:
     ben = by_name(graded)["ben"]
     pages = [grading.feedback(ben, Rubric(hints=level)) for level in (0, 1, 2)]

@@ -40,7 +40,7 @@ def label_of(size: int, change: str) -> str:
 
 def cut_label(reference: int, size: int) -> str:
     """Of the reference cut to the way of a larger batch."""
-    return f"batch {reference}, the way of batch {size}"
+    return f"batch {reference}, cut to the cumulative learning rate of batch {size}"
 
 
 def counterfactuals(
@@ -123,7 +123,10 @@ def explain_batch_size(
             causes,
             sure,
             "plot batch",
-            measured=_measured(runs, why, figures or {}, reference),
+            measured=(
+                *_ways(runs, sizes, tested=bool(why)),
+                *_measured(runs, why, figures or {}, reference),
+            ),
         ),
         _collapse(runs, fewer, equal, sure),
     )
@@ -219,6 +222,20 @@ def _cost_of_an_update(runs: Sequence[RecordedRun], sizes: Sequence[int]) -> tup
         f"An update of batch {sizes[-1]:,} takes {factor(dearer)} times as long as one of batch "
         f"{sizes[0]:,}, for {factor(images)} times the images. A small batch's epoch is many small "
         "updates, each with the same fixed cost; a large one's, few large matrix products.",
+    )
+
+
+def _ways(runs: Sequence[RecordedRun], sizes: Sequence[int], *, tested: bool) -> tuple[str, ...]:
+    """How far each end went, while no counterfactual tells whether that is what costs it."""
+    short, long = (
+        way_to_best(run for run in runs if run.batch == size) for size in (sizes[-1], sizes[0])
+    )
+    if tested or not 0 < short < long:
+        return ()
+    return (
+        f"An epoch of batch {sizes[-1]:,} has {sizes[-1] / sizes[0]:,.3g} times fewer updates. To "
+        f"its best epoch it comes to a cumulative learning rate of {short:,.3g}, batch "
+        f"{sizes[0]:,} to {long:,.3g}: a shorter way, if with steadier steps.",
     )
 
 

@@ -174,7 +174,7 @@ def _rates(runs: Sequence[RecordedRun]) -> tuple[float | None, float | None, flo
 
 
 def _cut(rate: float) -> str:
-    return f"the way of lr {rate:g}"
+    return f"cut to the cumulative learning rate of lr {rate:g}"
 
 
 def _calmer(rate: float) -> str:

@@ -100,10 +100,11 @@ def explain_momentum(
     )
     steps = (
         f"Momentum steps along a sum of previous gradients, about the last 1 / (1 - alpha): "
-        f"{memory[f'{largest:g}']:.3g} at {largest:g}. {_advice(causes, twins, best, too_long)}"
+        f"{memory[f'{largest:g}']:.3g} at {largest:g}. {_advice(causes, twins, best, largest, too_long)}"
     )
     measured = [*twins.measured] if twins else []
-    measured += _jumps(runs, why, figures or {}, largest, drawn, stability.verdict == "yes")
+    judged: Loss = stability.evidence["metric"]
+    measured += _jumps(runs, why, figures or {}, largest, judged, stability.verdict == "yes")
     return (
         Explanation("Which momentum suits, and why?", answer, causes, sure, "plot momentum"),
         Explanation(
@@ -194,7 +195,13 @@ def _twins(runs: Sequence[RecordedRun], why: Sequence[RecordedRun], alpha: float
     )
 
 
-def _advice(causes: Sequence[Cause], twins: Twins | None, best: RecordedRun, too_long: bool) -> str:
+def _advice(
+    causes: Sequence[Cause],
+    twins: Twins | None,
+    best: RecordedRun,
+    largest: float,
+    too_long: bool,
+) -> str:
     """What follows from the causes, and no more than they showed."""
     averaging, step = (
         any(cause.outcome == "supported" and cause.name.startswith(start) for cause in causes)
@@ -203,7 +210,11 @@ def _advice(causes: Sequence[Cause], twins: Twins | None, best: RecordedRun, too
     if averaging:
         return "Averaging them helps beyond the longer step that it makes."
     if twins is None or not causes:
-        return "Whether it is the sum or the longer step was not tested."
+        return (
+            "A constant gradient moves the weights as far without momentum at "
+            f"{1 / (1 - largest):.3g} times the learning rate; whether the sum does more was not "
+            "tested."
+        )
     if not step:
         return "Neither the longer step that it makes nor the averaging clearly gains anything."
     if twins.differ:
@@ -221,7 +232,7 @@ def _jumps(
     why: Sequence[RecordedRun],
     figures: Mapping[int, Mapping[str, float]],
     alpha: float,
-    drawn: Loss,
+    judged: Loss,
     unstable: bool,
 ) -> list[str]:
     """How steady the twins are, and how far the sharpness is from the stability limit."""
@@ -230,10 +241,10 @@ def _jumps(
     twins = [run for run in why if run.label == labels_of(alpha)[0]]
     if unstable and twins:
         jumping, of_twin = (
-            sum(instability(run, drawn).unstable for run in of_one) for of_one in (longest, twins)
+            sum(instability(run, judged).unstable for run in of_one) for of_one in (longest, twins)
         )
         said.append(
-            f"The {LOSS_NAMES[drawn]} jumps in {jumping} of {len(longest)} seeds at momentum "
+            f"The {LOSS_NAMES[judged]} jumps in {jumping} of {len(longest)} seeds at momentum "
             f"{alpha:g}, in {of_twin} of {len(twins)} of its twin without momentum."
         )
     sharp = typical(figures.get(run.run.id, {}).get("sharpness") for run in longest)

@@ -34,6 +34,9 @@ from fmnist_cli.engine.equivariance import IMAGES
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
 
+PLACES = (
+    "The move is two places of cnn2's last features and one of cnn3's, each of which sees more."
+)
 Runs = Sequence[RecordedRun]
 Figures = Mapping[int, Mapping[str, float]]
 
@@ -116,7 +119,7 @@ def explain_shifted_images(
                 measured=_translation(runs, figures, models, name),
             )
         )
-    if between:
+    if between or (shifts and not figures and {"cnn2", "cnn3"} <= set(models)):
         found.append(_cnn3(scores, means, between, runs, figures, shifts[0], sure))
     for name in turns:
         found.append(
@@ -299,11 +302,12 @@ def _cnn3(
         )
     if change["cnn2"] is not None and change["cnn3"] is not None:
         measured.append(
-            "The move is two places of cnn2's last features and one of cnn3's, each of which sees "
-            "more. So what the output layer reads changes by "
+            f"{PLACES} So what the output layer reads changes by "
             f"{100 * change['cnn2']:.0f} % of its size in cnn2, {100 * change['cnn3']:.0f} % in "
             "cnn3."
         )
+    elif not figures:
+        measured.append(PLACES)
     return Explanation(
         f"Why does cnn3 do better than cnn2 on {name}?",
         f"{verdict}: {100 * means['cnn3', name]:.1f} % against {100 * means['cnn2', name]:.1f} %."
@@ -321,18 +325,26 @@ def _translation(runs: Runs, figures: Figures, models: Sequence[str], name: str)
     cnns = [model for model in models if model != "mlp"]
     errors = [of.get(f"{name}/layer_error") for model in cnns for of in _of(runs, figures, model)]
     error = typical(errors)
-    if error is not None:
+    if cnns:
+        measured = (
+            ""
+            if error is None
+            else f": away from the border {cnns[-1]}'s last features differ from its moved ones by "
+            f"{f'{100 * error:.0f}' if error >= 0.01 else 'less than 1'} % of their size"
+        )
         said.append(
-            f"Convolution and pooling move with the image: away from the border {cnns[-1]}'s last "
-            "features differ from its moved ones by "
-            f"{f'{100 * error:.0f}' if error >= 0.01 else 'less than 1'} % of their size. "
-            "Only the output layer has a weight of its own for every place."
+            f"Convolution and pooling move with the image{measured}. Only the output layer has a "
+            "weight of its own for every place."
         )
     change = typical(of.get(f"{name}/input_change") for of in _of(runs, figures, "mlp"))
-    if change is not None:
+    if "mlp" in models:
+        measured = (
+            ""
+            if change is None
+            else f": its hidden units change by {100 * change:.0f} % of their size"
+        )
         said.append(
-            "The MLP has a weight for every pixel, so nothing in it moves along: its hidden units "
-            f"change by {100 * change:.0f} % of their size."
+            f"The MLP has a weight for every pixel, so nothing in it moves along{measured}."
         )
     return tuple(said)
 
@@ -349,12 +361,20 @@ def _rotation(
     error = typical(
         of.get(f"{name}/layer_error") for model in cnns for of in _of(runs, figures, model)
     )
-    if error is not None:
+    if cnns:
+        measured = (
+            ""
+            if error is None
+            else f": they differ by {100 * error:.0f} % of their size from the features of the "
+            "image, turned (0 % if they turned along, about 140 % if unrelated)"
+        )
         said.append(
             "A filter that knows an upright edge is blind to a lying one, so that features do not "
-            f"turn with the image. Those of the turned image differ by {100 * error:.0f} % of "
-            "their size from the turned features of the image: 0 % if they turned along, about "
-            "140 % if unrelated."
+            f"turn with the image{measured}."
+        )
+    elif models:
+        said.append(
+            "The MLP has a weight for every pixel: a turned garment meets those of other pixels."
         )
     low = [model for model in models if means[model, name] <= CHANCE]
     if low:

@@ -22,21 +22,24 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from enum import Enum
-from pathlib import Path
+from threading import current_thread, main_thread
 from time import perf_counter, process_time
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from fmnist_cli.engine.numpy_mlp.negated import Array
 from fmnist_cli.engine.numpy_mlp.threads import allowed_cores, move_to, second_lane
+from fmnist_cli.errors import FmnistError
 
 FEWEST_STEPS = 50  # for which a second process is made, which takes some milliseconds
 WATCHED_SECONDS = 0.01  # at a time
 TRIES = 50  # to read what the other says before sleeping till it does
 MET, FAILED = b".", b"!"
+STOPPING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 class Signal(Enum):
@@ -92,30 +95,71 @@ def _waits(worker: Worker) -> Worker:
 
 def _at_once(first: Worker, second: Worker, steps: int) -> int:
     """Run the second in a fork, to the end or as long as that pays; how many steps they did."""
-    ours, theirs = socket.socketpair()
-    shared = shared_zeros((2,), np.float64)
-    lead, follow = _Lane(ours, shared), _Lane(theirs, shared)
     own_cores = allowed_cores()
+    pid = 0
+    with ExitStack() as open_links:
+        try:
+            ours, theirs = map(open_links.enter_context, socket.socketpair())
+            for link in (ours, theirs):
+                link.settimeout(None)  # whatever the caller's default
+            shared = shared_zeros((2,), np.float64)
+            with _deferred_signals():
+                pid = _fork(lambda: _Lane(theirs, shared).run_in_fork(second, own_cores[1::2]))
+            theirs.close()
+            move_to(own_cores[::2])
+            lead = _Lane(ours, shared)
+            done = lead.run(first, leads=True)
+            lead.wait_for_end()
+        except BaseException as error:
+            if not pid and isinstance(error, OSError):  # too many processes or files, or no memory
+                second_lane.judge(second_lane.WINDOW, 0.0)  # as one that gets nothing
+                return _in_turn(first, second, steps)
+            if pid:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            raise
+        finally:
+            move_to(own_cores)
+            if pid:
+                with suppress(ChildProcessError):  # where SIGCHLD is ignored, it leaves nothing
+                    os.waitpid(pid, 0)
+    return done
+
+
+def _fork(work: Callable[[], None]) -> int:
+    """The process that does the work and ends, whatever happens."""
     with warnings.catch_warnings():  # of other threads, none of which the fork needs
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if not pid:
-        ours.close()
-        move_to(own_cores[1::2])
-        follow.run_in_fork(second)
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return pid
+
+
+@contextmanager
+def _deferred_signals() -> Iterator[None]:
+    """Have what comes meanwhile handled at the end.
+
+    What a handler raises during a fork the interpreter's hooks swallow, and the new process would
+    raise it a second time.
+    """
+    came: list[tuple[int, FrameType | None]] = []
+    handlers: dict[int, Any] = {}
+    if current_thread() is main_thread():  # the one that handles them
+        for number in STOPPING:
+            if callable(handler := signal.getsignal(number)):
+                handlers[number] = handler
+                signal.signal(number, lambda *what: came.append(what))
     try:
-        theirs.close()
-        move_to(own_cores[::2])
-        done = lead.run(first, leads=True)
-        lead.wait_for_end()
-    except BaseException:
-        os.kill(pid, signal.SIGKILL)
-        raise
+        yield
     finally:
-        move_to(own_cores)
-        ours.close()
-        os.waitpid(pid, 0)
-    return done
+        for which, handler in handlers.items():
+            signal.signal(which, handler)
+        for which, frame in came:
+            handlers[which](which, frame)
 
 
 class _Lane:
@@ -176,22 +220,25 @@ class _Lane:
 
     def _raise(self, said: bytes) -> None:
         if said != FAILED:
-            raise ChildProcessError("the second process ended before its work")
+            raise FmnistError(
+                "the second process of the training must run to its end. "
+                "Received: it was killed, perhaps for want of memory.",
+                remedy="make_room_and_resume",
+            )
         with self.link.makefile("rb") as file:
             raise pickle.load(file)
 
-    def run_in_fork(self, worker: Worker) -> None:
-        """Run; tell the other process of an error; end this process."""
+    def run_in_fork(self, worker: Worker, cores: list[int]) -> None:
+        """Run; tell the other process of an error."""
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            for number in STOPPING[1:]:
+                signal.signal(number, signal.SIG_DFL)
             gc.disable()  # nothing of the first process is finalised here
-            for fd in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
-                if fd > 2 and fd != self.link.fileno():
-                    with suppress(OSError):  # the one that listed them
-                        os.close(fd)  # the locks on files are the first process's alone
+            own = self.link.fileno()  # the locks on files are the first process's alone
+            os.closerange(3, own)
+            os.closerange(max(own, 2) + 1, os.sysconf("SC_OPEN_MAX"))
+            move_to(cores)
             self.run(worker, leads=False)
         except BaseException as error:
             self.link.sendall(FAILED + pickle.dumps(error))
-        finally:
-            os._exit(0)

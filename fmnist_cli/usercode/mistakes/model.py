@@ -26,6 +26,11 @@ def _b_from_W(reduce: Callable[[Array], Array]) -> Callable[[UpdateCase], Any]:
     )
 
 
+def _by_itself(which: str) -> Callable[[UpdateCase], Any]:
+    """The step of the parameters of a kind takes them in place of their gradients."""
+    return lambda c: c.right() | {n: w - c.lr * w for n, w in c.w.items() if n.startswith(which)}
+
+
 def _only(*names: str) -> Callable[[UpdateCase], Any]:
     return lambda c: {n: w - c.lr * c.g[n] if n in names else w for n, w in c.w.items()}
 
@@ -55,6 +60,9 @@ UPDATE = (
     Mistake("update-lr-ignored", "The learning rate is {c:.3g}, whatever is given.",
             "Where does the learning rate in your step come from?",
             lambda c: c.w, _each(lambda w, g, lr: -g)),
+    *(Mistake(f"update-by-{which}", f"The step of {which} takes {which} itself, not its gradient.",
+              "Which array says in which direction the loss falls?", _by_itself(which))
+      for which in ("W", "b")),
     Mistake("update-b-missing", "The biases do not change.",
             "Over which keys of params does the loop go?", _only("W1", "W2")),
     Mistake("update-W-missing", "The weights do not change, only the biases do.",
@@ -181,6 +189,9 @@ MODEL = (
     Mistake("pass-relu-skipped", "The gradient goes round relu on its way to the first layer.",
             "In which order do the layers run forward, and which of them does the backward pass "
             "leave out?", lambda c: _backward(c, mask=lambda d: d)),
+    Mistake("pass-relu-on-output", "A relu's mask of the logits is in the backward pass: no relu "
+            "follows the last layer.", "Which layers did the forward pass go through?",
+            lambda c: _backward(c, _d(c) * (c.logits > 0))),
     Mistake("pass-a1-for-h1", "The second layer's backward gets a1, from before relu.",
             "What was the input of the second layer?", lambda c: _backward(c, h1=c.a1)),
     Mistake("pass-h1-for-x", "The first layer's backward gets the hidden layer in place of x.",
