@@ -218,7 +218,7 @@ def test_what_all_of_three_seeds_show_is_claimed() -> None:
     without = {
         "batch 50, lr scaled": (84.17, 83.79, 83.79),
         "batch 50, patience in updates": (84.35, 84.42, 84.31),
-        "batch 5, the way of batch 50": (82.8, 81.4, 81.5),
+        batch_size.cut_label(5, 50): (82.8, 81.4, 81.5),
     }
 
     def runs(label: str, batch: int, accuracies: tuple[float, ...]) -> list[RecordedRun]:

@@ -100,7 +100,8 @@ def explain_momentum(
     )
     steps = (
         f"Momentum steps along a sum of previous gradients, about the last 1 / (1 - alpha): "
-        f"{memory[f'{largest:g}']:.3g} at {largest:g}. {_advice(causes, twins, best, largest, too_long)}"
+        f"{memory[f'{largest:g}']:.3g} at {largest:g}. "
+        + _advice(causes, twins, best, largest, too_long)
     )
     measured = [*twins.measured] if twins else []
     judged: Loss = stability.evidence["metric"]
