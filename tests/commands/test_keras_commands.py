@@ -113,7 +113,7 @@ def test_counts_are_those_of_the_built_models(
         "cnn2": (80_650, 80_650),
         "cnn3": (68_106, 68_106),
     }
-    monkeypatch.setattr("fmnist_cli.commands.count_params._built", lambda *args: 1)
+    monkeypatch.setattr("fmnist_cli.engine.parameters.built_total", lambda *args: 1)
     assert "the counts must be those of the built models" in fmnist.error(
         "count-params", "--verify", code=3
     )

@@ -62,6 +62,9 @@ class Writer:
             self._file.flush()
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return self._file.write(content)
+    def writelines(self, contents):
+        for content in contents:
+            self.write(content)
 
 def opened(real):
     def call(path, mode="r", *rest, **keywords):
