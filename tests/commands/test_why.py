@@ -115,6 +115,6 @@ def test_a_cnn_is_tested_without_positions(fmnist: Fmnist) -> None:
         "cnn2's output layer reading positions",
     }
     assert "cnn2's last features differ from its moved ones by less than 1 %" in up4["measured"][0]
-    assert "no layer turns with the image" in rotation["measured"][0]
+    assert "features do not turn with the image" in rotation["measured"][0]
     with Registry.open("runs.db", readonly=True) as registry:
         assert {run.arm for run in registry.list_runs()} == {"cnn2", "cnn2, gap"}
