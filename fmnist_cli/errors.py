@@ -54,6 +54,7 @@ Remedy = Literal[
     "show_run",  # its record has the figures
     "smaller_lr",
     "study",  # make the first of its ``kind``
+    "train_dynamics",
     "train_first",
     "upgrade_fmnist",
     "verify",  # everything that the registry holds

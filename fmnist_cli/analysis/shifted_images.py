@@ -165,6 +165,14 @@ def _highest(
         verdict = "no clear difference"
     n = min(len(sets[in_domain]) for sets in models.values())
     said = [opening(verdict, n)]
+    if verdict == "no counterexample":
+        left = [model for model in models if model not in out]
+        every = set(highest.values()) == set(left)
+        where = "has it on every set that is ranked" if every else "is nowhere clearly behind"
+        if len(left) > 1:
+            where = "are nowhere clearly behind"
+        named = listing(left)
+        said = [f"{named[0].upper()}{named[1:]} {where}: no counterexample among these settings."]
     by_model: dict[str, list[str]] = {}
     for name, model in highest.items():
         by_model.setdefault(model, []).append(name if name in clearly else f"{name} (not clearly)")

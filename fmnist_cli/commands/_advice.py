@@ -27,6 +27,7 @@ _ADVICE: dict[str, str] = {
     "show_run": "See its record: fmnist runs show {run_id}",
     "smaller_lr": "Try a smaller --lr.",
     "study": "Make one: fmnist {kind}",
+    "train_dynamics": "Train one that does: fmnist train --dynamics",
     "train_first": "Train something first: fmnist train",
     "verify": "See what else: fmnist runs verify",
     "upgrade_fmnist": "Upgrade fmnist, or name another file with --db.",

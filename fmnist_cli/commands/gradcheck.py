@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,6 +15,8 @@ from fmnist_cli.errors import CheckFailed, UsageError, require
 if TYPE_CHECKING:
     from fmnist_cli.engine.gradients import MagnitudeCheck, Selection
     from fmnist_cli.runner.checks import GradientReport
+
+N_WORST = 5  # entries that are shown of a check of all
 
 
 @with_options(
@@ -89,7 +91,7 @@ def gradcheck(
         select: Selection = "all" if every else samples or "first"
         run, check = run_gradient_check(session, config, n=config.batch, e=e, select=select)
     out.document("fmnist.gradcheck/1", {"id": run.id, "model": model, **check.document()})
-    show_gradient(out, check)
+    show_gradient(out, check, brief=every)
     if not check.holds:
         raise CheckFailed(
             "backpropagation must agree with the differences, and the training step with "
@@ -99,15 +101,26 @@ def gradcheck(
         )
 
 
-def show_gradient(out: Output, report: GradientReport) -> None:
-    """Print the entries, one a line, and below them what the whole check says."""
-    with_training = any(row.training is not None for row in report.rows)
+def show_gradient(out: Output, report: GradientReport, *, brief: bool = False) -> None:
+    """Print the entries, one a line, and below them what the whole check says.
+
+    ``brief``: a line per parameter, and of the entries the worst alone.
+    """
+    rows = report.rows
+    above: list[Any] = []
+    if brief:
+        rows = sorted(rows, key=lambda row: -row.entry.relative_error)[:N_WORST]
+        totals = make_table("<parameter", ">entries", ">kinks", ">largest relative error")
+        for name, entries, kinks, worst in report.parameters:
+            totals.add_row(name, f"{entries:,}", f"{kinks:,}", f"{worst:.1e}")
+        above = [totals, f"The worst {len(rows)} entries (--json has more):"]
+    with_training = not brief and any(row.training is not None for row in rows)
     table = make_table(
         *("<entry", ">backpropagation", ">numeric", ">relative error"),
         *([">training step"] if with_training else []),
         "<judged by",
     )
-    for row in report.rows:
+    for row in rows:
         entry = row.entry
         index = ", ".join(map(str, entry.index))
         note = ""
@@ -120,7 +133,7 @@ def show_gradient(out: Output, report: GradientReport) -> None:
             f"{entry.analytic:.9g}",
             f"{entry.numeric:.9g}",
             f"{entry.relative_error:.1e}",
-            *([f"{row.training:.9g}"] if row.training is not None else []),
+            *([f"{row.training:.9g}"] if with_training else []),
             entry.method + note,
         )
     title = f"first {report.n_examples} training images, e = {report.e:g}, float64"
@@ -130,7 +143,7 @@ def show_gradient(out: Output, report: GradientReport) -> None:
         )
         for line in report.statements()
     ]
-    out.section(f"Gradient check: {title}", table, *lines)
+    out.section(f"Gradient check: {title}", *above, table, *lines)
 
 
 def show_magnitude(out: Output, check: MagnitudeCheck) -> None:

@@ -76,7 +76,7 @@ def mini_cnn(
     from fmnist_cli.engine import mini_cnn as engine
     from fmnist_cli.engine.mini_cnn_examples import read_examples
     from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.mini_cnn import check_document, record_exercise
+    from fmnist_cli.runner.mini_cnn import check_document, record_exercise, said_of_examples
 
     _refuse_idle(typed(context), train)
     out = Output(common)
@@ -115,8 +115,8 @@ def mini_cnn(
         out.section(caption)
         out.text(f"{text}\n")
     out.section(*_checks_table(checks))
-    if result:
-        out.section("Training", _training_table(result))
+    if result and training:
+        out.section("Training", said_of_examples(training), _training_table(result))
     raise_unless_held(checks)
     if result and result.divergence:
         raise Diverged(f"{result.divergence}; try a smaller lr. It is recorded as run {run.id}.")

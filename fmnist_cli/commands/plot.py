@@ -337,7 +337,7 @@ def dynamics(common: Common, run: RunId = "latest", out: Out = None) -> None:
 
     with _registry(common, out) as registry:
         must = "have recorded its dynamics"
-        record = find_fitting_run(registry, run, has_dynamics(registry), must)
+        record = find_fitting_run(registry, run, has_dynamics(registry), must, "train_dynamics")
         figures = registry.dynamics(record.id)
     if not figures:
         raise RegistryError(
@@ -380,14 +380,14 @@ def compare(
       fmnist plot compare tag:baseline tag:shifted --out compare.png
     """
     from fmnist_cli.plots.from_records import groups_figure, labelled
-    from fmnist_cli.runner.find import find_groups
+    from fmnist_cli.runner.find import find_groups, told_apart
 
     metrics: Any = metric or ["val_accuracy", "train_loss"]
     for one in metrics:
         require(one in METRICS, f"metric must be one of {', '.join(METRICS)}", one)
     require_distinct("metric", metrics)
     with _registry(common, out) as registry:
-        groups = find_groups(registry, names)
+        groups = told_apart(find_groups(registry, names))
     figure = groups_figure(groups, metrics=metrics, axis=x or "epoch", band=band)
     spread = _spreads(common, labelled(groups), x, metrics[0])
     _save(common, figure, out, "compare", "compare", **spread)

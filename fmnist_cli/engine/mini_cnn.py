@@ -448,7 +448,8 @@ def _put_in(formula: str, numbers: Mapping[str, float]) -> str:
         sign = -1 if found[1] else 1
         return _shown(sign * numbers[found[2]]) if found[2] in numbers else found[0]
 
-    return re.sub(r"(-?)\b([a-z]\w*)", number, _python(formula))
+    text = re.sub(r"(-?)\b([a-z]\w*)", number, _python(formula))
+    return text[1:-1] if re.fullmatch(r"\(-[^()]*\)", text) else text  # a number alone
 
 
 def _shown(value: float) -> str:

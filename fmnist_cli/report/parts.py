@@ -313,18 +313,22 @@ def shifted_images(work: Work) -> Part:
 def mini_cnn(work: Work) -> Part:
     """The exercise of the mini CNN."""
     from fmnist_cli.engine import mini_cnn as engine
+    from fmnist_cli.runner.mini_cnn import Training, examples_of, said_of_examples
 
     exercise = engine.Exercise()
     found = engine.check(exercise)
     run = mini_cnn_run(work, exercise, found)
     first, *_, last = work.registry.epochs(run.id)
+    training = Training(seed=run.seed)  # the run's: see ``mini_cnn_run``
+    x, y = examples_of(training)
+    start = float(engine.loss(y, engine.forward(x, exercise.w, exercise.v)["y_hat"]).mean())
     worst = max(one.relative_error for one in found)
     line = f"Four derivatives against differences: largest relative error {worst:.1e}."
     trained = (
-        f"Trained for {pluralize(last.updates, 'update')} on {run.train_size} examples made from "
-        f"seed {run.seed}, its loss goes from {first.train_loss:.4f} after "
-        f"{pluralize(first.updates, 'update')} to "
-        f"{last.train_loss:.4f}, and it is right on {percent(last.train_accuracy, 1)} of them."
+        f"Trained on {said_of_examples(training)} It goes from {start:.4f} by "
+        f"{first.train_loss:.4f} after {pluralize(first.updates, 'update')} to "
+        f"{last.train_loss:.4f} after {last.updates:,}; {percent(last.train_accuracy, 1)} of them "
+        "are right."
     )
 
     *derived, loop = engine.worked(exercise)

@@ -49,6 +49,7 @@ class GradientReport:
     summary : dict
         The whole check in numbers.
     rows : at most about ``N_REPORTED`` entries
+    parameters : (name, entries, kinks, largest relative error) of each parameter
     kinks : (parameter, index) of every entry at a kink
     silent : list of str
         Parameters whose first entry's gradient is exactly 0, which proves nothing.
@@ -61,6 +62,7 @@ class GradientReport:
     training_holds: bool
     summary: dict[str, Any]
     rows: list[ReportedEntry]
+    parameters: list[tuple[str, int, int, float]]
     kinks: list[tuple[str, tuple[int, ...]]]
     silent: list[str]
 
@@ -269,6 +271,7 @@ def _row_document(row: ReportedEntry) -> dict[str, Any]:
 
 def _numpy_report(check: GradientCheck) -> GradientReport:
     rows: list[ReportedEntry] = []
+    parameters = []
     kinks: list[tuple[str, tuple[int, ...]]] = []
     for parameter in check.parameters:
         found = [
@@ -277,6 +280,7 @@ def _numpy_report(check: GradientCheck) -> GradientReport:
                 parameter.entries(), parameter.difference, parameter.training, strict=True
             )
         ]
+        parameters.append(_totals(found))
         kinks += [(row.entry.parameter, row.entry.index) for row in found if row.entry.kink]
         rows += _worst(found, N_REPORTED // len(check.parameters))
     silent = [p.parameter for p in check.parameters if p.analytic[0] == 0 and len(p) == 2]
@@ -296,17 +300,20 @@ def _numpy_report(check: GradientCheck) -> GradientReport:
             "training_step_norm_relative_error": check.norm_training,
         },
         rows=rows,
+        parameters=parameters,
         kinks=kinks,
         silent=silent,
     )
 
 
 def _keras_report(check: KerasGradientCheck) -> GradientReport:
-    parameters = list(dict.fromkeys(entry.parameter for entry in check.entries))
+    names = list(dict.fromkeys(entry.parameter for entry in check.entries))
     rows: list[ReportedEntry] = []
-    for parameter in parameters:
-        found = [ReportedEntry(entry) for entry in check.entries if entry.parameter == parameter]
-        rows += _worst(found, N_REPORTED // len(parameters))
+    parameters = []
+    for name in names:
+        found = [ReportedEntry(entry) for entry in check.entries if entry.parameter == name]
+        parameters.append(_totals(found))
+        rows += _worst(found, N_REPORTED // len(names))
     unresolved = len(check.entries) - len(check.judged)
     return GradientReport(
         n_examples=check.n_examples,
@@ -323,9 +330,17 @@ def _keras_report(check: KerasGradientCheck) -> GradientReport:
             "training_step_norm_relative_error": check.norm_training,
         },
         rows=rows,
+        parameters=parameters,
         kinks=[(entry.parameter, entry.index) for entry in check.entries if entry.kink],
         silent=[],
     )
+
+
+def _totals(rows: list[ReportedEntry]) -> tuple[str, int, int, float]:
+    """Of one parameter's entries: its name, how many they are, how many kinks, the worst error."""
+    errors = [row.entry.relative_error for row in rows]
+    kinks = sum(row.entry.kink for row in rows)
+    return rows[0].entry.parameter, len(rows), kinks, max(errors)
 
 
 def _worst(rows: list[ReportedEntry], most: int) -> list[ReportedEntry]:

@@ -180,6 +180,11 @@ def _without_new(argv: Sequence[str]) -> list[str]:
     return [word for word in argv if word != "--new"]
 
 
+def layers_file(argv: Sequence[str]) -> list[str]:
+    """The name of the file whose layers a run trained; none where it trained the engine's."""
+    return [Path(word.rpartition("=")[2]).name for word in option_words("--layers", argv)[-1:]]
+
+
 def option_words(flag: str, argv: Sequence[str]) -> list[str]:
     """An option that takes a value, as it was typed; no words where it was not."""
     for i, word in enumerate(argv):

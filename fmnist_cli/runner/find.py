@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.groups import Group
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.errors import RegistryError, RunNotFound, UsageError
+from fmnist_cli.errors import RegistryError, Remedy, RunNotFound, UsageError
+from fmnist_cli.runner.command_line import layers_file
 
 if TYPE_CHECKING:
     from fmnist_cli.analysis.explain import Observation
@@ -15,10 +17,19 @@ if TYPE_CHECKING:
     from fmnist_cli.registry.queries import Reader
 
 LATEST = "latest"
+TOLD_APART = {  # how two runs differ, in a legend
+    "model": "{}", "engine": "{}", "batch": "batch {}", "lr": "lr {:g}",
+    "momentum": "momentum {:g}", "hidden": "{} hidden units", "augment": "augment {}",
+    "head": "head {}", "train_size": "{:,} images", "seed": "seed {}",
+}  # fmt: skip
 
 
 def find_fitting_run(
-    registry: Reader, which: int | str, fits: Callable[[RunRecord], bool], must: str
+    registry: Reader,
+    which: int | str,
+    fits: Callable[[RunRecord], bool],
+    must: str,
+    remedy: Remedy = "list_runs",
 ) -> RunRecord:
     """The run of that id or uuid; for ``latest`` the newest run that fits.
 
@@ -38,7 +49,7 @@ def find_fitting_run(
     for run in registry.list_runs():
         if fits(run):
             return run
-    raise RunNotFound(f"the latest run must {must}. Received: no run that has.", remedy="list_runs")
+    raise RunNotFound(f"the latest run must {must}. Received: no run that has.", remedy=remedy)
 
 
 def find_groups(registry: Reader, names: Sequence[int | str]) -> list[Group]:
@@ -79,6 +90,22 @@ def find_groups(registry: Reader, names: Sequence[int | str]) -> list[Group]:
             Group(label, tuple(recorded(registry, run) for run in runs))
             for label, runs in groups.items()
         ]
+    return found
+
+
+def told_apart(groups: Sequence[Group]) -> list[Group]:
+    """The groups, single runs labelled with what differs between them beside their numbers."""
+    single = [group.runs[0].run for group in groups if group.label.startswith("run ")]
+    differ = [name for name in TOLD_APART if len({getattr(run, name) for run in single}) > 1]
+    found = []
+    for group in groups:
+        run, parts = group.runs[0].run, []
+        if group.label.startswith("run "):
+            values = {name: getattr(run, name) for name in differ}
+            parts = [TOLD_APART[n].format(v) for n, v in values.items() if v is not None]
+            parts += layers_file(run.argv)
+        label = f"{group.label}: {', '.join(parts)}" if parts else group.label
+        found.append(replace(group, label=label))
     return found
 
 

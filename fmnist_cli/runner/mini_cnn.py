@@ -12,7 +12,7 @@ from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import require
 
 if TYPE_CHECKING:
-    from fmnist_cli.engine.mini_cnn import DerivativeCheck, Exercise, MiniCNNResult, Step
+    from fmnist_cli.engine.mini_cnn import Array, DerivativeCheck, Exercise, MiniCNNResult, Step
     from fmnist_cli.registry import Registry, Run
     from fmnist_cli.runner.listener import Listener
 
@@ -59,17 +59,15 @@ def record_exercise(
     import numpy as np
 
     from fmnist_cli.engine import mini_cnn
-    from fmnist_cli.engine.mini_cnn_examples import make_examples, read_examples
     from fmnist_cli.registry import Outcome, RunSpec
 
     config: dict[str, Any] = asdict(TrainConfig()) | NOT_TRAINED
     source, result, done = GENERATED, None, 0
     if training is not None:
         seed, steps = training.seed, training.steps
-        if training.file is None:
-            x, y = make_examples(np.random.default_rng([seed, 0]), training.n)
-        else:
-            (x, y), source = read_examples(training.file), str(training.file)
+        x, y = examples_of(training)
+        if training.file is not None:
+            source = str(training.file)
         config |= {"lr": training.lr, "seed": seed, "train_size": len(x)}
         config["epochs"] = -(-steps // len(x))
     spec = RunSpec(
@@ -97,6 +95,29 @@ def record_exercise(
         message = result.divergence if result and result.divergence else None
         run.finish(Outcome(stop_reason=reason, train_seconds=0.0, message=message))  # type: ignore[arg-type]
     return run, result
+
+
+def examples_of(training: Training) -> tuple[Array, Array]:
+    """x (N, 3) and y (N,) to train on."""
+    import numpy as np
+
+    from fmnist_cli.engine.mini_cnn_examples import make_examples, read_examples
+
+    if training.file is not None:
+        return read_examples(training.file)
+    return make_examples(np.random.default_rng([training.seed, 0]), training.n)
+
+
+def said_of_examples(training: Training) -> str:
+    """What the examples are, and what the loss is taken over."""
+    n = len(examples_of(training)[0])
+    of = f"of {training.file}"
+    if training.file is None:
+        of = (
+            f"(x1, x2, x3) from N(0, 1), made from seed {training.seed} and labelled by a mini CNN "
+            "of other weights"
+        )
+    return f"{n:,} examples {of}; the loss is their mean, in nats."
 
 
 def check_document(check: DerivativeCheck) -> dict[str, Any]:

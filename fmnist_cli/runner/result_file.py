@@ -96,9 +96,10 @@ def hand_in(folder: Path, name: str, content: str, listener: Listener) -> Path:
     path = folder / name
     before = _run_of(path)
     write_artefact(path, content)
-    if before is not None and before != json.loads(content)["run"]:
+    now = json.loads(content)["run"]
+    if before is not None and before != now:
         which = f"run {before['id']} ({before['uuid'][:8]})" if before else "a run it did not name"
-        listener.message(f"{path} replaces the result of {which}.")
+        listener.message(f"{path} now holds run {now['id']}; it held {which}.")
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -157,6 +158,7 @@ def figure_of(runs: Sequence[RecordedRun], view: View, caption: RunCaption, wher
 
     if view.curves:
         return curves_figure(runs, view.curves, caption, where=where, band=view.band)
+    caption = replace(caption, state=" · ".join(filter(None, (caption.state, _limit(runs)))))
     scores = scores_of(runs)
     models = [
         plots.ModelAccuracies(
@@ -171,6 +173,16 @@ def figure_of(runs: Sequence[RecordedRun], view: View, caption: RunCaption, wher
         for model in dict.fromkeys(score.model for score in scores)
     ]
     return plots.ood_figure(models, caption, band=view.band)
+
+
+def _limit(runs: Sequence[RecordedRun]) -> str:
+    """That runs stopped at their limit of epochs, and at which."""
+    at_limit = [run.run for run in runs if run.stop_reason == "max_epochs"]
+    if not at_limit:
+        return ""
+    epochs = " or ".join(map(str, sorted({run.max_epochs for run in at_limit})))
+    of = "" if len(at_limit) == len(runs) else f"{len(at_limit)} of {len(runs)} "
+    return f"{of}stopped at the limit of {epochs} epochs"
 
 
 def samples_figure(registry: Registry, result: StudyResult, dataset: Dataset) -> Figure:

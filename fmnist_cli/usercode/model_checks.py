@@ -14,6 +14,8 @@ from fmnist_cli.usercode.diagnosis import Observed, agrees
 from fmnist_cli.usercode.exam import Exam, observed, observed_mapping
 from fmnist_cli.usercode.results import CheckResult, Diagnosis
 
+ALPHA, LAMBDA = 0.9, 0.1  # with which momentum and weight decay are tried, where they are taken
+
 
 def update(exam: Exam, check: Check) -> CheckResult:
     given = cases.update_cases(exam.rng(5))
@@ -28,9 +30,64 @@ def update(exam: Exam, check: Check) -> CheckResult:
             return compare(check, [second], [again], [second.right()],
                            exam.sources.place(check.name), "the parameter after a second step", "",
                            mistakes="second_update")  # fmt: skip
-    return compare(check, given, seen, right, exam.sources.place(check.name),
-                   "the updated parameter", "Every parameter moves by -learning_rate times its "
-                   "gradient.")  # fmt: skip
+    result = compare(check, given, seen, right, exam.sources.place(check.name),
+                     "the updated parameter", "Every parameter moves by -learning_rate times its "
+                     "gradient.")  # fmt: skip
+    return _extended(exam, check, given[0], result) if result.status == "passed" else result
+
+
+def _extended(exam: Exam, check: Check, case: cases.UpdateCase, plain: CheckResult) -> CheckResult:
+    """A plain step that is right, and what the function takes beside it: momentum, weight decay."""
+    said, w, g = plain.message, case.w, case.g
+    a, factor = ALPHA, {}  # after two steps by one gradient g the weights are w - lr factor g
+    factor["v <- alpha v + lr g; w <- w - v"] = 2 + a
+    factor["v <- alpha v + (1 - alpha) g; w <- w - lr v"] = (1 - a) * (2 + a)
+    factor["Nesterov's"] = 2 + 2 * a + a * a
+    rules = {
+        "momentum": {
+            name: [{n: w[n] - case.lr * times * g[n] for n in w}] for name, times in factor.items()
+        },
+        "decay": {
+            f"g + {text}lambda w": [
+                {n: _decayed(w[n], g[n], case.lr, c * LAMBDA * (n[0] in of)) for n in w}
+                for of in ("Wb", "W")
+            ]
+            for text, c in (("", 1), ("2 ", 2))
+        },
+    }
+    for what, title, sizes in (
+        ("momentum", "Momentum", (ALPHA, 0.0)), ("decay", "Weight decay", (0.0, LAMBDA)),
+    ):  # fmt: skip
+        reply = exam.subject.call(
+            "update_extended", weights=dict(w), gradients=dict(g), lr=case.lr,
+            momentum=sizes[0], decay=sizes[1],
+        )  # fmt: skip
+        if what not in reply["takes"] and not (what == "momentum" and "velocity" in reply["takes"]):
+            continue
+        if "weights" not in reply:
+            why = f" ({observed(reply['error']).error})" if "error" in reply else ""
+            said += f" {title}: not checked{why}."
+            continue
+        after = observed_mapping(reply["weights"])
+        holds = [name for name, right in rules[what].items()
+                 if any(agrees(after.array, one) for one in right)]  # fmt: skip
+        if not holds:
+            first = next(iter(rules[what]))
+            place = exam.sources.place(check.name)
+            return check.failed(
+                f"The plain step is right; with {title.lower()} it is another one than {first}.",
+                Diagnosis("", f"{title} is wrong.", place.text, "What are the parameters after two "
+                          "steps by the same gradient, on paper and in the code?", place.line),
+            )  # fmt: skip
+        said += f" {title} holds: {holds[0]}."
+    return replace(plain, message=said)
+
+
+def _decayed(w: Any, g: Any, lr: float, decay: float) -> Any:
+    """Two steps by the gradient g and weight decay."""
+    for _ in range(2):
+        w = w - lr * (g + decay * w)
+    return w
 
 
 def _model_replies(exam: Exam) -> tuple[list[cases.ModelCase], list[dict[str, Any]]]:

@@ -30,6 +30,7 @@ from fmnist_cli.usercode.parts import (
     Parts,
     UserLayer,
     checker_roles,
+    extended_arguments,
     positional,
     update_arguments,
 )
@@ -248,13 +249,59 @@ class Bench:
                 }
         return reply
 
-    def _updated(self, model: dict[str, Any], lr: float) -> tuple[dict[str, Any], Outcome | None]:
+    def update_extended(
+        self,
+        weights: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        lr: float,
+        momentum: float,
+        decay: float,
+    ) -> dict[str, Any]:
+        """Two steps by the same gradients, with momentum and weight decay where it takes them.
+
+        ``takes`` names what it takes; without a velocity of its own to be given there are no steps.
+        """
+        assert self.parts.update is not None
+        takes = extended_arguments(self.parts.update)
+        named = {"velocity": takes.velocity, "momentum": takes.momentum, "decay": takes.decay}
+        reply: dict[str, Any] = {"takes": [what for what, name in named.items() if name]}
+        if bool(takes.velocity) != bool(takes.momentum) or not reply["takes"]:
+            return reply
+        model, outcome = self._model(weights)
+        if outcome is not None:
+            return reply | {"error": outcome}
+        given = {
+            takes.velocity: shim.add_momentum(model),
+            takes.momentum: momentum,
+            takes.decay: decay,
+        }
+        given.pop("", None)
+        for _ in range(2):
+            for name, value in gradients.items():
+                layer = UserLayer(model[f"L{name[1]}"])
+                outcome = self.attempt("gradient", layer.set_gradient, name[0], value)
+                if "error" in outcome:
+                    return reply | {"error": outcome}
+            model, outcome = self._updated(model, lr, given)
+            if outcome is not None:
+                return reply | {"error": outcome}
+        reply["weights"] = {
+            name: self.attempt(
+                "weights", UserLayer.parameter, UserLayer(model[f"L{name[1]}"]), name[0]
+            )
+            for name in weights
+        }
+        return reply
+
+    def _updated(
+        self, model: dict[str, Any], lr: float, further: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], Outcome | None]:
         """The model that the user's gradient descent returns, or changed in place."""
         update = self.parts.update
         assert update is not None
 
         def step() -> Any:
-            return update(**update_arguments(update, model, lr))
+            return update(**(update_arguments(update, model, lr) | dict(further or {})))
 
         value, outcome = self.attempt_value("miniBatchGradientDescent", step)
         return (value if isinstance(value, dict) and "L1" in value else model), outcome
@@ -397,6 +444,6 @@ class Bench:
 
 
 OPERATIONS = (
-    "init", "linear", "relu", "differences", "moved", "relu_differences", "update", "model",
-    "own_loss", "train", "checker",
+    "init", "linear", "relu", "differences", "moved", "relu_differences", "update",
+    "update_extended", "model", "own_loss", "train", "checker",
 )  # fmt: skip

@@ -11,7 +11,7 @@ This runs where the user's code runs. It knows no right answer.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -163,6 +163,40 @@ def _put(theirs: Any, ours: Array) -> Any:
     return theirs
 
 
+@dataclass(frozen=True)
+class Extended:
+    """What a user's gradient descent takes beyond the interface: its arguments' names, or ""."""
+
+    velocity: str
+    momentum: str
+    decay: str
+
+
+def extended_arguments(function: Callable[..., Any]) -> Extended:
+    """The arguments for a velocity, a coefficient of momentum and one of weight decay."""
+    names = [p.name for p in positional(function)[1:]]
+    plain = {name: _plain(name) for name in names if name != _rate(names)}
+
+    def first(fits: Callable[[str], bool]) -> str:
+        return next((name for name in plain if fits(plain[name])), "")
+
+    coefficient = first(lambda p: p in _COEFFICIENTS)
+    velocity = first(lambda p: "veloc" in p or ("momentum" in p and bool(coefficient)))
+    coefficient = coefficient or first(lambda p: "momentum" in p)
+    return Extended(velocity, coefficient, first(lambda p: any(w in p for w in _DECAYS)))
+
+
+_COEFFICIENTS = ("alpha", "mu", "beta")
+_DECAYS = ("lambda", "decay", "reg", "l2")
+
+
+def _rate(names: Sequence[str]) -> str | None:
+    """The argument that is the learning rate; the first of these, unless a name says which."""
+    words = ("learning", "rate", "lr", "eta", "step")
+    found = (n for n in names if any(w in _plain(n) for w in words) and "beta" not in _plain(n))
+    return next(found, names[0] if names else None)
+
+
 def update_arguments(
     function: Callable[..., Any], model: Mapping[str, Any], lr: float
 ) -> dict[str, Any]:
@@ -174,11 +208,7 @@ def update_arguments(
     parameters = positional(function)
     names = [p.name for p in parameters]
     plain = {name: _plain(name) for name in names}
-    rate = next(
-        (n for n in names if any(w in plain[n] for w in ("learning", "rate", "lr", "eta", "step"))
-         and "beta" not in plain[n]),
-        names[1] if len(names) > 1 else None,
-    )  # fmt: skip
+    rate = _rate(names[1:])
     has_coefficient = any(word in p for p in plain.values() for word in ("alpha", "mu", "beta"))
     arguments: dict[str, Any] = {}
     for index, parameter in enumerate(parameters):

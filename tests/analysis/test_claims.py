@@ -641,6 +641,7 @@ def test_models_are_ranked_by_accuracy_and_not_by_their_drop() -> None:
     assert {row["model"] for row in robust.evidence["highest"]} == {"cnn3"}
     assert robust.verdict == "no counterexample"
     assert "cnn3 on up4 and rot90" in robust.statement
+    assert robust.statement.startswith("Cnn3 has it on every set that is ranked: no counter")
     assert "most robust" not in robust.statement
     assert mlp.verdict == "no"
     assert mlp.statement == (

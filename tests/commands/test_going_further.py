@@ -127,6 +127,11 @@ def test_dynamics_are_recorded_on_request_and_drawn(fmnist: Fmnist) -> None:
     assert "gradient norm" in Path("d.svg").read_text()
     message = fmnist.error("plot", "dynamics", "--run", plain["id"], code=1)
     assert message == "run 1 must have recorded its dynamics. It has not: fmnist train --dynamics"
+    fmnist.small("train", *EPOCHS, "--db", "plain.db")
+    assert fmnist.error("plot", "dynamics", "--db", "plain.db", code=1) == (
+        "the latest run must have recorded its dynamics. Received: no run that has. "
+        "Train one that does: fmnist train --dynamics"
+    )
 
 
 def test_dynamics_of_several_seeds_side_by_side(fmnist: Fmnist) -> None:

@@ -29,6 +29,18 @@ def test_every_entry_of_the_mlp(fmnist: Fmnist) -> None:
     assert all(check.held for check in checks)
 
 
+def test_all_entries_are_summed_up_by_parameter(fmnist: Fmnist) -> None:
+    document = fmnist.small_document("gradcheck", "--all")
+    lines = fmnist.small("gradcheck", "--all").stdout.splitlines()
+    totals = {words[0]: words[1:] for line in lines if (words := line.split())}
+    sizes = {"W1": 784 * 16, "b1": 16, "W2": 16 * 10, "b2": 10}
+    assert {name: int(totals[name][0].replace(",", "")) for name in sizes} == sizes
+    assert sum(int(totals[name][1]) for name in sizes) == document["kinks"]
+    worst = max(entry["relative_error"] for entry in document["entries"])
+    assert max(float(totals[name][2]) for name in sizes) == pytest.approx(worst, rel=0.1)
+    assert sum(re.match(r"\s*[Wb][12]\[", line) is not None for line in lines) == 5
+
+
 def test_a_planted_error_in_the_code_that_trains_exits_3(
     fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +95,15 @@ def test_mini_cnn_by_hand(fmnist: Fmnist) -> None:
     assert values["dl/dv2"] == pytest.approx(d * 0.75, rel=1e-14)
     assert values["dl/dw1"] == pytest.approx(d * (1 * 1 - 0.25 * 2), rel=1e-14)
     assert values["dl/dw2"] == pytest.approx(d * (1 * 2 + 0.25 * 1), rel=1e-14)
+
+
+def test_mini_cnn_says_what_it_trains_on(fmnist: Fmnist) -> None:
+    rows = ["x1,x2,x3,y", "1,0,0,1", "0,0,1,-1", "2,1,0,1"]
+    Path("few.csv").write_text("\n".join(rows))
+    made = " ".join(fmnist("mini-cnn", "--train", "--steps", 10, "--seed", 3).stdout.split())
+    assert "200 examples (x1, x2, x3) from N(0, 1), made from seed 3 and labelled" in made
+    read = fmnist("mini-cnn", "--train", "--steps", 10, "--data", "few.csv").stdout
+    assert "3 examples of few.csv; the loss is their mean, in nats." in " ".join(read.split())
 
 
 def test_mini_cnn_trains_and_is_recorded(fmnist: Fmnist) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 from statistics import fmean
@@ -12,6 +13,7 @@ import pytest
 
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.registry import Registry
+from fmnist_cli.runner.command_line import layers_file
 
 from .conftest import SMALL, Fmnist
 from .recorded import ACCURACIES, DIVERGED, LOST, TRAIN
@@ -199,10 +201,22 @@ def test_compare_says_what_it_cannot(
     assert message in fmnist.error("runs", "compare", *names, code=code)
 
 
+@pytest.mark.parametrize("typed", ["--layers own/mine.py --epochs 2", "--layers=own/mine.py"])
+def test_a_run_of_layers_of_ones_own_is_known_by_their_file(typed: str) -> None:
+    assert layers_file(["fmnist", "train", *typed.split()]) == ["mine.py"]
+    assert layers_file(["fmnist", "train", "--epochs", "2"]) == []
+
+
 def test_plot_compare(fmnist: Fmnist) -> None:
     args = ("plot", "compare", "study:1", TRAIN, "--metric", "val_accuracy", "--out", "c.svg")
     assert fmnist.document(*args) == {"schema": "fmnist.plot.compare/1", "file": "c.svg"}
     assert "momentum 0.9" in Path("c.svg").read_text()
     assert "metric must be one of" in fmnist.error("plot", "compare", 1, "--metric", "x", code=2)
-    fmnist("plot", "compare", DIVERGED, TRAIN, "--out", "d.png")
+    fmnist("plot", "compare", DIVERGED, TRAIN, "--out", "d.svg")
+    with Registry.open("runs.db", readonly=True) as registry:
+        runs = [registry.get_run(which) for which in (DIVERGED, TRAIN)]
+    assert runs[0].lr != runs[1].lr
+    legend = re.sub(r"<[^>]*>\s*|\n", " ", Path("d.svg").read_text())
+    for run in runs:
+        assert f"lr {run.lr:g}" in legend
     assert json.loads(fmnist("runs", "show", DIVERGED, "--json").stdout)["epochs"]

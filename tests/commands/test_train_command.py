@@ -116,14 +116,14 @@ def test_only_the_usual_training_has_the_plain_name() -> None:
 def test_a_result_file_that_is_replaced_is_named(fmnist: Fmnist) -> None:
     first = fmnist.small_document("train", "--epochs", 2)
     path = Path(first["result_file"])
-    said = f"{path} replaces the result of run 1 ({first['uuid'][:8]})."
+    said = f"{path} now holds run 2; it held run 1 ({first['uuid'][:8]})."
     again = fmnist.small("train", "--epochs", 2)
     assert said in again.stderr.splitlines()
     assert json.loads(path.read_text())["run"]["id"] == 2
     path.write_text("{}")
     assert "a run it did not name" in fmnist.small("train", "--epochs", 2).stderr
     other = fmnist.small("train", "--epochs", 2, "--seed", 7)
-    assert "replaces" not in other.stderr
+    assert "now holds" not in other.stderr
     assert json.loads(path.read_text())["run"]["id"] == 3
     assert len(list(Path("results").iterdir())) == 2
 

@@ -147,6 +147,8 @@ def test_lines_stand_below_each_other_and_say_no_number_twice():
 
 def test_the_default_derivation_in_full():
     worked = derive(Exercise())
+    signed = {name: forms for name, forms, _ in worked["factors"]}
+    assert signed["dy^/do2"] == ("v2", "-0.25")  # a number alone needs no brackets
     assert worked["forward"][1] == ("a2", ("x2 w1 + x3 w2", "2 * 0.5 + (-1) * 0.25"), 0.75)
     name, forms, value = worked["derivatives"][2]
     assert name == "dl/dw1"

@@ -197,6 +197,11 @@ def test_a_report_without_why_gives_intuition_and_names_what_tests_it(made: Made
     assert [re.search(r"fmnist (\S+)", line)[1] for line in table] == [  # type: ignore[index]
         *("sweep-batch", "early-stop", "momentum", "ood", "sweep-lr")
     ]
+    trained = re.search(r"It goes from (\S+) by (\S+) after 200 updates to (\S+) after", page)
+    assert trained
+    before, first, last = map(float, trained.groups())
+    assert last < first < before
+    assert before == pytest.approx(0.7053, abs=5e-5)  # the loss that `mini-cnn --train` begins at
     assert "Batch 5000 is left out: the training set has" in page
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.answers import Answer, basis, listing, sentence
 from fmnist_cli.analysis.axes import axis_spread, comparable
-from fmnist_cli.analysis.batch_size import SECONDS_TO_BEST, TEST_ACCURACY, sweep_answers
-from fmnist_cli.analysis.claims import count, factor, sample_of
+from fmnist_cli.analysis.batch_size import TEST_ACCURACY, sweep_answers
+from fmnist_cli.analysis.claims import count, factor, sample_of, seconds
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import Sample
 from fmnist_cli.analysis.why.causes import (
@@ -107,24 +106,21 @@ def explain_batch_size(
         return ()
     faster, better, fewer, equal = sweep_answers(runs)
     reference = _reference(config_batch, sizes)
-    trials = _accuracy_trials(runs, why, reference, sizes)
-    causes = attribute([*trials, *_time_trials(runs, reference, sizes)])
-    of_accuracy, of_time = causes[: len(trials)], causes[len(trials) :]
+    causes = attribute(_accuracy_trials(runs, why, reference, sizes))
     sure = basis((run.label, run.seed) for run in runs)
-    text = f"{sentence(faster.verdict)}: time is epochs times seconds per epoch"
     return (
         Explanation(
             faster.question,
-            f"{text}, and the batch changes both.{because(of_time, 'of the extra time')}",
-            of_time,
+            f"{sentence(faster.verdict)}.{_factors_of_time(runs, sizes)}",
+            (),
             sure,
             "plot batch",
-            measured=_factors_of_time(runs, sizes),
+            measured=_cost_of_an_update(runs, sizes),
         ),
         Explanation(
             better.question,
-            f"{sentence(better.verdict)}.{because(of_accuracy, 'of the loss')}",
-            of_accuracy,
+            f"{sentence(better.verdict)}.{because(causes, 'of the lost accuracy')}",
+            causes,
             sure,
             "plot batch",
             measured=(
@@ -154,7 +150,7 @@ def _accuracy_trials(
         at = f"at batch {size:,}"
         tested = [
             Trial(
-                f"The shorter way {at}: fewer updates at one learning rate",
+                f"Fewer updates at the same learning rate {at}",
                 f"batch {reference} cut to the same cumulative learning rate",
                 f"no loss of batch {reference} on the shorter way",
                 effect,
@@ -194,73 +190,39 @@ def _accuracy_trials(
     return trials
 
 
-def _time_trials(runs: Sequence[RecordedRun], reference: int, sizes: Sequence[int]) -> list[Trial]:
-    """Time to the best model = epochs x seconds per epoch: either replaced by the reference's."""
-    trials = []
+def _factors_of_time(runs: Sequence[RecordedRun], sizes: Sequence[int]) -> str:
+    """The time to the best model of the smallest and of the largest batch, as the product of its
+    two factors: an identity, with no cause to be tested."""
+    said = []
     for size in (sizes[0], sizes[-1]):
-        if size == reference:
-            continue
-        base = {run.seed: run for run in runs if run.batch == reference}
-        own = {run.seed: run for run in runs if run.batch == size}
-        pairs = {
-            seed: (base[seed], own[seed])
-            for seed in sorted(base.keys() & own.keys())
-            if base[seed].best_epoch and own[seed].best_epoch
-        }
-        if not pairs:
-            continue
-        affected = sample_of([one for _, one in pairs.values()], SECONDS_TO_BEST)
-        at_its_pace = {
-            seed: (one.seconds_to_best or 0.0) * _pace(ref) / _pace(one)
-            for seed, (ref, one) in pairs.items()
-        }
-        in_its_epochs = {
-            seed: (one.seconds_to_best or 0.0) * (ref.best_epoch or 1) / (one.best_epoch or 1)
-            for seed, (ref, one) in pairs.items()
-        }
-        base_times = sample_of([ref for ref, _ in pairs.values()], SECONDS_TO_BEST)
-        effect = Effect(base_times, affected, "ratio")
-        trials += [
-            Trial(
-                f"Seconds per epoch at batch {size:,}",
-                f"batch {reference}'s seconds per epoch in their place",
-                "as long a time at that pace",
-                effect,
-                replace(affected, values=at_its_pace),
-            ),
-            Trial(
-                f"Epochs to the best model at batch {size:,}",
-                f"batch {reference}'s epochs in their place",
-                "as long a time in as many epochs",
-                effect,
-                replace(affected, values=in_its_epochs),
-            ),
-        ]  # fmt: skip
-    return trials
+        of_one = [run for run in runs if run.batch == size and run.best_epoch and _pace(run)]
+        if not of_one:
+            return ""
+        epochs = fmean(run.best_epoch or 0 for run in of_one)
+        said.append(f"{epochs:.1f} epochs of {seconds(fmean(map(_pace, of_one)))}")
+    return (
+        " Time is epochs times seconds per epoch: to its best model the smallest batch took "
+        f"{said[0]}, the largest {said[1]} (means)."
+    )
 
 
-def _factors_of_time(runs: Sequence[RecordedRun], sizes: Sequence[int]) -> tuple[str, ...]:
-    """By how much each factor of the time differs between the smallest and the largest batch."""
-    means = []
+def _cost_of_an_update(runs: Sequence[RecordedRun], sizes: Sequence[int]) -> tuple[str, ...]:
+    """What an update costs at both ends: why the smaller batch takes longer per epoch, if so."""
+    paces, costs = [], []
     for size in (sizes[0], sizes[-1]):
-        of_one = [run for run in runs if run.batch == size and run.best_epoch]
+        of_one = [run for run in runs if run.batch == size and run.epochs and _pace(run)]
         if not of_one:
             return ()
-        means.append(
-            (
-                fmean(math.log(_pace(run)) if _pace(run) else 0.0 for run in of_one),
-                fmean(math.log(run.best_epoch or 1) for run in of_one),
-            )
-        )
-    (pace, epochs), (last_pace, last_epochs) = means
-    changes = [
-        f"{name} {'falls' if change < 0 else 'rises'} {factor(math.exp(abs(change)))}-fold"
-        for name, change in (
-            ("the time per epoch", last_pace - pace),
-            ("the number of epochs to the best model", last_epochs - epochs),
-        )
-    ]
-    return (f"From batch {sizes[0]} to batch {sizes[-1]}, {listing(changes)}.",)
+        paces.append(fmean(map(_pace, of_one)))
+        costs.append(fmean(_pace(run) / run.epochs[0].updates for run in of_one))
+    images, dearer = sizes[-1] / sizes[0], costs[1] / costs[0]
+    if paces[0] <= paces[1] or dearer >= images:
+        return ()
+    return (
+        f"An update of batch {sizes[-1]:,} takes {factor(dearer)} times as long as one of batch "
+        f"{sizes[0]:,}, for {factor(images)} times the images. A small batch's epoch is many small "
+        "updates, each with the same fixed cost; a large one's, few large matrix products.",
+    )
 
 
 def _ways(runs: Sequence[RecordedRun], sizes: Sequence[int], *, tested: bool) -> tuple[str, ...]:
@@ -307,7 +269,13 @@ def _measured(
         diverged = [run for run in beyond if run.diverged]
         if beyond:
             first = min(diverged or beyond, key=lambda run: run.batch)
-            end = "it diverged" if diverged else "the linear rule ends before"
+            of_size = [run for run in beyond if run.batch == first.batch]
+            fell = sum(run.diverged for run in of_size)
+            end = "the linear rule ends before"
+            if fell == len(of_size):
+                end = "it diverged" if fell == 1 else f"all {fell} seeds diverged"
+            elif fell:
+                end = f"{fell} of {len(of_size)} seeds diverged"
             said[-1] += f" Scaled for batch {first.batch} it would be {first.lr:g}: {end}."
     return tuple(said)
 
@@ -343,4 +311,5 @@ def _reference(batch: int, sizes: Sequence[int]) -> int:
 
 
 def _pace(run: RecordedRun) -> float:
-    return (run.seconds_to_best or 0.0) / (run.best_epoch or 1)
+    """Seconds per epoch, over all of its epochs as in the study's table."""
+    return run.train_seconds / len(run.epochs) if run.epochs else 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import fmean
 
 from fmnist_cli.analysis.answers import basis, listing
@@ -73,20 +74,27 @@ def explain_early_stopping(
     answer = (
         f"A stop by chance: patience {smallest} stops after "
         f"{pluralize(round(fmean(stops)), 'epoch')} and {changes} points of test accuracy."
-        f"{because(causes, 'of the loss')}"
+        f"{because(causes, 'of the lost accuracy')}"
     )
     tried = sorted({smallest, *patiences})
     chances = _by_chance(runs, tried, error)
+    moves = fmean(
+        abs(after.value("val_accuracy") - before.value("val_accuracy"))
+        for run in runs
+        for before, after in pairwise(run.epochs)
+    ) if any(len(run.epochs) > 1 for run in runs) else 0.0  # fmt: skip
     measured = [
-        f"From epoch to epoch the validation accuracy moves by {100 * jumps:.1f} points. Measured "
-        f"on {images:,} images it is known to {100 * error:.1f} (standard error)."
+        f"From one epoch to the next the validation accuracy changes by {100 * moves:.1f} points, "
+        f"up or down (mean over all epochs). On {images:,} images its standard error is "
+        f"{100 * error:.1f} points."
     ]
     if chances:
         shown = dict.fromkeys([tried[0], 3 if 3 in tried else tried[-1]])
         each = listing(f"{percent(chances[p], 0)} at patience {p}" for p in shown)
         measured.append(
-            "By chance alone a training stops while its trend has yet to rise by that error: "
-            f"{each}."
+            "Too early a stop leaves more than this error of accuracy still to be gained. If the "
+            "mean curve were measured again and again with its noise, this share of trainings "
+            f"would stop too early: {each}."
         )
     return (
         Explanation(
@@ -99,6 +107,7 @@ def explain_early_stopping(
                 "smallest_patience_that_keeps_the_best": enough,
                 "validation_standard_error": error,
                 "validation_epoch_noise": jumps,
+                "validation_mean_change": moves,
                 "stopped_after": stops,
                 "premature_stops": chances,
             },

@@ -79,7 +79,7 @@ def explain_learning_rate(
     base = sample_of([run for run in runs if run.lr == best], TEST_ACCURACY)
     trials = []
     for rate, label, cause, counterfactual, refuted in (
-        (smallest, _cut, "The shorter way at lr {0:g}: small steps, few updates",
+        (smallest, _cut, "The shorter way at lr {0:g} (small steps, no more of them)",
          f"lr {best:g} cut to the same cumulative learning rate",
          f"no loss of lr {best:g} on the shorter way"),
         (largest, _calmer, "The noise of the steps at lr {0:g}",
@@ -119,7 +119,7 @@ def explain_learning_rate(
         Explanation(
             suits.question,
             f"{sentence(suits.verdict)}: lr {best:g} has the highest test accuracy.{ends}"
-            f"{because(causes, 'of the loss')}",
+            f"{because(causes, 'of the lost accuracy')}",
             causes,
             sure,
             "plot lr",

@@ -27,6 +27,7 @@ from fmnist_cli.analysis.why.causes import (
     Trial,
     attribute,
     because,
+    is_clear,
     typical,
 )
 from fmnist_cli.engine.counterfactuals import momentum_twins
@@ -94,9 +95,13 @@ def explain_momentum(
     largest = max(run.momentum for run in runs)
     memory = {f"{a:g}": 1 / (1 - a) for a in sorted({run.momentum for run in runs})}
     twins = _twins(runs, why, largest)
+    too_long = best.momentum < largest and not any(
+        run.label in rivals for run in runs if run.momentum == largest
+    )
     steps = (
         f"Momentum steps along a sum of previous gradients, about the last 1 / (1 - alpha): "
-        f"{memory[f'{largest:g}']:.3g} at {largest:g}. {_advice(causes, twins, best, largest)}"
+        f"{memory[f'{largest:g}']:.3g} at {largest:g}. "
+        + _advice(causes, twins, best, largest, too_long)
     )
     measured = [*twins.measured] if twins else []
     judged: Loss = stability.evidence["metric"]
@@ -128,13 +133,13 @@ def _trials(
             effect = Effect(reference, affected, measure.scale)
             for name, label, counterfactual, refuted in (
                 (
-                    f"The longer step of momentum {alpha:g}, in the {of}",
+                    f"The longer step of momentum {alpha:g} ({of})",
                     shorter,
                     f"momentum at {1 - alpha:.3g} times the learning rate",
                     "as large an effect at the shorter step",
                 ),
                 (
-                    f"The averaging of gradients by momentum {alpha:g}, in the {of}",
+                    f"The averaging of gradients by momentum {alpha:g} ({of})",
                     longer,
                     f"no momentum at {1 / (1 - alpha):.3g} times the learning rate",
                     "the same effect without momentum at the longer step",
@@ -167,18 +172,19 @@ def _twins(runs: Sequence[RecordedRun], why: Sequence[RecordedRun], alpha: float
     if not all(sample.values for sample in samples.values()):
         return None
     measures = (LOWEST_LOSS, TEST_ACCURACY)
+    pairs = [(samples["momentum", one.name], samples["twin", one.name]) for one in measures]
     contrasts = share_level(
-        [
-            contrast(samples["momentum", one.name], samples["twin", one.name], one.scale)
-            for one in measures
-        ]
+        [contrast(*pair, one.scale) for pair, one in zip(pairs, measures, strict=True)]
     )
     loss, accuracy = (
         f"{one.show(_mean(samples['momentum', one.name]))} and "
         f"{one.show(_mean(samples['twin', one.name]))}"
         for one in measures
     )
-    differ = any(one.clear for one in contrasts)
+    differ = any(
+        is_clear(found, *pair, one.scale)
+        for found, pair, one in zip(contrasts, pairs, measures, strict=True)
+    )
     end = "clearly differ" if differ else "do not clearly differ"
     return Twins(
         differ,
@@ -190,21 +196,31 @@ def _twins(runs: Sequence[RecordedRun], why: Sequence[RecordedRun], alpha: float
     )
 
 
-def _advice(causes: Sequence[Cause], twins: Twins | None, best: RecordedRun, largest: float) -> str:
-    averaging = any(
-        cause.outcome == "supported" and cause.name.startswith("The averaging") for cause in causes
+def _advice(
+    causes: Sequence[Cause],
+    twins: Twins | None,
+    best: RecordedRun,
+    largest: float,
+    too_long: bool,
+) -> str:
+    """What follows from the causes, and no more than they showed."""
+    averaging, step = (
+        any(cause.outcome == "supported" and cause.name.startswith(start) for cause in causes)
+        for start in ("The averaging", "The longer step")
     )
     if averaging:
         return "Averaging them helps beyond the longer step that it makes."
-    if twins is None:
+    if twins is None or not causes:
         return (
             "A constant gradient moves the weights as far without momentum at "
             f"{1 / (1 - largest):.3g} times the learning rate; whether the sum does more was not "
             "tested."
         )
+    if not step:
+        return "Neither the longer step that it makes nor the averaging clearly gains anything."
     if twins.differ:
-        return "The sum is more than the longer step: a larger learning rate alone ends elsewhere."
-    if best.momentum < largest:
+        return "What they buy is the longer step, and a larger learning rate alone ends elsewhere."
+    if too_long:
         return (
             "What they buy is the longer step, as a larger learning rate does: rely on a few "
             f"({best.momentum:g}), for too long a step costs."
