@@ -15,10 +15,11 @@ from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import SEEDS_FOR_INTERVAL
 
 Loss = Literal["train_loss", "running_loss"]
-RISES: dict[Loss, float] = {"train_loss": 0.25, "running_loss": 0.05}
-"""A loss that rises by more than this fraction within one epoch is called unstable. The running
-loss is a mean over the epoch and hardly rises where training is stable; its rise must also be more
-than ``NOISES`` standard deviations of the curve's own noise."""
+RISES: dict[Loss, float] = {"train_loss": 0.35, "running_loss": 0.05}
+"""A loss that rises by more than this fraction within one epoch is called unstable. (Late in 30
+epochs a small training loss rises by 25 % at momenta that train well.) The running loss is a mean
+over the epoch and hardly rises where training is stable; its rise must also be more than ``NOISES``
+standard deviations of the curve's own noise."""
 NOISES = 3.0
 LOSS_NAMES: dict[Loss, str] = {"train_loss": "training loss", "running_loss": "running loss"}
 
