@@ -60,9 +60,9 @@ class TrainConfig:
     ----------
     model, engine
         ``engine="auto"`` becomes ``numpy``, which saves the 5 to 7 seconds that TensorFlow takes to
-        start. Before its kernel was rearranged, an epoch of cnn2 took it 0.8 of the time of
-        ``keras`` at batch 5 and 1.6 at batch 50, of cnn3 1.3 and 1.6 (two cores, OpenBLAS with
-        AVX-512; with AVX2 0.9, 2.0, 1.6, 1.9); ``benchmarks/bench_cnn.py`` tells what it is now.
+        start. Its epochs took, at batch 5, 50 and 500, of the time of ``keras``: cnn2 0.47, 1.00,
+        0.83; cnn3 0.67, 1.04, 0.93 (two quiet cores, OpenBLAS with AVX-512, 2,000 images, medians
+        of 4 or 5 rounds in turn).
     batch : int in [1, train_size]
     lr : float > 0
         Learning rate (eta).
