@@ -1,9 +1,19 @@
-"""This machine, as far as processes and runs on it must know it."""
+"""This machine and this process, as far as those on it must know them."""
 
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import current_thread, main_thread
+
+ENDING_SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name)  # no SIGHUP on Windows
+)
 
 
 def cpus_usable() -> int | None:
@@ -18,3 +28,23 @@ def boot_id() -> str | None:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return None
+
+
+@contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Have the handlers of what may end the process run after the body, not in it."""
+    if current_thread() is not main_thread():  # the one that handles them
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    handlers = {number: one for number, one in handlers.items() if callable(one)}
+    came: list[int] = []
+    for number in handlers:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from typing import Any
 
 from tqdm import tqdm
 
 from fmnist_cli.formatting import printable
+from fmnist_cli.host import signals_deferred
 from fmnist_cli.runner.listener import ProgressBar
-
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class CountingBar:
@@ -110,26 +107,6 @@ class ByteBars:
             units = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
             self.bar = terminal_bar(total_bytes, label, quiet=self.quiet, **units)
         self.bar.update(done_bytes - self.bar.n)
-
-
-@contextmanager
-def signals_deferred() -> Iterator[None]:
-    """Have the handlers of what may end the command run after the body, not in it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
-    handlers = {number: one for number, one in handlers.items() if callable(one)}
-    came: list[int] = []
-    for number in handlers:
-        signal.signal(number, lambda number, _: came.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
 
 
 def _bar_width() -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pyte
 import pytest
 
-from fmnist_cli.progress import signals_deferred
+from fmnist_cli.host import signals_deferred
 
 from .conftest import SMALL, Fmnist
 

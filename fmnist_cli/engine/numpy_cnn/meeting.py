@@ -22,11 +22,9 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from enum import Enum
-from threading import current_thread, main_thread
 from time import perf_counter, process_time
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -34,12 +32,12 @@ import numpy as np
 from fmnist_cli.engine.numpy_mlp.negated import Array
 from fmnist_cli.engine.numpy_mlp.threads import allowed_cores, move_to, second_lane
 from fmnist_cli.errors import FmnistError
+from fmnist_cli.host import ENDING_SIGNALS, signals_deferred
 
 FEWEST_STEPS = 50  # for which a second process is made, which takes some milliseconds
 WATCHED_SECONDS = 0.01  # at a time
 TRIES = 50  # to read what the other says before sleeping till it does
 MET, FAILED = b".", b"!"
-STOPPING = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 class Signal(Enum):
@@ -103,7 +101,8 @@ def _at_once(first: Worker, second: Worker, steps: int) -> int:
             for link in (ours, theirs):
                 link.settimeout(None)  # whatever the caller's default
             shared = shared_zeros((2,), np.float64)
-            with _deferred_signals():
+            # what a handler raises during a fork the interpreter swallows, or both processes raise
+            with signals_deferred():
                 pid = _fork(lambda: _Lane(theirs, shared).run_in_fork(second, own_cores[1::2]))
             theirs.close()
             move_to(own_cores[::2])
@@ -137,29 +136,6 @@ def _fork(work: Callable[[], None]) -> int:
         finally:
             os._exit(0)
     return pid
-
-
-@contextmanager
-def _deferred_signals() -> Iterator[None]:
-    """Have what comes meanwhile handled at the end.
-
-    What a handler raises during a fork the interpreter's hooks swallow, and the new process would
-    raise it a second time.
-    """
-    came: list[tuple[int, FrameType | None]] = []
-    handlers: dict[int, Any] = {}
-    if current_thread() is main_thread():  # the one that handles them
-        for number in STOPPING:
-            if callable(handler := signal.getsignal(number)):
-                handlers[number] = handler
-                signal.signal(number, lambda *what: came.append(what))
-    try:
-        yield
-    finally:
-        for which, handler in handlers.items():
-            signal.signal(which, handler)
-        for which, frame in came:
-            handlers[which](which, frame)
 
 
 class _Lane:
@@ -231,9 +207,9 @@ class _Lane:
     def run_in_fork(self, worker: Worker, cores: list[int]) -> None:
         """Run; tell the other process of an error."""
         try:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
-            for number in STOPPING[1:]:
+            for number in ENDING_SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
             gc.disable()  # nothing of the first process is finalised here
             own = self.link.fileno()  # the locks on files are the first process's alone
             os.closerange(3, own)
