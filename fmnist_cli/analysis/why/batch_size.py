@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from fmnist_cli.analysis.answers import Answer, basis, listing, sentence
-from fmnist_cli.analysis.axes import axis_spread, comparable
+from fmnist_cli.analysis.answers import Answer, basis, sentence
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY, sweep_answers
 from fmnist_cli.analysis.claims import count, factor, sample_of, seconds
 from fmnist_cli.analysis.result import RecordedRun
@@ -22,8 +21,8 @@ from fmnist_cli.analysis.why.causes import (
     typical,
     way_to_best,
 )
+from fmnist_cli.analysis.why.collapse import collapse
 from fmnist_cli.engine.counterfactuals import cut_short, same_patience, scaled_lr
-from fmnist_cli.epoch import AXES
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
@@ -282,27 +281,17 @@ def _measured(
 
 def _collapse(runs: Sequence[RecordedRun], fewer: Answer, equal: Answer, sure: str) -> Explanation:
     """Updates to converge, by the axis on which the curves fall on one another."""
-    compared = comparable(runs)
-    spreads = {axis: axis_spread(compared, axis) for axis in AXES}
+    found = collapse(runs)
     text = (
         f"To its own best model: {fewer.verdict}; to the same validation accuracy: {equal.verdict}."
     )
-    measured: tuple[str, ...] = ()
-    by_epoch, by_way = spreads["epoch"], spreads["cumulative-lr"]
-    if by_epoch is not None and by_way is not None:
-        labels = listing(dict.fromkeys(run.label for run in compared))
-        if by_way < 1 + (by_epoch - 1) / 2:
-            text += " An update does about the same work whatever its batch."
-        elif by_epoch > 1:
-            text += " It is not the updates alone that move the training."
-        measured = (
-            f"The curves of {labels} lie {factor(by_epoch)}-fold apart by epoch.",
-            f"By cumulative learning rate they lie {factor(by_way)}-fold apart; as far apart as by "
-            "epoch would have refuted it.",
-        )
+    if found.closer:
+        text += " An update does about the same work whatever its batch."
+    elif found.apart:
+        text += " It is not the updates alone that move the training."
     return Explanation(
-        fewer.question, text, (), sure, "plot batch", {"spread": spreads},
-        "cumulative-lr", measured,
+        fewer.question, text, (), sure, "plot batch", {"spread": found.spreads},
+        "cumulative-lr", found.measured,
     )  # fmt: skip
 
 

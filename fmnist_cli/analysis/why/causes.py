@@ -40,6 +40,8 @@ SINGLE_PAIR = 1.25
 """How many standard deviations of one pair's difference the mean of two to four pairs must exceed:
 with three seeds they are 2.2 of the mean's own."""
 
+Comparison = tuple[Sample, Sample, Scale]
+Key = tuple[Any, ...]
 Outcome = Literal["supported", "tested, not supported", "not tested"]
 
 
@@ -221,17 +223,15 @@ def attribute(trials: Sequence[Trial]) -> tuple[Cause, ...]:
     An effect, what a counterfactual takes off it, and what remains are three comparisons; from
     five seeds on the comparisons of all trials share 5 %, each effect counted once.
     """
-    pairs: dict[tuple[Any, ...], tuple[Sample, Sample]] = {}
-    contrasts: dict[tuple[Any, ...], Contrast] = {}
+    compared: dict[Key, Comparison] = {}
     for trial in trials:
-        for key, (first, second) in _pairs(trial).items():
-            pairs[key] = first, second
-            contrasts[key] = contrast(first, second, trial.effect.scale)
-    shared = {
-        key: (found, is_clear(found, *pairs[key], key[1]))
-        for key, found in zip(pairs, share_level(list(contrasts.values())), strict=True)
+        compared |= {_key(role, one): one for role, one in _comparisons(trial).items()}
+    shared = share_level([contrast(*one) for one in compared.values()])
+    judged = {
+        key: (found, is_clear(found, *one))
+        for (key, one), found in zip(compared.items(), shared, strict=True)
     }
-    return tuple(_judge(trial, shared) for trial in trials)
+    return tuple(_judge(trial, judged) for trial in trials)
 
 
 def is_clear(shared: Contrast, first: Sample, second: Sample, scale: Scale) -> bool:
@@ -245,39 +245,34 @@ def is_clear(shared: Contrast, first: Sample, second: Sample, scale: Scale) -> b
     return shared.agree and abs(mean) > SINGLE_PAIR * noise
 
 
-def _pairs(trial: Trial) -> dict[tuple[Any, ...], tuple[Sample, Sample]]:
-    """The comparisons a trial needs, by what identifies each."""
-    if trial.without is None or not (
-        trial.effect.reference.values and trial.effect.affected.values
-    ):
+def _comparisons(trial: Trial) -> dict[str, Comparison]:
+    """What is compared, by its role: the effect, and the part of it that is the cause's."""
+    reference, affected, scale = trial.effect.reference, trial.effect.affected, trial.effect.scale
+    without = trial.without
+    if without is None or not (reference.values and affected.values and without.values):
         return {}
-    pairs = {"effect": (trial.effect.reference, trial.effect.affected)}
+    effect = {"effect": (reference, affected, scale)}
     if trial.residual:
-        pairs["remains"] = (trial.effect.reference, trial.without)
-    else:
-        pairs["gone"] = (trial.without, trial.effect.affected)
-    return {_key(trial, name): pair for name, pair in pairs.items() if pair[0].values}
+        return effect | {"remains": (reference, without, scale)}
+    return effect | {"gone": (without, affected, scale)}
 
 
-def _key(trial: Trial, name: str) -> tuple[Any, ...]:
-    sides = {
-        "effect": (trial.effect.reference, trial.effect.affected),
-        "remains": (trial.effect.reference, trial.without),
-        "gone": (trial.without, trial.effect.affected),
-    }[name]
-    values = (tuple(sorted(side.values.items())) for side in sides if side is not None)
-    return (name, trial.effect.scale, *values)
+def _key(role: str, one: Comparison) -> Key:
+    """The same for comparisons of the same values in one role."""
+    first, second, scale = one
+    return (role, scale, *(tuple(sorted(side.values.items())) for side in (first, second)))
 
 
-def _judge(trial: Trial, shared: Mapping[tuple[Any, ...], tuple[Contrast, bool]]) -> Cause:
+def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
     without = trial.without
     seeds = _seeds(trial)
     if without is None or not seeds:
         return Cause(
             trial.name, "not tested", None, None, None, trial.counterfactual, trial.refuted_by
         )
-    effect, shown = shared[_key(trial, "effect")]
-    part, taken = shared[_key(trial, "remains" if trial.residual else "gone")]
+    (effect, shown), (part, taken) = (
+        judged[_key(role, one)] for role, one in _comparisons(trial).items()
+    )
     share, low, high = _share(trial, seeds)
     supported = shown and taken and part.direction == effect.direction
     return Cause(

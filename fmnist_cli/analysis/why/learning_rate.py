@@ -13,9 +13,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.answers import basis, listing, sentence
-from fmnist_cli.analysis.axes import axis_spread, comparable
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY
-from fmnist_cli.analysis.claims import factor, sample_of
+from fmnist_cli.analysis.claims import sample_of
 from fmnist_cli.analysis.learning_rate import learning_rate_answers
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.why.causes import (
@@ -27,9 +26,9 @@ from fmnist_cli.analysis.why.causes import (
     typical,
     way_to_best,
 )
+from fmnist_cli.analysis.why.collapse import collapse
 from fmnist_cli.engine.counterfactuals import cut_short
 from fmnist_cli.engine.sharpness import stability_limit
-from fmnist_cli.epoch import AXES
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
@@ -98,23 +97,12 @@ def explain_learning_rate(
     diverged = listing(dict.fromkeys(run.label for run in runs if run.diverged))
     ends = f" {sentence(diverged)} diverged." if diverged else ""
     sure = basis((run.label, run.seed) for run in runs if not run.diverged)
-    compared = comparable(runs)
-    spreads = {axis: axis_spread(compared, axis) for axis in AXES}
-    by_epoch, by_way = spreads["epoch"], spreads["cumulative-lr"]
-    measured: tuple[str, ...] = ()
+    curves = collapse(runs)
     text = f"{sentence(updates.verdict)}."
-    if by_epoch is not None and by_way is not None:
-        text += (
-            " An update goes as far as its learning rate, so that small ones must be many."
-            if by_way < 1 + (by_epoch - 1) / 2
-            else " But a larger step does not go farther in proportion."
-        )
-        measured = (
-            f"The curves of {listing(dict.fromkeys(run.label for run in compared))} lie "
-            f"{factor(by_epoch)}-fold apart by epoch.",
-            f"By cumulative learning rate they lie {factor(by_way)}-fold apart; as far apart as by "
-            "epoch would have refuted it.",
-        )
+    if curves.closer:
+        text += " An update goes as far as its learning rate, so that small ones must be many."
+    elif curves.closer is False:
+        text += " But a larger step does not go farther in proportion."
     return (
         Explanation(
             suits.question,
@@ -126,8 +114,8 @@ def explain_learning_rate(
             measured=_sharpness(runs, figures or {}),
         ),
         Explanation(
-            updates.question, text, (), sure, "plot lr", {"spread": spreads},
-            "cumulative-lr", measured,
+            updates.question, text, (), sure, "plot lr", {"spread": curves.spreads},
+            "cumulative-lr", curves.measured,
         ),
     )  # fmt: skip
 

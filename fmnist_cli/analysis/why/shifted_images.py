@@ -93,10 +93,9 @@ def explain_shifted_images(
     for name in (*shifts, *turns):
         ordered = sorted(models, key=lambda model: -means[model, name])
         ordered = list(dict.fromkeys([ordered[0], ordered[-1], *ordered]))  # the ends first
-        position = [_position(runs, figures, model, name) for model in ordered]
-        rest = [_rest(runs, figures, model, name) for model in ordered]
-        tested = [*position, *rest] if name in shifts else [*rest, *position]
-        trials[name] = [trial for of_kind in tested for trial in of_kind]
+        parts = [trial for model in ordered for trial in _parts(runs, figures, model, name)]
+        # position first of a shift, last of a turn
+        trials[name] = sorted(parts, key=lambda trial: trial.residual is (name in shifts))
         for model in ordered:
             trials[name] += _trained(scores, why, model, name, in_domain)
     both = _between(runs, figures, shifts[0]) if shifts else []
@@ -136,35 +135,24 @@ def explain_shifted_images(
     return tuple(found)
 
 
-def _position(runs: Runs, figures: Figures, model: str, name: str) -> list[Trial]:
-    """What moving the features back (of the MLP, the image) gives back: nothing to be tested of an
-    image that is turned back, which is the image."""
+def _parts(runs: Runs, figures: Figures, model: str, name: str) -> list[Trial]:
+    """What moving the features back (of the MLP, the image) gives back, and what it does not;
+    nothing to be tested of an image that is turned back, which is the image."""
     effect, left = _moved_back(runs, figures, model, name)
-    how = _back(model, name)
-    return [
-        Trial(
-            f"The position of what {model} reads",
-            how,
-            "as large a loss with it back",
-            effect,
-            left,
-        )
-    ] if left.values and not _is_the_image(model, name) else []  # fmt: skip
-
-
-def _rest(runs: Runs, figures: Figures, model: str, name: str) -> list[Trial]:
-    """And what it does not."""
-    effect, left = _moved_back(runs, figures, model, name)
-    if not left.values or _is_the_image(model, name):
+    turned = _way(name) == "turned"
+    if not left.values or (model == "mlp" and turned):
         return []
-    how = _back(model, name)
-    cause = f"The rows cut off at the frame, of {model}"
-    if _way(name) == "turned":
-        cause = f"Other features of {model} (filters do not turn)"
+    how = f"the features that the output layer reads {_way(name)} back"
+    if model == "mlp":
+        how = f"the image {_way(name)} back, without the rows that the frame cut off"
+    rest = f"The rows cut off at the frame, of {model}"
+    if turned:
+        rest = f"Other features of {model} (filters do not turn)"
+    position = f"The position of what {model} reads"
     return [
-        Trial(cause, how, "no loss left with it back", effect, left,
-              residual=True)
-    ]  # fmt: skip
+        Trial(position, how, "as large a loss with it back", effect, left),
+        Trial(rest, how, "no loss left with it back", effect, left, residual=True),
+    ]
 
 
 def _moved_back(runs: Runs, figures: Figures, model: str, name: str) -> tuple[Effect, Sample]:
@@ -182,16 +170,6 @@ def _moved_back(runs: Runs, figures: Figures, model: str, name: str) -> tuple[Ef
         for after in ("shifted", "moved_back")
     )
     return Effect(Sample(dict.fromkeys(lost.values, 0.0)), lost, "plain"), left
-
-
-def _is_the_image(model: str, name: str) -> bool:
-    return model == "mlp" and _way(name) == "turned"
-
-
-def _back(model: str, name: str) -> str:
-    if model == "mlp":
-        return f"the image {_way(name)} back, without the rows that the frame cut off"
-    return f"the features that the output layer reads {_way(name)} back"
 
 
 def _way(name: str) -> str:
