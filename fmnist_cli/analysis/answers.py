@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from fmnist_cli.formatting import percent, pluralize
+from fmnist_cli.formatting import count_range, percent, pluralize
 
 if TYPE_CHECKING:
     from fmnist_cli.analysis.result import RecordedRun
@@ -114,7 +114,7 @@ def basis(runs: Iterable[tuple[str, int]]) -> str:
         if len(seeds) == 1:
             return f"One seed ({seeds.pop()})."
         return "One seed each, not the same for all."
-    each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    each = count_range(counts)
     if counts[-1] < 5:
         return f"{each} seeds: too few for an interval; stated is what all of them show."
     return f"{each} seeds; comparisons share 5 % (Holm)."

@@ -88,7 +88,7 @@ class Condition:
 
     @property
     def mean(self) -> float:
-        return fmean(self.values.values())
+        return self.sample.mean
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,11 @@ class Sample:
     noise: float = 0.0
     resolution: float = 0.0
 
+    @property
+    def mean(self) -> float:
+        """Over the seeds, of which there must be one."""
+        return fmean(self.values.values())
+
 
 @dataclass(frozen=True)
 class Contrast:

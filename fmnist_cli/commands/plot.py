@@ -180,7 +180,7 @@ def batch(
 def lr(
     common: Common,
     study: StudyId = None,
-    metric: OneMetric = "running_loss",
+    metric: OneMetric = LEARNING_RATE.metric,
     x: X = None,
     band: Band = "ci",
     out: Out = None,
@@ -250,7 +250,7 @@ def early_stop(
 def momentum(
     common: Common,
     study: StudyId = None,
-    metric: OneMetric = "running_loss",
+    metric: OneMetric = MOMENTUM.metric,
     x: X = None,
     band: Band = "ci",
     out: Out = None,

@@ -193,7 +193,7 @@ def measure(
     weights: Arrays,
     split: Split,
     *,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None = None,
     n_examples: int = EXAMPLES,
     start: Array | None = None,
     tolerance: float = TOLERANCE,
@@ -205,10 +205,11 @@ def measure(
     ----------
     weights : W1 (D, H), b1 (H,), W2 (H, K), b2 (K,)
     split : Split
-    rng : np.random.Generator
-        Draws where Lanczos starts; what is found does not depend on it beyond the tolerance.
+    rng : np.random.Generator, optional
+        Draws where Lanczos starts, on which what is found does not depend beyond the tolerance;
+        by default always from one seed, so that a measurement repeats bit for bit.
     n_examples : int >= 1
-        So many at most: a product costs two gradients of these examples.
+        That many at most: a product costs two gradients of these examples.
     start : (P,), optional
         An earlier ``vector``, to start from in place of a random one. A little of a random one is
         added, so that another eigenvector that has overtaken it is found.
@@ -219,7 +220,7 @@ def measure(
     head = Split(split.images[:n_examples], split.labels[:n_examples])
     with np.errstate(all="ignore"):  # weights that have diverged
         hessian = HessianProduct(weights, head)
-        drawn = rng.normal(size=hessian.size)
+        drawn = (rng or np.random.default_rng(0)).normal(size=hessian.size)
         drawn /= np.linalg.norm(drawn)
         begin = drawn if start is None else start / np.linalg.norm(start) + 0.1 * drawn
         return largest_eigenvalue(

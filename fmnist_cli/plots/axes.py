@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fmnist_cli.analysis.statistics import SEEDS_FOR_INTERVAL, Scale, around, mean_interval
 from fmnist_cli.errors import require
+from fmnist_cli.formatting import count_range
 from fmnist_cli.plots.data import Band, Curve, Metric
 from fmnist_cli.plots.style import SMALL_POINTS, Look, is_narrow
 
@@ -74,14 +75,12 @@ def seeds_note(lines: Sequence[Sequence[Curve]], band: Band) -> list[str]:
         The seeds of every line.
     """
     counts = [len(curves) for curves in lines]
-    low, high = min(counts), max(counts)
-    if high == 1:
+    if max(counts) == 1:
         return []
-    n = f"{high}" if low == high else f"{low} to {high}"
     thin = ""
     if any(len({len(curve.epochs) for curve in curves}) > 1 for curves in lines):
         thin = " Where some seeds have ended, the others continue as thin lines."
-    return [f"Lines: mean of {n} seeds. Bands: {band_words(counts, band)}.{thin}"]
+    return [f"Lines: mean of {count_range(counts)} seeds. Bands: {band_words(counts, band)}.{thin}"]
 
 
 def draw_line(ax: Axes, x: Floats, y: Floats, look: Look, **properties: Any) -> Line2D:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmnist_cli.errors import require
+from fmnist_cli.formatting import count_range
 from fmnist_cli.plots.axes import (
     accuracy_axis,
     axis_from_zero,
@@ -154,9 +155,8 @@ def _notes(runs: Sequence[BatchRun], band: Band) -> list[str]:
     counts = [kept.count(batch) for batch in set(kept)]
     notes = []
     if counts and max(counts) > 1:
-        n = f"{max(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         notes.append(
-            f"Large marks: mean of {n} seeds; small marks: each seed. "
+            f"Large marks: mean of {count_range(counts)} seeds; small marks: each seed. "
             f"Bands: {band_words(counts, band)}."
         )
     limited = {run.batch for run in runs if run.still_improving and not run.diverged}

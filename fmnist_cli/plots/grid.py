@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmnist_cli.errors import require
+from fmnist_cli.formatting import count_range
 from fmnist_cli.plots.axes import beside, log_axis, number
 from fmnist_cli.plots.data import GridCell, RunCaption
 from fmnist_cli.plots.style import (
@@ -56,9 +57,7 @@ def grid_figure(
     require(len(cells) > 0, "a grid plot needs at least one setting", len(cells))
     notes = []
     if any(cell.seeds > 1 for cell in cells):
-        counts = sorted({cell.seeds for cell in cells})
-        n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        notes.append(f"Means over {n} seeds.")
+        notes.append(f"Means over {count_range(cell.seeds for cell in cells)} seeds.")
     if diagonals:
         notes.append("Dashed: settings with one lr / batch, which linear scaling says are alike.")
     if any(cell.diverged for cell in cells):

@@ -4,7 +4,6 @@
 registry, no training.
 """
 
-from fmnist_cli.plots.svg import to_svg as draw
 from fmnist_cli.report.blocks import (
     FIGURES_FOLDER,
     Finding,
@@ -28,7 +27,6 @@ __all__ = [
     "Prose",
     "Report",
     "Section",
-    "draw",
     "run_anchor",
     "to_html",
     "to_markdown",

@@ -12,7 +12,7 @@ from fmnist_cli.analysis.axes import AXIS_TITLES
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.formatting import percent, pluralize, seconds
-from fmnist_cli.report import Finding, Formula, Listing, Picture, Prose, Section, draw, tables
+from fmnist_cli.report import Finding, Formula, Listing, Picture, Prose, Section, tables
 from fmnist_cli.report.blocks import Block
 from fmnist_cli.report.work import (
     Work,
@@ -444,6 +444,6 @@ def _picture(name: str, figure: Callable[[], Figure], caption: str, alt: str) ->
     """The figure for a desk, and drawn once more for a phone."""
     from fmnist_cli import plots
 
-    wide = draw(figure())
+    wide = plots.to_svg(figure())
     with plots.narrow():
-        return Picture(name, caption, alt, wide, draw(figure()))
+        return Picture(name, caption, alt, wide, plots.to_svg(figure()))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.analysis.result import StudyResult
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.runner.command_line import seed_words
 from fmnist_cli.runner.jobs import Executor, InProcess
 from fmnist_cli.studies.study import View
 
@@ -132,12 +133,7 @@ class Work:
     ) -> str:
         """``training_command`` with the study's seeds."""
         typed = shlex.split(self.training_command(words, config, epochs=epochs))
-        seeds = self.seeds_of(study)
-        if seeds != tuple(range(config.seed, config.seed + len(seeds))):
-            typed += ["--seed-list", ",".join(map(str, seeds))]
-        elif len(seeds) > 1:
-            typed += ["--seeds", str(len(seeds))]
-        return shlex.join(typed)
+        return shlex.join([*typed, *seed_words(self.seeds_of(study), config.seed)])
 
 
 def quick_config(config: TrainConfig) -> TrainConfig:

@@ -83,12 +83,8 @@ def _decided(
     found = []
     own_seeds = run.init_seed is not None and "init_seed" not in taken  # the study chose them
     if seeds and not own_seeds and not typed & {"--seeds", "--seed-list"}:
-        values["seed"] = seeds[0]
-        if seeds != [*range(seeds[0], seeds[0] + len(seeds))]:
-            del values["seed"]
-            found = ["--seed-list", ",".join(map(str, seeds))]
-        elif not _same(len(seeds), taken.get("seeds", 1)):
-            found = ["--seeds", str(len(seeds))]
+        found = seed_words(seeds, seeds[0], taken.get("seeds", 1))
+        values["seed"] = None if "--seed-list" in found else seeds[0]
     usual = TrainConfig(model=run.model) if run.model in MODELS else TrainConfig()
     for name, value in values.items():
         flag = f"--{name.replace('_', '-')}"
@@ -97,6 +93,13 @@ def _decided(
         if flag not in typed and value is not None and not _same(value, default):
             found += [flag, str(value)]
     return found
+
+
+def seed_words(seeds: Sequence[int], first: int, usual: object = 1) -> list[str]:
+    """What gives a study its seeds, where ``--seeds`` counts from ``first`` and is ``usual``."""
+    if [*seeds] != [*range(first, first + len(seeds))]:
+        return ["--seed-list", ",".join(map(str, seeds))]
+    return [] if _same(len(seeds), usual) else ["--seeds", str(len(seeds))]
 
 
 def repeat_command(

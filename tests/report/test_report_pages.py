@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from fmnist_cli.analysis import Answer
+from fmnist_cli.plots import to_svg
 from fmnist_cli.plots.svg import CONTRAST, DARK_GROUND, DARK_INK, on_dark
 from fmnist_cli.registry import Registry
 from fmnist_cli.report import (
@@ -19,7 +20,6 @@ from fmnist_cli.report import (
     Prose,
     Report,
     Section,
-    draw,
     to_html,
     to_markdown,
 )
@@ -74,7 +74,7 @@ def small_report(text: str, label: str = "") -> Report:
                 text, (Column(text, numeric=False), Column(text)), ((text, text),), (), ("run-1",)
             ),
             Listing(text, f"{text}\n    second <- line\n"),
-            Picture("line", text, text, draw(figure)),
+            Picture("line", text, text, to_svg(figure)),
             Answer(text, "not settled", f"Not settled. {text}"),
         ),
         f"fmnist {text}",
@@ -256,7 +256,7 @@ def test_a_drawing_is_the_same_each_time_and_carries_no_address() -> None:
     def drawn() -> str:
         figure = Figure()
         figure.subplots().plot([3, 1, 2], color="#0072b2")
-        return draw(figure)
+        return to_svg(figure)
 
     svg = drawn()
     assert svg == drawn()

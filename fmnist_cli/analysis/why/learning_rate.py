@@ -9,7 +9,6 @@ is 2 / lr.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.answers import basis, listing, sentence
@@ -150,7 +149,7 @@ def _sharpness(
 def _rates(runs: Sequence[RecordedRun]) -> tuple[float | None, float | None, float | None]:
     """The rate with the highest mean test accuracy, and the ends, where they are not it."""
     means = {
-        rate: fmean(sample.values.values())
+        rate: sample.mean
         for rate in sorted({run.lr for run in runs})
         if (sample := sample_of([run for run in runs if run.lr == rate], TEST_ACCURACY)).values
     }

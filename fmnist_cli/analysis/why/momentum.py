@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.answers import basis, listing, sentence
@@ -19,7 +18,7 @@ from fmnist_cli.analysis.momentum import (
     momentum_answers,
 )
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.analysis.statistics import Sample, contrast, share_level
+from fmnist_cli.analysis.statistics import contrast, share_level
 from fmnist_cli.analysis.why.causes import (
     Cause,
     Effect,
@@ -177,8 +176,8 @@ def _twins(runs: Sequence[RecordedRun], why: Sequence[RecordedRun], alpha: float
         [contrast(*pair, one.scale) for pair, one in zip(pairs, measures, strict=True)]
     )
     loss, accuracy = (
-        f"{one.show(_mean(samples['momentum', one.name]))} and "
-        f"{one.show(_mean(samples['twin', one.name]))}"
+        f"{one.show(samples['momentum', one.name].mean)} and "
+        f"{one.show(samples['twin', one.name].mean)}"
         for one in measures
     )
     differ = any(
@@ -264,16 +263,12 @@ def _jumps(
 def _best(runs: Sequence[RecordedRun]) -> RecordedRun:
     """A run of the momentum with the lowest mean training loss."""
     loss = {
-        label: _mean(sample)
+        label: sample.mean
         for label in dict.fromkeys(run.label for run in runs)
         if (sample := sample_of([run for run in runs if run.label == label], LOWEST_LOSS)).values
     }
     label = min(loss, key=lambda one: loss[one])
     return next(run for run in runs if run.label == label)
-
-
-def _mean(sample: Sample) -> float:
-    return fmean(sample.values.values())
 
 
 def _tested(runs: Sequence[RecordedRun]) -> list[float]:

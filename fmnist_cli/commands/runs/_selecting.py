@@ -56,6 +56,11 @@ class Filters:
         return Selection(**given | {"tag": self.tag or (), "model": self.only_model, "ids": ids})
 
 
+def column_names(columns: str | None) -> list[str]:
+    """What ``--columns`` names; nothing where it is not given."""
+    return [name.strip() for name in columns.split(",")] if columns else []
+
+
 Columns = Annotated[
     str | None,
     typer.Option(

@@ -12,7 +12,7 @@ from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands.runs._selecting import Columns, Filters
+from fmnist_cli.commands.runs._selecting import Columns, Filters, column_names
 from fmnist_cli.errors import CheckFailed, UsageError, require
 from fmnist_cli.files import require_writable, writable_folder, write_file
 from fmnist_cli.formatting import pluralize
@@ -83,7 +83,7 @@ def export(
     require(somewhere, "--out must name where to write", f"{what} without --out")
     must = "--json must have --out, for the runs go to stdout"
     require(out is not None or not common.json, must, "--json without --out")
-    named = [name.strip() for name in columns.split(",")] if columns else []
+    named = column_names(columns)
     other = bool(named) and (every_epoch or to is not None or form not in FORMATS)
     received = f"--columns {columns} and another form"
     require(not other, "--columns go with one row per run", received)

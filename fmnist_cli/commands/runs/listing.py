@@ -14,7 +14,7 @@ from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import nearness, typed, with_options
 from fmnist_cli.commands._output import Output, escape, make_table, stdout_console
 from fmnist_cli.commands.runs import _columns
-from fmnist_cli.commands.runs._selecting import Columns, Filters
+from fmnist_cli.commands.runs._selecting import Columns, Filters, column_names
 from fmnist_cli.errors import UsageError, require
 
 SHOWN_ROWS = 500  # of a table; --csv and --json have no such end
@@ -57,7 +57,7 @@ def list_runs(
         raise UsageError(f"--all and --limit exclude each other. Received: --all {given}.")
     require(limit >= 1, "limit must be at least 1", limit)
     require(limit < MAX_INTEGER, f"limit must be less than {MAX_INTEGER}; or give --all", limit)
-    named = [name.strip() for name in columns.split(",")] if columns else []
+    named = column_names(columns)
     out = Output(common)
     chosen = filters.selection()
     with open_reader(common.db) as reader:
