@@ -19,7 +19,12 @@ from typer.models import CommandInfo
 
 from fmnist_cli.commands._advice import advised, left_behind
 from fmnist_cli.commands._options import origin
-from fmnist_cli.commands._output import prepare_streams, require_written, write_message
+from fmnist_cli.commands._output import (
+    drop_unwritten,
+    prepare_streams,
+    require_written,
+    write_message,
+)
 from fmnist_cli.commands._settings import default_map, read_settings
 from fmnist_cli.errors import FmnistError, Terminated, shortage
 from fmnist_cli.version import __version__
@@ -147,6 +152,7 @@ class FmnistGroup(TyperGroup):
             if line is None:
                 raise
             code = _fail(line, 1)
+            drop_unwritten()
         sys.exit(code or 0)
 
 

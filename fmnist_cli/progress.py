@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from typing import Any
 
 from tqdm import tqdm
@@ -74,16 +74,23 @@ class _TerminalBar(tqdm):  # type: ignore[misc]
 
 def terminal_bar(total: float | None, label: str, *, quiet: bool, **keywords: Any) -> tqdm[Any]:
     """A bar on stderr, gone when it is done; silent when quiet or not on a terminal."""
-    bar = _TerminalBar(
-        total=total,
-        desc=printable(label),
-        file=sys.stderr,
-        disable=quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb",
-        ncols=_bar_width(),
-        leave=False,
-        **keywords,
-    )
-    bar.dynamic_ncols = lambda _: (_bar_width(), None)
+    with (
+        ExitStack() as drawn
+    ):  # tqdm draws a bar as it makes it: one that is not returned is cleared
+        with signals_deferred():
+            bar = drawn.enter_context(
+                _TerminalBar(
+                    total=total,
+                    desc=printable(label),
+                    file=sys.stderr,
+                    disable=quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb",
+                    ncols=_bar_width(),
+                    leave=False,
+                    **keywords,
+                )
+            )
+            bar.dynamic_ncols = lambda _: (_bar_width(), None)
+        drawn.pop_all()
     return bar
 
 

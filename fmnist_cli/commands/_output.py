@@ -225,11 +225,21 @@ def _writing() -> Iterator[None]:
 
 def require_written() -> None:
     """FmnistError where a result could not be written to stdout."""
+    with _writing():
+        sys.stdout.flush()  # a help page, which Typer writes
     if _unwritten:
         raise FmnistError(
             f"the output must be written somewhere. Received: {_unwritten[0].strerror}. "
             "What was recorded is kept: fmnist runs list"
         )
+
+
+def drop_unwritten() -> None:
+    """Let go of what stdout could not take: the interpreter would fail over it as it ends."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _silence(sys.stdout)
 
 
 def escape(text: object) -> str:

@@ -37,7 +37,7 @@ def start(*args: str, stdout: int = subprocess.PIPE, **environment: str) -> tupl
     """The exit code of ``fmnist ARGS`` in a process of its own, its stdout and its stderr."""
     run = subprocess.run(
         [sys.executable, "-m", "fmnist_cli", *args],
-        env=os.environ | environment,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | environment,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.PIPE,
