@@ -205,8 +205,8 @@ def _suits(ends: Sequence[Sequence[Cell]], claims: Sequence[Claim]) -> Answer:
     small, large = claims
     evidence = {"smallest_batch": small.evidence(), "largest_batch": large.evidence()}
     batches = [cells[0].batch for cells in ends]
-    if batches[0] == batches[1] or not small.conditions or not large.conditions:
-        said = "Not settled. Two batch sizes with a result are needed."
+    if batches[0] == batches[1] or min(len(claim.conditions) for claim in claims) < 2:
+        said = "Not settled. Two batch sizes with results at two learning rates each are needed."
         return Answer(SUITS, "not settled", said, evidence, "comparison")
     rates = [{cell.lr: cell.label for cell in cells} for cells in ends]
     best = [

@@ -218,3 +218,14 @@ def test_evidence_is_plain_json() -> None:
             assert json.loads(json.dumps(answer.evidence, allow_nan=False)) == answer.evidence
             assert answer.statement.endswith(".")
             assert answer.statement.count(". ") <= 2
+
+
+def test_one_rate_with_a_result_says_nothing_of_rates() -> None:
+    runs = [
+        cell(batch, lr, diagonal(batch, 0.1), 1, diverged=lr == 1)
+        for batch in (5, 50)
+        for lr in (0.1, 1.0)
+    ]
+    suits = grid_answers(runs)[0]
+    assert suits.verdict == "not settled"
+    assert suits.statement.startswith("Not settled. Two batch sizes with results at two learning")
