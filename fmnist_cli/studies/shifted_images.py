@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 from fmnist_cli.engine.config import N_CLASSES, Augment, TrainConfig
-from fmnist_cli.formatting import percent
+from fmnist_cli.formatting import percent, pluralize
 from fmnist_cli.studies.study import Conditions, Figures, Study, View
 from fmnist_cli.tables import Column, Shown, Table, Value, over_seeds, seeds_notes
 
@@ -180,9 +180,10 @@ def _limit(runs: Sequence[RecordedRun]) -> str:
     at_limit = [run.run for run in runs if run.stop_reason == "max_epochs"]
     if not at_limit:
         return ""
-    epochs = " or ".join(map(str, sorted({run.max_epochs for run in at_limit})))
+    *limits, last = sorted({run.max_epochs for run in at_limit})
+    epochs = " or ".join([*map(str, limits), pluralize(last, "epoch")])
     of = "" if len(at_limit) == len(runs) else f"{len(at_limit)} of {len(runs)} "
-    return f"{of}stopped at the limit of {epochs} epochs"
+    return f"{of}stopped at the limit of {epochs}"
 
 
 def samples_figure(registry: Registry, result: StudyResult, dataset: Dataset) -> Figure:
