@@ -135,11 +135,6 @@ class Checkpoints:
         if error is not None:
             self.flush()
 
-    @property
-    def exist(self) -> bool:
-        """Whether there is a file of one, whole or not."""
-        return any(path.exists() for path in self._slots)
-
     def offer(self, checkpoint: Checkpoint) -> None:
         """Save it if one is due; else keep it until the next one is offered."""
         self._unsaved = checkpoint

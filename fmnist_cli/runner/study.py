@@ -291,14 +291,12 @@ def _results(registry: Registry, study: StudyRecord) -> dict[Key, RunRecord]:
 
 
 def _interrupted(registry: Registry, study: StudyRecord) -> dict[Key, RunRecord]:
-    """The newest run of each arm and seed that can continue from a checkpoint of its own."""
-    from fmnist_cli.engine.checkpoint import Checkpoints
+    """The newest run of each arm and seed that can continue, if only from its start."""
     from fmnist_cli.registry.resume import RESUMABLE
 
     found = {}
     for run in registry.study_runs(study.id):
-        checkpoints = Checkpoints(registry.run_folder(run))
-        if run.arm is not None and run.status in RESUMABLE and checkpoints.exist:
+        if run.arm is not None and run.status in RESUMABLE:
             with suppress(UsageError):  # its journal may turn out to hold its end
                 found[run.arm, run.seed] = registry.resumable(run.id)
     return found

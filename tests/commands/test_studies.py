@@ -171,7 +171,8 @@ def test_a_study_that_was_stopped_continues(
     assert "1 of 3 runs are done" in result.stderr
     assert calls == [5, 50, 50, 100]  # batch 5 is not trained twice
     runs = runs_of("sweep-batch")
-    assert [run.status for run in runs] == ["finished", "interrupted", "finished", "finished"]
+    assert [run.status for run in runs] == ["finished"] * 3  # the interrupted one begins again
+    assert [run.resumes for run in runs] == [0, 1, 0]
     assert runs[0] == first
 
     result = fmnist.small(*args)  # complete: shown as it is
