@@ -17,6 +17,7 @@ from fmnist_cli.usercode.cases import Array, ModelCase
 from fmnist_cli.usercode.checks import LAYER_CHECKS, Check
 from fmnist_cli.usercode.diagnosis import Observed, agrees, diagnose
 from fmnist_cli.usercode.exam import Exam, observed
+from fmnist_cli.usercode.locate import Place
 from fmnist_cli.usercode.main_loop import BATCH
 from fmnist_cli.usercode.mistakes import BY_ARRAYS
 from fmnist_cli.usercode.results import CheckResult, Diagnosis
@@ -24,6 +25,9 @@ from fmnist_cli.usercode.subject import Unanswered
 
 N_IMAGES, N_INPUTS, N_CLASSES = 4 * BATCH, 13, 10
 N_UPDATES = 3 * N_IMAGES // BATCH + 2  # more than three epochs
+
+
+Found = tuple[str, str, str]  # a mistake's name, what is wrong, and a question
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,11 @@ def training_loop(exam: Exam, check: Check) -> CheckResult:
         why = f": {observed(ended).error}" if ended else "."
         return check.result("skipped", f"main could not be followed on images of fmnist's{why}")
     place = exam.sources.place(check.name)
-    found = _wrong_gradient(updates, labels, place) or _wrong_loop(updates)
+    found = (
+        _wrong_weights(updates)
+        or _wrong_gradient(updates, labels, place)
+        or _wrong_batches(updates)
+    )
     if found is None:
         return check.passed(f"In {len(updates)} updates main goes by the gradient of each batch.")
     if isinstance(found, tuple):
@@ -84,18 +92,27 @@ def _read(
     return updates
 
 
+def _wrong_weights(updates: Sequence[Update]) -> Found | None:
+    """What is wrong with the weights from one update to the next."""
+    if all(agrees(after.case.w, before.after) for before, after in pairwise(updates)):
+        return None
+    return ("loop-weights-replaced", "Between two updates the weights become others.",
+            "What changes the weights beside the update, or how often is the model made?"
+            )  # fmt: skip
+
+
 def _wrong_gradient(
-    updates: Sequence[Update], labels: Array, place: Any
-) -> Diagnosis | tuple[str, str, str] | None:
+    updates: Sequence[Update], labels: Array, place: Place
+) -> Diagnosis | Found | None:
     """What is wrong with the gradients that the updates go by."""
-    first = updates[0]
-    begins_late = not len(first.rows) or not any(g.any() for g in first.gradient.values())
-    updates = updates[begins_late:]
+    first, *rest = updates
+    begins_at_zero = not any(g.any() for g in first.gradient.values())
+    if begins_at_zero and any(g.any() for update in rest for g in update.gradient.values()):
+        return ("loop-late-gradient", "Each update goes by the gradient of the batch before.",
+                "In which order do the backward pass and the update come?")  # fmt: skip
     right = [update.case.right() for update in updates]
     if all(agrees(u.gradient, r) for u, r in zip(updates, right, strict=True)):
-        return ("loop-late-gradient", "Each update goes by the gradient of the batch before.",
-                "In which order do the backward pass and the update come?"
-                ) if begins_late else None  # fmt: skip
+        return None
     unshuffled = [
         ModelCase(u.case.w, u.case.x, np.roll(labels, -BATCH * i)[: len(u.rows)])
         for i, u in enumerate(updates)
@@ -109,11 +126,8 @@ def _wrong_gradient(
     )  # fmt: skip
 
 
-def _wrong_loop(updates: Sequence[Update]) -> tuple[str, str, str] | None:
-    """Name, what and question of what is wrong from one update to the next."""
-    if not all(agrees(after.case.w, before.after) for before, after in pairwise(updates)):
-        return ("loop-weights-replaced", "Between two updates the weights become others.",
-                "How often is the model made, and where in the loops?")  # fmt: skip
+def _wrong_batches(updates: Sequence[Update]) -> Found | None:
+    """What is wrong with which images the batches of the first epoch have."""
     shared = [len(set(a.rows) & set(b.rows)) for a, b in pairwise(updates[: N_IMAGES // BATCH])]
     if min(shared) == BATCH:
         return ("loop-same-batch", "Every update has the same batch.",
