@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,6 @@ from fmnist_cli.plots.data import Band, ModelAccuracies, RunCaption, ShiftedExam
 from fmnist_cli.plots.style import (
     CHARACTER_EM,
     GREEN,
-    GREY,
-    SMALL_POINTS,
-    TEXT_POINTS,
     VERMILLION,
     bar_colour,
     finish,
@@ -219,61 +216,3 @@ def _square(image: NDArray[np.floating]) -> NDArray[np.floating]:
     """(784,) or (28, 28) -> (28, 28), for any square image."""
     side = round(image.size**0.5)
     return image.reshape(side, side)
-
-
-@style()
-def confusion_figure(
-    matrix: NDArray[np.integer] | Sequence[Sequence[int]], caption: RunCaption, set_name: str
-) -> Figure:
-    """The confusion matrix: counts in the cells, shares of the true class as their colour.
-
-    Parameters
-    ----------
-    matrix : (K, K) int
-        Row: true class; column: predicted class.
-
-    Raises
-    ------
-    ValueError
-        When the matrix is not (K, K).
-    UsageError
-        When it counts nothing.
-    """
-    counts: NDArray[Any] = np.asarray(matrix)
-    if counts.shape != (N_CLASSES, N_CLASSES):
-        raise ValueError(f"matrix must be {N_CLASSES}x{N_CLASSES}. Received: {counts.shape}.")
-    total = int(counts.sum())
-    require(total > 0, "a confusion plot needs at least one prediction", total)
-    accuracy = float(np.trace(counts) / total)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-
-    figure = new_figure(
-        f"Confusion of {caption.model} on {set_name}",
-        caption.line(),
-        [f"Accuracy {percent(accuracy, 1)} on {total:,} images. Cells: number of images."],
-        height=5.4,
-    )
-    ax = figure.subplots()
-    image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (i, j), count in np.ndenumerate(counts):
-        ax.text(
-            j,
-            i,
-            f"{count}",
-            ha="center",
-            va="center",
-            size=SMALL_POINTS,
-            color="white" if shares[i, j] > 0.5 else (GREY if count == 0 else "black"),
-            weight="bold" if i == j else "normal",
-        )
-    ax.set_xticks(range(N_CLASSES), CLASS_NAMES, rotation=40, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(N_CLASSES), CLASS_NAMES)
-    ax.tick_params(length=0)
-    ax.grid(False)
-    ax.spines[:].set_visible(False)
-    ax.set_xlabel("predicted class", size=TEXT_POINTS)
-    ax.set_ylabel("true class", size=TEXT_POINTS)
-    bar = figure.colorbar(image, ax=ax, shrink=0.8, pad=0.02)
-    bar.set_label("share of the true class")
-    bar.outline.set_visible(False)
-    return finish(figure)

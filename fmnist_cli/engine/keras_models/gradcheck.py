@@ -29,8 +29,10 @@ from fmnist_cli.engine.gradients import (
     E,
     Entry,
     Selection,
+    flattened,
     relative_error,
     relative_norm,
+    select_entries,
 )
 from fmnist_cli.engine.keras_models import graphs
 from fmnist_cli.engine.keras_models.backend import KerasBackend
@@ -181,14 +183,14 @@ def check_keras_gradients(
     entries = [
         _check_entry(differences, name, index, float(g[index]), e)
         for name, g in gradient.items()
-        for index in _selected(g, select, rng)
+        for index in zip(*(axis.tolist() for axis in select_entries(g, select, rng)), strict=True)
     ]
     return KerasGradientCheck(
         model=config.model,
         n_examples=len(examples),
         e=e,
         entries=tuple(entries),
-        norm_training=relative_norm(_flat(training), _flat(gradient)),
+        norm_training=relative_norm(flattened(training), flattened(gradient)),
     )
 
 
@@ -254,23 +256,3 @@ def _off_the_corner(weights: Arrays, rng: np.random.Generator) -> Arrays:
         name: rng.normal(0.0, BIAS_STD, w.shape) if name.endswith("/bias") else w
         for name, w in weights.items()
     }
-
-
-def _selected(
-    gradient: Array, select: Selection, rng: np.random.Generator
-) -> list[tuple[int, ...]]:
-    if select == "all":
-        flat = np.arange(gradient.size)
-    elif select == "first":
-        flat = np.array([0])
-        if gradient.flat[0] == 0:  # it proves nothing: the largest as well
-            flat = np.unique([0, np.abs(gradient).argmax()])
-    else:
-        n = min(int(select), gradient.size)
-        flat = np.sort(rng.choice(gradient.size, n, replace=False))
-    axes = np.unravel_index(flat, gradient.shape)
-    return [tuple(int(i) for i in index) for index in zip(*axes, strict=True)]
-
-
-def _flat(arrays: Mapping[str, NDArray[Any]]) -> Array:
-    return np.concatenate([np.ravel(arrays[name]) for name in sorted(arrays)])
