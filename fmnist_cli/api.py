@@ -106,7 +106,6 @@ def study(
         What is studied, by the name of its command: ``sweep-batch``, ``sweep-lr``, ``early-stop``,
         ``momentum``, ``ood`` or ``luck``, or ``sweep-grid``; ``answers_of`` and ``figure_of`` go by
         it.
-    arms : mapping from label to TrainConfig
     seeds : int >= 1, or a sequence of int
         How many runs of each arm, from the configurations' seed up; or their seeds.
     jobs : int >= 1

@@ -78,8 +78,6 @@ class Table:
 
     Attributes
     ----------
-    caption : str
-    columns : tuple of Column
     rows : tuple of rows, each as long as ``columns``
     notes : tuple of str
         What its marks mean, below it.

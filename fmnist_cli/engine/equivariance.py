@@ -126,7 +126,6 @@ def shift_cost(
     ----------
     weights, head
         As in ``equivariance``.
-    split : Split
     dy, dx : int
         Multiples of the model's stride: 2 for a cnn2, 4 for a cnn3.
 

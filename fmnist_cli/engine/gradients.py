@@ -113,7 +113,6 @@ class ParameterCheck:
         judged by the complex step.
     training : (M,) float64
         The gradient that one step of the training path used.
-    e : float
     """
 
     parameter: str
@@ -159,8 +158,6 @@ class GradientCheck:
 
     Attributes
     ----------
-    n_examples : int
-    e : float
     parameters : one ``ParameterCheck`` a parameter
     worst_difference : float
         Largest relative error among the entries judged by a difference.
@@ -343,7 +340,6 @@ class MagnitudeCheck:
 
     Attributes
     ----------
-    n_few, n_many : int
     l1_few, l1_many : float
         Sum of the absolute values of dL/dW1.
     """

@@ -67,7 +67,6 @@ def rotate(images: NDArray[Scalar], quarter_turns: int) -> NDArray[Scalar]:
     Parameters
     ----------
     images : (N, 784)
-    quarter_turns : int
 
     Returns
     -------

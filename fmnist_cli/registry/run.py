@@ -52,7 +52,6 @@ class Run(ABC):
 
     Attributes
     ----------
-    id : int
     uuid : str
         32 hexadecimal digits.
     write_error : RegistryUnavailable or None

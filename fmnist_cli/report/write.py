@@ -43,8 +43,6 @@ class WrittenReport:
     ----------
     html, markdown : Path
         The two pages.
-    figures : tuple of Path
-    parts : tuple of TimedPart
     seconds : float
         In all.
     """

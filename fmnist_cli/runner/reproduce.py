@@ -24,7 +24,6 @@ class Reproduction:
 
     Attributes
     ----------
-    run_id, reproduced_by : int
     comparison : Comparison
         Of the two curves; ``verdict`` is ``identical``, ``close`` or ``different``.
     environment_differences : tuple of (name, recorded, now)

@@ -92,14 +92,12 @@ class Study:
         As registries record it: the name of the command.
     plot_name : str
         What follows ``fmnist plot``.
-    title, question : str
     part : str
         Where it stands in the assignment.
     conditions : callable
         From a configuration and the values that are compared to labels and configurations.
     table : callable
         The study's one table.
-    figure : callable
     caption : str
         Of the figure.
     alt : callable
@@ -112,7 +110,6 @@ class Study:
         Where the study's configuration differs from that of ``fmnist train``.
     details : callable
         Further tables, of the command alone.
-    answers : callable
     document : callable
         What ``--json`` has beside the runs, the table and the answers.
     why : callable

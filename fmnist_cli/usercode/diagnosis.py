@@ -32,7 +32,6 @@ class Observed:
         The type of what it gave.
     error : str
         What it raised, as a sentence; empty where it did not.
-    line : int or None
     whole : bool
         The array's type is one of whole numbers.
     """

@@ -52,7 +52,6 @@ class Bench:
 
     Parameters
     ----------
-    parts : Parts
     filename : str
         What the file's own lines are known by in a traceback.
     entering : callable, optional

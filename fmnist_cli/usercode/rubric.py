@@ -32,7 +32,6 @@ class Rubric:
 
     Attributes
     ----------
-    title : str
     points : mapping
         Points of each check; a check that is not in it is run and shown, and gives none.
     optional : tuple of str
@@ -47,7 +46,6 @@ class Rubric:
         A pattern for the files below the folder.
     visibility : mapping
         When Gradescope shows a check; ``visible`` where nothing is said.
-    limits : Limits
     seed : int
         Of the tensors that the layers are tried on.
     """

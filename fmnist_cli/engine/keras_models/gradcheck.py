@@ -56,8 +56,6 @@ class KerasGradientCheck:
 
     Attributes
     ----------
-    model : str
-    n_examples : int
     e : float
         The step of the difference; a kink's entry has its own, smaller one.
     entries : tuple of Entry
@@ -130,7 +128,6 @@ def check_keras_gradients(
     ----------
     config : TrainConfig
         Its model, hidden, head and seed of the weights are used.
-    examples : Split
     weights : optional
         Where to check. By default the initial weights of the seed, with the CNNs' biases drawn
         from N(0, 0.1^2): they start at 0, where every black window of an image sits exactly on

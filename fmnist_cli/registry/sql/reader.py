@@ -202,10 +202,8 @@ class SqlReader(ABC):
 
         Parameters
         ----------
-        chosen : Selection
         sort : str
             A column, ``-`` before it for descending; what is NULL comes last.
-        limit : int, optional
 
         Raises
         ------
