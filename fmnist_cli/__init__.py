@@ -32,9 +32,9 @@ from fmnist_cli.version import __version__
 
 if TYPE_CHECKING:
     from fmnist_cli import plots as plots
-    from fmnist_cli.analysis import early_stop_answers as early_stop_answers
-    from fmnist_cli.analysis import momentum_answers as momentum_answers
-    from fmnist_cli.analysis import sweep_answers as sweep_answers
+    from fmnist_cli.analysis.batch_size import sweep_answers as sweep_answers
+    from fmnist_cli.analysis.early_stopping import early_stop_answers as early_stop_answers
+    from fmnist_cli.analysis.momentum import momentum_answers as momentum_answers
     from fmnist_cli.api import answers_of as answers_of
     from fmnist_cli.api import check_gradient as check_gradient
     from fmnist_cli.api import compare_runs as compare_runs

@@ -16,7 +16,7 @@ from fmnist_cli.errors import require
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.groups import GroupsComparison
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.engine.data import Dataset

@@ -10,7 +10,7 @@ from fmnist_cli.commands._output import Output, escape
 from fmnist_cli.runner.command_line import figure_words
 
 if TYPE_CHECKING:
-    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
@@ -115,7 +115,7 @@ def show_answers(out: Output, given: Sequence[Answer], runs: Sequence[RecordedRu
     that have the same answer share it."""
     from itertools import groupby
 
-    from fmnist_cli.analysis import study_note
+    from fmnist_cli.analysis.answers import study_note
 
     if given:
         out.section("Answers", escape(study_note(runs)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
-from fmnist_cli.analysis import Answer, Verdict
+from fmnist_cli.analysis.answers import Answer, Verdict
 from fmnist_cli.analysis.why.causes import Explanation
 from fmnist_cli.tables import Column, Table
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.analysis.axes import AXIS_TITLES
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
-from fmnist_cli.epoch import Epoch
 from fmnist_cli.formatting import percent, pluralize, seconds
-from fmnist_cli.report import Finding, Formula, Listing, Picture, Prose, Section, tables
-from fmnist_cli.report.blocks import Block
+from fmnist_cli.report import tables
+from fmnist_cli.report.blocks import Block, Finding, Formula, Listing, Picture, Prose, Section
 from fmnist_cli.report.work import (
     Work,
     checked_run,
@@ -33,12 +32,10 @@ from fmnist_cli.tables import Column, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli import analysis as answers
-    from fmnist_cli.analysis.explain import Observation
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.parameters import ParameterCount
-    from fmnist_cli.registry import RunRecord
 
 PATIENCES = (1, 2, 3, 4, 5, 8)  # of the table; the answers are about the default
 ASSIGNMENT = {  # what the parts of the assignment are called, by the section that answers them
@@ -127,7 +124,9 @@ def checks(work: Work) -> Part:
 def training(work: Work) -> Part:
     """One training at the defaults."""
     from fmnist_cli import plots
+    from fmnist_cli.analysis.explain import explain
     from fmnist_cli.plots.from_records import caption_of, curve_of, ending_of
+    from fmnist_cli.runner.find import recorded
 
     run = default_run(work)
     epochs = work.registry.epochs(run.id)
@@ -145,7 +144,7 @@ def training(work: Work) -> Part:
     )
     blocks: list[Block] = [
         tables.facts_table(f"Run {run.id}, of seed {run.seed}", facts),
-        *(Prose(found.sentence) for found in _observations(work, run, epochs)),
+        *(Prose(found.sentence) for found in explain(recorded(work.registry, run))),
     ]
     run_ids = [run.id]
     verdict = percent(run.test_accuracy)
@@ -182,18 +181,6 @@ def training(work: Work) -> Part:
     )
     question = "How good is the MLP at the defaults?"
     return Part(section, (Finding("training", question, verdict, line),))
-
-
-def _observations(work: Work, run: RunRecord, epochs: Sequence[Epoch]) -> Sequence[Observation]:
-    """What there is to say of the run's curve."""
-    from fmnist_cli.analysis.explain import explain
-    from fmnist_cli.analysis.result import RecordedRun
-
-    config = work.config
-    return explain(
-        RecordedRun(run, tuple(epochs)), lr=config.lr, patience=config.patience,
-        monitor=config.monitor, hidden=config.hidden,
-    )  # fmt: skip
 
 
 def study_part(
@@ -381,9 +368,9 @@ def questions(parts: Sequence[Part]) -> Section:
     )
 
 
-def _basis(result: StudyResult, given: Sequence[answers.Answer]) -> tuple[Prose, ...]:
+def _basis(result: StudyResult, given: Sequence[Answer]) -> tuple[Prose, ...]:
     """On how many seeds the answers rest."""
-    from fmnist_cli.analysis import study_note
+    from fmnist_cli.analysis.answers import study_note
 
     return (Prose(study_note(result.runs)),) if given else ()
 
@@ -430,7 +417,7 @@ PARTS: Mapping[str, Callable[[Work], Part]] = {
 }
 
 
-def _finding(key: str, answer: answers.Answer) -> Finding:
+def _finding(key: str, answer: Answer) -> Finding:
     """What follows the verdict, as many sentences as fit a line or two."""
     line, *more = answer.statement.partition(". ")[2].removesuffix(".").split(". ")
     for sentence in more:

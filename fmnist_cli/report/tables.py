@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.formatting import percent, seconds
-from fmnist_cli.report import Section, run_anchor
+from fmnist_cli.report.blocks import Section, run_anchor
 from fmnist_cli.studies.study import ending, limit_note, loss
 from fmnist_cli.tables import Column, Table, Value
 

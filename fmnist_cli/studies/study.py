@@ -15,7 +15,7 @@ from fmnist_cli.tables import FEW_SEEDS, Column, Table, Value, seeds_notes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.statistics import Scale
     from fmnist_cli.analysis.why.causes import Explanation
@@ -54,32 +54,6 @@ class View:
     band: Band = "ci"
     axis: Axis | None = None
     every_epoch: bool = False
-
-
-def _no_tables(result: StudyResult, view: View) -> list[Table]:
-    return []
-
-
-def _no_answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
-    return ()
-
-
-def _nothing(result: StudyResult, view: View) -> dict[str, Any]:
-    return {}
-
-
-def _no_why(result: StudyResult, config: TrainConfig) -> Conditions:
-    return []
-
-
-def _no_explanations(
-    result: StudyResult, why: Sequence[RecordedRun], figures: Figures, view: View
-) -> tuple[Explanation, ...]:
-    return ()
-
-
-def _every_value(config: TrainConfig, value: Any) -> str:
-    return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,16 +113,16 @@ class Study:
     alt: Callable[[StudyResult, View], str]
     option: str = ""
     values: tuple[Any, ...] = ()
-    unfit: Callable[[TrainConfig, Any], str] = _every_value
+    unfit: Callable[[TrainConfig, Any], str] = lambda config, value: ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    details: Callable[[StudyResult, View], list[Table]] = _no_tables
-    answers: Callable[[StudyResult, View], tuple[Answer, ...]] = _no_answers
-    document: Callable[[StudyResult, View], dict[str, Any]] = _nothing
-    why: Callable[[StudyResult, TrainConfig], Conditions] = _no_why
+    details: Callable[[StudyResult, View], list[Table]] = lambda result, view: []
+    answers: Callable[[StudyResult, View], tuple[Answer, ...]] = lambda result, view: ()
+    document: Callable[[StudyResult, View], dict[str, Any]] = lambda result, view: {}
+    why: Callable[[StudyResult, TrainConfig], Conditions] = lambda result, config: []
     measure: Measure | None = None
     explain: Callable[
         [StudyResult, Sequence[RecordedRun], Figures, View], tuple[Explanation, ...]
-    ] = _no_explanations
+    ] = lambda result, why, figures, view: ()
     test_every_epoch: bool = False
     after: Callable[[View], After | None] = lambda view: None
     metric: Metric = "val_accuracy"
@@ -327,7 +301,7 @@ def interval(
     scale: Scale,
 ) -> Cell:
     """The 95 % interval of the mean, within the possible range of the scale."""
-    from fmnist_cli.analysis import summarise
+    from fmnist_cli.analysis.statistics import summarise
 
     def cell(runs: Runs) -> str:
         found = summarise((read(run) for run in runs if not run.diverged), scale)
