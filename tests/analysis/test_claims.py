@@ -607,7 +607,7 @@ def test_a_patience_that_is_not_used_up() -> None:
 
 def test_early_stop_watches_what_it_is_told() -> None:
     by_loss = tuple(replace(e, val_loss=1 - e.epoch / 10) for e in CURVE.epochs)
-    assert apply_patience(changed(CURVE, epochs=by_loss), 1, "val_loss").best_epoch == 7
+    assert apply_patience(changed(CURVE, epochs=by_loss, monitor="val_loss"), 1).best_epoch == 7
 
 
 def test_a_curve_without_test_accuracy_is_refused() -> None:
