@@ -15,6 +15,7 @@ from typing import Any, Literal
 from fmnist_cli.analysis.answers import listing
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.formatting import percent
 
 Rule = Literal[
     "diverged",
@@ -121,7 +122,7 @@ def _diverged(run: RecordedRun) -> Observation:
         of = f" of {hidden}" if hidden else ""
         why = (
             f"{last.dead_units}{of} hidden units are zero for every training image, and learn "
-            f"nothing any more (training accuracy {last.train_accuracy:.4f})"
+            f"nothing any more (training accuracy {percent(last.value('train_accuracy'))})"
         )
     else:
         why = "a weight is not a finite number"
@@ -177,7 +178,7 @@ def _still_improving(run: RecordedRun) -> Observation | None:
     return Observation(
         "still_improving",
         f"It was still improving at its limit: the best epoch is {best.epoch} of {n} (validation "
-        f"accuracy {best.val_accuracy:.4f}, loss {best.val_loss:.4f}). More epochs may be "
+        f"accuracy {percent(best.val_accuracy)}, loss {best.val_loss:.4f}). More epochs may be "
         "better.",
         {
             "best_epoch": best.epoch,
@@ -269,6 +270,7 @@ def _patience(run: RecordedRun, longer: Longer | None) -> Observation | None:
         other = longer.run.epochs[longer.run.best_epoch - 1]
         here, there = getattr(best, monitor), getattr(other, monitor)
         better = there > here if monitor == "val_accuracy" else there < here
+        shown = percent if monitor == "val_accuracy" else "{:.4f}".format
         figures = {
             "patience": patience,
             "best_epoch": best.epoch,
@@ -280,13 +282,13 @@ def _patience(run: RecordedRun, longer: Longer | None) -> Observation | None:
         if better:
             sentence = (
                 f"Patience {patience} was too small: {longer.name}, the same training that went "
-                f"on, reached {watched} {there:.4f} in epoch {other.epoch}, against {here:.4f} in "
-                f"epoch {best.epoch}."
+                f"on, reached {watched} {shown(there)} in epoch {other.epoch}, against "
+                f"{shown(here)} in epoch {best.epoch}."
             )
             return Observation("patience_too_small", sentence, figures)
         sentence = (
             f"Patience {patience} was enough: {longer.name}, the same training that went on to "
-            f"epoch {longer.run.epochs[-1].epoch}, has no better {watched} than {here:.4f}."
+            f"epoch {longer.run.epochs[-1].epoch}, has no better {watched} than {shown(here)}."
         )
         return Observation("patience_enough", sentence, figures)
     lowest = min(run.epochs, key=lambda epoch: epoch.value("val_loss"))
@@ -320,7 +322,7 @@ def _fine(run: RecordedRun) -> Observation:
         if math.isfinite(start) and math.isfinite(end)
     ]
     accuracies = [
-        f"{value:.4f} ({name})"
+        f"{percent(value)} ({name})"
         for name, value in (
             ("training", last.value("train_accuracy")),
             ("validation", last.value("val_accuracy")),

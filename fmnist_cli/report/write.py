@@ -22,7 +22,7 @@ REPRODUCTION = (
     "run may stop at another epoch and end as another seed would, within the spread of the seeds."
 )
 WHY = (
-    " Each study says in short why its result is so; `fmnist report --why` also trains the "
+    " Each study says in short why its result is so; fmnist report --why also trains the "
     "counterfactual runs that test the causes."
 )
 BEYOND = "sweep-lr"  # the part that no assignment asks for

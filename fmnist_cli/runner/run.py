@@ -111,6 +111,9 @@ def train_recorded(
     registry, dataset, listener = session.registry, session.dataset, session.listener
     listener.warning(registry.warning)
     weights_path = None
+    backend = (backend_of or make_backend)(
+        config, dataset.train
+    )  # if it cannot be, there is no run
     resumed = None if resume is None else registry.resume(resume)
     spec = run_spec(session, command, asdict(config), condition, run_uuid)
     run = resumed or registry.run(spec)
@@ -127,7 +130,6 @@ def train_recorded(
         checkpoints = Checkpoints(run.folder, before=run.flush, on_failure=warnings.unsaved)
         start = None if resumed is None else _restart(resumed, checkpoints, config, listener)
         done = 0 if start is None else len(start.epochs)
-        backend = (backend_of or make_backend)(config, dataset.train)
         if before is not None and start is None:
             before(run, backend)
         label = f"{config.model} b{config.batch}" if condition is None else condition.label

@@ -68,7 +68,7 @@ def test_a_run_with_nothing_to_say_of_it() -> None:
     assert one.rule == "fine"
     assert one.sentence == (
         "Nothing unusual: in 6 epochs the running loss went from 0.6000 to 0.5000, the accuracy "
-        "to 0.8500 (training) and 0.8000 (validation). The best is epoch 1."
+        "to 85.00 % (training) and 80.00 % (validation). The best is epoch 1."
     )
 
 
@@ -80,7 +80,7 @@ def test_numbers_that_were_not_recorded_are_not_spoken_of() -> None:
     first, last = epochs[0].train_loss, epochs[-1].train_loss
     assert one.sentence == (
         f"Nothing unusual: in 6 epochs the training loss went from {first:.4f} to {last:.4f}, "
-        "the accuracy to 0.8500 (training)."
+        "the accuracy to 85.00 % (training)."
     )
 
 
@@ -90,7 +90,7 @@ def test_dead_units() -> None:
     assert one.rule == "diverged"
     assert one.sentence == (
         "It diverged in epoch 2 (updates 101 to 200): 127 of 128 hidden units are zero for every "
-        "training image, and learn nothing any more (training accuracy 0.8500). The learning rate "
+        "training image, and learn nothing any more (training accuracy 85.00 %). The learning rate "
         "100 is too large for it; 0.01 is worth a try."
     )
     assert one.figures["first_update"] == 101
@@ -115,7 +115,7 @@ def test_still_improving() -> None:
               still_improving=True)  # fmt: skip
     (one,) = found(arm)
     assert one.rule == "still_improving"
-    assert "the best epoch is 6 of 6 (validation accuracy 0.7900, loss 0.5000)" in one.sentence
+    assert "the best epoch is 6 of 6 (validation accuracy 79.00 %, loss 0.5000)" in one.sentence
 
 
 def test_overfitting_begins_at_the_lowest_validation_loss() -> None:
@@ -196,7 +196,7 @@ def test_patience_is_judged_by_a_longer_run() -> None:
     assert one.rule == "patience_too_small"
     assert one.sentence == (
         "Patience 3 was too small: run 7, the same training that went on, reached validation "
-        "accuracy 0.8500 in epoch 6, against 0.8000 in epoch 1."
+        "accuracy 85.00 % in epoch 6, against 80.00 % in epoch 1."
     )
     same = Longer("run 8", run(curve([0.5] * 6, accuracy=[0.80] + [0.79] * 5)))
     enough, fine = found(short, longer=same)

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_cli.engine.keras_models import runtime
+from fmnist_cli.registry import Registry
+
 from .conftest import SMALL, Fmnist
 
 
@@ -113,3 +116,16 @@ def test_data_dir_is_a_folder(fmnist: Fmnist) -> None:
     for here in ("", "."):
         message = fmnist.error("train", "--data-dir", here, code=1)
         assert message.startswith(f"{Path.cwd()} must hold the four files")
+
+
+def test_an_engine_that_cannot_start_leaves_no_run(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime.import_tensorflow.cache_clear()
+    monkeypatch.setattr(runtime, "find_spec", lambda _: None)
+    message = fmnist.error(
+        "train", *SMALL, "--model", "cnn2", "--engine", "keras", "--epochs", 1, code=2
+    )
+    assert message.endswith("Received: no module tensorflow.")
+    with Registry.open("runs.db", readonly=True) as registry:
+        assert registry.list_runs() == []

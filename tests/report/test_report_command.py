@@ -101,7 +101,8 @@ def test_an_interrupted_report_goes_on(fmnist: Fmnist, monkeypatch: pytest.Monke
     assert calls[:6] == [5, 1, 5, 5, 50, 5]
     page = Path("results/report/index.html").read_text()
     assert 'id="run-2"' in page
-    assert 'id="run-3"' not in page
+    assert 'id="run-3"' in page  # begun again, from its start
+    assert {run.status for run in runs()} == {"finished"}
 
 
 def test_a_report_that_is_stopped_says_how_to_go_on(
@@ -192,7 +193,7 @@ def test_a_report_without_why_gives_intuition_and_names_what_tests_it(made: Made
         assert found, question
         assert said in found[0]
     lead = page.partition("## ")[0]
-    assert "`fmnist report --why` also trains the counterfactual runs" in lead.replace("\\", "")
+    assert "fmnist report --why also trains the counterfactual runs" in lead.replace("\\", "")
     table = [line for line in page.splitlines() if "--why tests it" in line]
     assert [re.search(r"fmnist (\S+)", line)[1] for line in table] == [  # type: ignore[index]
         *("sweep-batch", "early-stop", "momentum", "ood", "sweep-lr")

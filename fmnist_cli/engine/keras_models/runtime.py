@@ -24,7 +24,7 @@ Fixed, because the gradient's last bits depend on it: the same run gives the sam
 many cores it is allowed.
 """
 
-
+_XLA_FLAGS = {"XLA_FLAGS", "TF_XLA_FLAGS"}
 _pool_threads = SHARDS
 
 
@@ -67,6 +67,8 @@ def import_tensorflow() -> Any:
             tf.config.threading.set_intra_op_parallelism_threads(1)
             tf.config.threading.set_inter_op_parallelism_threads(_pool_threads)
         tf.zeros(1)  # starts the runtime, which has things to log as well
+    if _XLA_FLAGS & set(os.environ):  # one that XLA does not know ends the process: now, no later
+        tf.function(tf.zeros, jit_compile=True)(1)
     if keras.backend.backend() != "tensorflow":
         raise UsageError(
             "Keras must run on the tensorflow backend; set KERAS_BACKEND=tensorflow. "
@@ -79,8 +81,12 @@ def import_tensorflow() -> Any:
 def _quiet_stderr() -> Iterator[None]:
     """Keep what the process writes to stderr, C++ included, and show it only on an error.
 
-    TensorFlow logs before its log level is in force, past Python's ``sys.stderr``.
+    TensorFlow logs before its log level is in force, past Python's ``sys.stderr``. Where the
+    user has given XLA flags it may end the process, and says why: then nothing is kept back.
     """
+    if _XLA_FLAGS & set(os.environ):
+        yield
+        return
     sys.stderr.flush()
     try:
         kept = tempfile.TemporaryFile()  # noqa: SIM115
