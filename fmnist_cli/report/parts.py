@@ -13,12 +13,7 @@ from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
 from fmnist_cli.formatting import percent, pluralize, seconds
 from fmnist_cli.report import tables
 from fmnist_cli.report.blocks import Block, Finding, Formula, Listing, Picture, Prose, Section
-from fmnist_cli.report.work import (
-    Work,
-    checked_run,
-    default_run,
-    mini_cnn_run,
-)
+from fmnist_cli.report.work import Work, checked_run, default_run, mini_cnn_run
 from fmnist_cli.runner.command_line import figure_words
 from fmnist_cli.studies import Study, View
 from fmnist_cli.studies.batch_size import BATCH_SIZE
@@ -27,7 +22,7 @@ from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.momentum import MOMENTUM
 from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
 from fmnist_cli.studies.training import TRAINING
-from fmnist_cli.tables import Column, Table
+from fmnist_cli.tables import Table, headings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -109,7 +104,7 @@ def checks(work: Work) -> Part:
             Prose(size),
             *([Prose(noise)] if noise else []),
         ),
-        work.training_command(f"train --check-gradient{with_magnitude}", work.config),
+        work.command(f"train --check-gradient{with_magnitude}", work.config),
         (run.id,),
     )
     return Part(
@@ -176,7 +171,7 @@ def training(work: Work) -> Part:
             _picture("training", figure, "Accuracy and loss by epoch.", alt),
             *blocks,
         ),
-        work.study_command(TRAINING, "train", work.config),
+        work.command("train", work.config, study=TRAINING),
         tuple(run_ids),
     )
     question = "How good is the MLP at the defaults?"
@@ -215,12 +210,8 @@ def study_part(
     )
     given = study.answers(result, view)
     explanations, tested = work.explain(study, config, result, view)
-    typed = work.study_command(
-        study,
-        words or study.words(values),
-        config,
-        epochs=study.defaults.get("epochs", TrainConfig.epochs),
-    )
+    epochs = study.defaults.get("epochs", TrainConfig.epochs)
+    typed = work.command(words or study.words(values), config, epochs=epochs, study=study)
     section = Section(
         study.kind,
         study.title,
@@ -252,7 +243,7 @@ def parameters(work: Work) -> Part:
             tables.parameters_table((*counts, count("mini-cnn"))),
             *(Prose(statement) for statement in (*statements, *_where_they_are(counts))),
         ),
-        work.command("count-params", TrainConfig(hidden=work.config.hidden)),
+        work.command("count-params", TrainConfig(hidden=work.config.hidden), reads_data=False),
     )
     smallest = min(counts, key=lambda of_model: of_model.total)
     line = " ".join([f"with {smallest.total:,} parameters.", *statements])
@@ -333,7 +324,7 @@ def mini_cnn(work: Work) -> Part:
             tables.derivative_checks_table(found),
             Prose(f"{line} {trained}"),
         ),
-        work.command("mini-cnn --train", TrainConfig(seed=work.config.seed)),
+        work.command("mini-cnn --train", TrainConfig(seed=work.config.seed), reads_data=False),
         (run.id,),
     )
     verdict = "yes" if all(one.holds for one in found) else "no"
@@ -353,19 +344,10 @@ def questions(parts: Sequence[Part]) -> Section:
         ]
         if part.why:
             rows.append((name, "Why?", "see there; --why tests it", "", part.why))
-    headings = ("Part", "Question", "Answer", "Figure", "Command")
-    columns = tuple(Column(heading, numeric=False) for heading in headings)
-    return Section(
-        "questions",
-        "The assignment, part by part",
-        (
-            Table(
-                "What answers which part; the figures are files of these names",
-                columns,
-                tuple(rows),
-            ),
-        ),
-    )
+    caption = "What answers which part; the figures are files of these names"
+    columns = headings("<Part", "<Question", "<Answer", "<Figure", "<Command")
+    title = "The assignment, part by part"
+    return Section("questions", title, (Table(caption, columns, tuple(rows)),))
 
 
 def _basis(result: StudyResult, given: Sequence[Answer]) -> tuple[Prose, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.errors import require
 from fmnist_cli.formatting import format_count, percent, seconds
 from fmnist_cli.tables import FEW_SEEDS, Column, Table, Value, seeds_notes
 
@@ -54,6 +55,14 @@ class View:
     band: Band = "ci"
     axis: Axis | None = None
     every_epoch: bool = False
+
+    def __post_init__(self) -> None:
+        require(min(self.patiences) >= 1, "patience must be at least 1", min(self.patiences))
+
+    @property
+    def curves_word(self) -> str:
+        """What ``--curve`` is given for the curves."""
+        return "both" if len(self.curves) > 1 else self.curves[0]
 
 
 @dataclass(frozen=True, kw_only=True)

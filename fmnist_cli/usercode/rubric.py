@@ -77,14 +77,16 @@ class Rubric:
         return round(points("passed") * self.max_score / (self.max_score - waived), 2)
 
 
-def read_rubric(path: Path) -> Rubric:
-    """A rubric from a TOML file.
+def read_rubric(path: Path | None) -> Rubric:
+    """A rubric from a TOML file; without one, the usual.
 
     Raises
     ------
     UsageError
         When the file cannot be read, is no TOML, or says something that no rubric has.
     """
+    if path is None:
+        return Rubric()
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
