@@ -54,7 +54,6 @@ class GroupsComparison:
 
     Attributes
     ----------
-    groups : tuple of Group
     facts : mapping
         By section (``parameters``, ``environment``, ``state``) and name: for each group the
         different values that its runs have.

@@ -33,7 +33,6 @@ class Interval:
     Attributes
     ----------
     n : int >= 1
-    mean : float
     low, high : float or None
         Ends of the confidence interval, within the range of the scale; None below five values.
     level : float in (0, 1)
@@ -224,7 +223,6 @@ class Summary:
     Attributes
     ----------
     n : int >= 1
-    mean, minimum, maximum : float
     sd : float or None
         Standard deviation of the seeds (n - 1); None with one.
     low, high : float or None

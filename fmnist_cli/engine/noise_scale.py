@@ -123,11 +123,6 @@ class MagnitudePrediction:
     limit: float
     noise_share: float
 
-    @property
-    def is_decisive(self) -> bool:
-        """Whether a sum would be found out even if the few examples' gradient is twice its size."""
-        return self.ratio_of_sum / 2 >= self.limit
-
 
 def measure(weights: Arrays, split: Split, *, n_examples: int | None = None) -> NoiseScale:
     """The noise scale of the MLP's mean loss over a split, in the weights' precision.

@@ -204,7 +204,6 @@ def measure(
     Parameters
     ----------
     weights : W1 (D, H), b1 (H,), W2 (H, K), b2 (K,)
-    split : Split
     rng : np.random.Generator, optional
         Draws where Lanczos starts, on which what is found does not depend beyond the tolerance;
         by default always from one seed, so that a measurement repeats bit for bit.

@@ -28,7 +28,7 @@ from fmnist_cli.registry.layout import (
     artefact_file,
     import_or_gc,
     is_ours,
-    lock_path,
+    lock_file,
     run_folder,
 )
 from fmnist_cli.registry.locks import RunLock, is_held
@@ -91,9 +91,8 @@ def _delete(database: Database, reader: Reader, runs: Sequence[RunRecord]) -> li
     folders = [folder for folder in own if folder.is_dir() and is_ours(database, folder)]
     with ExitStack() as held:
         for run in runs:
-            lock = RunLock(lock_path(database, run.uuid))  # so that it is not resumed meanwhile
-            lock.acquire()
-            held.callback(lock.release)
+            # so that it is not resumed meanwhile
+            held.enter_context(RunLock(lock_file(database.files, run.uuid)))
             for artefact in reader.artefacts(run.id):
                 with suppress(ArtefactError):
                     path = artefact_file(database, run.uuid, artefact.path)
@@ -157,12 +156,8 @@ def collect(database: Database, reader: Reader, *, keep_days: float) -> list[Rem
         removals = _garbage(database, reader, keep_days)
         for removal in removals:
             if removal.path.suffix == ".lock":
-                lock = RunLock(removal.path)
-                try:
-                    lock.acquire()
-                except RegistryError:
-                    continue  # a run has begun meanwhile
-                lock.release()
+                with suppress(RegistryError), RunLock(removal.path):  # a run has begun meanwhile
+                    pass
             else:
                 _remove(removal.path, database.files)
     return removals
@@ -186,7 +181,7 @@ def _garbage(database: Database, reader: Reader, keep_days: float) -> list[Remov
         elif (
             run.status != "running"
             and is_ours(database, entry)
-            and not is_held(lock_path(database, run.uuid))
+            and not is_held(lock_file(database.files, run.uuid))
         ):
             for file in sorted([*entry.glob("checkpoint-*.ckpt"), *entry.glob(".*.tmp")]):
                 by_itself = run.status in ("finished", "diverged")

@@ -27,7 +27,7 @@ from fmnist_cli.tables import Column, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import StudyResult
     from fmnist_cli.engine.config import TrainConfig
 

@@ -27,7 +27,7 @@ from fmnist_cli.tables import Column, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.config import TrainConfig
@@ -56,7 +56,7 @@ def _table(result: StudyResult, view: View) -> Table:
 
 
 def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
-    from fmnist_cli.analysis import learning_rate_answers
+    from fmnist_cli.analysis.learning_rate import learning_rate_answers
 
     return learning_rate_answers(result.runs)
 

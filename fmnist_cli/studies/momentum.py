@@ -26,7 +26,7 @@ from fmnist_cli.tables import Column, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.momentum import Loss
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
@@ -94,7 +94,7 @@ def _table(result: StudyResult, view: View) -> Table:
 
 def _details(result: StudyResult, view: View) -> list[Table]:
     """With ``every_epoch``, one row per epoch, one column per momentum: means over the seeds."""
-    from fmnist_cli.analysis import summarise
+    from fmnist_cli.analysis.statistics import summarise
 
     if not view.every_epoch:
         return []
@@ -123,7 +123,7 @@ def _details(result: StudyResult, view: View) -> list[Table]:
 
 
 def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
-    from fmnist_cli.analysis import momentum_answers
+    from fmnist_cli.analysis.momentum import momentum_answers
 
     return momentum_answers(result.runs, _drawn(view))
 

@@ -16,7 +16,7 @@ from fmnist_cli.usercode.cases import ModelCase
 from fmnist_cli.usercode.checks import LAYER_CHECKS, Check
 from fmnist_cli.usercode.diagnosis import agrees
 from fmnist_cli.usercode.exam import Exam, observed
-from fmnist_cli.usercode.results import CheckResult, Diagnosis
+from fmnist_cli.usercode.results import CheckResult
 from fmnist_cli.usercode.subject import Unanswered
 
 N_FEW, N_MANY = 50, 5_000
@@ -89,13 +89,15 @@ def _pass_is_wrong(exam: Exam) -> bool:
     return bool(exam.failed("backward_pass", *([] if of_loop else ["training_loop"])))
 
 
+def _decimals(text: str) -> list[float]:
+    """The numbers with a decimal point or an exponent, in order."""
+    return [float(one) for one in _NUMBER.findall(text) if not one.lstrip("+-").isdigit()]
+
+
 def pairs_of(printed: str, values: list[float]) -> list[tuple[float, float]]:
     """(gradient, approximation) as they are printed: the last two numbers of a line that has two
     with a decimal point, else the numbers of lines one after the other, else what is returned."""
-    lines = [
-        [float(text) for text in _NUMBER.findall(line) if not text.lstrip("+-").isdigit()]
-        for line in printed.splitlines()
-    ]
+    lines = [_decimals(line) for line in printed.splitlines()]
     pairs = [(numbers[-2], numbers[-1]) for numbers in lines if len(numbers) >= 2]
     if not pairs:
         flat = [number for numbers in lines for number in numbers] or values
@@ -106,9 +108,7 @@ def pairs_of(printed: str, values: list[float]) -> list[tuple[float, float]]:
 
 def _errors(reply: Mapping[str, Any]) -> list[float]:
     """Every number with a decimal point that is printed, and what is returned."""
-    printed = [float(text) for text in _NUMBER.findall(str(reply["printed"]))
-               if not text.lstrip("+-").isdigit()]  # fmt: skip
-    return printed + list(reply["value"])
+    return _decimals(str(reply["printed"])) + list(reply["value"])
 
 
 def _accepts(reply: Mapping[str, Any], right: Mapping[str, Any]) -> bool | None:
@@ -154,8 +154,7 @@ def gradient_checker(exam: Exam, check: Check) -> CheckResult:
     place = exam.sources.place(check.name)
 
     def fail(message: str, name: str, what: str, question: str) -> CheckResult:
-        diagnosis = Diagnosis(name, what, place.text, question, place.line)
-        return check.failed(message, diagnosis)
+        return check.failed(message, place.diagnosis(name, what, question))
 
     right = _ask_first(exam, check, case)
     if isinstance(right, CheckResult):
@@ -233,9 +232,7 @@ def magnitude_checker(exam: Exam, check: Check) -> CheckResult:
         return reply
     place = exam.sources.place(check.name)
     gradients = [ModelCase(case.w, case.x[:n], case.y[:n]).right()["W1"] for n in (N_FEW, N_MANY)]
-    numbers = [
-        float(text) for text in _NUMBER.findall(str(reply["printed"]))
-    ] + list(reply["value"])  # fmt: skip
+    numbers = [*map(float, _NUMBER.findall(str(reply["printed"]))), *reply["value"]]
 
     def given(measure: Any) -> list[bool]:
         return [
@@ -249,8 +246,8 @@ def magnitude_checker(exam: Exam, check: Check) -> CheckResult:
         return check.passed("It gives the L1 norms of the first layer's gradient.")
 
     def fail(name: str, what: str, question: str) -> CheckResult:
-        diagnosis = Diagnosis(name, what, place.text, question, place.line)
-        return check.failed("It must give the L1 norms on 50 and on 5,000 examples.", diagnosis)
+        must = "It must give the L1 norms on 50 and on 5,000 examples."
+        return check.failed(must, place.diagnosis(name, what, question))
 
     named = (
         ("magnitude-plain-sum", lambda g: g.sum(), "The entries are summed with their signs.",

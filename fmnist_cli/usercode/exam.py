@@ -27,10 +27,8 @@ class Exam:
 
     Parameters
     ----------
-    subject : Subject
     parts : mapping
         The parts that the file defines, by the names it has them under.
-    sources : Sources
     rng_seed : int
         All tensors are drawn from it.
     images : Split

@@ -87,12 +87,10 @@ def check_file(
 
     Parameters
     ----------
-    path : Path
     images : Split, optional
         Images to train on, the first 1,000 of them; Fashion-MNIST's by default.
     seed : int
         Of the tensors that the layers are tried on.
-    limits : Limits, optional
     restricted : bool
         Refuse files, processes and sockets to the code.
     forbidden : collection of str
@@ -151,8 +149,6 @@ def check_layers(
     linear_layer, relu, miniBatchGradientDescent : the assignment's classes and function
     images : Split, optional
         Fashion-MNIST's by default.
-    seed : int
-    only : collection of str
     **further : ``forward_pass``, ``backward_pass``, ``gradient_checker``, ``magnitude_checker``,
         ``softmax_cross_entropy``
 

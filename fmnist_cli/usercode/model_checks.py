@@ -82,23 +82,23 @@ def _extended(exam: Exam, check: Check, case: cases.UpdateCase, plain: CheckResu
         if what not in reply["takes"] and not (what == "momentum" and "velocity" in reply["takes"]):
             continue
         if "weights" not in reply:
-            why = f" ({observed(reply['error']).error})" if "error" in reply else ""
-            said += f" {title}: not checked{why}."
+            said += f" {title}: not checked."
             continue
         after = observed_mapping(reply["weights"])
         holds = [name for name, right in rules[what].items()
                  if any(agrees(after.array, one) for one in right)]  # fmt: skip
         if not holds:
             first = next(iter(rules[what]))
-            place = exam.sources.place(check.name)
             name, why = "", f"{title} is wrong."
             for wrong, text, times in _WRONG_MOMENTA if what == "momentum" else ():
                 if agrees(after.array, {n: w[n] - case.lr * times(a) * g[n] for n in w}):
                     name, why = wrong, text
             return check.failed(
                 f"The plain step is right; with {title.lower()} it is another one than {first}.",
-                Diagnosis(name, why, place.text, "What are the parameters after two "
-                          "steps by the same gradient, on paper and in the code?", place.line),
+                exam.sources.place(check.name).diagnosis(
+                    name, why, "What are the parameters after two steps by the same gradient, on "
+                    "paper and in the code?",
+                ),
             )  # fmt: skip
         said += f" {title} holds: {holds[0]}."
     return replace(plain, message=said)
@@ -217,11 +217,11 @@ def own_loss(exam: Exam, check: Check) -> CheckResult:
     z = given[0].z * 1000
     labels = exam.subject.call("own_loss", z=z, y=given[0].y)[form]
     if not all(np.isfinite(observed(labels[key]).array).all() for key in ("forward", "backward")):
-        place = exam.sources.place("loss_forward")
         return check.failed(
             "With logits of some thousands the loss is not finite.",
-            Diagnosis("softmax-overflow", "exp overflows for large logits.", place.text,
-                      "Does the softmax change when the same number is taken off every logit?",
-                      place.line),
+            exam.sources.place("loss_forward").diagnosis(
+                "softmax-overflow", "exp overflows for large logits.",
+                "Does the softmax change when the same number is taken off every logit?",
+            ),
         )  # fmt: skip
     return check.passed("The loss is a mean, divided by N once, and does not overflow.")

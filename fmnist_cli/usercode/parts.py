@@ -177,17 +177,9 @@ def _put(theirs: Any, ours: Array) -> Any:
     return theirs
 
 
-@dataclass(frozen=True)
-class Extended:
-    """What a user's gradient descent takes beyond the interface: its arguments' names, or ""."""
-
-    velocity: str
-    momentum: str
-    decay: str
-
-
-def extended_arguments(function: Callable[..., Any]) -> Extended:
-    """The arguments for a velocity, a coefficient of momentum and one of weight decay."""
+def extended_arguments(function: Callable[..., Any]) -> dict[str, str]:
+    """The names of the arguments that a user's gradient descent takes beyond the interface: by
+    ``velocity``, ``momentum`` and ``decay`` (the two coefficients), those that there are."""
     names = [p.name for p in positional(function)[1:]]
     plain = {name: _plain(name) for name in names if name != _rate(names)}
 
@@ -197,7 +189,9 @@ def extended_arguments(function: Callable[..., Any]) -> Extended:
     coefficient = first(lambda p: p in _COEFFICIENTS)
     velocity = first(lambda p: "veloc" in p or ("momentum" in p and bool(coefficient)))
     coefficient = coefficient or first(lambda p: "momentum" in p)
-    return Extended(velocity, coefficient, first(lambda p: any(w in p for w in _DECAYS)))
+    decay = first(lambda p: any(w in p for w in _DECAYS))
+    named = {"velocity": velocity, "momentum": coefficient, "decay": decay}
+    return {role: name for role, name in named.items() if name}
 
 
 _COEFFICIENTS = ("alpha", "mu", "beta")

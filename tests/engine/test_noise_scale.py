@@ -115,12 +115,10 @@ def test_too_few_or_too_many_examples_are_refused(n: int, weights: dict[str, np.
 def test_the_prediction_at_both_ends() -> None:
     no_noise = predict_magnitude(NoiseScale(10**6, 10**6, 1.0, 1.0))
     assert (no_noise.ratio, no_noise.ratio_of_sum, no_noise.noise_share) == (1, 100, 0)
-    assert no_noise.is_decisive
     all_noise = predict_magnitude(NoiseScale(10**9, 10**9, 1.0, 0.0))
     assert all_noise.ratio == pytest.approx(0.1, rel=1e-4)
     assert all_noise.ratio_of_sum == pytest.approx(all_noise.limit, rel=1e-4)
     assert all_noise.noise_share == 1
-    assert not all_noise.is_decisive
 
 
 def test_the_magnitude_check_finds_what_is_predicted(monkeypatch: pytest.MonkeyPatch) -> None:

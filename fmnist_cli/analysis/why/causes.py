@@ -53,7 +53,6 @@ class Cause:
     ----------
     name : str
         Such as ``fewer updates``.
-    outcome : Outcome
     share : float or None
         Of the effect, as a fraction: 0 none of it, 1 all, above 1 more than it; None if not tested.
     low, high : float or None
@@ -105,7 +104,6 @@ class Explanation:
     ----------
     question, answer : str
         The answer and what explains it, in at most two short sentences.
-    causes : tuple of Cause
     how_sure : str
         On what it rests.
     figure : str
