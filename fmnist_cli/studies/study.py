@@ -359,7 +359,9 @@ def with_interval(result: StudyResult, columns: Columns) -> Columns:
     return [*columns[:at], (of, cell), *columns[at:]]
 
 
-def condition_table(result: StudyResult, title: str, columns: Columns) -> Table:
+def condition_table(
+    title: str, columns: Columns, result: StudyResult, view: View | None = None
+) -> Table:
     """One row per condition."""
     columns = with_interval(result, columns)
     rows = tuple(tuple(cell(runs) for _, cell in columns) for runs in result.by_label().values())

@@ -84,7 +84,6 @@ def explain_batch_size(
     runs: Sequence[RecordedRun],
     why: Sequence[RecordedRun],
     figures: Mapping[int, Mapping[str, float]] | None = None,
-    config_batch: int = 5,
 ) -> tuple[Explanation, ...]:
     """The batch-size study's questions with their causes.
 
@@ -96,15 +95,13 @@ def explain_batch_size(
         Those of its counterfactual conditions; of one that was not trained there is no claim.
     figures : mapping, optional
         By the id of a run, the ``sharpness`` and the ``noise_scale`` at its weights.
-    config_batch : int
-        The reference's batch, or the nearest below it.
     """
     runs = [run for run in runs if not run.diverged]
     sizes = sorted({run.batch for run in runs})
     if len(sizes) < 2:
         return ()
     faster, better, fewer, equal = sweep_answers(runs)
-    reference = _reference(config_batch, sizes)
+    reference = _reference(TrainConfig.batch, sizes)
     causes = attribute(_accuracy_trials(runs, why, reference, sizes))
     sure = basis((run.label, run.seed) for run in runs)
     return (
@@ -296,6 +293,7 @@ def _collapse(runs: Sequence[RecordedRun], fewer: Answer, equal: Answer, sure: s
 
 
 def _reference(batch: int, sizes: Sequence[int]) -> int:
+    """The batch that the others are compared with: this one, or the nearest below it."""
     return max((size for size in sizes if size <= batch), default=sizes[0])
 
 
