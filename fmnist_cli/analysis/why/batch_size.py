@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.answers import Answer, basis, sentence
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY, sweep_answers
@@ -22,10 +21,8 @@ from fmnist_cli.analysis.why.causes import (
     way_to_best,
 )
 from fmnist_cli.analysis.why.collapse import collapse
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.counterfactuals import cut_short, same_patience, scaled_lr
-
-if TYPE_CHECKING:
-    from fmnist_cli.engine.config import TrainConfig
 
 MOST_EPOCHS = 100  # of a counterfactual: what takes longer is cut there
 MOST_PATIENCE = 40  # in epochs: a longer one is not trained, and of it nothing is claimed
