@@ -65,7 +65,7 @@ def check(
     tensors and on real images, and compares with the textbook's layers and with central differences
     of your own forward pass. Where the numbers are those of a mistake that fmnist knows it names
     it, and the line; it never shows a solution. The file runs in a process of its own, without
-    network, within limits of time and memory; its main is not run.
+    network, within limits of time and memory; its main for a few updates on a few images.
 
     Exits 3 if a check does not hold.
 

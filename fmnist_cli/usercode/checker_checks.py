@@ -61,7 +61,7 @@ def _ask(exam: Exam, which: str, case: ModelCase, wrong: Mapping[str, str]) -> d
 def _ask_first(exam: Exam, check: Check, case: ModelCase) -> dict[str, Any] | CheckResult:
     """The reply on layers that are right; or why there is none, as the check's result."""
     if _pass_is_wrong(exam):
-        return check.result("skipped", "It calls backward_pass, which is wrong: see there.")
+        return check.result("skipped", "It calls a backward pass that is wrong: see there.")
     try:
         reply = _ask(exam, check.name, case, {})
     except Unanswered as error:
@@ -82,8 +82,11 @@ def _has_right_layers(exam: Exam) -> bool:
 
 
 def _pass_is_wrong(exam: Exam) -> bool:
-    """Whether the file's backward_pass, which its checkers call, is wrong by itself."""
-    return "backward_pass" in exam.parts and bool(exam.failed("backward_pass"))
+    """Whether the file's backward pass, which its checkers call, is wrong by itself."""
+    if "backward_pass" not in exam.parts:
+        return False
+    of_loop = exam.mistake("training_loop").startswith("loop-")  # around the pass, not in it
+    return bool(exam.failed("backward_pass", *([] if of_loop else ["training_loop"])))
 
 
 def _decimals(text: str) -> list[float]:
@@ -127,11 +130,21 @@ _PLANTED = {
     "scaled": "A gradient half as large again is accepted.",
     "reversed": "A gradient whose entries are in the wrong order is accepted.",
     "negated": "A gradient of the wrong sign is accepted.",
+    "raised": "A gradient whose entries are all too large is accepted: the difference has a sign.",
+    "lowered": "A gradient whose entries are all too small is accepted: the difference has a sign.",
 }
 _BY_RATIO = (
     (0.5, "differences-without-2", "The approximation is twice the gradient."),
     (2.0, "differences-halved", "The approximation is half the gradient."),
     (-1.0, "differences-sign", "The approximation has the wrong sign."),
+)
+_ACCEPTED_INSTEAD = (
+    ("doubled", "differences-without-2", "It accepts twice the gradient."),
+    ("halved", "differences-halved", "It accepts half the gradient."),
+    ("negated", "differences-sign", "It accepts the gradient with the wrong sign."),
+    ("zero", "checker-moves-nothing", "It accepts a gradient of zeros: its two losses are equal."),
+    ("summed", "differences-of-sum", "It accepts N times the gradient: its loss is no mean."),
+    ("averaged", "differences-of-mean", "It accepts the gradient divided by N."),
 )
 
 
@@ -177,6 +190,10 @@ def gradient_checker(exam: Exam, check: Check) -> CheckResult:
             if len(ratios) and (abs(ratios - ratio) < 0.05 * abs(ratio)).all():
                 return fail(message, name, what, "How far apart are the two weights whose losses "
                             "are subtracted, and which from which?")  # fmt: skip
+        for how, name, what in _ACCEPTED_INSTEAD:
+            if _rejects(exam, case, right, dict.fromkeys(_NAMES, how)) is False:
+                return fail(message, name, what, "How far apart are the two weights whose losses "
+                            "are subtracted, and of how many examples is the loss?")  # fmt: skip
         return fail(message, "", "The approximation is not the gradient.", "Which weight is moved, "
                     "by how much, and is it moved back?")  # fmt: skip
     if unnoticed:

@@ -112,6 +112,14 @@ def linear_init(exam: Exam, check: Check) -> CheckResult:
     if reply["shared"]:
         return fail("init-shared", "All layers share one dictionary of parameters.",
                     "Does params belong to the class, or to each layer?")  # fmt: skip
+    if reply["shared_gradient"]:
+        return fail("init-shared-gradient", "All layers share one dictionary of gradients.",
+                    "Does gradient belong to the class, or to each layer?")  # fmt: skip
+    if reply["aliased"]:
+        name = reply["aliased"][0]
+        return fail("init-gradient-is-parameter", f"The gradient of {name} is the array {name} "
+                    "itself: to fill the one overwrites the other.",
+                    "How many arrays are made for a parameter and its gradient?")  # fmt: skip
     named = _initial_mistake(W, b, mean, std)
     if named is not None:
         return fail(*named)

@@ -52,6 +52,11 @@ class Exam:
         """Those of the checks that failed."""
         return [name for name in names if self.result_of(name).status == "failed"]
 
+    def mistake(self, name: str) -> str:
+        """The named mistake that a check found; empty where it found none."""
+        diagnosis = self.result_of(name).diagnosis
+        return diagnosis.mistake if diagnosis else ""
+
     def rng(self, key: int) -> np.random.Generator:
         """A generator of its own for every use."""
         return np.random.default_rng(np.random.SeedSequence(self.rng_seed, spawn_key=(key,)))

@@ -149,6 +149,7 @@ _WHERE: dict[str, tuple[str, str, Finder]] = {
     "forward_pass": ("forward_pass", "", _nothing),
     "backward_pass": ("backward_pass", "", _nothing),
     "gradient_checker": ("gradient_checker", "", _nothing),
+    "training_loop": ("main", "", _nothing),
     "magnitude_checker": ("magnitude_checker", "", _nothing),
     "loss_forward": ("loss", "forward", _returned),
     "loss_backward": ("loss", "backward", _returned),

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.usercode import shim
-from fmnist_cli.usercode.checker_calls import call_checker
+from fmnist_cli.usercode.checker_calls import as_function, call_checker
+from fmnist_cli.usercode.main_loop import Enough, run_main
 from fmnist_cli.usercode.outcomes import (
     Outcome,
     OutputLimitError,
@@ -27,11 +28,13 @@ from fmnist_cli.usercode.outcomes import (
     quiet,
 )
 from fmnist_cli.usercode.parts import (
+    GRADIENT_NAMES,
+    NotFoundError,
     Parts,
     UserLayer,
     checker_roles,
     extended_arguments,
-    positional,
+    required,
     update_arguments,
 )
 from fmnist_cli.usercode.passes import backward, backward_in_order, forward_values, own_backward
@@ -63,6 +66,7 @@ class Bench:
     ) -> None:
         self.parts, self.filename, self.entering = parts, filename, entering
         self._transposed: bool | None = None
+        self._defaults = _filled_defaults(parts.update)
 
     def call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Carry an operation out; its name is one of ``OPERATIONS``."""
@@ -91,7 +95,7 @@ class Bench:
         self.entering(name)
         try:
             return function(*arguments), None
-        except (KeyboardInterrupt, MemoryError, OutputLimitError):
+        except (KeyboardInterrupt, MemoryError, OutputLimitError, Enough):
             raise  # the next call would do the same, as slowly
         except BaseException as error:  # sys.exit is the file's own failure too
             return None, error_outcome(error, self.filename)
@@ -181,6 +185,15 @@ class Bench:
         ]
         first, second = (getattr(layer.layer, "params", None) for layer in layers)
         reply: dict[str, Any] = {"layers": [], "shared": first is not None and first is second}
+        reply["shared_gradient"] = any(
+            (holder := getattr(layers[0].layer, name, None)) is not None
+            and isinstance(holder, dict)
+            and holder is getattr(layers[1].layer, name, None)
+            for name in GRADIENT_NAMES
+        )
+        reply["aliased"] = [
+            name for name in ("W", "b") if _is_same(layers[0].parameter, layers[0].gradient, name)
+        ]
         for layer in layers:
             record = {name: self.attempt("params", layer.parameter, name) for name in ("W", "b")}
             for name in ("W", "b"):
@@ -252,12 +265,14 @@ class Bench:
         self, weights: Mapping[str, Array], gradients: Mapping[str, Array], lr: float
     ) -> dict[str, Any]:
         """One gradient descent step: the weights after it, and the gradients."""
-        model, reply = self._model(weights), {}
+        reply: dict[str, Any] = {}
+        model = self._model(weights)
         for step in ("", "_again"):  # a second step, by the same gradients
             self._set_gradients(model, gradients)
             model = self._updated(model, lr)
             for key, read in (("weights", UserLayer.parameter), ("gradients", UserLayer.gradient)):
                 reply[key + step] = self._arrays(key, read, model, weights)
+        reply["fills_default"] = _filled_defaults(self.parts.update) != self._defaults
         return reply
 
     def update_extended(
@@ -386,17 +401,22 @@ class Bench:
         ``wrong``: how each parameter's gradient is made wrong, by its name. ``own_layers``: on the
         file's own layers, else on ours.
         """
-        function = getattr(self.parts, which)
+        function = as_function(getattr(self.parts, which))
         roles = checker_roles(function)
         if roles is None:
-            names = [p.name for p in positional(function) if p.default is p.empty]
-            return {"unknown": names}
+            return {"unknown": [parameter.name for parameter in required(function)]}
         own_layers = own_layers and "f" not in roles.values()
         model = self._model(weights) if own_layers else self._ours(weights)
         attempt = functools.partial(self.attempt_value, which)
         data = shim.DataSplit(images, labels)
         reply = call_checker(attempt, function, roles, model, data, wrong)
         return reply | {"weights": self._arrays("params", UserLayer.parameter, model, weights)}
+
+    def main(self, images: Array, labels: Array, n_updates: int) -> dict[str, Any]:
+        """What the file's own training loop does on these images: ``main_loop.run_main``."""
+        if not isinstance(self.parts.linear, type):
+            return {"updates": []}
+        return run_main(self.parts, self.attempt_value, images, labels, n_updates)
 
     def _ours(self, weights: Mapping[str, Array]) -> dict[str, Any]:
         """Layers that are right, their biases in the form of the file's."""
@@ -413,7 +433,21 @@ class Bench:
         )
 
 
+def _filled_defaults(function: Callable[..., Any] | None) -> list[int]:
+    """The sizes of a function's defaults that can be filled, such as a dictionary."""
+    defaults = getattr(function, "__defaults__", None) or ()
+    return [len(value) for value in defaults if isinstance(value, dict | list | set)]
+
+
+def _is_same(parameter: Callable[[str], Any], gradient: Callable[[str], Any], name: str) -> bool:
+    """Whether a parameter and its gradient are one array."""
+    try:
+        return parameter(name) is gradient(name)
+    except NotFoundError:
+        return False
+
+
 OPERATIONS = (
     "init", "linear", "relu", "differences", "moved", "relu_differences", "update",
-    "update_extended", "model", "own_loss", "train", "checker",
+    "update_extended", "model", "own_loss", "train", "checker", "main",
 )  # fmt: skip

@@ -63,6 +63,9 @@ UPDATE = (
     *(Mistake(f"update-by-{which}", f"The step of {which} takes {which} itself, not its gradient.",
               "Which array says in which direction the loss falls?", _by_itself(which))
       for which in ("W", "b")),
+    Mistake("update-W-for-b", "W moves twice, and the bias never.",
+            "Which key does the loop use in its second round?",
+            lambda c: {n: w - 2 * c.lr * c.g[n] * (n[0] == "W") for n, w in c.w.items()}),
     Mistake("update-b-missing", "The biases do not change.",
             "Over which keys of params does the loop go?", _only("W1", "W2")),
     Mistake("update-W-missing", "The weights do not change, only the biases do.",
