@@ -57,7 +57,8 @@ class View:
     every_epoch: bool = False
 
     def __post_init__(self) -> None:
-        require(min(self.patiences) >= 1, "patience must be at least 1", min(self.patiences))
+        least = min(self.patiences, default=1)
+        require(least >= 1, "patience must be at least 1", least)
 
     @property
     def curves_word(self) -> str:
