@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from fmnist_cli.engine.config import Monitor
+from fmnist_cli.errors import require
 
 
 class EarlyStopping:
@@ -33,9 +34,22 @@ class EarlyStopping:
         The value at ``best_epoch``.
     epochs_without_improvement : int
         In a row, up to the last update.
+
+    Raises
+    ------
+    UsageError
+        When the patience is below 1 or the monitor is unknown.
     """
 
     def __init__(self, patience: int | None, monitor: Monitor = "val_accuracy") -> None:
+        require(
+            patience is None or patience >= 1,
+            "patience must be at least 1",
+            patience,
+            remedy="disable_early_stopping",
+        )
+        monitors = get_args(Monitor)
+        require(monitor in monitors, f"monitor must be one of {', '.join(monitors)}", monitor)
         self.patience = patience
         self.monitor: Monitor = monitor
         self.best_epoch: int | None = None

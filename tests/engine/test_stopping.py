@@ -6,6 +6,7 @@ import math
 import pytest
 
 from fmnist_cli.engine.stopping import EarlyStopping, StopPoint, stop_epoch
+from fmnist_cli.errors import UsageError
 
 SPEC = [0.70, 0.72, 0.71, 0.72, 0.71]
 NAN, INF = math.nan, math.inf
@@ -75,3 +76,14 @@ def test_the_state_keeps_the_monitor():
     stopping = EarlyStopping.from_state(EarlyStopping(None, "val_loss").state())
     stopping.update(1, 0.5)
     assert stopping.update(2, 0.4)
+
+
+@pytest.mark.parametrize("patience", [0, -1])
+def test_patience_below_one_is_refused(patience):
+    with pytest.raises(UsageError, match=f"at least 1. Received: {patience}\\."):
+        EarlyStopping(patience)
+
+
+def test_an_unknown_monitor_is_refused():
+    with pytest.raises(UsageError, match=r"one of val_accuracy, val_loss\. Received: accuracy\."):
+        EarlyStopping(3, "accuracy")  # type: ignore[arg-type]
