@@ -45,15 +45,13 @@ class Interval:
     level: float
 
 
-def mean_interval(
-    values: Sequence[float], level: float = LEVEL, *, scale: Scale = "plain"
-) -> Interval:
+def mean_interval(values: Sequence[float], *, scale: Scale = "plain") -> Interval:
     """The mean of n >= 1 values and its t interval, within the range of the scale."""
     n, mean = len(values), fmean(values)
     if n < SEEDS_FOR_INTERVAL:
-        return Interval(n, mean, None, None, level)
-    margin = t_quantile(level, n - 1) * stdev(values) / math.sqrt(n)
-    return Interval(n, mean, *around(mean, margin, scale), level)
+        return Interval(n, mean, None, None, LEVEL)
+    margin = t_quantile(LEVEL, n - 1) * stdev(values) / math.sqrt(n)
+    return Interval(n, mean, *around(mean, margin, scale), LEVEL)
 
 
 def around(mean: float, margin: float, scale: Scale) -> tuple[float, float]:

@@ -7,14 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._options import typed
 from fmnist_cli.commands._output import Output, escape, make_facts
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.errors import Diverged, require
+from fmnist_cli.errors import Diverged
 from fmnist_cli.formatting import percent, pluralize, seconds
 
 if TYPE_CHECKING:
-    import typer
     from rich.table import Table
 
     from fmnist_cli.commands._option_groups import Common, DataOptions
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
     from fmnist_cli.runner.checks import GradientReport
     from fmnist_cli.runner.run import Session
     from fmnist_cli.runner.training import CheckedTraining, Extras
-
-# what `train --resume` takes beside the run
-_GO_TOGETHER = {"resume", "results", "data_dir", "allow_custom_data", "db", "json", "quiet"}
 
 
 def train_one(
@@ -70,7 +65,11 @@ def train_one(
     run_id, result = training.recorded.run.id, training.recorded.result
     out.document("fmnist.train/1", training.document())
     summary = _summary(training, session.registry.display_name)
-    out.section(f"Run {run_id}: {describe(config)}", summary)
+    settings = (
+        f"{config.model} ({config.engine}), batch {config.batch}, lr {config.lr:g}, "
+        f"momentum {config.momentum:.12g}, seed {config.seed}"
+    )
+    out.section(f"Run {run_id}: {settings}", summary)
     if training.beside is not None:
         advice = "" if training.beside.epochs else f" Try: fmnist check {extras.layers}"
         out.section("Beside fmnist's own layers in float64, on the same batches",
@@ -83,13 +82,6 @@ def train_one(
             run_id=run_id,
         )
     out.next(f"plot train --run {run_id}", f"runs show {run_id}", "runs list")
-
-
-def refuse_settings(context: typer.Context) -> None:
-    """Refuse options that ask for another training than the run's own."""
-    given = typed(context, but=_GO_TOGETHER)
-    received = " ".join(given.values())
-    require(not given, "a resumed run keeps the settings it began with", received)
 
 
 def resume_training(which: str, data: DataOptions, common: Common, results: Path) -> None:
@@ -160,14 +152,6 @@ def _summary(training: CheckedTraining, db: str) -> Table:
     )
     table.add_row("recorded", escape(f"{db}, {training.result_file}"))
     return table
-
-
-def describe(config: TrainConfig) -> str:
-    """``mlp (numpy), batch 5, lr 0.01, momentum 0, seed 42``."""
-    return (
-        f"{config.model} ({config.engine}), batch {config.batch}, lr {config.lr:g}, "
-        f"momentum {config.momentum:.12g}, seed {config.seed}"
-    )
 
 
 def why_stopped(config: TrainConfig, result: TrainResult) -> str:

@@ -187,8 +187,8 @@ def _layers(weights: Arrays, images: Array, head: Head) -> list[tuple[str, int, 
     """Name, stride (0 without places) and output of every layer."""
     with blas_threads():
         if "W1" in weights:
-            hidden = _read(weights, images, head)
-            return [("hidden", 0, hidden), ("logits", 0, _logits(weights, images, head))]
+            hidden = ("hidden", 0, _read(weights, images, head))
+            return [hidden, ("logits", 0, _logits(weights, images, head))]
         spatial = _spatial(weights, images)
         features = spatial[-1][2]
         pooled = [(head, 0, _flat(features, head))] if head != "flatten" else []
@@ -260,7 +260,7 @@ def _logits(weights: Arrays, features: Array, head: Head) -> Array:
     """(N, K) from the last features, or from the images of a dense network."""
     with blas_threads():
         if "W1" in weights:
-            hidden = np.maximum(features @ weights["W1"] + weights["b1"], 0)  # (N, D) -> (N, H)
+            hidden = _read(weights, features, head)
             return hidden @ weights["W2"] + weights["b2"]  # (N, H) @ (H, K) -> (N, K)
         return _flat(features, head) @ weights["output/kernel"] + weights["output/bias"]
 

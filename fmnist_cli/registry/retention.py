@@ -127,7 +127,7 @@ def _is_undecided(folder: Path, database: Database) -> bool:
         return False
 
 
-def garbage(database: Database, reader: Reader, *, keep_days: float) -> list[Removal]:
+def garbage(database: Database, reader: Reader, *, keep_days: float, remove: bool) -> list[Removal]:
     """What no run needs: what an interrupted deletion or import left, locks, checkpoints.
 
     Parameters
@@ -135,26 +135,19 @@ def garbage(database: Database, reader: Reader, *, keep_days: float) -> list[Rem
     keep_days : float
         The checkpoints of an interrupted run are kept that long, for it can be resumed; those of
         one that has ended by itself do not stay.
-    """
-    if not database.files.is_dir():
-        return []
-    with import_or_gc(database):
-        return _garbage(database, reader, keep_days)
-
-
-def collect(database: Database, reader: Reader, *, keep_days: float) -> list[Removal]:
-    """Remove what ``garbage`` finds, and return it.
+    remove : bool
+        Whether it is removed at once; a removal can be repeated.
 
     Raises
     ------
     RegistryError
-        When the system does not let it; it can be repeated.
+        When the system does not let it.
     """
     if not database.files.is_dir():
         return []
     with import_or_gc(database):
         removals = _garbage(database, reader, keep_days)
-        for removal in removals:
+        for removal in removals if remove else ():
             if removal.path.suffix == ".lock":
                 with suppress(RegistryError), RunLock(removal.path):  # a run has begun meanwhile
                     pass

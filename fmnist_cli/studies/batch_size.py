@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fmnist_cli.studies.study import (
@@ -21,7 +22,7 @@ from fmnist_cli.studies.study import (
     curves_figure,
     measure_training,
 )
-from fmnist_cli.tables import Column, Table
+from fmnist_cli.tables import Column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,10 +51,6 @@ def _conditions(config: TrainConfig, sizes: Sequence[int]) -> Conditions:
 def _unfit(config: TrainConfig, size: int) -> str:
     n = config.train_size
     return f"the training set has {n:,} images" if size > n else ""
-
-
-def _table(result: StudyResult, view: View) -> Table:
-    return condition_table(result, "batch sizes", COLUMNS)
 
 
 def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
@@ -120,7 +117,7 @@ BATCH_SIZE = Study(
     unfit=_unfit,
     conditions=_conditions,
     timed=True,
-    table=_table,
+    table=partial(condition_table, "batch sizes", COLUMNS),
     answers=_answers,
     why=_why,
     measure=measure_training,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fmnist_cli.studies.study import (
@@ -22,7 +23,7 @@ from fmnist_cli.studies.study import (
     loss,
     measure_training,
 )
-from fmnist_cli.tables import Column, Table
+from fmnist_cli.tables import Column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,10 +50,6 @@ COLUMNS = (
 
 def _conditions(config: TrainConfig, rates: Sequence[float]) -> Conditions:
     return [(f"lr {rate:g}", config.but(lr=rate)) for rate in rates]
-
-
-def _table(result: StudyResult, view: View) -> Table:
-    return condition_table(result, "learning rates", COLUMNS)
 
 
 def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
@@ -99,7 +96,7 @@ LEARNING_RATE = Study(
     option="lr",
     values=(0.001, 0.003, 0.01, 0.03, 0.1),
     conditions=_conditions,
-    table=_table,
+    table=partial(condition_table, "learning rates", COLUMNS),
     answers=_answers,
     why=_why,
     measure=measure_training,

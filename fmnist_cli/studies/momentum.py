@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.formatting import percent
@@ -86,10 +87,6 @@ BY_EPOCH = (
 
 def _conditions(config: TrainConfig, momenta: Sequence[float]) -> Conditions:
     return [(label(momentum), config.but(momentum=momentum)) for momentum in momenta]
-
-
-def _table(result: StudyResult, view: View) -> Table:
-    return condition_table(result, "momentum", COLUMNS)
 
 
 def _details(result: StudyResult, view: View) -> list[Table]:
@@ -187,7 +184,7 @@ MOMENTUM = Study(
     defaults={"epochs": 30, "patience": None},
     conditions=_conditions,
     test_every_epoch=True,
-    table=_table,
+    table=partial(condition_table, "momentum", COLUMNS),
     details=_details,
     answers=_answers,
     why=_why,

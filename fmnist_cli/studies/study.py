@@ -57,7 +57,8 @@ class View:
     every_epoch: bool = False
 
     def __post_init__(self) -> None:
-        require(min(self.patiences) >= 1, "patience must be at least 1", min(self.patiences))
+        least = min(self.patiences, default=1)
+        require(least >= 1, "patience must be at least 1", least)
 
     @property
     def curves_word(self) -> str:
@@ -359,7 +360,9 @@ def with_interval(result: StudyResult, columns: Columns) -> Columns:
     return [*columns[:at], (of, cell), *columns[at:]]
 
 
-def condition_table(result: StudyResult, title: str, columns: Columns) -> Table:
+def condition_table(
+    title: str, columns: Columns, result: StudyResult, view: View | None = None
+) -> Table:
     """One row per condition."""
     columns = with_interval(result, columns)
     rows = tuple(tuple(cell(runs) for _, cell in columns) for runs in result.by_label().values())

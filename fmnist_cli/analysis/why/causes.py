@@ -140,9 +140,9 @@ class Explanation:
         return asdict(self)
 
 
-def because(causes: Sequence[Cause], of: str, most: int = 2) -> str:
-    """The first causes that are supported, one of a kind, as a sentence after a space; that there
-    is none, or nothing to explain, if some were tested; nothing else.
+def because(causes: Sequence[Cause], of: str) -> str:
+    """The first two causes that are supported, one of a kind, as a sentence after a space; that
+    there is none, or nothing to explain, if some were tested; nothing else.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def because(causes: Sequence[Cause], of: str, most: int = 2) -> str:
     for cause in causes:
         if cause.outcome == "supported":
             kinds.setdefault(cause.name.partition(" at batch ")[0], cause)
-    found = list(kinds.values())[:most]
+    found = list(kinds.values())[:2]
     if not found:
         shown = any(cause.evidence.get("effect", {}).get("clear") for cause in causes)
         nothing = "No cause that was tested explains it" if shown else (
