@@ -19,7 +19,7 @@ from fmnist_cli.engine.numpy_cnn.blocks import (
     BY_PARITY,
     CHUNK_IMAGES,
     IN_ORDER,
-    Patches,
+    Strips,
     collect,
     cut,
     join,
@@ -295,7 +295,7 @@ def test_ended_processes_that_nobody_waits_for_are_no_obstacle(monkeypatch):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_patches_are_what_the_windows_see(order, dtype):
     images = np.random.default_rng(0).random((4, 784)).astype(dtype)
-    patches = Patches(3, order, dtype)
+    patches = Strips(3, order, np.dtype(dtype))
     patches.gather(images, np.array([2, 0, 3]))
     side = [i for part in order for i in range(11)[part]]
     pixels = [(row, column) for row in side for column in side]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_cli.engine.numpy_cnn.blocks import KERNEL_SIDE, N_PIXELS, N_TILES, spread
+from fmnist_cli.engine.numpy_cnn.blocks import KERNEL_SIDE, LOWER, N_PIXELS, N_TILES, UPPER, spread
 from fmnist_cli.engine.numpy_cnn.meeting import shared_zeros
 from fmnist_cli.engine.numpy_mlp.negated import Array
 
@@ -31,7 +31,7 @@ class Share:
     channels : slice
         Of the first layer.
     first : (7 * 7 + 1, F)
-        The first kernels, and in the last row their biases.
+        The first kernels, their even rows first, and in the last row their biases.
     second, second_bias : (3, 3, C, F2), (F2,)
         The second kernels, in the corners (``blocks.spread`` fills the rest); of cnn2 empty.
     dense, dense_bias : (K, n_in), (K,)
@@ -77,7 +77,8 @@ class Share:
         n_last = self.last_channels.stop - self.last_channels.start
         second = [self.second[::2, ::2], self.second_bias] if self.has_second else []
         return [
-            self.first[:-1].reshape(KERNEL_SIDE, KERNEL_SIDE, 1, n_own),
+            self.first[:UPPER].reshape(-1, KERNEL_SIDE, 1, n_own),
+            self.first[UPPER:-1].reshape(-1, KERNEL_SIDE, 1, n_own),
             self.first[-1],
             *second,
             self.dense.reshape(n_classes, -1, n_last),
@@ -97,7 +98,8 @@ class Share:
             else []
         )
         return [
-            (arrays["conv1/kernel"][..., self.channels], -1),
+            (arrays["conv1/kernel"][::2, ..., self.channels], -1),
+            (arrays["conv1/kernel"][1::2, ..., self.channels], -1),
             (arrays["conv1/bias"][self.channels], -1),
             *second,
             (dense[:, self.last_channels].transpose(2, 0, 1), -1),
@@ -106,10 +108,12 @@ class Share:
 
 
 class Operands:
-    """What the layers take besides the weights of a share: biases by pixel, and a transpose.
+    """What the layers take besides the weights of a share: sums, biases by pixel, and a transpose.
 
     Attributes
     ----------
+    first_shared : (28, F)
+        Of the first kernels each even row and the odd one below it, added.
     first_bias, second_bias : (121, F), (25, F2)
     second_transposed : (parts, 3, 3, F2, C / parts)
         By the parts of the first layer's channels. (OpenBLAS is a third slower where the second
@@ -123,13 +127,17 @@ class Operands:
             share.first.shape[1],
             share.second.shape[3],
         )
+        self.first_shared = np.empty((UPPER, n_own), dtype)
         self.first_bias = np.empty((N_PIXELS, n_own), dtype)
         self.second_bias = np.empty((N_TILES, n_out), dtype)
         self.second_transposed = np.empty((n_channels // n_own, 3, 3, n_out, n_own), dtype)
 
     def make(self) -> None:
         """After the weights have changed."""
-        self.first_bias[...] = self.share.first[-1]
+        first, shared = self.share.first, self.first_shared
+        np.add(first[:LOWER], first[UPPER:-1], out=shared[:LOWER])
+        shared[LOWER:] = first[LOWER:UPPER]
+        self.first_bias[...] = first[-1]
         if self.share.has_second:
             second, transposed = self.share.second, self.second_transposed
             by_part = second.reshape(3, 3, len(transposed), -1, second.shape[3])  # (3, 3, parts, ..
