@@ -123,49 +123,48 @@ class PooledReLU:
 
 
 class Strips:
-    """What the 7x7 windows of n images see, in rows of 7 pixels: d0 - d1, d1, d2 - d1.
+    """What the 7x7 windows of n images see of pairs of columns: d0 - d1, d1, d2 - d1.
 
     Attributes
     ----------
     upper, shared, lower : (2, 11, n 11, 28 or 21)
-        Views: for windows of even and of odd columns, by rows of pooled pixels, image by image
-        the columns of pooled pixels in ``order``.
+        Views: for windows of even and of odd rows, by rows of pooled pixels, image by image the
+        columns of pooled pixels in ``order``.
     """
 
     def __init__(self, n: int, order: Sequence[slice], dtype: Any) -> None:
-        side, n_pairs = KERNEL_SIDE, IMAGE_SIDE // 2
-        self.images = np.empty((n, IMAGE_SIDE, IMAGE_SIDE), dtype)
-        self.rows = np.empty((n, 3 * n_pairs - 1, IMAGE_SIDE), dtype)
-        self.parts = np.split(self.rows, [n_pairs, 2 * n_pairs], axis=1)
-        strips = np.empty((2, n, MAP_SIDE, self.rows.shape[1], side), dtype)
-        piece = np.dtype((np.void, side * strips.itemsize))  # 7 pixels, copied as one item
-        pieces: Array = np.ndarray(
-            (2, n, MAP_SIDE, self.rows.shape[1]),
-            piece,
-            self.rows,
-            strides=tuple(dtype.itemsize * s for s in (1, self.rows[0].size, 2, IMAGE_SIDE)),
-        )
-        self.copies = [
-            (strips.view(piece)[:, :, places, :, 0], pieces[:, :, columns])
-            for places, columns in _places(order)
-        ]
-        flat = strips.reshape(2, n * MAP_SIDE, -1)
-        bounds = [n_pairs * side, 2 * n_pairs * side]
+        self.pixels = np.empty((n, IMAGE_SIDE**2), dtype)
+        columns = np.zeros((3, n, IMAGE_SIDE, IMAGE_SIDE // 2), dtype)
+        self.columns = columns.reshape(3, -1)
+        self.copies: list[tuple[Array, Array]] = []
         self.upper, self.shared, self.lower = (
-            sliding_window_view(part, size, axis=2)[:, :, ::side].swapaxes(1, 2)
-            for part, size in zip(
-                np.split(flat, bounds, axis=2), (UPPER, UPPER, LOWER), strict=True
-            )
+            self._windows(source, size // KERNEL_SIDE, order)
+            for source, size in zip(columns, (UPPER, UPPER, LOWER), strict=True)
         )
+
+    def _windows(self, columns: Array, width: int, order: Sequence[slice]) -> Array:
+        """The strips of so many columns, each a row of the result's last two axes."""
+        n = len(columns)
+        strips = np.empty((n, MAP_SIDE, IMAGE_SIDE, width), columns.dtype)
+        seen = sliding_window_view(columns, width, axis=2)[:, :, :MAP_SIDE].swapaxes(1, 2)
+        piece = np.dtype((np.void, width * strips.itemsize))  # of a row, copied as one item
+        pieces: Array = np.ndarray(seen.shape[:-1], piece, columns, strides=seen.strides[:-1])
+        for places, part in _places(order):
+            self.copies.append((strips.view(piece)[:, places, :, 0], pieces[:, part]))
+        flat = strips.reshape(n * MAP_SIDE, -1)
+        windows = sliding_window_view(flat, KERNEL_SIDE * width, axis=1)[
+            :, : 2 * MAP_SIDE * width : width
+        ]
+        return windows.reshape(len(flat), MAP_SIDE, 2, -1).transpose(2, 1, 0, 3)
 
     def gather(self, images: Array, rows: NDArray[np.int64]) -> None:
         """Of ``images[rows]``, (n, D)."""
-        images.take(rows, axis=0, out=self.images.reshape(len(rows), -1), mode="clip")
-        even, odd = self.images[:, ::2], self.images[:, 1::2]
-        upper, shared, lower = self.parts
+        images.take(rows, axis=0, out=self.pixels, mode="clip")
+        even, odd = self.pixels.reshape(-1, 2).T
+        upper, shared, lower = self.columns
         np.subtract(even, odd, out=upper)
         np.copyto(shared, odd)
-        np.subtract(even[:, 1:], odd[:, :-1], out=lower)
+        np.subtract(even[1:], odd[:-1], out=lower[:-1])  # what crosses rows is not used
         for strips, pieces in self.copies:
             np.copyto(strips, pieces)
 
@@ -192,8 +191,8 @@ class FirstConvolution:
     """
 
     def __init__(self, strips: Strips, n: int, n_kernels: int) -> None:
-        self.strips, dtype = strips, strips.images.dtype
-        # windows of even and of odd columns, by rows of pooled pixels
+        self.strips, dtype = strips, strips.pixels.dtype
+        # windows of even and of odd rows, by rows of pooled pixels
         windows = np.empty((3, 2, MAP_SIDE, n, MAP_SIDE, n_kernels), dtype)
         self.upper, self.lower, self.shared = windows.reshape(3, 2, MAP_SIDE, -1, n_kernels)
         out = np.empty((n, N_PIXELS, n_kernels), dtype)
@@ -225,8 +224,16 @@ class FirstConvolution:
         np.matmul(strips.shared.swapaxes(2, 3), self.dshared, out=self.dkernel_shared)
         np.add.reduce(dkernel, axis=(0, 1), out=gradient[:-1])
         shared = np.add.reduce(self.dkernel_shared, axis=(0, 1))
-        gradient[:UPPER] += shared
-        gradient[UPPER:-1] += shared[:LOWER]
+        upper, lower = by_columns(gradient)
+        shared = shared.reshape(upper.shape)
+        upper += shared
+        lower += shared[:, :-1]
+
+
+def by_columns(kernel: Array) -> tuple[Array, Array]:
+    """The even and the odd columns, (7, 4 or 3, F), of (49 + 1, F)."""
+    upper, lower = kernel[:UPPER], kernel[UPPER:-1]
+    return tuple(part.reshape(KERNEL_SIDE, -1, kernel.shape[1]) for part in (upper, lower))
 
 
 class SecondConvolution:

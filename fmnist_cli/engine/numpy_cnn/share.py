@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_cli.engine.numpy_cnn.blocks import KERNEL_SIDE, LOWER, N_PIXELS, N_TILES, UPPER, spread
+from fmnist_cli.engine.numpy_cnn.blocks import (
+    KERNEL_SIDE,
+    N_PIXELS,
+    N_TILES,
+    UPPER,
+    by_columns,
+    spread,
+)
 from fmnist_cli.engine.numpy_cnn.meeting import shared_zeros
 from fmnist_cli.engine.numpy_mlp.negated import Array
 
@@ -31,7 +38,7 @@ class Share:
     channels : slice
         Of the first layer.
     first : (7 * 7 + 1, F)
-        The first kernels, their even rows first, and in the last row their biases.
+        The first kernels, their even columns first, and in the last row their biases.
     second, second_bias : (3, 3, C, F2), (F2,)
         The second kernels, in the corners (``blocks.spread`` fills the rest); of cnn2 empty.
     dense, dense_bias : (K, n_in), (K,)
@@ -77,8 +84,7 @@ class Share:
         n_last = self.last_channels.stop - self.last_channels.start
         second = [self.second[::2, ::2], self.second_bias] if self.has_second else []
         return [
-            self.first[:UPPER].reshape(-1, KERNEL_SIDE, 1, n_own),
-            self.first[UPPER:-1].reshape(-1, KERNEL_SIDE, 1, n_own),
+            *(part[:, :, None] for part in by_columns(self.first)),
             self.first[-1],
             *second,
             self.dense.reshape(n_classes, -1, n_last),
@@ -98,8 +104,8 @@ class Share:
             else []
         )
         return [
-            (arrays["conv1/kernel"][::2, ..., self.channels], -1),
-            (arrays["conv1/kernel"][1::2, ..., self.channels], -1),
+            (arrays["conv1/kernel"][:, ::2, :, self.channels], -1),
+            (arrays["conv1/kernel"][:, 1::2, :, self.channels], -1),
             (arrays["conv1/bias"][self.channels], -1),
             *second,
             (dense[:, self.last_channels].transpose(2, 0, 1), -1),
@@ -113,7 +119,7 @@ class Operands:
     Attributes
     ----------
     first_shared : (28, F)
-        Of the first kernels each even row and the odd one below it, added.
+        Of the first kernels each even column and the odd one beside it, added.
     first_bias, second_bias : (121, F), (25, F2)
     second_transposed : (parts, 3, 3, F2, C / parts)
         By the parts of the first layer's channels. (OpenBLAS is a third slower where the second
@@ -134,9 +140,11 @@ class Operands:
 
     def make(self) -> None:
         """After the weights have changed."""
-        first, shared = self.share.first, self.first_shared
-        np.add(first[:LOWER], first[UPPER:-1], out=shared[:LOWER])
-        shared[LOWER:] = first[LOWER:UPPER]
+        first = self.share.first
+        upper, lower = by_columns(first)
+        shared = self.first_shared.reshape(upper.shape)
+        np.add(upper[:, :-1], lower, out=shared[:, :-1])
+        shared[:, -1] = upper[:, -1]
         self.first_bias[...] = first[-1]
         if self.share.has_second:
             second, transposed = self.share.second, self.second_transposed
