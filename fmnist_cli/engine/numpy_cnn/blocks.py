@@ -45,7 +45,9 @@ from fmnist_cli.engine.config import IMAGE_SIDE, Head
 from fmnist_cli.engine.numpy_mlp.negated import Array, sign_mask
 
 KERNEL_SIDE = 7
-UPPER, LOWER = 28, 21  # numbers of the kernel in its even and in its odd rows
+WIDTHS = 4, 3, 4  # even columns of the kernel, odd ones, and sums of an even and an odd one
+N_FACTORS = KERNEL_SIDE * sum(WIDTHS)
+KERNEL_PARTS = slice(0, 28), slice(28, 49), slice(49, N_FACTORS)
 MAP_SIDE = 11  # of the pooled first layer
 TILES = 5  # a side: of the second
 N_PIXELS, N_TILES = MAP_SIDE**2, TILES**2
@@ -123,11 +125,11 @@ class PooledReLU:
 
 
 class Strips:
-    """What the 7x7 windows of n images see of pairs of columns: d0 - d1, d1, d2 - d1.
+    """What the 7x7 windows of n images see of pairs of columns: d0 - d1, d2 - d1, d1.
 
     Attributes
     ----------
-    upper, shared, lower : (2, 11, n 11, 28 or 21)
+    upper, lower, shared : (2, 11, n 11, 28 or 21)
         Views: for windows of even and of odd rows, by rows of pooled pixels, image by image the
         columns of pooled pixels in ``order``.
     """
@@ -137,9 +139,9 @@ class Strips:
         columns = np.zeros((3, n, IMAGE_SIDE, IMAGE_SIDE // 2), dtype)
         self.columns = columns.reshape(3, -1)
         self.copies: list[tuple[Array, Array]] = []
-        self.upper, self.shared, self.lower = (
-            self._windows(source, size // KERNEL_SIDE, order)
-            for source, size in zip(columns, (UPPER, UPPER, LOWER), strict=True)
+        self.upper, self.lower, self.shared = (
+            self._windows(source, width, order)
+            for source, width in zip(columns, WIDTHS, strict=True)
         )
 
     def _windows(self, columns: Array, width: int, order: Sequence[slice]) -> Array:
@@ -161,7 +163,7 @@ class Strips:
         """Of ``images[rows]``, (n, D)."""
         images.take(rows, axis=0, out=self.pixels, mode="clip")
         even, odd = self.pixels.reshape(-1, 2).T
-        upper, shared, lower = self.columns
+        upper, lower, shared = self.columns
         np.subtract(even, odd, out=upper)
         np.copyto(shared, odd)
         np.subtract(even[1:], odd[:-1], out=lower[:-1])  # what crosses rows is not used
@@ -186,54 +188,63 @@ class FirstConvolution:
     strips : Strips
         Of the n images. The pooled pixels, ``pool.out`` (n, 121, F), have their columns in the
         same order.
-    n_kernels : int
-        F: how many of the channels.
+    n, n_kernels : int
+        F kernels: some of the channels.
     """
 
     def __init__(self, strips: Strips, n: int, n_kernels: int) -> None:
-        self.strips, dtype = strips, strips.pixels.dtype
+        self.seen = strips.upper, strips.lower, strips.shared
+        self.transposed = [part.swapaxes(2, 3) for part in self.seen]
+        dtype = strips.pixels.dtype
         # windows of even and of odd rows, by rows of pooled pixels
         windows = np.empty((3, 2, MAP_SIDE, n, MAP_SIDE, n_kernels), dtype)
-        self.upper, self.lower, self.shared = windows.reshape(3, 2, MAP_SIDE, -1, n_kernels)
+        self.products = windows.reshape(3, 2, MAP_SIDE, -1, n_kernels)
         out = np.empty((n, N_PIXELS, n_kernels), dtype)
         pooled = out.reshape(n, MAP_SIDE, MAP_SIDE, n_kernels).swapaxes(0, 1)
         self.pool = PooledReLU(windows[0], windows[1], out, pooled, windows[2])
-        self.dshared = self.pool.pairs.reshape(self.shared.shape)
-        self.dkernel = np.empty((2, MAP_SIDE, UPPER + LOWER, n_kernels), dtype)
-        self.dkernel_shared = np.empty((2, MAP_SIDE, UPPER, n_kernels), dtype)
+        self.dproducts = *self.products[:2], self.pool.pairs.reshape(self.products[2].shape)
+        self.sums = np.empty((2 * MAP_SIDE, N_FACTORS * n_kernels), dtype)
+        by_row = self.sums.reshape(2, MAP_SIDE, N_FACTORS, n_kernels)
+        self.dkernels = [by_row[:, :, part] for part in KERNEL_PARTS]
         self.ones = np.ones(n * N_PIXELS, dtype)
 
-    def forward(self, kernel: Array, shared: Array, bias: Array) -> None:
-        """``kernel``: (49, F), its even rows first; ``shared``: (28, F); ``bias``: (W, F)."""
-        np.matmul(self.strips.upper, kernel[:UPPER], out=self.upper)
-        np.matmul(self.strips.lower, kernel[UPPER:], out=self.lower)
-        np.matmul(self.strips.shared, shared, out=self.shared)
+    def forward(self, kernel: Array, bias: Array) -> None:
+        """``kernel``: (77, F), made by ``spread_columns``; ``bias``: (W, F)."""
+        for seen, part, out in zip(self.seen, KERNEL_PARTS, self.products, strict=True):
+            np.matmul(seen, kernel[part], out=out)
         self.pool.forward(bias)
 
-    def backward(self, gradient: Array) -> None:
-        """From dL/d(out) in ``pool.out``: the gradient by kernel and bias.
+    def backward(self, gradient: Array, bias_gradient: Array) -> None:
+        """From dL/d(out) in ``pool.out``: the gradients by kernel and bias.
 
-        ``gradient``: (49 + 1, F), as the kernel, its last row the bias's.
+        ``gradient``: (77, F), for ``collect_columns``.
         """
         self.pool.rectify()
-        np.dot(self.ones, self.pool.out.reshape(len(self.ones), -1), out=gradient[-1])
+        np.dot(self.ones, self.pool.out.reshape(len(self.ones), -1), out=bias_gradient)
         self.pool.backward()
-        strips, dkernel = self.strips, self.dkernel
-        np.matmul(strips.upper.swapaxes(2, 3), self.upper, out=dkernel[:, :, :UPPER])
-        np.matmul(strips.lower.swapaxes(2, 3), self.lower, out=dkernel[:, :, UPPER:])
-        np.matmul(strips.shared.swapaxes(2, 3), self.dshared, out=self.dkernel_shared)
-        np.add.reduce(dkernel, axis=(0, 1), out=gradient[:-1])
-        shared = np.add.reduce(self.dkernel_shared, axis=(0, 1))
-        upper, lower = by_columns(gradient)
-        shared = shared.reshape(upper.shape)
-        upper += shared
-        lower += shared[:, :-1]
+        for seen, d, out in zip(self.transposed, self.dproducts, self.dkernels, strict=True):
+            np.matmul(seen, d, out=out)
+        np.dot(self.ones[: len(self.sums)], self.sums, out=gradient.reshape(-1))
 
 
-def by_columns(kernel: Array) -> tuple[Array, Array]:
-    """The even and the odd columns, (7, 4 or 3, F), of (49 + 1, F)."""
-    upper, lower = kernel[:UPPER], kernel[UPPER:-1]
-    return tuple(part.reshape(KERNEL_SIDE, -1, kernel.shape[1]) for part in (upper, lower))
+def by_columns(kernel: Array) -> tuple[Array, Array, Array]:
+    """Of (77, F): the kernel's even and odd columns and their sums, (7, 4, 3 or 4, F)."""
+    upper, lower, shared = (
+        kernel[part].reshape(KERNEL_SIDE, -1, kernel.shape[1]) for part in KERNEL_PARTS
+    )
+    return upper, lower, shared
+
+
+def spread_columns(upper: Array, lower: Array, shared: Array) -> None:
+    """Make the sums."""
+    np.add(upper[:, :-1], lower, out=shared[:, :-1])
+    shared[:, -1] = upper[:, -1]
+
+
+def collect_columns(upper: Array, lower: Array, shared: Array) -> None:
+    """The transpose of ``spread_columns``: add the sums' gradient to their terms'."""
+    upper += shared
+    lower += shared[:, :-1]
 
 
 class SecondConvolution:

@@ -119,7 +119,7 @@ class EvaluationWorker:
         chunk.strips.gather(images, rows)
         if chunk.second is not None:
             for op in self.operands:
-                chunk.first.forward(op.share.first[:-1], op.first_shared, op.first_bias)
+                chunk.first.forward(op.share.first[1:], op.first_bias)
                 cut(chunk.first.pool.out, chunk.own_tiles, chunk.rows)
                 chunk.tiles[..., op.share.channels] = chunk.own_tiles
         z[...] = self.operands[0].share.dense_bias
@@ -127,7 +127,7 @@ class EvaluationWorker:
             if chunk.second is not None:
                 chunk.second.forward(op.share.second, op.second_bias)
             else:
-                chunk.first.forward(op.share.first[:-1], op.first_shared, op.first_bias)
+                chunk.first.forward(op.share.first[1:], op.first_bias)
             chunk.features.forward()
             z += np.dot(chunk.features.values, op.share.dense.T)  # (n, n_in) @ (n_in, K)
             sums += np.dot(chunk.ones, chunk.last.out.reshape(len(chunk.ones), -1))

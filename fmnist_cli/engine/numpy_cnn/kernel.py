@@ -38,6 +38,7 @@ from fmnist_cli.engine.numpy_cnn.blocks import (
     FirstConvolution,
     SecondConvolution,
     Strips,
+    collect_columns,
     cut,
     join,
 )
@@ -187,7 +188,7 @@ class Worker:
             first, second, features = b.first, b.second, b.features
             g = self.g if chunk.begins else self.more
 
-            first.forward(w.first[:-1], op.first_shared, op.first_bias)
+            first.forward(w.first[1:], op.first_bias)
             if second is not None:
                 cut(first.pool.out, b.own_tiles, b.rows)
                 b.tiles[...] = b.own_tiles
@@ -215,7 +216,8 @@ class Worker:
                 ours, theirs = (worker.buffers[n].dtiles[self.index] for worker in workers)
                 np.add(ours, theirs, out=b.own_tiles)
                 join(b.own_tiles, first.pool.out, b.rows)
-            first.backward(g.first)
+            first.backward(g.first[1:], g.first[0])
+            collect_columns(*g.first_columns)
             if not chunk.begins:
                 for total, more in zip(self.g.arrays(), g.arrays(), strict=True):
                     total += more

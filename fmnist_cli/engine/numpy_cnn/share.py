@@ -9,11 +9,12 @@ import numpy as np
 
 from fmnist_cli.engine.numpy_cnn.blocks import (
     KERNEL_SIDE,
+    N_FACTORS,
     N_PIXELS,
     N_TILES,
-    UPPER,
     by_columns,
     spread,
+    spread_columns,
 )
 from fmnist_cli.engine.numpy_cnn.meeting import shared_zeros
 from fmnist_cli.engine.numpy_mlp.negated import Array
@@ -37,8 +38,9 @@ class Share:
     ----------
     channels : slice
         Of the first layer.
-    first : (7 * 7 + 1, F)
-        The first kernels, their even columns first, and in the last row their biases.
+    first : (1 + 77, F)
+        The biases, and the first kernels: their even columns, their odd ones, and sums of both
+        (``blocks.spread_columns`` fills them).
     second, second_bias : (3, 3, C, F2), (F2,)
         The second kernels, in the corners (``blocks.spread`` fills the rest); of cnn2 empty.
     dense, dense_bias : (K, n_in), (K,)
@@ -57,16 +59,17 @@ class Share:
         n_own = self.channels.stop - self.channels.start
         n_out = self.second_channels.stop - self.second_channels.start
         n_in = n_rows // (n_second or n_first) * (n_out or n_own)
-        self.first = shared_zeros((KERNEL_SIDE**2 + 1, n_own), dtype)
+        self.first = shared_zeros((1 + N_FACTORS, n_own), dtype)
+        self.first_columns = by_columns(self.first[1:])
         self.second = shared_zeros((3, 3, n_first, n_out), dtype)
         self.second_bias = shared_zeros((n_out,), dtype)
         self.dense = shared_zeros((n_classes, n_in), dtype)
         self.dense_bias = shared_zeros((n_classes,), dtype)
 
     def arrays(self) -> tuple[Array, ...]:
-        """All that changes; of the second kernels the corners alone."""
+        """All that changes: no sums, and of the second kernels the corners alone."""
         second = (self.second[::2, ::2], self.second_bias) if self.has_second else ()
-        return self.first, *second, self.dense, self.dense_bias
+        return self.first[: 1 + KERNEL_SIDE**2], *second, self.dense, self.dense_bias
 
     def load(self, arrays: Mapping[str, Array], scale: float = 1.0) -> None:
         """Take ``scale`` times this share of the given arrays."""
@@ -80,12 +83,12 @@ class Share:
 
     def _own(self) -> list[Array]:
         """The share's arrays in the shapes of ``_parts``."""
-        n_own, n_classes = self.first.shape[1], len(self.dense)
+        n_classes = len(self.dense)
         n_last = self.last_channels.stop - self.last_channels.start
         second = [self.second[::2, ::2], self.second_bias] if self.has_second else []
         return [
-            *(part[:, :, None] for part in by_columns(self.first)),
-            self.first[-1],
+            *(part[:, :, None] for part in self.first_columns[:2]),
+            self.first[0],
             *second,
             self.dense.reshape(n_classes, -1, n_last),
             self.dense_bias,
@@ -114,12 +117,10 @@ class Share:
 
 
 class Operands:
-    """What the layers take besides the weights of a share: sums, biases by pixel, and a transpose.
+    """What the layers take besides the weights of a share: biases by pixel, and a transpose.
 
     Attributes
     ----------
-    first_shared : (28, F)
-        Of the first kernels each even column and the odd one beside it, added.
     first_bias, second_bias : (121, F), (25, F2)
     second_transposed : (parts, 3, 3, F2, C / parts)
         By the parts of the first layer's channels. (OpenBLAS is a third slower where the second
@@ -133,19 +134,14 @@ class Operands:
             share.first.shape[1],
             share.second.shape[3],
         )
-        self.first_shared = np.empty((UPPER, n_own), dtype)
         self.first_bias = np.empty((N_PIXELS, n_own), dtype)
         self.second_bias = np.empty((N_TILES, n_out), dtype)
         self.second_transposed = np.empty((n_channels // n_own, 3, 3, n_out, n_own), dtype)
 
     def make(self) -> None:
         """After the weights have changed."""
-        first = self.share.first
-        upper, lower = by_columns(first)
-        shared = self.first_shared.reshape(upper.shape)
-        np.add(upper[:, :-1], lower, out=shared[:, :-1])
-        shared[:, -1] = upper[:, -1]
-        self.first_bias[...] = first[-1]
+        spread_columns(*self.share.first_columns)
+        self.first_bias[...] = self.share.first[0]
         if self.share.has_second:
             second, transposed = self.share.second, self.second_transposed
             by_part = second.reshape(3, 3, len(transposed), -1, second.shape[3])  # (3, 3, parts, ..
