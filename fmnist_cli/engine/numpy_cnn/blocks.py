@@ -11,9 +11,10 @@ The order of everything is chosen for large products and long contiguous loops:
   chose. Spread over the word they are bit masks, which send the gradient back by ``and`` and
   ``xor``: where d is the gradient of the chosen of two and the mask says "the second", the second
   gets d & mask, the first d ^ (d & mask).
-- The first convolution has one channel. For each column of windows, 7 columns of the image are laid
-  out as a strip of rows of 7 pixels: what a window sees is contiguous there, and the windows of one
-  row are the rows of a matrix, each in a strip of its own, that OpenBLAS takes as it stands.
+- The first convolution has one channel. For each pooled pixel's column of windows, the columns of
+  the image that they see are laid out as a strip, row by row: what a window sees is contiguous
+  there, and the windows of one row are the rows of a matrix, each in a strip of its own, that
+  OpenBLAS takes as it stands.
 - Both convolutions are done with fewer products: F(2, 2) of Winograd (*Arithmetic Complexity of
   Computations*, SIAM 1980; Lavin and Gray, "Fast algorithms for convolutional neural networks",
   CVPR 2016). In one dimension, with inputs d, kernel g and outputs y ::
@@ -23,9 +24,9 @@ The order of everything is chosen for large products and long contiguous loops:
 
   All factors are 1 and -1, so that float32 loses nothing, and equal windows of a flat part of the
   image stay equal.
-- In the first convolution y is a window and the one below it, and d and g are rows: the kernel's
-  7 x 7 are 28 products of one, 21 of the other and 28 that both share, 77 in place of 98. What is
-  shared comes after the minimum of the two.
+- In the first convolution y is a pair of windows side by side, d and g are columns, and the
+  kernel's 7 are four pairs (the last g1 is 0): of 7 rows, 28 products for y0, 21 for y1 and 28 for
+  both, 77 in place of 98. What both share is added after the minimum of the two.
 - The second convolution, 2x2 over many channels, makes the four windows of a pooled pixel from a
   tile of 3x3 with 9 products of channels in place of 16: the same along rows and columns.
 
