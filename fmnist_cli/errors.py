@@ -58,6 +58,7 @@ Remedy = Literal[
     "train_first",
     "upgrade_fmnist",
     "verify",  # everything that the registry holds
+    "verify_or_delete",  # the run
 ]
 
 
