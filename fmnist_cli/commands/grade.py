@@ -73,10 +73,10 @@ def grade(
     from fmnist_cli.usercode import gradescope as export
     from fmnist_cli.usercode import grading
     from fmnist_cli.usercode.recording import record_reports, write_pages
-    from fmnist_cli.usercode.rubric import Rubric, read_rubric
+    from fmnist_cli.usercode.rubric import read_rubric
 
     out = Output(common)
-    scheme: Rubric = read_rubric(rubric) if rubric is not None else Rubric()
+    scheme = read_rubric(rubric)
     require(1 <= jobs <= 256, "jobs must be between 1 and 256", jobs)
     if make_autograder is not None:
         text = rubric.read_text(encoding="utf-8") if rubric else export.default_rubric_text()

@@ -12,13 +12,13 @@ import typer
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands._study import show_tables
 from fmnist_cli.errors import CheckFailed, Diverged, UsageError
 from fmnist_cli.formatting import percent
 from fmnist_cli.runner.mini_cnn import Training
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.mini_cnn import DerivativeCheck, MiniCNNResult
-    from fmnist_cli.tables import Table
 
 _TRAINING = ("examples", "n", "lr", "steps", "seed")
 _DEFAULT = Training()
@@ -76,6 +76,7 @@ def mini_cnn(
     from fmnist_cli.engine import mini_cnn as engine
     from fmnist_cli.engine.mini_cnn_examples import read_examples
     from fmnist_cli.registry import Registry
+    from fmnist_cli.report.tables import derivative_checks_table
     from fmnist_cli.runner.mini_cnn import check_document, record_exercise, said_of_examples
 
     _refuse_idle(typed(context), train)
@@ -114,10 +115,10 @@ def mini_cnn(
     for caption, text in engine.worked(exercise):
         out.section(caption)
         out.text(f"{text}\n")
-    out.section(*_checks_table(checks))
+    show_tables(out, [derivative_checks_table(checks)])
     if result and training:
         out.section("Training", said_of_examples(training), _training_table(result))
-    raise_unless_held(checks)
+    _raise_unless_held(checks)
     if result and result.divergence:
         raise Diverged(f"{result.divergence}; try a smaller lr. It is recorded as run {run.id}.")
 
@@ -126,6 +127,7 @@ def check_mini_cnn(out: Output, db: str, *, e: float) -> None:
     """`gradcheck --model mini-cnn`: the four derivatives at the default values."""
     from fmnist_cli.engine.mini_cnn import Exercise, check
     from fmnist_cli.registry import Registry
+    from fmnist_cli.report.tables import derivative_checks_table
     from fmnist_cli.runner.mini_cnn import check_document, record_exercise
 
     checks = check(Exercise(), e=e)
@@ -141,11 +143,11 @@ def check_mini_cnn(out: Output, db: str, *, e: float) -> None:
             "entries": [{"name": check.name, **check_document(check)} for check in checks],
         },
     )
-    out.section(*_checks_table(checks))
-    raise_unless_held(checks)
+    show_tables(out, [derivative_checks_table(checks)])
+    _raise_unless_held(checks)
 
 
-def raise_unless_held(checks: tuple[DerivativeCheck, ...]) -> None:
+def _raise_unless_held(checks: tuple[DerivativeCheck, ...]) -> None:
     wrong = [check.name for check in checks if not check.holds]
     if wrong:
         raise CheckFailed(
@@ -165,13 +167,6 @@ def _refuse_idle(given: Mapping[str, str], train: bool) -> None:
         raise UsageError(
             f"--data and --examples exclude each other. Received: {given['examples']} {given['n']}."
         )
-
-
-def _checks_table(checks: tuple[DerivativeCheck, ...]) -> tuple[str, Table]:
-    from fmnist_cli.report.tables import derivative_checks_table
-
-    table = derivative_checks_table(checks)
-    return table.caption, table
 
 
 def _training_table(result: MiniCNNResult, most: int = 12) -> Any:

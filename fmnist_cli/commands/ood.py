@@ -78,7 +78,7 @@ def ood(
     view = View(curves=curves)
     if run_id is None:
         models = MODELS if model == "all" else (model,)
-        run_study_command(SHIFTED_IMAGES, config, models, view, study, data, common)
+        run_study_command(SHIFTED_IMAGES, config, models, study, data, common, view=view)
         return
     if others := typed(context, but=_GO_WITH_RUN):
         raise UsageError(
@@ -108,8 +108,7 @@ def _evaluate(
     from fmnist_cli.studies import shifted_images
 
     out = Output(common)
-    if path is not None:
-        plots.check_path(path)
+    plots.check_path(path)
     with open_existing(common.db) as registry:
         record = find_fitting_run(registry, run_id, has_weights(registry), "have saved its weights")
         dataset = load_data(TrainConfig(**record.config), data, out)

@@ -17,6 +17,9 @@ ResultsFolder = Annotated[
     Path, typer.Option("--results", help="Folder for the result file that scripts read.")
 ]
 
+# what `--resume` takes beside the run
+_GO_WITH_RESUME = {"resume", "results", "data_dir", "allow_custom_data", "db", "json", "quiet"}
+
 
 @with_options(omit=("plot", "why"))
 def train(
@@ -86,9 +89,11 @@ def train(
 
     out = Output(common)
     if resume is not None:
-        from fmnist_cli.commands._training_view import refuse_settings, resume_training
+        from fmnist_cli.commands._training_view import resume_training
 
-        refuse_settings(context)
+        given = typed(context, but=_GO_WITH_RESUME)
+        received = " ".join(given.values())
+        require(not given, "a resumed run keeps the settings it began with", received)
         resume_training(resume, data, common, results)
         return
     require(

@@ -131,7 +131,7 @@ class Reader:
             rows = [self._sound(schema.run, row) for row in self._rows(needed)]
             if not rows or rows[0].status not in ("finished", "failed", "interrupted", "diverged"):
                 raise
-            return UnsoundRun(*rows[0])
+            return UnsoundRun(rows[0].id, rows[0].uuid, rows[0].status)
 
     def list_runs(
         self,

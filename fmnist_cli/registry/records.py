@@ -51,10 +51,8 @@ class RunSpec:
         What identifies the data, and where it came from.
     argv : sequence of str
         The command line, program name included.
-    study_id : int, optional
     arm : str, optional
         The run's label within its study, such as ``batch 50``; shared by the runs of its seeds.
-    name : str, optional
     facts : mapping
         What else its numbers depend on and may change between versions; kept with the environment.
     uuid : str, optional

@@ -28,7 +28,7 @@ from fmnist_cli.registry.layout import (
     artefact_file,
     import_or_gc,
     is_ours,
-    lock_path,
+    lock_file,
     run_folder,
 )
 from fmnist_cli.registry.locks import RunLock, is_held
@@ -93,9 +93,8 @@ def _delete(database: Database, reader: Reader, runs: Sequence[Deletable]) -> li
     folders = [folder for folder in own if folder.is_dir() and is_ours(database, folder)]
     with ExitStack() as held:
         for run in runs:
-            lock = RunLock(lock_path(database, run.uuid))  # so that it is not resumed meanwhile
-            lock.acquire()
-            held.callback(lock.release)
+            # so that it is not resumed meanwhile
+            held.enter_context(RunLock(lock_file(database.files, run.uuid)))
             with suppress(RegistryError):  # of rows that hold what none holds
                 stay += _elsewhere(database, reader, run, folders)
         try:
@@ -140,7 +139,7 @@ def _is_undecided(folder: Path, database: Database) -> bool:
         return False
 
 
-def garbage(database: Database, reader: Reader, *, keep_days: float) -> list[Removal]:
+def garbage(database: Database, reader: Reader, *, keep_days: float, remove: bool) -> list[Removal]:
     """What no run needs: what an interrupted deletion or import left, locks, checkpoints.
 
     Parameters
@@ -148,33 +147,22 @@ def garbage(database: Database, reader: Reader, *, keep_days: float) -> list[Rem
     keep_days : float
         The checkpoints of an interrupted run are kept that long, for it can be resumed; those of
         one that has ended by itself do not stay.
-    """
-    if not database.files.is_dir():
-        return []
-    with import_or_gc(database):
-        return _garbage(database, reader, keep_days)
-
-
-def collect(database: Database, reader: Reader, *, keep_days: float) -> list[Removal]:
-    """Remove what ``garbage`` finds, and return it.
+    remove : bool
+        Whether it is removed at once; a removal can be repeated.
 
     Raises
     ------
     RegistryError
-        When the system does not let it; it can be repeated.
+        When the system does not let it.
     """
     if not database.files.is_dir():
         return []
     with import_or_gc(database):
         removals = _garbage(database, reader, keep_days)
-        for removal in removals:
+        for removal in removals if remove else ():
             if removal.path.suffix == ".lock":
-                lock = RunLock(removal.path)
-                try:
-                    lock.acquire()
-                except RegistryError:
-                    continue  # a run has begun meanwhile
-                lock.release()
+                with suppress(RegistryError), RunLock(removal.path):  # a run has begun meanwhile
+                    pass
             else:
                 _remove(removal.path, database.files)
     return removals
@@ -198,7 +186,7 @@ def _garbage(database: Database, reader: Reader, keep_days: float) -> list[Remov
         elif (
             run.status != "running"
             and is_ours(database, entry)
-            and not is_held(lock_path(database, run.uuid))
+            and not is_held(lock_file(database.files, run.uuid))
         ):
             for file in sorted([*entry.glob("checkpoint-*.ckpt"), *entry.glob(".*.tmp")]):
                 by_itself = run.status in ("finished", "diverged")

@@ -80,7 +80,6 @@ class UserNetwork:
         The student's file.
     config : TrainConfig
         ``momentum`` must be 0: the interface has none.
-    train : Split
 
     Raises
     ------

@@ -24,11 +24,8 @@ class Grade:
 
     Attributes
     ----------
-    path : Path
     name : str
         The file below the graded folder, for a person.
-    report : CheckReport
-    score, max_score : float
     """
 
     path: Path

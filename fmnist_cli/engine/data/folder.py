@@ -24,7 +24,6 @@ class Folder:
 
     Attributes
     ----------
-    path : Path
     source : str
         In human words, such as "Debian's package dataset-fashion-mnist".
     files : tuple of Path
@@ -49,7 +48,6 @@ class Contents:
     ----------
     digests : tuple of str
         SHA-256 of the decompressed files in hex, in ``FILES``' order.
-    n_train, n_test : int
     """
 
     digests: tuple[str, ...]
@@ -81,8 +79,6 @@ class FileReport:
 
     Attributes
     ----------
-    path : Path
-    name : str
     expected_sha256, found_sha256 : str
         Of the decompressed content; found is None where the file cannot be read.
     ok : bool

@@ -59,8 +59,6 @@ class SourceReport:
 
     Attributes
     ----------
-    source : str
-    folder : Path
     state : str
         absent (no folder, or none of the files), incomplete, unusable (a file is bad), custom
         (sound but not Fashion-MNIST's), official.
@@ -85,15 +83,10 @@ class DataInfo:
     ----------
     sources : tuple of SourceReport
         In the order of the chain.
-    mirrors : tuple of str
-    has_apt : bool
     fingerprint : str or None
         Of the data that is used; None where a download would be needed.
-    is_official : bool
-    cache : Path
     cache_bytes : int
         All that fmnist keeps there, the decoded copies included.
-    licence : str
     """
 
     sources: tuple[SourceReport, ...]

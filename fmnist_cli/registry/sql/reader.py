@@ -2,7 +2,7 @@
 
 Made with the standard library (and for a server with psycopg) alone, for what is to answer at
 once. What is asked sees the tables and views of ``schema.py``; ``run_summary`` also tells which
-runs are lost. ``sql_sqlite.py`` and ``sql_postgres.py`` do what the two databases do each in their
+runs are lost. ``sqlite.py`` and ``postgres.py`` do what the two databases do each in their
 own way.
 """
 
@@ -202,10 +202,8 @@ class SqlReader(ABC):
 
         Parameters
         ----------
-        chosen : Selection
         sort : str
             A column, ``-`` before it for descending; what is NULL comes last.
-        limit : int, optional
 
         Raises
         ------

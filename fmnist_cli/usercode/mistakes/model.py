@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_cli.usercode.cases import Array, ModelCase, UpdateCase
+from fmnist_cli.usercode.cases import Array, ModelCase, UpdateCase, softmax
 from fmnist_cli.usercode.mistakes.mistake import Mistake
 
 
@@ -63,6 +63,9 @@ UPDATE = (
     *(Mistake(f"update-by-{which}", f"The step of {which} takes {which} itself, not its gradient.",
               "Which array says in which direction the loss falls?", _by_itself(which))
       for which in ("W", "b")),
+    Mistake("update-W-for-b", "W moves twice, and the bias never.",
+            "Which key does the loop use in its second round?",
+            lambda c: {n: w - 2 * c.lr * c.g[n] * (n[0] == "W") for n, w in c.w.items()}),
     Mistake("update-b-missing", "The biases do not change.",
             "Over which keys of params does the loop go?", _only("W1", "W2")),
     Mistake("update-W-missing", "The weights do not change, only the biases do.",
@@ -135,7 +138,7 @@ def _backward(
     x: Array | None = None,
 ) -> dict[str, Array]:
     """The right backward pass, with one thing replaced."""
-    d = (c.p - c.one_hot) / c.N if d is None else d  # (N, K)
+    d = _d(c) if d is None else d  # (N, K)
     h1 = c.h1 if h1 is None else h1
     d_h1 = d @ c.w["W2"].T  # (N, K) @ (K, H) -> (N, H)
     d_a1 = d_h1 * (c.a1 > 0) if mask is None else mask(d_h1)
@@ -157,12 +160,6 @@ SECOND_UPDATE = (
             "What does the function remember from one call to the next?",
             lambda c: c.right(), _step("W1", "b1", "W2", "b2")),
 )  # fmt: skip
-
-
-def _softmax(z: Array) -> Array:
-    e: Array = np.exp(z - z.max(axis=1, keepdims=True))
-    e /= e.sum(axis=1, keepdims=True)
-    return e
 
 
 def _right_but_W2(c: ModelCase, h1: Array) -> dict[str, Array]:
@@ -215,7 +212,7 @@ MODEL = (
             lambda c: _backward(c, (c.logits - c.one_hot) / c.N)),
     Mistake("softmax-of-softmax", "The probabilities go into the loss, which takes the softmax of "
             "them again.", "Does the loss expect logits or probabilities?",
-            lambda c: _backward(c, (_softmax(c.p) - c.one_hot) / c.N)),
+            lambda c: _backward(c, (softmax(c.p) - c.one_hot) / c.N)),
     Mistake("labels-predicted", "The loss is compared with the prediction in place of the label.",
             "Where do the labels in the backward pass come from?",
             lambda c: _backward(c, (c.p - np.eye(c.p.shape[1])[c.p.argmax(axis=1)]) / c.N)),
@@ -274,5 +271,5 @@ LOSS_BACKWARD = (
             lambda c: (c.z - c.one_hot) / c.N),
     Mistake("softmax-of-softmax", "The softmax is taken twice.",
             "Does the second softmax get logits or probabilities?",
-            lambda c: (_softmax(c.p) - c.one_hot) / c.N),
+            lambda c: (softmax(c.p) - c.one_hot) / c.N),
 )  # fmt: skip
