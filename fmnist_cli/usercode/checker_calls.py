@@ -94,7 +94,7 @@ def call_checker(
         "printed": printed.getvalue(),
         "value": [number for numbers in values for number in numbers],
         "is_bool": is_bool,
-        "loss_moves": len(set(losses)) > 1,
+        "loss_moves": len(set(losses)) != 1,  # or it has a loss of its own
     }
 
 
@@ -148,9 +148,12 @@ def _record(loss: Any, losses: list[float]) -> None:
 
 def _checker_calls(given: dict[str, Any], roles: set[str]) -> list[dict[str, Any]]:
     """The arguments of every call of a checker: one, or one for each layer or parameter."""
+    model, calls = given["model"], []
+    if "one" in roles:
+        hidden = forward_values(model, given["x"], given["y"])["h1"]
+        return [given | {"one": model["L1"]}, given | {"one": model["L2"], "x": hidden}]
     if not roles & {"layer", "key", "w"}:
         return [given]
-    model, calls = given["model"], []
     for layer in ("L1", "L2"):
         for key in ("W", "b") if roles & {"key", "w"} else ("W",):
             array = UserLayer(model[layer]).parameter(key)

@@ -24,6 +24,7 @@ from fmnist_cli.usercode.results import CheckResult, Diagnosis
 from fmnist_cli.usercode.subject import Unanswered
 
 N_IMAGES, N_INPUTS, N_CLASSES = 4 * BATCH, 13, 10
+N_LINEAR = 2  # layers
 N_UPDATES = 3 * N_IMAGES // BATCH + 2  # more than three epochs
 
 
@@ -32,12 +33,14 @@ Found = tuple[str, str, str]  # a mistake's name, what is wrong, and a question
 
 @dataclass(frozen=True)
 class Update:
-    """One update of ``main``: its batch's rows in the data, and the arrays around it."""
+    """One update of ``main``: its batch's rows in the data, the arrays around it, and through how
+    many linear layers a backward pass has gone since the update before."""
 
     rows: Array
     case: ModelCase
     gradient: Mapping[str, Array]
     after: Mapping[str, Array]
+    n_passed: int
 
 
 def training_loop(exam: Exam, check: Check) -> CheckResult:
@@ -46,6 +49,7 @@ def training_loop(exam: Exam, check: Check) -> CheckResult:
         return check.result("skipped", "Not run, for the layers are wrong: see above.")
     rng = exam.rng(11)
     images = rng.uniform(0.05, 1, (N_IMAGES, N_INPUTS))
+    images[:, 0].sort()
     labels = rng.permutation(np.arange(N_IMAGES) % N_CLASSES)
     try:
         reply = exam.subject.call("main", images=images, labels=labels, n_updates=N_UPDATES)
@@ -59,6 +63,7 @@ def training_loop(exam: Exam, check: Check) -> CheckResult:
     place = exam.sources.place(check.name)
     found = (
         _wrong_weights(updates)
+        or _wrong_passes(updates)
         or _wrong_gradient(updates, labels, place)
         or _wrong_batches(updates)
     )
@@ -69,11 +74,19 @@ def training_loop(exam: Exam, check: Check) -> CheckResult:
     return check.failed("An update of main is not the one that its batch asks for.", found)
 
 
+def _as_prepared(entries: Sequence[Mapping[str, Any]], images: Array) -> Array:
+    """The images as ``main`` has them, which may have centred or scaled each column: as long as all
+    are seen, their first column says which is which."""
+    seen = np.unique(np.concatenate([entry["x"] for entry in entries] or [images]), axis=0)
+    return seen[np.argsort(seen[:, 0])] if seen.shape == images.shape else images
+
+
 def _read(
     entries: Sequence[Mapping[str, Any]], images: Array, labels: Array
 ) -> list[Update] | None:
     """The updates; None where a batch is none of the images, or an array is missing."""
     updates = []
+    known = _as_prepared(entries, images)
     for entry in entries:
         arrays = {}
         for key in ("before", "gradient", "after"):
@@ -83,12 +96,13 @@ def _read(
             for name in ("b1", "b2"):
                 arrays[key][name] = arrays[key][name].reshape(-1)
         x = np.asarray(entry["x"], np.float64)
-        same = np.abs(x[:, None] - images[None]).max(axis=2) < 1e-6
+        same = np.abs(x[:, None] - known[None]).max(axis=2) < 1e-6
         if arrays["before"]["W1"].shape[0] != N_INPUTS or not same.any(axis=1).all():
             return None
         rows = same.argmax(axis=1)
         case = ModelCase(arrays["before"], x, labels[rows])
-        updates.append(Update(rows, case, arrays["gradient"], arrays["after"]))
+        n_passed = int(entry["n_passed"])
+        updates.append(Update(rows, case, arrays["gradient"], arrays["after"], n_passed))
     return updates
 
 
@@ -99,6 +113,18 @@ def _wrong_weights(updates: Sequence[Update]) -> Found | None:
     return ("loop-weights-replaced", "Between two updates the weights become others.",
             "What changes the weights beside the update, or how often is the model made?"
             )  # fmt: skip
+
+
+def _wrong_passes(updates: Sequence[Update]) -> Found | None:
+    """What is wrong with how often a backward pass comes before an update, after the first."""
+    usual = max(update.n_passed for update in updates[:2])
+    if usual and not all(update.n_passed for update in updates[1:]):
+        return ("loop-update-repeated", "An update comes without a backward pass before it.",
+                "In which of the loops are the weights to change?")  # fmt: skip
+    if min(update.n_passed for update in updates) > N_LINEAR:
+        return ("loop-updates-missing", "Several batches pass before the weights change.",
+                "How many updates are due in an epoch?")  # fmt: skip
+    return None
 
 
 def _wrong_gradient(
@@ -135,4 +161,16 @@ def _wrong_batches(updates: Sequence[Update]) -> Found | None:
     if min(shared) == BATCH - 1:
         return ("loop-batches-overlap", "Each batch shares all its images but one with the next.",
                 "By how much does the beginning of a batch move on?")  # fmt: skip
+    n = N_IMAGES // BATCH - 1
+    if all(_disjoint(updates[i : i + n]) for i in range(0, len(updates) - n, n)) and not all(
+        _disjoint(updates[i : i + n + 1]) for i in range(0, len(updates) - n, n + 1)
+    ):
+        return ("loop-images-left-out", "Each epoch ends before its last batch.",
+                "Where does the loop over the batches end?")  # fmt: skip
     return None
+
+
+def _disjoint(updates: Sequence[Update]) -> bool:
+    """Whether no image is in two of the batches."""
+    rows = np.concatenate([update.rows for update in updates])
+    return len(set(rows)) == len(rows)

@@ -77,7 +77,8 @@ def run_main(
     Returns
     -------
     dict
-        ``updates``: for each the batch ``x`` of the last backward pass (no row before any) and, by
+        ``updates``: for each the batch ``x`` of the last backward pass (no row before any),
+        ``n_passed``, how many linear layers it has gone through since the update before, and, by
         ``W1``, ``b1``, ``W2``, ``b2``, the outcomes ``before``, ``gradient`` and ``after``;
         ``error_in_main``, where it ended by raising before.
     """
@@ -117,6 +118,7 @@ def _noted(
     names = parts.main.__globals__  # type: ignore[union-attr]
     inputs: list[Array] = []
     batch = np.zeros((0, n_inputs))  # the first layer's input when a backward pass began
+    n_passed = 0  # layers that a backward pass went through since the update before
 
     def noted(self: Any, *arguments: Any, **named: Any) -> Any:
         X: Any = next(iter((*arguments, *named.values())), None)
@@ -126,16 +128,19 @@ def _noted(
 
     def noted_backward(self: Any, *arguments: Any, **named: Any) -> Any:
         nonlocal batch
-        batch = inputs[-1] if inputs else batch
+        nonlocal n_passed
+        batch, n_passed = inputs[-1] if inputs else batch, n_passed + 1
         return backward(self, *arguments, **named)
 
     def noting(*arguments: Any, **named: Any) -> Any:
+        nonlocal n_passed
         given = (*arguments, *named.values())
         model = next((one for one in given if isinstance(one, Mapping)), {})
         layers = [UserLayer(one) for one in model.values() if isinstance(one, layer)]
         if len(layers) != 2:  # a part of the model, or no dictionary
             return update(*arguments, **named)
-        entry: dict[str, Any] = {"x": batch}
+        entry: dict[str, Any] = {"x": batch, "n_passed": n_passed}
+        n_passed = 0
         entry["gradient"] = _arrays(layers, UserLayer.gradient)
         entry["before"] = _arrays(layers, UserLayer.parameter)
         returned = update(*arguments, **named)

@@ -93,6 +93,9 @@ def _extended(exam: Exam, check: Check, case: cases.UpdateCase, plain: CheckResu
             for wrong, text, times in _WRONG_MOMENTA if what == "momentum" else ():
                 if agrees(after.array, {n: w[n] - case.lr * times(a) * g[n] for n in w}):
                     name, why = wrong, text
+            decayed = {n: _decayed(w[n], g[n], case.lr, -LAMBDA * (n[0] == "W")) for n in w}
+            if what == "decay" and agrees(after.array, decayed):
+                name, why = "decay-sign", "The weight decay has the wrong sign: the weights grow."
             return check.failed(
                 f"The plain step is right; with {title.lower()} it is another one than {first}.",
                 exam.sources.place(check.name).diagnosis(

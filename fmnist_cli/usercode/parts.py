@@ -247,6 +247,7 @@ _CHECKER_WORDS = {
     "w": ("w", "theta", "weights", "weight", "params", "array"),
     "grad": ("grad", "gradient", "analytic", "analyticgrad", "analyticgradient", "dw", "g"),
 }
+_BY_DEFAULT = {"L1": "layer", "L2": "layer", "W": "key", "b": "key"}
 _CHECKER = _SAME | {word: role for role, words in _CHECKER_WORDS.items() for word in words}
 
 
@@ -254,19 +255,22 @@ def checker_roles(function: Callable[..., Any]) -> dict[str, str] | None:
     """What each argument of a user's gradient checker is, by its name; None where one is unknown.
 
     ``data`` and ``model``; ``model``, ``x`` and ``y``, perhaps with a ``layer`` and the ``key`` of
-    a parameter, which are told from their names even where they have a default; or ``f``, the loss,
-    the array ``w`` that it depends on, and its ``grad``.
+    a parameter, which are told from their names, or defaults, even where they have a default;
+    ``f``, the loss, the array ``w`` that it depends on, and its ``grad``; or ``one`` layer and its
+    ``x``.
     """
     known = ("model", "x", "y", *_CHECKER_WORDS)
     roles = {}
     for parameter in positional(function):
         role = _CHECKER.get(_plain(parameter.name), _plain(parameter.name))
-        if role not in known and parameter.default is parameter.empty:
-            role = ""
-        if parameter.default is parameter.empty or (
-            role in ("layer", "key") and isinstance(parameter.default, str)
-        ):
-            roles[parameter.name] = role
+        if isinstance(parameter.default, str):  # such as laag="L1", or param="W"
+            role = _BY_DEFAULT.get(parameter.default, role)
+            if role in ("layer", "key"):
+                roles[parameter.name] = role
+        elif parameter.default is parameter.empty:
+            roles[parameter.name] = role if role in known else ""
+    if "layer" in roles.values() and "model" not in roles.values():  # a layer by itself
+        roles = {name: "one" if role == "layer" else role for name, role in roles.items()}
     if "f" in roles.values():  # (f, param, grad)
         roles = {name: "w" if role == "key" else role for name, role in roles.items()}
     if "" in roles.values():  # two of any name are the assignment's

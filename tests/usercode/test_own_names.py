@@ -103,9 +103,54 @@ def main(main_params):
 )
 
 
+STEP = "            model = miniBatchGradientDescent(model, main_params['learning_rate'])\n"
+
+
 def changed(text: str, old: str, new: str) -> str:
     assert text.count(old) == 1
     return text.replace(old, new)
+
+
+ONE_LAYER = """\
+def gradient_check(layer, X, eps=1e-6):
+    G = np.random.randn(*layer.forward(X).shape)
+    layer.backward(X, G)
+    for key, w in layer.params.items():
+        for i in np.ndindex(*w.shape):
+            kept = w[i]
+            w[i] = kept + eps
+            up = np.sum(G * layer.forward(X))
+            w[i] = kept - eps
+            down = np.sum(G * layer.forward(X))
+            w[i] = kept
+            if abs((up - down) / (2 * eps) - layer.gradient[key][i]) > 1e-5:
+                return False
+    return True
+"""
+BY_DEFAULT = (
+    NAMED[: NAMED.index("class Prover")]
+    + """\
+def probe(model, x, y, laag='L1', wat='W', eps=1e-5):
+    hinunter(model, x, y)
+    w, slopes = model[laag].params[wat], []
+    for i in np.ndindex(*w.shape):
+        losses = []
+        for sign in (1, -1):
+            w[i] += sign * eps
+            a2 = model['L2'].forward(model['nonlinear1'].forward(model['L1'].forward(x)))
+            losses.append(model['loss'].forward(a2, y))
+            w[i] -= sign * eps
+        slopes.append((losses[0] - losses[1]) / (2 * eps))
+    return np.max(np.abs(model[laag].gradient[wat].ravel() - slopes))
+"""
+)
+
+
+@pytest.mark.parametrize("text", [LAYERS + ONE_LAYER, BY_DEFAULT])
+def test_a_checker_of_one_layer_or_one_parameter_holds(check_text: CheckText, text: str) -> None:
+    report = check_text(text)
+    assert report.result("gradient_checker").status == "passed"
+    assert report.holds
 
 
 def test_parts_of_other_names_are_found_and_hold(check_text: CheckText) -> None:
@@ -157,9 +202,6 @@ def test_a_training_loop_in_main_is_followed(check_text: CheckText) -> None:
     assert report.holds
 
 
-STEP = "            model = miniBatchGradientDescent(model, main_params['learning_rate'])\n"
-
-
 @pytest.mark.parametrize(
     ("old", "new", "mistake"),
     [
@@ -176,22 +218,29 @@ STEP = "            model = miniBatchGradientDescent(model, main_params['learnin
          "loop-weights-replaced"),
         ("            a1 = model['L1'].forward(x)\n", STEP + "            a1 = model['L1']"
          ".forward(x)\n", "loop-late-gradient"),
+        ("int(np.floor(train.N / size))", "int(np.floor(train.N / size)) - 1",
+         "loop-images-left-out"),
+        ("        logits = model", STEP[4:] + "        logits = model", "loop-update-repeated"),
+        (STEP, STEP.replace("model = mini", "if i % 2: model = mini"), "loop-updates-missing"),
+        ("h1 = model['nonlinear1'].forward(a1)\n            a2", "h1 = a1\n            a2",
+         "forward-without-relu"),
+        ("    train = DataSplit", "    Xtrain = 2 * (Xtrain - Xtrain.mean(axis=0))\n"
+         "    train = DataSplit", None),  # prepared as one likes
         ("x, y = train.get_example(order[i * size : (i + 1) * size])",
          "x, _ = train.get_example(order[i * size : (i + 1) * size]); "
          "y = Ytrain[i * size : (i + 1) * size]", "loop-labels-misplaced"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_main_is_named(
-    check_text: CheckText, old: str, new: str, mistake: str
+    check_text: CheckText, old: str, new: str, mistake: str | None
 ) -> None:
     text = changed(MAIN, old, new)
     if mistake == "loop-late-gradient":  # moved up, not repeated
         first = text.index(STEP)
         text = text[: first + len(STEP)] + text[first + len(STEP) :].replace(STEP, "")
     result = check_text(text).result("training_loop")
-    assert result.status == "failed"
-    assert result.diagnosis is not None
-    assert result.diagnosis.mistake == mistake
+    assert result.status == ("failed" if mistake else "passed")
+    assert (result.diagnosis.mistake if result.diagnosis else None) == mistake
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,13 @@ UPDATE = (
             "Does the loop reach the second layer?", _only("W1", "b1")),
     Mistake("update-last-layer-only", "Only the last layer changes.",
             "Does the loop reach the first layer?", _only("W2", "b2")),
+    Mistake("update-first-layer-twice", "The first layer moves twice, the last never.",
+            "Which layers does the loop go over?",
+            lambda c: {n: w - 2 * c.lr * c.g[n] * (n[1] == "1") for n, w in c.w.items()}),
+    Mistake("update-b-uphill", "The biases go up their gradient.",
+            "In which direction does the loss fall?",
+            lambda c: {n: w - c.lr * c.g[n] * (1 if n[0] == "W" else -1)
+                       for n, w in c.w.items()}),
     Mistake("update-first-parameter-only", "Only the first layer's W changes.",
             "What ends the loop after its first round?", _only("W1")),
     Mistake("update-twice", "Every parameter moves twice per step.",
@@ -166,6 +173,16 @@ def _right_but_W2(c: ModelCase, h1: Array) -> dict[str, Array]:
     return c.right() | {"W2": h1.T @ _d(c)}
 
 
+def _without_relu(after: bool) -> Callable[[ModelCase], Any]:
+    """The gradient of the logits of a1; W2's with a1, or with what relu makes of it ``after``."""
+
+    def gradient(c: ModelCase) -> dict[str, Array]:
+        p = softmax(c.a1 @ c.w["W2"] + c.w["b2"])
+        return _backward(c, (p - c.one_hot) / c.N, h1=c.h1 if after else c.a1)
+
+    return gradient
+
+
 MODEL = (
     Mistake("pass-nothing", "No gradient arrives anywhere.",
             "Does the backward pass call the layers of the model that it is given?",
@@ -191,6 +208,9 @@ MODEL = (
             lambda c: _backward(c, _d(c) * (c.logits > 0))),
     Mistake("pass-a1-for-h1", "The second layer's backward gets a1, from before relu.",
             "What was the input of the second layer?", lambda c: _backward(c, h1=c.a1)),
+    *(Mistake("forward-without-relu", "The forward pass takes a1 on, without relu.",
+              "Through which layers does x go on its way to the logits?", _without_relu(after))
+      for after in (True, False)),
     Mistake("pass-h1-for-x", "The first layer's backward gets the hidden layer in place of x.",
             "What was the input of the first layer?", lambda c: _backward(c, x=c.h1)),
     Mistake("pass-a1-for-x", "The first layer's backward gets a1, its own output.",
