@@ -32,9 +32,9 @@ from fmnist_cli.version import __version__
 
 if TYPE_CHECKING:
     from fmnist_cli import plots as plots
-    from fmnist_cli.analysis import early_stop_answers as early_stop_answers
-    from fmnist_cli.analysis import momentum_answers as momentum_answers
-    from fmnist_cli.analysis import sweep_answers as sweep_answers
+    from fmnist_cli.analysis.batch_size import sweep_answers as sweep_answers
+    from fmnist_cli.analysis.early_stopping import early_stop_answers as early_stop_answers
+    from fmnist_cli.analysis.momentum import momentum_answers as momentum_answers
     from fmnist_cli.api import answers_of as answers_of
     from fmnist_cli.api import check_gradient as check_gradient
     from fmnist_cli.api import compare_runs as compare_runs
@@ -67,42 +67,32 @@ if TYPE_CHECKING:
     from fmnist_cli.usercode.network_checks import check_network as check_network
 
 
-# the public name, the module it is in, and its name there
-_PUBLIC = {
-    "EarlyStopping": ("fmnist_cli.engine.stopping", "EarlyStopping"),
-    "Listener": ("fmnist_cli.runner.listener", "Listener"),
-    "Registry": ("fmnist_cli.registry", "Registry"),
-    "SHIFTED_SETS": ("fmnist_cli.engine.shifts", "SHIFTED_SETS"),
-    "TqdmListener": ("fmnist_cli.progress", "TqdmListener"),
-    "TrainConfig": ("fmnist_cli.engine.config", "TrainConfig"),
-    "answers_of": ("fmnist_cli.api", "answers_of"),
-    "assess": ("fmnist_cli.engine.training", "assess"),
-    "assert_layers": ("fmnist_cli.usercode.assertions", "assert_layers"),
-    "check_file": ("fmnist_cli.usercode.examine", "check_file"),
-    "check_gradient": ("fmnist_cli.api", "check_gradient"),
-    "check_magnitude": ("fmnist_cli.engine.gradients", "check_magnitude"),
-    "check_layers": ("fmnist_cli.usercode.examine", "check_layers"),
-    "check_mlp": ("fmnist_cli.engine.gradients", "check_mlp"),
-    "check_network": ("fmnist_cli.usercode.network_checks", "check_network"),
-    "compare_runs": ("fmnist_cli.api", "compare_runs"),
-    "count_parameters": ("fmnist_cli.engine.parameters", "count"),
-    "early_stop_answers": ("fmnist_cli.analysis", "early_stop_answers"),
-    "evaluate_shifted": ("fmnist_cli.api", "evaluate_shifted"),
-    "figure_of": ("fmnist_cli.api", "figure_of"),
-    "load_data": ("fmnist_cli.engine.data", "load"),
-    "make_backend": ("fmnist_cli.engine.training", "make_backend"),
-    "momentum_answers": ("fmnist_cli.analysis", "momentum_answers"),
-    "read_run": ("fmnist_cli.api", "read_run"),
-    "read_study": ("fmnist_cli.api", "read_study"),
-    "record_training": ("fmnist_cli.api", "record_training"),
-    "reproduce": ("fmnist_cli.api", "reproduce"),
-    "resume": ("fmnist_cli.api", "resume"),
-    "shifted_split": ("fmnist_cli.engine.shifts", "shifted_split"),
-    "study": ("fmnist_cli.api", "study"),
-    "sweep_answers": ("fmnist_cli.analysis", "sweep_answers"),
-    "train": ("fmnist_cli.engine.training", "train"),
-    "write_report": ("fmnist_cli.api", "write_report"),
+# the public names by the module that they are in
+_MODULES = {
+    "analysis.batch_size": ("sweep_answers",),
+    "analysis.early_stopping": ("early_stop_answers",),
+    "analysis.momentum": ("momentum_answers",),
+    "api": (
+        *("answers_of", "check_gradient", "compare_runs", "evaluate_shifted", "figure_of"),
+        *("read_run", "read_study", "record_training", "reproduce", "resume", "study"),
+        "write_report",
+    ),
+    "engine.config": ("TrainConfig",),
+    "engine.data": ("load_data",),
+    "engine.gradients": ("check_magnitude", "check_mlp"),
+    "engine.parameters": ("count_parameters",),
+    "engine.shifts": ("SHIFTED_SETS", "shifted_split"),
+    "engine.stopping": ("EarlyStopping",),
+    "engine.training": ("assess", "make_backend", "train"),
+    "progress": ("TqdmListener",),
+    "registry": ("Registry",),
+    "runner.listener": ("Listener",),
+    "usercode.assertions": ("assert_layers",),
+    "usercode.examine": ("check_file", "check_layers"),
+    "usercode.network_checks": ("check_network",),
 }
+_PUBLIC = {name: module for module, names in _MODULES.items() for name in names}
+_NAME_THERE = {"count_parameters": "count", "load_data": "load"}
 
 __all__ = ["__version__", "plots", *_PUBLIC]
 
@@ -113,8 +103,7 @@ def __getattr__(name: str) -> Any:
         return import_module("fmnist_cli.plots")
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, there = _PUBLIC[name]
-    return getattr(import_module(module), there)
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), _NAME_THERE.get(name, name))
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,7 @@ from fmnist_cli.errors import require
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.groups import GroupsComparison
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.engine.data import Dataset
@@ -106,7 +106,6 @@ def study(
         What is studied, by the name of its command: ``sweep-batch``, ``sweep-lr``, ``early-stop``,
         ``momentum``, ``ood`` or ``luck``, or ``sweep-grid``; ``answers_of`` and ``figure_of`` go by
         it.
-    arms : mapping from label to TrainConfig
     seeds : int >= 1, or a sequence of int
         How many runs of each arm, from the configurations' seed up; or their seeds.
     jobs : int >= 1

@@ -72,14 +72,17 @@ class Column:
         return self.key or "_".join(self.heading.split())
 
 
+def headings(*names: str) -> tuple[Column, ...]:
+    """Columns of texts: ``<`` before a name makes one of words, to the left; else of numbers."""
+    return tuple(Column(name.removeprefix("<"), name[0] != "<") for name in names)
+
+
 @dataclass(frozen=True)
 class Table:
     """A table whose first column names its rows.
 
     Attributes
     ----------
-    caption : str
-    columns : tuple of Column
     rows : tuple of rows, each as long as ``columns``
     notes : tuple of str
         What its marks mean, below it.

@@ -24,8 +24,6 @@ class Answer:
 
     Attributes
     ----------
-    question : str
-    verdict : Verdict
     statement : str
         The verdict in a word or two, then at most two short sentences with at most four numbers.
     evidence : dict

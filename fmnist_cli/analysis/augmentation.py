@@ -10,6 +10,7 @@ from fmnist_cli.analysis.answers import Answer, Verdict, opening
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.shifted_images import Score, contrast_scores
 from fmnist_cli.analysis.statistics import share_level
+from fmnist_cli.engine.shifts import IN_DOMAIN
 
 
 def augment_answer(
@@ -18,7 +19,6 @@ def augment_answer(
     *,
     usual: str,
     augmented: str,
-    in_domain: str,
 ) -> Answer:
     """Does the augmented training raise the accuracy on every shifted set?
 
@@ -30,20 +30,18 @@ def augment_answer(
         Their runs, for what the augmentation costs in time.
     usual, augmented : str
         The labels of the two trainings (``Score.model`` and ``RecordedRun.label``).
-    in_domain : str
-        The name of the set as it is.
     """
 
     def by_seed(label: str, name: str) -> dict[int, float]:
         return {s.seed: s.accuracy for s in scores if (s.model, s.set_name) == (label, name)}
 
     n_images = min(score.n for score in scores)
-    named = [s.set_name for s in scores if s.model == augmented and s.set_name != in_domain]
+    named = [s.set_name for s in scores if s.model == augmented and s.set_name != IN_DOMAIN]
     sets = list(dict.fromkeys(named))
     *gains, cost = share_level(
         [
             contrast_scores(by_seed(usual, name), by_seed(augmented, name), n_images)
-            for name in (*sets, in_domain)
+            for name in (*sets, IN_DOMAIN)
         ]
     )
     gain = dict(zip(sets, gains, strict=True))
@@ -59,7 +57,7 @@ def augment_answer(
         opening(verdict, min(one.n for one in gains)),
         f"From {100 * gain[least].change:+.1f} points on {least} to {100 * gain[most].change:+.1f} "
         f"on {most}.",
-        f"It costs {100 * cost.change:+.1f} points {in_domain} and {seconds:.1f} times the "
+        f"It costs {100 * cost.change:+.1f} points {IN_DOMAIN} and {seconds:.1f} times the "
         "training time per epoch.",
     ]
     return Answer(

@@ -65,12 +65,11 @@ class Measure:
     step: Callable[[RecordedRun], float] = lambda run: 0.0
     bound: Callable[[RecordedRun], int] = lambda run: 0
 
-    def show_change(self, change: float, *, signed: bool = True) -> str:
+    def show_change(self, change: float) -> str:
         """A difference in points, or a ratio as a factor above 1."""
         if self.scale == "ratio":
             return factor(max(change, 1 / change))
-        size = 100 * change if self.scale == "share" else change
-        return f"{size:+.1f}" if signed else f"{abs(size):.1f}"
+        return f"{100 * change if self.scale == 'share' else change:+.1f}"
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from statistics import fmean
 from typing import Any
 
 from fmnist_cli.analysis.answers import Answer, Verdict, opening
-from fmnist_cli.analysis.noise import curve_noise, sampling_error
+from fmnist_cli.analysis.noise import epoch_noise
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import Contrast, Sample, contrast, share_level
-from fmnist_cli.engine.config import Monitor
 from fmnist_cli.engine.stopping import stop_epoch
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import UsageError
@@ -76,9 +75,7 @@ class PatienceOutcome:
         return self.best_epoch == self.curve_best_epoch
 
 
-def apply_patience(
-    run: RecordedRun, patience: int, monitor: Monitor = "val_accuracy"
-) -> PatienceOutcome:
+def apply_patience(run: RecordedRun, patience: int) -> PatienceOutcome:
     """Where the patience would have stopped on this curve, and what it would have kept.
 
     Raises
@@ -86,6 +83,7 @@ def apply_patience(
     UsageError
         When the run has no finite value to watch, or no test accuracy at every epoch.
     """
+    monitor = run.monitor
     values = [epoch.value(monitor) for epoch in run.epochs]
     point, whole = stop_epoch(values, patience, monitor), stop_epoch(values, None, monitor)
     if point.best_epoch is None or whole.best_epoch is None:
@@ -106,9 +104,7 @@ def apply_patience(
     )
 
 
-def early_stop_answers(
-    runs: Sequence[RecordedRun], patiences: Sequence[int], monitor: Monitor = "val_accuracy"
-) -> tuple[Answer, ...]:
+def early_stop_answers(runs: Sequence[RecordedRun], patiences: Sequence[int]) -> tuple[Answer, ...]:
     """The answers of the early-stopping study.
 
     Parameters
@@ -128,7 +124,7 @@ def early_stop_answers(
     if not runs:
         return ()
     patiences = list(dict.fromkeys(patiences))
-    results = {p: [apply_patience(run, p, monitor) for run in runs] for p in {1, *patiences}}
+    results = {p: [apply_patience(run, p) for run in runs] for p in {1, *patiences}}
     smallest = min(results)
     cost = _cost(runs, results[smallest])
     rises = {p: _rise(runs, results[p]) for p in patiences}
@@ -141,19 +137,17 @@ def early_stop_answers(
             _keeps(patience, results[patience], len(runs[0].epochs)),
             _rises(patience, results[patience], rise),
         ]
-    return (*answers, _too_small(runs, smallest, results[smallest], cost, monitor))
+    return (*answers, _too_small(runs, smallest, results[smallest], cost))
 
 
-def smallest_that_keeps_the_best(
-    runs: Sequence[RecordedRun], monitor: Monitor = "val_accuracy"
-) -> int | None:
+def smallest_that_keeps_the_best(runs: Sequence[RecordedRun]) -> int | None:
     """The smallest patience that keeps the best epoch of the whole curve in every run."""
     longest = max(len(run.epochs) for run in runs)
     return next(
         (
             patience
             for patience in range(1, longest + 1)
-            if all(apply_patience(run, patience, monitor).keeps_the_best for run in runs)
+            if all(apply_patience(run, patience).keeps_the_best for run in runs)
         ),
         None,
     )
@@ -222,14 +216,13 @@ def _too_small(
     smallest: int,
     results: Sequence[PatienceOutcome],
     cost: Contrast,
-    monitor: Monitor,
 ) -> Answer:
     verdict: Verdict = "no clear difference"
     if cost.clear:
         verdict = "yes" if cost.direction > 0 else "no"
     elif all(result.keeps_the_best for result in results):
         verdict = "no"
-    enough = smallest_that_keeps_the_best(runs, monitor)
+    enough = smallest_that_keeps_the_best(runs)
     changes = "loses" if cost.change >= 0 else "gains"
     lost = f"Patience {smallest} {changes} {100 * abs(cost.change):.1f} points of test accuracy "
     lost += "against the curve's best epoch"
@@ -256,7 +249,7 @@ def _too_small(
 def _cost(runs: Sequence[RecordedRun], results: Sequence[PatienceOutcome]) -> Contrast:
     """The test accuracy of the curve's best epoch against the kept one's: two epochs of one curve,
     each with its noise."""
-    noise = math.sqrt(fmean(_epoch_noise(run) ** 2 for run in runs))
+    noise = math.sqrt(fmean(epoch_noise(run) ** 2 for run in runs))
     kept = Sample({r.seed: r.test_accuracy for r in results}, noise)
     best = Sample({r.seed: r.curve_test_accuracy for r in results}, noise)
     return contrast(kept, best, "share")
@@ -272,16 +265,9 @@ def _rise(runs: Sequence[RecordedRun], results: Sequence[PatienceOutcome]) -> Co
         if result.trend is not None:
             n = len(run.epochs) - (result.stopped_after or 0) + 1
             # of the least-squares line's end to end: s (n - 1) / sqrt(sum of squared offsets)
-            errors.append(_epoch_noise(run) * math.sqrt(12 * (n - 1) / (n * (n + 1))))
+            errors.append(epoch_noise(run) * math.sqrt(12 * (n - 1) / (n * (n + 1))))
     noise = math.sqrt(fmean(error**2 for error in errors))
     return contrast(Sample(dict.fromkeys(rises, 0.0)), Sample(rises, noise), "share")
-
-
-def _epoch_noise(run: RecordedRun) -> float:
-    return max(
-        curve_noise([epoch.test_accuracy for epoch in run.epochs]),
-        sampling_error(run, run.test_accuracy or 0.5) / 2,
-    )
 
 
 def _lost(cost: float) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from fmnist_cli.analysis.answers import listing
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.engine.config import Monitor, TrainConfig
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.formatting import percent
 
 Rule = Literal[
@@ -62,30 +62,18 @@ class Longer:
     run: RecordedRun
 
 
-def explain(
-    run: RecordedRun,
-    *,
-    lr: float,
-    patience: int | None,
-    monitor: Monitor = "val_accuracy",
-    hidden: int | None = None,
-    longer: Longer | None = None,
-) -> tuple[Observation, ...]:
+def explain(run: RecordedRun, longer: Longer | None = None) -> tuple[Observation, ...]:
     """What there is to say of a run, the gravest first; ``fine`` alone if nothing.
 
     Parameters
     ----------
     run : RecordedRun
         Numbers that were not finite are NaN.
-    lr, patience, monitor
-        As it was configured.
-    hidden : int, optional
-        Units of the last hidden layer, where it is known.
     longer : Longer, optional
-        What ``patience`` is judged by.
+        What its patience is judged by.
     """
     if run.diverged:
-        return (_diverged(run, lr, hidden),)
+        return (_diverged(run),)
     found: list[Observation] = []
     if run.stop_reason == "interrupted":
         n = len(run.epochs)
@@ -100,11 +88,11 @@ def explain(
         found += [
             finding
             for finding in (
-                _unstable(run, lr),
+                _unstable(run),
                 _still_improving(run),
-                _lr_too_small(run, lr),
+                _lr_too_small(run),
                 _overfitting(run),
-                _patience(run, patience, monitor, longer),
+                _patience(run, longer),
             )
             if finding is not None
         ]
@@ -119,8 +107,8 @@ def explain(
     return tuple(found)
 
 
-def _diverged(run: RecordedRun, lr: float, hidden: int | None) -> Observation:
-    last = run.epochs[-1]
+def _diverged(run: RecordedRun) -> Observation:
+    last, lr, hidden = run.epochs[-1], run.lr, run.run.hidden
     first_update = run.epochs[-2].updates + 1 if len(run.epochs) > 1 else 1
     losses = {
         "running": last.value("running_loss"),
@@ -155,7 +143,7 @@ def _diverged(run: RecordedRun, lr: float, hidden: int | None) -> Observation:
     )
 
 
-def _unstable(run: RecordedRun, lr: float) -> Observation | None:
+def _unstable(run: RecordedRun) -> Observation | None:
     momentum = f" with momentum {run.momentum:g}" if run.momentum else ""
     jumps = [
         (after.value("running_loss") / before.value("running_loss") - 1, before, after)
@@ -171,7 +159,7 @@ def _unstable(run: RecordedRun, lr: float) -> Observation | None:
         f"It is unstable: in {len(large)} of {len(jumps)} steps from epoch to epoch the running "
         f"loss jumped by more than {100 * JUMP:.0f} %, most in epoch {after.epoch}, from "
         f"{before.running_loss:.4f} to {after.running_loss:.4f}. The learning rate "
-        f"{lr:g}{momentum} is near its limit.",
+        f"{run.lr:g}{momentum} is near its limit.",
         {
             "jumps": len(large),
             "steps": len(jumps),
@@ -201,7 +189,7 @@ def _still_improving(run: RecordedRun) -> Observation | None:
     )
 
 
-def _lr_too_small(run: RecordedRun, lr: float) -> Observation | None:
+def _lr_too_small(run: RecordedRun) -> Observation | None:
     """Steadily down to the very end, and no gap between training and validation yet.
 
     So small a step may also use up a patience: the loss falls, the accuracy stands still.
@@ -219,7 +207,7 @@ def _lr_too_small(run: RecordedRun, lr: float) -> Observation | None:
         return None
     return Observation(
         "lr_too_small",
-        f"The learning rate {lr:g} is small: the running loss was still falling steadily, by "
+        f"The learning rate {run.lr:g} is small: the running loss was still falling steadily, by "
         f"{100 * fall:.1f} % per epoch over the last {STEADY_EPOCHS}, and the validation loss "
         f"({end.val_loss:.4f}) is close to the training loss ({end.train_loss:.4f}). A larger "
         "one would get there in fewer epochs.",
@@ -228,7 +216,7 @@ def _lr_too_small(run: RecordedRun, lr: float) -> Observation | None:
             "epochs": STEADY_EPOCHS,
             "train_loss": end.train_loss,
             "val_loss": end.val_loss,
-            "lr": lr,
+            "lr": run.lr,
         },
     )
 
@@ -272,9 +260,8 @@ def _overfitting(run: RecordedRun) -> Observation | None:
     )
 
 
-def _patience(
-    run: RecordedRun, patience: int | None, monitor: Monitor, longer: Longer | None
-) -> Observation | None:
+def _patience(run: RecordedRun, longer: Longer | None) -> Observation | None:
+    patience, monitor = run.run.patience, run.monitor
     if run.stop_reason != "patience" or patience is None or run.best_epoch is None:
         return None
     best = run.epochs[run.best_epoch - 1]

@@ -54,7 +54,6 @@ class GroupsComparison:
 
     Attributes
     ----------
-    groups : tuple of Group
     facts : mapping
         By section (``parameters``, ``environment``, ``state``) and name: for each group the
         different values that its runs have.
@@ -220,23 +219,18 @@ class GroupDifference:
         return "the same" if self.contrast.direction == 0 else "no clear difference"
 
 
-def compare_groups(
-    groups: Mapping[str, Sequence[RecordedRun]],
-    metrics: Sequence[str] = ("best_val_accuracy", "test_accuracy"),
-) -> tuple[GroupDifference, ...]:
-    """Each group against the first; all comparisons share 5 % (Holm).
+def compare_groups(groups: Mapping[str, Sequence[RecordedRun]]) -> tuple[GroupDifference, ...]:
+    """Each group against the first, by both accuracies; all comparisons share 5 % (Holm).
 
     Parameters
     ----------
     groups : mapping of a label to its runs
         The epochs of a run tell how much a single accuracy can be trusted.
-    metrics : sequence of str
-        Accuracies, by their names in ``RunRecord``.
     """
     (first, first_runs), *others = groups.items()
     pairs = []
     for label, runs in others:
-        for metric in metrics:
+        for metric in ("best_val_accuracy", "test_accuracy"):
             samples = [_accuracies(of_one, metric) for of_one in (first_runs, runs)]
             if all(sample.values for sample in samples):
                 pairs.append((label, metric, contrast(samples[0], samples[1], "share")))

@@ -40,7 +40,6 @@ class VarianceComponents:
     ----------
     init, order, rest : float
         Variances, unbiased: an estimate of a small one may be negative.
-    n_init, n_order : int
     mean : float
         Over all runs.
     """
@@ -149,7 +148,6 @@ class Picking:
 
     Attributes
     ----------
-    n : int
     val, test : float
         Mean gain over all subsets of n.
     chance : float

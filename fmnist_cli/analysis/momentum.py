@@ -44,12 +44,10 @@ class Instability:
         return self.diverged or bool(self.rises)
 
 
-def instability(
-    run: RecordedRun, metric: Loss = "train_loss", rise: float | None = None
-) -> Instability:
-    """Where the loss rose by more than the fraction ``rise`` in an epoch."""
+def instability(run: RecordedRun, metric: Loss = "train_loss") -> Instability:
+    """Where the loss rose by more than ``RISES`` in an epoch."""
     values = [epoch.value(metric) for epoch in run.epochs]
-    limit = 1 + (RISES[metric] if rise is None else rise)
+    limit = 1 + RISES[metric]
     if metric == "running_loss":
         limit = max(limit, math.exp(NOISES * curve_noise(values, log=True)))
     rises = tuple(

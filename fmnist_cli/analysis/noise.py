@@ -55,6 +55,12 @@ def accuracy_noise(run: RecordedRun) -> float:
     return math.hypot(sampling_error(run, run.test_accuracy or 0.5), curve_noise(curve))
 
 
+def epoch_noise(run: RecordedRun) -> float:
+    """Of the test accuracy of one epoch against another's of the same curve."""
+    curve = curve_noise([epoch.test_accuracy for epoch in run.epochs])
+    return max(curve, sampling_error(run, run.test_accuracy or 0.5) / 2)
+
+
 def loss_noise(run: RecordedRun) -> float:
     """Of the training loss, as a standard deviation of its logarithm."""
     return max(0.02, curve_noise([epoch.train_loss for epoch in run.epochs], log=True))

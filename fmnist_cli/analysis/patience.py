@@ -1,9 +1,6 @@
-"""What a patience costs, and how often it stops by chance.
+"""How often a patience stops by chance.
 
-*Replayed*: on recorded curves that went on, where each patience would have stopped, and what it
-would have missed.
-
-*By chance*: a validation accuracy rises along a trend but is measured with noise, so that even a
+A validation accuracy rises along a trend but is measured with noise, so that even a
 rising curve may show no new best for a while. Model: epoch e shows trend_e + noise, the noises
 independent and normal of one standard deviation, in whole images of n. (On twelve seeds of the
 default MLP, patience 1, 3, 5 and 8 stop after 4.4, 12.7, 18.3 and 26.7 epochs on average; the model
@@ -19,93 +16,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmnist_cli.engine.config import Monitor
-from fmnist_cli.engine.stopping import stop_epoch
 from fmnist_cli.errors import require
 
 PATIENCES = tuple(range(1, 31))
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Replay:
-    """One patience on one recorded curve.
-
-    Attributes
-    ----------
-    patience : int
-    stopped_after : int or None
-        None: the curve ends before the patience is used up.
-    best_epoch : int
-        Whose weights would have been kept.
-    epochs : int
-        Trained: ``stopped_after``, or the whole curve.
-    missed_validation : float >= 0
-        How much better the watched value gets later on the curve.
-    missed_reported : float
-        What is reported of the curve's best epoch, less what is of ``best_epoch``: of either sign.
-    """
-
-    patience: int
-    stopped_after: int | None
-    best_epoch: int
-    epochs: int
-    missed_validation: float
-    missed_reported: float
-
-
-def replay(
-    watched: ArrayLike,
-    reported: ArrayLike,
-    patiences: Sequence[int] = PATIENCES,
-    monitor: Monitor = "val_accuracy",
-) -> tuple[Replay, ...]:
-    """Each patience on one curve.
-
-    Parameters
-    ----------
-    watched, reported : (E,)
-        Per epoch, from 1: what early stopping watches, and what is reported of the epoch kept,
-        such as the test accuracy.
-    patiences : int >= 1 each
-    monitor : {"val_accuracy", "val_loss"}
-        Which way ``watched`` is better.
-
-    Raises
-    ------
-    UsageError
-        When the curves differ in length or nothing on the watched one is finite.
-    """
-    seen, told = np.asarray(watched, np.float64), np.asarray(reported, np.float64)
-    require(
-        seen.shape == told.shape,
-        "both curves must have the same epochs",
-        f"{len(seen)} and {len(told)}",
-    )
-    whole = stop_epoch(seen.tolist(), None, monitor).best_epoch
-    require(whole is not None, "a curve needs an epoch that is finite", seen.tolist())
-    assert whole is not None
-    found = []
-    for patience in patiences:
-        point = stop_epoch(seen.tolist(), patience, monitor)
-        best = point.best_epoch if point.best_epoch is not None else whole
-        found.append(
-            Replay(
-                patience=patience,
-                stopped_after=point.stopped_after,
-                best_epoch=best,
-                epochs=point.stopped_after or len(seen),
-                missed_validation=abs(float(seen[whole - 1] - seen[best - 1])),
-                missed_reported=float(told[whole - 1] - told[best - 1]),
-            )
-        )
-    return tuple(found)
 
 
 def noise_of(curve: ArrayLike) -> float:

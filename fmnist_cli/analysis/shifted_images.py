@@ -15,6 +15,7 @@ from fmnist_cli.analysis.noise import N_TEST, SHIFTED_SPREAD
 from fmnist_cli.analysis.sampling import standard_error
 from fmnist_cli.analysis.statistics import Contrast, Sample, contrast, share_level
 from fmnist_cli.engine.config import N_CLASSES
+from fmnist_cli.engine.shifts import IN_DOMAIN
 
 CHANCE = 1 / N_CLASSES
 
@@ -32,13 +33,13 @@ class Score:
     n: int = N_TEST
 
 
-def ood_answers(scores: Sequence[Score], in_domain: str = "in-domain") -> tuple[Answer, ...]:
+def ood_answers(scores: Sequence[Score]) -> tuple[Answer, ...]:
     """The answers of the study of shifted images.
 
     Parameters
     ----------
     scores : sequence of Score
-        For every model the set ``in_domain`` and at least one other; of diverged runs none.
+        For every model the set ``IN_DOMAIN`` and at least one other; of diverged runs none.
 
     Returns
     -------
@@ -51,14 +52,14 @@ def ood_answers(scores: Sequence[Score], in_domain: str = "in-domain") -> tuple[
         by_seed[score.seed] = score.accuracy
     n_images = min((score.n for score in scores), default=N_TEST)
     drops = {
-        (model, name): contrast_scores(by_seed, sets[in_domain], n_images, same_weights=True)
+        (model, name): contrast_scores(by_seed, sets[IN_DOMAIN], n_images, same_weights=True)
         for model, sets in models.items()
         for name, by_seed in sets.items()
-        if name != in_domain
+        if name != IN_DOMAIN
     }
     shifted = [
         name for name in next(iter(models.values()), {})
-        if name != in_domain and all(name in sets for sets in models.values())
+        if name != IN_DOMAIN and all(name in sets for sets in models.values())
     ]  # fmt: skip
     rivals = {
         (name, one, other): contrast_scores(models[one][name], models[other][name], n_images)
@@ -70,11 +71,11 @@ def ood_answers(scores: Sequence[Score], in_domain: str = "in-domain") -> tuple[
     drops = {key: next(shared) for key in drops}
     rivals = {key: next(shared) for key in rivals}
     answers = [
-        _keeps(model, sets, {n: drop for (m, n), drop in drops.items() if m == model}, in_domain)
+        _keeps(model, sets, {n: drop for (m, n), drop in drops.items() if m == model})
         for model, sets in models.items()
     ]
     if len(models) > 1:
-        answers.append(_highest(models, shifted, rivals, in_domain))
+        answers.append(_highest(models, shifted, rivals))
     return tuple(answers)
 
 
@@ -99,15 +100,15 @@ def _at_chance(models: Mapping[str, BySet], name: str) -> bool:
     return all(fmean(sets[name].values()) <= CHANCE for sets in models.values())
 
 
-def _keeps(model: str, sets: BySet, drops: Mapping[str, Contrast], in_domain: str) -> Answer:
+def _keeps(model: str, sets: BySet, drops: Mapping[str, Contrast]) -> Answer:
     lost = [name for name, drop in drops.items() if drop.clear and drop.direction > 0]
     verdict: Verdict = "no" if lost else "no counterexample" if drops else "not settled"
     means = {name: fmean(values.values()) for name, values in sets.items()}
-    said = [opening(verdict, len(sets[in_domain]))]
+    said = [opening(verdict, len(sets[IN_DOMAIN]))]
     if drops:
         worst, mildest = min(drops, key=means.__getitem__), max(drops, key=means.__getitem__)
         below = ", no better than chance" if means[worst] <= CHANCE else ""
-        text = f"From {accuracy(means[in_domain])} to {accuracy(means[worst])} on {worst}{below}"
+        text = f"From {accuracy(means[IN_DOMAIN])} to {accuracy(means[worst])} on {worst}{below}"
         if mildest != worst:
             text += f", at best {accuracy(means[mildest])} on {mildest}"
         said.append(f"{text}.")
@@ -117,7 +118,7 @@ def _keeps(model: str, sets: BySet, drops: Mapping[str, Contrast], in_domain: st
         " ".join(said),
         {
             "model": model,
-            "in_domain": means[in_domain],
+            "in_domain": means[IN_DOMAIN],
             "sets": [
                 {
                     "set": name,
@@ -137,10 +138,9 @@ def _highest(
     models: Mapping[str, BySet],
     shifted: Sequence[str],
     rivals: Mapping[tuple[str, str, str], Contrast],
-    in_domain: str,
 ) -> Answer:
     means = {
-        model: {name: fmean(sets[name].values()) for name in (in_domain, *shifted)}
+        model: {name: fmean(sets[name].values()) for name in (IN_DOMAIN, *shifted)}
         for model, sets in models.items()
     }
     ranked = [name for name in shifted if not _at_chance(models, name)]
@@ -163,7 +163,7 @@ def _highest(
         verdict = "no"
     elif not any(ahead.values()):
         verdict = "no clear difference"
-    n = min(len(sets[in_domain]) for sets in models.values())
+    n = min(len(sets[IN_DOMAIN]) for sets in models.values())
     said = [opening(verdict, n)]
     if verdict == "no counterexample":
         left = [model for model in models if model not in out]
@@ -185,7 +185,7 @@ def _highest(
     evidence: dict[str, Any] = {
         "accuracies": means,
         "drops": {
-            model: {name: of_one[in_domain] - of_one[name] for name in shifted}
+            model: {name: of_one[IN_DOMAIN] - of_one[name] for name in shifted}
             for model, of_one in means.items()
         },
         "highest": [

@@ -33,7 +33,6 @@ class Interval:
     Attributes
     ----------
     n : int >= 1
-    mean : float
     low, high : float or None
         Ends of the confidence interval, within the range of the scale; None below five values.
     level : float in (0, 1)
@@ -46,15 +45,13 @@ class Interval:
     level: float
 
 
-def mean_interval(
-    values: Sequence[float], level: float = LEVEL, *, scale: Scale = "plain"
-) -> Interval:
+def mean_interval(values: Sequence[float], *, scale: Scale = "plain") -> Interval:
     """The mean of n >= 1 values and its t interval, within the range of the scale."""
     n, mean = len(values), fmean(values)
     if n < SEEDS_FOR_INTERVAL:
-        return Interval(n, mean, None, None, level)
-    margin = t_quantile(level, n - 1) * stdev(values) / math.sqrt(n)
-    return Interval(n, mean, *around(mean, margin, scale), level)
+        return Interval(n, mean, None, None, LEVEL)
+    margin = t_quantile(LEVEL, n - 1) * stdev(values) / math.sqrt(n)
+    return Interval(n, mean, *around(mean, margin, scale), LEVEL)
 
 
 def around(mean: float, margin: float, scale: Scale) -> tuple[float, float]:
@@ -224,7 +221,6 @@ class Summary:
     Attributes
     ----------
     n : int >= 1
-    mean, minimum, maximum : float
     sd : float or None
         Standard deviation of the seeds (n - 1); None with one.
     low, high : float or None

@@ -89,8 +89,6 @@ PANELS: dict[type, str] = {
     Common: "Registry and output",
 }
 
-GROUPS = tuple(PANELS)
-
 
 def options_of(group: type) -> list[Field[Any]]:
     """The fields of a group that are options."""

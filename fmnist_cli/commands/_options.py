@@ -139,11 +139,8 @@ def _as_typed(flag: str, value: Any) -> str:
 
 def require_distinct(flag: str, values: Sequence[Any]) -> None:
     """UsageError where an option that is given several times has the same value twice."""
-    require(
-        len(set(values)) == len(values),
-        f"each --{flag} must be given once",
-        " ".join(f"--{flag} {value}" for value in values),
-    )
+    received = " ".join(f"--{flag} {value}" for value in values)
+    require(len(set(values)) == len(values), f"each --{flag} must be given once", received)
 
 
 @functools.cache
@@ -180,55 +177,45 @@ def with_options(
         hints = get_type_hints(command, include_extras=True)
         signature = inspect.signature(command)
         groups = {n: hints[n] for n in signature.parameters if is_dataclass(hints[n])}
-        own = [
-            p.replace(annotation=hints[n], kind=inspect.Parameter.KEYWORD_ONLY)
-            for n, p in signature.parameters.items()
-            if n not in groups and n not in several
-        ]
-        wants_context = "context" in signature.parameters
-        if not wants_context:
-            own.append(_CONTEXT)
-        expanded = {
-            name: [
-                _option(group, f.name, changed, several=f.name in several)
-                for f in _fields(group)
-                if f.name not in omit
-            ]
-            for name, group in groups.items()
-        }
+        own = {n: p for n, p in signature.parameters.items() if n not in (*groups, *several)}
+        parameters = [_parameter(n, hints[n], p.default) for n, p in own.items()]
+        if "context" not in own:
+            parameters.append(_parameter("context", typer.Context))
+        names: dict[str, list[str]] = {}
+        for group_name, group in groups.items():
+            names[group_name] = [f.name for f in _fields(group) if f.name not in omit]
+            for name in names[group_name]:
+                parameters.append(_option(group, name, changed, several=name in several))
+                if name == "patience":
+                    parameters.append(_NO_EARLY_STOP)
 
         @functools.wraps(command)
         def call(**values: Any) -> None:
-            context = values["context"] if wants_context else values.pop("context")
+            context = values["context"] if "context" in own else values.pop("context")
             try:
                 _choose_one(context, values)
+                for name, value in values.items():
+                    if isinstance(value, list) and {*map(type, value)} <= {int, float}:
+                        require_distinct(name, value)  # the settings that are compared
                 _set_patience(values, changed)
                 context.find_root().obj = (*(context.obj or ()), *_set_elsewhere(context))
                 built: dict[str, Any] = {}
-                lists = {name: values.pop(name) for name in several}
-                for name, found in lists.items():
-                    require_distinct(name.replace("_", "-"), found)
-                    values[name] = found[0]
+                lists = {name: values[name] for name in several}
+                values |= {name: found[0] for name, found in lists.items()}
                 for name, group in groups.items():
-                    given = {p.name: values.pop(p.name) for p in expanded[name]}
+                    given = {field: values.pop(field) for field in names[name]}
                     if group is TrainConfig and "patience" in omit:
                         given |= {k: v for k, v in changed.items() if k == "patience"}
                     if group is Common:
                         given["argv"] = tuple(context.obj or ())
+                        for line in () if given["quiet"] else unknown_variables():
+                            write_message(line)
                     built[name] = group(**given)
-                for common in built.values():
-                    if isinstance(common, Common) and not common.quiet:
-                        _warn_of_unknown_variables()
                 command(**built, **lists, **values)
             except UsageError as error:
                 error.args = (_as_user_knows_it(error, context),)
                 raise
 
-        parameters = list(own)
-        for parameter in (p for group in expanded.values() for p in group):
-            parameters.append(parameter)
-            if parameter.name == "patience":
-                parameters.append(_NO_EARLY_STOP)
         call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         call.__doc__ = command.__doc__
         call.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -237,20 +224,24 @@ def with_options(
     return decorate
 
 
-_CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+def _parameter(
+    name: str, annotation: Any, default: Any = inspect.Parameter.empty
+) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
-_NO_EARLY_STOP = inspect.Parameter(
+
+_NO_EARLY_STOP = _parameter(
     "no_early_stop",
-    inspect.Parameter.KEYWORD_ONLY,
-    default=False,
-    annotation=Annotated[
+    Annotated[
         bool,
         typer.Option(
             "--no-early-stop",
             help="Train to the last epoch, whatever happens.",
-            rich_help_panel="Training",
+            rich_help_panel=PANELS[TrainConfig],
         ),
     ],
+    False,
 )
 
 
@@ -261,11 +252,6 @@ def _set_patience(values: dict[str, Any], changed: Mapping[str, Any]) -> None:
         values["patience"] = changed.get("patience", TrainConfig.patience)
 
 
-def _warn_of_unknown_variables() -> None:
-    for line in unknown_variables():
-        write_message(line)
-
-
 def _option(
     group: type, name: str, changed: Mapping[str, Any], *, several: bool
 ) -> inspect.Parameter:
@@ -274,10 +260,7 @@ def _option(
     default = changed.get(name, field.default)
     assert default is not MISSING
     if group not in PANELS:  # each of its options is declared where its type is
-        return inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-        )
-    flag = f"--{name.replace('_', '-')}"
+        return _parameter(name, annotation, default)
     help = field.metadata["help"]
     if name == "patience":  # None stands for: not given
         help = f"{help} [dim]\\[default: {default}][/dim]"
@@ -286,7 +269,7 @@ def _option(
         help, default = f"{help.removesuffix('.')}; give it several times.", [default]
         annotation = list[annotation]  # type: ignore[valid-type]
     info = typer.Option(
-        flag,
+        f"--{name.replace('_', '-')}",
         help=help,
         envvar=environment_variable(name),
         show_envvar=name in ("data_dir", "db"),
@@ -294,9 +277,4 @@ def _option(
         rich_help_panel="Advanced" if name in _ADVANCED else PANELS[group],
         readable=name != "plot",  # it is written, also where it exists
     )
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=default,
-        annotation=Annotated[annotation, info],
-    )
+    return _parameter(name, Annotated[annotation, info], default)

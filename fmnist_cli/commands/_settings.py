@@ -16,7 +16,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from fmnist_cli.commands._option_groups import GROUPS, environment_variable, options_of
+from fmnist_cli.commands._option_groups import PANELS, environment_variable, options_of
 from fmnist_cli.errors import UsageError
 from fmnist_cli.files import expand
 
@@ -26,7 +26,7 @@ FILE_VARIABLE = "FMNIST_CONFIG"
 
 def known_options() -> dict[str, Field[Any]]:
     """Every option that a file may set, by its Python name."""
-    return {field.name: field for group in GROUPS for field in options_of(group)}
+    return {field.name: field for group in PANELS for field in options_of(group)}
 
 
 def settings_file() -> Path | None:
@@ -69,7 +69,7 @@ def read_settings() -> dict[str, Any]:
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} must be a TOML file. Received: {error}.") from error
     known = known_options()
-    annotations = {name: a for group in GROUPS for name, a in get_type_hints(group).items()}
+    annotations = {name: a for group in PANELS for name, a in get_type_hints(group).items()}
     settings = {}
     for key, value in content.items():
         name = key.replace("-", "_")

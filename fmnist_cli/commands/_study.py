@@ -8,26 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.commands._output import Output, escape
 from fmnist_cli.runner.command_line import figure_words
+from fmnist_cli.studies.study import View
 
 if TYPE_CHECKING:
-    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
     from fmnist_cli.engine.config import TrainConfig
-    from fmnist_cli.studies import Study, View
+    from fmnist_cli.studies import Study
     from fmnist_cli.tables import Table
+
+_USUAL = View()
 
 
 def run_study_command(
     study: Study,
     config: TrainConfig,
     values: Sequence[Any] | None,
-    view: View,
     options: StudyOptions,
     data: DataOptions,
     common: Common,
     *,
+    view: View = _USUAL,
     results: Path | None = None,
     left_out: Sequence[str] = (),
 ) -> None:
@@ -50,8 +53,7 @@ def run_study_command(
     if values is None:
         values, left_out = study.usual_values(config)
     study.conditions(config, values)  # refused before anything is made
-    if options.plot is not None:
-        plots.check_path(options.plot)
+    plots.check_path(options.plot)
     for line in left_out:
         out.say(line)
     folders = {} if results is None else {"results": results}
@@ -115,7 +117,7 @@ def show_answers(out: Output, given: Sequence[Answer], runs: Sequence[RecordedRu
     that have the same answer share it."""
     from itertools import groupby
 
-    from fmnist_cli.analysis import study_note
+    from fmnist_cli.analysis.answers import study_note
 
     if given:
         out.section("Answers", escape(study_note(runs)))
@@ -148,7 +150,7 @@ def draw_study(
         return
     words = [f"plot {study.plot_name} --study {result.study.id}"]
     if view.curves:
-        words.append(f"--curve {'both' if len(view.curves) > 1 else view.curves[0]}")
-    if view.patiences != type(view)().patiences:
+        words.append(f"--curve {view.curves_word}")
+    if view.patiences != _USUAL.patiences:
         words += [f"--patience {patience}" for patience in view.patiences]
     out.next(" ".join(words), f"runs show study:{result.study.id}")

@@ -5,32 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.commands._options import typed
 from fmnist_cli.commands._output import Output, escape, make_facts
-from fmnist_cli.errors import Diverged, require
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.errors import Diverged
 from fmnist_cli.formatting import percent, pluralize, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    import typer
     from rich.table import Table
 
     from fmnist_cli.commands._option_groups import Common, DataOptions
-    from fmnist_cli.engine.backend import Split
-    from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.gradients import MagnitudeCheck
     from fmnist_cli.engine.training import TrainResult
     from fmnist_cli.epoch import Epoch
     from fmnist_cli.registry import Registry, RunRecord
     from fmnist_cli.runner.checks import GradientReport
-    from fmnist_cli.runner.run import BackendOf, Session
+    from fmnist_cli.runner.run import Session
     from fmnist_cli.runner.training import CheckedTraining, Extras
-
-# what `train --resume` takes beside the run
-_GO_TOGETHER = {"resume", "results", "data_dir", "allow_custom_data", "db", "json", "quiet"}
 
 
 def train_one(
@@ -54,6 +46,12 @@ def train_one(
         if magnitude is not None:
             show_magnitude(out, magnitude)
 
+    own_layers: dict[str, Any] = {}
+    if extras.layers is not None:
+        from fmnist_cli.usercode.backend import UserNetwork, textbook_losses
+
+        own_layers["backend_of"] = partial(UserNetwork, extras.layers)
+        own_layers["beside"] = partial(textbook_losses, config)
     training = train_with_checks(
         session,
         config,
@@ -61,14 +59,17 @@ def train_one(
         results=results,
         on_checks=show_checks,
         on_epoch=(lambda epoch: out.text(epoch_line(epoch))) if log else None,
-        backend_of=_backend_of(extras.layers),
-        beside=_beside(extras.layers, config),
         resume=resume,
+        **own_layers,
     )
     run_id, result = training.recorded.run.id, training.recorded.result
     out.document("fmnist.train/1", training.document())
     summary = _summary(training, session.registry.display_name)
-    out.section(f"Run {run_id}: {describe(config)}", summary)
+    settings = (
+        f"{config.model} ({config.engine}), batch {config.batch}, lr {config.lr:g}, "
+        f"momentum {config.momentum:.12g}, seed {config.seed}"
+    )
+    out.section(f"Run {run_id}: {settings}", summary)
     if training.beside is not None:
         advice = "" if training.beside.epochs else f" Try: fmnist check {extras.layers}"
         out.section("Beside fmnist's own layers in float64, on the same batches",
@@ -83,18 +84,11 @@ def train_one(
     out.next(f"plot train --run {run_id}", f"runs show {run_id}", "runs list")
 
 
-def refuse_settings(context: typer.Context) -> None:
-    """Refuse options that ask for another training than the run's own."""
-    given = typed(context, but=_GO_TOGETHER)
-    received = " ".join(given.values())
-    require(not given, "a resumed run keeps the settings it began with", received)
-
-
 def resume_training(which: str, data: DataOptions, common: Common, results: Path) -> None:
     """Train a run that was interrupted to its end, and show how it went."""
     from fmnist_cli.commands._data import open_existing
     from fmnist_cli.files import writable_folder
-    from fmnist_cli.runner.resume import had_dynamics, recorded_config, resumable_training
+    from fmnist_cli.runner.resume import had_dynamics, resumable_training
     from fmnist_cli.runner.training import Extras
 
     out = Output(common)
@@ -107,7 +101,7 @@ def resume_training(which: str, data: DataOptions, common: Common, results: Path
             check_magnitude="--check-magnitude" in run.argv,
             dynamics=had_dynamics(registry, run),
         )
-        train_one(session, recorded_config(run), out, extras, results, resume=run)
+        train_one(session, TrainConfig(**run.config), out, extras, results, resume=run)
 
 
 def session_of_run(
@@ -115,47 +109,25 @@ def session_of_run(
 ) -> Session:
     """A session with the data that a run saw; UsageError where other data is found."""
     from fmnist_cli.commands._data import load_data
-    from fmnist_cli.runner.resume import recorded_config, require_its_data
+    from fmnist_cli.runner.resume import require_its_data
     from fmnist_cli.runner.run import Session
 
     # what it is, is settled by the fingerprint
     options = replace(options, allow_custom_data=True)
-    dataset = load_data(recorded_config(run), options, out)
+    dataset = load_data(TrainConfig(**run.config), options, out)
     session = Session(registry, dataset, out, out.argv)
     require_its_data(run, session.dataset)
     return session
 
 
-def _backend_of(layers: Path | None) -> BackendOf | None:
-    """What makes the backend of a file of layers; None leaves it to the engine's name."""
-    if layers is None:
-        return None
-    from fmnist_cli.usercode.backend import UserNetwork
-
-    return partial(UserNetwork, layers)
-
-
-def _beside(layers: Path | None, config: TrainConfig) -> Callable[[Split], Iterable[float]] | None:
-    """What gives the textbook's losses to compare those of a file of layers with."""
-    if layers is None:
-        return None
-    from fmnist_cli.usercode.backend import textbook_losses
-
-    return partial(textbook_losses, config)
-
-
 def epoch_line(epoch: Epoch) -> str:
     """The epoch's numbers on a line."""
-    parts = [
-        f"epoch {epoch.epoch:>3}",
-        *(
-            f"{words} loss {epoch.value(f'{name}_loss'):.4f}, "
-            f"accuracy {percent(epoch.value(f'{name}_accuracy'))}"
-            for name, words in (("train", "training"), ("val", "validation"))
-        ),
-        seconds(epoch.train_seconds),
-    ]
-    return "; ".join(parts) + "\n"
+    loss, accuracy = epoch.value("train_loss"), percent(epoch.value("train_accuracy"))
+    val_loss, val_accuracy = epoch.value("val_loss"), percent(epoch.value("val_accuracy"))
+    return (
+        f"epoch {epoch.epoch:>3}; training loss {loss:.4f}, accuracy {accuracy}; "
+        f"validation loss {val_loss:.4f}, accuracy {val_accuracy}; {seconds(epoch.train_seconds)}\n"
+    )
 
 
 def _summary(training: CheckedTraining, db: str) -> Table:
@@ -180,14 +152,6 @@ def _summary(training: CheckedTraining, db: str) -> Table:
     )
     table.add_row("recorded", escape(f"{db}, {training.result_file}"))
     return table
-
-
-def describe(config: TrainConfig) -> str:
-    """``mlp (numpy), batch 5, lr 0.01, momentum 0, seed 42``."""
-    return (
-        f"{config.model} ({config.engine}), batch {config.batch}, lr {config.lr:g}, "
-        f"momentum {config.momentum:.12g}, seed {config.seed}"
-    )
 
 
 def why_stopped(config: TrainConfig, result: TrainResult) -> str:

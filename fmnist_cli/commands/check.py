@@ -16,7 +16,6 @@ from fmnist_cli.errors import CheckFailed, require
 if TYPE_CHECKING:
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.usercode.results import CheckReport
-    from fmnist_cli.usercode.rubric import Rubric
 
 N_IMAGES = 1_000
 STATUS_STYLES = {"passed": "green", "failed": "bold red", "skipped": "dim", "absent": "dim",
@@ -66,7 +65,7 @@ def check(
     tensors and on real images, and compares with the textbook's layers and with central differences
     of your own forward pass. Where the numbers are those of a mistake that fmnist knows it names
     it, and the line; it never shows a solution. The file runs in a process of its own, without
-    network, within limits of time and memory; its main is not run.
+    network, within limits of time and memory; its main for a few updates on a few images.
 
     Exits 3 if a check does not hold.
 
@@ -78,9 +77,16 @@ def check(
       # any other network, by the second interface
       fmnist check --interface mynet:make_network
     """
+    from fmnist_cli.files import write_file
+    from fmnist_cli.formatting import to_json
     from fmnist_cli.registry import Registry
+    from fmnist_cli.usercode.examine import check_file
+    from fmnist_cli.usercode.gradescope import results
+    from fmnist_cli.usercode.grading import grade
+    from fmnist_cli.usercode.network_checks import check_interface
     from fmnist_cli.usercode.recording import record_reports
     from fmnist_cli.usercode.results import HINT_LEVELS
+    from fmnist_cli.usercode.rubric import read_rubric
 
     require(hints in HINT_LEVELS, "hints must be 0, 1 or 2", hints)
     require(seed >= 0, "seed must be at least 0", seed)
@@ -88,7 +94,18 @@ def check(
     require((file is None) != (interface is None), "check takes a file or an interface", received)
     out = Output(common)
     dataset = load_images(data, out)
-    report = _report(file, interface, dataset, out, rubric, gradescope, seed, trust)
+    if file is None:
+        assert interface is not None
+        report = check_interface(interface, dataset.train, folder=Path.cwd(), seed=seed)
+    elif rubric is None and gradescope is None:
+        report = check_file(file, dataset.train, seed=seed, restricted=not trust)
+    else:
+        scheme = read_rubric(rubric)
+        graded = grade(file, scheme, dataset.train)
+        out.result(f"{graded.score:g} of {graded.max_score:g} points", "")
+        if gradescope is not None:
+            write_file(gradescope, to_json(results(graded, scheme)) + "\n", parents=True)
+        report = graded.report
     run_id = None
     if record:
         with Registry.open(common.db) as registry:
@@ -115,37 +132,6 @@ def load_images(data: DataOptions, out: Output) -> Dataset:
         if not data.allow_custom_data:
             raise
         return load_data(config.but(train_size=100, batch=5), data, out)  # a small data set
-
-
-def _report(
-    file: Path | None,
-    interface: str | None,
-    dataset: Dataset,
-    out: Output,
-    rubric_file: Path | None,
-    gradescope: Path | None,
-    seed: int,
-    trust: bool,
-) -> CheckReport:
-    from fmnist_cli.files import write_file
-    from fmnist_cli.formatting import to_json
-    from fmnist_cli.usercode import gradescope as export
-    from fmnist_cli.usercode.examine import check_file
-    from fmnist_cli.usercode.grading import grade
-    from fmnist_cli.usercode.network_checks import check_interface
-    from fmnist_cli.usercode.rubric import Rubric, read_rubric
-
-    if file is None:
-        assert interface is not None
-        return check_interface(interface, dataset.train, folder=Path.cwd(), seed=seed)
-    if rubric_file is None and gradescope is None:
-        return check_file(file, dataset.train, seed=seed, restricted=not trust)
-    rubric: Rubric = read_rubric(rubric_file) if rubric_file is not None else Rubric()
-    graded = grade(file, rubric, dataset.train)
-    out.result(f"{graded.score:g} of {graded.max_score:g} points", "")
-    if gradescope is not None:
-        write_file(gradescope, to_json(export.results(graded, rubric)) + "\n", parents=True)
-    return graded.report
 
 
 def show(out: Output, report: CheckReport, hints: int) -> None:

@@ -37,11 +37,10 @@ def show(common: Common) -> None:
 
     out = Output(common)
     settings = read_settings()
-    rows = [(name, *source_of(name, settings)) for name in known_options()]
-    rows = [
-        (name, without_password(value) if isinstance(value, str) else value, source)
-        for name, value, source in rows
-    ]
+    rows = []
+    for name in known_options():
+        value, source = source_of(name, settings)
+        rows.append((name, without_password(value) if isinstance(value, str) else value, source))
     path = settings_file()
     out.document(
         "fmnist.config.show/1",

@@ -116,7 +116,7 @@ def info(common: Common, where: DataOptions) -> None:
 
     out = Output(common)
     found = data.info(where.data_dir)
-    out.document("fmnist.data.info/1", asdict(found) | {"licence": data.LICENCE})
+    out.document("fmnist.data.info/1", asdict(found))
     table = make_table("source", "folder", "state")
     for source in found.sources:
         mark = " [green](used)[/green]" if source.wins else ""

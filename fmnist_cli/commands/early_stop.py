@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
-from fmnist_cli.commands._options import require_distinct, with_options
+from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._study import run_study_command
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.errors import require
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
 from fmnist_cli.studies.study import View
 
@@ -38,8 +37,5 @@ def early_stop(
       # three patiences on one curve, and the figure
       fmnist early-stop --patience 1 --patience 3 --patience 5 --plot stop.png
     """
-    patiences = sorted(patience or EARLY_STOPPING.values)
-    require(patiences[0] >= 1, "patience must be at least 1", patiences[0])
-    require_distinct("patience", patiences)
-    view = View(patiences=tuple(patiences))
-    run_study_command(EARLY_STOPPING, config, patiences, view, study, data, common)
+    view = View(patiences=tuple(sorted(patience or EARLY_STOPPING.values)))
+    run_study_command(EARLY_STOPPING, config, view.patiences, study, data, common, view=view)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,10 +73,10 @@ def grade(
     from fmnist_cli.usercode import gradescope as export
     from fmnist_cli.usercode import grading
     from fmnist_cli.usercode.recording import record_reports, write_pages
-    from fmnist_cli.usercode.rubric import Rubric, read_rubric
+    from fmnist_cli.usercode.rubric import read_rubric
 
     out = Output(common)
-    scheme: Rubric = read_rubric(rubric) if rubric is not None else Rubric()
+    scheme = read_rubric(rubric)
     require(1 <= jobs <= 256, "jobs must be between 1 and 256", jobs)
     if make_autograder is not None:
         text = rubric.read_text(encoding="utf-8") if rubric else export.default_rubric_text()
@@ -91,8 +92,9 @@ def grade(
     files = grading.find_files(folder, scheme.files)
     dataset = load_images(data, out)
     grades: list[Grade] = []
-    with out.bar(len(files), "grading", unit="file") as bar:
-        for graded in grading.grade_all(folder, files, scheme, dataset.train, at_once=jobs):
+    grading_all = closing(grading.grade_all(folder, files, scheme, dataset.train, at_once=jobs))
+    with out.bar(len(files), "grading", unit="file") as bar, grading_all as all_graded:
+        for graded in all_graded:
             grades.append(graded)
             bar.update()
             write_pages(graded, scheme, feedback, gradescope)

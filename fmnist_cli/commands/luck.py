@@ -8,7 +8,6 @@ from fmnist_cli.commands._study import run_study_command
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import require
 from fmnist_cli.studies.luck import LUCK
-from fmnist_cli.studies.study import View
 
 
 @with_options(omit=("seed_list", "why", "init_seed", "order_seed"), defaults=LUCK.defaults)
@@ -29,4 +28,4 @@ def luck(config: TrainConfig, study: StudyOptions, data: DataOptions, common: Co
     """
     require(2 <= study.seeds <= 30, "seeds must be between 2 and 30 (N x N runs)", study.seeds)
     values = study.seeds_from(config.seed)
-    run_study_command(LUCK, config, values, View(), study, data, common)
+    run_study_command(LUCK, config, values, study, data, common)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,13 +11,13 @@ import typer
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output, make_table
-from fmnist_cli.errors import CheckFailed, Diverged, UsageError
+from fmnist_cli.commands._study import show_tables
+from fmnist_cli.errors import CheckFailed, Diverged, require
 from fmnist_cli.formatting import percent
 from fmnist_cli.runner.mini_cnn import Training
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.mini_cnn import DerivativeCheck, MiniCNNResult
-    from fmnist_cli.tables import Table
 
 _TRAINING = ("examples", "n", "lr", "steps", "seed")
 _DEFAULT = Training()
@@ -76,12 +75,19 @@ def mini_cnn(
     from fmnist_cli.engine import mini_cnn as engine
     from fmnist_cli.engine.mini_cnn_examples import read_examples
     from fmnist_cli.registry import Registry
+    from fmnist_cli.report.tables import derivative_checks_table
     from fmnist_cli.runner.mini_cnn import check_document, record_exercise, said_of_examples
 
-    _refuse_idle(typed(context), train)
+    given = typed(context)
+    idle = " ".join(flag for name, flag in given.items() if name in _TRAINING)
+    must = "--data, --examples, --lr, --steps and --seed are about the training"
+    require(train or not idle, must, f"{idle} without --train")
+    both = f"{given.get('examples')} {given.get('n')}"
+    must = "--data and --examples exclude each other"
+    require(not {"examples", "n"} <= given.keys(), must, both)
     out = Output(common)
-    given = {"x": x, "y": y, "w": w, "v": v}
-    exercise = engine.Exercise(**{name: one for name, one in given.items() if one is not None})  # type: ignore[arg-type]
+    numbers = {"x": x, "y": y, "w": w, "v": v}
+    exercise = engine.Exercise(**{name: one for name, one in numbers.items() if one is not None})  # type: ignore[arg-type]
     training = Training(examples, n, lr, steps, seed) if train else None
     derivation, checks = engine.derive(exercise), engine.check(exercise, e=e)
     if train and examples is not None:
@@ -114,10 +120,10 @@ def mini_cnn(
     for caption, text in engine.worked(exercise):
         out.section(caption)
         out.text(f"{text}\n")
-    out.section(*_checks_table(checks))
+    show_tables(out, [derivative_checks_table(checks)])
     if result and training:
         out.section("Training", said_of_examples(training), _training_table(result))
-    raise_unless_held(checks)
+    _raise_unless_held(checks)
     if result and result.divergence:
         raise Diverged(f"{result.divergence}; try a smaller lr. It is recorded as run {run.id}.")
 
@@ -126,6 +132,7 @@ def check_mini_cnn(out: Output, db: str, *, e: float) -> None:
     """`gradcheck --model mini-cnn`: the four derivatives at the default values."""
     from fmnist_cli.engine.mini_cnn import Exercise, check
     from fmnist_cli.registry import Registry
+    from fmnist_cli.report.tables import derivative_checks_table
     from fmnist_cli.runner.mini_cnn import check_document, record_exercise
 
     checks = check(Exercise(), e=e)
@@ -141,37 +148,16 @@ def check_mini_cnn(out: Output, db: str, *, e: float) -> None:
             "entries": [{"name": check.name, **check_document(check)} for check in checks],
         },
     )
-    out.section(*_checks_table(checks))
-    raise_unless_held(checks)
+    show_tables(out, [derivative_checks_table(checks)])
+    _raise_unless_held(checks)
 
 
-def raise_unless_held(checks: tuple[DerivativeCheck, ...]) -> None:
+def _raise_unless_held(checks: tuple[DerivativeCheck, ...]) -> None:
     wrong = [check.name for check in checks if not check.holds]
     if wrong:
         raise CheckFailed(
             f"the chain rule must agree with the differences and the loop. {wrong} do not."
         )
-
-
-def _refuse_idle(given: Mapping[str, str], train: bool) -> None:
-    """UsageError for an option that would change nothing."""
-    idle = [flag for name, flag in given.items() if name in _TRAINING]
-    if idle and not train:
-        raise UsageError(
-            "--data, --examples, --lr, --steps and --seed are about the training. "
-            f"Received: {' '.join(idle)} without --train."
-        )
-    if {"examples", "n"} <= given.keys():
-        raise UsageError(
-            f"--data and --examples exclude each other. Received: {given['examples']} {given['n']}."
-        )
-
-
-def _checks_table(checks: tuple[DerivativeCheck, ...]) -> tuple[str, Table]:
-    from fmnist_cli.report.tables import derivative_checks_table
-
-    table = derivative_checks_table(checks)
-    return table.caption, table
 
 
 def _training_table(result: MiniCNNResult, most: int = 12) -> Any:

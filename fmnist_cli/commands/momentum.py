@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
-from fmnist_cli.commands._options import require_distinct, with_options
+from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._study import run_study_command
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.studies.momentum import MOMENTUM
@@ -42,7 +42,5 @@ def momentum(
       # with and without, on the same five seeds
       fmnist momentum --alpha 0 --alpha 0.9 --seeds 5 --jobs 2
     """
-    if alpha is not None:
-        require_distinct("alpha", alpha)
     view = View(every_epoch=every)
-    run_study_command(MOMENTUM, config, alpha, view, study, data, common)
+    run_study_command(MOMENTUM, config, alpha, study, data, common, view=view)

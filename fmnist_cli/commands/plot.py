@@ -146,8 +146,7 @@ def samples(
     from fmnist_cli.commands._data import load_data
 
     output = Output(common)
-    if out is not None:
-        plots.check_path(out)
+    plots.check_path(out)
     train = load_data(TrainConfig(), data, output, fit=True).train
     figure = plots.samples_figure(train.images, train.labels, per_class=per_class)
     _save(common, figure, out, "samples", "samples")
@@ -239,10 +238,8 @@ def early_stop(
       # three patiences, whatever the study was asked for
       fmnist plot early-stop --patience 1 --patience 3 --patience 5
     """
-    patiences = tuple(sorted(patience or [3]))
-    require(patiences[0] >= 1, "patience must be at least 1", patiences[0])
-    require_distinct("patience", patiences)
-    _draw(common, (EARLY_STOPPING,), study, out, View(patiences=patiences, band=band))
+    view = View(patiences=tuple(sorted(patience or [3])), band=band)
+    _draw(common, (EARLY_STOPPING,), study, out, view)
 
 
 @app.command()
@@ -409,7 +406,7 @@ def _draw(
         result = read_study(registry, record)
     (study,) = (one for one in studies if one.kind == record.kind)
     by = f"-by-{view.axis}" if view.axis else ""
-    by += f"-{'both' if len(view.curves) > 1 else view.curves[0]}" if view.curves else ""
+    by += f"-{view.curves_word}" if view.curves else ""
     name, number = study.plot_name, result.study.id
     figure = study.figure(result, view)
     spread = _spreads(common, result.runs, view.axis, view.metric or study.metric)
@@ -435,8 +432,7 @@ def _registry(common: Common, out: Path | None) -> Iterator[Registry]:
     from fmnist_cli import plots
     from fmnist_cli.registry import Registry
 
-    if out is not None:
-        plots.check_path(out)
+    plots.check_path(out)
     with Registry.open(common.db, readonly=True) as registry:
         yield registry
 

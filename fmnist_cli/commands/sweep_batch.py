@@ -8,13 +8,12 @@ from typing import Annotated
 import typer
 
 from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
-from fmnist_cli.commands._options import require_distinct, with_options
+from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._study import run_study_command
 from fmnist_cli.commands.train import ResultsFolder
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.studies import grid
 from fmnist_cli.studies.batch_size import BATCH_SIZE
-from fmnist_cli.studies.study import View
 
 
 @with_options(omit=("batch",), several=("lr",))
@@ -50,12 +49,6 @@ def sweep_batch(
       # batch size and learning rate together
       fmnist sweep-batch --batch 5 --batch 50 --lr 0.01 --lr 0.1 --plot grid.png
     """
-    if batch is not None:
-        require_distinct("batch", batch)
-    if len(lr) > 1:
-        pairs, left = grid.pairs(config, batch, lr)
-        run_study_command(
-            grid.GRID, config, pairs, View(), study, data, common, results=results, left_out=left
-        )
-        return
-    run_study_command(BATCH_SIZE, config, batch, View(), study, data, common, results=results)
+    of = grid.GRID if len(lr) > 1 else BATCH_SIZE
+    values, left = grid.pairs(config, batch, lr) if of is grid.GRID else (batch, ())
+    run_study_command(of, config, values, study, data, common, results=results, left_out=left)

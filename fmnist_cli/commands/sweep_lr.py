@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 
 from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
-from fmnist_cli.commands._options import require_distinct, with_options
+from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._study import run_study_command
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.studies import grid
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
-from fmnist_cli.studies.study import View
 
 
 @with_options(omit=("lr",), several=("batch",))
@@ -45,10 +44,6 @@ def sweep_lr(
       # rates of your own at batch 50, each with three seeds
       fmnist sweep-lr --lr 0.01 --lr 0.1 --lr 1 --batch 50 --seeds 3
     """
-    if lr is not None:
-        require_distinct("lr", lr)
-    if len(batch) > 1:
-        pairs, left = grid.pairs(config, batch, lr)
-        run_study_command(grid.GRID, config, pairs, View(), study, data, common, left_out=left)
-        return
-    run_study_command(LEARNING_RATE, config, lr, View(), study, data, common)
+    of = grid.GRID if len(batch) > 1 else LEARNING_RATE
+    values, left = grid.pairs(config, batch, lr) if of is grid.GRID else (lr, ())
+    run_study_command(of, config, values, study, data, common, left_out=left)

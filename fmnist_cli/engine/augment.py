@@ -32,7 +32,6 @@ def augmented(
     ----------
     images : (N, 784)
     augment : {"none", "shift", "rotate"}
-    seed, epoch : int
 
     Returns
     -------

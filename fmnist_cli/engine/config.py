@@ -24,6 +24,13 @@ HEADS: tuple[Head, ...] = get_args(Head)
 
 MODELS: tuple[ModelName, ...] = get_args(ModelName)
 
+_CHOICES = {
+    "model": MODELS,
+    "monitor": get_args(Monitor),
+    "augment": get_args(Augment),
+    "head": HEADS,
+}
+
 IMAGE_SIDE = 28
 N_INPUTS = IMAGE_SIDE * IMAGE_SIDE  # D
 N_CLASSES = 10  # K
@@ -114,10 +121,12 @@ class TrainConfig:
     order_seed: int | None = option(None, "Seeds every epoch's order alone, in place of the seed.")
 
     def __post_init__(self) -> None:
-        require(self.model in MODELS, f"model must be one of {', '.join(MODELS)}", self.model)
+        for name, known in _CHOICES.items():
+            value = getattr(self, name)
+            require(value in known, f"{name} must be one of {', '.join(known)}", value)
         engines = get_args(EngineName)
-        known = (*engines, USER_ENGINE)
-        require(self.engine in known, f"engine must be one of {', '.join(engines)}", self.engine)
+        may = (*engines, USER_ENGINE)
+        require(self.engine in may, f"engine must be one of {', '.join(engines)}", self.engine)
         if self.engine == "auto":
             object.__setattr__(self, "engine", "numpy")
         n = N_TRAINING_IMAGES
@@ -149,10 +158,6 @@ class TrainConfig:
             self.patience,
             remedy="disable_early_stopping",
         )
-        monitors = get_args(Monitor)
-        require(
-            self.monitor in monitors, f"monitor must be one of {', '.join(monitors)}", self.monitor
-        )
         require(0 <= self.seed < 2**63, "seed must be between 0 and 2^63 - 1", self.seed)
         for name in ("init", "order"):
             seed = getattr(self, f"{name}_seed")
@@ -161,17 +166,12 @@ class TrainConfig:
                 f"{name}-seed must be between 0 and 2^63 - 1",
                 seed,
             )
-        require(self.head in HEADS, f"head must be one of {', '.join(HEADS)}", self.head)
         require(
             self.head == "flatten" or self.model != "mlp",
             "head is for cnn2 and cnn3",
             f"{self.head} with model {self.model}",
         )
         require(1 <= self.hidden <= 65_536, "hidden must be between 1 and 65536", self.hidden)
-        augments = get_args(Augment)
-        require(
-            self.augment in augments, f"augment must be one of {', '.join(augments)}", self.augment
-        )
 
     @property
     def weights_seed(self) -> int:

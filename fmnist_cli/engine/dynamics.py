@@ -42,7 +42,6 @@ def measure(
 
     Parameters
     ----------
-    backend : Backend
     before : arrays by name
         The weights before the epoch.
     train : Split

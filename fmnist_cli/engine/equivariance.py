@@ -20,13 +20,8 @@ the second alone. A quarter turn loses nothing of the image, but no layer of a C
 under it: the filters keep their orientation. Turning the features back undoes their position; what
 is not undone is that the features themselves are others.
 
-``accuracy_map`` evaluates every layer once at stride 1, on images with a blank margin (the
-*a trous* form): the features of each shifted image are a window of these, every S-th of them. 289
-shifts take the time of about twenty forward passes, and give the same predictions.
-
-Sources: Azulay and Weiss, *Why do deep convolutional networks generalize so poorly to small image
-transformations?* (JMLR 20, 2019) for aliasing by strides; Holschneider et al., *A real-time
-algorithm for signal analysis with the help of the wavelet transform* (1989) for *a trous*.
+Source: Azulay and Weiss, *Why do deep convolutional networks generalize so poorly to small image
+transformations?* (JMLR 20, 2019) for aliasing by strides.
 
 N images of h x w places and C channels: (N, h, w, C).
 """
@@ -50,7 +45,6 @@ from fmnist_cli.errors import require
 
 IMAGES = 1_000  # as the cost of a shift is measured on
 ERROR_IMAGES = 200  # say a layer's error to a per cent
-REACH = 8
 _CHUNK = 50  # images: their features at stride 1 stay small
 
 
@@ -89,16 +83,6 @@ class ShiftCost:
     unshifted: float
     shifted: float
     moved_back: float
-
-    @property
-    def by_position(self) -> float:
-        """The part of the drop that moving back undoes."""
-        return self.moved_back - self.shifted
-
-    @property
-    def by_cut_off(self) -> float:
-        """The rest: what has left the frame or come near its border; of a turn, other features."""
-        return self.unshifted - self.moved_back
 
 
 def equivariance(
@@ -142,7 +126,6 @@ def shift_cost(
     ----------
     weights, head
         As in ``equivariance``.
-    split : Split
     dy, dx : int
         Multiples of the model's stride: 2 for a cnn2, 4 for a cnn3.
 
@@ -200,49 +183,12 @@ def input_change(weights: Arrays, images: Array, moved: Array, head: Head = "fla
     return _relative(of_moved - read, read)
 
 
-def accuracy_map(
-    weights: Arrays, split: Split, reach: int = REACH, *, head: Head = "flatten"
-) -> NDArray[np.float64]:
-    """The accuracy under every shift of at most ``reach`` pixels in both directions.
-
-    Parameters
-    ----------
-    weights, head
-        As in ``equivariance``.
-    split : Split
-        2,000 images say an accuracy to about a point, in 10 s for a cnn3.
-    reach : int in [0, 13]
-
-    Returns
-    -------
-    (2 reach + 1, 2 reach + 1) float64
-        Entry [reach + dy, reach + dx] is that of the images moved down by dy, right by dx.
-    """
-    require(0 <= reach < IMAGE_SIDE // 2, "reach must be between 0 and 13", reach)
-    width = 2 * reach + 1
-    correct = np.zeros((width, width))
-    for images, labels in _chunks(split):
-        dense = _at_stride_one(weights, images, reach)
-        for dy, dx in product(range(-reach, reach + 1), repeat=2):
-            if dense is None:
-                logits = _logits(weights, shift(images, dy, dx), head)
-            else:
-                # moved down by dy, the image is the window that begins reach - dy down
-                features, stride, side = dense
-                rows, columns = (
-                    slice(reach - d, reach - d + stride * side, stride) for d in (dy, dx)
-                )
-                logits = _logits(weights, features[:, rows, columns], head)
-            correct[reach + dy, reach + dx] += np.count_nonzero(logits.argmax(axis=1) == labels)
-    return correct / len(split)
-
-
 def _layers(weights: Arrays, images: Array, head: Head) -> list[tuple[str, int, Array]]:
     """Name, stride (0 without places) and output of every layer."""
     with blas_threads():
         if "W1" in weights:
-            hidden = _read(weights, images, head)
-            return [("hidden", 0, hidden), ("logits", 0, _logits(weights, images, head))]
+            hidden = ("hidden", 0, _read(weights, images, head))
+            return [hidden, ("logits", 0, _logits(weights, images, head))]
         spatial = _spatial(weights, images)
         features = spatial[-1][2]
         pooled = [(head, 0, _flat(features, head))] if head != "flatten" else []
@@ -298,29 +244,9 @@ def _spatial(weights: Arrays, images: Array) -> list[tuple[str, int, Array]]:
             y = _convolve(y, weights[f"conv{i}/kernel"], weights[f"conv{i}/bias"])
             found.append((f"conv{i}", stride, y))
             stride *= 2
-            y = _pool(y)[:, ::2, ::2]
+            y = _pool(y)
             found.append((f"pool{i}", stride, y))
     return found
-
-
-def _at_stride_one(weights: Arrays, images: Array, margin: int) -> tuple[Array, int, int] | None:
-    """The last features of a CNN at stride 1 on images with a margin, S, and the side of a window.
-
-    None for a dense network.
-    """
-    if "W1" in weights:
-        return None
-    y = images.reshape(-1, IMAGE_SIDE, IMAGE_SIDE, 1)
-    y = np.pad(y, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
-    stride, side = 1, IMAGE_SIDE
-    with blas_threads():
-        for i in (1, 2):
-            if f"conv{i}/kernel" in weights:
-                kernel = weights[f"conv{i}/kernel"]
-                y = _convolve(y, kernel, weights[f"conv{i}/bias"], apart=stride)
-                y = _pool(y, apart=stride)
-                stride, side = 2 * stride, (side - len(kernel) + 1) // 2
-    return y, stride, side
 
 
 def _flat(features: Array, head: Head) -> Array:
@@ -334,31 +260,28 @@ def _logits(weights: Arrays, features: Array, head: Head) -> Array:
     """(N, K) from the last features, or from the images of a dense network."""
     with blas_threads():
         if "W1" in weights:
-            hidden = np.maximum(features @ weights["W1"] + weights["b1"], 0)  # (N, D) -> (N, H)
+            hidden = _read(weights, features, head)
             return hidden @ weights["W2"] + weights["b2"]  # (N, H) @ (H, K) -> (N, K)
         return _flat(features, head) @ weights["output/kernel"] + weights["output/bias"]
 
 
-def _convolve(y: Array, kernel: Array, bias: Array, apart: int = 1) -> Array:
-    """ReLU(valid convolution + bias), the kernel's taps ``apart`` places from each other.
+def _convolve(y: Array, kernel: Array, bias: Array) -> Array:
+    """ReLU(valid convolution + bias).
 
-    y (N, h, w, C), kernel (i, j, C, F) -> (N, h - (i - 1) apart, w - (j - 1) apart, F).
+    y (N, h, w, C), kernel (i, j, C, F) -> (N, h - i + 1, w - j + 1, F).
     """
     i, j, c, f = kernel.shape
-    h, w = y.shape[1] - (i - 1) * apart, y.shape[2] - (j - 1) * apart
-    taps = [
-        y[:, a * apart : a * apart + h, b * apart : b * apart + w]
-        for a in range(i)
-        for b in range(j)
-    ]
+    h, w = y.shape[1] - i + 1, y.shape[2] - j + 1
+    taps = [y[:, a : a + h, b : b + w] for a in range(i) for b in range(j)]
     patches = np.concatenate(taps, axis=3)  # (N, h', w', i j C)
     return np.asarray(np.maximum(patches @ kernel.reshape(i * j * c, f) + bias, 0))
 
 
-def _pool(y: Array, apart: int = 1) -> Array:
-    """The maximum of each 2 x 2 places that are ``apart``, at every place (stride 1)."""
-    rows = np.maximum(y[:, :-apart], y[:, apart:])
-    return np.asarray(np.maximum(rows[:, :, :-apart], rows[:, :, apart:]))
+def _pool(y: Array) -> Array:
+    """The maximum of each 2 x 2 places; an odd row or column at the end is left out."""
+    h, w = y.shape[1] // 2 * 2, y.shape[2] // 2 * 2
+    rows = np.maximum(y[:, 0:h:2, :w], y[:, 1:h:2, :w])
+    return np.asarray(np.maximum(rows[:, :, ::2], rows[:, :, 1::2]))
 
 
 def _moved(features: Array, empty: Array, dy: int, dx: int) -> Array:

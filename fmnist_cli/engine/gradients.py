@@ -113,7 +113,6 @@ class ParameterCheck:
         judged by the complex step.
     training : (M,) float64
         The gradient that one step of the training path used.
-    e : float
     """
 
     parameter: str
@@ -159,8 +158,6 @@ class GradientCheck:
 
     Attributes
     ----------
-    n_examples : int
-    e : float
     parameters : one ``ParameterCheck`` a parameter
     worst_difference : float
         Largest relative error among the entries judged by a difference.
@@ -312,7 +309,7 @@ def check_network(
         worst_exact=_largest(
             *(relative_errors(c.analytic, c.exact, floor)[c.arbitrated] for c in checks)
         ),
-        norm_training=relative_norm(_flat(training_gradient), _flat(gradient)),
+        norm_training=relative_norm(flattened(training_gradient), flattened(gradient)),
     )
 
 
@@ -343,7 +340,6 @@ class MagnitudeCheck:
 
     Attributes
     ----------
-    n_few, n_many : int
     l1_few, l1_many : float
         Sum of the absolute values of dL/dW1.
     """
@@ -393,7 +389,8 @@ def check_magnitude(
     return MagnitudeCheck(n_few=n_few, n_many=n_many, l1_few=l1(n_few), l1_many=l1(n_many))
 
 
-def _flat(arrays: Mapping[str, NDArray[Any]]) -> Array:
+def flattened(arrays: Mapping[str, NDArray[Any]]) -> Array:
+    """All entries of all arrays, one after the other, by the arrays' names."""
     return np.concatenate([np.ravel(arrays[name]) for name in sorted(arrays)])
 
 
@@ -402,7 +399,8 @@ def _largest(*errors: Array) -> float:
     return float(together.max()) if together.size else 0.0
 
 
-def _select(gradient: Array, select: Selection, rng: np.random.Generator) -> Indices:
+def select_entries(gradient: Array, select: Selection, rng: np.random.Generator) -> Indices:
+    """The indices of the entries to check, as ``check_mlp`` says."""
     if select == "all":
         flat = np.arange(gradient.size)
     elif select == "first":
@@ -426,7 +424,7 @@ def _check_parameter(
     *,
     chunk: int,
 ) -> ParameterCheck:
-    indices = _select(gradient, select, rng)
+    indices = select_entries(gradient, select, rng)
     m = len(indices[0])
     difference, exact, kink = np.empty(m), np.full(m, np.nan), np.empty(m, bool)
     for start in range(0, m, chunk):

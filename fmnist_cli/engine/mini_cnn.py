@@ -145,7 +145,12 @@ class Exercise:
 
     def __post_init__(self) -> None:
         for name, n in (("x", 3), ("w", 2), ("v", 2)):
-            require_numbers(name, getattr(self, name), n)
+            values = getattr(self, name)
+            require(
+                len(values) == n and all(abs(value) <= LARGEST for value in values),
+                f"{name} must be {n} numbers between -1e6 and 1e6",
+                ", ".join(f"{value:g}" for value in values) or "none",
+            )
         require(self.y in (-1, 1), "y must be -1 or +1", f"{self.y:g}")
 
     def __str__(self) -> str:
@@ -378,17 +383,7 @@ def train(
     Loss and accuracy are taken before the first update, after ``every`` updates and after the
     last; ``on_step`` hears each. A weight that leaves ±1e6 ends it as diverged: the sigmoid is 0 or
     1 by then, and nothing is learnt any more.
-
-    Raises
-    ------
-    UsageError
-        When a value breaks its rule.
     """
-    require_numbers("w", w, 2)
-    require_numbers("v", v, 2)
-    require(math.isfinite(lr) and lr > 0, "lr must be a finite number above 0", lr)
-    require(steps >= 0, "steps must be at least 0", steps)
-    require(every >= 1, "every must be at least 1", every)
     history: list[Step] = []
 
     def record(step: int) -> None:
@@ -406,20 +401,9 @@ def train(
         if diverged or step % every == 0 or step == steps:
             record(step)
         if diverged:
-            reason = (
-                f"diverged at update {step} at learning rate {lr:g}: a weight is not within ±1e6"
-            )
-            return MiniCNNResult(w, v, tuple(history), f"the mini CNN {reason}")
+            reason = f"at update {step} at learning rate {lr:g}: a weight is not within ±1e6"
+            return MiniCNNResult(w, v, tuple(history), f"the mini CNN diverged {reason}")
     return MiniCNNResult(w, v, tuple(history))
-
-
-def require_numbers(name: str, values: Sequence[float], n: int) -> None:
-    """UsageError unless these are n numbers within ±1e6."""
-    require(
-        len(values) == n and all(abs(value) <= LARGEST for value in values),
-        f"{name} must be {n} numbers between -1e6 and 1e6",
-        ", ".join(f"{value:g}" for value in values) or "none",
-    )
 
 
 def _python(formula: str) -> str:

@@ -32,7 +32,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays, Split
-from fmnist_cli.engine.config import MAGNITUDE_IMAGES
 from fmnist_cli.engine.numpy_mlp.per_example import gradient_and_norms
 from fmnist_cli.errors import require
 
@@ -87,48 +86,6 @@ class NoiseScale:
         return max(self.squared_gradient, 0.0) / self.squared_batch_gradient(batch)
 
 
-@dataclass(frozen=True)
-class MagnitudePrediction:
-    """What the magnitude check (``gradients.check_magnitude``) must find at these weights.
-
-    The check divides the size of the gradient on many examples by that on few. A mean's gradient
-    keeps G and loses noise as the examples grow more: the ratio is
-
-        sqrt(E |g_many|^2 / E |g_few|^2) = sqrt((1 + b / n_many) / (1 + b / n_few)),
-
-    b being the noise scale (1/n less 1/N for both, where the examples are taken from N): 1 where
-    there is no noise, and sqrt(n_few / n_many) where there is nothing else. Were the 1/N forgotten
-    the ratio would be n_many / n_few times as large: from n_many / n_few down to
-    sqrt(n_many / n_few), which is the check's limit.
-
-    So "holds" says that 1/N was not forgotten as long as the noise scale is not far above
-    n_few; where the gradient is all noise, the check could not tell, and is to be made at the
-    initial weights.
-
-    (The check takes L1 norms of dL/dW1 alone, and one draw of few. On Fashion-MNIST its mean over
-    draws of 50 is within 10 % of this; nine draws in ten are within a factor of 1.7.)
-
-    Attributes
-    ----------
-    ratio, ratio_of_sum : float
-        Of a mean, and of a sum.
-    limit : float
-        From this ratio on the check does not hold.
-    noise_share : float in [0, 1]
-        Of the squared gradient on few examples.
-    """
-
-    ratio: float
-    ratio_of_sum: float
-    limit: float
-    noise_share: float
-
-    @property
-    def is_decisive(self) -> bool:
-        """Whether a sum would be found out even if the few examples' gradient is twice its size."""
-        return self.ratio_of_sum / 2 >= self.limit
-
-
 def measure(weights: Arrays, split: Split, *, n_examples: int | None = None) -> NoiseScale:
     """The noise scale of the MLP's mean loss over a split, in the weights' precision.
 
@@ -162,17 +119,25 @@ def from_gradients(gradient: Arrays, squares: NDArray[np.float64], n_population:
         )
 
 
-def predict_magnitude(
-    noise: NoiseScale,
-    n_few: int = MAGNITUDE_IMAGES[0],
-    n_many: int = MAGNITUDE_IMAGES[1],
-) -> MagnitudePrediction:
-    """What the magnitude check will find on ``n_few`` and ``n_many`` of the same N examples."""
+def predicted_ratio(noise: NoiseScale, n_few: int, n_many: int) -> float:
+    """The ratio that ``gradients.check_magnitude`` must find at these weights.
+
+    The check divides the size of the gradient on many examples by that on few of the same N. A
+    mean's gradient keeps G and loses noise as the examples grow more: the ratio is
+
+        sqrt(E |g_many|^2 / E |g_few|^2) = sqrt((1 + b / n_many) / (1 + b / n_few)),
+
+    b being the noise scale (1/n less 1/N for both, where the examples are taken from N): 1 where
+    there is no noise, and sqrt(n_few / n_many) where there is nothing else. Were the 1/N forgotten
+    the ratio would be n_many / n_few times as large: from n_many / n_few down to
+    sqrt(n_many / n_few), which is the check's limit.
+
+    So "holds" says that 1/N was not forgotten as long as the noise scale is not far above
+    n_few; where the gradient is all noise, the check could not tell, and is to be made at the
+    initial weights.
+
+    (The check takes L1 norms of dL/dW1 alone, and one draw of few. On Fashion-MNIST its mean over
+    draws of 50 is within 10 % of this; nine draws in ten are within a factor of 1.7.)
+    """
     few, many = noise.squared_batch_gradient(n_few), noise.squared_batch_gradient(n_many)
-    ratio = math.sqrt(many / few)
-    return MagnitudePrediction(
-        ratio=ratio,
-        ratio_of_sum=ratio * n_many / n_few,
-        limit=math.sqrt(n_many / n_few),
-        noise_share=1 - noise.signal_share(n_few),
-    )
+    return math.sqrt(many / few)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,6 @@ from fmnist_cli.engine.config import IMAGE_SIDE, N_INPUTS
 from fmnist_cli.engine.shifts import DIRECTIONS, Direction, move, rotate
 
 CurveName = Literal["shift", "rotation"]
-CURVES: tuple[CurveName, ...] = get_args(CurveName)
-
 DISTANCES = tuple(range(9))  # pixels
 ANGLES = tuple(range(0, 360, 15))  # degrees, counter-clockwise
 

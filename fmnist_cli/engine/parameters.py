@@ -37,7 +37,6 @@ class Layer:
     formula : str
         The count with its numbers put in, such as ``784 x 128 + 128``; ``0`` for a layer
         without parameters.
-    count : int
     """
 
     name: str

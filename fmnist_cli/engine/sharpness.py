@@ -69,7 +69,7 @@ class Sharpness:
     converged : bool
         ``error`` is at most the tolerance times ``value``.
     vector : (P,)
-        The eigenvector, of norm 1: where to start at the next weights.
+        The eigenvector, of norm 1.
     """
 
     value: float
@@ -195,7 +195,6 @@ def measure(
     *,
     rng: np.random.Generator | None = None,
     n_examples: int = EXAMPLES,
-    start: Array | None = None,
     tolerance: float = TOLERANCE,
     most_products: int = MOST_PRODUCTS,
 ) -> Sharpness:
@@ -204,15 +203,11 @@ def measure(
     Parameters
     ----------
     weights : W1 (D, H), b1 (H,), W2 (H, K), b2 (K,)
-    split : Split
     rng : np.random.Generator, optional
         Draws where Lanczos starts, on which what is found does not depend beyond the tolerance;
         by default always from one seed, so that a measurement repeats bit for bit.
     n_examples : int >= 1
         That many at most: a product costs two gradients of these examples.
-    start : (P,), optional
-        An earlier ``vector``, to start from in place of a random one. A little of a random one is
-        added, so that another eigenvector that has overtaken it is found.
     tolerance, most_products
         As in ``largest_eigenvalue``.
     """
@@ -220,12 +215,11 @@ def measure(
     head = Split(split.images[:n_examples], split.labels[:n_examples])
     with np.errstate(all="ignore"):  # weights that have diverged
         hessian = HessianProduct(weights, head)
-        drawn = (rng or np.random.default_rng(0)).normal(size=hessian.size)
-        drawn /= np.linalg.norm(drawn)
-        begin = drawn if start is None else start / np.linalg.norm(start) + 0.1 * drawn
+        start = (rng or np.random.default_rng(0)).normal(size=hessian.size)
+        start /= np.linalg.norm(start)
         return largest_eigenvalue(
             hessian,
-            begin.astype(weights["W1"].dtype),
+            start.astype(weights["W1"].dtype),
             tolerance=tolerance,
             most_products=most_products,
         )

@@ -59,11 +59,6 @@ def move(images: NDArray[Scalar], direction: Direction, pixels: int) -> NDArray[
     return shift(images, dy * pixels, dx * pixels)
 
 
-def up(images: NDArray[Scalar], pixels: int = 4) -> NDArray[Scalar]:
-    """Move the picture up: the top rows are lost, the bottom rows become zero."""
-    return move(images, "up", pixels)
-
-
 def rotate(images: NDArray[Scalar], quarter_turns: int) -> NDArray[Scalar]:
     """Rotate by 90 degrees counter-clockwise, ``quarter_turns`` times.
 
@@ -72,7 +67,6 @@ def rotate(images: NDArray[Scalar], quarter_turns: int) -> NDArray[Scalar]:
     Parameters
     ----------
     images : (N, 784)
-    quarter_turns : int
 
     Returns
     -------

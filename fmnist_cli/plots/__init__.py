@@ -15,7 +15,6 @@ from fmnist_cli.plots.data import (
     Ending,
     GridCell,
     Line,
-    Metric,
     ModelAccuracies,
     PatienceStop,
     RunCaption,
@@ -24,7 +23,7 @@ from fmnist_cli.plots.data import (
 from fmnist_cli.plots.dynamics import dynamics_figure
 from fmnist_cli.plots.grid import grid_figure
 from fmnist_cli.plots.luck import luck_figure
-from fmnist_cli.plots.ood import confusion_figure, ood_figure, ood_samples_figure
+from fmnist_cli.plots.ood import ood_figure, ood_samples_figure
 from fmnist_cli.plots.ood_curves import OodCurve, ood_curve_figure
 from fmnist_cli.plots.samples import samples_figure
 from fmnist_cli.plots.saving import check_path, save
@@ -39,7 +38,6 @@ __all__ = [
     "Ending",
     "GridCell",
     "Line",
-    "Metric",
     "ModelAccuracies",
     "OodCurve",
     "PatienceStop",
@@ -49,7 +47,6 @@ __all__ = [
     "check_path",
     "compare_figure",
     "conditions_figure",
-    "confusion_figure",
     "dynamics_figure",
     "early_stop_figure",
     "grid_figure",

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.analysis.statistics import SEEDS_FOR_INTERVAL, Scale, around, mean_interval
+from fmnist_cli.engine.config import N_CLASSES
 from fmnist_cli.errors import require
-from fmnist_cli.formatting import count_range
+from fmnist_cli.formatting import count_range, percent
 from fmnist_cli.plots.data import Band, Curve, Metric
 from fmnist_cli.plots.style import SMALL_POINTS, Look, is_narrow
 
@@ -212,13 +213,19 @@ def worth_a_log(values: Iterable[float]) -> bool:
     return bool(finite) and min(finite) > 0 and max(finite) / min(finite) >= LOG_RATIO
 
 
-def loss_axis(ax: Axes, *, log: bool | None = None, label: str = "loss") -> None:
-    """Nats per example; log where asked for or (``None``) where the lines are worth it."""
-    if log is None:
-        log = worth_a_log(v for line in ax.lines for v in np.asarray(line.get_ydata(), float))
+def loss_axis(ax: Axes, *, label: str = "loss") -> None:
+    """Nats per example; log where the lines are worth it."""
+    log = worth_a_log(v for line in ax.lines for v in np.asarray(line.get_ydata(), float))
     if log:
         log_axis(ax, "y")
     ax.set_ylabel(f"{label}\n(nats per example{', log scale' if log else ''})")
+
+
+def draw_chance(ax: Axes, **keywords: Any) -> tuple[Artist, str]:
+    """The line of a model that guesses, and what the legend says of it."""
+    chance = 1 / N_CLASSES
+    line = ax.axhline(chance, color="black", linewidth=1.0, linestyle=(0, (4, 2)), **keywords)
+    return line, f"chance ({percent(chance, 0)})"
 
 
 def axis_from_zero(ax: Axes, values: Iterable[float]) -> None:

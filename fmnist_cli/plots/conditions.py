@@ -34,7 +34,6 @@ def conditions_figure(
     title: str,
     metric: Metric = "running_loss",
     below: Metric = "test_accuracy",
-    log: bool | None = None,
     band: Band = "range",
     notes: Sequence[str] = (),
 ) -> Figure:
@@ -44,8 +43,6 @@ def conditions_figure(
     ----------
     lines : sequence of Line
         In the order of the setting, which their colours show.
-    log : bool, optional
-        A loss axis; None takes log where the losses span a factor of ten or more.
 
     Raises
     ------
@@ -95,7 +92,7 @@ def conditions_figure(
         if drawn.endswith("accuracy"):
             accuracy_axis(ax, METRIC_WORDS[drawn])
         else:
-            loss_axis(ax, log=log, label=METRIC_WORDS[drawn])
+            loss_axis(ax, label=METRIC_WORDS[drawn])
         epoch_axis(ax, curves, label=ax is panels[-1])
         if not named_at_ends:
             continue

@@ -1,24 +1,19 @@
-"""How models fare on shifted test sets: bars, images with predictions, a confusion matrix."""
+"""How models fare on shifted test sets: bars, and images with predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fmnist_cli.engine.config import CLASS_NAMES, N_CLASSES
+from fmnist_cli.engine.config import CLASS_NAMES, IMAGE_SIDE
 from fmnist_cli.errors import require
-from fmnist_cli.formatting import percent
-from fmnist_cli.plots.axes import band_limits, band_words, beside, percent_ticks
+from fmnist_cli.plots.axes import band_limits, band_words, beside, draw_chance, percent_ticks
 from fmnist_cli.plots.data import Band, ModelAccuracies, RunCaption, ShiftedExample, numbers
 from fmnist_cli.plots.style import (
     CHARACTER_EM,
     GREEN,
-    GREY,
-    SMALL_POINTS,
-    TEXT_POINTS,
     VERMILLION,
     bar_colour,
     finish,
@@ -33,7 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
-CHANCE = 1 / N_CLASSES
 LICENCE = "Fashion-MNIST: MIT licence, © Zalando SE."
 
 
@@ -115,8 +109,7 @@ def ood_figure(
             )
         patch = Patch(facecolor=colour, hatch=hatch, edgecolor="white", linewidth=0)
         handles.append((patch, plain(model.model, 18)))
-    chance = ax.axhline(CHANCE, color="black", linewidth=1.0, linestyle=(0, (4, 2)), zorder=3)
-    handles.append((chance, f"chance ({percent(CHANCE, 0)})"))
+    handles.append(draw_chance(ax, zorder=3))
     ax.set_xticks(range(len(sets)), [plain(name, 9 if is_narrow() else 13) for name in sets])
     ax.tick_params(axis="x", length=0)
     ax.grid(False, axis="x")
@@ -130,9 +123,7 @@ def ood_figure(
 
 
 @style()
-def ood_samples_figure(
-    examples: Sequence[ShiftedExample], caption: RunCaption, *, source: str = LICENCE
-) -> Figure:
+def ood_samples_figure(examples: Sequence[ShiftedExample], caption: RunCaption) -> Figure:
     """Original and shifted images side by side, with what each model takes them for.
 
     Right predictions have a tick and wrong ones a cross, beside their colours.
@@ -141,8 +132,6 @@ def ood_samples_figure(
     ----------
     examples : sequence of ShiftedExample
         One row each; the columns are the sets of the first.
-    source : str
-        Where the images come from; the note at the bottom.
 
     Raises
     ------
@@ -158,7 +147,7 @@ def ood_samples_figure(
     side = min(cell - gap, 1.1 * 72)
     row = side + len(models) * rise + gap
     height = heading + row * len(examples)
-    notes = ["✓ right, ✗ wrong prediction." if models else "", source]
+    notes = ["✓ right, ✗ wrong prediction." if models else "", LICENCE]
 
     figure = new_figure(
         f"Test images, shifted, and the predictions of {caption.model}"
@@ -187,7 +176,7 @@ def ood_samples_figure(
             left = aside + cell * (j + 0.5) - side / 2
             if name in example.images:
                 ax.imshow(
-                    _square(example.images[name]),
+                    example.images[name].reshape(IMAGE_SIDE, IMAGE_SIDE),
                     cmap="gray_r",
                     vmin=0,
                     vmax=1,
@@ -212,68 +201,4 @@ def ood_samples_figure(
                 )
                 text = plain(f"{model}: {CLASS_NAMES[predicted]}", columns, 1)
                 ax.text(left + 9, y, text, size=points, va="center")
-    return finish(figure)
-
-
-def _square(image: NDArray[np.floating]) -> NDArray[np.floating]:
-    """(784,) or (28, 28) -> (28, 28), for any square image."""
-    side = round(image.size**0.5)
-    return image.reshape(side, side)
-
-
-@style()
-def confusion_figure(
-    matrix: NDArray[np.integer] | Sequence[Sequence[int]], caption: RunCaption, set_name: str
-) -> Figure:
-    """The confusion matrix: counts in the cells, shares of the true class as their colour.
-
-    Parameters
-    ----------
-    matrix : (K, K) int
-        Row: true class; column: predicted class.
-
-    Raises
-    ------
-    ValueError
-        When the matrix is not (K, K).
-    UsageError
-        When it counts nothing.
-    """
-    counts: NDArray[Any] = np.asarray(matrix)
-    if counts.shape != (N_CLASSES, N_CLASSES):
-        raise ValueError(f"matrix must be {N_CLASSES}x{N_CLASSES}. Received: {counts.shape}.")
-    total = int(counts.sum())
-    require(total > 0, "a confusion plot needs at least one prediction", total)
-    accuracy = float(np.trace(counts) / total)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-
-    figure = new_figure(
-        f"Confusion of {caption.model} on {set_name}",
-        caption.line(),
-        [f"Accuracy {percent(accuracy, 1)} on {total:,} images. Cells: number of images."],
-        height=5.4,
-    )
-    ax = figure.subplots()
-    image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (i, j), count in np.ndenumerate(counts):
-        ax.text(
-            j,
-            i,
-            f"{count}",
-            ha="center",
-            va="center",
-            size=SMALL_POINTS,
-            color="white" if shares[i, j] > 0.5 else (GREY if count == 0 else "black"),
-            weight="bold" if i == j else "normal",
-        )
-    ax.set_xticks(range(N_CLASSES), CLASS_NAMES, rotation=40, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(N_CLASSES), CLASS_NAMES)
-    ax.tick_params(length=0)
-    ax.grid(False)
-    ax.spines[:].set_visible(False)
-    ax.set_xlabel("predicted class", size=TEXT_POINTS)
-    ax.set_ylabel("true class", size=TEXT_POINTS)
-    bar = figure.colorbar(image, ax=ax, shrink=0.8, pad=0.02)
-    bar.set_label("share of the true class")
-    bar.outline.set_visible(False)
     return finish(figure)

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fmnist_cli.engine.config import N_CLASSES
 from fmnist_cli.errors import require
-from fmnist_cli.formatting import percent
-from fmnist_cli.plots.axes import band_limits, band_words, beside_all, draw_line, percent_ticks
+from fmnist_cli.plots.axes import (
+    band_limits,
+    band_words,
+    beside_all,
+    draw_chance,
+    draw_line,
+    percent_ticks,
+)
 from fmnist_cli.plots.data import Band, RunCaption, Values, numbers
 from fmnist_cli.plots.style import finish, look, new_figure, plain, style
 
@@ -20,7 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CHANCE = 1 / N_CLASSES
 ROTATION = "rotation"
 
 
@@ -92,7 +96,7 @@ def ood_curve_figure(
                 ax.fill_between(x, low, high, color=of_model.colour, alpha=0.18, linewidth=0)
             # a marker at exactly 0 or 1 stays whole
             handles[curve.model] = draw_line(ax, x, middle, of_model, clip_on=False)
-        chance = ax.axhline(CHANCE, color="black", linewidth=1.0, linestyle=(0, (4, 2)))
+        chance, chance_words = draw_chance(ax)
         ax.set_ylim(0, 1)
         percent_ticks(ax)
         if len(panels) > 1:
@@ -102,7 +106,7 @@ def ood_curve_figure(
     labels = [plain(model, 18) for model in handles]
     artists = [*handles.values(), chance]
     upper_right = list(panels.values())[1 if len(directions) > 1 else 0]
-    beside_all(figure, upper_right, artists, [*labels, f"chance ({percent(CHANCE, 0)})"])
+    beside_all(figure, upper_right, artists, [*labels, chance_words])
     return finish(figure)
 
 

@@ -24,8 +24,6 @@ def samples_figure(
     labels: NDArray[np.integer],
     *,
     per_class: int = 10,
-    subtitle: str = "",
-    source: str = LICENCE,
 ) -> Figure:
     """The first images of each class, one class a row.
 
@@ -35,8 +33,6 @@ def samples_figure(
     labels : (N,) int in [0, 10)
     per_class : int in [1, 30]
         A class with fewer images leaves the rest of its row empty.
-    subtitle : str
-        Which part of the data this is; by default, how many images there are.
 
     Raises
     ------
@@ -58,7 +54,7 @@ def samples_figure(
     # The names need about 1.1 inch; the rest of the width is the images'.
     height = min(6.4, (sheet_width() - 1.1) * sheet.shape[0] / sheet.shape[1])
     title = f"The first {per_class} images of each class" if per_class > 1 else "The ten classes"
-    figure = new_figure(title, subtitle or f"{len(images):,} images", [source], height=height + 0.2)
+    figure = new_figure(title, f"{len(images):,} images", [LICENCE], height=height + 0.2)
     ax = figure.subplots()
     ax.imshow(sheet, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
     ax.set_anchor("W")

@@ -24,14 +24,16 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
-def check_path(path: str | os.PathLike[str]) -> Path:
-    """The path, if a figure can be saved there; for asking before a long training.
+def check_path(path: str | os.PathLike[str] | None) -> None:
+    """Whether a figure can be saved there, if anywhere: for asking before a long training.
 
     Raises
     ------
     UsageError
         When the ending is none of ours, the folder is missing or closed, or a folder has the name.
     """
+    if path is None:
+        return
     path = Path(path)
     require(
         path.suffix.lower() in _METADATA,
@@ -39,7 +41,6 @@ def check_path(path: str | os.PathLike[str]) -> Path:
         path.name or path,
     )
     require_writable(path, "the plot")
-    return path
 
 
 def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = DEFAULT_DPI) -> Path:
@@ -57,7 +58,8 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = DEFAULT_DPI
     UsageError
         As ``check_path``, and when the file cannot be written.
     """
-    path = check_path(path)
+    check_path(path)
+    path = Path(path)
     require(10 <= dpi <= 1200, "dpi must be between 10 and 1200", dpi)
     kind = path.suffix.lower()
     buffer = io.BytesIO()

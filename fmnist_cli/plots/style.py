@@ -105,6 +105,7 @@ def _import_matplotlib() -> None:
     logger.setLevel(logging.ERROR)  # that its cache is a temporary one concerns nobody
     try:
         import matplotlib
+        import matplotlib.font_manager  # nor that the cache of the fonts has no room
     finally:
         logger.setLevel(level)
         if backend is not None:
@@ -171,7 +172,6 @@ def new_figure(
     notes: Sequence[str] = (),
     *,
     height: float,
-    width: float | None = None,
 ) -> Figure:
     """A sheet with its heading at the top left and its notes at the bottom left.
 
@@ -181,14 +181,14 @@ def new_figure(
         Wrapped to the sheet's width.
     notes : sequence of str
         One paragraph each.
-    height, width : float
-        Inches. The height is that of the axes; what heading and notes need is added. The width
-        is ``sheet_width()`` unless given.
+    height : float
+        Inches, of the axes; what heading and notes need is added. The sheet is ``sheet_width()``
+        wide.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    width = sheet_width() if width is None else width
+    width = sheet_width()
     room = width * 72 - 2 * EDGE_POINTS
     title_lines = _wrapped(title, TITLE_POINTS, room, weight="bold")
     subtitle_lines = _wrapped(subtitle, TEXT_POINTS, room)

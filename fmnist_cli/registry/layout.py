@@ -43,11 +43,6 @@ def lock_file(files: Path, uuid: str) -> Path:
     return files / "locks" / f"{uuid}.lock"
 
 
-def lock_path(database: Database, uuid: str) -> Path:
-    """The file whose lock a live run holds."""
-    return lock_file(database.files, uuid)
-
-
 def import_or_gc(database: Database) -> AbstractContextManager[None]:
     """For the one of the two that puts folders in their places, or takes folders for garbage."""
     return one_at_a_time(

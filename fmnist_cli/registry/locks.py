@@ -70,6 +70,13 @@ class RunLock:
         os.close(self._fd)
         self._fd = None
 
+    def __enter__(self) -> RunLock:
+        self.acquire()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
 
 @contextmanager
 def one_at_a_time(path: Path, what: str, *, patience: float = 30.0) -> Iterator[None]:

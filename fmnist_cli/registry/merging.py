@@ -26,7 +26,7 @@ from fmnist_cli.registry.layout import (
     artefact_file,
     claim,
     import_or_gc,
-    lock_path,
+    lock_file,
     run_folder,
     sha256_of,
 )
@@ -36,8 +36,8 @@ from fmnist_cli.registry.rows import insert_row
 from fmnist_cli.registry.soundness import unsound
 
 BATCH = 200  # runs whose rows are in memory at once
-STAGING = ".import-"  # and more: a folder under runs.files
 SECONDS_A_DAY = 86_400
+STAGING = ".import-"  # and more: a folder under runs.files
 
 
 @dataclass(frozen=True)
@@ -291,9 +291,8 @@ def _merge(
                 on_progress(len(ids), len(come))
             updated = {row.id: here[row.uuid].id for row in plan.further if row.uuid in here}
             for row in plan.further:
-                lock = RunLock(lock_path(database, row.uuid))  # that it is not resumed meanwhile
-                lock.acquire()
-                held.callback(lock.release)
+                # that it is not resumed meanwhile
+                held.enter_context(RunLock(lock_file(database.files, row.uuid)))
                 _forget(writing, updated[row.id], row)
                 paths = _paths(database, [row], updated, names)
                 _copy_parts(reading, writing, [row], updated, paths, labels=False)

@@ -51,10 +51,8 @@ class RunSpec:
         What identifies the data, and where it came from.
     argv : sequence of str
         The command line, program name included.
-    study_id : int, optional
     arm : str, optional
         The run's label within its study, such as ``batch 50``; shared by the runs of its seeds.
-    name : str, optional
     facts : mapping
         What else its numbers depend on and may change between versions; kept with the environment.
     uuid : str, optional
@@ -122,6 +120,15 @@ class StudyRecord:
     arms: tuple[str, ...]
     config: Mapping[str, Any]
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class UnsoundRun:
+    """All that is taken of an ended run whose row holds what no run holds: enough to delete it."""
+
+    id: int
+    uuid: str
+    status: Status
 
 
 @dataclass(frozen=True, kw_only=True)

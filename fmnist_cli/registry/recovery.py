@@ -15,7 +15,7 @@ from fmnist_cli.files import temporary_folders
 from fmnist_cli.registry import schema
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.journal import SUFFIX, read_journal
-from fmnist_cli.registry.layout import lock_path
+from fmnist_cli.registry.layout import lock_file
 from fmnist_cli.registry.locks import RunLock
 from fmnist_cli.registry.rows import TABLES, Entry, insert_row, put_entries
 
@@ -66,20 +66,17 @@ def recover_journal(database: Database, path: Path) -> Recovered:
     entries = read_journal(path)
     row = dict(entries[0][1])
     row.pop("registry", None)
-    lock = RunLock(lock_path(database, row["uuid"]))
-    lock.acquire()
-    try:
+    with RunLock(lock_file(database.files, row["uuid"])):
         with database.write() as connection:
             run_id, is_there = _find_or_insert(connection, row, entries, path)
             if not is_there:
                 put_entries(connection, run_id, entries)
-        path.unlink()
-    except OSError as error:
-        raise RegistryError(
-            f"{path} is in the registry, and cannot be removed: {error.strerror}."
-        ) from error
-    finally:
-        lock.release()
+        try:
+            path.unlink()
+        except OSError as error:
+            raise RegistryError(
+                f"{path} is in the registry, and cannot be removed: {error.strerror}."
+            ) from error
     return Recovered(
         run_id=run_id,
         uuid=row["uuid"],

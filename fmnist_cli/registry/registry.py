@@ -15,10 +15,10 @@ from fmnist_cli.registry.journal import SUFFIX
 from fmnist_cli.registry.merging import Merged, merge
 from fmnist_cli.registry.migrate import prepare
 from fmnist_cli.registry.queries import Reader
-from fmnist_cli.registry.records import RunRecord, RunSpec, StudyRecord
+from fmnist_cli.registry.records import RunRecord, RunSpec, StudyRecord, UnsoundRun
 from fmnist_cli.registry.recovery import Recovered, find_journals, recover_journal
 from fmnist_cli.registry.resume import RESUMABLE, ResumedRun, refuse_to_resume
-from fmnist_cli.registry.retention import Removal, collect, delete_runs, garbage
+from fmnist_cli.registry.retention import Removal, delete_runs, garbage
 from fmnist_cli.registry.rows import insert_row
 from fmnist_cli.registry.run import NewRun, Run
 from fmnist_cli.registry.values import now, to_row
@@ -209,7 +209,7 @@ class Registry(Reader):
         """Check everything that is recorded; see ``Verification``."""
         return verify(self._database, self)
 
-    def delete(self, runs: Sequence[RunRecord]) -> list[Path]:
+    def delete(self, runs: Sequence[RunRecord | UnsoundRun]) -> list[Path]:
         """Delete runs and their folders; the artefacts elsewhere, which stay, are returned.
 
         Raises
@@ -221,8 +221,8 @@ class Registry(Reader):
 
     def garbage(self, *, keep_days: float) -> list[Removal]:
         """What no run needs in the registry's own folder; see ``retention.garbage``."""
-        return garbage(self._database, self, keep_days=keep_days)
+        return garbage(self._database, self, keep_days=keep_days, remove=False)
 
     def collect(self, *, keep_days: float) -> list[Removal]:
         """Remove what ``garbage`` finds, and return it."""
-        return collect(self._database, self, keep_days=keep_days)
+        return garbage(self._database, self, keep_days=keep_days, remove=True)

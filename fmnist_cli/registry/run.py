@@ -25,10 +25,11 @@ from fmnist_cli.errors import (
     Terminated,
 )
 from fmnist_cli.files import temporary_folders
+from fmnist_cli.formatting import printable
 from fmnist_cli.registry import provenance, schema
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.journal import Journal
-from fmnist_cli.registry.layout import artefact_file, claim, lock_path, run_folder, sha256_of
+from fmnist_cli.registry.layout import artefact_file, claim, lock_file, run_folder, sha256_of
 from fmnist_cli.registry.liveness import Heartbeat
 from fmnist_cli.registry.locks import RunLock
 from fmnist_cli.registry.records import CONFIG_COLUMNS, ArtefactRecord, Outcome, RunSpec
@@ -52,7 +53,6 @@ class Run(ABC):
 
     Attributes
     ----------
-    id : int
     uuid : str
         32 hexadecimal digits.
     write_error : RegistryUnavailable or None
@@ -66,7 +66,7 @@ class Run(ABC):
         self.write_error: RegistryError | None = None
         self._database = database
         self._clock = clock
-        self._lock = RunLock(lock_path(database, uuid))
+        self._lock = RunLock(lock_file(database.files, uuid))
         self._entries: list[Entry] = []  # all that was recorded, should a journal be needed
         self._journal: Journal
         self._pending: list[Entry] = []  # of epochs, not committed yet
@@ -228,7 +228,7 @@ class Run(ABC):
         artefact = ArtefactRecord(
             run_id=self.id,
             kind=kind,
-            path=Path(relative).as_posix(),
+            path=printable(Path(relative).as_posix()),
             sha256=sha256,
             bytes=size,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
-from fmnist_cli.analysis import Answer, Verdict
+from fmnist_cli.analysis.answers import Answer, Verdict
 from fmnist_cli.analysis.why.causes import Explanation
 from fmnist_cli.tables import Column, Table
 
@@ -42,7 +42,6 @@ class Picture:
     ----------
     name : str
         The file's name without its ending.
-    caption : str
     alt : str
         What it shows, for who does not see it.
     svg, narrow : str
@@ -64,7 +63,6 @@ class Finding:
     ----------
     key : str
         Of the section that says more.
-    question : str
     verdict : str
         ``yes``, ``no``, ``not settled``, or the number that was asked for.
     line : str
@@ -88,8 +86,6 @@ class Section:
     ----------
     key : str
         Unique within the report; the section's anchor.
-    title : str
-    blocks : tuple of Block
     command : str
         What to type to do this part again; empty where there is nothing to do.
     run_ids : tuple of int
@@ -109,11 +105,9 @@ class Report:
 
     Attributes
     ----------
-    title, lead : str
     label : str
         What the reader of any part must know, such as that the report is a quick one; empty
         where there is no such thing.
-    findings : tuple of Finding
     author, course : str
         Whose work it is and what it is for; empty leaves a place for them.
     sections : tuple of Section

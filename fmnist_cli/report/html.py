@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from html import escape
 from importlib.resources import files
 
-from fmnist_cli.analysis import Answer
+from fmnist_cli.analysis.answers import Answer
 from fmnist_cli.analysis.why.causes import Explanation
 from fmnist_cli.report.blocks import (
     Block,

@@ -10,16 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.analysis.axes import AXIS_TITLES
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
-from fmnist_cli.epoch import Epoch
 from fmnist_cli.formatting import percent, pluralize, seconds
-from fmnist_cli.report import Finding, Formula, Listing, Picture, Prose, Section, tables
-from fmnist_cli.report.blocks import Block
-from fmnist_cli.report.work import (
-    Work,
-    checked_run,
-    default_run,
-    mini_cnn_run,
-)
+from fmnist_cli.report import tables
+from fmnist_cli.report.blocks import Block, Finding, Formula, Listing, Picture, Prose, Section
+from fmnist_cli.report.work import Work, checked_run, default_run, mini_cnn_run
 from fmnist_cli.runner.command_line import figure_words
 from fmnist_cli.studies import Study, View
 from fmnist_cli.studies.batch_size import BATCH_SIZE
@@ -28,17 +22,15 @@ from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.momentum import MOMENTUM
 from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
 from fmnist_cli.studies.training import TRAINING
-from fmnist_cli.tables import Column, Table
+from fmnist_cli.tables import Table, headings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli import analysis as answers
-    from fmnist_cli.analysis.explain import Observation
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.parameters import ParameterCount
-    from fmnist_cli.registry import RunRecord
 
 PATIENCES = (1, 2, 3, 4, 5, 8)  # of the table; the answers are about the default
 ASSIGNMENT = {  # what the parts of the assignment are called, by the section that answers them
@@ -112,7 +104,7 @@ def checks(work: Work) -> Part:
             Prose(size),
             *([Prose(noise)] if noise else []),
         ),
-        work.training_command(f"train --check-gradient{with_magnitude}", work.config),
+        work.command(f"train --check-gradient{with_magnitude}", work.config),
         (run.id,),
     )
     return Part(
@@ -127,7 +119,9 @@ def checks(work: Work) -> Part:
 def training(work: Work) -> Part:
     """One training at the defaults."""
     from fmnist_cli import plots
+    from fmnist_cli.analysis.explain import explain
     from fmnist_cli.plots.from_records import caption_of, curve_of, ending_of
+    from fmnist_cli.runner.find import recorded
 
     run = default_run(work)
     epochs = work.registry.epochs(run.id)
@@ -145,7 +139,7 @@ def training(work: Work) -> Part:
     )
     blocks: list[Block] = [
         tables.facts_table(f"Run {run.id}, of seed {run.seed}", facts),
-        *(Prose(found.sentence) for found in _observations(work, run, epochs)),
+        *(Prose(found.sentence) for found in explain(recorded(work.registry, run))),
     ]
     run_ids = [run.id]
     verdict = percent(run.test_accuracy)
@@ -177,23 +171,11 @@ def training(work: Work) -> Part:
             _picture("training", figure, "Accuracy and loss by epoch.", alt),
             *blocks,
         ),
-        work.study_command(TRAINING, "train", work.config),
+        work.command("train", work.config, study=TRAINING),
         tuple(run_ids),
     )
     question = "How good is the MLP at the defaults?"
     return Part(section, (Finding("training", question, verdict, line),))
-
-
-def _observations(work: Work, run: RunRecord, epochs: Sequence[Epoch]) -> Sequence[Observation]:
-    """What there is to say of the run's curve."""
-    from fmnist_cli.analysis.explain import explain
-    from fmnist_cli.analysis.result import RecordedRun
-
-    config = work.config
-    return explain(
-        RecordedRun(run, tuple(epochs)), lr=config.lr, patience=config.patience,
-        monitor=config.monitor, hidden=config.hidden,
-    )  # fmt: skip
 
 
 def study_part(
@@ -228,12 +210,8 @@ def study_part(
     )
     given = study.answers(result, view)
     explanations, tested = work.explain(study, config, result, view)
-    typed = work.study_command(
-        study,
-        words or study.words(values),
-        config,
-        epochs=study.defaults.get("epochs", TrainConfig.epochs),
-    )
+    epochs = study.defaults.get("epochs", TrainConfig.epochs)
+    typed = work.command(words or study.words(values), config, epochs=epochs, study=study)
     section = Section(
         study.kind,
         study.title,
@@ -265,7 +243,7 @@ def parameters(work: Work) -> Part:
             tables.parameters_table((*counts, count("mini-cnn"))),
             *(Prose(statement) for statement in (*statements, *_where_they_are(counts))),
         ),
-        work.command("count-params", TrainConfig(hidden=work.config.hidden)),
+        work.command("count-params", TrainConfig(hidden=work.config.hidden), reads_data=False),
     )
     smallest = min(counts, key=lambda of_model: of_model.total)
     line = " ".join([f"with {smallest.total:,} parameters.", *statements])
@@ -346,7 +324,7 @@ def mini_cnn(work: Work) -> Part:
             tables.derivative_checks_table(found),
             Prose(f"{line} {trained}"),
         ),
-        work.command("mini-cnn --train", TrainConfig(seed=work.config.seed)),
+        work.command("mini-cnn --train", TrainConfig(seed=work.config.seed), reads_data=False),
         (run.id,),
     )
     verdict = "yes" if all(one.holds for one in found) else "no"
@@ -366,24 +344,15 @@ def questions(parts: Sequence[Part]) -> Section:
         ]
         if part.why:
             rows.append((name, "Why?", "see there; --why tests it", "", part.why))
-    headings = ("Part", "Question", "Answer", "Figure", "Command")
-    columns = tuple(Column(heading, numeric=False) for heading in headings)
-    return Section(
-        "questions",
-        "The assignment, part by part",
-        (
-            Table(
-                "What answers which part; the figures are files of these names",
-                columns,
-                tuple(rows),
-            ),
-        ),
-    )
+    caption = "What answers which part; the figures are files of these names"
+    columns = headings("<Part", "<Question", "<Answer", "<Figure", "<Command")
+    title = "The assignment, part by part"
+    return Section("questions", title, (Table(caption, columns, tuple(rows)),))
 
 
-def _basis(result: StudyResult, given: Sequence[answers.Answer]) -> tuple[Prose, ...]:
+def _basis(result: StudyResult, given: Sequence[Answer]) -> tuple[Prose, ...]:
     """On how many seeds the answers rest."""
-    from fmnist_cli.analysis import study_note
+    from fmnist_cli.analysis.answers import study_note
 
     return (Prose(study_note(result.runs)),) if given else ()
 
@@ -430,7 +399,7 @@ PARTS: Mapping[str, Callable[[Work], Part]] = {
 }
 
 
-def _finding(key: str, answer: answers.Answer) -> Finding:
+def _finding(key: str, answer: Answer) -> Finding:
     """What follows the verdict, as many sentences as fit a line or two."""
     line, *more = answer.statement.partition(". ")[2].removesuffix(".").split(". ")
     for sentence in more:

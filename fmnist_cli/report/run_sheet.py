@@ -31,7 +31,6 @@ def run_facts(
     ----------
     curve : sequence of Epoch
         As far as the run has come.
-    artefacts : sequence of ArtefactRecord
     repeat : str
         The command that trains the same.
     """

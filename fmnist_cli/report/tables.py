@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.formatting import percent, seconds
-from fmnist_cli.report import Section, run_anchor
+from fmnist_cli.report.blocks import Section, run_anchor
 from fmnist_cli.studies.study import ending, limit_note, loss
-from fmnist_cli.tables import Column, Table, Value
+from fmnist_cli.tables import Column, Table, Value, headings
 
 if TYPE_CHECKING:
     from fmnist_cli.analysis.why.causes import Explanation
@@ -21,17 +21,12 @@ if TYPE_CHECKING:
 
 def facts_table(caption: str, facts: Iterable[tuple[str, str]]) -> Table:
     """Names and values."""
-    columns = (Column("What", numeric=False), Column("Value", numeric=False))
-    return Table(caption, columns, tuple(facts))
+    return Table(caption, headings("<What", "<Value"), tuple(facts))
 
 
 def layers_table() -> Table:
     """The MLP's layers as they are written: N examples as rows, d.. for dL/d.., G for dL/dz."""
-    columns = (
-        Column("Layer", numeric=False),
-        Column("Forward", numeric=False),
-        Column("Backward", numeric=False),
-    )
+    columns = headings("<Layer", "<Forward", "<Backward")
     rows = (
         ("linear, W (D, H) and b (H)", "z = x W + b", "dW = xᵀ G, db = sum of G's rows, dx = G Wᵀ"),
         ("ReLU", "h = max(0, z)", "dz = G where z > 0, else 0"),
@@ -57,25 +52,15 @@ def entries_table(entries: Sequence[CheckRecord]) -> Table:
                 f"{figures['method']}{kink}",
             )
         )
-    columns = (
-        Column("Entry", numeric=False),
-        Column("Backpropagation"),
-        Column("Numeric"),
-        Column("Relative error"),
-        Column("Judged by", numeric=False),
-    )
+    columns = headings("<Entry", "Backpropagation", "Numeric", "Relative error", "<Judged by")
     return Table("Entries of the gradient", columns, tuple(rows))
 
 
 def causes_table(explanation: Explanation) -> Table:
     """The causes of one effect, each with its test."""
-    columns = (
-        Column("Supposed cause", numeric=False),
-        Column("Outcome", numeric=False),
-        Column("Share of the effect"),
-        Column("95 % interval"),
-        Column("Test", numeric=False),
-        Column("It would have been refuted by", numeric=False),
+    columns = headings(
+        *("<Supposed cause", "<Outcome", "Share of the effect", "95 % interval", "<Test"),
+        "<It would have been refuted by",
     )
     rows = []
     for cause in explanation.causes:
@@ -167,18 +152,9 @@ def typeset(notation: str) -> str:
 
 def runs_table(runs: Sequence[RunRecord]) -> Table:
     """Every run that the report rests on, where its links lead."""
-    columns = (
-        Column("Run"),
-        Column("Command", numeric=False),
-        Column("Model", numeric=False),
-        Column("Batch"),
-        Column("Rate"),
-        Column("Momentum"),
-        Column("Seed"),
-        Column("Best epoch"),
-        Column("Test accuracy"),
-        Column("Training time"),
-        Column("Ended", numeric=False),
+    columns = headings(
+        *("Run", "<Command", "<Model", "Batch", "Rate", "Momentum", "Seed", "Best epoch"),
+        *("Test accuracy", "Training time", "<Ended"),
     )
     rows = tuple(
         (

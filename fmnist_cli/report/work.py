@@ -104,13 +104,25 @@ class Work:
         """The seeds of every condition of a study."""
         return self.cnn_seeds or self.seeds if study.kind == "ood" else self.seeds
 
-    def command(self, words: str, config: TrainConfig, *, epochs: int = TrainConfig.epochs) -> str:
+    def command(
+        self,
+        words: str,
+        config: TrainConfig,
+        *,
+        epochs: int = TrainConfig.epochs,
+        study: Study | None = None,
+        reads_data: bool = True,
+    ) -> str:
         """What to type: ``words``, and each option that is not at its default.
 
         Parameters
         ----------
         epochs : int
             The command's own default.
+        study : Study or None
+            Whose seeds are named.
+        reads_data : bool
+            Whether the command takes the options that say where the data set is.
         """
         flags: list[str] = []
         for field in fields(config):
@@ -120,20 +132,11 @@ class Work:
                 flags += [f"--{field.name.replace('_', '-')}", str(value)]
         if config.engine == "keras":
             flags += ["--engine", "keras"]
+        if reads_data:
+            flags += self.options
+        if study is not None:
+            flags += seed_words(self.seeds_of(study), config.seed)
         return shlex.join(["fmnist", *words.split(), *flags])
-
-    def training_command(
-        self, words: str, config: TrainConfig, *, epochs: int = TrainConfig.epochs
-    ) -> str:
-        """``command`` for what reads the data set."""
-        return shlex.join([*shlex.split(self.command(words, config, epochs=epochs)), *self.options])
-
-    def study_command(
-        self, study: Study, words: str, config: TrainConfig, *, epochs: int = TrainConfig.epochs
-    ) -> str:
-        """``training_command`` with the study's seeds."""
-        typed = shlex.split(self.training_command(words, config, epochs=epochs))
-        return shlex.join([*typed, *seed_words(self.seeds_of(study), config.seed)])
 
 
 def quick_config(config: TrainConfig) -> TrainConfig:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from fmnist_cli.errors import Kept
 from fmnist_cli.files import write_file
-from fmnist_cli.report import FIGURES_FOLDER, Prose, Report, Section, tables, to_html, to_markdown
+from fmnist_cli.report import tables
+from fmnist_cli.report.blocks import FIGURES_FOLDER, Prose, Report, Section
+from fmnist_cli.report.html import to_html
+from fmnist_cli.report.markdown import to_markdown
 from fmnist_cli.report.parts import PARTS, Part, questions
 from fmnist_cli.report.work import Work
 from fmnist_cli.runner.run import note_on_interrupt
@@ -43,8 +46,6 @@ class WrittenReport:
     ----------
     html, markdown : Path
         The two pages.
-    figures : tuple of Path
-    parts : tuple of TimedPart
     seconds : float
         In all.
     """

@@ -203,17 +203,22 @@ def check_gradient(
 
         return _keras_report(check_keras_gradients(config, examples, e=e, select=select, rng=rng))
 
-    if config.model != "mlp":
-        from fmnist_cli.engine.numpy_cnn.gradcheck import check_initial_cnn
+    from fmnist_cli.engine.seeding import weights_rng
 
-        return _numpy_report(check_initial_cnn(config, examples, e=e, select=select, rng=rng))
+    drawn = weights_rng(config.weights_seed)
+    if config.model != "mlp":
+        from fmnist_cli.engine.numpy_cnn import gradcheck, layers
+
+        of_cnn = layers.initial_weights(drawn, model=config.model, head=config.head)
+        return _numpy_report(
+            gradcheck.check_cnn(of_cnn, examples, head=config.head, e=e, select=select, rng=rng)
+        )
 
     from fmnist_cli.engine.gradients import check_mlp, training_step_gradient
     from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
     from fmnist_cli.engine.numpy_mlp.layers import initial_weights
-    from fmnist_cli.engine.seeding import weights_rng
 
-    weights = initial_weights(weights_rng(config.weights_seed), hidden=config.hidden)
+    weights = initial_weights(drawn, hidden=config.hidden)
 
     def step(lr: float) -> tuple[dict[str, Any], dict[str, Any]]:
         mlp = NumPyMLP(examples, weights=weights, batch=n, lr=lr, momentum=0.0, dtype=np.float64)
@@ -234,7 +239,7 @@ def _predicted(weights: Arrays, train: Split, few: int, many: int) -> dict[str, 
     if many < 2:
         return {}
     noise = noise_scale.measure(weights, train, n_examples=many)
-    return {"ratio_predicted": noise_scale.predict_magnitude(noise, few, many).ratio}
+    return {"ratio_predicted": noise_scale.predicted_ratio(noise, few, many)}
 
 
 def _agrees(holds: bool) -> str:
@@ -284,12 +289,8 @@ def _numpy_report(check: GradientCheck) -> GradientReport:
         kinks += [(row.entry.parameter, row.entry.index) for row in found if row.entry.kink]
         rows += _worst(found, N_REPORTED // len(check.parameters))
     silent = [p.parameter for p in check.parameters if p.analytic[0] == 0 and len(p) == 2]
-    return GradientReport(
-        n_examples=check.n_examples,
-        e=check.e,
-        holds=check.holds,
-        backpropagation_holds=check.backpropagation_holds,
-        training_holds=check.training_holds,
+    return _report(
+        check,
         summary={
             "entries_checked": check.n_entries,
             "kinks": check.n_kinks,
@@ -315,12 +316,8 @@ def _keras_report(check: KerasGradientCheck) -> GradientReport:
         parameters.append(_totals(found))
         rows += _worst(found, N_REPORTED // len(names))
     unresolved = len(check.entries) - len(check.judged)
-    return GradientReport(
-        n_examples=check.n_examples,
-        e=check.e,
-        holds=check.holds,
-        backpropagation_holds=check.backpropagation_holds,
-        training_holds=check.training_holds,
+    return _report(
+        check,
         summary={
             "entries_checked": len(check.entries),
             "kinks": check.n_kinks,
@@ -334,6 +331,12 @@ def _keras_report(check: KerasGradientCheck) -> GradientReport:
         kinks=[(entry.parameter, entry.index) for entry in check.entries if entry.kink],
         silent=[],
     )
+
+
+def _report(check: GradientCheck | KerasGradientCheck, **found: Any) -> GradientReport:
+    """The report with what both checks call alike."""
+    alike = ("n_examples", "e", "holds", "backpropagation_holds", "training_holds")
+    return GradientReport(**{name: getattr(check, name) for name in alike}, **found)
 
 
 def _totals(rows: list[ReportedEntry]) -> tuple[str, int, int, float]:

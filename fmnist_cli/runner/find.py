@@ -155,14 +155,8 @@ def explain_run(registry: Reader, run: RunRecord) -> Sequence[Observation]:
         if one.epochs_run > run.epochs_run and fixed(one) == fixed(run) and one.best_epoch
     ]
     best = max(others, key=lambda one: one.epochs_run, default=None)
-    return explain(
-        recorded(registry, run),
-        lr=run.lr,
-        patience=run.patience,
-        monitor=run.monitor,  # type: ignore[arg-type]
-        hidden=run.hidden,
-        longer=None if best is None else Longer(f"run {best.id}", recorded(registry, best)),
-    )
+    longer = None if best is None else Longer(f"run {best.id}", recorded(registry, best))
+    return explain(recorded(registry, run), longer)
 
 
 def has_weights(registry: Reader) -> Callable[[RunRecord], bool]:

@@ -171,7 +171,6 @@ class Elsewhere:
     ----------
     db : str
         What opens the registry.
-    data_folder : Path
     data_source, data_fingerprint : str
         What the session's data is, and where it was found.
     """

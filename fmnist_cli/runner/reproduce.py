@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.engine.config import USER_ENGINE
+from fmnist_cli.engine.config import USER_ENGINE, TrainConfig
 from fmnist_cli.errors import UsageError
 from fmnist_cli.formatting import pluralize
 from fmnist_cli.runner.find import find_fitting_run, has_epochs
-from fmnist_cli.runner.resume import recorded_config, require_its_data
+from fmnist_cli.runner.resume import require_its_data
 from fmnist_cli.runner.run import train_recorded
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ class Reproduction:
 
     Attributes
     ----------
-    run_id, reproduced_by : int
     comparison : Comparison
         Of the two curves; ``verdict`` is ``identical``, ``close`` or ``different``.
     environment_differences : tuple of (name, recorded, now)
@@ -93,7 +92,7 @@ def reproduce(session: Session, run: RunRecord) -> Reproduction:
     from fmnist_cli.engine.seeding import EARLIER_CNN_WEIGHTS
 
     require_its_data(run, session.dataset)
-    registry, config = session.registry, recorded_config(run)
+    registry, config = session.registry, TrainConfig(**run.config)
     curve = registry.epochs(run.id)
     if run.status not in ("finished", "diverged"):
         config = config.but(epochs=len(curve))  # as far as it got

@@ -47,11 +47,6 @@ def resumable_training(registry: Registry, which: int | str) -> RunRecord:
     return run
 
 
-def recorded_config(run: RunRecord) -> TrainConfig:
-    """The configuration that a run was asked for."""
-    return TrainConfig(**run.config)
-
-
 def require_its_data(run: RunRecord, dataset: Dataset) -> None:
     """UsageError where the data is not what the run saw."""
     if dataset.fingerprint != run.data_fingerprint:
@@ -81,7 +76,7 @@ def resume_training(session: Session, which: int | str) -> Recorded:
     require_its_data(run, session.dataset)
     return train_recorded(
         session,
-        recorded_config(run),
+        TrainConfig(**run.config),
         command=run.command,
         dynamics=had_dynamics(session.registry, run),
         resume=run,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fmnist_cli.studies.study import (
@@ -21,12 +22,12 @@ from fmnist_cli.studies.study import (
     curves_figure,
     measure_training,
 )
-from fmnist_cli.tables import Column, Table
+from fmnist_cli.tables import Column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.config import TrainConfig
@@ -52,12 +53,8 @@ def _unfit(config: TrainConfig, size: int) -> str:
     return f"the training set has {n:,} images" if size > n else ""
 
 
-def _table(result: StudyResult, view: View) -> Table:
-    return condition_table(result, "batch sizes", COLUMNS)
-
-
 def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
-    from fmnist_cli.analysis import sweep_answers
+    from fmnist_cli.analysis.batch_size import sweep_answers
 
     return sweep_answers(result.runs)
 
@@ -120,7 +117,7 @@ BATCH_SIZE = Study(
     unfit=_unfit,
     conditions=_conditions,
     timed=True,
-    table=_table,
+    table=partial(condition_table, "batch sizes", COLUMNS),
     answers=_answers,
     why=_why,
     measure=measure_training,

@@ -13,7 +13,8 @@ from fmnist_cli.tables import Column, Shown, Table, Value, seeds_notes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis import Answer, PatienceOutcome
+    from fmnist_cli.analysis.answers import Answer
+    from fmnist_cli.analysis.early_stopping import PatienceOutcome
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.config import TrainConfig
@@ -33,9 +34,9 @@ def _judged(result: StudyResult) -> list[RecordedRun]:
 
 def outcomes(result: StudyResult, view: View) -> list[PatienceOutcome]:
     """What each patience makes of each curve."""
-    from fmnist_cli.analysis import apply_patience
+    from fmnist_cli.analysis.early_stopping import apply_patience
 
-    return [apply_patience(run, p, run.monitor) for p in view.patiences for run in _judged(result)]
+    return [apply_patience(run, p) for p in view.patiences for run in _judged(result)]
 
 
 def _over_seeds(read: Callable[[PatienceOutcome], float]) -> Callable[[Outcomes], Value]:
@@ -116,10 +117,10 @@ def _details(result: StudyResult, view: View) -> list[Table]:
 
 
 def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
-    from fmnist_cli.analysis import early_stop_answers
+    from fmnist_cli.analysis.early_stopping import early_stop_answers
 
     runs = _judged(result)
-    return early_stop_answers(runs, view.patiences, runs[0].monitor) if runs else ()
+    return early_stop_answers(runs, view.patiences) if runs else ()
 
 
 def _document(result: StudyResult, view: View) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from fmnist_cli.tables import Column, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import StudyResult
     from fmnist_cli.engine.config import TrainConfig
 
@@ -66,7 +66,7 @@ def _table(result: StudyResult, view: View) -> Table:
         TEST_ACCURACY,
         ENDED,
     )
-    table = condition_table(result, "batch sizes and learning rates", columns)
+    table = condition_table("batch sizes and learning rates", columns, result)
     if grid.target is None:
         return table
     note = f"Target: {percent(grid.target)} validation accuracy, which every batch size reaches."

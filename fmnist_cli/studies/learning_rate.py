@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fmnist_cli.studies.study import (
@@ -22,12 +23,12 @@ from fmnist_cli.studies.study import (
     loss,
     measure_training,
 )
-from fmnist_cli.tables import Column, Table
+from fmnist_cli.tables import Column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.config import TrainConfig
@@ -51,12 +52,8 @@ def _conditions(config: TrainConfig, rates: Sequence[float]) -> Conditions:
     return [(f"lr {rate:g}", config.but(lr=rate)) for rate in rates]
 
 
-def _table(result: StudyResult, view: View) -> Table:
-    return condition_table(result, "learning rates", COLUMNS)
-
-
 def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
-    from fmnist_cli.analysis import learning_rate_answers
+    from fmnist_cli.analysis.learning_rate import learning_rate_answers
 
     return learning_rate_answers(result.runs)
 
@@ -99,7 +96,7 @@ LEARNING_RATE = Study(
     option="lr",
     values=(0.001, 0.003, 0.01, 0.03, 0.1),
     conditions=_conditions,
-    table=_table,
+    table=partial(condition_table, "learning rates", COLUMNS),
     answers=_answers,
     why=_why,
     measure=measure_training,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fmnist_cli.formatting import percent
@@ -26,7 +27,7 @@ from fmnist_cli.tables import Column, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import StudyResult
     from fmnist_cli.engine.config import TrainConfig
 
@@ -51,10 +52,6 @@ def _conditions(config: TrainConfig, seeds: Sequence[int]) -> Conditions:
 def _default_seed(result: StudyResult) -> int:
     """The first of the seeds, ``--seed``: its weights with its order are the run of ``train``."""
     return min(_init_seed(runs) for runs in result.by_label().values())
-
-
-def _table(result: StudyResult, view: View) -> Table:
-    return condition_table(result, "initial weights, over the orders", COLUMNS)
 
 
 def _details(result: StudyResult, view: View) -> list[Table]:
@@ -152,7 +149,7 @@ LUCK = Study(
     question="How much of a test accuracy do the initial weights, the order and the images make?",
     defaults={"seeds": 4},
     conditions=_conditions,
-    table=_table,
+    table=partial(condition_table, "initial weights, over the orders", COLUMNS),
     details=_details,
     answers=_answers,
     document=_document,

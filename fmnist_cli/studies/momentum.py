@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.formatting import percent
@@ -26,7 +27,7 @@ from fmnist_cli.tables import Column, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.momentum import Loss
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
@@ -88,13 +89,9 @@ def _conditions(config: TrainConfig, momenta: Sequence[float]) -> Conditions:
     return [(label(momentum), config.but(momentum=momentum)) for momentum in momenta]
 
 
-def _table(result: StudyResult, view: View) -> Table:
-    return condition_table(result, "momentum", COLUMNS)
-
-
 def _details(result: StudyResult, view: View) -> list[Table]:
     """With ``every_epoch``, one row per epoch, one column per momentum: means over the seeds."""
-    from fmnist_cli.analysis import summarise
+    from fmnist_cli.analysis.statistics import summarise
 
     if not view.every_epoch:
         return []
@@ -123,7 +120,7 @@ def _details(result: StudyResult, view: View) -> list[Table]:
 
 
 def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
-    from fmnist_cli.analysis import momentum_answers
+    from fmnist_cli.analysis.momentum import momentum_answers
 
     return momentum_answers(result.runs, _drawn(view))
 
@@ -187,7 +184,7 @@ MOMENTUM = Study(
     defaults={"epochs": 30, "patience": None},
     conditions=_conditions,
     test_every_epoch=True,
-    table=_table,
+    table=partial(condition_table, "momentum", COLUMNS),
     details=_details,
     answers=_answers,
     why=_why,

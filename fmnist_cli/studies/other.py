@@ -41,7 +41,7 @@ def _conditions(config: TrainConfig, values: Sequence[Any]) -> Conditions:
 
 
 def _table(result: StudyResult, view: View) -> Table:
-    return condition_table(result, result.study.name or result.study.kind, COLUMNS)
+    return condition_table(result.study.name or result.study.kind, COLUMNS, result)
 
 
 def _figure(result: StudyResult, view: View) -> Figure:

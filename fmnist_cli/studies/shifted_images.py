@@ -15,8 +15,9 @@ from fmnist_cli.tables import Column, Shown, Table, Value, over_seeds, seeds_not
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis import Answer, Score
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
+    from fmnist_cli.analysis.shifted_images import Score
     from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.backend import Arrays, Backend
     from fmnist_cli.engine.data import Dataset
@@ -52,7 +53,7 @@ def evaluated(result: StudyResult) -> list[RecordedRun]:
 
 def scores_of(runs: Sequence[RecordedRun]) -> list[Score]:
     """Each run's accuracy on each set, by the study's names."""
-    from fmnist_cli.analysis import Score
+    from fmnist_cli.analysis.shifted_images import Score
 
     names = {recorded: name for name, recorded in evaluation_names().items()}
     return [
@@ -107,8 +108,8 @@ def _change(differences: Sequence[float]) -> Shown:
 
 def answers_of(runs: Sequence[RecordedRun]) -> tuple[Answer, ...]:
     """What the accuracies say; where a model was also trained with augmentation, what that did."""
-    from fmnist_cli.analysis import augment_answer, ood_answers
-    from fmnist_cli.engine.shifts import IN_DOMAIN
+    from fmnist_cli.analysis.augmentation import augment_answer
+    from fmnist_cli.analysis.shifted_images import ood_answers
 
     scores = scores_of(runs)
     if not scores:
@@ -122,10 +123,7 @@ def answers_of(runs: Sequence[RecordedRun]) -> tuple[Answer, ...]:
     ]
     return (
         *ood_answers(scores),
-        *(
-            augment_answer(scores, runs, usual=model, augmented=label, in_domain=IN_DOMAIN)
-            for model, label in pairs
-        ),
+        *(augment_answer(scores, runs, usual=model, augmented=label) for model, label in pairs),
     )
 
 

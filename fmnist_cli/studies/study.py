@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.errors import require
 from fmnist_cli.formatting import format_count, percent, seconds
 from fmnist_cli.tables import FEW_SEEDS, Column, Table, Value, seeds_notes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis import Answer
+    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.statistics import Scale
     from fmnist_cli.analysis.why.causes import Explanation
@@ -55,31 +56,14 @@ class View:
     axis: Axis | None = None
     every_epoch: bool = False
 
+    def __post_init__(self) -> None:
+        least = min(self.patiences, default=1)
+        require(least >= 1, "patience must be at least 1", least)
 
-def _no_tables(result: StudyResult, view: View) -> list[Table]:
-    return []
-
-
-def _no_answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
-    return ()
-
-
-def _nothing(result: StudyResult, view: View) -> dict[str, Any]:
-    return {}
-
-
-def _no_why(result: StudyResult, config: TrainConfig) -> Conditions:
-    return []
-
-
-def _no_explanations(
-    result: StudyResult, why: Sequence[RecordedRun], figures: Figures, view: View
-) -> tuple[Explanation, ...]:
-    return ()
-
-
-def _every_value(config: TrainConfig, value: Any) -> str:
-    return ""
+    @property
+    def curves_word(self) -> str:
+        """What ``--curve`` is given for the curves."""
+        return "both" if len(self.curves) > 1 else self.curves[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +76,12 @@ class Study:
         As registries record it: the name of the command.
     plot_name : str
         What follows ``fmnist plot``.
-    title, question : str
     part : str
         Where it stands in the assignment.
     conditions : callable
         From a configuration and the values that are compared to labels and configurations.
     table : callable
         The study's one table.
-    figure : callable
     caption : str
         Of the figure.
     alt : callable
@@ -112,7 +94,6 @@ class Study:
         Where the study's configuration differs from that of ``fmnist train``.
     details : callable
         Further tables, of the command alone.
-    answers : callable
     document : callable
         What ``--json`` has beside the runs, the table and the answers.
     why : callable
@@ -142,16 +123,16 @@ class Study:
     alt: Callable[[StudyResult, View], str]
     option: str = ""
     values: tuple[Any, ...] = ()
-    unfit: Callable[[TrainConfig, Any], str] = _every_value
+    unfit: Callable[[TrainConfig, Any], str] = lambda config, value: ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    details: Callable[[StudyResult, View], list[Table]] = _no_tables
-    answers: Callable[[StudyResult, View], tuple[Answer, ...]] = _no_answers
-    document: Callable[[StudyResult, View], dict[str, Any]] = _nothing
-    why: Callable[[StudyResult, TrainConfig], Conditions] = _no_why
+    details: Callable[[StudyResult, View], list[Table]] = lambda result, view: []
+    answers: Callable[[StudyResult, View], tuple[Answer, ...]] = lambda result, view: ()
+    document: Callable[[StudyResult, View], dict[str, Any]] = lambda result, view: {}
+    why: Callable[[StudyResult, TrainConfig], Conditions] = lambda result, config: []
     measure: Measure | None = None
     explain: Callable[
         [StudyResult, Sequence[RecordedRun], Figures, View], tuple[Explanation, ...]
-    ] = _no_explanations
+    ] = lambda result, why, figures, view: ()
     test_every_epoch: bool = False
     after: Callable[[View], After | None] = lambda view: None
     metric: Metric = "val_accuracy"
@@ -330,7 +311,7 @@ def interval(
     scale: Scale,
 ) -> Cell:
     """The 95 % interval of the mean, within the possible range of the scale."""
-    from fmnist_cli.analysis import summarise
+    from fmnist_cli.analysis.statistics import summarise
 
     def cell(runs: Runs) -> str:
         found = summarise((read(run) for run in runs if not run.diverged), scale)
@@ -379,7 +360,9 @@ def with_interval(result: StudyResult, columns: Columns) -> Columns:
     return [*columns[:at], (of, cell), *columns[at:]]
 
 
-def condition_table(result: StudyResult, title: str, columns: Columns) -> Table:
+def condition_table(
+    title: str, columns: Columns, result: StudyResult, view: View | None = None
+) -> Table:
     """One row per condition."""
     columns = with_interval(result, columns)
     rows = tuple(tuple(cell(runs) for _, cell in columns) for runs in result.by_label().values())

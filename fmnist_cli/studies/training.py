@@ -70,8 +70,8 @@ def _table(result: StudyResult, view: View) -> Table:
 
 def _details(result: StudyResult, view: View) -> list[Table]:
     """What the seeds say together; a run that diverged says nothing."""
-    from fmnist_cli.analysis import summarise
     from fmnist_cli.analysis.result import SUMMARISED
+    from fmnist_cli.analysis.statistics import summarise
 
     runs = [run for run in result.runs if not run.diverged]
     rows = []

@@ -23,6 +23,13 @@ transposed product has the right shape."""
 MODEL_SHAPES = ((5, 6, 7, 4), (1, 6, 7, 4), (50, 6, 7, 4), (5, 5, 5, 5))  # (N, D, H, K)
 
 
+def softmax(z: Array) -> Array:
+    """The softmax of each row of z (N, K)."""
+    e: Array = np.exp(z - z.max(axis=1, keepdims=True))
+    e /= e.sum(axis=1, keepdims=True)
+    return e
+
+
 @dataclass(frozen=True)
 class LinearCase:
     """X (N, D), W (D, H), b (H,), G (N, H) the gradient of the output."""
@@ -107,10 +114,7 @@ class ModelCase:
 
     @property
     def p(self) -> Array:
-        z = self.logits - self.logits.max(axis=1, keepdims=True)
-        e: Array = np.exp(z)
-        e /= e.sum(axis=1, keepdims=True)
-        return e
+        return softmax(self.logits)
 
     def right(self) -> dict[str, Array]:
         mlp = MLP(self.w)
@@ -131,9 +135,7 @@ class LossCase:
 
     @property
     def p(self) -> Array:
-        e: Array = np.exp(self.z - self.z.max(axis=1, keepdims=True))
-        e /= e.sum(axis=1, keepdims=True)
-        return e
+        return softmax(self.z)
 
     @property
     def one_hot(self) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,11 +12,42 @@ import numpy as np
 
 from fmnist_cli.usercode import shim
 from fmnist_cli.usercode.outcomes import Outcome, Printed, numbers_of
-from fmnist_cli.usercode.parts import UserLayer
+from fmnist_cli.usercode.parts import UserLayer, required
 from fmnist_cli.usercode.passes import backward_in_order, forward_values
 from fmnist_cli.usercode.shim import Array
 
 N_CHECKED = 5  # examples for a checker that is handed x and y
+
+
+_ASKS = ("check", "verify", "test", "run", "call")  # in the name of the method that does the work
+
+
+def as_function(checker: Callable[..., Any]) -> Callable[..., Any]:
+    """A checker as a function: one that is a class is made, and asked by the method for it.
+
+    A class whose method for that cannot be told is left as it is.
+    """
+    if not isinstance(checker, type):
+        return checker
+    methods = {
+        name: method
+        for name, method in vars(checker).items()
+        if inspect.isfunction(method) and (name == "__call__" or not name.startswith("_"))
+    }
+    named = (name for word in _ASKS for name in methods if word in name.lower())
+    asked = next(named, None)
+    if asked is None:
+        return checker
+    made_with = required(checker)
+    asked_with = required(methods[asked])[1:]  # after self
+
+    def check(**given: Any) -> Any:
+        made = checker(**{p.name: given[p.name] for p in made_with})
+        return getattr(made, asked)(**{p.name: given[p.name] for p in asked_with})
+
+    names = {parameter.name: parameter for parameter in (*made_with, *asked_with)}
+    check.__signature__ = inspect.Signature(list(names.values()))  # type: ignore[attr-defined]
+    return check
 
 
 def call_checker(
@@ -54,13 +86,15 @@ def call_checker(
             value, outcome = attempt(call)
         if outcome is not None:
             return {"error": outcome, "printed": printed.getvalue()}
+        if isinstance(value, tuple) and value and isinstance(value[0], bool | np.bool_):
+            value = value[0]  # the verdict, and a report
         values.append(numbers_of(value))
         is_bool &= isinstance(value, bool | np.bool_)
     return {
         "printed": printed.getvalue(),
         "value": [number for numbers in values for number in numbers],
         "is_bool": is_bool,
-        "loss_moves": len(set(losses)) > 1,
+        "loss_moves": len(set(losses)) != 1,  # or it has a loss of its own
     }
 
 
@@ -89,6 +123,14 @@ _WRONG: dict[str, Callable[[Array], Array]] = {
     "scaled": _scaled,
     "reversed": lambda gradient: gradient.ravel()[::-1].reshape(gradient.shape),  # the same norm
     "negated": lambda gradient: -gradient,
+    "raised": lambda gradient: gradient + np.abs(gradient).max(),
+    "lowered": lambda gradient: gradient - np.abs(gradient).max(),
+    # what a checker accepts whose approximation is wrong by a factor
+    "doubled": lambda gradient: 2 * gradient,
+    "halved": lambda gradient: gradient / 2,
+    "zero": lambda gradient: 0 * gradient,
+    "summed": lambda gradient: N_CHECKED * gradient,
+    "averaged": lambda gradient: gradient / N_CHECKED,
 }
 
 
@@ -106,9 +148,12 @@ def _record(loss: Any, losses: list[float]) -> None:
 
 def _checker_calls(given: dict[str, Any], roles: set[str]) -> list[dict[str, Any]]:
     """The arguments of every call of a checker: one, or one for each layer or parameter."""
+    model, calls = given["model"], []
+    if "one" in roles:
+        hidden = forward_values(model, given["x"], given["y"])["h1"]
+        return [given | {"one": model["L1"]}, given | {"one": model["L2"], "x": hidden}]
     if not roles & {"layer", "key", "w"}:
         return [given]
-    model, calls = given["model"], []
     for layer in ("L1", "L2"):
         for key in ("W", "b") if roles & {"key", "w"} else ("W",):
             array = UserLayer(model[layer]).parameter(key)

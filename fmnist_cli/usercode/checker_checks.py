@@ -16,7 +16,7 @@ from fmnist_cli.usercode.cases import ModelCase
 from fmnist_cli.usercode.checks import LAYER_CHECKS, Check
 from fmnist_cli.usercode.diagnosis import agrees
 from fmnist_cli.usercode.exam import Exam, observed
-from fmnist_cli.usercode.results import CheckResult, Diagnosis
+from fmnist_cli.usercode.results import CheckResult
 from fmnist_cli.usercode.subject import Unanswered
 
 N_FEW, N_MANY = 50, 5_000
@@ -61,7 +61,7 @@ def _ask(exam: Exam, which: str, case: ModelCase, wrong: Mapping[str, str]) -> d
 def _ask_first(exam: Exam, check: Check, case: ModelCase) -> dict[str, Any] | CheckResult:
     """The reply on layers that are right; or why there is none, as the check's result."""
     if _pass_is_wrong(exam):
-        return check.result("skipped", "It calls backward_pass, which is wrong: see there.")
+        return check.result("skipped", "It calls a backward pass that is wrong: see there.")
     try:
         reply = _ask(exam, check.name, case, {})
     except Unanswered as error:
@@ -82,17 +82,22 @@ def _has_right_layers(exam: Exam) -> bool:
 
 
 def _pass_is_wrong(exam: Exam) -> bool:
-    """Whether the file's backward_pass, which its checkers call, is wrong by itself."""
-    return "backward_pass" in exam.parts and bool(exam.failed("backward_pass"))
+    """Whether the file's backward pass, which its checkers call, is wrong by itself."""
+    if "backward_pass" not in exam.parts:
+        return False
+    of_loop = exam.mistake("training_loop").startswith("loop-")  # around the pass, not in it
+    return bool(exam.failed("backward_pass", *([] if of_loop else ["training_loop"])))
+
+
+def _decimals(text: str) -> list[float]:
+    """The numbers with a decimal point or an exponent, in order."""
+    return [float(one) for one in _NUMBER.findall(text) if not one.lstrip("+-").isdigit()]
 
 
 def pairs_of(printed: str, values: list[float]) -> list[tuple[float, float]]:
     """(gradient, approximation) as they are printed: the last two numbers of a line that has two
     with a decimal point, else the numbers of lines one after the other, else what is returned."""
-    lines = [
-        [float(text) for text in _NUMBER.findall(line) if not text.lstrip("+-").isdigit()]
-        for line in printed.splitlines()
-    ]
+    lines = [_decimals(line) for line in printed.splitlines()]
     pairs = [(numbers[-2], numbers[-1]) for numbers in lines if len(numbers) >= 2]
     if not pairs:
         flat = [number for numbers in lines for number in numbers] or values
@@ -103,9 +108,7 @@ def pairs_of(printed: str, values: list[float]) -> list[tuple[float, float]]:
 
 def _errors(reply: Mapping[str, Any]) -> list[float]:
     """Every number with a decimal point that is printed, and what is returned."""
-    printed = [float(text) for text in _NUMBER.findall(str(reply["printed"]))
-               if not text.lstrip("+-").isdigit()]  # fmt: skip
-    return printed + list(reply["value"])
+    return _decimals(str(reply["printed"])) + list(reply["value"])
 
 
 def _accepts(reply: Mapping[str, Any], right: Mapping[str, Any]) -> bool | None:
@@ -127,12 +130,39 @@ _PLANTED = {
     "scaled": "A gradient half as large again is accepted.",
     "reversed": "A gradient whose entries are in the wrong order is accepted.",
     "negated": "A gradient of the wrong sign is accepted.",
+    "raised": "A gradient whose entries are all too large is accepted: the difference has a sign.",
+    "lowered": "A gradient whose entries are all too small is accepted: the difference has a sign.",
 }
 _BY_RATIO = (
     (0.5, "differences-without-2", "The approximation is twice the gradient."),
     (2.0, "differences-halved", "The approximation is half the gradient."),
     (-1.0, "differences-sign", "The approximation has the wrong sign."),
 )
+_ACCEPTED_INSTEAD = (
+    ("doubled", "differences-without-2", "It accepts twice the gradient."),
+    ("halved", "differences-halved", "It accepts half the gradient."),
+    ("negated", "differences-sign", "It accepts the gradient with the wrong sign."),
+    ("zero", "checker-moves-nothing", "It accepts a gradient of zeros: its two losses are equal."),
+    ("summed", "differences-of-sum", "It accepts N times the gradient: its loss is no mean."),
+    ("averaged", "differences-of-mean", "It accepts the gradient divided by N."),
+)
+
+
+def _accepted_instead(
+    exam: Exam, case: ModelCase, right: Mapping[str, Any]
+) -> tuple[str, str] | None:
+    """Name and what of a wrong gradient that the checker accepts, or finds far nearer."""
+    errors = np.abs(_errors(right))
+    for how, name, what in _ACCEPTED_INSTEAD:
+        try:
+            reply = _ask(exam, "gradient_checker", case, dict.fromkeys(_NAMES, how))
+        except Unanswered:
+            continue
+        now = np.abs(_errors(reply))
+        nearer = now.shape == errors.shape and bool(now.size) and now.max() < 0.01 * errors.max()
+        if (reply.get("is_bool") and all(reply["value"])) or nearer:
+            return name, what
+    return None
 
 
 def gradient_checker(exam: Exam, check: Check) -> CheckResult:
@@ -141,8 +171,7 @@ def gradient_checker(exam: Exam, check: Check) -> CheckResult:
     place = exam.sources.place(check.name)
 
     def fail(message: str, name: str, what: str, question: str) -> CheckResult:
-        diagnosis = Diagnosis(name, what, place.text, question, place.line)
-        return check.failed(message, diagnosis)
+        return check.failed(message, place.diagnosis(name, what, question))
 
     right = _ask_first(exam, check, case)
     if isinstance(right, CheckResult):
@@ -157,6 +186,9 @@ def gradient_checker(exam: Exam, check: Check) -> CheckResult:
             "After the two losses, what is the weight?",
         )
     accepted = _accepts(right, right)
+    instead = None if accepted else _accepted_instead(exam, case, right)
+    if accepted is None and instead:
+        accepted = False
     seen = {how: _rejects(exam, case, right, dict.fromkeys(_NAMES, how)) for how in _PLANTED}
     unnoticed = [what for how, what in _PLANTED.items() if seen[how] is False]
     if accepted is None and not any(seen.values()):
@@ -178,6 +210,9 @@ def gradient_checker(exam: Exam, check: Check) -> CheckResult:
             if len(ratios) and (abs(ratios - ratio) < 0.05 * abs(ratio)).all():
                 return fail(message, name, what, "How far apart are the two weights whose losses "
                             "are subtracted, and which from which?")  # fmt: skip
+        if instead:
+            return fail(message, *instead, "How far apart are the two weights whose losses are "
+                        "subtracted, and of how many examples is the loss?")  # fmt: skip
         return fail(message, "", "The approximation is not the gradient.", "Which weight is moved, "
                     "by how much, and is it moved back?")  # fmt: skip
     if unnoticed:
@@ -216,9 +251,7 @@ def magnitude_checker(exam: Exam, check: Check) -> CheckResult:
         return reply
     place = exam.sources.place(check.name)
     gradients = [ModelCase(case.w, case.x[:n], case.y[:n]).right()["W1"] for n in (N_FEW, N_MANY)]
-    numbers = [
-        float(text) for text in _NUMBER.findall(str(reply["printed"]))
-    ] + list(reply["value"])  # fmt: skip
+    numbers = [*map(float, _NUMBER.findall(str(reply["printed"]))), *reply["value"]]
 
     def given(measure: Any) -> list[bool]:
         return [
@@ -232,8 +265,8 @@ def magnitude_checker(exam: Exam, check: Check) -> CheckResult:
         return check.passed("It gives the L1 norms of the first layer's gradient.")
 
     def fail(name: str, what: str, question: str) -> CheckResult:
-        diagnosis = Diagnosis(name, what, place.text, question, place.line)
-        return check.failed("It must give the L1 norms on 50 and on 5,000 examples.", diagnosis)
+        must = "It must give the L1 norms on 50 and on 5,000 examples."
+        return check.failed(must, place.diagnosis(name, what, question))
 
     named = (
         ("magnitude-plain-sum", lambda g: g.sum(), "The entries are summed with their signs.",

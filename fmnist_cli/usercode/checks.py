@@ -92,8 +92,8 @@ def linear_init(exam: Exam, check: Check) -> CheckResult:
     )
 
     def fail(name: str, what: str, question: str) -> CheckResult:
-        diagnosis = Diagnosis(name, what, place.text, question, place.line)
-        return check.failed("The layer does not start as it should.", diagnosis)
+        message = "The layer does not start as it should."
+        return check.failed(message, place.diagnosis(name, what, question))
 
     W, b = first["W"].array, first["b"].array
     shapes = "Which sizes does linear_layer(input_D, output_D) get, and which shape must W have?"
@@ -112,6 +112,14 @@ def linear_init(exam: Exam, check: Check) -> CheckResult:
     if reply["shared"]:
         return fail("init-shared", "All layers share one dictionary of parameters.",
                     "Does params belong to the class, or to each layer?")  # fmt: skip
+    if reply["shared_gradient"]:
+        return fail("init-shared-gradient", "All layers share one dictionary of gradients.",
+                    "Does gradient belong to the class, or to each layer?")  # fmt: skip
+    if reply["aliased"]:
+        name = reply["aliased"][0]
+        return fail("init-gradient-is-parameter", f"The gradient of {name} is the array {name} "
+                    "itself: to fill the one overwrites the other.",
+                    "How many arrays are made for a parameter and its gradient?")  # fmt: skip
     named = _initial_mistake(W, b, mean, std)
     if named is not None:
         return fail(*named)
@@ -121,8 +129,8 @@ def linear_init(exam: Exam, check: Check) -> CheckResult:
     if not b.any():
         return check.result("unclear", "All biases start at 0, which does no harm; the assignment "
                             f"draws them as it draws W, with standard deviation {INITIAL_STD:g}.",
-                            Diagnosis("init-b-zero", "The biases start at 0.", place.text, "How "
-                            "does the assignment initialise b?", place.line), figures)  # fmt: skip
+                            place.diagnosis("init-b-zero", "The biases start at 0.", "How does the "
+                                            "assignment initialise b?"), figures)  # fmt: skip
     return check.result("passed", f"W has mean {mean:.4f} and standard deviation {std:.4f}.",
                         figures=figures)  # fmt: skip
 
@@ -188,10 +196,9 @@ def linear_forward(exam: Exam, check: Check) -> CheckResult:
     one, two = observed(reply["one"]).array, observed(reply["two"]).array
     if one is None or two is None or not agrees(two, one):
         return result
-    return check.failed(result.message, Diagnosis(
-        "params-not-used", "The output stays the same when params change.", place.text,
+    return check.failed(result.message, place.diagnosis(
+        "params-not-used", "The output stays the same when params change.",
         "Which arrays does forward multiply by: those in params, or others made from them once?",
-        place.line,
     ))  # fmt: skip
 
 
@@ -306,14 +313,11 @@ def inputs_kept(exam: Exam, check: Check) -> CheckResult:
         return check.passed("Neither X nor grad is changed by a forward or backward pass.")
     layer, method, name = found[0]
     part = exam.parts.get(layer, layer)
-    keys = {"forward": f"{layer}_forward", "backward": f"{layer}_backward"}
-    place = exam.sources.place(keys[method])
     return check.failed(
         f"{part}.{method} changes {name}, which belongs to its caller.",
-        Diagnosis(
-            f"in-place-{name}", f"{part}.{method} overwrites {name}.", place.text,
+        exam.sources.place(f"{layer}_{method}").diagnosis(
+            f"in-place-{name}", f"{part}.{method} overwrites {name}.",
             f"Who else uses the array {name} after this call, and what does it find there?",
-            place.line,
         ),
     )  # fmt: skip
 
@@ -357,18 +361,18 @@ def gradients_fresh(exam: Exam, check: Check) -> CheckResult:
                 mistake = ""
             return check.failed(
                 f"After two batches {name} is not the second batch's.",
-                Diagnosis(mistake, what, place.text, question, place.line),
+                place.diagnosis(mistake, what, question),
             )
     for records in exam.relu_replies[:-1]:
         first, second, alone = records
         two, fresh = observed(second["backward"]).array, observed(alone["backward"]).array
         if two is not None and fresh is not None and not agrees(two, fresh):
-            place = exam.sources.place("relu_backward")
+            what = "relu's mask is left from an earlier batch."
+            question = "When is the mask made, and for which X?"
             return check.failed(
                 "After two batches relu's dX is not the second batch's.",
-                Diagnosis("mask-stale", "relu's mask is left from an earlier batch.", place.text,
-                          "When is the mask made, and for which X?", place.line),
-            )  # fmt: skip
+                exam.sources.place("relu_backward").diagnosis("mask-stale", what, question),
+            )
     return check.passed("Each batch's gradients are its own.")
 
 
@@ -393,12 +397,12 @@ def _parameters_changed(exam: Exam, check: Check) -> CheckResult | None:
                     or agrees(after.T.reshape(value.shape), value)
                 )
             ):
-                place = exam.sources.place("linear_backward")
                 return check.failed(
                     f"A forward and a backward pass change {name}.",
-                    Diagnosis(f"pass-changes-{name}", f"{name} is changed before the update.",
-                              place.text, "Whose task is it to change the parameters?",
-                              place.line),
+                    exam.sources.place("linear_backward").diagnosis(
+                        f"pass-changes-{name}", f"{name} is changed before the update.",
+                        "Whose task is it to change the parameters?",
+                    ),
                 )  # fmt: skip
     return None
 

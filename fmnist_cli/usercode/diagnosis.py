@@ -32,7 +32,6 @@ class Observed:
         The type of what it gave.
     error : str
         What it raised, as a sentence; empty where it did not.
-    line : int or None
     whole : bool
         The array's type is one of whole numbers.
     """
@@ -171,22 +170,21 @@ def diagnose(
     """The named mistake, or what is known; ``name`` is what the array is called ("dW")."""
     mistake = name_mistake(mistakes, cases, observed, right)
     if mistake is not None:
-        where, question = place.text, mistake.question
-        return Diagnosis(mistake.name, mistake.what, where, question, place.line)
+        return place.diagnosis(mistake.name, mistake.what, mistake.question)
     known = _of_any_array(observed, right, name)
     if known is not None:
-        return Diagnosis(known[0], known[1], place.text, known[2], place.line)
+        return place.diagnosis(*known)
     raised = next((seen for seen in observed if seen.raised), None)
     if raised is not None:
         line = raised.line or place.line
         where = f"{place.text.partition(', line')[0]}, line {line}" if line else place.text
-        return Diagnosis(
-            "", raised.error, where, "Write the shapes of the arrays in that line side by side: "
-            "which of them do not fit, and which shape should the result have?", line,
+        return Place(where, line).diagnosis(
+            "", raised.error, "Write the shapes of the arrays in that line side by side: "
+            "which of them do not fit, and which shape should the result have?",
         )  # fmt: skip
-    return Diagnosis("", _describe(cases, observed, right, name), place.text,
-                     "None of the mistakes that fmnist knows gives these numbers. What is special "
-                     "about the entries that are wrong?", place.line)  # fmt: skip
+    return place.diagnosis("", _describe(cases, observed, right, name), "None of the mistakes that "
+                           "fmnist knows gives these numbers. What is special about the entries "
+                           "that are wrong?")  # fmt: skip
 
 
 def _describe(

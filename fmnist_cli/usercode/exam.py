@@ -27,10 +27,8 @@ class Exam:
 
     Parameters
     ----------
-    subject : Subject
     parts : mapping
         The parts that the file defines, by the names it has them under.
-    sources : Sources
     rng_seed : int
         All tensors are drawn from it.
     images : Split
@@ -53,6 +51,11 @@ class Exam:
     def failed(self, *names: str) -> list[str]:
         """Those of the checks that failed."""
         return [name for name in names if self.result_of(name).status == "failed"]
+
+    def mistake(self, name: str) -> str:
+        """The named mistake that a check found; empty where it found none."""
+        diagnosis = self.result_of(name).diagnosis
+        return diagnosis.mistake if diagnosis else ""
 
     def rng(self, key: int) -> np.random.Generator:
         """A generator of its own for every use."""

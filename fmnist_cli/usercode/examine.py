@@ -12,7 +12,13 @@ from typing import Any
 
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.errors import UsageError
-from fmnist_cli.usercode import checker_checks, checks, model_checks, training_checks
+from fmnist_cli.usercode import (
+    checker_checks,
+    checks,
+    loop_checks,
+    model_checks,
+    training_checks,
+)
 from fmnist_cli.usercode.checks import Check
 from fmnist_cli.usercode.exam import Exam
 from fmnist_cli.usercode.guard import Limits
@@ -43,6 +49,8 @@ CHECKS: tuple[Check, ...] = (
     Check("backward_pass", "Order of the backward pass", (*_BOTH, "backward_pass"),
           model_checks.backward_pass, optional=True),
     Check("batch_mean", "Mean over the batch", _BOTH, model_checks.batch_mean),
+    Check("training_loop", "Training loop of main", (*_BOTH, "update", "main"),
+          loop_checks.training_loop, optional=True),
     Check("gradient_checker", "Gradient checker", ("gradient_checker",),
           checker_checks.gradient_checker, optional=True),
     Check("magnitude_checker", "Magnitude checker", ("magnitude_checker",),
@@ -79,12 +87,10 @@ def check_file(
 
     Parameters
     ----------
-    path : Path
     images : Split, optional
         Images to train on, the first 1,000 of them; Fashion-MNIST's by default.
     seed : int
         Of the tensors that the layers are tried on.
-    limits : Limits, optional
     restricted : bool
         Refuse files, processes and sockets to the code.
     forbidden : collection of str
@@ -143,8 +149,6 @@ def check_layers(
     linear_layer, relu, miniBatchGradientDescent : the assignment's classes and function
     images : Split, optional
         Fashion-MNIST's by default.
-    seed : int
-    only : collection of str
     **further : ``forward_pass``, ``backward_pass``, ``gradient_checker``, ``magnitude_checker``,
         ``softmax_cross_entropy``
 
@@ -199,7 +203,7 @@ def _examine(
     except Unanswered as error:
         line = error.line
         return _all_skipped(error.sentence, failed=LOADS, line=line, subject=subject)
-    if not parts:
+    if not parts.keys() - {"main"}:
         needed = ", ".join(names[0] for names in list(NAMES.values())[:3])
         return _all_skipped(f"The file defines none of {needed}.", failed=LOADS, subject=subject)
     told: dict[str, str] = {}

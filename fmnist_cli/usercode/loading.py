@@ -25,7 +25,8 @@ def load_source(
         vars(module)["__builtins__"] = built_ins
     sys.modules[MODULE_NAME] = module  # dataclasses and pickle look a class's module up
     exec(compile(source, filename, "exec", dont_inherit=True), vars(module))
-    return find_parts(vars(module))
+    text = source.decode("utf-8", "replace") if isinstance(source, bytes) else source
+    return find_parts(vars(module), text)
 
 
 def load_object(reference: str, folder: Path) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fmnist_cli.usercode.parts import GRADIENT_NAMES
+from fmnist_cli.usercode.results import Diagnosis
 
 Finder = Callable[[ast.AST], int | None]
 
@@ -17,6 +18,10 @@ class Place:
 
     text: str
     line: int | None
+
+    def diagnosis(self, mistake: str, what: str, question: str) -> Diagnosis:
+        """What is wrong here; ``mistake`` is empty where it has no name."""
+        return Diagnosis(mistake, what, self.text, question, self.line)
 
 
 class Sources:
@@ -144,6 +149,7 @@ _WHERE: dict[str, tuple[str, str, Finder]] = {
     "forward_pass": ("forward_pass", "", _nothing),
     "backward_pass": ("backward_pass", "", _nothing),
     "gradient_checker": ("gradient_checker", "", _nothing),
+    "training_loop": ("main", "", _nothing),
     "magnitude_checker": ("magnitude_checker", "", _nothing),
     "loss_forward": ("loss", "forward", _returned),
     "loss_backward": ("loss", "backward", _returned),

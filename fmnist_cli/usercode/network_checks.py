@@ -58,7 +58,6 @@ def check_network(network: Any, images: Split | None = None, *, seed: int = 0) -
     network : object with ``forward``, ``backward``, ``parameters`` and ``gradients``
     images : Split, optional
         Fashion-MNIST's by default.
-    seed : int
     """
     return _report("", LocalSubject(NetworkBench(network, "")), images or real_images(), seed)
 

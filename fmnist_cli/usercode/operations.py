@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.usercode import shim
-from fmnist_cli.usercode.checker_calls import call_checker
+from fmnist_cli.usercode.checker_calls import as_function, call_checker
+from fmnist_cli.usercode.main_loop import Enough, run_main
 from fmnist_cli.usercode.outcomes import (
     Outcome,
     OutputLimitError,
@@ -27,11 +28,13 @@ from fmnist_cli.usercode.outcomes import (
     quiet,
 )
 from fmnist_cli.usercode.parts import (
+    GRADIENT_NAMES,
+    NotFoundError,
     Parts,
     UserLayer,
     checker_roles,
     extended_arguments,
-    positional,
+    required,
     update_arguments,
 )
 from fmnist_cli.usercode.passes import backward, backward_in_order, forward_values, own_backward
@@ -40,12 +43,18 @@ Array = NDArray[Any]
 _array = np.array  # by reference: a file may replace NumPy's names
 
 
+class _Failed(Exception):
+    """The user's code raised, or gave no array, where nothing can follow; with the outcome."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+
 class Bench:
     """A file's parts, and the operations on them.
 
     Parameters
     ----------
-    parts : Parts
     filename : str
         What the file's own lines are known by in a traceback.
     entering : callable, optional
@@ -57,13 +66,17 @@ class Bench:
     ) -> None:
         self.parts, self.filename, self.entering = parts, filename, entering
         self._transposed: bool | None = None
+        self._defaults = _filled_defaults(parts.update)
 
     def call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Carry an operation out; its name is one of ``OPERATIONS``."""
         if operation not in OPERATIONS:
             raise ValueError(operation)
         with quiet():
-            reply: dict[str, Any] = getattr(self, operation)(**arguments)
+            try:
+                reply: dict[str, Any] = getattr(self, operation)(**arguments)
+            except _Failed as failed:
+                return {"error": failed.outcome}
         return reply
 
     def describe(self) -> dict[str, Any]:
@@ -82,12 +95,42 @@ class Bench:
         self.entering(name)
         try:
             return function(*arguments), None
-        except (KeyboardInterrupt, MemoryError, OutputLimitError):
+        except (KeyboardInterrupt, MemoryError, OutputLimitError, Enough):
             raise  # the next call would do the same, as slowly
         except BaseException as error:  # sys.exit is the file's own failure too
             return None, error_outcome(error, self.filename)
 
     # --- what the operations are made of
+
+    def _value(self, name: str, function: Callable[..., Any] | None, *arguments: Any) -> Any:
+        """The value of a call that the rest depends on."""
+        assert function is not None
+        value, outcome = self.attempt_value(name, function, *arguments)
+        if outcome is not None:
+            raise _Failed(outcome)
+        return value
+
+    def _array_of(self, name: str, function: Callable[..., Any], *arguments: Any) -> Array:
+        """The array that a call gives."""
+        outcome = self.attempt(name, function, *arguments)
+        if outcome.get("array") is None:
+            raise _Failed(outcome)
+        array: Array = outcome["array"]
+        return array
+
+    def _arrays(
+        self,
+        name: str,
+        read: Callable[[UserLayer, str], Any],
+        model: Mapping[str, Any],
+        names: Iterable[str],
+    ) -> dict[str, Outcome]:
+        """What ``read`` finds in a model's layers for W1, b1, W2 and b2."""
+        return {n: self.attempt(name, read, UserLayer(model[f"L{n[1]}"]), n[0]) for n in names}
+
+    def _set_gradients(self, model: Mapping[str, Any], gradients: Mapping[str, Array]) -> None:
+        for name, value in gradients.items():
+            self._value("gradient", UserLayer(model[f"L{name[1]}"]).set_gradient, name[0], value)
 
     def _linear(self, W: Array, b: Array) -> UserLayer:
         assert self.parts.linear is not None
@@ -104,10 +147,6 @@ class Bench:
             self._transposed = getattr(W, "shape", None) == (2, 3)
         return self._transposed
 
-    def _new(self, name: str, make: Callable[..., Any], *arguments: Any) -> tuple[Any, Outcome]:
-        value, outcome = self.attempt_value(name, make, *arguments)
-        return value, outcome or {"array": None, "kind": "layer"}
-
     def _step(self, name: str, layer: UserLayer, X: Array, grad: Array) -> dict[str, Outcome]:
         """One forward and one backward pass, and what they did to their arguments."""
         x_forward, x_backward, g = X.copy(), X.copy(), grad.copy()
@@ -119,7 +158,7 @@ class Bench:
         record["grad_after_backward"] = outcome_of(g)
         return record
 
-    def _model(self, weights: Mapping[str, Array]) -> tuple[dict[str, Any], Outcome | None]:
+    def _model(self, weights: Mapping[str, Array]) -> dict[str, Any]:
         """The model as the assignment builds it: L1, nonlinear1, L2 and the loss."""
 
         def build() -> dict[str, Any]:
@@ -133,22 +172,28 @@ class Bench:
                 "loss": shim.softmax_cross_entropy(),
             }
 
-        model, outcome = self.attempt_value("the model", build)
-        return model or {}, outcome
+        model: dict[str, Any] = self._value("the model", build)
+        return model
 
     # --- the operations
 
     def init(self, n_inputs: int, n_outputs: int) -> dict[str, Any]:
         """Two new layers: their W and b, and their gradients before any pass."""
-        assert self.parts.linear is not None
-        layers = []
-        for _ in range(2):
-            made, outcome = self._new("linear_layer", self.parts.linear, n_inputs, n_outputs)
-            if "error" in outcome:
-                return {"error": outcome}
-            layers.append(UserLayer(made))
+        layers = [
+            UserLayer(self._value("linear_layer", self.parts.linear, n_inputs, n_outputs))
+            for _ in range(2)
+        ]
         first, second = (getattr(layer.layer, "params", None) for layer in layers)
         reply: dict[str, Any] = {"layers": [], "shared": first is not None and first is second}
+        reply["shared_gradient"] = any(
+            (holder := getattr(layers[0].layer, name, None)) is not None
+            and isinstance(holder, dict)
+            and holder is getattr(layers[1].layer, name, None)
+            for name in GRADIENT_NAMES
+        )
+        reply["aliased"] = [
+            name for name in ("W", "b") if _is_same(layers[0].parameter, layers[0].gradient, name)
+        ]
         for layer in layers:
             record = {name: self.attempt("params", layer.parameter, name) for name in ("W", "b")}
             for name in ("W", "b"):
@@ -160,9 +205,7 @@ class Bench:
         """For each case (W, b, steps of X and grad) a new layer's passes, one after the other."""
         replies = []
         for case in cases:
-            layer, outcome = self._new("linear_layer", self._linear, case["W"], case["b"])
-            if "error" in outcome:
-                return {"error": outcome}
+            layer = self._value("linear_layer", self._linear, case["W"], case["b"])
             records = []
             for X, grad in case["steps"]:
                 record = self._step("linear_layer", layer, X, grad)
@@ -175,13 +218,10 @@ class Bench:
 
     def relu(self, cases: Sequence[Sequence[tuple[Array, Array]]]) -> dict[str, Any]:
         """For each case (steps of X and grad) a new layer's passes, one after the other."""
-        assert self.parts.relu is not None
         replies = []
         for steps in cases:
-            made, outcome = self._new("relu", self.parts.relu)
-            if "error" in outcome:
-                return {"error": outcome}
-            replies.append([self._step("relu", UserLayer(made), X, grad) for X, grad in steps])
+            layer = UserLayer(self._value("relu", self.parts.relu))
+            replies.append([self._step("relu", layer, X, grad) for X, grad in steps])
         return {"cases": replies}
 
     def differences(self, W: Array, b: Array, X: Array, step: float) -> dict[str, Any]:
@@ -195,10 +235,9 @@ class Bench:
                     changed = {key: value.copy() for key, value in arrays.items()}
                     changed[name][index] += sign
                     layer = self._linear(changed["W"], changed["b"])
-                    out = self.attempt("linear_layer.forward", layer.forward, changed["X"])
-                    if out.get("array") is None:
-                        return {"error": out}
-                    moved.append(out["array"])
+                    moved.append(
+                        self._array_of("linear_layer.forward", layer.forward, changed["X"])
+                    )
             reply[name] = _array(moved)
         return reply
 
@@ -218,35 +257,22 @@ class Bench:
             for sign in (step, -step):
                 changed = X.copy()
                 changed[index] += sign
-                out = self.attempt("relu.forward", UserLayer(self.parts.relu()).forward, changed)
-                if out.get("array") is None:
-                    return {"error": out}
-                moved.append(out["array"])
+                layer = UserLayer(self.parts.relu())
+                moved.append(self._array_of("relu.forward", layer.forward, changed))
         return {"X": _array(moved)}
 
     def update(
         self, weights: Mapping[str, Array], gradients: Mapping[str, Array], lr: float
     ) -> dict[str, Any]:
         """One gradient descent step: the weights after it, and the gradients."""
-        assert self.parts.update is not None
-        model, outcome = self._model(weights)
-        if outcome is not None:
-            return {"error": outcome}
         reply: dict[str, Any] = {}
+        model = self._model(weights)
         for step in ("", "_again"):  # a second step, by the same gradients
-            for name, value in gradients.items():
-                layer = UserLayer(model[f"L{name[1]}"])
-                outcome = self.attempt("gradient", layer.set_gradient, name[0], value)
-                if "error" in outcome:
-                    return {"error": outcome}
-            model, outcome = self._updated(model, lr)
-            if outcome is not None:
-                return {"error": outcome}
-            layers = {name: UserLayer(model[f"L{name[1]}"]) for name in weights}
+            self._set_gradients(model, gradients)
+            model = self._updated(model, lr)
             for key, read in (("weights", UserLayer.parameter), ("gradients", UserLayer.gradient)):
-                reply[key + step] = {
-                    name: self.attempt(key, read, layer, name[0]) for name, layer in layers.items()
-                }
+                reply[key + step] = self._arrays(key, read, model, weights)
+        reply["fills_default"] = _filled_defaults(self.parts.update) != self._defaults
         return reply
 
     def update_extended(
@@ -263,39 +289,21 @@ class Bench:
         """
         assert self.parts.update is not None
         takes = extended_arguments(self.parts.update)
-        named = {"velocity": takes.velocity, "momentum": takes.momentum, "decay": takes.decay}
-        reply: dict[str, Any] = {"takes": [what for what, name in named.items() if name]}
-        if bool(takes.velocity) != bool(takes.momentum) or not reply["takes"]:
+        reply: dict[str, Any] = {"takes": list(takes)}
+        if ("velocity" in takes) != ("momentum" in takes) or not takes:
             return reply
-        model, outcome = self._model(weights)
-        if outcome is not None:
-            return reply | {"error": outcome}
-        given = {
-            takes.velocity: shim.add_momentum(model),
-            takes.momentum: momentum,
-            takes.decay: decay,
-        }
-        given.pop("", None)
+        model = self._model(weights)
+        values = {"velocity": shim.add_momentum(model), "momentum": momentum, "decay": decay}
+        given = {name: values[role] for role, name in takes.items()}
         for _ in range(2):
-            for name, value in gradients.items():
-                layer = UserLayer(model[f"L{name[1]}"])
-                outcome = self.attempt("gradient", layer.set_gradient, name[0], value)
-                if "error" in outcome:
-                    return reply | {"error": outcome}
-            model, outcome = self._updated(model, lr, given)
-            if outcome is not None:
-                return reply | {"error": outcome}
-        reply["weights"] = {
-            name: self.attempt(
-                "weights", UserLayer.parameter, UserLayer(model[f"L{name[1]}"]), name[0]
-            )
-            for name in weights
-        }
+            self._set_gradients(model, gradients)
+            model = self._updated(model, lr, given)
+        reply["weights"] = self._arrays("weights", UserLayer.parameter, model, weights)
         return reply
 
     def _updated(
         self, model: dict[str, Any], lr: float, further: Mapping[str, Any] | None = None
-    ) -> tuple[dict[str, Any], Outcome | None]:
+    ) -> dict[str, Any]:
         """The model that the user's gradient descent returns, or changed in place."""
         update = self.parts.update
         assert update is not None
@@ -303,8 +311,8 @@ class Bench:
         def step() -> Any:
             return update(**(update_arguments(update, model, lr) | dict(further or {})))
 
-        value, outcome = self.attempt_value("miniBatchGradientDescent", step)
-        return (value if isinstance(value, dict) and "L1" in value else model), outcome
+        value = self._value("miniBatchGradientDescent", step)
+        return value if isinstance(value, dict) and "L1" in value else model
 
     def model(self, weights: Mapping[str, Array], x: Array, y: Array) -> dict[str, Any]:
         """The gradient of the whole model, by the file's own passes and in the right order.
@@ -313,9 +321,7 @@ class Bench:
         """
         reply: dict[str, Any] = {}
         for by, name in (("order", "backward"), ("own", "backward_pass")):
-            model, outcome = self._model(weights)
-            if outcome is not None:
-                return {"error": outcome}
+            model = self._model(weights)
             made, outcome = self.attempt_value("forward", forward_values, model, x.copy(), y.copy())
             if outcome is None:
                 ordered = functools.partial(backward_in_order, made)
@@ -324,22 +330,17 @@ class Bench:
                 if backward_pass is None:
                     continue
                 _, outcome = self.attempt_value(name, backward_pass)
-            gradient = UserLayer.gradient
-            reply[by] = {"error": outcome} if outcome is not None else {"gradient": {
-                n: self.attempt("gradient", gradient, UserLayer(model[f"L{n[1]}"]), n[0])
-                for n in weights
-            }}  # fmt: skip
+            if outcome is not None:
+                reply[by] = {"error": outcome}
+                continue
+            reply[by] = {"gradient": self._arrays("gradient", UserLayer.gradient, model, weights)}
         return reply
 
     def own_loss(self, z: Array, y: Array) -> dict[str, Any]:
         """The file's own softmax cross-entropy, with labels (N, 1) float and (N,) int."""
-        assert self.parts.loss is not None
-        reply = {}
+        reply, name = {}, "softmax_cross_entropy"
         for form, labels in (("column", y.reshape(-1, 1).astype(float)), ("row", y)):
-            loss, outcome = self.attempt_value("softmax_cross_entropy", self.parts.loss)
-            if outcome is not None:
-                return {"error": outcome}
-            name = "softmax_cross_entropy"
+            loss = self._value(name, self.parts.loss)
             reply[form] = {
                 "forward": self.attempt(f"{name}.forward", loss.forward, z.copy(), labels.copy()),
                 "backward": self.attempt(
@@ -362,9 +363,7 @@ class Bench:
         ``images`` (N, D) are given to the model as float64, ``labels`` (N,) as (n, 1) float64.
         The seconds of each part go by its name.
         """
-        model, outcome = self._model(weights)
-        if outcome is not None:
-            return {"error": outcome}
+        model = self._model(weights)
         spent = dict.fromkeys(("forward", "backward", "update"), 0.0)
         data = shim.DataSplit(images, labels)
         start, done, theirs = time.perf_counter(), 0, self.parts.backward_pass
@@ -373,15 +372,11 @@ class Bench:
                 break
             x, y = data.get_example(rows)
             begin = time.perf_counter()
-            made, outcome = self.attempt_value("forward", forward_values, model, x, y)
+            made = self._value("forward", forward_values, model, x, y)
             middle = time.perf_counter()
-            if outcome is None:
-                _, outcome = self.attempt_value("backward", backward, theirs, made)
+            self._value("backward", backward, theirs, made)
             end = time.perf_counter()
-            if outcome is None:
-                model, outcome = self._updated(model, lr)
-            if outcome is not None:
-                return {"error": outcome, "steps": done}
+            model = self._updated(model, lr)
             spent["forward"] += middle - begin
             spent["backward"] += end - middle
             spent["update"] += time.perf_counter() - end
@@ -389,10 +384,7 @@ class Bench:
         return {
             "steps": done,
             "seconds": spent,
-            "weights": {
-                name: self.attempt("params", UserLayer(model[f"L{name[1]}"]).parameter, name[0])
-                for name in weights
-            },
+            "weights": self._arrays("params", UserLayer.parameter, model, weights),
         }
 
     def checker(
@@ -409,24 +401,22 @@ class Bench:
         ``wrong``: how each parameter's gradient is made wrong, by its name. ``own_layers``: on the
         file's own layers, else on ours.
         """
-        function = getattr(self.parts, which)
+        function = as_function(getattr(self.parts, which))
         roles = checker_roles(function)
         if roles is None:
-            names = [p.name for p in positional(function) if p.default is p.empty]
-            return {"unknown": names}
+            return {"unknown": [parameter.name for parameter in required(function)]}
         own_layers = own_layers and "f" not in roles.values()
-        model, outcome = self._model(weights) if own_layers else (self._ours(weights), None)
-        if outcome is not None:
-            return {"error": outcome}
+        model = self._model(weights) if own_layers else self._ours(weights)
         attempt = functools.partial(self.attempt_value, which)
         data = shim.DataSplit(images, labels)
         reply = call_checker(attempt, function, roles, model, data, wrong)
-        return reply | {
-            "weights": {
-                name: self.attempt("params", UserLayer(model[f"L{name[1]}"]).parameter, name[0])
-                for name in weights
-            }
-        }
+        return reply | {"weights": self._arrays("params", UserLayer.parameter, model, weights)}
+
+    def main(self, images: Array, labels: Array, n_updates: int) -> dict[str, Any]:
+        """What the file's own training loop does on these images: ``main_loop.run_main``."""
+        if not isinstance(self.parts.linear, type):
+            return {"updates": []}
+        return run_main(self.parts, self.attempt_value, images, labels, n_updates)
 
     def _ours(self, weights: Mapping[str, Array]) -> dict[str, Any]:
         """Layers that are right, their biases in the form of the file's."""
@@ -443,7 +433,21 @@ class Bench:
         )
 
 
+def _filled_defaults(function: Callable[..., Any] | None) -> list[int]:
+    """The sizes of a function's defaults that can be filled, such as a dictionary."""
+    defaults = getattr(function, "__defaults__", None) or ()
+    return [len(value) for value in defaults if isinstance(value, dict | list | set)]
+
+
+def _is_same(parameter: Callable[[str], Any], gradient: Callable[[str], Any], name: str) -> bool:
+    """Whether a parameter and its gradient are one array."""
+    try:
+        return parameter(name) is gradient(name)
+    except NotFoundError:
+        return False
+
+
 OPERATIONS = (
     "init", "linear", "relu", "differences", "moved", "relu_differences", "update",
-    "update_extended", "model", "own_loss", "train", "checker",
+    "update_extended", "model", "own_loss", "train", "checker", "main",
 )  # fmt: skip

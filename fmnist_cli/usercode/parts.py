@@ -1,9 +1,9 @@
-"""What a student's file defines, found by name and called by signature.
+"""What a student's file defines, found by name or by what it does, and called by signature.
 
 The assignment names the parts (``linear_layer``, ``relu``, ``miniBatchGradientDescent``, ...);
-the usual other names are understood, a layer may be made by a function, its arrays may be in the
-dictionaries ``params`` and ``gradient`` or be attributes, and ``backward`` may take the layer's
-input or remember it.
+the usual other names are understood, and ``structure`` finds what has a name of its own. A layer
+may be made by a function, its arrays may be in the dictionaries ``params`` and ``gradient`` or be
+attributes, and ``backward`` may take the layer's input or remember it.
 
 This runs where the user's code runs. It knows no right answer.
 """
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.usercode import shim
+from fmnist_cli.usercode.structure import find_by_structure
 
 Array = NDArray[Any]
 
@@ -32,6 +33,7 @@ NAMES = {
     "gradient_checker": ("gradient_checker", "check_gradient", "gradient_check", "gradcheck"),
     "magnitude_checker": ("magnitude_checker", "check_magnitude", "magnitude_check"),
     "loss": ("softmax_cross_entropy", "softmax_cross_entropy_loss", "cross_entropy"),
+    "main": ("main",),
 }  # fmt: skip
 """The part, and the names that it is found by; the first is the assignment's."""
 
@@ -54,11 +56,15 @@ class Parts:
     gradient_checker: Callable[..., Any] | None = None
     magnitude_checker: Callable[..., Any] | None = None
     loss: Callable[..., Any] | None = None
+    main: Callable[..., Any] | None = None
     found_as: Mapping[str, str] | None = None
 
 
-def find_parts(names: Mapping[str, Any]) -> Parts:
-    """The parts among a module's names. A loss that is the supplied one is not the file's."""
+def find_parts(names: Mapping[str, Any], source: str = "") -> Parts:
+    """The parts among a module's names, and what its text shows under a name of its own.
+
+    A loss that is the supplied one is not the file's.
+    """
     plain = {_plain(name): name for name in names if not name.startswith("_")}
     found: dict[str, Any] = {}
     found_as: dict[str, str] = {}
@@ -70,6 +76,9 @@ def find_parts(names: Mapping[str, Any]) -> Parts:
                 break
     if found.get("loss") is shim.softmax_cross_entropy:
         del found["loss"], found_as["loss"]
+    for part, name in find_by_structure(source, found_as).items():
+        if callable(names.get(name)):
+            found[part], found_as[part] = names[name], name
     return replace(Parts(**found), found_as=found_as)
 
 
@@ -87,6 +96,11 @@ def positional(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return [parameter for parameter in parameters if parameter.kind in kinds]
 
 
+def required(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Those of them that have no default."""
+    return [parameter for parameter in positional(function) if parameter.default is parameter.empty]
+
+
 class UserLayer:
     """A user's layer: its arrays by ``W`` and ``b``, its two passes by one signature."""
 
@@ -97,8 +111,8 @@ class UserLayer:
         return self.layer.forward(X)
 
     def backward(self, X: Array, grad: Array) -> Any:
-        required = [p for p in positional(self.layer.backward) if p.default is p.empty]
-        return self.layer.backward(grad) if len(required) == 1 else self.layer.backward(X, grad)
+        alone = len(required(self.layer.backward)) == 1
+        return self.layer.backward(grad) if alone else self.layer.backward(X, grad)
 
     def parameter(self, name: str) -> Any:
         holder = getattr(self.layer, "params", None)
@@ -163,17 +177,9 @@ def _put(theirs: Any, ours: Array) -> Any:
     return theirs
 
 
-@dataclass(frozen=True)
-class Extended:
-    """What a user's gradient descent takes beyond the interface: its arguments' names, or ""."""
-
-    velocity: str
-    momentum: str
-    decay: str
-
-
-def extended_arguments(function: Callable[..., Any]) -> Extended:
-    """The arguments for a velocity, a coefficient of momentum and one of weight decay."""
+def extended_arguments(function: Callable[..., Any]) -> dict[str, str]:
+    """The names of the arguments that a user's gradient descent takes beyond the interface: by
+    ``velocity``, ``momentum`` and ``decay`` (the two coefficients), those that there are."""
     names = [p.name for p in positional(function)[1:]]
     plain = {name: _plain(name) for name in names if name != _rate(names)}
 
@@ -183,7 +189,9 @@ def extended_arguments(function: Callable[..., Any]) -> Extended:
     coefficient = first(lambda p: p in _COEFFICIENTS)
     velocity = first(lambda p: "veloc" in p or ("momentum" in p and bool(coefficient)))
     coefficient = coefficient or first(lambda p: "momentum" in p)
-    return Extended(velocity, coefficient, first(lambda p: any(w in p for w in _DECAYS)))
+    decay = first(lambda p: any(w in p for w in _DECAYS))
+    named = {"velocity": velocity, "momentum": coefficient, "decay": decay}
+    return {role: name for role, name in named.items() if name}
 
 
 _COEFFICIENTS = ("alpha", "mu", "beta")
@@ -239,6 +247,7 @@ _CHECKER_WORDS = {
     "w": ("w", "theta", "weights", "weight", "params", "array"),
     "grad": ("grad", "gradient", "analytic", "analyticgrad", "analyticgradient", "dw", "g"),
 }
+_BY_DEFAULT = {"L1": "layer", "L2": "layer", "W": "key", "b": "key"}
 _CHECKER = _SAME | {word: role for role, words in _CHECKER_WORDS.items() for word in words}
 
 
@@ -246,19 +255,22 @@ def checker_roles(function: Callable[..., Any]) -> dict[str, str] | None:
     """What each argument of a user's gradient checker is, by its name; None where one is unknown.
 
     ``data`` and ``model``; ``model``, ``x`` and ``y``, perhaps with a ``layer`` and the ``key`` of
-    a parameter, which are told from their names even where they have a default; or ``f``, the loss,
-    the array ``w`` that it depends on, and its ``grad``.
+    a parameter, which are told from their names, or defaults, even where they have a default;
+    ``f``, the loss, the array ``w`` that it depends on, and its ``grad``; or ``one`` layer and its
+    ``x``.
     """
     known = ("model", "x", "y", *_CHECKER_WORDS)
     roles = {}
     for parameter in positional(function):
         role = _CHECKER.get(_plain(parameter.name), _plain(parameter.name))
-        if role not in known and parameter.default is parameter.empty:
-            role = ""
-        if parameter.default is parameter.empty or (
-            role in ("layer", "key") and isinstance(parameter.default, str)
-        ):
-            roles[parameter.name] = role
+        if isinstance(parameter.default, str):  # such as laag="L1", or param="W"
+            role = _BY_DEFAULT.get(parameter.default, role)
+            if role in ("layer", "key"):
+                roles[parameter.name] = role
+        elif parameter.default is parameter.empty:
+            roles[parameter.name] = role if role in known else ""
+    if "layer" in roles.values() and "model" not in roles.values():  # a layer by itself
+        roles = {name: "one" if role == "layer" else role for name, role in roles.items()}
     if "f" in roles.values():  # (f, param, grad)
         roles = {name: "w" if role == "key" else role for name, role in roles.items()}
     if "" in roles.values():  # two of any name are the assignment's
@@ -272,8 +284,7 @@ def pass_arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> l
 
     None where neither says what is meant.
     """
-    names = [_SAME.get(_plain(p.name), _plain(p.name))
-             for p in positional(function) if p.default is p.empty]  # fmt: skip
+    names = [_SAME.get(_plain(p.name), _plain(p.name)) for p in required(function)]
     if all(name in values for name in names):
         return [values[name] for name in names]
     order = ("model", "x", "a1", "h1", "a2", "y")

@@ -28,7 +28,6 @@ class Diagnosis:
         Layer, method and, where it can be known, the line (level 1).
     question : str
         A question that leads to the cause (level 2).
-    line : int or None
     """
 
     mistake: str
@@ -53,10 +52,8 @@ class CheckResult:
         Its name, by which a rubric gives points.
     title : str
         What it is about, in words.
-    status : Status
     message : str
         What was found, as a sentence; of a failed check without the diagnosis.
-    diagnosis : Diagnosis or None
     figures : numbers by name, with units where they have any
     """
 
@@ -82,7 +79,6 @@ class CheckReport:
         The file's name, without its folder.
     sha256 : str
         Of the file's content; empty where there is no file.
-    results : tuple of CheckResult
     seconds : float
         Wall time of the checks.
     """

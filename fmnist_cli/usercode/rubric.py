@@ -32,7 +32,6 @@ class Rubric:
 
     Attributes
     ----------
-    title : str
     points : mapping
         Points of each check; a check that is not in it is run and shown, and gives none.
     optional : tuple of str
@@ -47,7 +46,6 @@ class Rubric:
         A pattern for the files below the folder.
     visibility : mapping
         When Gradescope shows a check; ``visible`` where nothing is said.
-    limits : Limits
     seed : int
         Of the tensors that the layers are tried on.
     """
@@ -79,14 +77,16 @@ class Rubric:
         return round(points("passed") * self.max_score / (self.max_score - waived), 2)
 
 
-def read_rubric(path: Path) -> Rubric:
-    """A rubric from a TOML file.
+def read_rubric(path: Path | None) -> Rubric:
+    """A rubric from a TOML file; without one, the usual.
 
     Raises
     ------
     UsageError
         When the file cannot be read, is no TOML, or says something that no rubric has.
     """
+    if path is None:
+        return Rubric()
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

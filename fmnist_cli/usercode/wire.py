@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 LARGEST_BYTES = 1 << 28
-_LENGTH_BYTES = 8
+PREFIX_BYTES = 8  # of the length
 # by reference: a user's file may replace numpy's names in the process that it runs in
 _ndarray, _ascontiguousarray, _frombuffer, _dtype = (
     np.ndarray,
@@ -43,13 +43,13 @@ def encode(value: Any) -> bytes:
 
     header = json.dumps(plain(value)).encode()
     body = b"\0".join((header, b"".join(blocks)))
-    return len(body).to_bytes(_LENGTH_BYTES, "big") + body
+    return len(body).to_bytes(PREFIX_BYTES, "big") + body
 
 
 def body_length(prefix: bytes) -> int:
     """The bytes that follow the length; WireError if they are too many."""
     length = int.from_bytes(prefix, "big")
-    if len(prefix) != _LENGTH_BYTES or length > LARGEST_BYTES:
+    if len(prefix) != PREFIX_BYTES or length > LARGEST_BYTES:
         raise WireError(f"a message of {length} bytes")
     return length
 
@@ -81,6 +81,3 @@ def decode(body: bytes) -> Any:
         return value(json.loads(header))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WireError(str(error)) from error
-
-
-PREFIX_BYTES = _LENGTH_BYTES

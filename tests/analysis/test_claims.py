@@ -11,28 +11,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fmnist_cli.analysis import (
-    Answer,
-    Score,
+from fmnist_cli.analysis.answers import Answer, listing, study_note
+from fmnist_cli.analysis.augmentation import augment_answer
+from fmnist_cli.analysis.batch_size import SECONDS_PER_EPOCH, TEST_ACCURACY, sweep_answers
+from fmnist_cli.analysis.claims import judge, seconds, share
+from fmnist_cli.analysis.early_stopping import (
     apply_patience,
-    augment_answer,
-    common_loss,
     early_stop_answers,
+    smallest_that_keeps_the_best,
+)
+from fmnist_cli.analysis.groups import compare_groups, observations
+from fmnist_cli.analysis.momentum import (
+    LOWEST_LOSS,
+    common_loss,
     epochs_to_loss,
     instability,
     momentum_answers,
-    ood_answers,
-    study_note,
-    sweep_answers,
 )
-from fmnist_cli.analysis.answers import listing
-from fmnist_cli.analysis.batch_size import SECONDS_PER_EPOCH, TEST_ACCURACY
-from fmnist_cli.analysis.claims import judge, seconds, share
-from fmnist_cli.analysis.early_stopping import smallest_that_keeps_the_best
-from fmnist_cli.analysis.groups import compare_groups, observations
-from fmnist_cli.analysis.momentum import LOWEST_LOSS
 from fmnist_cli.analysis.noise import accuracy_noise, curve_noise
 from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.analysis.shifted_images import Score, ood_answers
 from fmnist_cli.errors import UsageError
 
 from .recorded import changed, epoch, recorded
@@ -609,7 +607,7 @@ def test_a_patience_that_is_not_used_up() -> None:
 
 def test_early_stop_watches_what_it_is_told() -> None:
     by_loss = tuple(replace(e, val_loss=1 - e.epoch / 10) for e in CURVE.epochs)
-    assert apply_patience(changed(CURVE, epochs=by_loss), 1, "val_loss").best_epoch == 7
+    assert apply_patience(changed(CURVE, epochs=by_loss, monitor="val_loss"), 1).best_epoch == 7
 
 
 def test_a_curve_without_test_accuracy_is_refused() -> None:
@@ -703,7 +701,7 @@ def test_augmentation_repairs_and_costs() -> None:
         for label, t in (("usual", 1.0), ("shifted", 3.0))
         for seed in range(3)
     ]
-    answer = augment_answer(given, runs, usual="usual", augmented="shifted", in_domain="in-domain")
+    answer = augment_answer(given, runs, usual="usual", augmented="shifted")
     assert answer.verdict == "no counterexample"
     assert answer.statement.endswith(
         "It costs -3.0 points in-domain and 3.0 times the training time per epoch."

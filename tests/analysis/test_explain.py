@@ -55,8 +55,9 @@ def rules(arm: RecordedRun, **options: Any) -> list[str]:
     return [one.rule for one in found(arm, **options)]
 
 
-def found(arm: RecordedRun, **options: Any) -> tuple[Observation, ...]:
-    return explain(arm, **({"lr": 0.01, "patience": 3} | options))
+def found(arm: RecordedRun, longer: Longer | None = None, **asked: Any) -> tuple[Observation, ...]:
+    usual = {"lr": 0.01, "patience": 3, "hidden": None}
+    return explain(replace(arm, run=replace(arm.run, **(usual | asked))), longer)
 
 
 FLAT = (0.6, 0.5, 0.48, 0.5, 0.49, 0.5)

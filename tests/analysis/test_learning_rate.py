@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fmnist_cli.analysis import learning_rate_answers
+from fmnist_cli.analysis.learning_rate import learning_rate_answers
 from fmnist_cli.analysis.result import RecordedRun
 
 from .recorded import changed, epoch, recorded

@@ -1,4 +1,4 @@
-"""Patience replayed: by hand; stops by chance: closed forms, and a simulation of the same model."""
+"""Stops by chance: closed forms, and a simulation of the same model."""
 
 from __future__ import annotations
 
@@ -10,37 +10,11 @@ import pytest
 from fmnist_cli.analysis.patience import (
     noise_of,
     premature_stops,
-    replay,
     rising_trend,
     stop_probabilities,
 )
 from fmnist_cli.engine.stopping import stop_epoch
 from fmnist_cli.errors import UsageError
-
-CURVE = [0.70, 0.72, 0.71, 0.72, 0.71, 0.80, 0.79]
-TEST = [0.60, 0.65, 0.66, 0.64, 0.66, 0.63, 0.70]
-
-
-def test_a_replay_by_hand() -> None:
-    one, three, four = replay(CURVE, TEST, (1, 3, 4))
-    assert (one.stopped_after, one.best_epoch, one.epochs) == (3, 2, 3)
-    assert one.missed_validation == pytest.approx(0.08)
-    assert one.missed_reported == pytest.approx(0.63 - 0.65)  # the later best is worse on the test
-    assert (three.stopped_after, three.best_epoch) == (5, 2)
-    assert (four.stopped_after, four.best_epoch, four.epochs) == (None, 6, 7)
-    assert (four.missed_validation, four.missed_reported) == (0, 0)
-
-
-def test_a_replay_of_losses() -> None:
-    (found,) = replay([1.0, 2.0, 0.5], [10.0, 20.0, 5.0], (1,), "val_loss")
-    assert (found.best_epoch, found.missed_validation, found.missed_reported) == (1, 0.5, -5)
-
-
-def test_a_replay_needs_curves_of_the_same_epochs_with_something_on_them() -> None:
-    with pytest.raises(UsageError, match=r"the same epochs\. Received: 2 and 1\."):
-        replay([0.1, 0.2], [0.1])
-    with pytest.raises(UsageError, match="an epoch that is finite"):
-        replay([math.nan], [0.1])
 
 
 def test_noise_is_found_under_a_trend() -> None:

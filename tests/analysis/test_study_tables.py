@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 import pytest
 
-from fmnist_cli.analysis import study_note
+from fmnist_cli.analysis.answers import study_note
 from fmnist_cli.analysis.result import RecordedRun, StudyResult
 from fmnist_cli.registry import StudyRecord
 from fmnist_cli.studies.batch_size import BATCH_SIZE

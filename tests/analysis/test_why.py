@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pytest
 
-from fmnist_cli.analysis import Score
 from fmnist_cli.analysis.axes import (
     axis_spread,
     comparable,
@@ -25,6 +24,7 @@ from fmnist_cli.analysis.axes import (
 )
 from fmnist_cli.analysis.patience import rising_trend
 from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.analysis.shifted_images import Score
 from fmnist_cli.analysis.statistics import Sample
 from fmnist_cli.analysis.why import (
     batch_size,

@@ -10,7 +10,7 @@ import pytest
 
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.gradients import check_magnitude
-from fmnist_cli.engine.noise_scale import NoiseScale, measure, predict_magnitude
+from fmnist_cli.engine.noise_scale import NoiseScale, measure, predicted_ratio
 from fmnist_cli.engine.numpy_mlp.layers import MLP, PARAMETERS, SoftmaxCrossEntropy, initial_weights
 from fmnist_cli.engine.numpy_mlp.per_example import gradient_and_norms
 from fmnist_cli.errors import UsageError
@@ -113,21 +113,16 @@ def test_too_few_or_too_many_examples_are_refused(n: int, weights: dict[str, np.
 
 
 def test_the_prediction_at_both_ends() -> None:
-    no_noise = predict_magnitude(NoiseScale(10**6, 10**6, 1.0, 1.0))
-    assert (no_noise.ratio, no_noise.ratio_of_sum, no_noise.noise_share) == (1, 100, 0)
-    assert no_noise.is_decisive
-    all_noise = predict_magnitude(NoiseScale(10**9, 10**9, 1.0, 0.0))
-    assert all_noise.ratio == pytest.approx(0.1, rel=1e-4)
-    assert all_noise.ratio_of_sum == pytest.approx(all_noise.limit, rel=1e-4)
-    assert all_noise.noise_share == 1
-    assert not all_noise.is_decisive
+    assert predicted_ratio(NoiseScale(10**6, 10**6, 1.0, 1.0), 50, 5_000) == 1
+    all_noise = predicted_ratio(NoiseScale(10**9, 10**9, 1.0, 0.0), 50, 5_000)
+    assert all_noise == pytest.approx(0.1, rel=1e-4)
 
 
 def test_the_magnitude_check_finds_what_is_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = initial_weights(np.random.default_rng(3), hidden=H, n_inputs=D)
     examples = split(4_000)
-    predicted = predict_magnitude(measure(weights, examples), 20, 2_000)
-    assert 0.1 < predicted.ratio < 0.8  # not near an end
+    predicted = predicted_ratio(measure(weights, examples), 20, 2_000)
+    assert 0.1 < predicted < 0.8  # not near an end
 
     def found() -> tuple[float, float]:
         """Over draws: the root of the ratio of the mean squared norms, and the check's ratio."""
@@ -142,15 +137,15 @@ def test_the_magnitude_check_finds_what_is_predicted(monkeypatch: pytest.MonkeyP
         return math.sqrt(np.mean(many) / np.mean(few)), float(np.exp(np.mean(np.log(checked))))
 
     norms, checked = found()
-    assert norms == pytest.approx(predicted.ratio, rel=0.05)
-    assert checked == pytest.approx(predicted.ratio, rel=0.3)  # the L1 norm of W1's alone
+    assert norms == pytest.approx(predicted, rel=0.05)
+    assert checked == pytest.approx(predicted, rel=0.3)  # the L1 norm of W1's alone
     right = SoftmaxCrossEntropy.backward
     monkeypatch.setattr(
         SoftmaxCrossEntropy, "backward", lambda self: right(self) * len(self.labels)
     )
     norms, checked = found()
-    assert norms == pytest.approx(predicted.ratio_of_sum, rel=0.05)
-    assert checked == pytest.approx(predicted.ratio_of_sum, rel=0.3)
+    assert norms == pytest.approx(100 * predicted, rel=0.05)
+    assert checked == pytest.approx(100 * predicted, rel=0.3)
 
 
 def squared_norm(weights: dict[str, np.ndarray], examples: Split, n: int) -> float:

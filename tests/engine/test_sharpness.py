@@ -102,15 +102,6 @@ def test_the_error_is_true_and_the_tolerance_met(
         assert found.converged == (found.error <= 0.01 * abs(found.value))
 
 
-def test_a_start_near_the_eigenvector_is_quicker_and_finds_the_same(
-    weights: dict[str, np.ndarray], examples: Split
-) -> None:
-    first = measure(weights, examples, rng=np.random.default_rng(0))
-    again = measure(weights, examples, rng=np.random.default_rng(5), start=first.vector)
-    assert again.products < first.products
-    assert again.value == pytest.approx(first.value, rel=0.01)
-
-
 def test_only_the_first_examples_count(weights: dict[str, np.ndarray], examples: Split) -> None:
     head = Split(examples.images[:10], examples.labels[:10])
     some, those = (

@@ -9,7 +9,6 @@ from fmnist_cli.engine.shifts import (
     move,
     rotate,
     shift,
-    up,
 )
 from fmnist_cli.errors import UsageError
 
@@ -50,15 +49,11 @@ def test_directions(direction, expected):
 
 def test_up_fills_with_zeros_and_does_not_wrap_around():
     ones = np.ones((1, 784), dtype=np.float32)
-    moved = up(ones, 4).reshape(28, 28)
+    moved = move(ones, "up", 4).reshape(28, 28)
     assert (moved[:24] == 1).all()
     assert (moved[24:] == 0).all()
-    assert np.array_equal(up(drawn((3, 7, 1.0)), 4), drawn())
-    assert np.array_equal(up(drawn((4, 7, 1.0)), 4), drawn((0, 7, 1.0)))
-
-
-def test_up_moves_4_pixels_unless_told(images):
-    assert np.array_equal(up(images), shift(images, -4, 0))
+    assert np.array_equal(move(drawn((3, 7, 1.0)), "up", 4), drawn())
+    assert np.array_equal(move(drawn((4, 7, 1.0)), "up", 4), drawn((0, 7, 1.0)))
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -147,4 +142,4 @@ def test_unknown_directions_and_distances_are_refused(images):
     with pytest.raises(UsageError, match=r"up, down, left, right\. Received: north\."):
         move(images, "north", 1)
     with pytest.raises(UsageError, match=r"between 0 and 28\. Received: -1\."):
-        up(images, -1)
+        move(images, "up", -1)

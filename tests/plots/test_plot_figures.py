@@ -25,7 +25,6 @@ from fmnist_cli.plots import (
     batch_figure,
     compare_figure,
     conditions_figure,
-    confusion_figure,
     early_stop_figure,
     grid_figure,
     narrow,
@@ -164,7 +163,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         CAPTION,
         [PatienceStop(3, 5 + s, 8 + s, s) for s in (0, 1)],
     ),
-    "momentum, many": lambda: momentum_figure(alphas(12, seeds=2), log=True),
+    "momentum, many": lambda: momentum_figure(alphas(12, seeds=2)),
     "lr": lambda: momentum_figure([Line(LONG, [curve(n)]) for n in (5, 8, 12)]),
     "batch, seeds": lambda: batch_figure(sweep(3), CAPTION),
     "batch, one": lambda: batch_figure(sweep()[:1], CAPTION),
@@ -183,7 +182,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "compare": lambda: compare_figure(
         [Line(f"{LONG} {i}", [curve(9 + i, seed=i)]) for i in range(9)], subtitle=LONG * 3
     ),
-    "confusion": lambda: confusion_figure(np.full((10, 10), 100), CAPTION, "the test set"),
 }
 
 
@@ -504,7 +502,6 @@ def test_momentum_takes_a_log_axis_where_the_losses_span_a_decade() -> None:
     assert ax.get_yscale() == "log"
     low, high = ax.get_ylim()
     assert sum(low <= tick <= high for tick in ax.get_yticks()) >= 3
-    assert momentum_figure([arm(0.05)], log=False).axes[0].get_yscale() == "linear"
 
 
 def test_batch_panels() -> None:
@@ -605,18 +602,6 @@ def test_compare_overlays_the_runs() -> None:
     assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["a", " _b"]
 
 
-def test_confusion_has_every_count() -> None:
-    matrix = np.arange(100).reshape(10, 10)
-    figure = confusion_figure(matrix, CAPTION, "the test set")
-    ax = figure.axes[0]
-    assert [int(t.get_text()) for t in ax.texts] == list(range(100))
-    assert (ax.get_ylabel(), ax.get_xlabel()) == ("true class", "predicted class")
-    # 0 + 11 + ... + 99 = 495 of 4,950.
-    assert "Accuracy 10.0 % on 4,950 images" in figure.texts[2].get_text()
-    with pytest.raises(ValueError, match="10x10"):
-        confusion_figure(matrix[:9], CAPTION, "x")
-
-
 NONE = Curve([], [], [], [], [], [])
 UNTESTED = Curve([1], [1], [1], [1], [1], [1])
 
@@ -642,10 +627,6 @@ UNTESTED = Curve([1], [1], [1], [1], [1], [1])
         (
             lambda: compare_figure([Line("a", [UNTESTED])], metrics=["test_loss"]),
             "a comparison needs a metric that was measured",
-        ),
-        (
-            lambda: confusion_figure(np.zeros((10, 10), int), CAPTION, "x"),
-            "a confusion plot needs at least one prediction",
         ),
     ],
 )

@@ -9,20 +9,20 @@ from html.parser import HTMLParser
 import pytest
 from matplotlib.figure import Figure
 
-from fmnist_cli.analysis import Answer
+from fmnist_cli.analysis.answers import Answer
 from fmnist_cli.plots import to_svg
 from fmnist_cli.plots.svg import CONTRAST, DARK_GROUND, DARK_INK, on_dark
 from fmnist_cli.registry import Registry
-from fmnist_cli.report import (
+from fmnist_cli.report.blocks import (
     Finding,
     Listing,
     Picture,
     Prose,
     Report,
     Section,
-    to_html,
-    to_markdown,
 )
+from fmnist_cli.report.html import to_html
+from fmnist_cli.report.markdown import to_markdown
 from fmnist_cli.report.mathml import mathml
 from fmnist_cli.report.tables import typeset
 from fmnist_cli.tables import Column, Table

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.answers import Answer, basis, sentence
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY, sweep_answers
@@ -22,10 +21,8 @@ from fmnist_cli.analysis.why.causes import (
     way_to_best,
 )
 from fmnist_cli.analysis.why.collapse import collapse
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.counterfactuals import cut_short, same_patience, scaled_lr
-
-if TYPE_CHECKING:
-    from fmnist_cli.engine.config import TrainConfig
 
 MOST_EPOCHS = 100  # of a counterfactual: what takes longer is cut there
 MOST_PATIENCE = 40  # in epochs: a longer one is not trained, and of it nothing is claimed
@@ -84,7 +81,6 @@ def explain_batch_size(
     runs: Sequence[RecordedRun],
     why: Sequence[RecordedRun],
     figures: Mapping[int, Mapping[str, float]] | None = None,
-    config_batch: int = 5,
 ) -> tuple[Explanation, ...]:
     """The batch-size study's questions with their causes.
 
@@ -96,15 +92,13 @@ def explain_batch_size(
         Those of its counterfactual conditions; of one that was not trained there is no claim.
     figures : mapping, optional
         By the id of a run, the ``sharpness`` and the ``noise_scale`` at its weights.
-    config_batch : int
-        The reference's batch, or the nearest below it.
     """
     runs = [run for run in runs if not run.diverged]
     sizes = sorted({run.batch for run in runs})
     if len(sizes) < 2:
         return ()
     faster, better, fewer, equal = sweep_answers(runs)
-    reference = _reference(config_batch, sizes)
+    reference = _reference(TrainConfig.batch, sizes)
     causes = attribute(_accuracy_trials(runs, why, reference, sizes))
     sure = basis((run.label, run.seed) for run in runs)
     return (
@@ -296,6 +290,7 @@ def _collapse(runs: Sequence[RecordedRun], fewer: Answer, equal: Answer, sure: s
 
 
 def _reference(batch: int, sizes: Sequence[int]) -> int:
+    """The batch that the others are compared with: this one, or the nearest below it."""
     return max((size for size in sizes if size <= batch), default=sizes[0])
 
 

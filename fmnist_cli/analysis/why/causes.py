@@ -53,7 +53,6 @@ class Cause:
     ----------
     name : str
         Such as ``fewer updates``.
-    outcome : Outcome
     share : float or None
         Of the effect, as a fraction: 0 none of it, 1 all, above 1 more than it; None if not tested.
     low, high : float or None
@@ -105,7 +104,6 @@ class Explanation:
     ----------
     question, answer : str
         The answer and what explains it, in at most two short sentences.
-    causes : tuple of Cause
     how_sure : str
         On what it rests.
     figure : str
@@ -142,9 +140,9 @@ class Explanation:
         return asdict(self)
 
 
-def because(causes: Sequence[Cause], of: str, most: int = 2) -> str:
-    """The first causes that are supported, one of a kind, as a sentence after a space; that there
-    is none, or nothing to explain, if some were tested; nothing else.
+def because(causes: Sequence[Cause], of: str) -> str:
+    """The first two causes that are supported, one of a kind, as a sentence after a space; that
+    there is none, or nothing to explain, if some were tested; nothing else.
 
     Parameters
     ----------
@@ -155,7 +153,7 @@ def because(causes: Sequence[Cause], of: str, most: int = 2) -> str:
     for cause in causes:
         if cause.outcome == "supported":
             kinds.setdefault(cause.name.partition(" at batch ")[0], cause)
-    found = list(kinds.values())[:most]
+    found = list(kinds.values())[:2]
     if not found:
         shown = any(cause.evidence.get("effect", {}).get("clear") for cause in causes)
         nothing = "No cause that was tested explains it" if shown else (

@@ -14,7 +14,7 @@ from statistics import fmean
 
 from fmnist_cli.analysis.answers import basis, listing
 from fmnist_cli.analysis.early_stopping import apply_patience, smallest_that_keeps_the_best
-from fmnist_cli.analysis.noise import curve_noise, sampling_error
+from fmnist_cli.analysis.noise import curve_noise, epoch_noise
 from fmnist_cli.analysis.patience import noise_of, premature_stops, rising_trend
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.sampling import standard_error
@@ -43,7 +43,7 @@ def explain_early_stopping(
     kept, best, rising = {}, {}, {}
     stops = []
     for run in runs:
-        outcome = apply_patience(run, smallest, run.monitor)
+        outcome = apply_patience(run, smallest)
         kept[run.seed] = outcome.test_accuracy
         best[run.seed] = outcome.curve_test_accuracy
         watched = [epoch.value("val_accuracy") for epoch in run.epochs]
@@ -51,7 +51,7 @@ def explain_early_stopping(
         at = stop_epoch(distinct(trend), smallest, "val_accuracy").best_epoch or 1
         rising[run.seed] = _test_near(run, at)
         stops.append(outcome.stopped_after or len(run.epochs))
-    noise = math.sqrt(fmean(_noise(run) ** 2 for run in runs))
+    noise = math.sqrt(fmean(epoch_noise(run) ** 2 for run in runs))
     effect = Effect(Sample(best, noise), Sample(kept, noise), "share")
     images = runs[0].run.val_size
     accuracy = fmean(run.best_val_accuracy or 0.5 for run in runs)
@@ -69,7 +69,7 @@ def explain_early_stopping(
         ]
     )
     lost = 100 * (fmean(best.values()) - fmean(kept.values()))
-    enough = smallest_that_keeps_the_best(runs, runs[0].monitor)
+    enough = smallest_that_keeps_the_best(runs)
     changes = f"loses {lost:.1f}" if lost >= 0 else f"gains {-lost:.1f}"
     answer = (
         f"A stop by chance: patience {smallest} stops after "
@@ -151,10 +151,3 @@ def _test_near(run: RecordedRun, at: int) -> float:
     """The test accuracy around an epoch: three epochs, for one alone has its own noise."""
     near = [e.value("test_accuracy") for e in run.epochs if abs(e.epoch - at) <= 1]
     return fmean(near)
-
-
-def _noise(run: RecordedRun) -> float:
-    return max(
-        curve_noise([epoch.test_accuracy for epoch in run.epochs]),
-        sampling_error(run, run.test_accuracy or 0.5) / 2,
-    )

@@ -30,6 +30,7 @@ from fmnist_cli.analysis.why.causes import (
     typical,
 )
 from fmnist_cli.engine.equivariance import IMAGES
+from fmnist_cli.engine.shifts import IN_DOMAIN
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
@@ -64,7 +65,6 @@ def explain_shifted_images(
     why: Sequence[Score],
     runs: Sequence[RecordedRun],
     figures: Figures | None = None,
-    in_domain: str = "in-domain",
 ) -> tuple[Explanation, ...]:
     """Why accuracy is lost under translation, why under rotation, and why cnn3 loses less.
 
@@ -81,13 +81,13 @@ def explain_shifted_images(
         return ()
     figures = figures or {}
     models = list(dict.fromkeys(score.model for score in scores))
-    sets = [n for n in dict.fromkeys(s.set_name for s in scores) if n != in_domain]
+    sets = [n for n in dict.fromkeys(s.set_name for s in scores) if n != IN_DOMAIN]
     shifts = [name for name in sets if _way(name) == "moved"]
     turns = [name for name in sets if _way(name) == "turned"][:1]  # one stands for all
     means = {
         (model, name): fmean(s.accuracy for s in scores if (s.model, s.set_name) == (model, name))
         for model in models
-        for name in (in_domain, *sets)
+        for name in (IN_DOMAIN, *sets)
     }
     trials: dict[str, list[Trial]] = {}
     for name in (*shifts, *turns):
@@ -97,7 +97,7 @@ def explain_shifted_images(
         # position first of a shift, last of a turn
         trials[name] = sorted(parts, key=lambda trial: trial.residual is (name in shifts))
         for model in ordered:
-            trials[name] += _trained(scores, why, model, name, in_domain)
+            trials[name] += _trained(scores, why, model, name)
     both = _between(runs, figures, shifts[0]) if shifts else []
     causes = iter(attribute([*(t for of_set in trials.values() for t in of_set), *both]))
     judged = {name: tuple(next(causes) for _ in of_set) for name, of_set in trials.items()}
@@ -176,12 +176,10 @@ def _way(name: str) -> str:
     return "turned" if name.startswith("rot") else "moved"
 
 
-def _trained(
-    scores: Sequence[Score], why: Sequence[Score], model: str, name: str, in_domain: str
-) -> list[Trial]:
+def _trained(scores: Sequence[Score], why: Sequence[Score], model: str, name: str) -> list[Trial]:
     """The trained counterfactuals, judged by the share of its accuracy that a model loses: one
     that is worse to begin with has less to lose."""
-    loss = _lost(scores, model, name, in_domain)
+    loss = _lost(scores, model, name)
     effect = Effect(Sample(dict.fromkeys(loss.values, 0.0)), loss, "plain")
     trials = []
     for label, cause, counterfactual, refuted in (
@@ -198,7 +196,7 @@ def _trained(
             "as large a loss after having seen them",
         ),
     ):
-        without = _lost(why, label, name, in_domain)
+        without = _lost(why, label, name)
         if without.values and loss.values:
             trials.append(Trial(cause, counterfactual, refuted, effect, without))
     return trials
@@ -363,13 +361,13 @@ def _rotation(
     return tuple(said)
 
 
-def _lost(scores: Sequence[Score], model: str, name: str, in_domain: str) -> Sample:
+def _lost(scores: Sequence[Score], model: str, name: str) -> Sample:
     """The share of its accuracy that a model loses on a set, by seed."""
     by_set: dict[str, dict[int, float]] = {}
     for score in scores:
         if score.model == model:
             by_set.setdefault(score.set_name, {})[score.seed] = score.accuracy
-    before, after = by_set.get(in_domain, {}), by_set.get(name, {})
+    before, after = by_set.get(IN_DOMAIN, {}), by_set.get(name, {})
     values = {seed: 1 - after[seed] / before[seed] for seed in before.keys() & after.keys()}
     return Sample(dict(sorted(values.items())), SHIFTED_SPREAD)
 

@@ -36,9 +36,6 @@ class ListColumn:
     importance: int = 0
     right: bool = True
 
-    def cells(self, rows: Sequence[Row]) -> list[str]:
-        return [self.cell(row) for row in rows]
-
 
 def usual_columns(rows: Sequence[Row]) -> list[ListColumn]:
     """What tells these runs apart, and how they went."""
@@ -97,7 +94,7 @@ def in_common(rows: Sequence[Row]) -> str:
     """What all of several runs share: ``lr 0.01, momentum 0``; empty where nothing is."""
     names = ("model", "batch", *VARIED)
     same = [
-        f"{name.replace('_', ' ')} {_shown(rows[0][name])}"
+        f"{name.replace('_', ' ')} {shortened(plain(rows[0][name]))}"
         for name in names
         if rows[0][name] not in (None, "none") and len({row[name] for row in rows}) == 1
     ]
@@ -113,7 +110,7 @@ def fitting_table(
     """
     from rich.text import Text
 
-    cells = {column: column.cells(rows) for column in columns}
+    cells = {column: [column.cell(row) for row in rows] for column in columns}
     widths = {column: max(map(_width, (column.heading, *texts))) for column, texts in cells.items()}
     kept = list(columns)
     while len(kept) > 1 and sum(widths[c] + GAP for c in kept) > width:
@@ -126,15 +123,10 @@ def fitting_table(
     table = make_table()
     for column in kept:
         table.add_column(column.heading, justify="right" if column.right else "left", no_wrap=True)
-    for i in range(len(rows)):
-        table.add_row(
-            *(
-                Text(
-                    cells[c][i], STATUS_STYLE.get(cells[c][i], "") if c.heading == "status" else ""
-                )
-                for c in kept
-            )
-        )
+    styles = [STATUS_STYLE if column.heading == "status" else {} for column in kept]
+    for texts in zip(*(cells[column] for column in kept), strict=True):
+        shown = zip(texts, styles, strict=True)
+        table.add_row(*(Text(text, style.get(text, "")) for text, style in shown))
     return table, left_out
 
 
@@ -171,15 +163,14 @@ def shortened(text: str, length: int = MAX_TEXT) -> str:
 
 
 def _text(name: str) -> Callable[[Row], str]:
-    return lambda row: _shown(row[name])
+    return lambda row: shortened(plain(row[name]))
 
 
-def _shown(value: object) -> str:
+def plain(value: object, digits: int = 6) -> str:
+    """A value of the registry as a word; ``digits`` of a number that is not whole."""
     if value is None:
         return "-"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return shortened(str(value))
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
 def _percent(fraction: float | None) -> str:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fmnist_cli.commands._completion import complete_columns, complete_study, complete_tag
+from fmnist_cli.registry.records import Status
 
 if TYPE_CHECKING:
     from fmnist_cli.registry.sql import Selection
-
-Status = Literal["running", "finished", "failed", "interrupted", "diverged", "lost"]
 
 
 def _filter(flag: str, help: str, **more: Any) -> Any:

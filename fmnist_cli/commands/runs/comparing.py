@@ -11,7 +11,7 @@ from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table, stdout_console
-from fmnist_cli.commands.runs._columns import shortened
+from fmnist_cli.commands.runs._columns import plain, shortened
 from fmnist_cli.formatting import percent
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def compare(
     for section, facts in found.facts.items():
         rows = {
             name if name.isupper() else name.replace("_", " "): [
-                ", ".join(map(_shown, values)) or "-" for values in one
+                ", ".join(map(plain, values)) or "-" for values in one
             ]
             for name, one in facts.items()
         }
@@ -149,9 +149,3 @@ def _result(name: str, interval: Interval | None) -> str:
     if interval.low is None or interval.high is None:
         return show(interval.mean)
     return f"{show(interval.mean)} ({show(interval.low)} to {show(interval.high)})"
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -77,8 +77,7 @@ def list_runs(
         unfit = [f"--{name} {shlex.quote(value)}" for name, value in nothing]
         out.say(f"No run fits{': ' if nothing else ''}{', '.join(unfit)}.")
         return
-    usual = _columns.usual_columns
-    shown = _columns.named_columns(named, rows) if named else usual(rows)
+    shown = _columns.named_columns(named, rows) if named else _columns.usual_columns(rows)
     table, left_out = _columns.fitting_table(shown, rows, stdout_console().width)
     if isinstance(table, str):
         out.text(table)
@@ -186,16 +185,10 @@ def query(
         if all(map(_columns.is_number, values)):
             column.justify = "right"
     for row in shown:
-        table.add_row(*(Text(_as_text(value)) for value in row))
+        table.add_row(*(Text(_columns.plain(value, 10)) for value in row))
     out.result(table)
     if len(answer.rows) > SHOWN_ROWS:
         out.say(f"The first {SHOWN_ROWS} of {len(answer.rows):,} rows; all of them: --csv")
-
-
-def _as_text(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def _hints(

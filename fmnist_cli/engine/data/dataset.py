@@ -28,7 +28,6 @@ class Dataset:
         Names the four files' content, whatever was taken of it; see ``official.fingerprint``.
     source : str
         In human words, with the folder.
-    folder : Path
     is_official : bool
         The files are Fashion-MNIST's, bit for bit.
     """

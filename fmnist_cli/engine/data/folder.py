@@ -15,6 +15,7 @@ from fmnist_cli.engine.data import official
 from fmnist_cli.engine.data.idx import Idx, read_idx, refusal
 from fmnist_cli.engine.data.official import DataFile, fingerprint
 from fmnist_cli.errors import ChecksumError, DataError
+from fmnist_cli.formatting import printable
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,6 @@ class Folder:
 
     Attributes
     ----------
-    path : Path
     source : str
         In human words, such as "Debian's package dataset-fashion-mnist".
     files : tuple of Path
@@ -37,7 +37,7 @@ class Folder:
     @property
     def title(self) -> str:
         """Source and path, for messages."""
-        return f"{self.source} ({self.path})"
+        return f"{self.source} ({printable(str(self.path))})"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,6 @@ class Contents:
     ----------
     digests : tuple of str
         SHA-256 of the decompressed files in hex, in ``FILES``' order.
-    n_train, n_test : int
     """
 
     digests: tuple[str, ...]
@@ -80,8 +79,6 @@ class FileReport:
 
     Attributes
     ----------
-    path : Path
-    name : str
     expected_sha256, found_sha256 : str
         Of the decompressed content; found is None where the file cannot be read.
     ok : bool

@@ -36,7 +36,6 @@ from fmnist_cli.engine.data.progress import Progress, silent
 from fmnist_cli.errors import ChecksumError, DataError
 from fmnist_cli.files import expand
 
-DATA_DIR_VARIABLE = "FMNIST_DATA_DIR"  # read by the caller
 _GIVEN = "the folder that was given"
 _OWN = "fmnist's cache"
 _PARTIAL_PREFIX = ".partial-"
@@ -59,8 +58,6 @@ class SourceReport:
 
     Attributes
     ----------
-    source : str
-    folder : Path
     state : str
         absent (no folder, or none of the files), incomplete, unusable (a file is bad), custom
         (sound but not Fashion-MNIST's), official.
@@ -85,15 +82,10 @@ class DataInfo:
     ----------
     sources : tuple of SourceReport
         In the order of the chain.
-    mirrors : tuple of str
-    has_apt : bool
     fingerprint : str or None
         Of the data that is used; None where a download would be needed.
-    is_official : bool
-    cache : Path
     cache_bytes : int
         All that fmnist keeps there, the decoded copies included.
-    licence : str
     """
 
     sources: tuple[SourceReport, ...]

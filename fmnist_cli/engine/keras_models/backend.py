@@ -31,7 +31,6 @@ class KerasBackend:
     ----------
     model : keras.Sequential
         From ``models.build``. It is trained in place.
-    train : Split
     batch, lr, momentum
         As in ``TrainConfig``.
     shards : int

@@ -29,8 +29,10 @@ from fmnist_cli.engine.gradients import (
     E,
     Entry,
     Selection,
+    flattened,
     relative_error,
     relative_norm,
+    select_entries,
 )
 from fmnist_cli.engine.keras_models import graphs
 from fmnist_cli.engine.keras_models.backend import KerasBackend
@@ -54,8 +56,6 @@ class KerasGradientCheck:
 
     Attributes
     ----------
-    model : str
-    n_examples : int
     e : float
         The step of the difference; a kink's entry has its own, smaller one.
     entries : tuple of Entry
@@ -128,7 +128,6 @@ def check_keras_gradients(
     ----------
     config : TrainConfig
         Its model, hidden, head and seed of the weights are used.
-    examples : Split
     weights : optional
         Where to check. By default the initial weights of the seed, with the CNNs' biases drawn
         from N(0, 0.1^2): they start at 0, where every black window of an image sits exactly on
@@ -181,14 +180,14 @@ def check_keras_gradients(
     entries = [
         _check_entry(differences, name, index, float(g[index]), e)
         for name, g in gradient.items()
-        for index in _selected(g, select, rng)
+        for index in zip(*(axis.tolist() for axis in select_entries(g, select, rng)), strict=True)
     ]
     return KerasGradientCheck(
         model=config.model,
         n_examples=len(examples),
         e=e,
         entries=tuple(entries),
-        norm_training=relative_norm(_flat(training), _flat(gradient)),
+        norm_training=relative_norm(flattened(training), flattened(gradient)),
     )
 
 
@@ -254,23 +253,3 @@ def _off_the_corner(weights: Arrays, rng: np.random.Generator) -> Arrays:
         name: rng.normal(0.0, BIAS_STD, w.shape) if name.endswith("/bias") else w
         for name, w in weights.items()
     }
-
-
-def _selected(
-    gradient: Array, select: Selection, rng: np.random.Generator
-) -> list[tuple[int, ...]]:
-    if select == "all":
-        flat = np.arange(gradient.size)
-    elif select == "first":
-        flat = np.array([0])
-        if gradient.flat[0] == 0:  # it proves nothing: the largest as well
-            flat = np.unique([0, np.abs(gradient).argmax()])
-    else:
-        n = min(int(select), gradient.size)
-        flat = np.sort(rng.choice(gradient.size, n, replace=False))
-    axes = np.unravel_index(flat, gradient.shape)
-    return [tuple(int(i) for i in index) for index in zip(*axes, strict=True)]
-
-
-def _flat(arrays: Mapping[str, NDArray[Any]]) -> Array:
-    return np.concatenate([np.ravel(arrays[name]) for name in sorted(arrays)])

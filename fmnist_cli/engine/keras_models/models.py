@@ -28,7 +28,6 @@ def build(
         Hidden units of the mlp (H); the CNNs have none.
     head : "flatten", "gap" or "gmp"
         Of the CNNs, before the dense layer; the mlp has none.
-    seed : int
     dtype : "float32" or "float64"
 
     Returns

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Split
-from fmnist_cli.engine.config import Head, TrainConfig
+from fmnist_cli.engine.config import Head
 from fmnist_cli.engine.gradients import (
     Array,
     E,
@@ -31,24 +31,9 @@ from fmnist_cli.engine.gradients import (
     training_step_gradient,
 )
 from fmnist_cli.engine.numpy_cnn.backend import NumPyCNN
-from fmnist_cli.engine.numpy_cnn.layers import CNN, initial_weights
-from fmnist_cli.engine.seeding import weights_rng
+from fmnist_cli.engine.numpy_cnn.layers import CNN
 
 Moved = tuple[NDArray[Any], NDArray[Any]]
-
-
-def check_initial_cnn(
-    config: TrainConfig,
-    examples: Split,
-    *,
-    e: float = E,
-    select: Selection = "first",
-    rng: np.random.Generator,
-) -> GradientCheck:
-    """``check_cnn`` at the initial weights of a configuration's model and seed."""
-    drawn = weights_rng(config.weights_seed)
-    weights = initial_weights(drawn, model=config.model, head=config.head)
-    return check_cnn(weights, examples, head=config.head, e=e, select=select, rng=rng)
 
 
 def check_cnn(

@@ -20,8 +20,6 @@ from time import perf_counter, process_time
 
 from threadpoolctl import ThreadpoolController
 
-BLAS_THREADS = 1
-
 
 @cache
 def _controller() -> ThreadpoolController:
@@ -29,9 +27,9 @@ def _controller() -> ThreadpoolController:
 
 
 @contextmanager
-def blas_threads(n: int = BLAS_THREADS) -> Iterator[None]:
-    """Run the body with ``n`` BLAS threads, and restore what was set before (12 us)."""
-    with _controller().limit(limits=n, user_api="blas"):
+def blas_threads() -> Iterator[None]:
+    """Run the body with one BLAS thread, and restore what was set before (12 us)."""
+    with _controller().limit(limits=1, user_api="blas"):
         yield
 
 

@@ -1,10 +1,4 @@
-"""Reading the registry with SQL, on a connection that can do nothing else.
-
-Made with the standard library (and for a server with psycopg) alone, for what is to answer at
-once. What is asked sees the tables and views of ``schema.py``; ``run_summary`` also tells which
-runs are lost. ``sql_sqlite.py`` and ``sql_postgres.py`` do what the two databases do each in their
-own way.
-"""
+"""Reading the registry with SQL, on a connection that can do nothing else: see ``reader``."""
 
 from __future__ import annotations
 
@@ -12,7 +6,6 @@ from pathlib import Path
 
 from fmnist_cli.registry.sql.reader import (
     MAX_INTEGER,
-    MAX_ROWS,
     QueryResult,
     Selection,
     SqlReader,
@@ -21,7 +14,6 @@ from fmnist_cli.registry.sql.reader import (
 
 __all__ = [
     "MAX_INTEGER",
-    "MAX_ROWS",
     "QueryResult",
     "Selection",
     "SqlReader",

@@ -2,7 +2,7 @@
 
 Made with the standard library (and for a server with psycopg) alone, for what is to answer at
 once. What is asked sees the tables and views of ``schema.py``; ``run_summary`` also tells which
-runs are lost. ``sql_sqlite.py`` and ``sql_postgres.py`` do what the two databases do each in their
+runs are lost. ``sqlite.py`` and ``postgres.py`` do what the two databases do each in their
 own way.
 """
 
@@ -103,10 +103,6 @@ class QueryResult:
         """The rows by column."""
         return (dict(zip(self.columns, row, strict=True)) for row in self.rows)
 
-    def dicts(self) -> list[dict[str, Any]]:
-        """The rows by column, all of them."""
-        return list(self)
-
     def only(self, names: Sequence[str]) -> QueryResult:
         """These columns only, in this order."""
         at = [self.columns.index(name) for name in names]
@@ -202,10 +198,8 @@ class SqlReader(ABC):
 
         Parameters
         ----------
-        chosen : Selection
         sort : str
             A column, ``-`` before it for descending; what is NULL comes last.
-        limit : int, optional
 
         Raises
         ------

@@ -93,6 +93,9 @@ LINEAR_FORWARD = (
             lambda c: c.X @ c.W / c.X.shape[1] + c.b),
     Mistake("forward-sign", "The output has the wrong sign.",
             "With b = 0 and W = 1, what comes out for X = 1?", lambda c: -c.Y),
+    Mistake("input-scaled", "X is multiplied by {c:.3g} first.",
+            "Who brings the images to their range, and does the layer do it again?",
+            lambda c: np.broadcast_to(c.b, c.Y.shape), lambda c: c.X @ c.W),
 )  # fmt: skip
 
 LINEAR_DW = (
@@ -258,4 +261,7 @@ LINEAR_DX = (
     Mistake("dX-plus-b", "The bias is added to dX.",
             "y = X W + b: does its derivative by X still contain b?",
             lambda c: (c.G + c.b) @ c.W.T),
+    Mistake("dX-first-example", "Every example gets the first one's dX.",
+            "Whose gradient is it that comes in, row by row?",
+            lambda c: np.broadcast_to(_dX(c)[:1], c.X.shape)),
 )  # fmt: skip

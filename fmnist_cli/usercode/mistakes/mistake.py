@@ -15,7 +15,6 @@ class Mistake:
 
     Attributes
     ----------
-    name : str
     what : str
         What is wrong, as a sentence; ``{c}`` in it is the multiple below.
     question : str

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_cli.usercode.cases import Array, ModelCase, UpdateCase
+from fmnist_cli.usercode.cases import Array, ModelCase, UpdateCase, softmax
 from fmnist_cli.usercode.mistakes.mistake import Mistake
 
 
@@ -63,6 +63,9 @@ UPDATE = (
     *(Mistake(f"update-by-{which}", f"The step of {which} takes {which} itself, not its gradient.",
               "Which array says in which direction the loss falls?", _by_itself(which))
       for which in ("W", "b")),
+    Mistake("update-W-for-b", "W moves twice, and the bias never.",
+            "Which key does the loop use in its second round?",
+            lambda c: {n: w - 2 * c.lr * c.g[n] * (n[0] == "W") for n, w in c.w.items()}),
     Mistake("update-b-missing", "The biases do not change.",
             "Over which keys of params does the loop go?", _only("W1", "W2")),
     Mistake("update-W-missing", "The weights do not change, only the biases do.",
@@ -71,6 +74,13 @@ UPDATE = (
             "Does the loop reach the second layer?", _only("W1", "b1")),
     Mistake("update-last-layer-only", "Only the last layer changes.",
             "Does the loop reach the first layer?", _only("W2", "b2")),
+    Mistake("update-first-layer-twice", "The first layer moves twice, the last never.",
+            "Which layers does the loop go over?",
+            lambda c: {n: w - 2 * c.lr * c.g[n] * (n[1] == "1") for n, w in c.w.items()}),
+    Mistake("update-b-uphill", "The biases go up their gradient.",
+            "In which direction does the loss fall?",
+            lambda c: {n: w - c.lr * c.g[n] * (1 if n[0] == "W" else -1)
+                       for n, w in c.w.items()}),
     Mistake("update-first-parameter-only", "Only the first layer's W changes.",
             "What ends the loop after its first round?", _only("W1")),
     Mistake("update-twice", "Every parameter moves twice per step.",
@@ -135,7 +145,7 @@ def _backward(
     x: Array | None = None,
 ) -> dict[str, Array]:
     """The right backward pass, with one thing replaced."""
-    d = (c.p - c.one_hot) / c.N if d is None else d  # (N, K)
+    d = _d(c) if d is None else d  # (N, K)
     h1 = c.h1 if h1 is None else h1
     d_h1 = d @ c.w["W2"].T  # (N, K) @ (K, H) -> (N, H)
     d_a1 = d_h1 * (c.a1 > 0) if mask is None else mask(d_h1)
@@ -159,14 +169,18 @@ SECOND_UPDATE = (
 )  # fmt: skip
 
 
-def _softmax(z: Array) -> Array:
-    e: Array = np.exp(z - z.max(axis=1, keepdims=True))
-    e /= e.sum(axis=1, keepdims=True)
-    return e
-
-
 def _right_but_W2(c: ModelCase, h1: Array) -> dict[str, Array]:
     return c.right() | {"W2": h1.T @ _d(c)}
+
+
+def _without_relu(after: bool) -> Callable[[ModelCase], Any]:
+    """The gradient of the logits of a1; W2's with a1, or with what relu makes of it ``after``."""
+
+    def gradient(c: ModelCase) -> dict[str, Array]:
+        p = softmax(c.a1 @ c.w["W2"] + c.w["b2"])
+        return _backward(c, (p - c.one_hot) / c.N, h1=c.h1 if after else c.a1)
+
+    return gradient
 
 
 MODEL = (
@@ -194,6 +208,9 @@ MODEL = (
             lambda c: _backward(c, _d(c) * (c.logits > 0))),
     Mistake("pass-a1-for-h1", "The second layer's backward gets a1, from before relu.",
             "What was the input of the second layer?", lambda c: _backward(c, h1=c.a1)),
+    *(Mistake("forward-without-relu", "The forward pass takes a1 on, without relu.",
+              "Through which layers does x go on its way to the logits?", _without_relu(after))
+      for after in (True, False)),
     Mistake("pass-h1-for-x", "The first layer's backward gets the hidden layer in place of x.",
             "What was the input of the first layer?", lambda c: _backward(c, x=c.h1)),
     Mistake("pass-a1-for-x", "The first layer's backward gets a1, its own output.",
@@ -215,7 +232,7 @@ MODEL = (
             lambda c: _backward(c, (c.logits - c.one_hot) / c.N)),
     Mistake("softmax-of-softmax", "The probabilities go into the loss, which takes the softmax of "
             "them again.", "Does the loss expect logits or probabilities?",
-            lambda c: _backward(c, (_softmax(c.p) - c.one_hot) / c.N)),
+            lambda c: _backward(c, (softmax(c.p) - c.one_hot) / c.N)),
     Mistake("labels-predicted", "The loss is compared with the prediction in place of the label.",
             "Where do the labels in the backward pass come from?",
             lambda c: _backward(c, (c.p - np.eye(c.p.shape[1])[c.p.argmax(axis=1)]) / c.N)),
@@ -274,5 +291,5 @@ LOSS_BACKWARD = (
             lambda c: (c.z - c.one_hot) / c.N),
     Mistake("softmax-of-softmax", "The softmax is taken twice.",
             "Does the second softmax get logits or probabilities?",
-            lambda c: (_softmax(c.p) - c.one_hot) / c.N),
+            lambda c: (softmax(c.p) - c.one_hot) / c.N),
 )  # fmt: skip
