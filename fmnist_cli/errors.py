@@ -58,6 +58,7 @@ Remedy = Literal[
     "train_first",
     "upgrade_fmnist",
     "verify",  # everything that the registry holds
+    "verify_or_delete",  # the run
 ]
 
 
@@ -196,12 +197,19 @@ def require(holds: bool, must: str, received: object, *, remedy: Remedy | None =
 
 
 def shortage(error: BaseException | None) -> str | None:
-    """What the machine or the process has too little of, in a line; None if that is not why."""
+    """What the system has not or does not take, in a line; None if that is not why."""
     while error is not None:
         number = error.errno if isinstance(error, OSError) else None
         said = str(error)
         if number in (errno.ENOSPC, errno.EDQUOT):
             return f"the output must be written somewhere. Received: {os.strerror(number)}."
+        if number == errno.ENAMETOOLONG:
+            return f"a name must be one that a file can have. Received: {said}."
+        if number == errno.ENOENT and "temporary directory" in said:
+            return (
+                "there must be a folder for temporary files. "
+                "Received: none that can be written; name one: TMPDIR=FOLDER fmnist ..."
+            )
         if number in (errno.EMFILE, errno.ENFILE):
             return (
                 "this process must be able to open more files. "
@@ -212,7 +220,8 @@ def shortage(error: BaseException | None) -> str | None:
             or number == errno.ENOMEM
             or any(why in said for why in _NO_MEMORY)
         ):
-            received = (said.strip() or "a MemoryError").splitlines()[-1].strip()
+            received = os.strerror(number) if number else said.strip() or "a MemoryError"
+            received = received.splitlines()[-1].strip()
             return (
                 f"there must be enough memory. Received: {received}. Close what else runs, or "
                 "raise the limit (ulimit -v)."

@@ -29,7 +29,7 @@ def replace_file(
         Whether the file must be there even if the machine stops as soon as this returns.
     """
     if isinstance(content, str):
-        content = content.encode()
+        content = _encoded(content)
     temporary = path.with_name(TEMPORARY.replace("*", os.urandom(8).hex()))
     try:
         with temporary.open("xb") as file:
@@ -48,6 +48,11 @@ def replace_file(
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _encoded(text: str) -> bytes:
+    """The text in UTF-8; what is none of a file's name is written ``\\udcff``, as it is shown."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_artefact(path: Path, content: str | bytes, *, durable: bool = False) -> None:
@@ -76,7 +81,7 @@ def write_file(
     FmnistError
         When it cannot be written to its end: the disk is full, the reader is gone.
     """
-    data = content if isinstance(content, bytes) else content.encode()
+    data = _encoded(content) if isinstance(content, str) else content
     try:
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,9 @@ _ADVICE: dict[str, str] = {
     "train_dynamics": "Train one that does: fmnist train --dynamics",
     "train_first": "Train something first: fmnist train",
     "verify": "See what else: fmnist runs verify",
+    "verify_or_delete": (
+        "See what else: fmnist runs verify. To be rid of it: fmnist runs delete {run_id}"
+    ),
     "upgrade_fmnist": "Upgrade fmnist, or name another file with --db.",
 }
 

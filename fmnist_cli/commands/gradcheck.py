@@ -10,7 +10,7 @@ from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.engine.config import SMALLEST_STEPS, TrainConfig
-from fmnist_cli.errors import CheckFailed, UsageError, require
+from fmnist_cli.errors import CheckFailed, require
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.gradients import MagnitudeCheck, Selection
@@ -76,11 +76,12 @@ def gradcheck(
     require(not slow, must, "--all --engine keras")
     if model == "mini-cnn":
         others = typed(context, but=("model", "e", "every", "db", "json", "quiet"))
-        if others:
-            raise UsageError(
-                "the mini-cnn has four weights and one example of its own; of the options it takes "
-                f"--e and --all. Received: {' '.join(others.values())}."
-            )
+        require(
+            not others,
+            "the mini-cnn has four weights and one example of its own; of the options it takes "
+            "--e and --all",
+            " ".join(others.values()),
+        )
         check_mini_cnn(Output(common), common.db, e=e)
         return
     config = config.but(model=model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,8 +92,9 @@ def grade(
     files = grading.find_files(folder, scheme.files)
     dataset = load_images(data, out)
     grades: list[Grade] = []
-    with out.bar(len(files), "grading", unit="file") as bar:
-        for graded in grading.grade_all(folder, files, scheme, dataset.train, at_once=jobs):
+    grading_all = closing(grading.grade_all(folder, files, scheme, dataset.train, at_once=jobs))
+    with out.bar(len(files), "grading", unit="file") as bar, grading_all as all_graded:
+        for graded in all_graded:
             grades.append(graded)
             bar.update()
             write_pages(graded, scheme, feedback, gradescope)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +12,7 @@ from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.commands._study import show_tables
-from fmnist_cli.errors import CheckFailed, Diverged, UsageError
+from fmnist_cli.errors import CheckFailed, Diverged, require
 from fmnist_cli.formatting import percent
 from fmnist_cli.runner.mini_cnn import Training
 
@@ -79,10 +78,16 @@ def mini_cnn(
     from fmnist_cli.report.tables import derivative_checks_table
     from fmnist_cli.runner.mini_cnn import check_document, record_exercise, said_of_examples
 
-    _refuse_idle(typed(context), train)
+    given = typed(context)
+    idle = " ".join(flag for name, flag in given.items() if name in _TRAINING)
+    must = "--data, --examples, --lr, --steps and --seed are about the training"
+    require(train or not idle, must, f"{idle} without --train")
+    both = f"{given.get('examples')} {given.get('n')}"
+    must = "--data and --examples exclude each other"
+    require(not {"examples", "n"} <= given.keys(), must, both)
     out = Output(common)
-    given = {"x": x, "y": y, "w": w, "v": v}
-    exercise = engine.Exercise(**{name: one for name, one in given.items() if one is not None})  # type: ignore[arg-type]
+    numbers = {"x": x, "y": y, "w": w, "v": v}
+    exercise = engine.Exercise(**{name: one for name, one in numbers.items() if one is not None})  # type: ignore[arg-type]
     training = Training(examples, n, lr, steps, seed) if train else None
     derivation, checks = engine.derive(exercise), engine.check(exercise, e=e)
     if train and examples is not None:
@@ -152,20 +157,6 @@ def _raise_unless_held(checks: tuple[DerivativeCheck, ...]) -> None:
     if wrong:
         raise CheckFailed(
             f"the chain rule must agree with the differences and the loop. {wrong} do not."
-        )
-
-
-def _refuse_idle(given: Mapping[str, str], train: bool) -> None:
-    """UsageError for an option that would change nothing."""
-    idle = [flag for name, flag in given.items() if name in _TRAINING]
-    if idle and not train:
-        raise UsageError(
-            "--data, --examples, --lr, --steps and --seed are about the training. "
-            f"Received: {' '.join(idle)} without --train."
-        )
-    if {"examples", "n"} <= given.keys():
-        raise UsageError(
-            f"--data and --examples exclude each other. Received: {given['examples']} {given['n']}."
         )
 
 

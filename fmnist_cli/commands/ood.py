@@ -17,7 +17,7 @@ from fmnist_cli.commands._study import (
     show_tables,
 )
 from fmnist_cli.engine.config import MODELS, TrainConfig
-from fmnist_cli.errors import UsageError
+from fmnist_cli.errors import require
 from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
 from fmnist_cli.studies.study import View
 
@@ -80,11 +80,9 @@ def ood(
         models = MODELS if model == "all" else (model,)
         run_study_command(SHIFTED_IMAGES, config, models, study, data, common, view=view)
         return
-    if others := typed(context, but=_GO_WITH_RUN):
-        raise UsageError(
-            "run evaluates recorded weights, so no option may ask for a training. "
-            f"Received: --run {run_id} {' '.join(others.values())}."
-        )
+    others = " ".join(typed(context, but=_GO_WITH_RUN).values())
+    must = "run evaluates recorded weights, so no option may ask for a training"
+    require(not others, must, f"--run {run_id} {others}")
     _evaluate(run_id, view, study.plot, data, common)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
 from fmnist_cli.commands._options import nearness, with_options
-from fmnist_cli.commands._output import Output, make_table
+from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.formatting import seconds
 
@@ -108,7 +108,7 @@ def report(
     n_new = sum(one.n_new for one in written.parts)
     table.add_row("all, and writing", seconds(written.seconds), "", str(n_new))
     output.section("Report: time by part", table)
-    output.result(f"Wrote {written.html} and {written.markdown}")
+    output.result(f"Wrote {escape(written.html)} and {escape(written.markdown)}")
 
 
 def _data_flags(data: DataOptions) -> tuple[str, ...]:

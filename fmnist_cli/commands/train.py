@@ -11,12 +11,14 @@ from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, USER_ENGINE, TrainConfig
-from fmnist_cli.errors import Diverged, UsageError, require
+from fmnist_cli.errors import Diverged, require
 
 ResultsFolder = Annotated[
     Path, typer.Option("--results", help="Folder for the result file that scripts read.")
 ]
 
+# what layers of one's own know nothing of
+_NOT_WITH_LAYERS = ("engine", "model", "momentum", "check_gradient", "check_magnitude")
 # what `--resume` takes beside the run
 _GO_WITH_RESUME = {"resume", "results", "data_dir", "allow_custom_data", "db", "json", "quiet"}
 
@@ -91,9 +93,8 @@ def train(
     if resume is not None:
         from fmnist_cli.commands._training_view import resume_training
 
-        given = typed(context, but=_GO_WITH_RESUME)
-        received = " ".join(given.values())
-        require(not given, "a resumed run keeps the settings it began with", received)
+        other = " ".join(typed(context, but=_GO_WITH_RESUME).values())
+        require(not other, "a resumed run keeps the settings it began with", other)
         resume_training(resume, data, common, results)
         return
     require(
@@ -117,29 +118,18 @@ def train(
         _train_seeds(config, study, data, out, results, dynamics)
         return
     beside = [flag for n, flag in typed(context).items() if n in ("jobs", "scheduler", "new")]
-    if beside not in ([], ["--jobs 1"]):
-        raise UsageError(
-            "--jobs, --scheduler and --new go with several seeds. "
-            f"Received: {' '.join(beside)} and one seed."
-        )
+    must = "--jobs, --scheduler and --new go with several seeds"
+    require(beside in ([], ["--jobs 1"]), must, f"{' '.join(beside)} and one seed")
     config = config.but(seed=seeds[0])
     if layers is not None:
-        _refuse_with_layers(context)
+        given = typed(context)
+        others = " ".join(given[name] for name in given if name in _NOT_WITH_LAYERS)
+        must = "layers are an MLP's, trained by SGD; check them with fmnist check"
+        require(not others, must, f"--layers and {others}")
         config = config.but(engine=USER_ENGINE)
     extras = Extras(check_gradient, check_magnitude, dynamics, layers=layers)
     with open_session(common.db, config, data, out, results=results) as session:
         train_one(session, config, out, extras, results, log=log)
-
-
-def _refuse_with_layers(context: typer.Context) -> None:
-    """UsageError where an option is given that layers of one's own know nothing of."""
-    others = ("engine", "model", "momentum", "check_gradient", "check_magnitude")
-    given = [flag for name, flag in typed(context).items() if name in others]
-    if given:
-        raise UsageError(
-            "layers are an MLP's, trained by SGD; check them with fmnist check. "
-            f"Received: --layers and {' '.join(given)}."
-        )
 
 
 def _train_seeds(

@@ -105,6 +105,7 @@ def _import_matplotlib() -> None:
     logger.setLevel(logging.ERROR)  # that its cache is a temporary one concerns nobody
     try:
         import matplotlib
+        import matplotlib.font_manager  # nor that the cache of the fonts has no room
     finally:
         logger.setLevel(level)
         if backend is not None:

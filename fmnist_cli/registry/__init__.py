@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     )
     from fmnist_cli.registry.registry import Registry
     from fmnist_cli.registry.run import Run
-    from fmnist_cli.registry.sql import Selection, SqlReader, open_reader
+    from fmnist_cli.registry.sql import Selection, open_reader
 
 __all__ = [
     "ArtefactRecord",
@@ -32,7 +32,6 @@ __all__ = [
     "RunRecord",
     "RunSpec",
     "Selection",
-    "SqlReader",
     "StudyRecord",
     "open_reader",
 ]
@@ -41,7 +40,6 @@ _ELSEWHERE = {
     "Registry": "registry",
     "Run": "run",
     "Selection": "sql",
-    "SqlReader": "sql",
     "open_reader": "sql",
 }
 

@@ -29,6 +29,7 @@ from fmnist_cli.registry.records import (
     RunRecord,
     Status,
     StudyRecord,
+    UnsoundRun,
 )
 from fmnist_cli.registry.soundness import MAX_TEXT, unsound
 from fmnist_cli.registry.values import to_datetime
@@ -114,6 +115,23 @@ class Reader:
             f"there is no run {text or repr(text)} in {self._database.display_name}.",
             remedy="list_runs",
         )
+
+    def get_run_to_delete(self, which: str) -> RunRecord | UnsoundRun:
+        """As ``get_run(which, exact=True)``; by its id also a run that has ended and whose row
+        holds what no run holds, so that there is a way to be rid of it."""
+        try:
+            return self.get_run(which, exact=True)
+        except RegistryError as error:
+            if error.remedy != "verify_or_delete" or not re.fullmatch(
+                r"[0-9]{1,18}", which.strip()
+            ):
+                raise
+            run = schema.run.c
+            needed = select(run.id, run.uuid, run.status).where(run.id == int(which))
+            rows = [self._sound(schema.run, row) for row in self._rows(needed)]
+            if not rows or rows[0].status not in ("finished", "failed", "interrupted", "diverged"):
+                raise
+            return UnsoundRun(rows[0].id, rows[0].uuid, rows[0].status)
 
     def list_runs(
         self,
@@ -312,7 +330,8 @@ class Reader:
             raise RegistryError(
                 f"{of} {owner} of {self._database.display_name} must hold what a {of} holds. "
                 f"Received: {wrong}.",
-                remedy="verify",
+                remedy="verify" if of == "study" else "verify_or_delete",
+                run_id=owner,
             )
         return row
 

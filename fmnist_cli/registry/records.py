@@ -122,6 +122,15 @@ class StudyRecord:
     created_at: datetime
 
 
+@dataclass(frozen=True)
+class UnsoundRun:
+    """All that is taken of an ended run whose row holds what no run holds: enough to delete it."""
+
+    id: int
+    uuid: str
+    status: Status
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """A run as it stands.

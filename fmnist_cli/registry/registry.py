@@ -15,7 +15,7 @@ from fmnist_cli.registry.journal import SUFFIX
 from fmnist_cli.registry.merging import Merged, merge
 from fmnist_cli.registry.migrate import prepare
 from fmnist_cli.registry.queries import Reader
-from fmnist_cli.registry.records import RunRecord, RunSpec, StudyRecord
+from fmnist_cli.registry.records import RunRecord, RunSpec, StudyRecord, UnsoundRun
 from fmnist_cli.registry.recovery import Recovered, find_journals, recover_journal
 from fmnist_cli.registry.resume import RESUMABLE, ResumedRun, refuse_to_resume
 from fmnist_cli.registry.retention import Removal, delete_runs, garbage
@@ -209,7 +209,7 @@ class Registry(Reader):
         """Check everything that is recorded; see ``Verification``."""
         return verify(self._database, self)
 
-    def delete(self, runs: Sequence[RunRecord]) -> list[Path]:
+    def delete(self, runs: Sequence[RunRecord | UnsoundRun]) -> list[Path]:
         """Delete runs and their folders; the artefacts elsewhere, which stay, are returned.
 
         Raises

@@ -33,11 +33,13 @@ from fmnist_cli.registry.layout import (
 )
 from fmnist_cli.registry.locks import RunLock, is_held
 from fmnist_cli.registry.queries import Reader
-from fmnist_cli.registry.records import RunRecord
+from fmnist_cli.registry.records import RunRecord, UnsoundRun
 
 SECONDS_A_DAY = 86_400
 BATCH = 50  # runs that are deleted at once, each with an open file
 _FOLDER = re.compile(r"[1-9][0-9]*-[0-9a-f]{8}")
+
+Deletable = RunRecord | UnsoundRun
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Removal:
     size: int
 
 
-def delete_runs(database: Database, reader: Reader, runs: Sequence[RunRecord]) -> list[Path]:
+def delete_runs(database: Database, reader: Reader, runs: Sequence[Deletable]) -> list[Path]:
     """Remove runs, all that was recorded of them, and their folders.
 
     The rows go before the folders: what a kill leaves behind is found by ``garbage``.
@@ -73,31 +75,28 @@ def delete_runs(database: Database, reader: Reader, runs: Sequence[RunRecord]) -
         When one of them is running; none is removed then.
     """
     for run in runs:
-        if run.status == "running":
+        if isinstance(run, RunRecord) and run.status == "running":
             raise UsageError(
                 f"run {run.id} must have ended to be deleted. Received: it runs, as process "
                 f"{run.pid} on {run.host}.",
                 run_id=run.id,
             )
-    stay = []
+    stay: list[Path] = []
     for some in _batches(runs):
         stay += _delete(database, reader, some)
     return stay
 
 
-def _delete(database: Database, reader: Reader, runs: Sequence[RunRecord]) -> list[Path]:
-    stay = []
+def _delete(database: Database, reader: Reader, runs: Sequence[Deletable]) -> list[Path]:
+    stay: list[Path] = []
     own = (run_folder(database, run.id, run.uuid) for run in runs)
     folders = [folder for folder in own if folder.is_dir() and is_ours(database, folder)]
     with ExitStack() as held:
         for run in runs:
             # so that it is not resumed meanwhile
             held.enter_context(RunLock(lock_file(database.files, run.uuid)))
-            for artefact in reader.artefacts(run.id):
-                with suppress(ArtefactError):
-                    path = artefact_file(database, run.uuid, artefact.path)
-                    if path.exists() and not any(_is_within(path, own) for own in folders):
-                        stay.append(path)
+            with suppress(RegistryError):  # of rows that hold what none holds
+                stay += _elsewhere(database, reader, run, folders)
         try:
             for folder in folders:
                 replace_file(folder / UNDECIDED, database.identity)
@@ -113,7 +112,20 @@ def _delete(database: Database, reader: Reader, runs: Sequence[RunRecord]) -> li
     return stay
 
 
-def _batches(runs: Sequence[RunRecord]) -> Iterator[list[RunRecord]]:
+def _elsewhere(
+    database: Database, reader: Reader, run: Deletable, folders: Sequence[Path]
+) -> list[Path]:
+    """The run's files that are in none of the folders."""
+    found = []
+    for artefact in reader.artefacts(run.id):
+        with suppress(ArtefactError):
+            path = artefact_file(database, run.uuid, artefact.path)
+            if path.exists() and not any(_is_within(path, own) for own in folders):
+                found.append(path)
+    return found
+
+
+def _batches(runs: Sequence[Deletable]) -> Iterator[list[Deletable]]:
     waiting = iter(runs)
     while batch := list(islice(waiting, BATCH)):
         yield batch

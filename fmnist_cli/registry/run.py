@@ -25,6 +25,7 @@ from fmnist_cli.errors import (
     Terminated,
 )
 from fmnist_cli.files import temporary_folders
+from fmnist_cli.formatting import printable
 from fmnist_cli.registry import provenance, schema
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.journal import Journal
@@ -227,7 +228,7 @@ class Run(ABC):
         artefact = ArtefactRecord(
             run_id=self.id,
             kind=kind,
-            path=Path(relative).as_posix(),
+            path=printable(Path(relative).as_posix()),
             sha256=sha256,
             bytes=size,
         )

@@ -29,6 +29,9 @@ _DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u206
 # what a person wrote or a program said, with lines
 _FREE = {("run", "message"), ("run", "note"), ("run", "argv"), ("run", "environment")}
 
+# which have the name of a file or folder in them
+_PATHS = {("run", "data_source"), ("run_check", "name"), ("artefact", "path")}
+
 
 def unsound(
     table: Table, row: Row[Any] | Mapping[str, Any], *, displayable: bool = True
@@ -80,7 +83,7 @@ def _wrong(column: Column[Any], value: Any, displayable: bool) -> str | None:
     if len(value) > _length(column):
         return f"has more than {_length(column):,} characters"
     is_free = not displayable or where in _FREE or column.name in _JSON
-    if not is_free and not is_displayable(value):
+    if not is_free and not is_displayable(value, allowed="\t\n" if where in _PATHS else ""):
         return "has characters that cannot be shown"
     try:
         value.encode()

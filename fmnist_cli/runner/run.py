@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import Interrupted, Kept, Stopped
 from fmnist_cli.formatting import percent, pluralize, seconds
+from fmnist_cli.host import require_memory
 from fmnist_cli.runner.listener import Listener, Silent
 
 if TYPE_CHECKING:
@@ -114,8 +116,8 @@ def train_recorded(
     backend = (backend_of or make_backend)(
         config, dataset.train
     )  # if it cannot be, there is no run
-    resumed = None if resume is None else registry.resume(resume)
     spec = run_spec(session, command, asdict(config), condition, run_uuid)
+    resumed = None if resume is None else registry.resume(resume)
     run = resumed or registry.run(spec)
     warnings = _Warnings(run, listener)
     done = 0
@@ -256,9 +258,15 @@ def run_spec(
     condition: StudyCondition | None = None,
     run_uuid: str | None = None,
 ) -> RunSpec:
-    """What the registry is told of a run before it starts."""
+    """What the registry is told of a run before it starts.
+
+    OSError (ENOMEM) where there is no room for what BLAS takes on two threads, which would end
+    the run without a word.
+    """
     from fmnist_cli.engine.seeding import CNN_WEIGHTS
     from fmnist_cli.registry import RunSpec
+
+    _require_room_for_two_threads()
 
     return RunSpec(
         command=command,
@@ -272,6 +280,12 @@ def run_spec(
         uuid=run_uuid,
         data_folder=session.dataset.folder,
     )
+
+
+@cache
+def _require_room_for_two_threads() -> None:
+    """Asked before a process's first run: 32 MB of OpenBLAS for each, 72 MB of glibc."""
+    require_memory(160 << 20)
 
 
 def record_assessment(run: Run, test_set: str, assessment: Assessment) -> None:

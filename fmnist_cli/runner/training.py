@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fmnist_cli.analysis.agreement import Agreement, agreement
 from fmnist_cli.analysis.sampling import accuracy_interval
 from fmnist_cli.files import write_artefact
+from fmnist_cli.formatting import printable
 from fmnist_cli.runner.checks import magnitude_document, record_checks, require_checks
 from fmnist_cli.runner.result_file import (
     hand_in,
@@ -131,7 +132,7 @@ def train_with_checks(
     def before(run: Run, backend: Backend) -> None:
         nonlocal gradient, magnitude
         if extras.layers is not None:
-            kept = run.folder / extras.layers.name
+            kept = run.folder / printable(extras.layers.name)
             write_artefact(kept, extras.layers.read_bytes())
             run.add_artefact("layers", kept)
         gradient, magnitude = record_checks(

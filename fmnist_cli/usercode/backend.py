@@ -25,7 +25,7 @@ from fmnist_cli.engine.seeding import epoch_order, weights_rng
 from fmnist_cli.errors import ArtefactError, FmnistError, UsageError
 from fmnist_cli.usercode.examine import read_source
 from fmnist_cli.usercode.loading import load_source
-from fmnist_cli.usercode.outcomes import error_outcome
+from fmnist_cli.usercode.outcomes import error_outcome, is_from_outside
 from fmnist_cli.usercode.parts import NAMES, Parts, UserLayer, update_arguments
 from fmnist_cli.usercode.passes import backward, forward_values
 from fmnist_cli.usercode.shim import Array, DataSplit, softmax_cross_entropy, supplied
@@ -56,9 +56,9 @@ def load_parts(path: Path) -> Parts:
     with supplied():
         try:
             parts = load_source(text, path.name)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
+            if is_from_outside(error, path.name):
+                raise
             raise _told(path, error) from error
     missing = [NAMES[n][0] for n in ("linear", "relu", "update") if getattr(parts, n) is None]
     if missing:
@@ -104,9 +104,11 @@ class UserNetwork:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
                 return action()
-        except (KeyboardInterrupt, FmnistError):
+        except FmnistError:
             raise
-        except Exception as error:
+        except BaseException as error:  # sys.exit is the file's own failure too
+            if is_from_outside(error, self._path.name):
+                raise
             raise _told(self._path, error) from error
 
     def _build(self, weights: Mapping[str, Array]) -> dict[str, Any]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.errors import FmnistError, UsageError
+from fmnist_cli.host import signals_deferred
 from fmnist_cli.usercode.examine import CHECK_NAMES, check_file
 from fmnist_cli.usercode.results import NOT_LOADED, CheckReport, CheckResult
 from fmnist_cli.usercode.rubric import Rubric
+from fmnist_cli.usercode.subject import stop_all
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,22 @@ def grade(path: Path, rubric: Rubric, images: Split, *, name: str = "") -> Grade
 
 def grade_all(
     folder: Path, files: Sequence[Path], rubric: Rubric, images: Split, *, at_once: int = 2
-) -> Iterator[Grade]:
-    """Every file, graded, in the given order; ``at_once`` processes run at a time."""
+) -> Generator[Grade, None, None]:
+    """Every file, graded, in the given order; ``at_once`` processes run at a time.
+
+    Where it is closed before its end, they are stopped.
+    """
 
     def one(path: Path) -> Grade:
         return grade(path, rubric, images, name=path.relative_to(folder).as_posix())
 
-    with ThreadPoolExecutor(at_once) as pool:  # each waits for a process of its own
+    pool = ThreadPoolExecutor(at_once)  # each waits for a process of its own
+    try:
         yield from pool.map(one, files)
+    finally:
+        with signals_deferred():
+            stop_all()
+            pool.shutdown(cancel_futures=True)
 
 
 def feedback(graded: Grade, rubric: Rubric) -> str:

@@ -10,10 +10,12 @@ import io
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
+from dis import opmap
 from typing import Any
 
 import numpy as np
 
+from fmnist_cli.errors import Stopped
 from fmnist_cli.usercode.parts import NotFoundError
 
 Outcome = dict[str, Any]
@@ -79,6 +81,22 @@ def error_outcome(error: BaseException, filename: str) -> Outcome:
         "text": " ".join(text.split())[:300],
         "line": lines[-1] if lines else None,
     }
+
+
+def is_from_outside(error: BaseException, filename: str) -> bool:
+    """Whether a signal, such as Ctrl-C's, ended the file's code, not a ``raise`` of its own.
+
+    A signal's exception comes between two instructions, or from its handler.
+    """
+    if not isinstance(error, KeyboardInterrupt | Stopped):
+        return False
+    last = error.__traceback__
+    assert last is not None
+    while last.tb_next is not None:
+        last = last.tb_next
+    code = last.tb_frame.f_code
+    raised = code.co_code[last.tb_lasti] == opmap["RAISE_VARARGS"]
+    return not (raised and code.co_filename == filename)
 
 
 @contextlib.contextmanager

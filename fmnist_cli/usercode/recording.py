@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.files import write_file
-from fmnist_cli.formatting import to_json
+from fmnist_cli.formatting import printable, to_json
 from fmnist_cli.registry import Outcome, RunSpec
 from fmnist_cli.usercode import gradescope as export
 from fmnist_cli.usercode import grading
@@ -49,7 +49,7 @@ def record_reports(
             if command == "grade":
                 statuses = {result.check: result.status for result in report.results}
                 mistakes = {"mistakes": list(report.mistakes)}
-                run.record_check("layers", name, who | mistakes | statuses, report.holds)
+                run.record_check("layers", printable(name), who | mistakes | statuses, report.holds)
                 continue
             for result in report.results:
                 mistake = result.diagnosis.mistake if result.diagnosis else ""

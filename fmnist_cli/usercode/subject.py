@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from fmnist_cli.host import signals_deferred
 from fmnist_cli.usercode import wire
 from fmnist_cli.usercode.guard import Limits
 from fmnist_cli.usercode.network import NetworkBench
@@ -114,13 +115,23 @@ class ProcessSubject:
         self._left = limits.file_seconds
 
     def __enter__(self) -> ProcessSubject:
+        _at_work.add(self)
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._end()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with signals_deferred():  # a second Ctrl-C must not leave the folder
+            self._end()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            _at_work.discard(self)
+
+    def stop(self) -> None:
+        """Have the thread that waits for an answer, and every later question, get none."""
+        self._left = 0.0
+        if (process := self._process) is not None:
+            process.kill()
 
     def load(self) -> dict[str, Any]:
+        self._require_time()
         if self._process is None:
             self._start()
         return self._ask("load", {}, self.limits.call_seconds)
@@ -175,11 +186,7 @@ class ProcessSubject:
             raise RuntimeError(f"the worker did not start: {self._error_text()}") from error
 
     def _ask(self, operation: str, arguments: dict[str, Any], seconds: float) -> dict[str, Any]:
-        if self._left <= 0:
-            raise Unanswered(
-                f"the file as a whole used more than {self.limits.file_seconds:g} s; the rest was "
-                "not run."
-            )
+        self._require_time()
         begin = time.monotonic()
         try:
             self._send({"operation": operation, "arguments": arguments})
@@ -208,6 +215,13 @@ class ProcessSubject:
             raise unanswered(message["failed"], self._where())
         reply: dict[str, Any] = message["reply"]
         return reply
+
+    def _require_time(self) -> None:
+        if self._left <= 0:
+            raise Unanswered(
+                f"the file as a whole used more than {self.limits.file_seconds:g} s; the rest was "
+                "not run."
+            )
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._process is not None
@@ -280,6 +294,15 @@ class ProcessSubject:
         self._process.wait()
         self._stderr.close()
         self._process = None
+
+
+_at_work: set[ProcessSubject] = set()
+
+
+def stop_all() -> None:
+    """Stop every file's process, in whichever thread it is waited for."""
+    for subject in tuple(_at_work):
+        subject.stop()
 
 
 def _unless_failed(reply: dict[str, Any]) -> dict[str, Any]:

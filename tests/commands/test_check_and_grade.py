@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -148,3 +153,21 @@ def test_layers_refuse_what_they_do_not_know(
 
 def test_layers_go_with_one_seed(fmnist: Fmnist, right: Path) -> None:
     assert "one seed" in fmnist.error("train", "--layers", right, "--seeds", 2, code=2)
+
+
+def test_ctrl_c_stops_the_files_at_work_and_leaves_nothing(fmnist: Fmnist, tmp_path: Path) -> None:
+    Path("files").mkdir()
+    for name in "abc":
+        Path("files", f"{name}.py").write_text("while True: pass\n")
+    (work := tmp_path / "work").mkdir()
+    words = [sys.executable, "-m", "fmnist_cli", "grade", "files", "--allow-custom-data"]
+    environment = os.environ | {"TMPDIR": str(work)}
+    with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while len(list(work.rglob("progress"))) < 2:  # both have begun
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)  # an impatient one
+        _, error = process.communicate(timeout=9)  # they would take 10 s
+    assert (process.returncode, error) == (130, "Error: Interrupted.\n")
+    assert not list(work.iterdir())
+    assert not Path("runs.db").exists()

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_cli.formatting import printable
+from tests.usercode.base import SOLUTION
+
 from .conftest import SMALL, Fmnist
 
 NOBODY = 65534
@@ -167,3 +170,67 @@ def test_what_is_of_no_use_is_no_obstacle(
     plotted = start("plot", "train", "--out", "a.png", **environment)
     assert (plotted.returncode, plotted.stdout, plotted.stderr) == (0, "Saved a.png\n", "")
     assert {one["status"] for one in fmnist.document("runs", "list")["runs"]} == {"finished"}
+
+
+NAMES = [b"bad\xff\xfe", b"new\nline", b"esc\x1b[2J\r", b"[old] [bold]"]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=["no UTF-8", "line", "control", "markup"])
+def test_any_name_of_a_file_or_folder(fmnist: Fmnist, name: bytes, tmp_path: Path) -> None:
+    """What is recorded of it is sound, so that an import takes it, and it is written as shown."""
+    word = os.fsdecode(name)
+    shutil.copytree(os.environ["FMNIST_DATA_DIR"], word)
+    layers = Path(word, f"{word}.py")
+    layers.write_text(SOLUTION)
+    data = ("--data-dir", word, "--allow-custom-data", "--db", f"{word}.db")
+    fmnist("train", *SMALL, "--epochs", 1, "--results", word, *data)
+    fmnist("train", *SMALL, "--epochs", 1, "--layers", layers, *data)
+    fmnist("grade", word, "--csv", Path(word, "grades.csv"), "--feedback", word, *data)
+    fmnist("runs", "verify", "--db", f"{word}.db")
+    fmnist("runs", "import", f"{word}.db", "--db", "all.db")
+    fmnist("runs", "verify", "--db", "all.db")
+    assert len(fmnist.document("runs", "list", "--db", "all.db")["runs"]) == 3
+    saved = fmnist("report", "--quick", "--hidden", 8, "--out", Path(word, "page"), *data).stdout
+    assert f"{printable(word)}/page/index.html" in saved
+    assert Path(word, "page", "index.html").read_bytes().decode()
+    fmnist("runs", "delete", 1, "--yes", "--db", f"{word}.db")
+
+
+def test_names_that_no_file_can_have(fmnist: Fmnist) -> None:
+    longest, name = "n" * 255, "n" * 256
+    Path("submissions").mkdir()
+    Path(longest).touch()
+    for code, *args in (
+        (1, "runs", "list", "--db", longest),  # its journal's would be longer
+        (1, "train", *SMALL, "--data-dir", name),
+        (2, "train", *SMALL, "--results", name),
+        (1, "grade", name),
+        (2, "grade", "submissions", "--rubric", name),
+        (2, "check", name),
+        (1, "runs", "list", "--db", name),
+        (1, "doctor", "--db", name),
+    ):
+        assert "File name too long" in fmnist.error(*args, code=code)
+    assert {path.name for path in Path().iterdir()} == {longest, "submissions"}
+
+
+def test_figures_without_any_folder_for_their_fonts(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fmnist.small("train", "--epochs", 1)
+    nowhere = Path("file")
+    nowhere.touch()
+    code = (
+        "import sys, tempfile\n"
+        "def none(): raise FileNotFoundError(2, 'No usable temporary directory found in x')\n"
+        "tempfile.gettempdir = tempfile._get_default_tempdir = none\n"
+        "from fmnist_cli.__main__ import main\n"
+        "sys.argv = ['fmnist', 'plot', 'train']\n"
+        "main()"
+    )
+    env = {k: v for k, v in os.environ.items() if not k.startswith(OTHERS)}
+    env |= {"HOME": str(nowhere / "home")}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
+    )
+    assert "there must be a folder for temporary files" in error_of(run, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Boolean, Float, Integer
@@ -76,6 +77,30 @@ def test_a_run(fmnist: Fmnist, sql: str) -> None:
     assert "must hold what a run holds" in " ".join(found.split())
     fmnist("runs", "show", 1)
     fmnist("runs", "compare", "study:1")
+
+
+@pytest.mark.parametrize("what", ["no time", "no JSON", "a blob for a number", "a long text"])
+def test_it_can_be_deleted_by_its_id(fmnist: Fmnist, what: str) -> None:
+    plant(PLANTED[what])
+    assert fmnist.error("runs", "show", 7, code=1).endswith("rid of it: fmnist runs delete 7")
+    fmnist.error("runs", "delete", "latest", "7777", code=1)
+    fmnist("runs", "delete", 7, "--yes")
+    fmnist("runs", "gc")
+    assert not list(Path("runs.files").glob("7-*"))
+    assert len(fmnist.document("runs", "list")["runs"]) == 8
+
+
+@pytest.mark.parametrize("row", ["status = 'running', lr = 'x'", "uuid = '../../x'"])
+def test_it_cannot_where_its_files_or_its_end_are_not_known(fmnist: Fmnist, row: str) -> None:
+    plant(RUN.format(row))
+    fmnist.error("runs", "delete", 7, "--yes", code=1)
+    with closing(sqlite3.connect("runs.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM run").fetchone() == (9,)
+
+
+def test_one_whose_files_are_not_sound_can_be_deleted(fmnist: Fmnist) -> None:
+    plant("UPDATE artefact SET sha256 = 'none' WHERE run_id = 7")
+    fmnist("runs", "delete", 7, "--yes")
 
 
 def test_it_is_left_out_of_a_list(fmnist: Fmnist) -> None:

@@ -303,13 +303,13 @@ def test_where_takes_an_expression_and_names_what_does_not_exist(url: str) -> No
 
         def ids(where: str, **more: object) -> list[int]:
             chosen = Selection(where=where, model="mlp", **more)  # type: ignore[arg-type]
-            return [row["run_id"] for row in reader.summaries(chosen, limit=5).dicts()]
+            return [row["run_id"] for row in reader.summaries(chosen, limit=5)]
 
         assert ids("batch = 5 and test_accuracy > 0.8") == [1]
         assert ids("arm LIKE 'batch%' -- a remark") == [1]
         assert ids("seed % 2 = 0;") == [1]
         assert ids("batch > 5") == []
-        assert reader.curves(Selection(where="batch = 5")).dicts()[1]["train_loss"] is None
+        assert list(reader.curves(Selection(where="batch = 5")))[1]["train_loss"] is None
         with pytest.raises(UsageError, match="Received: bach; did you mean batch"):
             ids("bach = 5")
         with pytest.raises(UsageError, match="Received: epok; did you mean epoch"):

@@ -36,7 +36,7 @@ def test_a_running_run_is_running_and_one_without_a_process_is_lost(
     with registry.run(spec()) as run:
         with open_reader(db) as reader:
             rows = reader.query(STATUSES).rows
-            lost = reader.summaries(Selection(status="lost")).dicts()
+            lost = list(reader.summaries(Selection(status="lost")))
         run.finish(OUTCOME_AT_ONCE)
     assert rows == [("lost",), ("running",), ("running",)]
     assert [row["run_id"] for row in lost] == [1]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from fmnist_cli.engine.config import USER_ENGINE, TrainConfig
 from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
 from fmnist_cli.engine.numpy_mlp.layers import PARAMETERS, initial_weights
 from fmnist_cli.engine.seeding import epoch_order, weights_rng
-from fmnist_cli.errors import UsageError
+from fmnist_cli.errors import Terminated, UsageError
 from fmnist_cli.usercode.backend import UserCodeError, UserNetwork, textbook_losses
 
 from .base import SOLUTION
@@ -110,3 +113,36 @@ def test_train_says_how_far_the_layers_follow_the_textbook(tiny_data: Path, isol
     wrong = CliRunner().invoke(app, ["train", "--layers", "mine.py", *options]).stdout
     assert "they part in epoch 1" in wrong
     assert "Try: fmnist check mine.py" in " ".join(wrong.split())
+
+
+@pytest.mark.parametrize("line", ["raise KeyboardInterrupt", "raise SystemExit(7)", "quit()"])
+@pytest.mark.parametrize("where", ["top", "backward"])
+def test_a_file_that_ends_the_program_itself_is_at_fault(
+    line: str, where: str, tmp_path: Path, images: Split
+) -> None:
+    path = tmp_path / "a.py"
+    head = "    def backward(self, X, grad):\n"
+    planted = SOLUTION.replace(head, f"{head}        {line}\n")
+    path.write_text(f"{line}\n{SOLUTION}" if where == "top" else planted)
+    with pytest.raises(UserCodeError, match="in line"):
+        UserNetwork(path, CONFIG, images).train_epoch(epoch_order(0, 1, len(images)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_in_its_code_is_a_signal(
+    number: int, tmp_path: Path, images: Split
+) -> None:
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    path = tmp_path / "a.py"
+    head = "    def backward(self, X, grad):\n"
+    path.write_text(SOLUTION.replace(head, f"{head}        while True: pass\n"))
+    backend = UserNetwork(path, CONFIG, images)
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        Timer(0.2, os.kill, (os.getpid(), number)).start()
+        with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else Terminated):
+            backend.train_epoch(epoch_order(0, 1, len(images)))
+    finally:
+        signal.signal(signal.SIGTERM, before)

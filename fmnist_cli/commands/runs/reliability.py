@@ -190,7 +190,8 @@ def delete(
     """Delete runs with all that was recorded of them, and their folders.
 
     Names them and asks first. Refuses a run that is running; files outside of the registry's own
-    folder stay.
+    folder stay. A run that other commands refuse, for its row holds what no run holds, can be
+    deleted by its id.
 
     Examples:
       # one run, after a question
@@ -198,16 +199,21 @@ def delete(
       # two, without
       fmnist runs delete 3 4 --yes
     """
+    from fmnist_cli.registry.records import UnsoundRun
 
     out = Output(common)
     with open_existing(common.db) as registry:
-        runs = {run.id: run for run in (registry.get_run(one, exact=True) for one in run_ids)}
+        runs = {run.id: run for run in map(registry.get_run_to_delete, run_ids)}
         if not yes:
             if sys.stdin is None or sys.stdin.closed:
                 raise UsageError("delete must have --yes where it cannot ask. Received: no stdin.")
             for run in runs.values():
-                epochs = pluralize(run.epochs_run, "epoch")
-                write_message(f"run {run.id}: {run.command}, {run.status}, {epochs}")
+                what = (
+                    f"{run.status}; its row holds what no run holds"
+                    if isinstance(run, UnsoundRun)
+                    else f"{run.command}, {run.status}, {pluralize(run.epochs_run, 'epoch')}"
+                )
+                write_message(f"run {run.id}: {what}")
             those = pluralize(len(runs), "run") if len(runs) > 1 else f"run {next(iter(runs))}"
             typer.confirm(f"Delete {those}, for good?", abort=True, err=True)
         stay = registry.delete(list(runs.values()))

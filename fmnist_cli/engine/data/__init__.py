@@ -2,33 +2,15 @@
 
 from fmnist_cli.engine.data.cache import cache_folder
 from fmnist_cli.engine.data.dataset import Dataset, load
-from fmnist_cli.engine.data.folder import FileReport, Folder
 from fmnist_cli.engine.data.idx import write_idx
 from fmnist_cli.engine.data.official import FILES, LICENCE, OFFICIAL_FINGERPRINT, fingerprint
-from fmnist_cli.engine.data.progress import Progress
-from fmnist_cli.engine.data.sources import (
-    DATA_DIR_VARIABLE,
-    DataInfo,
-    Found,
-    SourceReport,
-    fetch,
-    find,
-    info,
-    verify,
-)
+from fmnist_cli.engine.data.sources import fetch, find, info, verify
 
 __all__ = [
-    "DATA_DIR_VARIABLE",
     "FILES",
     "LICENCE",
     "OFFICIAL_FINGERPRINT",
-    "DataInfo",
     "Dataset",
-    "FileReport",
-    "Folder",
-    "Found",
-    "Progress",
-    "SourceReport",
     "cache_folder",
     "fetch",
     "find",

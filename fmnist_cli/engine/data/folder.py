@@ -15,6 +15,7 @@ from fmnist_cli.engine.data import official
 from fmnist_cli.engine.data.idx import Idx, read_idx, refusal
 from fmnist_cli.engine.data.official import DataFile, fingerprint
 from fmnist_cli.errors import ChecksumError, DataError
+from fmnist_cli.formatting import printable
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Folder:
     @property
     def title(self) -> str:
         """Source and path, for messages."""
-        return f"{self.source} ({self.path})"
+        return f"{self.source} ({printable(str(self.path))})"
 
 
 @dataclass(frozen=True)

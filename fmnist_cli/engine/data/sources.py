@@ -36,7 +36,6 @@ from fmnist_cli.engine.data.progress import Progress, silent
 from fmnist_cli.errors import ChecksumError, DataError
 from fmnist_cli.files import expand
 
-DATA_DIR_VARIABLE = "FMNIST_DATA_DIR"  # read by the caller
 _GIVEN = "the folder that was given"
 _OWN = "fmnist's cache"
 _PARTIAL_PREFIX = ".partial-"

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from fmnist_cli.errors import RegistryError, RegistryUnavailable, Remedy
+from fmnist_cli.formatting import printable
 from fmnist_cli.registry.database.base import BUSY_SECONDS, Database
 from fmnist_cli.registry.layout import files_folder
 from fmnist_cli.registry.mounts import network_mount
@@ -35,7 +36,8 @@ class SQLite(Database):
     def __init__(self, path: Path) -> None:
         self.display_name = str(path)
         self.path = Path(os.path.realpath(path))
-        self.target = self.identity = str(self.path)
+        self.target = str(self.path)
+        self.identity = printable(self.target)
         self.files = files_folder(self.path)
         kind = network_mount(self.path)
         self.is_shared = kind is not None

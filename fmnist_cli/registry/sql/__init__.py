@@ -6,7 +6,6 @@ from pathlib import Path
 
 from fmnist_cli.registry.sql.reader import (
     MAX_INTEGER,
-    MAX_ROWS,
     QueryResult,
     Selection,
     SqlReader,
@@ -15,7 +14,6 @@ from fmnist_cli.registry.sql.reader import (
 
 __all__ = [
     "MAX_INTEGER",
-    "MAX_ROWS",
     "QueryResult",
     "Selection",
     "SqlReader",

@@ -103,10 +103,6 @@ class QueryResult:
         """The rows by column."""
         return (dict(zip(self.columns, row, strict=True)) for row in self.rows)
 
-    def dicts(self) -> list[dict[str, Any]]:
-        """The rows by column, all of them."""
-        return list(self)
-
     def only(self, names: Sequence[str]) -> QueryResult:
         """These columns only, in this order."""
         at = [self.columns.index(name) for name in names]
