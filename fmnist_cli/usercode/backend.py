@@ -153,7 +153,7 @@ class UserNetwork:
         """The mean loss of a batch; its gradients are in the layers afterwards."""
         values = forward_values(model, x, y)
         loss = float(model["loss"].forward(values["a2"], y))
-        backward(self._parts.backward_pass, values)
+        backward(self._parts, values)
         return loss
 
     def _hidden_and_logits(self, images: Array) -> tuple[Array, Array]:

@@ -86,8 +86,7 @@ def call_checker(
             value, outcome = attempt(call)
         if outcome is not None:
             return {"error": outcome, "printed": printed.getvalue()}
-        if isinstance(value, tuple) and value and isinstance(value[0], bool | np.bool_):
-            value = value[0]  # the verdict, and a report
+        value = _verdict(value)
         values.append(numbers_of(value))
         is_bool &= isinstance(value, bool | np.bool_)
     return {
@@ -96,6 +95,17 @@ def call_checker(
         "is_bool": is_bool,
         "loss_moves": len(set(losses)) != 1,  # or it has a loss of its own
     }
+
+
+def _verdict(value: Any) -> Any:
+    """The truth that is returned: beside a report, or for each parameter; else the value itself."""
+    truth = bool | np.bool_
+    if isinstance(value, tuple) and value and isinstance(value[0], truth):
+        return value[0]
+    each = list(value.values()) if isinstance(value, Mapping) else value
+    if isinstance(each, list | tuple) and each and all(isinstance(one, truth) for one in each):
+        return all(each)
+    return value
 
 
 def _make_wrong(layer: Any, name: str, how: str) -> None:

@@ -325,7 +325,7 @@ class Bench:
             made, outcome = self.attempt_value("forward", forward_values, model, x.copy(), y.copy())
             if outcome is None:
                 ordered = functools.partial(backward_in_order, made)
-                own = own_backward(self.parts.backward_pass, made)
+                own = own_backward(self.parts, made)
                 backward_pass = ordered if by == "order" else own
                 if backward_pass is None:
                     continue
@@ -366,7 +366,7 @@ class Bench:
         model = self._model(weights)
         spent = dict.fromkeys(("forward", "backward", "update"), 0.0)
         data = shim.DataSplit(images, labels)
-        start, done, theirs = time.perf_counter(), 0, self.parts.backward_pass
+        start, done = time.perf_counter(), 0
         for rows in batches:
             if time.perf_counter() - start > seconds:
                 break
@@ -374,7 +374,7 @@ class Bench:
             begin = time.perf_counter()
             made = self._value("forward", forward_values, model, x, y)
             middle = time.perf_counter()
-            self._value("backward", backward, theirs, made)
+            self._value("backward", backward, self.parts, made)
             end = time.perf_counter()
             model = self._updated(model, lr)
             spent["forward"] += middle - begin

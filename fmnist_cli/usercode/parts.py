@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.usercode import shim
-from fmnist_cli.usercode.structure import find_by_structure
+from fmnist_cli.usercode.structure import find_by_structure, handed_over
 
 Array = NDArray[Any]
 
@@ -57,6 +58,8 @@ class Parts:
     magnitude_checker: Callable[..., Any] | None = None
     loss: Callable[..., Any] | None = None
     main: Callable[..., Any] | None = None
+    handed: Mapping[int, tuple[Callable[..., Any], int | None]] = field(default_factory=dict)
+    """Which arguments of backward_pass another function of the file returns."""
     found_as: Mapping[str, str] | None = None
 
 
@@ -79,7 +82,11 @@ def find_parts(names: Mapping[str, Any], source: str = "") -> Parts:
     for part, name in find_by_structure(source, found_as).items():
         if callable(names.get(name)):
             found[part], found_as[part] = names[name], name
-    return replace(Parts(**found), found_as=found_as)
+    handed = {
+        place: (names[name], index)
+        for place, (name, index) in handed_over(source, found_as.get("backward_pass", "")).items()
+    }
+    return replace(Parts(**found), found_as=found_as, handed=handed)
 
 
 def _plain(name: str) -> str:
@@ -237,7 +244,8 @@ def update_arguments(
 _SAME = {
     "inputs": "x", "input": "x", "images": "x", "xbatch": "x", "labels": "y", "target": "y",
     "targets": "y", "ybatch": "y", "network": "model", "net": "model", "layers": "model",
-    "z1": "a1", "z2": "a2", "logits": "a2", "scores": "a2",
+    "m": "model", "nn": "model", "xb": "x", "yb": "y", "z1": "a1",
+    "z2": "a2", "logits": "a2", "scores": "a2",
 }  # fmt: skip
 _CHECKER_WORDS = {
     "data": ("dataset", "data", "split", "trainset", "traindata"),
@@ -273,19 +281,44 @@ def checker_roles(function: Callable[..., Any]) -> dict[str, str] | None:
         roles = {name: "one" if role == "layer" else role for name, role in roles.items()}
     if "f" in roles.values():  # (f, param, grad)
         roles = {name: "w" if role == "key" else role for name, role in roles.items()}
-    if "" in roles.values():  # two of any name are the assignment's
+    unknown = [name for name, role in roles.items() if role == ""]
+    if len(unknown) == 1 and {"x", "y"} <= set(roles.values()):
+        return {name: role or "model" for name, role in roles.items()}
+    if unknown:  # two of any name are the assignment's
         pair = ("model", "data") if "model" in _plain(next(iter(roles))) else ("data", "model")
         return dict(zip(roles, pair, strict=True)) if len(roles) == 2 else None
     return roles
 
 
-def pass_arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> list[Any] | None:
+def pass_arguments(
+    function: Callable[..., Any],
+    values: Mapping[str, Any],
+    handed: Mapping[int, tuple[Callable[..., Any], int | None]] | None = None,
+) -> list[Any] | None:
     """The arguments of a user's backward_pass(model, x, a1, h1, a2, y), by name or by place.
 
-    None where neither says what is meant.
+    What ``handed`` says that another function of the file returns is a ``partial`` that calls it.
+    None where nothing says what is meant.
     """
-    names = [_SAME.get(_plain(p.name), _plain(p.name)) for p in required(function)]
-    if all(name in values for name in names):
-        return [values[name] for name in names]
-    order = ("model", "x", "a1", "h1", "a2", "y")
-    return [values[name] for name in order] if len(names) == len(order) else None
+    arguments: list[Any] = []
+    for place, parameter in enumerate(required(function)):
+        name = _SAME.get(_plain(parameter.name), _plain(parameter.name))
+        if name in values:
+            arguments.append(values[name])
+        elif handed and place in handed:
+            other, index = handed[place]
+            given = pass_arguments(other, values)
+            if given is None:
+                return None
+            arguments.append(partial(_returned, other, given, index))
+        else:
+            order = ("model", "x", "a1", "h1", "a2", "y")
+            alike = len(required(function)) == len(order)
+            return [values[name] for name in order] if alike else None
+    return arguments
+
+
+def _returned(function: Callable[..., Any], given: Sequence[Any], index: int | None) -> Any:
+    """What a function of the file returns, or one of the values that it returns."""
+    returned = function(*given)
+    return returned if index is None else returned[index]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from fmnist_cli.usercode.parts import UserLayer, pass_arguments
+from fmnist_cli.usercode.parts import Parts, UserLayer, pass_arguments
 from fmnist_cli.usercode.shim import Array
 
 
@@ -26,17 +26,20 @@ def backward_in_order(values: Mapping[str, Any]) -> None:
         d = UserLayer(model[name]).backward(values[given], d)
 
 
-def own_backward(
-    function: Callable[..., Any] | None, values: Mapping[str, Any]
-) -> Callable[[], Any] | None:
+def own_backward(parts: Parts, values: Mapping[str, Any]) -> Callable[[], Any] | None:
     """A file's own backward pass, ready to be called; None where it has none of known arguments."""
-    arguments = None if function is None else pass_arguments(function, values)
-    return None if function is None or arguments is None else partial(function, *arguments)
+    function = parts.backward_pass
+    if function is None:
+        return None
+    arguments = pass_arguments(function, values, parts.handed)
+    if arguments is None:
+        return None
+    return lambda: function(*(one() if isinstance(one, partial) else one for one in arguments))
 
 
-def backward(function: Callable[..., Any] | None, values: Mapping[str, Any]) -> None:
+def backward(parts: Parts, values: Mapping[str, Any]) -> None:
     """A file's own backward pass, else layer by layer."""
-    own = own_backward(function, values)
+    own = own_backward(parts, values)
     if own is None:
         backward_in_order(values)
     else:

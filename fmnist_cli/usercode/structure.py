@@ -26,7 +26,8 @@ def find_by_structure(source: str, known: Mapping[str, str]) -> dict[str, str]:
     except (SyntaxError, ValueError):
         return {}
     tops = {n.name: n for n in tree.body if isinstance(n, Definition)}
-    reached = {name: _reached(name, tops, set(known.values())) for name in tops}
+    layers = {known.get(part) for part in ("linear", "relu", "loss")}
+    reached = {name: _reached(name, tops, layers) for name in tops}
     candidates = [
         name
         for name in tops
@@ -52,8 +53,58 @@ def find_by_structure(source: str, known: Mapping[str, str]) -> dict[str, str]:
     return {part: name for part, name in found.items() if part not in known}
 
 
-def _reached(name: str, tops: Mapping[str, Definition], but: Collection[str]) -> list[Definition]:
-    """The definition and those that it calls, directly or not, ``but`` the file's known parts."""
+def handed_over(source: str, name: str) -> dict[int, tuple[str, int | None]]:
+    """Which arguments of a function are what others of the file return, where it is first called.
+
+    By position: the other function, and the index where it returns several values. So the pass
+    that is called as ``back(model, forth(model, x), y)`` has its second argument from ``forth``.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return {}
+    tops = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+    for caller in tree.body:
+        made = _made_by(caller, tops)
+        for node in ast.walk(caller):
+            if isinstance(node, ast.Call) and _calls(node) == name:
+                places = {}
+                for place, argument in enumerate(node.args):
+                    if isinstance(argument, ast.Name) and argument.id in made:
+                        places[place] = made[argument.id]
+                    elif isinstance(argument, ast.Call) and _calls(argument) in tops:
+                        places[place] = _calls(argument), None
+                return places
+    return {}
+
+
+def _made_by(scope: ast.AST, tops: Collection[str]) -> dict[str, tuple[str, int | None]]:
+    """The names that are assigned what a function returns, and where in it."""
+    made: dict[str, tuple[str, int | None]] = {}
+    for node in ast.walk(scope):
+        if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)):
+            continue
+        function = _calls(node.value)
+        for target in node.targets if function in tops else ():
+            if isinstance(target, ast.Name):
+                made[target.id] = function, None
+            elif isinstance(target, ast.Tuple):
+                names = (
+                    (i, one.id) for i, one in enumerate(target.elts) if isinstance(one, ast.Name)
+                )
+                made |= {one: (function, i) for i, one in names}
+    return made
+
+
+def _calls(node: ast.Call) -> str:
+    """The name of the function that is called; empty for a method."""
+    return node.func.id if isinstance(node.func, ast.Name) else ""
+
+
+def _reached(
+    name: str, tops: Mapping[str, Definition], but: Collection[str | None]
+) -> list[Definition]:
+    """The definition and those that it calls, directly or not, ``but`` the layers."""
     found, left = [], [name]
     while left:
         one = left.pop()

@@ -146,6 +146,49 @@ def probe(model, x, y, laag='L1', wat='W', eps=1e-5):
 )
 
 
+CACHED = (
+    LAYERS
+    + """\
+def vor(m, X, y):
+    merk = {'X': X, 'a': m['L1'].forward(X)}
+    merk['h'] = m['nonlinear1'].forward(merk['a'])
+    merk['z'] = m['L2'].forward(merk['h'])
+    return merk, m['loss'].forward(merk['z'], y)
+
+def zurueck(m, merk, y):
+    g = m['loss'].backward(merk['z'], y)
+    g = m['L2'].backward(merk['h'], g)
+    g = m['nonlinear1'].backward(merk['a'], g)
+    m['L1'].backward(merk['X'], g)
+
+def stimmt(m, X, y, h=1e-5):
+    merk, _ = vor(m, X, y)
+    zurueck(m, merk, y)
+    bericht = {}
+    for name in ('L1', 'L2'):
+        for key, w in m[name].params.items():
+            n = np.zeros_like(w)
+            for i in np.ndindex(*w.shape):
+                kept = w[i]
+                w[i] = kept + h
+                up = vor(m, X, y)[1]
+                w[i] = kept - h
+                n[i] = (up - vor(m, X, y)[1]) / (2 * h)
+                w[i] = kept
+            bericht[name + key] = bool(np.abs(n - m[name].gradient[key]).max() < 1e-6)
+    return bericht
+"""
+)
+
+
+def test_a_pass_is_given_what_the_file_makes_for_it(check_text: CheckText) -> None:
+    report = check_text(CACHED)
+    assert report.result("backward_pass").status == "passed"
+    assert report.result("gradient_checker").status == "passed"
+    wrong = check_text(changed(CACHED, "backward(merk['h'], g)", "backward(merk['a'], g)"))
+    assert wrong.mistakes == ("pass-a1-for-h1",)
+
+
 @pytest.mark.parametrize("text", [LAYERS + ONE_LAYER, BY_DEFAULT])
 def test_a_checker_of_one_layer_or_one_parameter_holds(check_text: CheckText, text: str) -> None:
     report = check_text(text)

@@ -77,6 +77,9 @@ UPDATE = (
     Mistake("update-first-layer-twice", "The first layer moves twice, the last never.",
             "Which layers does the loop go over?",
             lambda c: {n: w - 2 * c.lr * c.g[n] * (n[1] == "1") for n, w in c.w.items()}),
+    Mistake("update-W1-for-W2", "W of the first layer moves twice, that of the last never.",
+            "Which layer does each line of the step name?",
+            lambda c: c.right() | {"W1": c.w["W1"] - 2 * c.lr * c.g["W1"], "W2": c.w["W2"]}),
     Mistake("update-b-uphill", "The biases go up their gradient.",
             "In which direction does the loss fall?",
             lambda c: {n: w - c.lr * c.g[n] * (1 if n[0] == "W" else -1)
