@@ -19,11 +19,14 @@ from fmnist_cli.engine.numpy_cnn.blocks import (
     BY_PARITY,
     CHUNK_IMAGES,
     IN_ORDER,
-    Patches,
+    Strips,
+    by_columns,
     collect,
+    collect_columns,
     cut,
     join,
     spread,
+    spread_columns,
 )
 from fmnist_cli.engine.numpy_cnn.kernel import ConvolutionalKernel
 from fmnist_cli.engine.numpy_cnn.layers import CNN
@@ -293,19 +296,43 @@ def test_ended_processes_that_nobody_waits_for_are_no_obstacle(monkeypatch):
 
 @pytest.mark.parametrize("order", [IN_ORDER, BY_PARITY])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_patches_are_what_the_windows_see(order, dtype):
+def test_strips_are_what_the_windows_see_of_pairs_of_columns(order, dtype):
     images = np.random.default_rng(0).random((4, 784)).astype(dtype)
-    patches = Patches(3, order, dtype)
-    patches.gather(images, np.array([2, 0, 3]))
-    side = [i for part in order for i in range(11)[part]]
-    pixels = [(row, column) for row in side for column in side]
-    assert len(set(pixels)) == 121
-    for b, a in np.ndindex(2, 2):
-        seen = patches.values[b, a].reshape(3, 121, 7, 7)
-        for n, image in enumerate(images.reshape(4, 28, 28)[[2, 0, 3]]):
-            for w, (row, column) in enumerate(pixels):
-                top, left = 2 * row + a, 2 * column + b
-                assert np.array_equal(seen[n, w], image[top : top + 7, left : left + 7])
+    strips = Strips(3, order, dtype)
+    strips.gather(images, np.array([2, 0, 3]))
+    columns = [i for part in order for i in range(11)[part]]
+    assert len(set(columns)) == 11
+    upper, lower, shared = (
+        part.reshape(2, 11, 3, 11, 7, -1) for part in (strips.upper, strips.lower, strips.shared)
+    )
+    for parity, row, n, place in np.ndindex(upper.shape[:4]):
+        top, left = 2 * row + parity, 2 * columns[place]
+        image = images.reshape(4, 28, 28)[[2, 0, 3][n]]
+        seen = image[top : top + 7, left : left + 8]  # by two windows side by side
+        even, odd = seen[:, ::2], seen[:, 1::2]
+        at = parity, row, n, place
+        assert np.array_equal(upper[at], even - odd)
+        assert np.array_equal(lower[at], even[:, 1:] - odd[:, :-1])
+        assert np.array_equal(shared[at], odd)
+
+
+def test_the_products_of_pairs_of_columns_make_both_windows_and_their_gradient_is_the_transpose():
+    rng = np.random.default_rng(0)
+    kernel, d = np.zeros((77, 2)), rng.normal(size=(7, 8))
+    upper, lower, shared = by_columns(kernel)
+    whole = rng.normal(size=(7, 7, 2))
+    upper[...], lower[...] = whole[:, ::2], whole[:, 1::2]
+    spread_columns(upper, lower, shared)
+    even, odd = d[:, ::2], d[:, 1::2]
+    both = np.tensordot(odd, shared)
+    left = np.tensordot(even - odd, upper) + both
+    right = np.tensordot(even[:, 1:] - odd[:, :-1], lower) + both
+    np.testing.assert_allclose(left, np.tensordot(d[:, :7], whole))
+    np.testing.assert_allclose(right, np.tensordot(d[:, 1:], whole))
+    gradient = rng.normal(size=kernel.shape)
+    at_products = (gradient * kernel).sum()
+    collect_columns(*by_columns(gradient))
+    assert at_products == pytest.approx((gradient[:49] * kernel[:49]).sum())
 
 
 def test_spread_is_the_transpose_of_collect_and_join_of_cut():

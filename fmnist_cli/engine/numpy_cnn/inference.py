@@ -20,8 +20,8 @@ from fmnist_cli.engine.numpy_cnn.blocks import (
     TILES,
     Features,
     FirstConvolution,
-    Patches,
     SecondConvolution,
+    Strips,
     cut,
 )
 from fmnist_cli.engine.numpy_cnn.meeting import Signal, run_in_step, shared_zeros
@@ -78,8 +78,8 @@ class EvaluationChunk:
 
     def __init__(self, n: int, share: Share, head: Head) -> None:
         dtype = share.first.dtype
-        self.patches = Patches(n, BY_PARITY if share.has_second else IN_ORDER, dtype)
-        self.first = FirstConvolution(self.patches, share.first.shape[1])
+        self.strips = Strips(n, BY_PARITY if share.has_second else IN_ORDER, dtype)
+        self.first = FirstConvolution(self.strips, n, share.first.shape[1])
         self.second: SecondConvolution | None = None
         self.last = self.first.pool
         if share.has_second:
@@ -116,10 +116,10 @@ class EvaluationWorker:
         if n not in self.chunks:
             self.chunks[n] = EvaluationChunk(n, self.operands[0].share, self.head)
         chunk, z = self.chunks[n], logits[rows[0] : rows[-1] + 1]
-        chunk.patches.gather(images, rows)
+        chunk.strips.gather(images, rows)
         if chunk.second is not None:
             for op in self.operands:
-                chunk.first.forward(op.share.first[:-1], op.first_bias)
+                chunk.first.forward(op.share.first[1:], op.first_bias)
                 cut(chunk.first.pool.out, chunk.own_tiles, chunk.rows)
                 chunk.tiles[..., op.share.channels] = chunk.own_tiles
         z[...] = self.operands[0].share.dense_bias
@@ -127,7 +127,7 @@ class EvaluationWorker:
             if chunk.second is not None:
                 chunk.second.forward(op.share.second, op.second_bias)
             else:
-                chunk.first.forward(op.share.first[:-1], op.first_bias)
+                chunk.first.forward(op.share.first[1:], op.first_bias)
             chunk.features.forward()
             z += np.dot(chunk.features.values, op.share.dense.T)  # (n, n_in) @ (n_in, K)
             sums += np.dot(chunk.ones, chunk.last.out.reshape(len(chunk.ones), -1))

@@ -36,8 +36,9 @@ from fmnist_cli.engine.numpy_cnn.blocks import (
     TILES,
     Features,
     FirstConvolution,
-    Patches,
     SecondConvolution,
+    Strips,
+    collect_columns,
     cut,
     join,
 )
@@ -125,8 +126,8 @@ class Buffers:
 
     def __init__(self, worker: Worker, n: int) -> None:
         kernel, w, dtype = worker.kernel, worker.w, worker.kernel.images.dtype
-        self.patches = Patches(n, BY_PARITY if w.has_second else IN_ORDER, dtype)
-        self.first = FirstConvolution(self.patches, w.first.shape[1])
+        self.strips = Strips(n, BY_PARITY if w.has_second else IN_ORDER, dtype)
+        self.first = FirstConvolution(self.strips, n, w.first.shape[1])
         self.second: SecondConvolution | None = None
         last = self.first.pool
         if w.has_second:
@@ -187,7 +188,7 @@ class Worker:
             first, second, features = b.first, b.second, b.features
             g = self.g if chunk.begins else self.more
 
-            first.forward(w.first[:-1], op.first_bias)
+            first.forward(w.first[1:], op.first_bias)
             if second is not None:
                 cut(first.pool.out, b.own_tiles, b.rows)
                 b.tiles[...] = b.own_tiles
@@ -214,8 +215,9 @@ class Worker:
                 yield Signal.NEEDED
                 ours, theirs = (worker.buffers[n].dtiles[self.index] for worker in workers)
                 np.add(ours, theirs, out=b.own_tiles)
-                join(b.own_tiles, first.pool.gradient, b.rows)
-            first.backward(g.first)
+                join(b.own_tiles, first.pool.out, b.rows)
+            first.backward(g.first[1:], g.first[0])
+            collect_columns(*g.first_columns)
             if not chunk.begins:
                 for total, more in zip(self.g.arrays(), g.arrays(), strict=True):
                     total += more
@@ -226,7 +228,7 @@ class Worker:
             yield Signal.DONE
 
     def _gather(self, chunk: Chunk) -> None:
-        self.buffers[len(chunk.rows)].patches.gather(self.images, chunk.rows)
+        self.buffers[len(chunk.rows)].strips.gather(self.images, chunk.rows)
 
     def _loss(self, chunk: Chunk, b: Buffers, ours: Array, theirs: Array) -> None:
         """The logits, less each row's largest; and dL/d(logits), times the learning rate."""

@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_cli.engine.numpy_cnn.blocks import KERNEL_SIDE, N_PIXELS, N_TILES, spread
+from fmnist_cli.engine.numpy_cnn.blocks import (
+    KERNEL_SIDE,
+    N_FACTORS,
+    N_PIXELS,
+    N_TILES,
+    by_columns,
+    spread,
+    spread_columns,
+)
 from fmnist_cli.engine.numpy_cnn.meeting import shared_zeros
 from fmnist_cli.engine.numpy_mlp.negated import Array
 
@@ -30,8 +38,9 @@ class Share:
     ----------
     channels : slice
         Of the first layer.
-    first : (7 * 7 + 1, F)
-        The first kernels, and in the last row their biases.
+    first : (1 + 77, F)
+        The biases, and the first kernels: their even columns, their odd ones, and sums of both
+        (``blocks.spread_columns`` fills them).
     second, second_bias : (3, 3, C, F2), (F2,)
         The second kernels, in the corners (``blocks.spread`` fills the rest); of cnn2 empty.
     dense, dense_bias : (K, n_in), (K,)
@@ -50,16 +59,17 @@ class Share:
         n_own = self.channels.stop - self.channels.start
         n_out = self.second_channels.stop - self.second_channels.start
         n_in = n_rows // (n_second or n_first) * (n_out or n_own)
-        self.first = shared_zeros((KERNEL_SIDE**2 + 1, n_own), dtype)
+        self.first = shared_zeros((1 + N_FACTORS, n_own), dtype)
+        self.first_columns = by_columns(self.first[1:])
         self.second = shared_zeros((3, 3, n_first, n_out), dtype)
         self.second_bias = shared_zeros((n_out,), dtype)
         self.dense = shared_zeros((n_classes, n_in), dtype)
         self.dense_bias = shared_zeros((n_classes,), dtype)
 
     def arrays(self) -> tuple[Array, ...]:
-        """All that changes; of the second kernels the corners alone."""
+        """All that changes: no sums, and of the second kernels the corners alone."""
         second = (self.second[::2, ::2], self.second_bias) if self.has_second else ()
-        return self.first, *second, self.dense, self.dense_bias
+        return self.first[: 1 + KERNEL_SIDE**2], *second, self.dense, self.dense_bias
 
     def load(self, arrays: Mapping[str, Array], scale: float = 1.0) -> None:
         """Take ``scale`` times this share of the given arrays."""
@@ -73,12 +83,12 @@ class Share:
 
     def _own(self) -> list[Array]:
         """The share's arrays in the shapes of ``_parts``."""
-        n_own, n_classes = self.first.shape[1], len(self.dense)
+        n_classes = len(self.dense)
         n_last = self.last_channels.stop - self.last_channels.start
         second = [self.second[::2, ::2], self.second_bias] if self.has_second else []
         return [
-            self.first[:-1].reshape(KERNEL_SIDE, KERNEL_SIDE, 1, n_own),
-            self.first[-1],
+            *(part[:, :, None] for part in self.first_columns[:2]),
+            self.first[0],
             *second,
             self.dense.reshape(n_classes, -1, n_last),
             self.dense_bias,
@@ -97,7 +107,8 @@ class Share:
             else []
         )
         return [
-            (arrays["conv1/kernel"][..., self.channels], -1),
+            (arrays["conv1/kernel"][:, ::2, :, self.channels], -1),
+            (arrays["conv1/kernel"][:, 1::2, :, self.channels], -1),
             (arrays["conv1/bias"][self.channels], -1),
             *second,
             (dense[:, self.last_channels].transpose(2, 0, 1), -1),
@@ -129,7 +140,8 @@ class Operands:
 
     def make(self) -> None:
         """After the weights have changed."""
-        self.first_bias[...] = self.share.first[-1]
+        spread_columns(*self.share.first_columns)
+        self.first_bias[...] = self.share.first[0]
         if self.share.has_second:
             second, transposed = self.share.second, self.second_transposed
             by_part = second.reshape(3, 3, len(transposed), -1, second.shape[3])  # (3, 3, parts, ..
