@@ -280,6 +280,10 @@ def ood(
         CurveWord | None,
         typer.Option("--curve", help="Lines by distance or by angle, instead of bars."),
     ] = None,
+    map: Annotated[
+        bool,
+        typer.Option("--map", help="The accuracy under every shift of up to 8 pixels, as maps."),
+    ] = False,
     band: Band = "ci",
     out: Out = None,
 ) -> None:
@@ -293,26 +297,32 @@ def ood(
       fmnist plot ood
       # images, and what each model takes them for
       fmnist plot ood --samples
+      # how far may an image move, and in which direction?
+      fmnist plot ood --map
       # by angle, where the study measured it (fmnist ood --curve rotation)
       fmnist plot ood --curve rotation
     """
-    if not samples:
+    given = ["--samples"] * samples + [f"--curve {curve}"] * bool(curve) + ["--map"] * map
+    require(len(given) < 2, "--samples, --curve and --map exclude each other", " ".join(given))
+    if not (samples or map):
         _draw(common, (SHIFTED_IMAGES,), study, out, View(curves=curves_of(curve), band=band))
         return
-    received = f"--samples --curve {curve}"
-    require(curve is None, "--samples and --curve exclude each other", received)
     from fmnist_cli.commands._data import load_data
     from fmnist_cli.plots.from_records import drawable
     from fmnist_cli.runner.find import find_study
     from fmnist_cli.runner.study import read_study
-    from fmnist_cli.studies.shifted_images import samples_figure
+    from fmnist_cli.studies.shifted_images import map_figure, samples_figure
 
+    output = Output(common)
     with _registry(common, out) as registry:
         result = read_study(registry, find_study(registry, [SHIFTED_IMAGES.kind], study))
-        dataset = load_data(TrainConfig(**drawable(result)[0].run.config), data, Output(common))
-        figure = samples_figure(registry, result, dataset)
-    study_id = result.study.id
-    _save(common, figure, out, "ood", f"ood-samples-study{study_id}", study=study_id)
+        dataset = load_data(TrainConfig(**drawable(result)[0].run.config), data, output)
+        if map:
+            figure = map_figure(registry, result, dataset, output)
+        else:
+            figure = samples_figure(registry, result, dataset)
+    study_id, what = result.study.id, "map" if map else "samples"
+    _save(common, figure, out, "ood", f"ood-{what}-study{study_id}", study=study_id)
 
 
 @app.command()

@@ -1,4 +1,5 @@
-"""Curves of accuracy against the distance of a shift, and against the angle of a rotation.
+"""Curves of accuracy against the distance of a shift, and against the angle of a rotation; a map
+of it under all shifts; and what the images of a class are taken for.
 
 A shift is exact (``shifts.py``). A rotation by a multiple of 90 degrees is exact too; by another
 angle it is bilinear: each pixel of the turned image is looked up where it came from, turned back
@@ -9,18 +10,19 @@ weighted by nearness. What comes from outside the frame is zero.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from fmnist_cli.engine.backend import Split
+from fmnist_cli.engine.backend import Backend, Split
 from fmnist_cli.engine.config import IMAGE_SIDE, N_INPUTS
-from fmnist_cli.engine.shifts import DIRECTIONS, Direction, move, rotate
+from fmnist_cli.engine.shifts import DIRECTIONS, Direction, move, rotate, shift
 
+REACH = 8  # pixels
 CurveName = Literal["shift", "rotation"]
 DISTANCES = tuple(range(9))  # pixels
 ANGLES = tuple(range(0, 360, 15))  # degrees, counter-clockwise
@@ -115,6 +117,52 @@ def _sources(degrees: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
             rows.append(np.where(inside, at_y * IMAGE_SIDE + at_x, N_INPUTS).astype(np.intp))
             weights.append((1 - np.abs(from_y - at_y)) * (1 - np.abs(from_x - at_x)))
     return np.array(rows), np.array(weights, np.float32)
+
+
+def accuracy_map(
+    backend: Backend,
+    split: Split,
+    reach: int = REACH,
+    advance: Callable[[], object] = lambda: None,
+) -> NDArray[np.float64]:
+    """The accuracy under every shift of at most ``reach`` pixels, up or down and left or right.
+
+    Parameters
+    ----------
+    split : Split
+        1,000 images say an accuracy to 1.5 points.
+    reach : int in [0, 27]
+    advance : callable
+        Called after each of the ``(2 reach + 1)**2`` evaluations.
+
+    Returns
+    -------
+    (2 reach + 1, 2 reach + 1) float64
+        Entry [reach + dy, reach + dx] is that of the images moved down by dy, right by dx.
+    """
+    found = np.zeros((2 * reach + 1, 2 * reach + 1))
+    for row, column in np.ndindex(*found.shape):
+        moved = Split(shift(split.images, row - reach, column - reach), split.labels)
+        found[row, column] = backend.evaluate(moved).accuracy
+        advance()
+    return found
+
+
+def most_frequent_errors(confusion: ArrayLike) -> dict[int, tuple[int, float]]:
+    """The wrong class that each class is taken for most often, and the share of it that is.
+
+    Parameters
+    ----------
+    confusion : (K, K) of counts
+        Row: the true class; column: the predicted one. A class without an error is left out.
+    """
+    counts = np.asarray(confusion)
+    wrong = counts - np.diag(counts.diagonal())
+    return {
+        klass: (int(row.argmax()), float(row.max() / counts[klass].sum()))
+        for klass, row in enumerate(wrong)
+        if row.any()
+    }
 
 
 def worst_class(confusions: Sequence[Confusion]) -> tuple[int, float]:

@@ -23,7 +23,7 @@ from fmnist_cli.plots.data import (
 from fmnist_cli.plots.dynamics import dynamics_figure
 from fmnist_cli.plots.grid import grid_figure
 from fmnist_cli.plots.luck import luck_figure
-from fmnist_cli.plots.ood import ood_figure, ood_samples_figure
+from fmnist_cli.plots.ood import accuracy_map_figure, ood_figure, ood_samples_figure
 from fmnist_cli.plots.ood_curves import OodCurve, ood_curve_figure
 from fmnist_cli.plots.samples import samples_figure
 from fmnist_cli.plots.saving import check_path, save
@@ -43,6 +43,7 @@ __all__ = [
     "PatienceStop",
     "RunCaption",
     "ShiftedExample",
+    "accuracy_map_figure",
     "batch_figure",
     "check_path",
     "compare_figure",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fmnist_cli.engine.config import CLASS_NAMES, IMAGE_SIDE
 from fmnist_cli.errors import require
@@ -14,6 +15,7 @@ from fmnist_cli.plots.data import Band, ModelAccuracies, RunCaption, ShiftedExam
 from fmnist_cli.plots.style import (
     CHARACTER_EM,
     GREEN,
+    SMALL_POINTS,
     VERMILLION,
     bar_colour,
     finish,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
+UP = 4  # pixels, of the shifted set
 LICENCE = "Fashion-MNIST: MIT licence, © Zalando SE."
 
 
@@ -201,4 +204,53 @@ def ood_samples_figure(examples: Sequence[ShiftedExample], caption: RunCaption) 
                 )
                 text = plain(f"{model}: {CLASS_NAMES[predicted]}", columns, 1)
                 ax.text(left + 9, y, text, size=points, va="center")
+    return finish(figure)
+
+
+@style()
+def accuracy_map_figure(
+    maps: Mapping[str, NDArray[np.floating]], caption: RunCaption, *, n_images: int
+) -> Figure:
+    """The accuracy under every shift, a heat map for each model.
+
+    Parameters
+    ----------
+    maps : by model, (2 R + 1, 2 R + 1) accuracies in [0, 1]
+        As of ``engine.ood_curves.accuracy_map``.
+    n_images : int
+        That each accuracy rests on.
+
+    Raises
+    ------
+    UsageError
+        When there is no map.
+    """
+    from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
+
+    require(len(maps) > 0, "an accuracy map needs at least one model", len(maps))
+    notes = [f"On {n_images:,} test images. Outlined: as it is, and moved up by 4 pixels."]
+    figure = new_figure("Accuracy under every shift", caption.line(), notes, height=3.1)
+    top = max(float(one.max()) for one in maps.values())
+    panels = np.atleast_1d(figure.subplots(1, len(maps), sharey=True))
+    image: Any = None
+    for ax, (model, accuracies) in zip(panels, maps.items(), strict=True):
+        reach = len(accuracies) // 2
+        edges = (-reach - 0.5, reach + 0.5, reach + 0.5, -reach - 0.5)
+        image = ax.imshow(100 * accuracies, cmap="viridis", vmin=0, vmax=100 * top, extent=edges)
+        for dy in {0, -UP} if reach >= UP else {0}:
+            ax.add_patch(Rectangle((-0.5, dy - 0.5), 1, 1, fill=False, color="white", linewidth=1))
+            value = f"{100 * accuracies[reach + dy, reach]:.0f} %"
+            text = ax.annotate(value, (0.8, dy), color="white", va="center", size=SMALL_POINTS)
+            text.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
+        ax.set_title(model)
+        ax.set_xlabel("pixels to the right")
+        ticks = range(-reach, reach + 1, 4 if reach % 4 == 0 else max(reach, 1))
+        ax.set_xticks(ticks)
+        ax.set_yticks(ticks)
+        ax.grid(False)
+    panels[0].set_ylabel("pixels down")
+    bar = figure.colorbar(image, ax=list(panels), shrink=0.8, pad=0.02)
+    bar.set_label("accuracy (%)")
+    bar.outline.set_visible(False)
     return finish(figure)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
-from fmnist_cli.engine.config import N_CLASSES, Augment, TrainConfig
+from fmnist_cli.engine.config import CLASS_NAMES, N_CLASSES, Augment, TrainConfig
 from fmnist_cli.formatting import percent, pluralize
 from fmnist_cli.studies.study import Conditions, Figures, Study, View
 from fmnist_cli.tables import Column, Shown, Table, Value, over_seeds, seeds_notes
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.data import Dataset
     from fmnist_cli.plots import RunCaption, ShiftedExample
     from fmnist_cli.registry import Registry
+    from fmnist_cli.runner.listener import Listener
     from fmnist_cli.runner.run import After, Session
 
+MAP_IMAGES = 500  # say an accuracy to 2 points, on each of 289 shifts
 VARIED = ("engine", "hidden", "batch", "lr")
 
 
@@ -142,10 +144,45 @@ def document_of(runs: Sequence[RecordedRun], view: View) -> dict[str, Any]:
 
 
 def details_of(runs: Sequence[RecordedRun], view: View) -> list[Table]:
-    """The curves, where they are asked for."""
+    """What each class is taken for, and the curves, where they are asked for."""
     from fmnist_cli.studies.shifted_curves import curve_tables
 
-    return [table for curve in view.curves for table in curve_tables(runs, curve)]
+    curves = [table for curve in view.curves for table in curve_tables(runs, curve)]
+    return [*_errors_tables(runs), *curves]
+
+
+def _errors_tables(runs: Sequence[RecordedRun]) -> list[Table]:
+    """Of the model with the highest test accuracy: each class's most frequent error on each set."""
+    import numpy as np
+
+    from fmnist_cli.engine.ood_curves import most_frequent_errors
+    from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS
+
+    names = evaluation_names()
+    usual = [score for score in scores_of(runs) if score.set_name == IN_DOMAIN]
+    if not usual:
+        return []
+    model = max(usual, key=lambda score: score.accuracy).model
+    columns = [Column("class", numeric=False)]
+    errors = []
+    for shifted in SHIFTED_SETS:
+        confusions = [
+            one.confusion
+            for run in runs
+            for one in run.evaluations
+            if run.name == model and one.test_set == names[shifted.name] and not run.diverged
+        ]
+        columns.append(Column(shifted.title, numeric=False, short=shifted.name, key=shifted.name))
+        errors.append(most_frequent_errors(np.sum(confusions, axis=0)))
+    rows = [
+        (name, *(_error(found.get(klass)) for found in errors))
+        for klass, name in enumerate(CLASS_NAMES)
+    ]
+    return [Table(f"{model}: what each class is taken for most often", tuple(columns), tuple(rows))]
+
+
+def _error(found: tuple[int, float] | None) -> str:
+    return "-" if found is None else f"{CLASS_NAMES[found[0]]} {percent(found[1], 0)}"
 
 
 def figure_of(runs: Sequence[RecordedRun], view: View, caption: RunCaption, where: str) -> Figure:
@@ -188,14 +225,41 @@ def samples_figure(registry: Registry, result: StudyResult, dataset: Dataset) ->
     """The first test image of each class and its shifted copies, with every model's prediction."""
     from fmnist_cli import plots
     from fmnist_cli.plots.from_records import study_caption
+
+    examples = shifted_examples(dataset, _restored(registry, result, dataset))
+    return plots.ood_samples_figure(examples, study_caption(result, varied=VARIED, first=True))
+
+
+def map_figure(
+    registry: Registry, result: StudyResult, dataset: Dataset, listener: Listener
+) -> Figure:
+    """Each model's accuracy under every shift, on the first test images."""
+    from fmnist_cli import plots
+    from fmnist_cli.engine.backend import Split
+    from fmnist_cli.engine.ood_curves import REACH, accuracy_map
+    from fmnist_cli.plots.from_records import study_caption
+
+    split = Split(dataset.test.images[:MAP_IMAGES], dataset.test.labels[:MAP_IMAGES])
+    backends = _restored(registry, result, dataset)
+    n_shifts = (2 * REACH + 1) ** 2
+    with listener.progress(n_shifts * len(backends), "shifts", unit="shift") as bar:
+        maps = {
+            model: accuracy_map(backend, split, advance=bar.update)
+            for model, backend in backends.items()
+        }
+    caption = study_caption(result, varied=VARIED, first=True)
+    return plots.accuracy_map_figure(maps, caption, n_images=len(split))
+
+
+def _restored(registry: Registry, result: StudyResult, dataset: Dataset) -> dict[str, Backend]:
+    """Each model with the weights of its first seed."""
     from fmnist_cli.runner.shifted import restored
 
-    backends = {}
-    for model, runs in result.by_label().items():
-        record = runs[0].run
-        backends[model] = restored(registry, record.id, TrainConfig(**record.config), dataset)
-    caption = study_caption(result, varied=VARIED, first=True)
-    return plots.ood_samples_figure(shifted_examples(dataset, backends), caption)
+    records = {model: runs[0].run for model, runs in result.by_label().items()}
+    return {
+        model: restored(registry, record.id, TrainConfig(**record.config), dataset)
+        for model, record in records.items()
+    }
 
 
 def shifted_examples(

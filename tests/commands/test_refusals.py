@@ -21,7 +21,7 @@ from .conftest import SMALL, Fmnist
         ),
         (
             ("plot", "ood", "--samples", "--curve", "shift"),
-            "--samples and --curve exclude each other. Received: --samples --curve shift.",
+            "--samples, --curve and --map exclude each other. Received: --samples --curve shift.",
         ),
         (
             ("plot", "early-stop", "--patience", 2, "--patience", 2),

@@ -383,6 +383,7 @@ def test_seeds_repeat_every_arm(fmnist: Fmnist) -> None:
         (("momentum", "--alpha", "0.5"), ("momentum",)),
         (("ood",), ("ood",)),
         (("ood",), ("ood", "--samples", "--allow-custom-data")),
+        (("ood",), ("ood", "--map", "--allow-custom-data")),
     ],
 )
 def test_every_study_has_its_figure(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from fmnist_cli.engine.backend import Split
+from fmnist_cli.engine.backend import Evaluation, Split
 from fmnist_cli.engine.ood_curves import (
-    CURVES,
+    CurveName,
+    accuracy_map,
     curve_points,
     curve_split,
     is_complete,
+    most_frequent_errors,
     turn,
     worst_class,
 )
@@ -85,7 +88,7 @@ def test_the_points_of_the_curves() -> None:
     threes = [f"shift-{direction}-3" for direction in ("up", "down", "left", "right")]
     assert [point.name for point in shifts if point.x == 3] == threes
     assert rotations[1].name == "rot-15"
-    for curve in CURVES:
+    for curve in get_args(CurveName):
         names = {point.name for point in curve_points(curve)}
         assert {point.name for point in curve_points(curve) if point.x == 0} == {"test"}
         assert is_complete(dict.fromkeys(names), curve)
@@ -94,7 +97,7 @@ def test_the_points_of_the_curves() -> None:
 
 def test_a_point_moves_the_images_and_keeps_the_labels() -> None:
     split = Split(images(2), np.array([3, 4]))
-    by_name = {point.name: point for curve in CURVES for point in curve_points(curve)}
+    by_name = {point.name: point for curve in get_args(CurveName) for point in curve_points(curve)}
     for name, (dy, dx) in {"shift-up-3": (-3, 0), "shift-down-8": (8, 0), "shift-left-1": (0, -1),
                            "shift-right-5": (0, 5)}.items():  # fmt: skip
         moved = curve_split(split, by_name[name])
@@ -114,3 +117,33 @@ def test_the_worst_class_over_all_seeds() -> None:
     absent = np.diag([10] * 10)
     absent[2, 2] = 0
     assert worst_class([absent])[1] == 1.0
+
+
+class Upright:
+    """Recognises images whose pixel in row 5 and column 8 is set."""
+
+    def evaluate(self, split: Split) -> Evaluation:
+        seen = split.images.reshape(-1, 28, 28)[:, 5, 8] > 0
+        return Evaluation(0.0, float(seen.mean()), 0, 1, np.zeros(len(split), np.int64))
+
+
+def test_an_accuracy_map_has_down_and_right_as_positive() -> None:
+    images = np.zeros((2, 28, 28), np.float32)
+    images[0, 4, 6] = 1  # seen when it is moved down by 1 and right by 2
+    images[1, 5, 8] = 1  # seen where it is
+    counted: list[int] = []
+    found = accuracy_map(
+        Upright(),  # type: ignore[arg-type]
+        Split(images.reshape(2, 784), np.zeros(2, np.int64)),
+        2,
+        lambda: counted.append(1),
+    )
+    expected = np.zeros((5, 5))
+    expected[2 + 1, 2 + 2] = expected[2, 2] = 0.5
+    np.testing.assert_array_equal(found, expected)
+    assert len(counted) == 25
+
+
+def test_the_most_frequent_errors() -> None:
+    confusion = [[5, 3, 2], [0, 4, 0], [6, 1, 0]]
+    assert most_frequent_errors(confusion) == {0: (1, 0.3), 2: (0, 6 / 7)}

@@ -22,6 +22,7 @@ from fmnist_cli.plots import (
     PatienceStop,
     RunCaption,
     ShiftedExample,
+    accuracy_map_figure,
     batch_figure,
     compare_figure,
     conditions_figure,
@@ -178,6 +179,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "ood": lambda: ood_figure(accuracies(["mlp", "cnn2", "cnn3"]), CAPTION),
     "ood, seeds": lambda: ood_figure(accuracies([LONG, "a", "b", "c"], 3), CAPTION),
     "ood samples": lambda: ood_samples_figure(examples(), CAPTION),
+    "accuracy map": lambda: accuracy_map_figure(
+        {name: np.eye(17) for name in ("mlp", "cnn2", "cnn3")}, CAPTION, n_images=500
+    ),
     "samples": lambda: samples_figure(np.zeros((30, 784)), np.arange(30) % 10),
     "compare": lambda: compare_figure(
         [Line(f"{LONG} {i}", [curve(9 + i, seed=i)]) for i in range(9)], subtitle=LONG * 3
@@ -322,8 +326,10 @@ def test_axes_are_labelled_with_units(figure: Figure) -> None:
 
 def test_axes_have_room(figure: Figure) -> None:
     """Long names never squeeze the data away."""
-    main = max(figure.axes, key=lambda ax: ax.get_window_extent().width)
-    assert main.get_window_extent().width > 0.35 * figure.bbox.width
+    panels = [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
+    width = sum(ax.get_window_extent().width for ax in panels if ax.images)  # side by side
+    widest = max(ax.get_window_extent().width for ax in panels)
+    assert max(width, widest) > 0.35 * figure.bbox.width
 
 
 def test_train_draws_the_numbers_it_is_given() -> None:
@@ -664,3 +670,14 @@ def test_a_grid_has_its_numbers_its_diagonal_and_what_diverged() -> None:
     ring = next(line for line in saved.lines if line.get_markersize() == 11)
     updates, examples = ring.get_data()
     np.testing.assert_allclose(examples / updates, [5, 50, 500])
+
+
+def test_an_accuracy_map_shows_where_up_is() -> None:
+    accuracies = np.full((17, 17), 0.1)
+    accuracies[8 - 4, 8] = 0.4  # moved up by four pixels
+    accuracies[8, 8] = 0.8
+    ax = accuracy_map_figure({"mlp": accuracies}, CAPTION, n_images=500).axes[0]
+    labels = {text.get_text(): text.xy[1] for text in ax.texts}
+    assert labels == {"80 %": 0, "40 %": -4}
+    top, bottom = ax.get_ylim()[::-1]
+    assert top < -4 < bottom  # rows go down: up is at the top
