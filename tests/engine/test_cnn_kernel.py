@@ -109,7 +109,7 @@ def same_bits(one: tuple[dict, dict, list], other: tuple[dict, dict, list]) -> b
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("batch", [1, 5, 2 * CHUNK_IMAGES + 1, N])
+@pytest.mark.parametrize("batch", [1, 5, 2 * CHUNK_IMAGES[1] + 1, N])
 @pytest.mark.parametrize("model", ["cnn2", "cnn3"])
 def test_epochs_are_those_of_the_textbook(model, batch, momentum):
     weights, velocity, losses = textbook(model, batch=batch, momentum=momentum)

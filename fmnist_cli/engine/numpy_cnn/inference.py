@@ -14,7 +14,6 @@ from fmnist_cli.engine.backend import Evaluation, Split
 from fmnist_cli.engine.config import Head
 from fmnist_cli.engine.numpy_cnn.blocks import (
     BY_PARITY,
-    CHUNK_IMAGES,
     IN_ORDER,
     MAP_SIDE,
     TILES,
@@ -105,8 +104,9 @@ class EvaluationWorker:
         """From the given turn on: fill ``logits`` (N, K), and add to ``sums``."""
         for turn in range(2 * start + self.index, 2 * -(-len(images) // (2 * TURN_IMAGES)), 2):
             rows = np.arange(turn * TURN_IMAGES, min((turn + 1) * TURN_IMAGES, len(images)))
-            for first in range(0, len(rows), CHUNK_IMAGES):
-                self._chunk(images, logits, rows[first : first + CHUNK_IMAGES])
+            at_once = self.operands[0].share.chunk_images
+            for first in range(0, len(rows), at_once):
+                self._chunk(images, logits, rows[first : first + at_once])
             yield Signal.READY
             yield Signal.NEEDED
             yield Signal.DONE

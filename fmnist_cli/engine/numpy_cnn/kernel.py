@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 from fmnist_cli.engine.config import Head
 from fmnist_cli.engine.numpy_cnn.blocks import (
     BY_PARITY,
-    CHUNK_IMAGES,
     IN_ORDER,
     MAP_SIDE,
     TILES,
@@ -113,9 +112,10 @@ class ConvolutionalKernel:
     def _plan(self, order: NDArray[np.int64]) -> Iterator[Chunk]:
         """The batches, each in chunks of sizes as equal as can be."""
         batch, lr = self.sgd.batch, self.sgd.lr
+        at_once = self.workers[0].w.chunk_images
         for updates, start in enumerate(range(0, len(order), batch)):
             rows = order[start : start + batch]
-            bounds = np.linspace(0, len(rows), -(-len(rows) // CHUNK_IMAGES) + 1).astype(int)
+            bounds = np.linspace(0, len(rows), -(-len(rows) // at_once) + 1).astype(int)
             for a, b in pairwise(bounds.tolist()):
                 where = slice(start + a, start + b)
                 yield Chunk(where, rows[a:b], lr / len(rows), updates, a == 0, b == len(rows))

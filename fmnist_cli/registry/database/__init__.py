@@ -7,6 +7,7 @@ machines share. Nothing else knows which of the two it works on.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
@@ -34,7 +35,7 @@ def open_database(target: str | Path) -> Database:
     if "://" in text:
         try:
             url = make_url(text)
-        except ArgumentError as error:
+        except (ArgumentError, ValueError) as error:  # the latter of a port
             raise RegistryError(f"{must}. Received: {without_password(text)}.") from error
         if url.drivername in ("postgresql", "postgresql+psycopg") and url.database:
             from fmnist_cli.registry.database.postgres import Postgres
@@ -43,7 +44,7 @@ def open_database(target: str | Path) -> Database:
         if url.get_backend_name() != "sqlite" or url.query:
             raise RegistryError(f"{must}. Received: {without_password(text)}.")
         text = url.database or ""
-    if text in ("", ":memory:"):
+    if text in ("", ":memory:") or os.path.realpath(expand(text)) == "/":
         raise RegistryError(f"{must}. Received: {target!s}.")
     from fmnist_cli.registry.database.sqlite import SQLite
 
