@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from fmnist_cli.usercode.parts import (
     UserLayer,
     checker_roles,
     extended_arguments,
+    is_usual,
     required,
     update_arguments,
 )
@@ -80,8 +82,31 @@ class Bench:
         return reply
 
     def describe(self) -> dict[str, Any]:
-        """The parts, and the names that the file has them under."""
-        return {"parts": dict(self.parts.found_as or {})}
+        """The parts, and the names that the file has them under.
+
+        A backward pass of a name of its own that cannot be called as it seems is left out.
+        """
+        found_as = dict(self.parts.found_as or {})
+        name = found_as.get("backward_pass")
+        if name is not None and not is_usual(name, "backward_pass") and not self._has_pass():
+            del found_as["backward_pass"]
+            self.parts = replace(self.parts, backward_pass=None, found_as=found_as)
+        return {"parts": found_as}
+
+    def _has_pass(self) -> bool:
+        """Whether the file's own backward pass can be called on a small model."""
+        rng = np.random.default_rng(0)
+        shapes = {"W1": (3, 4), "b1": (4,), "W2": (4, 2), "b2": (2,)}
+        weights = {name: rng.normal(0, 1, shape) for name, shape in shapes.items()}
+        x, y = rng.normal(0, 1, (5, 3)), np.array([[0.0], [1.0], [1.0], [0.0], [1.0]])
+        with quiet():
+            _, outcome = self.attempt_value("backward_pass", self._try_pass, weights, x, y)
+        return outcome is None
+
+    def _try_pass(self, weights: Mapping[str, Array], x: Array, y: Array) -> None:
+        own = own_backward(self.parts, forward_values(self._model(weights), x, y))
+        if own is not None:  # else its arguments are not known, which is said
+            own()
 
     def attempt(self, name: str, function: Callable[..., Any], *arguments: Any) -> Outcome:
         """The outcome of one call of the user's code."""

@@ -89,6 +89,11 @@ def find_parts(names: Mapping[str, Any], source: str = "") -> Parts:
     return replace(Parts(**found), found_as=found_as, handed=handed)
 
 
+def is_usual(name: str, part: str) -> bool:
+    """Whether a part's name is one of those that it is looked for under."""
+    return _plain(name) in map(_plain, NAMES[part])
+
+
 def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
@@ -303,17 +308,15 @@ def pass_arguments(
     arguments: list[Any] = []
     for place, parameter in enumerate(required(function)):
         name = _SAME.get(_plain(parameter.name), _plain(parameter.name))
-        if name in values:
+        other, index = (handed or {}).get(place, (None, None))
+        given = None if other is None else pass_arguments(other, values)
+        if other is not None and given is not None and name not in ("model", "x", "y"):
+            arguments.append(partial(_returned, other, given, index))  # it says more than a name
+        elif name in values:
             arguments.append(values[name])
-        elif handed and place in handed:
-            other, index = handed[place]
-            given = pass_arguments(other, values)
-            if given is None:
-                return None
-            arguments.append(partial(_returned, other, given, index))
         else:
             order = ("model", "x", "a1", "h1", "a2", "y")
-            alike = len(required(function)) == len(order)
+            alike = len(required(function)) == len(order) and place < 2
             return [values[name] for name in order] if alike else None
     return arguments
 

@@ -63,19 +63,35 @@ def handed_over(source: str, name: str) -> dict[int, tuple[str, int | None]]:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return {}
-    tops = {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+    sizes = {n.name: len(n.args.args) for n in tree.body if isinstance(n, ast.FunctionDef)}
+    tops = set(sizes)
     for caller in tree.body:
         made = _made_by(caller, tops)
         for node in ast.walk(caller):
-            if isinstance(node, ast.Call) and _calls(node) == name:
+            if isinstance(node, ast.Call) and _calls(node) == name and name in tops:
                 places = {}
                 for place, argument in enumerate(node.args):
                     if isinstance(argument, ast.Name) and argument.id in made:
                         places[place] = made[argument.id]
                     elif isinstance(argument, ast.Call) and _calls(argument) in tops:
                         places[place] = _calls(argument), None
+                    elif isinstance(argument, ast.Starred):  # all that it returns, to the end
+                        function = _starred(argument.value, made, tops)
+                        n_unpacked = sizes[name] - len(node.args) + 1
+                        places |= {place + i: (function, i) for i in range(n_unpacked) if function}
+                        break
                 return places
     return {}
+
+
+def _starred(
+    value: ast.expr, made: Mapping[str, tuple[str, int | None]], tops: Collection[str]
+) -> str:
+    """The function whose values are unpacked; empty where it is none of the file's."""
+    if isinstance(value, ast.Name):
+        function, index = made.get(value.id, ("", None))
+        return function if index is None else ""
+    return _calls(value) if isinstance(value, ast.Call) and _calls(value) in tops else ""
 
 
 def _made_by(scope: ast.AST, tops: Collection[str]) -> dict[str, tuple[str, int | None]]:

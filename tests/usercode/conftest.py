@@ -50,3 +50,28 @@ def check_text(tmp_path: Path, images: Split) -> CheckText:
         return check_file(path, images, seed=seed, only=only, limits=limits)
 
     return check
+
+
+def patched(diff: str, folder: Path) -> dict[str, str]:
+    """The files that a diff makes of others, by name: ``--- base``, ``+++ name``, hunks without
+    context."""
+    files: dict[str, str] = {}
+    lines: list[str] = []
+    name, moved = "", 0
+    for line in diff.splitlines():
+        if line.startswith("--- "):
+            lines, moved = (folder / line[4:]).read_text().splitlines(), 0
+        elif line.startswith("+++ "):
+            name = line[4:]
+            files[name] = "\n".join(lines) + "\n"
+        elif line.startswith("@@ "):
+            old = line.split()[1][1:].split(",")
+            at = int(old[0]) - 1 + moved
+            del lines[at : at + int(old[1])]
+            moved -= int(old[1])
+            files[name] = "\n".join(lines) + "\n"
+        elif line.startswith("+"):
+            lines.insert(at, line[1:])
+            at, moved = at + 1, moved + 1
+            files[name] = "\n".join(lines) + "\n"
+    return files

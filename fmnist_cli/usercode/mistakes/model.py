@@ -74,6 +74,9 @@ UPDATE = (
             "Does the loop reach the second layer?", _only("W1", "b1")),
     Mistake("update-last-layer-only", "Only the last layer changes.",
             "Does the loop reach the first layer?", _only("W2", "b2")),
+    *(Mistake("update-one-missing", f"{name} does not change; the others do.",
+              "Which line moves it?", _only(*(n for n in ("W1", "b1", "W2", "b2") if n != name)))
+      for name in ("W1", "b1", "W2", "b2")),
     Mistake("update-first-layer-twice", "The first layer moves twice, the last never.",
             "Which layers does the loop go over?",
             lambda c: {n: w - 2 * c.lr * c.g[n] * (n[1] == "1") for n, w in c.w.items()}),

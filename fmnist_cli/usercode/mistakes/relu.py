@@ -17,6 +17,9 @@ def _clipped(top: float) -> Callable[[ReluCase], Array]:
 RELU_FORWARD = (
     Mistake("relu-identity", "relu gives its input back.", "What should it give for X = -1?",
             lambda c: c.X),
+    Mistake("relu-max-over-examples", "relu gives one row: the largest entry of each column.",
+            "What does the second argument of np.max say, and what that of np.maximum?",
+            lambda c: c.X.max(axis=0)),
     Mistake("relu-step", "relu gives 1 where X is positive: its mask, not its value.",
             "What should it give for X = 3?", lambda c: (c.X > 0) * 1.0),
     Mistake("relu-inverted", "relu keeps the negative half.", "What should it give for X = 1?",
