@@ -67,9 +67,8 @@ class TrainConfig:
     ----------
     model, engine
         ``engine="auto"`` becomes ``numpy``, which saves the 5 to 7 seconds that TensorFlow takes to
-        start. Its epochs took, at batch 5, 50 and 500, of the time of ``keras``: cnn2 0.47, 1.00,
-        0.83; cnn3 0.67, 1.04, 0.93 (two quiet cores, OpenBLAS with AVX-512, 2,000 images, medians
-        of 4 or 5 rounds in turn).
+        start. Its epochs took, at batch 5 and 50, of the time of ``keras``: cnn2 0.52, 0.70; cnn3
+        0.73, 0.84 (docs/benchmarks-cnn.md: two quiet cores, OpenBLAS with AVX-512).
     batch : int in [1, train_size]
     lr : float > 0
         Learning rate (eta).
