@@ -80,7 +80,7 @@ def check(
     from fmnist_cli.files import write_file
     from fmnist_cli.formatting import to_json
     from fmnist_cli.registry import Registry
-    from fmnist_cli.usercode.examine import check_file
+    from fmnist_cli.usercode.examine import check_file, read_source
     from fmnist_cli.usercode.gradescope import results
     from fmnist_cli.usercode.grading import grade
     from fmnist_cli.usercode.network_checks import check_interface
@@ -92,6 +92,8 @@ def check(
     require(seed >= 0, "seed must be at least 0", seed)
     received = "neither" if file is None else "both"
     require((file is None) != (interface is None), "check takes a file or an interface", received)
+    if file is not None:
+        read_source(file)  # refused before any data is looked for
     out = Output(common)
     dataset = load_images(data, out)
     if file is None:
