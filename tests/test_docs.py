@@ -121,3 +121,16 @@ def test_the_numbers_about_seeds_are_filled_in() -> None:
     assert low < mean < high
     interval = 2.776 * float(deviation) / 5**0.5  # Student's t of five seeds
     assert (high - low) / 2 == pytest.approx(interval, abs=0.02)
+
+
+def test_what_the_pages_claim_does_not_hang_on_one_seed_or_one_machine() -> None:
+    """Another processor's rounding may end the default run at another epoch."""
+    studies = r"^\$ fmnist (?:sweep-batch|sweep-lr|early-stop|momentum)\b(.*)$"
+    for name in ("tutorial.md", "studies.md"):
+        page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        found = re.findall(studies, page, re.MULTILINE)
+        assert found
+        assert all(int(re.search(r"--seeds (\d+)", one)[1]) >= 3 for one in found)  # type: ignore[index]
+    for page in (ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "report.md"):
+        text = " ".join(page.read_text(encoding="utf-8").split())
+        assert re.search(r"(the same|one) machine", text, re.IGNORECASE), page
