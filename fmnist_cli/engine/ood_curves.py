@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Backend, Split
 from fmnist_cli.engine.config import IMAGE_SIDE, N_INPUTS
@@ -148,15 +148,12 @@ def accuracy_map(
     return found
 
 
-def most_frequent_errors(confusion: ArrayLike) -> dict[int, tuple[int, float]]:
+def most_frequent_errors(confusions: Sequence[Confusion]) -> dict[int, tuple[int, float]]:
     """The wrong class that each class is taken for most often, and the share of it that is.
 
-    Parameters
-    ----------
-    confusion : (K, K) of counts
-        Row: the true class; column: the predicted one. A class without an error is left out.
+    A class without an error is left out; ``confusions`` as of ``worst_class``.
     """
-    counts = np.asarray(confusion)
+    counts = np.sum(confusions, axis=0)  # (K, K)
     wrong = counts - np.diag(counts.diagonal())
     return {
         klass: (int(row.argmax()), float(row.max() / counts[klass].sum()))
@@ -173,7 +170,7 @@ def worst_class(confusions: Sequence[Confusion]) -> tuple[int, float]:
     confusions : at least one (K, K) of counts
         Row: the true class; column: the predicted one.
     """
-    total = np.sum([np.asarray(one) for one in confusions], axis=0)  # (K, K)
+    total = np.sum(confusions, axis=0)  # (K, K)
     present = np.flatnonzero(total.sum(axis=1))
     recalls = total.diagonal()[present] / total.sum(axis=1)[present]
     worst = int(np.argmin(recalls))

@@ -1,4 +1,4 @@
-"""How models fare on shifted test sets: bars, and images with predictions."""
+"""How models fare on shifted test sets: bars, images with predictions, maps of all shifts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.config import CLASS_NAMES, IMAGE_SIDE
+from fmnist_cli.engine.shifts import SHIFTED_SETS
 from fmnist_cli.errors import require
 from fmnist_cli.plots.axes import band_limits, band_words, beside, draw_chance, percent_ticks
 from fmnist_cli.plots.data import Band, ModelAccuracies, RunCaption, ShiftedExample, numbers
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
-UP = 4  # pixels, of the shifted set
 LICENCE = "Fashion-MNIST: MIT licence, © Zalando SE."
 
 
@@ -216,7 +216,7 @@ def accuracy_map_figure(
     Parameters
     ----------
     maps : by model, (2 R + 1, 2 R + 1) accuracies in [0, 1]
-        As of ``engine.ood_curves.accuracy_map``.
+        As of ``engine.ood_curves.accuracy_map``, R at least 4.
     n_images : int
         That each accuracy rests on.
 
@@ -232,16 +232,19 @@ def accuracy_map_figure(
     notes = [f"On {n_images:,} test images. Outlined: as it is, and moved up by 4 pixels."]
     figure = new_figure("Accuracy under every shift", caption.line(), notes, height=3.1)
     top = max(float(one.max()) for one in maps.values())
+    moves = [one.move for one in SHIFTED_SETS if not one.quarter_turns]
     panels = np.atleast_1d(figure.subplots(1, len(maps), sharey=True))
     image: Any = None
     for ax, (model, accuracies) in zip(panels, maps.items(), strict=True):
         reach = len(accuracies) // 2
         edges = (-reach - 0.5, reach + 0.5, reach + 0.5, -reach - 0.5)
         image = ax.imshow(100 * accuracies, cmap="viridis", vmin=0, vmax=100 * top, extent=edges)
-        for dy in {0, -UP} if reach >= UP else {0}:
-            ax.add_patch(Rectangle((-0.5, dy - 0.5), 1, 1, fill=False, color="white", linewidth=1))
-            value = f"{100 * accuracies[reach + dy, reach]:.0f} %"
-            text = ax.annotate(value, (0.8, dy), color="white", va="center", size=SMALL_POINTS)
+        for dy, dx in moves:
+            ax.add_patch(
+                Rectangle((dx - 0.5, dy - 0.5), 1, 1, fill=False, color="white", linewidth=1)
+            )
+            value = f"{100 * accuracies[reach + dy, reach + dx]:.0f} %"
+            text = ax.annotate(value, (dx + 0.8, dy), color="white", va="center", size=SMALL_POINTS)
             text.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
         ax.set_title(model)
         ax.set_xlabel("pixels to the right")

@@ -124,7 +124,8 @@ def training(work: Work) -> Part:
     from fmnist_cli.runner.find import recorded
 
     run = default_run(work)
-    epochs = work.registry.epochs(run.id)
+    whole = recorded(work.registry, run)
+    epochs = whole.epochs
     ending = ending_of(run)
     assert ending is not None
     figure = partial(plots.train_figure, curve_of(epochs), caption_of([run]), ending)
@@ -139,7 +140,7 @@ def training(work: Work) -> Part:
     )
     blocks: list[Block] = [
         tables.facts_table(f"Run {run.id}, of seed {run.seed}", facts),
-        *(Prose(found.sentence) for found in explain(recorded(work.registry, run))),
+        *(Prose(found.sentence) for found in explain(whole)),
     ]
     run_ids = [run.id]
     verdict = percent(run.test_accuracy)

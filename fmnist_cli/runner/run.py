@@ -113,9 +113,8 @@ def train_recorded(
     registry, dataset, listener = session.registry, session.dataset, session.listener
     listener.warning(registry.warning)
     weights_path = None
-    backend = (backend_of or make_backend)(
-        config, dataset.train
-    )  # if it cannot be, there is no run
+    # before the run begins: an engine that cannot start leaves none
+    backend = (backend_of or make_backend)(config, dataset.train)
     spec = run_spec(session, command, asdict(config), condition, run_uuid)
     resumed = None if resume is None else registry.resume(resume)
     run = resumed or registry.run(spec)

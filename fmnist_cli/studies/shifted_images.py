@@ -153,8 +153,6 @@ def details_of(runs: Sequence[RecordedRun], view: View) -> list[Table]:
 
 def _errors_tables(runs: Sequence[RecordedRun]) -> list[Table]:
     """Of the model with the highest test accuracy: each class's most frequent error on each set."""
-    import numpy as np
-
     from fmnist_cli.engine.ood_curves import most_frequent_errors
     from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS
 
@@ -173,7 +171,7 @@ def _errors_tables(runs: Sequence[RecordedRun]) -> list[Table]:
             if run.name == model and one.test_set == names[shifted.name] and not run.diverged
         ]
         columns.append(Column(shifted.title, numeric=False, short=shifted.name, key=shifted.name))
-        errors.append(most_frequent_errors(np.sum(confusions, axis=0)))
+        errors.append(most_frequent_errors(confusions))
     rows = [
         (name, *(_error(found.get(klass)) for found in errors))
         for klass, name in enumerate(CLASS_NAMES)

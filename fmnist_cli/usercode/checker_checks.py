@@ -165,6 +165,28 @@ def _accepted_instead(
     return None
 
 
+def _why_rejected(
+    exam: Exam, case: ModelCase, right: Mapping[str, Any], instead: tuple[str, str] | None
+) -> tuple[str, str, str]:
+    """Name, what and question of a checker that rejects a right gradient; ``instead`` as of
+    ``_accepted_instead``, where that is known already."""
+    if not right["loss_moves"]:
+        return ("checker-moves-nothing", "The loss stays the same while it runs.",
+                "Is the array that it moves the one that the loss is computed from?")  # fmt: skip
+    pairs = pairs_of(str(right["printed"]), list(right["value"]))
+    ratios = np.array([a / n for a, n in pairs if n])
+    for ratio, name, what in _BY_RATIO:
+        if len(ratios) and (abs(ratios - ratio) < 0.05 * abs(ratio)).all():
+            return (name, what, "How far apart are the two weights whose losses are subtracted, "
+                    "and which from which?")  # fmt: skip
+    instead = instead or _accepted_instead(exam, case, right)
+    if instead:
+        return (*instead, "How far apart are the two weights whose losses are subtracted, and of "
+                "how many examples is the loss?")  # fmt: skip
+    return ("", "The approximation is not the gradient.",
+            "Which weight is moved, by how much, and is it moved back?")  # fmt: skip
+
+
 def gradient_checker(exam: Exam, check: Check) -> CheckResult:
     """It accepts a right gradient and rejects wrong ones, and leaves the weights as they were."""
     case = _case(exam, N_FEW)
@@ -186,9 +208,10 @@ def gradient_checker(exam: Exam, check: Check) -> CheckResult:
             "After the two losses, what is the weight?",
         )
     accepted = _accepts(right, right)
-    instead = None if accepted else _accepted_instead(exam, case, right)
-    if accepted is None and instead:
-        accepted = False
+    # what cannot be read may be by what it says of another gradient
+    instead = _accepted_instead(exam, case, right) if accepted is None else None
+    if accepted is False or instead:
+        return fail("It rejects a right gradient.", *_why_rejected(exam, case, right, instead))
     seen = {how: _rejects(exam, case, right, dict.fromkeys(_NAMES, how)) for how in _PLANTED}
     unnoticed = [what for how, what in _PLANTED.items() if seen[how] is False]
     if accepted is None and not any(seen.values()):
@@ -198,23 +221,6 @@ def gradient_checker(exam: Exam, check: Check) -> CheckResult:
                         "from?")  # fmt: skip
         return check.result("unclear", "What it prints and returns cannot be read as pairs of a "
                             "gradient and its approximation.")  # fmt: skip
-    if accepted is False:
-        message = "It rejects a right gradient."
-        if not right["loss_moves"]:
-            return fail(message, "checker-moves-nothing", "The loss stays the same while it runs.",
-                        "Is the array that it moves the one that the loss is computed "
-                        "from?")  # fmt: skip
-        pairs = pairs_of(str(right["printed"]), list(right["value"]))
-        ratios = np.array([a / n for a, n in pairs if n])
-        for ratio, name, what in _BY_RATIO:
-            if len(ratios) and (abs(ratios - ratio) < 0.05 * abs(ratio)).all():
-                return fail(message, name, what, "How far apart are the two weights whose losses "
-                            "are subtracted, and which from which?")  # fmt: skip
-        if instead:
-            return fail(message, *instead, "How far apart are the two weights whose losses are "
-                        "subtracted, and of how many examples is the loss?")  # fmt: skip
-        return fail(message, "", "The approximation is not the gradient.", "Which weight is moved, "
-                    "by how much, and is it moved back?")  # fmt: skip
     if unnoticed:
         return fail("It accepts a wrong gradient.", "checker-blind", unnoticed[0],
                     "Which two numbers does it compare, and what would they be for that "

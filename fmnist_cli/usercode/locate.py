@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fmnist_cli.usercode.parts import GRADIENT_NAMES
 from fmnist_cli.usercode.results import Diagnosis
+from fmnist_cli.usercode.structure import parsed
 
 Finder = Callable[[ast.AST], int | None]
 
@@ -29,10 +30,7 @@ class Sources:
 
     def __init__(self, text: str, found_as: Mapping[str, str]) -> None:
         self._found_as = found_as
-        try:
-            self._tree = ast.parse(text)
-        except (SyntaxError, ValueError):
-            self._tree = ast.parse("")
+        self._tree = parsed(text)
 
     def place(self, check: str) -> Place:
         """Where the array of a check is made."""

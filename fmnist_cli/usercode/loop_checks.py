@@ -23,10 +23,10 @@ from fmnist_cli.usercode.mistakes import BY_ARRAYS
 from fmnist_cli.usercode.results import CheckResult, Diagnosis
 from fmnist_cli.usercode.subject import Unanswered
 
-N_IMAGES, N_INPUTS, N_CLASSES = 4 * BATCH, 13, 10
+N_BATCHES = 4  # in an epoch
+N_IMAGES, N_INPUTS, N_CLASSES = N_BATCHES * BATCH, 13, 10
 N_LINEAR = 2  # layers
-N_UPDATES = 3 * N_IMAGES // BATCH + 2  # more than three epochs
-
+N_UPDATES = 3 * N_BATCHES + 2  # more than three epochs
 
 Found = tuple[str, str, str]  # a mistake's name, what is wrong, and a question
 
@@ -70,7 +70,7 @@ def training_loop(exam: Exam, check: Check) -> CheckResult:
     if found is None:
         return check.passed(f"In {len(updates)} updates main goes by the gradient of each batch.")
     if isinstance(found, tuple):
-        found = Diagnosis(found[0], found[1], place.text, found[2], place.line)
+        found = place.diagnosis(*found)
     return check.failed("An update of main is not the one that its batch asks for.", found)
 
 
@@ -154,14 +154,16 @@ def _wrong_gradient(
 
 def _wrong_batches(updates: Sequence[Update]) -> Found | None:
     """What is wrong with which images the batches of the first epoch have."""
-    shared = [len(set(a.rows) & set(b.rows)) for a, b in pairwise(updates[: N_IMAGES // BATCH])]
+    if any(len(update.rows) != BATCH for update in updates):
+        return None  # main has batches of its own size, and the last one of an epoch may be smaller
+    shared = [len(set(a.rows) & set(b.rows)) for a, b in pairwise(updates[:N_BATCHES])]
     if min(shared) == BATCH:
         return ("loop-same-batch", "Every update has the same batch.",
                 "Which images has the second batch?")  # fmt: skip
     if min(shared) == BATCH - 1:
         return ("loop-batches-overlap", "Each batch shares all its images but one with the next.",
                 "By how much does the beginning of a batch move on?")  # fmt: skip
-    n = N_IMAGES // BATCH - 1
+    n = N_BATCHES - 1
     if all(_disjoint(updates[i : i + n]) for i in range(0, len(updates) - n, n)) and not all(
         _disjoint(updates[i : i + n + 1]) for i in range(0, len(updates) - n, n + 1)
     ):

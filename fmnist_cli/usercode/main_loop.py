@@ -20,7 +20,7 @@ from fmnist_cli.usercode.shim import Array
 
 BATCH = 5
 _SETTINGS: tuple[tuple[tuple[str, ...], Any], ...] = (
-    (("batch", "stapel"), BATCH),
+    (("batch",), BATCH),
     (("epoch", "iter", "round"), 10),
     (("alpha", "momentum", "lambda", "decay", "reg", "l2"), 0.0),
     (("rate", "lr", "eta"), 0.01),
@@ -127,8 +127,7 @@ def _noted(
         return forward(self, *arguments, **named)
 
     def noted_backward(self: Any, *arguments: Any, **named: Any) -> Any:
-        nonlocal batch
-        nonlocal n_passed
+        nonlocal batch, n_passed
         batch, n_passed = inputs[-1] if inputs else batch, n_passed + 1
         return backward(self, *arguments, **named)
 

@@ -45,11 +45,13 @@ def update(exam: Exam, check: Check) -> CheckResult:
                      "the updated parameter", "Every parameter moves by -learning_rate times its "
                      "gradient.")  # fmt: skip
     if result.status == "passed" and any(reply["fills_default"] for reply in replies):
-        place = exam.sources.place(check.name)
-        return check.failed("It remembers something from one call to the next.", Diagnosis(
-            "update-default-shared", "A default argument is filled: all calls share it.",
-            place.text, "When is a default value made: at each call, or once?", place.line,
-        ))  # fmt: skip
+        return check.failed(
+            "It remembers something from one call to the next.",
+            exam.sources.place(check.name).diagnosis(
+                "update-default-shared", "A default argument is filled: all calls share it.",
+                "When is a default value made: at each call, or once?",
+            ),
+        )  # fmt: skip
     return _extended(exam, check, given[0], result) if result.status == "passed" else result
 
 

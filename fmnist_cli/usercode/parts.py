@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.usercode import shim
-from fmnist_cli.usercode.structure import find_by_structure, handed_over
+from fmnist_cli.usercode.structure import find_by_structure, handed_over, parsed
 
 Array = NDArray[Any]
 
@@ -79,12 +79,13 @@ def find_parts(names: Mapping[str, Any], source: str = "") -> Parts:
                 break
     if found.get("loss") is shim.softmax_cross_entropy:
         del found["loss"], found_as["loss"]
-    for part, name in find_by_structure(source, found_as).items():
+    tree = parsed(source)
+    for part, name in find_by_structure(tree, found_as).items():
         if callable(names.get(name)):
             found[part], found_as[part] = names[name], name
     handed = {
         place: (names[name], index)
-        for place, (name, index) in handed_over(source, found_as.get("backward_pass", "")).items()
+        for place, (name, index) in handed_over(tree, found_as.get("backward_pass", "")).items()
     }
     return replace(Parts(**found), found_as=found_as, handed=handed)
 
@@ -295,6 +296,9 @@ def checker_roles(function: Callable[..., Any]) -> dict[str, str] | None:
     return roles
 
 
+_PASS = ("model", "x", "a1", "h1", "a2", "y")  # the assignment's backward_pass
+
+
 def pass_arguments(
     function: Callable[..., Any],
     values: Mapping[str, Any],
@@ -306,7 +310,8 @@ def pass_arguments(
     None where nothing says what is meant.
     """
     arguments: list[Any] = []
-    for place, parameter in enumerate(required(function)):
+    parameters = required(function)
+    for place, parameter in enumerate(parameters):
         name = _SAME.get(_plain(parameter.name), _plain(parameter.name))
         other, index = (handed or {}).get(place, (None, None))
         given = None if other is None else pass_arguments(other, values)
@@ -315,9 +320,8 @@ def pass_arguments(
         elif name in values:
             arguments.append(values[name])
         else:
-            order = ("model", "x", "a1", "h1", "a2", "y")
-            alike = len(required(function)) == len(order) and place < 2
-            return [values[name] for name in order] if alike else None
+            by_place = len(parameters) == len(_PASS) and place < 2
+            return [values[name] for name in _PASS] if by_place else None
     return arguments
 
 

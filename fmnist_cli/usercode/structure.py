@@ -13,7 +13,15 @@ from collections.abc import Collection, Mapping
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-def find_by_structure(source: str, known: Mapping[str, str]) -> dict[str, str]:
+def parsed(source: str) -> ast.Module:
+    """The text's tree; an empty one where the text is no Python."""
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ast.parse("")
+
+
+def find_by_structure(tree: ast.Module, known: Mapping[str, str]) -> dict[str, str]:
     """The names of ``backward_pass`` and ``gradient_checker``, as far as they can be told.
 
     Parameters
@@ -21,10 +29,6 @@ def find_by_structure(source: str, known: Mapping[str, str]) -> dict[str, str]:
     known : mapping
         The name of every part that was found by its name; those are no candidates.
     """
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return {}
     tops = {n.name: n for n in tree.body if isinstance(n, Definition)}
     layers = {known.get(part) for part in ("linear", "relu", "loss")}
     reached = {name: _reached(name, tops, layers) for name in tops}
@@ -53,22 +57,20 @@ def find_by_structure(source: str, known: Mapping[str, str]) -> dict[str, str]:
     return {part: name for part, name in found.items() if part not in known}
 
 
-def handed_over(source: str, name: str) -> dict[int, tuple[str, int | None]]:
+def handed_over(tree: ast.Module, name: str) -> dict[int, tuple[str, int | None]]:
     """Which arguments of a function are what others of the file return, where it is first called.
 
     By position: the other function, and the index where it returns several values. So the pass
     that is called as ``back(model, forth(model, x), y)`` has its second argument from ``forth``.
     """
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
-        return {}
     sizes = {n.name: len(n.args.args) for n in tree.body if isinstance(n, ast.FunctionDef)}
     tops = set(sizes)
+    if name not in tops:
+        return {}
     for caller in tree.body:
         made = _made_by(caller, tops)
         for node in ast.walk(caller):
-            if isinstance(node, ast.Call) and _calls(node) == name and name in tops:
+            if isinstance(node, ast.Call) and _calls(node) == name:
                 places = {}
                 for place, argument in enumerate(node.args):
                     if isinstance(argument, ast.Name) and argument.id in made:

@@ -90,9 +90,11 @@ class _Worker:
                 return {"reply": {"names": self._numpy_replaced()}, "refusals": self.refusals}
             assert self.bench is not None
             n_before = len(self.refusals)
-            reply = self.bench.call(request["operation"], request["arguments"])
-            if request["operation"] == "main":  # what it writes and reads is its own affair
-                del self.refusals[n_before:]
+            try:
+                reply = self.bench.call(request["operation"], request["arguments"])
+            finally:
+                if request["operation"] == "main":  # what it writes and reads is its own affair
+                    del self.refusals[n_before:]
             return {"reply": reply, "refusals": list(self.refusals)}
         except BaseException as error:  # also what a replaced NumPy breaks in our own lines
             return {

@@ -146,4 +146,4 @@ def test_an_accuracy_map_has_down_and_right_as_positive() -> None:
 
 def test_the_most_frequent_errors() -> None:
     confusion = [[5, 3, 2], [0, 4, 0], [6, 1, 0]]
-    assert most_frequent_errors(confusion) == {0: (1, 0.3), 2: (0, 6 / 7)}
+    assert most_frequent_errors([confusion]) == {0: (1, 0.3), 2: (0, 6 / 7)}

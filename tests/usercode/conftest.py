@@ -54,13 +54,14 @@ def check_text(tmp_path: Path, images: Split) -> CheckText:
 
 def patched(diff: str, folder: Path) -> dict[str, str]:
     """The files that a diff makes of others, by name: ``--- base``, ``+++ name``, hunks without
-    context."""
+    context. The base is one of the folder, or made before."""
     files: dict[str, str] = {}
     lines: list[str] = []
     name, moved = "", 0
     for line in diff.splitlines():
         if line.startswith("--- "):
-            lines, moved = (folder / line[4:]).read_text().splitlines(), 0
+            base = files.get(line[4:]) or (folder / line[4:]).read_text()
+            lines, moved = base.splitlines(), 0
         elif line.startswith("+++ "):
             name = line[4:]
             files[name] = "\n".join(lines) + "\n"
