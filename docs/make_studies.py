@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -150,6 +151,16 @@ seed cannot say how much.
 | n | the seeds that it rests on; a run that diverged is in no mean |
 """,
 }
+README = DOCS.parent / "README.md"
+GLANCE = """\
+| | on the real data, five seeds (the CNNs one) | command |
+| --- | --- | --- |
+| batch size | test accuracy {batches}; at the same epoch the curves lie {by_epoch} points apart, at the same cumulative learning rate {by_rate} | `fmnist sweep-batch --seeds 5 --why` |
+| early stopping | {patiences}; from patience {enough} on every seed keeps its best epoch | `fmnist early-stop --seeds 5 --why` |
+| momentum | lowest training loss {losses} | `fmnist momentum --seeds 5 --why` |
+| parameters | {parameters} | `fmnist count-params` |
+| shifted images | moved up by 4 pixels {up4}, rotated by 90° {rot90}; chance is 10 % | `fmnist ood --model all --why` |
+"""  # noqa: E501
 BETWEEN = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
 
@@ -169,12 +180,53 @@ def fill_in_seeds(work: Path) -> None:
         "momenta": f"{100 * (max(accuracies) - min(accuracies)):.2f}",
     }
     for name, text in MEASURED.items():
-        page = DOCS / name
-        filled = BETWEEN.sub(
-            lambda found, text=text: f"{found[1]}{text.format(**numbers)}{found[2]}",  # type: ignore[misc]
-            page.read_text(encoding="utf-8"),
-        )
-        page.write_text(filled, encoding="utf-8")
+        fill_in(DOCS / name, text.format(**numbers))
+
+
+def fill_in(page: Path, text: str) -> None:
+    """Put the text between the page's marks."""
+    filled = BETWEEN.sub(
+        lambda found: f"{found[1]}{text}{found[2]}", page.read_text(encoding="utf-8")
+    )
+    page.write_text(filled, encoding="utf-8")
+
+
+def fill_in_glance(work: Path) -> None:
+    """What the studies found, as the README has it: from their documents."""
+    sweep, stops, momenta, shifted, _ = (
+        json.loads(fmnist(study.kind, *words, "--json", "--quiet", work=work))
+        for study, words, _ in SHOWN
+    )
+
+    def means(rows: list[dict[str, Any]], name: str, of: str) -> list[tuple[Any, float]]:
+        return [(row[of], fmean(row[name])) for row in rows]
+
+    gap = next(one["evidence"] for one in sweep["explanations"] if one["axis"])["gap_by_axis"]
+    counts = json.loads(fmnist("count-params", "--json", work=work))["models"]
+    rows = {row["model"]: row for row in shifted["table"] if "accuracy" in row["value"]}
+    numbers = {
+        "batches": ", ".join(
+            f"{percent(mean)} at {batch:,}"
+            for batch, mean in means(sweep["table"], "test_accuracy", "batch")
+        ),
+        "by_epoch": f"{100 * gap['epoch']:.1f}",
+        "by_rate": f"{100 * gap['cumulative-lr']:.1f}",
+        "patiences": ", ".join(
+            f"patience {row['patience']} costs {100 * fmean(row['cost']):.1f} points"
+            for row in stops["table"]
+        ),
+        "enough": stops["replay"][-1]["patience"],
+        "losses": ", ".join(
+            f"{mean:.3f} at {alpha}"
+            for alpha, mean in means(momenta["table"], "lowest_train_loss", "momentum")
+        ),
+        "parameters": ", ".join(f"{one['model']} {one['total']:,}" for one in counts),
+        **{
+            name: ", ".join(f"{model} {percent(row[name])}" for model, row in rows.items())
+            for name in ("up4", "rot90")
+        },
+    }
+    fill_in(README, GLANCE.format(**numbers))
 
 
 def environment(work: Path) -> str:
@@ -197,6 +249,7 @@ def main() -> None:
         fmnist("plot", "samples", "--out", str(IMAGES / "samples.png"), work=work)
         parts = [section(*shown, work) for shown in SHOWN]
         fill_in_seeds(work)
+        fill_in_glance(work)
         fmnist("plot", "ood", "--samples", "--out", str(IMAGES / "ood-samples.png"), work=work)
         parts[SHOWN.index(SHIFTED)] += (
             "\n![Shifted images and what each model takes them for](images/ood-samples.png)\n\n"

@@ -45,6 +45,8 @@ class Column:
         A number as text.
     formula : bool
         Whether its texts are formulas, which a page may set as such.
+    wraps : bool
+        Whether its texts may stand in several lines.
     """
 
     heading: str
@@ -54,6 +56,7 @@ class Column:
     key: str = ""
     show: Callable[[float], str] = str
     formula: bool = False
+    wraps: bool = False
 
     def text(self, value: Value) -> str:
         """The cell as text, without any markup."""

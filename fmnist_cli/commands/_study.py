@@ -128,14 +128,16 @@ def show_answers(out: Output, given: Sequence[Answer], runs: Sequence[RecordedRu
 
 def show_explanations(out: Output, explanations: Sequence[Explanation]) -> None:
     """Each question with its causes, how each was tested, and the figure that shows it."""
+    from fmnist_cli.report.tables import causes_table
+
     for one in explanations:
-        lines = [one.answer, *one.measured, *(f"- {cause.sentence}" for cause in one.supported)]
-        others = [cause.name for cause in one.causes if cause.outcome != "supported"]
-        if others:
-            lines.append(f"- Tested, not supported: {'; '.join(others)}.")
         sure = f" How sure: {one.how_sure}" if one is explanations[0] else ""
-        lines.append(f"Figure: fmnist {figure_words(one)}.{sure}")
-        out.section(escape(f"{one.heading} ({one.part})"), *map(escape, lines))
+        out.section(
+            escape(f"{one.heading} ({one.part})"),
+            *map(escape, (one.answer, *one.measured)),
+            *((causes_table(one),) if one.causes else ()),
+            escape(f"Figure: fmnist {figure_words(one)}.{sure}"),
+        )
 
 
 def draw_study(

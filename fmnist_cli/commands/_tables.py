@@ -40,7 +40,7 @@ def rendered(table: Table, console: Console) -> list[RenderableType]:
 def _rich(table: Table, headings: list[str], heading_width: int, narrow: bool) -> RichTable:
     from rich.markup import escape
 
-    signs = [">" if column.numeric else "<" for column in table.columns]
+    signs = ["" if c.wraps else ">" if c.numeric else "<" for c in table.columns]
     made = make_table(
         *(f"{sign}{heading}" for sign, heading in zip(signs, headings, strict=True)),
         heading_width=heading_width,

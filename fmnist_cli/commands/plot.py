@@ -396,8 +396,8 @@ def compare(
     with _registry(common, out) as registry:
         groups = told_apart(find_groups(registry, names))
     figure = groups_figure(groups, metrics=metrics, axis=x or "epoch", band=band)
-    spread = _spreads(common, labelled(groups), x, metrics[0])
-    _save(common, figure, out, "compare", "compare", **spread)
+    gap = _gaps(common, labelled(groups), x, metrics[0])
+    _save(common, figure, out, "compare", "compare", **gap)
 
 
 def _draw(
@@ -419,21 +419,21 @@ def _draw(
     by += f"-{view.curves_word}" if view.curves else ""
     name, number = study.plot_name, result.study.id
     figure = study.figure(result, view)
-    spread = _spreads(common, result.runs, view.axis, view.metric or study.metric)
-    _save(common, figure, out, name, f"{name}{by}-study{number}", study=number, **spread)
+    gap = _gaps(common, result.runs, view.axis, view.metric or study.metric)
+    _save(common, figure, out, name, f"{name}{by}-study{number}", study=number, **gap)
 
 
-def _spreads(
+def _gaps(
     common: Common, runs: Sequence[RecordedRun], axis: Axis | None, metric: Metric
 ) -> dict[str, Any]:
     """Say how far the curves lie apart on the axis, if one is asked for; it, for the document."""
-    from fmnist_cli.analysis.axes import spread_note, spreads
+    from fmnist_cli.analysis.axes import gap_note, gaps
 
     if axis is None:
         return {}
-    Output(common).text(f"{spread_note(runs, axis, metric)}\n")
-    known, left_out = spreads(runs, metric)
-    return {"metric": metric, "spread_by_axis": known, "not_compared": left_out}
+    gap = gaps(runs, metric)
+    Output(common).text(f"{gap_note(gap, axis, metric)}\n")
+    return {"metric": metric, "gap_by_axis": gap}
 
 
 @contextmanager

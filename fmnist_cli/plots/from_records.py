@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli import plots
-from fmnist_cli.analysis.axes import AXIS_TITLES, positions, spread_note
+from fmnist_cli.analysis.axes import AXIS_TITLES, gap_note, gaps, positions
 from fmnist_cli.epoch import METRICS, Axis, Epoch, Metric
 from fmnist_cli.errors import RegistryError
 
@@ -84,7 +84,8 @@ def groups_figure(
             "what is compared must have recorded an epoch to be drawn. "
             f"Received: {', '.join(group.label for group in groups)}, which has none."
         )
-    notes = [] if axis == "epoch" else [spread_note(labelled(groups), axis, metrics[0])]
+    gap = gaps(labelled(groups), metrics[0])
+    notes = [] if axis == "epoch" else [gap_note(gap, axis, metrics[0])]
     return plots.compare_figure(lines, metrics=metrics, band=band, notes=notes)
 
 

@@ -17,7 +17,7 @@ from fmnist_cli.report.work import Work, checked_run, default_run, mini_cnn_run
 from fmnist_cli.runner.command_line import figure_words
 from fmnist_cli.studies import Study, View
 from fmnist_cli.studies.batch_size import BATCH_SIZE
-from fmnist_cli.studies.early_stopping import EARLY_STOPPING
+from fmnist_cli.studies.early_stopping import EARLY_STOPPING, replay_table
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.momentum import MOMENTUM
 from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.parameters import ParameterCount
 
-PATIENCES = (1, 2, 3, 4, 5, 8)  # of the table; the answers are about the default
 ASSIGNMENT = {  # what the parts of the assignment are called, by the section that answers them
     "checks": "Problem 3: the layers, their gradient and its magnitude",
     "training": "Problem 3: the training curve",
@@ -184,7 +183,7 @@ def study_part(
     work: Work,
     values: Sequence[Any] | None = None,
     words: str = "",
-    table_view: View | None = None,
+    further: Callable[[StudyResult], Table] | None = None,
 ) -> Part:
     """A study's figure and table, then its answers.
 
@@ -192,8 +191,8 @@ def study_part(
     ----------
     values, words
         What is compared, and what is typed for it, where it is not the command's own choice.
-    table_view
-        What the table shows, where it is more than the figure and the answers.
+    further
+        Another table of its result.
     """
     config = work.config
     if "patience" in study.defaults:
@@ -218,7 +217,8 @@ def study_part(
         study.title,
         (
             picture,
-            study.table(result, table_view or view),
+            study.table(result, view),
+            *((further(result),) if further else ()),
             *(Prose(f"{reason[:1].upper()}{reason[1:]}") for reason in left_out),
             *_basis(result, given),
             *given,
@@ -386,12 +386,7 @@ PARTS: Mapping[str, Callable[[Work], Part]] = {
     "gradient and magnitude checks": checks,
     "training curve": training,
     "batch sizes": partial(study_part, BATCH_SIZE),
-    "early stopping": partial(
-        study_part,
-        EARLY_STOPPING,
-        words=EARLY_STOPPING.words(PATIENCES),
-        table_view=View(patiences=PATIENCES),
-    ),
+    "early stopping": partial(study_part, EARLY_STOPPING, further=replay_table),
     "momentum": partial(study_part, MOMENTUM),
     "parameter counts": parameters,
     "shifted images": shifted_images,

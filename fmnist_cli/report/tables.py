@@ -58,27 +58,26 @@ def entries_table(entries: Sequence[CheckRecord]) -> Table:
 
 def causes_table(explanation: Explanation) -> Table:
     """The causes of one effect, each with its test."""
-    columns = headings(
-        *("<Supposed cause", "<Outcome", "Share of the effect", "95 % interval", "<Test"),
-        "<It would have been refuted by",
+    columns = (
+        Column("supposed cause", numeric=False, wraps=True),
+        *headings("<effect", "<in the test", "<share of the effect"),
     )
-    rows = []
+    rows, tests = [], {}
     for cause in explanation.causes:
-        shown = cause.share is not None and cause.outcome == "supported"
-        ends = "-"
-        if shown and cause.low is not None and cause.high is not None:
-            ends = f"{percent(cause.low, 0)} to {percent(cause.high, 0)}"
-        rows.append(
-            (
-                cause.name,
-                cause.outcome,
-                percent(cause.share, 0) if shown else "-",
-                ends,
-                cause.counterfactual,
-                cause.refuted_by,
-            )
-        )
-    return Table(f"Causes and tests: {explanation.question}", columns, tuple(rows))
+        share: str = cause.outcome
+        if cause.share is not None and share == "supported":
+            share = percent(cause.share, 0)
+            if cause.low is not None and cause.high is not None:
+                share += f" ({100 * cause.low:.0f} to {100 * cause.high:.0f})"
+        rows.append((cause.title, cause.effect, cause.result, share))
+        tests[cause.name, cause.counterfactual] = cause.refuted_by
+    notes = [
+        f"{name}. Test: {test}; {refuted} would have refuted it."
+        for (name, test), refuted in tests.items()
+    ]
+    if any("(" in share for *_, share in rows):
+        notes.append("In brackets: the share's 95 % interval.")
+    return Table(f"Causes and tests: {explanation.question}", columns, tuple(rows), tuple(notes))
 
 
 def parameters_table(counts: Sequence[ParameterCount]) -> Table:

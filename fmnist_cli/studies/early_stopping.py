@@ -89,8 +89,53 @@ def _table(result: StudyResult, view: View) -> Table:
     return Table(caption, heads, rows, seeds_notes(rows))
 
 
+def replay_table(result: StudyResult) -> Table:
+    """Every patience from 1 to the smallest that keeps the best epoch in every seed, at most 30,
+    watching the same curves."""
+    from fmnist_cli.analysis.early_stopping import apply_patience, smallest_that_keeps_the_best
+    from fmnist_cli.analysis.patience import PATIENCES
+    from fmnist_cli.analysis.why.early_stopping import stops_by_chance, validation_error
+
+    runs = _judged(result)
+    enough = smallest_that_keeps_the_best(runs) if runs else None
+    patiences = PATIENCES[:enough] if runs else ()
+    chances = stops_by_chance(runs, patiences) if runs else {}
+    columns = (
+        Column("patience"),
+        Column("stops after epoch", short="stops after", show=format_count),
+        Column("keeps the best epoch", short="keeps the best", numeric=False),
+        Column("cost (points)", key="cost", show=lambda value: f"{100 * value:+.2f}"),
+        Column("too early by chance", key="too_early", show=lambda value: percent(value, 0)),
+    )
+    rows: list[tuple[Value, ...]] = []
+    for patience in patiences:
+        of_one = [apply_patience(run, patience) for run in runs]
+        kept = sum(one.keeps_the_best for one in of_one)
+        rows.append(
+            (
+                patience,
+                _stops(of_one),
+                Shown(kept, f"in {kept} of {len(of_one)}"),
+                _over_seeds(lambda one: one.cost)(of_one),
+                chances.get(patience),
+            )
+        )
+    notes = list(seeds_notes(rows))
+    if chances:
+        notes.append(
+            "Too early by chance: how often noise alone would stop the mean curve with more than "
+            f"{100 * validation_error(runs):.1f} points of validation accuracy (its standard "
+            "error) still to be gained."
+        )
+    if enough is not None and enough < PATIENCES[-1]:
+        notes.append(f"Above patience {enough} every seed keeps its best epoch.")
+    caption = f"Study {result.study.id}: each patience on the same curves"
+    return Table(caption, columns, tuple(rows), tuple(notes))
+
+
 def _details(result: StudyResult, view: View) -> list[Table]:
-    """The first seed's curve, epoch by epoch, with what each patience makes of it."""
+    """The first seed's curve, epoch by epoch, with what each patience makes of it; then what every
+    patience costs."""
     found = outcomes(result, view)
     made = []
     for run in result.runs[:1]:
@@ -113,7 +158,7 @@ def _details(result: StudyResult, view: View) -> list[Table]:
         )
         caption = f"Study {result.study.id}, run {run.run.id}{seed}: accuracy by epoch"
         made.append(Table(caption, columns, tuple(rows)))
-    return made
+    return [*made, replay_table(result)] if _judged(result) else made
 
 
 def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
@@ -130,6 +175,7 @@ def _document(result: StudyResult, view: View) -> dict[str, Any]:
             for run in result.runs
         ],
         "stops": [asdict(one) for one in outcomes(result, view)],
+        "replay": replay_table(result).records(),
     }
 
 

@@ -101,7 +101,8 @@ def scores_table(runs: Sequence[RecordedRun], caption: str) -> Table:
             for shifted in SHIFTED_SETS
         ),
     )
-    return Table(caption, columns, tuple(rows), seeds_notes(rows))
+    named = [f"{shifted.name}: {shifted.title}" for shifted in SHIFTED_SETS[1:]]
+    return Table(caption, columns, tuple(rows), (*seeds_notes(rows), f"{'; '.join(named)}."))
 
 
 def _change(differences: Sequence[float]) -> Shown:

@@ -257,7 +257,7 @@ def curves_figure(
         The curves above, unless the view asks for others, and below.
     """
     from fmnist_cli import plots
-    from fmnist_cli.analysis.axes import spread_note
+    from fmnist_cli.analysis.axes import gap_note, gaps
     from fmnist_cli.plots.from_records import lines_of, study_caption
 
     caption = study_caption(result, varied=varied)
@@ -269,7 +269,7 @@ def curves_figure(
         metric=metric,
         below=below,
         band=view.band,
-        notes=[spread_note(result.runs, view.axis, metric)] if view.axis else (),
+        notes=[gap_note(gaps(result.runs, metric), view.axis, metric)] if view.axis else (),
     )
 
 

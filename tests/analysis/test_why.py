@@ -9,19 +9,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pytest
 
-from fmnist_cli.analysis.axes import (
-    axis_spread,
-    comparable,
-    crossing,
-    positions,
-    spread_note,
-    spreads,
-)
+from fmnist_cli.analysis.axes import gap_note, gaps, positions
 from fmnist_cli.analysis.patience import rising_trend
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.shifted_images import Score
@@ -34,8 +27,10 @@ from fmnist_cli.analysis.why import (
     shifted_images,
 )
 from fmnist_cli.analysis.why.causes import Cause, Effect, Explanation, Trial, attribute
+from fmnist_cli.analysis.why.collapse import collapse
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.counterfactuals import cumulative_lr
+from fmnist_cli.report.tables import causes_table
 
 from .recorded import changed, epoch, recorded
 
@@ -98,10 +93,10 @@ def way(config: TrainConfig) -> float:
 
 def outcomes(explanations: Iterable[Explanation], start: str) -> dict[str, str]:
     return {
-        cause.name: cause.outcome
+        cause.title: cause.outcome
         for one in explanations
         for cause in one.causes
-        if cause.name.startswith(start)
+        if cause.title.startswith(start)
     }
 
 
@@ -118,11 +113,11 @@ def test_where_only_the_way_matters_the_batch_itself_is_not_blamed(n_seeds: int)
     cause = next(
         c
         for c in supported(found)
-        if c.name.startswith("Fewer updates at the same learning rate at batch 500")
+        if c.title == "Fewer updates at the same learning rate at batch 500"
     )
     assert cause.share == pytest.approx(1, abs=0.35)
     assert "Fewer updates at the same learning rate at batch 500 explained" in found[1].answer
-    assert "% of the lost accuracy" in found[1].answer
+    assert f"{cause.part} the lost accuracy" in found[1].answer
     assert "the batch itself" not in found[1].answer.lower()
     assert ("in all 3 seeds" in found[1].answer) == (n_seeds == 3)
     if n_seeds == 5:
@@ -137,8 +132,11 @@ def test_where_the_batch_itself_hurts_it_is_blamed_and_the_way_is_not(n_seeds: i
     assert set(outcomes(found, "Fewer updates").values()) == {"tested, not supported"}
     assert set(outcomes(found, "The learning rate").values()) == {"tested, not supported"}
     assert "The batch itself at batch 500 explained" in found[1].answer
-    named = [c.sentence for c in found[1].causes if c.outcome == "tested, not supported"]
-    assert all("tested, not supported" in text for text in named)
+    table = causes_table(found[1])
+    shares = {cause: share for cause, _, _, share in table.cells}
+    assert shares["Fewer updates at the same learning rate at batch 500"] == "tested, not supported"
+    assert shares["The batch itself at batch 500"].startswith("1")
+    assert any(note.startswith("The batch itself. Test: against batch 5") for note in table.notes)
 
 
 @pytest.mark.parametrize("n_seeds", [1, 2, 3, 5, 10])
@@ -232,12 +230,12 @@ def test_what_all_of_three_seeds_show_is_claimed() -> None:
     others = [run for size in (500, 1000, 5000) for run in runs(f"batch {size}", size, base)]
     study = [*runs("batch 5", 5, base), *runs("batch 50", 50, affected), *others]
     found = batch_size.explain_batch_size(study, why)[1]
-    assert [cause.name for cause in found.supported] == [
+    assert [cause.title for cause in found.supported] == [
         "Fewer updates at the same learning rate at batch 50",
-        "The learning rate at batch 50, not scaled with the batch",
-        "Patience at batch 50, counted in epochs",
+        "The learning rate not scaled with the batch at batch 50",
+        "The patience counted in epochs at batch 50",
     ]
-    assert all("in all 3 seeds" in cause.sentence for cause in found.supported)
+    assert all(cause.seen_in == ", in all 3 seeds" for cause in found.supported)
     # a seed that goes the other way
     odd = [*runs("batch 50, lr scaled", 50, (84.9, 84.9, 81.8))]
     (cause,) = batch_size.explain_batch_size(study, odd)[1].causes
@@ -296,43 +294,53 @@ def test_positions_by_hand() -> None:
 
 
 def test_curves_collapse_on_the_axis_that_made_them() -> None:
+    # batch 5000 ends where batch 50 begins: neighbours are compared where both have been
     runs = [
         on_a_common_curve(f"{batch}, {alpha}", BASE.but(batch=batch, momentum=alpha), n)
-        for batch, alpha, n in ((50, 0.0, 40), (100, 0.0, 80), (100, 0.9, 10), (500, 0.9, 40))
+        for batch, alpha, n in ((50, 0.0, 40), (100, 0.0, 80), (100, 0.9, 10), (5000, 0.0, 100))
     ]
-    together = axis_spread(runs, "cumulative-lr")
-    assert together == pytest.approx(1, abs=0.03)
-    assert axis_spread(runs, "updates") > 2
-    assert axis_spread(runs, "epoch") > 2
-    assert axis_spread(runs, "cumulative-lr", "train_loss") == pytest.approx(1, abs=0.1)
+    accuracy, loss = gaps(runs), gaps(runs, "train_loss")
+    assert accuracy["cumulative-lr"] < 0.004
+    assert accuracy["updates"] > 0.02
+    assert accuracy["epoch"] == accuracy["examples"] > 0.1
+    assert loss["cumulative-lr"] < 1.05
+    assert loss["epoch"] > 2
+    found = collapse(runs)
+    assert found.apart
+    assert found.closer
+    assert found.measured[-1] == "As far apart as at the same epoch would have refuted it."
 
 
-def test_the_spread_of_two_curves_by_hand() -> None:
-    # the second needs three times as many epochs to every level: logs differ by ln 3, sd ln 3 / 2
-    def ramp(label: str, stretch: int) -> RecordedRun:
-        n = 10 * stretch
-        return recorded(
-            [epoch(i, val_accuracy=i / n) for i in range(1, n + 1)], label=label
-        )  # fmt: skip
+def test_the_distance_of_two_curves_by_hand() -> None:
+    # one rises along ln(epoch), the other stands 0.1 above it; seeds average out
+    def logarithmic(label: str, epochs: Sequence[int], above: float, seed: int) -> RecordedRun:
+        values = [epoch(e, val_accuracy=0.2 * math.log(e) + above) for e in epochs]
+        return recorded(values, label=label, seed=seed)
 
-    found = axis_spread([ramp("a", 1), ramp("b", 3)], "epoch")
-    assert found == pytest.approx(math.exp(math.log(3) / 2), rel=1e-6)
-    assert axis_spread([ramp("a", 1)], "epoch") is None
+    lower = [logarithmic("a", range(1, 9), shift, seed) for seed, shift in ((1, 0.05), (2, -0.05))]
+    upper = [logarithmic("b", range(1, 17), 0.1, seed) for seed in (1, 2)]
+    assert gaps([*lower, *upper])["epoch"] == pytest.approx(0.1)
+    assert gaps(lower) == {}
+    refuted = collapse([*lower, *upper])  # as far apart by updates, of which all have as many
+    assert not refuted.closer
+    assert "refuted" in refuted.measured[-1]
+    note = gap_note(gaps([*lower, *upper]), "cumulative-lr")
+    assert "validation accuracy lie 10.0 points apart on average" in note
+    assert "is not known" in gap_note({}, "cumulative-lr")
 
 
-def test_a_condition_that_starts_beyond_the_others_is_left_out() -> None:
+def test_curves_that_differ_by_noise_are_not_apart() -> None:
+    rng = np.random.default_rng(0)
     runs = [
-        on_a_common_curve("ahead", BASE.but(batch=1, lr=1.0), 5),
-        *(on_a_common_curve(f"b{b}", BASE.but(batch=b), 10) for b in (100, 500)),
-    ]
-    assert axis_spread(runs, "epoch") is None
-    assert {run.label for run in comparable(runs)} == {"b100", "b500"}
-
-
-def test_crossing() -> None:
-    assert crossing([1, 2, 3], [0.1, 0.3, 0.2], 0.2) == pytest.approx(1.5)
-    assert crossing([1, 2], [0.3, 0.4], 0.2) is None  # there from the first epoch
-    assert crossing([1, 2], [0.1, 0.15], 0.2) is None
+        recorded(
+            [epoch(e, val_accuracy=0.8 + 0.01 * rng.standard_normal()) for e in range(1, 30)],
+            label=label, seed=seed,
+        )
+        for label in "abc" for seed in range(3)
+    ]  # fmt: skip
+    found = collapse(runs)
+    assert not found.apart
+    assert not found.closer
 
 
 # Momentum
@@ -362,8 +370,8 @@ def momentum_world(rule: Rule, n_seeds: int = 5, seed: int = 0) -> tuple[Explana
 def test_where_the_step_is_all_momentum_is_a_longer_step(n_seeds: int) -> None:
     found = momentum_world(lambda c, s: (c.lr / (1 - c.momentum)) ** -0.5, n_seeds)
     loss = "momentum 0.9 (training loss)"
-    assert outcomes(found, "The longer step")[f"The longer step of {loss}"] == "supported"
-    averaging = outcomes(found, "The averaging")[f"The averaging of gradients by {loss}"]
+    assert outcomes(found, "The longer step")[f"The longer step at {loss}"] == "supported"
+    averaging = outcomes(found, "The averaging")[f"The averaging of gradients at {loss}"]
     assert averaging == "tested, not supported"
     assert "a larger learning rate does the same" in found[1].answer
     assert "do not clearly differ" in found[1].measured[0]
@@ -373,8 +381,8 @@ def test_where_the_step_is_all_momentum_is_a_longer_step(n_seeds: int) -> None:
 def test_where_averaging_helps_it_is_named(n_seeds: int) -> None:
     found = momentum_world(lambda c, s: 1 - 0.5 * c.momentum, n_seeds)
     loss = "momentum 0.9 (training loss)"
-    assert outcomes(found, "The longer step")[f"The longer step of {loss}"] != "supported"
-    averaging = outcomes(found, "The averaging")[f"The averaging of gradients by {loss}"]
+    assert outcomes(found, "The longer step")[f"The longer step at {loss}"] != "supported"
+    averaging = outcomes(found, "The averaging")[f"The averaging of gradients at {loss}"]
     assert averaging == "supported"
     assert "Averaging them helps" in found[1].answer
 
@@ -393,8 +401,8 @@ def test_the_advice_follows_from_the_causes() -> None:
     assert not supported(nothing)
     assert "Neither the longer step that it makes nor the averaging" in nothing[1].answer
     step = momentum_world(lambda c, s: (c.lr / (1 - c.momentum)) ** -0.5, 2)
-    assert "The longer step of momentum 0.9 (training loss)" in {
-        cause.name for cause in supported(step)
+    assert "The longer step at momentum 0.9 (training loss)" in {
+        cause.title for cause in supported(step)
     }
     assert "What they buy is the longer step" in step[1].answer
 
@@ -511,17 +519,17 @@ def test_position_is_the_cause_under_translation_and_other_features_under_rotati
     found = shifted_world(lost, lambda model, name: 0.75 if name == "up4" else 0.1)
     up4, cnn3, rotation = found.values()
     position = outcomes([up4], "The position")
-    assert position == {f"The position of what {m} reads": "supported" for m in MODELS}
-    (of_cnn2,) = [c for c in up4.causes if c.name == "The position of what cnn2 reads"]
+    assert position == {f"The position of what is read in {m}": "supported" for m in MODELS}
+    (of_cnn2,) = [c for c in up4.causes if c.title == "The position of what is read in cnn2"]
     assert of_cnn2.share == pytest.approx(0.75, abs=0.05)
     assert set(outcomes([up4], "The rows cut off").values()) == {"supported"}
     assert set(outcomes([up4], "No shifted image").values()) == {"tested, not supported"}
-    assert "The position of what cnn3 reads explained" in up4.answer
-    features = "Other features of cnn2 (filters do not turn)"
+    assert "The position of what is read in cnn3 explained" in up4.answer
+    features = "Other features (filters do not turn) in cnn2"
     assert outcomes([rotation], features)[features] == "supported"
-    assert not outcomes([rotation], "Other features of mlp (filters do not turn)")
+    assert not outcomes([rotation], "Other features (filters do not turn) in mlp")
     # the MLP's image turned back is the image: that tests nothing
-    assert "The position of what mlp reads" not in outcomes([rotation], "The position")
+    assert "The position of what is read in mlp" not in outcomes([rotation], "The position")
     assert "differ by 120 % of their size" in rotation.measured[0]
     assert "Other features" in rotation.answer
     # cnn3 loses 10 points less than cnn2, 7.5 of them position, and starts 1 point lower
@@ -532,7 +540,7 @@ def test_position_is_the_cause_under_translation_and_other_features_under_rotati
 
 def test_where_training_on_shifted_images_helps_it_is_named() -> None:
     up4 = next(iter(shifted_world(lambda label, name: 0.02 if "+" in label else 0.4).values()))
-    name = "No shifted image in mlp's training"
+    name = "No shifted image in training in mlp"
     assert outcomes([up4], name)[name] == "supported"
     assert set(outcomes([up4], "The position").values()) == {"tested, not supported"}
 
@@ -592,7 +600,7 @@ def test_a_small_rate_that_only_went_too_short_a_way_is_told(n_seeds: int) -> No
 
     found = rate_world(rule, n_seeds, seed=1)
     assert outcomes(found, "The shorter way") == {
-        "The shorter way at lr 0.001 (small steps, no more of them)": "supported"
+        "The shorter way (small steps, no more of them) at lr 0.001": "supported"
     }
     noise = outcomes(found, "The noise of the steps at lr 0.1")
     assert set(noise.values()) == {"tested, not supported"}  # it is the step itself
@@ -648,13 +656,17 @@ def test_a_share_by_hand() -> None:
     without = Sample(dict.fromkeys(range(5), 0.79), 0.002)
     effect = Effect(reference, affected, "share")
     gone, remains = attribute(
-        [Trial("a", "", "", effect, without), Trial("b", "", "", effect, without, residual=True)]
+        [
+            Trial("a", "", "", "", effect, without),
+            Trial("b", "", "", "", effect, without, residual=True),
+        ]
     )
     assert gone.share == pytest.approx(0.8)
     assert remains.share == pytest.approx(0.2)
     assert gone.low < 0.8 < gone.high
-    assert "80 %" in gone.sentence
-    (missing,) = attribute([Trial("c", "", "", effect, None)])
+    assert gone.part == "80 % of"
+    assert (gone.effect, gone.result) == ("80.0 % to 75.0 %", "79.0 %")
+    (missing,) = attribute([Trial("c", "", "", "", effect, None)])
     assert (missing.outcome, missing.share) == ("not tested", None)
 
 
@@ -662,7 +674,7 @@ def test_a_counterfactual_that_makes_it_worse_supports_nothing() -> None:
     reference = Sample(dict.fromkeys(range(5), 0.80))
     affected = Sample(dict(enumerate([0.76, 0.75, 0.74, 0.75, 0.75])))
     worse = Sample(dict(enumerate([0.70, 0.69, 0.71, 0.70, 0.70])))
-    (cause,) = attribute([Trial("a", "", "", Effect(reference, affected, "share"), worse)])
+    (cause,) = attribute([Trial("a", "", "", "", Effect(reference, affected, "share"), worse)])
     assert cause.outcome == "tested, not supported"
 
 
@@ -671,26 +683,7 @@ def test_what_helps_anyway_is_no_cause_of_an_effect_that_is_not_there() -> None:
     reference = Sample(dict(enumerate([0.800, 0.802, 0.798, 0.801, 0.799])))
     affected = Sample(dict(enumerate([0.799, 0.801, 0.799, 0.800, 0.7985])))
     better = Sample(dict(enumerate([0.850, 0.851, 0.849, 0.850, 0.852])))
-    (cause,) = attribute([Trial("a", "", "", Effect(reference, affected, "share"), better)])
+    (cause,) = attribute([Trial("a", "", "", "", Effect(reference, affected, "share"), better)])
     assert cause.evidence["part"]["clear"]
     assert cause.evidence["part"]["direction"] == cause.evidence["effect"]["direction"]
     assert cause.outcome == "tested, not supported"
-
-
-def test_as_many_conditions_are_compared_as_have_levels_in_common() -> None:
-    def between(label: str, first: float, best: float) -> RecordedRun:
-        steps = [first + (best - first) * i / 4 for i in range(5)]
-        return recorded([epoch(i + 1, val_accuracy=v) for i, v in enumerate(steps)], label=label)
-
-    # one that never gets to where the others begin, and one that begins where they end
-    runs = [between(*one) for one in (("poor", 0.3, 0.5), ("a", 0.6, 0.8), ("b", 0.62, 0.82),
-                                      ("c", 0.7, 0.84), ("ahead", 0.83, 0.9))]  # fmt: skip
-    assert [run.label for run in comparable(runs)] == ["a", "b", "c"]
-    known, left_out = spreads(runs)
-    assert left_out == ["poor", "ahead"]
-    assert known["updates"] == pytest.approx(known["epoch"])  # 100 updates in every epoch
-    note = spread_note(runs, "updates")
-    assert "between 70.0 % and 80.0 %" in note
-    assert f"by a factor of {known['updates']:.3g} " in note
-    assert "Poor and ahead are not in it" in note
-    assert "no level in common" in spread_note(runs[:1], "epoch")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from fmnist_cli.analysis.answers import Answer, basis, sentence
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY, sweep_answers
-from fmnist_cli.analysis.claims import count, factor, sample_of, seconds
+from fmnist_cli.analysis.claims import accuracy, count, factor, sample_of, seconds
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import Sample
 from fmnist_cli.analysis.why.causes import (
@@ -112,12 +111,13 @@ def explain_batch_size(
         ),
         Explanation(
             better.question,
-            f"{sentence(better.verdict)}.{because(causes, 'of the lost accuracy')}",
+            f"{sentence(better.verdict)}.{because(causes, 'the lost accuracy')}",
             causes,
             sure,
             "plot batch",
             measured=(
                 *_ways(runs, sizes, tested=bool(why)),
+                *_as_far(runs, why, reference, sizes[-1]),
                 *_measured(runs, why, figures or {}, reference),
             ),
         ),
@@ -141,42 +141,32 @@ def _accuracy_trials(
 
         effect, cut = Effect(base, affected, "share"), of(cut_label(reference, size))
         at = f"at batch {size:,}"
+        ratio = "the ratio of the batches"
         tested = [
             Trial(
-                f"Fewer updates at the same learning rate {at}",
+                "Fewer updates at the same learning rate", at,
                 f"batch {reference} cut to the same cumulative learning rate",
                 f"no loss of batch {reference} on the shorter way",
-                effect,
-                cut,
-                residual=True,
+                effect, cut, residual=True,
             ),
             Trial(
-                f"The batch itself {at}",
+                "The batch itself", at,
                 f"against batch {reference} cut to the same cumulative learning rate",
-                "no difference at the same cumulative learning rate",
-                effect,
-                cut,
+                "no difference there", effect, cut,
             ),
             Trial(
-                f"The learning rate {at}, not scaled with the batch",
-                f"{size / reference:g} times the learning rate",
-                "as low an accuracy at the scaled rate",
-                effect,
-                of(label_of(size, LINEAR)),
+                "The learning rate not scaled with the batch", at,
+                f"the learning rate scaled by {ratio}", "as low an accuracy at the scaled rate",
+                effect, of(label_of(size, LINEAR)),
             ),
             Trial(
-                f"The learning rate {at}, not scaled by the square root",
-                f"{math.sqrt(size / reference):.3g} times the learning rate",
-                "as low an accuracy at the scaled rate",
-                effect,
-                of(label_of(size, ROOT)),
+                "The learning rate not scaled by the square root", at,
+                f"the learning rate scaled by the square root of {ratio}",
+                "as low an accuracy at the scaled rate", effect, of(label_of(size, ROOT)),
             ),
             Trial(
-                f"Patience {at}, counted in epochs",
-                "the patience counted in updates",
-                "as early a stop and as low an accuracy",
-                effect,
-                of(label_of(size, PATIENCE)),
+                "The patience counted in epochs", at, "the patience counted in updates",
+                "as early a stop and as low an accuracy", effect, of(label_of(size, PATIENCE)),
             ),
         ]  # fmt: skip
         trials += [trial for trial in tested if trial.without is not None]
@@ -232,6 +222,20 @@ def _ways(runs: Sequence[RecordedRun], sizes: Sequence[int], *, tested: bool) ->
     )
 
 
+def _as_far(
+    runs: Sequence[RecordedRun], why: Sequence[RecordedRun], reference: int, size: int
+) -> tuple[str, ...]:
+    """What the reference has where it goes no farther than a larger batch."""
+    cut = sample_of([run for run in why if run.label == cut_label(reference, size)], TEST_ACCURACY)
+    large = sample_of([run for run in runs if run.batch == size], TEST_ACCURACY)
+    if not (cut.values and large.values):
+        return ()
+    return (
+        f"Batch {reference}, cut to the cumulative learning rate of batch {size:,}, has "
+        f"{accuracy(cut.mean)}, where that has {accuracy(large.mean)}.",
+    )
+
+
 def _measured(
     runs: Sequence[RecordedRun],
     why: Sequence[RecordedRun],
@@ -247,8 +251,8 @@ def _measured(
     if noise is not None:
         said.append(
             f"At the weights kept at batch {reference} the noise scale is about {count(noise)} "
-            "images: a smaller batch is mostly noise, which averages out over its many updates; a "
-            "larger one repeats what it says."
+            "images: below it a batch's gradient is mostly noise, which averages out over many "
+            "updates; above it more images per update add little."
         )
     if sharp is not None:
         said.append(
@@ -284,7 +288,7 @@ def _collapse(runs: Sequence[RecordedRun], fewer: Answer, equal: Answer, sure: s
     elif found.apart:
         text += " It is not the updates alone that move the training."
     return Explanation(
-        fewer.question, text, (), sure, "plot batch", {"spread": found.spreads},
+        fewer.question, text, (), sure, "plot batch", {"gap_by_axis": found.gaps},
         "cumulative-lr", found.measured,
     )  # fmt: skip
 

@@ -17,11 +17,12 @@ runs show, in 40 % and 15 %.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import fmean, median, stdev
 from typing import Any, Literal
 
+from fmnist_cli.analysis.claims import accuracy
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import (
     LEVEL,
@@ -51,8 +52,8 @@ class Cause:
 
     Attributes
     ----------
-    name : str
-        Such as ``fewer updates``.
+    name, at : str
+        Such as ``The batch itself``, ``at batch 500``.
     share : float or None
         Of the effect, as a fraction: 0 none of it, 1 all, above 1 more than it; None if not tested.
     low, high : float or None
@@ -61,32 +62,33 @@ class Cause:
         The test: what was changed to take the cause away, or to have it alone.
     refuted_by : str
         What would have spoken against it.
+    effect, result : str
+        The effect, and what the test gave in its place, as means over the seeds.
     """
 
     name: str
+    at: str
     outcome: Outcome
     share: float | None
     low: float | None
     high: float | None
     counterfactual: str
     refuted_by: str
+    effect: str = ""
+    result: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def sentence(self) -> str:
-        """One or two short sentences for the report."""
-        if self.share is None or self.outcome == "not tested":
-            return f"{self.name}: not tested."
-        if self.outcome != "supported":
-            return f"{self.name}: tested, not supported. Test: {self.counterfactual}."
-        ends = ""
-        if self.low is not None and self.high is not None:
-            ends = f" ({100 * self.low:.0f} to {100 * self.high:.0f} %, 95 % interval)"
-        more = ", more than all: something else works against it" if self.share > 1.1 else ""
-        return (
-            f"{self.name}: {100 * self.share:.0f} %{ends} of the effect{self.seen_in}{more}. Test: "
-            f"{self.counterfactual}; {self.refuted_by} would have refuted it."
-        )
+    def title(self) -> str:
+        return f"{self.name} {self.at}".rstrip()
+
+    @property
+    def part(self) -> str:
+        """Its share in words: what stands before the name of the effect."""
+        share = self.share or 0.0
+        if share < 0.95:
+            return f"{100 * share:.0f} % of"
+        return "all of" if self.low is None or self.low <= 1 else "more than all of"
 
     @property
     def seen_in(self) -> str:
@@ -147,12 +149,12 @@ def because(causes: Sequence[Cause], of: str) -> str:
     Parameters
     ----------
     of : str
-        What they are shares of, such as ``of the lost accuracy``.
+        What they are shares of, such as ``the lost accuracy``.
     """
     kinds: dict[str, Cause] = {}
     for cause in causes:
         if cause.outcome == "supported":
-            kinds.setdefault(cause.name.partition(" at batch ")[0], cause)
+            kinds.setdefault(cause.name, cause)
     found = list(kinds.values())[:2]
     if not found:
         shown = any(cause.evidence.get("effect", {}).get("clear") for cause in causes)
@@ -161,9 +163,9 @@ def because(causes: Sequence[Cause], of: str) -> str:
         )  # fmt: skip
         return f" {nothing}." if causes else ""
     first, *others = found
-    named = f"{first.name} explained {100 * (first.share or 0):.0f} % {of}{first.seen_in}"
+    named = f"{first.title} explained {first.part} {of}{first.seen_in}"
     for other in others:
-        named += f"; {other.name[0].lower()}{other.name[1:]}, {100 * (other.share or 0):.0f} %"
+        named += f"; {other.title[0].lower()}{other.title[1:]}, {other.part} it"
     return f" {named}."
 
 
@@ -188,11 +190,23 @@ def way_to_best(runs: Iterable[RecordedRun]) -> float:
 
 @dataclass(frozen=True)
 class Effect:
-    """What is to be explained: the affected condition against the reference."""
+    """What is to be explained: the affected condition against the reference.
+
+    Attributes
+    ----------
+    show
+        A mean as text; of a plain scale, whose reference is 0, a change.
+    """
 
     reference: Sample
     affected: Sample
     scale: Scale
+    show: Callable[[float], str] = accuracy
+
+    @property
+    def text(self) -> str:
+        after = self.show(self.affected.mean)
+        return after if self.scale == "plain" else f"{self.show(self.reference.mean)} to {after}"
 
 
 @dataclass(frozen=True)
@@ -208,6 +222,7 @@ class Trial:
     """
 
     name: str
+    at: str
     counterfactual: str
     refuted_by: str
     effect: Effect
@@ -265,9 +280,8 @@ def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
     without = trial.without
     seeds = _seeds(trial)
     if without is None or not seeds:
-        return Cause(
-            trial.name, "not tested", None, None, None, trial.counterfactual, trial.refuted_by
-        )
+        said = (trial.counterfactual, trial.refuted_by)
+        return Cause(trial.name, trial.at, "not tested", None, None, None, *said)
     (effect, shown), (part, taken) = (
         judged[_key(role, one)] for role, one in _comparisons(trial).items()
     )
@@ -275,12 +289,15 @@ def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
     supported = shown and taken and part.direction == effect.direction
     return Cause(
         trial.name,
+        trial.at,
         "supported" if supported else "tested, not supported",
         share,
         low,
         high,
         trial.counterfactual,
         trial.refuted_by,
+        trial.effect.text,
+        trial.effect.show(without.mean),
         {
             "effect": {**asdict(effect), "clear": shown},
             "part": {**asdict(part), "clear": taken},

@@ -2,48 +2,60 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
-from fmnist_cli.analysis.answers import listing
-from fmnist_cli.analysis.axes import axis_spread, comparable
-from fmnist_cli.analysis.claims import factor
+from fmnist_cli.analysis.axes import gap_words, gaps
+from fmnist_cli.analysis.noise import curve_noise
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.epoch import AXES, Axis
+from fmnist_cli.epoch import Axis, Metric
 
 
 @dataclass(frozen=True)
 class Collapse:
-    """By what factor the curves lie apart on every axis, and what follows.
+    """How far the curves lie apart on every axis, and what follows.
 
     Attributes
     ----------
-    spreads : mapping of an axis to a factor, None where that is not known
-    apart : bool or None
-        Whether they lie apart by epoch.
-    closer : bool or None
+    gaps : mapping of an axis to a distance, as ``axes.gaps`` returns it
+    apart : bool
+        Whether they lie apart by epoch: more than twice as far as their noise alone would have it.
+    closer : bool
         Whether they lie less than half as far apart by cumulative learning rate.
     measured : tuple of str
-        The two factors in sentences; none where one is not known.
+        The two distances and what they say; none where they are not known.
     """
 
-    spreads: dict[Axis, float | None]
-    apart: bool | None = None
-    closer: bool | None = None
+    gaps: dict[Axis, float]
+    apart: bool = False
+    closer: bool = False
     measured: tuple[str, ...] = ()
 
 
-def collapse(runs: Sequence[RecordedRun]) -> Collapse:
-    """Of the validation accuracy, for the conditions that can be compared."""
-    compared = comparable(runs)
-    spreads = {axis: axis_spread(compared, axis) for axis in AXES}
-    by_epoch, by_way = spreads["epoch"], spreads["cumulative-lr"]
-    if by_epoch is None or by_way is None:
-        return Collapse(spreads)
-    labels = listing(dict.fromkeys(run.label for run in compared))
-    measured = (
-        f"The curves of {labels} lie {factor(by_epoch)}-fold apart by epoch.",
-        f"By cumulative learning rate they lie {factor(by_way)}-fold apart; as far apart as by "
-        "epoch would have refuted it.",
+def collapse(runs: Sequence[RecordedRun], metric: Metric = "val_accuracy") -> Collapse:
+    """Of the metric, over all pairs of conditions that have been to equal places."""
+    found = gaps(runs, metric)
+    if not found:
+        return Collapse(found)
+    log = metric.endswith("loss")
+    by_epoch, by_way = (
+        math.log(found[axis]) if log else found[axis] for axis in ("epoch", "cumulative-lr")
     )
-    return Collapse(spreads, by_epoch > 1, by_way < 1 + (by_epoch - 1) / 2, measured)
+    curves = [[epoch.value(metric) for epoch in run.epochs] for run in runs if not run.diverged]
+    seeds = len(curves) / len({run.label for run in runs if not run.diverged})
+    # of the mean |difference| of two curves, each the mean of its seeds and normal about its trend
+    noise = 2 / math.sqrt(math.pi) * fmean(curve_noise(y, log=log) for y in curves)
+    apart = by_epoch > 2 * noise / math.sqrt(seeds)
+    closer = apart and by_way < by_epoch / 2
+    words = {axis: gap_words(found[axis], metric) for axis in ("epoch", "cumulative-lr")}
+    said = [
+        f"At the same epoch the curves lie {words['epoch']} apart on average, at the same "
+        f"cumulative learning rate {words['cumulative-lr']}."
+    ]
+    if closer:
+        said.append("As far apart as at the same epoch would have refuted it.")
+    elif apart:
+        said.append("That the cumulative learning rate alone decides is refuted.")
+    return Collapse(found, apart, closer, tuple(said))

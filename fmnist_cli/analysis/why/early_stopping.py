@@ -54,13 +54,13 @@ def explain_early_stopping(
     noise = math.sqrt(fmean(epoch_noise(run) ** 2 for run in runs))
     effect = Effect(Sample(best, noise), Sample(kept, noise), "share")
     images = runs[0].run.val_size
-    accuracy = fmean(run.best_val_accuracy or 0.5 for run in runs)
-    error = standard_error(accuracy, images)
+    error = validation_error(runs)
     jumps = fmean(curve_noise([e.value("val_accuracy") for e in run.epochs]) for run in runs)
     causes = attribute(
         [
             Trial(
                 "The noise of the validation accuracy",
+                "",
                 "the patience watches the curve's rising trend, without the noise",
                 "as early a stop and as low an accuracy without the noise",
                 effect,
@@ -74,10 +74,10 @@ def explain_early_stopping(
     answer = (
         f"A stop by chance: patience {smallest} stops after "
         f"{pluralize(round(fmean(stops)), 'epoch')} and {changes} points of test accuracy."
-        f"{because(causes, 'of the lost accuracy')}"
+        f"{because(causes, 'the lost accuracy')}"
     )
     tried = sorted({smallest, *patiences})
-    chances = _by_chance(runs, tried, error)
+    chances = stops_by_chance(runs, tried)
     moves = fmean(
         abs(after.value("val_accuracy") - before.value("val_accuracy"))
         for run in runs
@@ -92,9 +92,8 @@ def explain_early_stopping(
         shown = dict.fromkeys([tried[0], 3 if 3 in tried else tried[-1]])
         each = listing(f"{percent(chances[p], 0)} at patience {p}" for p in shown)
         measured.append(
-            "Too early a stop leaves more than this error of accuracy still to be gained. If the "
-            "mean curve were measured again and again with its noise, this share of trainings "
-            f"would stop too early: {each}."
+            "By this noise alone, trainings along the mean curve would stop too early, with more "
+            f"than this error still to be gained: {each}."
         )
     return (
         Explanation(
@@ -116,16 +115,21 @@ def explain_early_stopping(
     )
 
 
-def _by_chance(
-    runs: Sequence[RecordedRun], patiences: Sequence[int], gain: float
-) -> dict[int, float]:
-    """The probability that each patience stops with ``gain`` yet to come, on the mean trend."""
+def validation_error(runs: Sequence[RecordedRun]) -> float:
+    """The standard error of the best validation accuracy, as a fraction."""
+    return standard_error(fmean(run.best_val_accuracy or 0.5 for run in runs), runs[0].run.val_size)
+
+
+def stops_by_chance(runs: Sequence[RecordedRun], patiences: Sequence[int]) -> dict[int, float]:
+    """By patience, the probability that it stops too early on the mean trend: with more than the
+    validation accuracy's standard error still to be gained. Empty where no noise is known."""
     length = min(len(run.epochs) for run in runs)
     watched = [[e.value("val_accuracy") for e in run.epochs[:length]] for run in runs]
     noise = fmean(noise_of(curve) for curve in watched) if length >= 3 else 0.0
     if not noise > 0:  # NaN without a validation set
         return {}
     trend = rising_trend(watched)
+    gain = validation_error(runs)
     found = premature_stops(trend, noise, runs[0].run.val_size, patiences, gain=gain)
     return dict(zip(patiences, found.tolist(), strict=True))
 

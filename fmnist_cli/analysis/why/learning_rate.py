@@ -77,10 +77,10 @@ def explain_learning_rate(
     base = sample_of([run for run in runs if run.lr == best], TEST_ACCURACY)
     trials = []
     for rate, label, cause, counterfactual, refuted in (
-        (smallest, _cut, "The shorter way at lr {0:g} (small steps, no more of them)",
+        (smallest, _cut, "The shorter way (small steps, no more of them)",
          f"lr {best:g} cut to the same cumulative learning rate",
          f"no loss of lr {best:g} on the shorter way"),
-        (largest, _calmer, "The noise of the steps at lr {0:g}",
+        (largest, _calmer, "The noise of the steps",
          "the batch enlarged as the rate is", "as low an accuracy with calmer steps"),
     ):  # fmt: skip
         if rate is None:
@@ -88,10 +88,9 @@ def explain_learning_rate(
         affected = sample_of([run for run in runs if run.lr == rate], TEST_ACCURACY)
         without = sample_of([run for run in why if run.label == label(rate)], TEST_ACCURACY)
         if affected.values and without.values:
-            effect, name = Effect(base, affected, "share"), cause.format(rate)
-            trials.append(
-                Trial(name, counterfactual, refuted, effect, without, residual=label is _cut)
-            )
+            said = (cause, f"at lr {rate:g}", counterfactual, refuted)
+            effect = Effect(base, affected, "share")
+            trials.append(Trial(*said, effect, without, residual=label is _cut))
     causes = attribute(trials)
     diverged = listing(dict.fromkeys(run.label for run in runs if run.diverged))
     ends = f" {sentence(diverged)} diverged." if diverged else ""
@@ -100,20 +99,20 @@ def explain_learning_rate(
     text = f"{sentence(updates.verdict)}."
     if curves.closer:
         text += " An update goes as far as its learning rate, so that small ones must be many."
-    elif curves.closer is False:
+    elif curves.apart:
         text += " But a larger step does not go farther in proportion."
     return (
         Explanation(
             suits.question,
             f"{sentence(suits.verdict)}: lr {best:g} has the highest test accuracy.{ends}"
-            f"{because(causes, 'of the lost accuracy')}",
+            f"{because(causes, 'the lost accuracy')}",
             causes,
             sure,
             "plot lr",
             measured=_sharpness(runs, figures or {}),
         ),
         Explanation(
-            updates.question, text, (), sure, "plot lr", {"spread": curves.spreads},
+            updates.question, text, (), sure, "plot lr", {"gap_by_axis": curves.gaps},
             "cumulative-lr", curves.measured,
         ),
     )  # fmt: skip

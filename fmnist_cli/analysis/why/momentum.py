@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.answers import basis, listing, sentence
-from fmnist_cli.analysis.axes import axis_spread, comparable
 from fmnist_cli.analysis.claims import sample_of
 from fmnist_cli.analysis.momentum import (
     LOSS_NAMES,
@@ -29,9 +28,9 @@ from fmnist_cli.analysis.why.causes import (
     is_clear,
     typical,
 )
+from fmnist_cli.analysis.why.collapse import collapse
 from fmnist_cli.engine.counterfactuals import momentum_twins
 from fmnist_cli.engine.sharpness import stability_limit
-from fmnist_cli.epoch import AXES
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
@@ -87,9 +86,8 @@ def explain_momentum(
     answer += f", not clearly lower than {listing(rivals)}." if rivals else "."
     if len(rivals) == len({run.label for run in runs}) - 1:
         answer = f"None is clearly the best; {best.label} reaches the lowest training loss."
-    answer += because(causes, "of the gain")
-    compared = comparable([*runs, *plain], "train_loss")
-    spreads = {axis: axis_spread(compared, axis, "train_loss") for axis in AXES}
+    answer += because(causes, "the gain")
+    curves = collapse([*runs, *plain], "train_loss")
     sure = basis((run.label, run.seed) for run in runs)
     largest = max(run.momentum for run in runs)
     memory = {f"{a:g}": 1 / (1 - a) for a in sorted({run.momentum for run in runs})}
@@ -113,7 +111,7 @@ def explain_momentum(
             (),
             sure,
             "plot momentum",
-            {"gradients_remembered": memory, "spread": spreads, "test": test.verdict},
+            {"gradients_remembered": memory, "gap_by_axis": curves.gaps, "test": test.verdict},
             "cumulative-lr",
             tuple(measured),
         ),
@@ -129,24 +127,25 @@ def _trials(
         for measure, of in ((LOWEST_LOSS, "training loss"), (TEST_ACCURACY, "test accuracy")):
             reference = sample_of(plain, measure)
             affected = sample_of([run for run in runs if run.momentum == alpha], measure)
-            effect = Effect(reference, affected, measure.scale)
+            effect = Effect(reference, affected, measure.scale, measure.show)
+            at = f"at momentum {alpha:g} ({of})"
             for name, label, counterfactual, refuted in (
                 (
-                    f"The longer step of momentum {alpha:g} ({of})",
+                    "The longer step",
                     shorter,
-                    f"momentum at {1 - alpha:.3g} times the learning rate",
+                    "momentum alpha at 1 - alpha times the learning rate",
                     "as large an effect at the shorter step",
                 ),
                 (
-                    f"The averaging of gradients by momentum {alpha:g} ({of})",
+                    "The averaging of gradients",
                     longer,
-                    f"no momentum at {1 / (1 - alpha):.3g} times the learning rate",
+                    "no momentum at 1 / (1 - alpha) times the learning rate",
                     "the same effect without momentum at the longer step",
                 ),
             ):
                 without = sample_of([run for run in why if run.label == label], measure)
                 if without.values and reference.values:
-                    trials.append(Trial(name, counterfactual, refuted, effect, without))
+                    trials.append(Trial(name, at, counterfactual, refuted, effect, without))
     return trials
 
 
@@ -221,8 +220,8 @@ def _advice(
         return "What they buy is the longer step, and a larger learning rate alone ends elsewhere."
     if too_long:
         return (
-            "What they buy is the longer step, as a larger learning rate does: rely on a few "
-            f"({best.momentum:g}), for too long a step costs."
+            "What they buy is the longer step, as a larger learning rate does: momentum "
+            f"{best.momentum:g} is enough, at {largest:g} the step is too long."
         )
     return "What they buy is the longer step: a larger learning rate does the same."
 

@@ -31,6 +31,7 @@ from fmnist_cli.analysis.why.causes import (
 )
 from fmnist_cli.engine.equivariance import IMAGES
 from fmnist_cli.engine.shifts import IN_DOMAIN
+from fmnist_cli.formatting import percent
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
@@ -110,7 +111,7 @@ def explain_shifted_images(
         found.append(
             Explanation(
                 question,
-                f"{_ends(means, models, name)}{because(judged[name], 'of the lost accuracy')}",
+                f"{_ends(means, models, name)}{because(judged[name], 'the lost accuracy')}",
                 judged[name],
                 sure,
                 "plot ood",
@@ -124,7 +125,7 @@ def explain_shifted_images(
         found.append(
             Explanation(
                 f"Why does rotation cost so much{', also of the CNNs' if among else ''}?",
-                f"{_ends(means, models, name)}{because(judged[name], 'of the lost accuracy')}",
+                f"{_ends(means, models, name)}{because(judged[name], 'the lost accuracy')}",
                 judged[name],
                 sure,
                 "plot ood",
@@ -145,13 +146,11 @@ def _parts(runs: Runs, figures: Figures, model: str, name: str) -> list[Trial]:
     how = f"the features that the output layer reads {_way(name)} back"
     if model == "mlp":
         how = f"the image {_way(name)} back, without the rows that the frame cut off"
-    rest = f"The rows cut off at the frame, of {model}"
-    if turned:
-        rest = f"Other features of {model} (filters do not turn)"
-    position = f"The position of what {model} reads"
+    rest = "Other features (filters do not turn)" if turned else "The rows cut off at the frame"
+    position, at = "The position of what is read", f"in {model}"
     return [
-        Trial(position, how, "as large a loss with it back", effect, left),
-        Trial(rest, how, "no loss left with it back", effect, left, residual=True),
+        Trial(position, at, how, "as large a loss with it back", effect, left),
+        Trial(rest, at, how, "no loss left with it back", effect, left, residual=True),
     ]
 
 
@@ -169,7 +168,19 @@ def _moved_back(runs: Runs, figures: Figures, model: str, name: str) -> tuple[Ef
         )
         for after in ("shifted", "moved_back")
     )
-    return Effect(Sample(dict.fromkeys(lost.values, 0.0)), lost, "plain"), left
+    return Effect(Sample(dict.fromkeys(lost.values, 0.0)), lost, "plain", _points_lost), left
+
+
+def _points(change: float) -> str:
+    return f"{100 * change:+.1f} points"
+
+
+def _points_lost(loss: float) -> str:
+    return _points(-loss)
+
+
+def _share_lost(loss: float) -> str:
+    return f"-{percent(loss, 0)}"
 
 
 def _way(name: str) -> str:
@@ -180,25 +191,26 @@ def _trained(scores: Sequence[Score], why: Sequence[Score], model: str, name: st
     """The trained counterfactuals, judged by the share of its accuracy that a model loses: one
     that is worse to begin with has less to lose."""
     loss = _lost(scores, model, name)
-    effect = Effect(Sample(dict.fromkeys(loss.values, 0.0)), loss, "plain")
+    effect = Effect(Sample(dict.fromkeys(loss.values, 0.0)), loss, "plain", _share_lost)
     trials = []
     for label, cause, counterfactual, refuted in (
         (
             f"{model}, gap",
-            f"{model}'s output layer reading positions",
+            "An output layer that reads positions",
             "a global average pool before it; losses relative to the accuracy",
             "as large a loss without positions",
         ),
         (
             f"{model} + shift",
-            f"No shifted image in {model}'s training",
+            "No shifted image in training",
             "training on shifted images; losses relative to the accuracy",
             "as large a loss after having seen them",
         ),
     ):
         without = _lost(why, label, name)
         if without.values and loss.values:
-            trials.append(Trial(cause, counterfactual, refuted, effect, without))
+            at = f"in {model}"
+            trials.append(Trial(cause, at, counterfactual, refuted, effect, without))
     return trials
 
 
@@ -221,7 +233,7 @@ def _between(runs: Runs, figures: Figures, name: str) -> list[Trial]:
     }
     whole = {seed: sum(parts) for seed, parts in ahead.items()}
     noise = math.sqrt(2) * SHIFTED_SPREAD
-    effect = Effect(Sample(dict.fromkeys(seeds, 0.0)), Sample(whole, noise), "plain")
+    effect = Effect(Sample(dict.fromkeys(seeds, 0.0)), Sample(whole, noise), "plain", _points)
     parts = (
         ("Position, which costs cnn3 less", "as large a cost of position"),
         ("The cut-off rows, which cost cnn3 less", "as large a cost of the rows"),
@@ -230,6 +242,7 @@ def _between(runs: Runs, figures: Figures, name: str) -> list[Trial]:
     return [
         Trial(
             cause,
+            "",
             "the difference without this part",
             refuted,
             effect,
@@ -287,7 +300,7 @@ def _cnn3(
     return Explanation(
         f"Why does cnn3 do better than cnn2 on {name}?",
         f"{verdict}: {100 * means['cnn3', name]:.1f} % against {100 * means['cnn2', name]:.1f} %."
-        f"{because(causes, 'of the difference')}",
+        f"{because(causes, 'the difference')}",
         causes,
         sure,
         "plot ood",
