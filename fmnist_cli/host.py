@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from threading import current_thread, main_thread
 
@@ -31,26 +34,56 @@ def boot_id() -> str | None:
         return None
 
 
-def require_memory(size: int) -> None:
-    """OSError (ENOMEM) unless this process may have ``size`` bytes more; it takes none of them.
+def has_room(size: int) -> bool:
+    """Whether this process may have ``size`` bytes more; it takes none of them."""
+    try:
+        mmap.mmap(-1, size).close()
+    except OSError:
+        return False
+    return True
+
+
+def require_success(trial: Callable[[], object]) -> None:
+    """OSError (ENOMEM) unless a fork of this process does ``trial``; nobody hears what it says.
 
     To be asked before OpenBLAS is: without memory for its buffers it ends the process, with a line
     of its own and no exception; without memory for its threads it sends a SIGINT.
     """
-    mmap.mmap(-1, size).close()
+    pid = os.fork()
+    if pid:
+        if os.waitpid(pid, 0)[1]:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return
+    code = 1
+    try:
+        for number in ENDING_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.alarm(
+            30
+        )  # seconds; OpenBLAS that ends the process from a thread may wait for itself
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+        trial()
+        code = 0
+    finally:
+        os._exit(code)
 
 
 class NumPyNeedsMemory:
-    """A finder of modules (``sys.meta_path``) that asks for the memory before NumPy is loaded.
+    """A finder of modules (``sys.meta_path``): where memory is short, a fork loads NumPy first.
 
     Measured with OpenBLAS 0.3.31: 80 MB of address space, 40 MB for each thread but the first, and
     32 MB with the first product; the rest is for what else a command loads.
     """
 
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> None:
-        if name == "numpy":
-            require_memory((150 + 40 * (cpus_usable() or 1)) << 20)
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "numpy" and not has_room((150 + 40 * (cpus_usable() or 1)) << 20):
+            require_success(self._load)
+
+    def _load(self) -> None:
+        sys.meta_path.remove(self)
+        import_module("numpy")
 
 
 @contextmanager

@@ -187,14 +187,6 @@ def _work(connection: Connection, recipe: Recipe, origin: Elsewhere, count: int)
         pass  # told to end, or nobody is there any more
 
 
-def _claim_memory() -> None:
-    """Have OpenBLAS, which ends the process where it gets no memory, do so before a run begins."""
-    import numpy as np
-
-    square = np.ones((256, 256), np.float32)
-    square @ square
-
-
 def _raise_once(signum: int, frame: FrameType | None) -> NoReturn:
     # what the first signal began, the recording of the run's end, the next must not break
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -211,7 +203,6 @@ def _train_all(connection: Connection, recipe: Recipe, origin: Elsewhere) -> Non
             try:
                 from fmnist_cli.registry import Registry
 
-                _claim_memory()
                 registry = registry or stack.enter_context(Registry.open(origin.db))
                 listener = RemoteListener(connection, job.name)
                 train_elsewhere(job, recipe, origin, registry, listener)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli import host
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import Interrupted, Kept, Stopped
 from fmnist_cli.formatting import percent, pluralize, seconds
-from fmnist_cli.host import require_memory
 from fmnist_cli.runner.listener import Listener, Silent
 
 if TYPE_CHECKING:
@@ -184,7 +184,10 @@ def note_on_interrupt(kept: Callable[[], Kept] | None) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, Stopped) as error:
-        if kept is None or (isinstance(error, Stopped) and error.kept):
+        if kept is None:
+            raise
+        if isinstance(error, Stopped) and error.kept:
+            error.kept = replace(kept(), text=error.kept.text)
             raise
         if isinstance(error, Stopped):
             error.kept = kept()
@@ -259,14 +262,13 @@ def run_spec(
 ) -> RunSpec:
     """What the registry is told of a run before it starts.
 
-    OSError (ENOMEM) where there is no room for what BLAS takes on two threads, which would end
-    the run without a word.
+    OSError (ENOMEM) where there is no room for what BLAS takes, which would end the run without a
+    word.
     """
     from fmnist_cli.engine.seeding import CNN_WEIGHTS
     from fmnist_cli.registry import RunSpec
 
-    _require_room_for_two_threads()
-
+    _claim_memory()
     return RunSpec(
         command=command,
         config=config,
@@ -282,9 +284,25 @@ def run_spec(
 
 
 @cache
-def _require_room_for_two_threads() -> None:
-    """Asked before a process's first run: 32 MB of OpenBLAS for each, 72 MB of glibc."""
-    require_memory(160 << 20)
+def _claim_memory() -> None:
+    """Before a process's first run: two threads take 32 MB of OpenBLAS each and 72 MB of glibc.
+
+    Where there is less, one thread does the work of both, and takes its 32 MB now.
+    """
+    import numpy as np
+
+    from fmnist_cli.engine.numpy_mlp.threads import blas_threads, use_single_thread
+
+    def multiply() -> None:
+        with blas_threads():
+            square @ square
+
+    if host.has_room(160 << 20):
+        return
+    use_single_thread()
+    square = np.ones((256, 256), np.float32)
+    host.require_success(multiply)
+    multiply()
 
 
 def record_assessment(run: Run, test_set: str, assessment: Assessment) -> None:
