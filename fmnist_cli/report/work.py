@@ -149,17 +149,26 @@ def quick_config(config: TrainConfig) -> TrainConfig:
 
 
 def default_run(work: Work) -> RunRecord:
-    """The newest run of the default training; trained, with its checks, if there is none."""
+    """The newest run of the default training; trained, with its checks, if there is none.
+
+    One that was interrupted is resumed.
+    """
+    from fmnist_cli.registry.resume import RESUMABLE
     from fmnist_cli.runner.run import train_recorded
 
-    for run in work.registry.list_runs(command="train", status="finished"):
-        if _same_training(work, run):
+    runs = [run for run in work.registry.list_runs(command="train") if _same_training(work, run)]
+    for run in runs:
+        if run.status == "finished":
             return run
 
     def before(run: Run, backend: Any) -> None:
         _record_checks(work, run)
 
-    recorded = train_recorded(work.session, work.config, command="train", before=before)
+    begun = next((run for run in runs if run.status in RESUMABLE and run.study_id is None), None)
+    resume = None if begun is None else work.registry.resumable(begun.id)
+    recorded = train_recorded(
+        work.session, work.config, command="train", before=before, resume=resume
+    )
     return work.registry.get_run(recorded.run.id)
 
 

@@ -176,6 +176,8 @@ def train_recorded(
 def note_on_interrupt(kept: Callable[[], Kept] | None) -> Iterator[None]:
     """Have what a signal raises say what it leaves behind; the innermost note counts.
 
+    How to continue is for the outermost: a run of a report is resumed by the report.
+
     Parameters
     ----------
     kept

@@ -105,6 +105,28 @@ def test_an_interrupted_report_goes_on(fmnist: Fmnist, monkeypatch: pytest.Monke
     assert {run.status for run in runs()} == {"finished"}
 
 
+@pytest.mark.usefixtures("only_mlp")
+def test_the_report_resumes_the_training_that_it_began(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*positional: Any, on_epoch: Any, **keywords: Any) -> Any:
+        def record(epoch: Any) -> None:
+            on_epoch(epoch)
+            raise KeyboardInterrupt
+
+        return engine_train(*positional, on_epoch=record, **keywords)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fmnist_cli.engine.training.train", interrupted)
+        assert fmnist.error(*QUICK, code=130) == (
+            f"Interrupted: run 1 keeps its 1 epoch; continue with: fmnist {' '.join(QUICK)}"
+        )
+    fmnist(*QUICK)
+    first, *others = runs()
+    assert (first.status, first.resumes) == ("finished", 1)
+    assert {run.command for run in others}.isdisjoint({"train"})
+
+
 def test_a_report_that_is_stopped_says_how_to_go_on(
     fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
