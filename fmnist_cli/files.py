@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -141,6 +141,19 @@ def temporary_folders() -> tuple[Path, ...]:
 def expand(path: str | Path) -> Path:
     """The path with a leading ``~`` or ``~user`` replaced, where there is such a home."""
     return Path(os.path.expanduser(path))  # noqa: PTH111  (Path.expanduser fails without one)
+
+
+@contextmanager
+def folders_removed_on_error(path: Path) -> Iterator[None]:
+    """Where the body fails, the folders that it made for ``path`` go again, as far as empty."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def writable_folder(path: Path, what: str) -> Path:

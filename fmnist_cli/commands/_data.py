@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,14 +34,17 @@ def open_session(
     The registry, and the folders that are written into (by their options), are made only once the
     data is there.
     """
-    from fmnist_cli.files import writable_folder
+    from fmnist_cli.files import folders_removed_on_error, writable_folder
     from fmnist_cli.registry import Registry
     from fmnist_cli.runner.run import Session
 
     dataset = load_data(config, options, out, fit=fit)
-    for name, folder in folders.items():
-        writable_folder(folder, f"--{name}")
-    with Registry.open(db) as registry:
+    with ExitStack() as refusals:
+        for name, folder in folders.items():
+            refusals.enter_context(folders_removed_on_error(folder))
+            writable_folder(folder, f"--{name}")
+        registry = Registry.open(db)
+    with registry:
         yield Session(registry, dataset, out, out.argv)
 
 

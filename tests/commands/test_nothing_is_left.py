@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from .conftest import SMALL, Fmnist
 
+OLD_REGISTRY = Path(__file__).parents[1] / "registry" / "data" / "schema_0001.db"
 TRAIN = ("train", *SMALL, "--epochs", 1)
 
 
@@ -54,6 +56,28 @@ def test_what_is_refused_leaves_nothing(
     results = ("--results", "results/new") if args[0] in ("train",) else ()
     fmnist.error(*args, *results, "--db", "new.db", code=code)
     assert [path.name for path in Path().iterdir()] == ["broken"]
+
+
+@pytest.mark.parametrize("db", ["n" * 252 + ".db", "ä" * 120 + ".db", "absent/runs.db"])
+@pytest.mark.parametrize("command", [TRAIN, ("sweep-batch", *SMALL, "--batch", 5)])
+def test_a_registry_that_cannot_be_made_leaves_nothing(
+    fmnist: Fmnist, command: tuple[object, ...], db: str
+) -> None:
+    said = fmnist.error(*command, "--results", "results/new", "--db", db, code=1)
+    must = "the folder of absent/runs.db does not exist" if "/" in db else "at most 213 bytes"
+    assert must in said
+    assert not list(Path().iterdir())
+
+
+def test_the_longest_name_of_a_registry(fmnist: Fmnist) -> None:
+    """Its journals, its folder and its backups have longer ones."""
+    db = "n" * 210 + ".db"
+    fmnist(*TRAIN, "--db", db)
+    fmnist("runs", "verify", "--db", db)
+    old = f"{'o' * 210}.db"
+    shutil.copyfile(OLD_REGISTRY, old)
+    fmnist("runs", "tag", 1, "a", "--db", old)  # which upgrades it
+    assert [path for path in Path().iterdir() if path.name.startswith(f"{old}.backup-0001-")]
 
 
 def test_a_question_names_what_it_is_about(fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch) -> None:

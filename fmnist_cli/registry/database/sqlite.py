@@ -23,6 +23,10 @@ from fmnist_cli.registry.database.base import BUSY_SECONDS, Database
 from fmnist_cli.registry.layout import files_folder
 from fmnist_cli.registry.mounts import network_mount
 
+_BACKUP_TIME = "%Y%m%dT%H%M%SZ"
+_LONGEST_NAME = 255  # bytes, of a file on any system
+_LONGEST_ENDING = ".backup-0000-20260101T000000Z.part-journal"  # of the names of files beside one
+
 
 class SQLite(Database):
     """One SQLite file.
@@ -74,7 +78,7 @@ class SQLite(Database):
             engine.dispose()
 
     def back_up(self, connection: Connection, revision: str) -> None:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        stamp = datetime.now(UTC).strftime(_BACKUP_TIME)
         self._copy(self.path.with_name(f"{self.path.name}.backup-{revision}-{stamp}"))
 
     def snapshot(self, folder: Path) -> SQLite:
@@ -138,6 +142,13 @@ class SQLite(Database):
         if not path.exists():
             if readonly:
                 raise RegistryError(f"{name} does not exist.", remedy="train_first")
+            longest = _LONGEST_NAME - len(_LONGEST_ENDING)
+            if len(os.fsencode(path.name)) > longest:
+                raise RegistryError(
+                    f"the registry's name must be of at most {longest} bytes, for files beside it "
+                    f"have longer ones. Received: {path.name}.",
+                    remedy="another_registry",
+                )
         elif not path.is_file():
             raise RegistryError(f"{name} is not a regular file.", remedy="another_registry")
         elif not os.access(path, os.R_OK):
