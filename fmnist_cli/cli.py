@@ -112,12 +112,17 @@ class FmnistGroup(TyperGroup):
         self.commands = Commands({name: partial(_made, name) for name in COMMANDS})  # type: ignore[assignment]
 
     def invoke(self, ctx: Any) -> Any:
+        handler = signal.getsignal(signal.SIGINT)
         try:
+            if handler != signal.SIG_IGN:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             return super().invoke(ctx)
         except KeyboardInterrupt as error:  # Typer would make a bare exit code of it
             raise _Ended("Interrupted", error, ctx.obj) from None
         except Terminated as error:
             raise _Ended("Terminated", error, ctx.obj) from None
+        finally:
+            signal.signal(signal.SIGINT, handler)
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         for number in (signal.SIGTERM, signal.SIGHUP):

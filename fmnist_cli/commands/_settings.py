@@ -41,6 +41,9 @@ def settings_file() -> Path | None:
         with suppress(PermissionError):  # a folder that may not be searched holds none for us
             if path.is_file():
                 return path
+            if os.path.lexists(path):
+                found = "a folder" if path.is_dir() else "a FIFO, a device or a link to nothing"
+                raise UsageError(f"{path} must be a regular file. Received: {found}.")
     return None
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from fmnist_cli.cli import app
 from fmnist_cli.commands._advice import left_behind
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._output import Output
+from fmnist_cli.commands._settings import FILE_NAME
 from fmnist_cli.errors import Kept, Terminated
 from fmnist_cli.registry.urls import without_password
 
@@ -190,6 +194,31 @@ def test_a_password_is_shown_nowhere(
 def test_a_bad_file_is_one_line(fmnist: Fmnist, content: str, message: str) -> None:
     Path("fmnist.toml").write_text(content)
     assert fmnist.error("train", *SMALL, code=2).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (os.mkfifo, "a FIFO, a device or a link to nothing"),
+        (os.mkdir, "a folder"),
+        (partial(os.symlink, "absent"), "a FIFO, a device or a link to nothing"),
+    ],
+)
+@pytest.mark.parametrize("path", [FILE_NAME, f".config/fmnist/{FILE_NAME}"])
+def test_what_is_no_file_is_not_overlooked(
+    fmnist: Fmnist,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[str], None],
+    found: str,
+    path: str,
+) -> None:
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    Path(".config/fmnist").mkdir(parents=True)
+    make(path)
+    said = f"{path} must be a regular file. Received: {found}."
+    assert fmnist.error("runs", "list", code=2).endswith(said)
+    assert "regular file" in " ".join(fmnist("doctor", code=3).stdout.split())
+    fmnist("train", "--help")
 
 
 def test_a_bad_file_is_no_obstacle_to_help_and_doctor(fmnist: Fmnist) -> None:
