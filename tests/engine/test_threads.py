@@ -149,6 +149,26 @@ def test_an_error_ends_the_pipeline_and_is_raised(single_thread, failing, step):
     assert_the_lanes_live_on()
 
 
+@two_cores
+def test_a_pipeline_goes_on_in_one_lane_while_the_core_is_taken(monkeypatch):
+    clocks = Clocks(monkeypatch)
+    monkeypatch.setattr(threads, "second_lane", threads.SecondLane())
+    done, done_here, here = [], [], threading.get_ident()
+
+    def first(t):
+        clocks.wall += 0.011
+        clocks.cpu += 0.011 * (1.0 if 10 <= t < 30 else 1.9)
+
+    def second(t):
+        done.append(t)
+        if threading.get_ident() == here:
+            done_here.append(t)
+
+    in_pipeline(60, lambda t: None, first, second)
+    assert done == list(range(60))
+    assert done_here == list(range(12, 35))  # a window is two steps, the first pause 23
+
+
 def test_ctrl_c_ends_the_pipeline():
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

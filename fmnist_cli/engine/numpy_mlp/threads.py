@@ -67,11 +67,18 @@ class SecondLane:
         return not _single_thread and len(allowed_cores()) != 1 and perf_counter() >= self.until
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Judge the body, which runs in two lanes."""
+    def watched(self) -> Iterator[Callable[[], bool]]:
+        """Judge the body, which runs in two lanes; it may ask at times whether to go on so."""
         wall, cpu = perf_counter(), process_time()
-        yield
-        self.judge(perf_counter() - wall, process_time() - cpu)
+
+        def go_on() -> bool:
+            nonlocal wall, cpu
+            since = wall, cpu
+            wall, cpu = perf_counter(), process_time()
+            return self.judge(wall - since[0], cpu - since[1])
+
+        yield go_on
+        go_on()
 
     def judge(self, wall: float, cpu: float) -> bool:
         """After so many seconds more, in which two lanes had so much of the cores: go on so?"""
@@ -120,7 +127,8 @@ os.register_at_fork(after_in_child=_second_thread.cache_clear)
 def run_on_two_threads(first: Callable[[], None], second: Callable[[], None]) -> None:
     """Run both, at the same time where that pays, and return when both are done."""
     if second_lane.pays():
-        run_at_once(first, second)
+        with second_lane.watched():
+            run_at_once(first, second)
     else:
         first()
         second()
@@ -136,13 +144,12 @@ def run_at_once(first: Callable[[], None], second: Callable[[], None]) -> None:
     cores = allowed_cores()
     done: SimpleQueue[BaseException | None] = SimpleQueue()
     context = copy_context()
-    with second_lane.watched():
-        _second_thread().put((lambda: context.run(_run_on, cores[1::2], second), done))
-        try:
-            _run_on(cores[::2], first)
-        finally:
-            move_to(cores)
-            error = done.get()
+    _second_thread().put((lambda: context.run(_run_on, cores[1::2], second), done))
+    try:
+        _run_on(cores[::2], first)
+    finally:
+        move_to(cores)
+        error = done.get()
     if error is not None:
         raise error
 
@@ -156,25 +163,43 @@ def in_pipeline(
     """For each step t: ``lead(t)``, then ``first(t)`` here and ``second(t)`` on the other thread.
 
     ``lead(t)`` waits for ``second(t - 2)``: the other thread may be a step behind, and so finds its
-    next task when it ends one.
+    next task when it ends one. While a second lane does not pay, all is done here.
     """
-    if not second_lane.pays():
-        for t in range(steps):
+    t = 0
+    while t < steps:
+        if second_lane.pays():
+            t = _pipeline_at_once(t, steps, lead, first, second)
+        else:
             lead(t)
             first(t)
             second(t)
-        return
+            t += 1
+
+
+def _pipeline_at_once(
+    start: int,
+    steps: int,
+    lead: Callable[[int], None],
+    first: Callable[[int], None],
+    second: Callable[[int], None],
+) -> int:
+    """From ``start``, to the end or as long as that pays; the step to go on with."""
     led: SimpleQueue[int | None] = SimpleQueue()
     done: SimpleQueue[int | None] = SimpleQueue()
+    stop = start
 
     def here() -> None:
+        nonlocal stop
         try:
-            for t in range(steps):
-                if t > 1 and done.get() is None:
+            for t in range(start, steps):
+                if t > start + 1 and done.get() is None:
                     return  # the other failed; run_at_once raises its error
                 lead(t)
                 led.put(t)
                 first(t)
+                stop = t + 1
+                if not go_on():
+                    return
         finally:
             led.put(None)
 
@@ -186,7 +211,9 @@ def in_pipeline(
         finally:
             done.put(None)
 
-    run_at_once(here, there)
+    with second_lane.watched() as go_on:
+        run_at_once(here, there)
+    return stop
 
 
 def allowed_cores() -> list[int]:
