@@ -148,9 +148,7 @@ class Operands:
         self.first_bias[...] = self.share.first[0]
         if self.share.has_second:
             second, transposed = self.share.second, self.second_transposed
-            by_part = second.reshape(3, 3, len(transposed), -1, second.shape[3])  # (3, 3, parts, ..
-            corners = by_part[::2, ::2].transpose(2, 0, 1, 4, 3)
-            transposed[:, ::2, ::2] = corners
             spread(second)
-            spread(np.moveaxis(transposed, 0, 2))
+            by_part = second.reshape(3, 3, len(transposed), -1, second.shape[3])
+            transposed[...] = by_part.transpose(2, 0, 1, 4, 3)
             self.second_bias[...] = self.share.second_bias
