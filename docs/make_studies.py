@@ -155,8 +155,8 @@ README = DOCS.parent / "README.md"
 GLANCE = """\
 | | on the real data, five seeds (the CNNs one) | command |
 | --- | --- | --- |
-| batch size | test accuracy {batches}; at the same epoch the curves lie {by_epoch} points apart, at the same cumulative learning rate {by_rate} | `fmnist sweep-batch --seeds 5 --why` |
-| early stopping | {patiences}; from patience {enough} on every seed keeps its best epoch | `fmnist early-stop --seeds 5 --why` |
+| batch size | test accuracy {batches}; on average the curves lie {by_epoch} points apart at the same epoch, {by_rate} at the same cumulative learning rate | `fmnist sweep-batch --seeds 5 --why` |
+| early stopping | points of test accuracy lost by the patience: {patiences}; from {enough} on every seed keeps its best epoch | `fmnist early-stop --seeds 5 --why` |
 | momentum | lowest training loss {losses} | `fmnist momentum --seeds 5 --why` |
 | parameters | {parameters} | `fmnist count-params` |
 | shifted images | moved up by 4 pixels {up4}, rotated by 90° {rot90}; chance is 10 % | `fmnist ood --model all --why` |
@@ -193,9 +193,9 @@ def fill_in(page: Path, text: str) -> None:
 
 def fill_in_glance(work: Path) -> None:
     """What the studies found, as the README has it: from their documents."""
-    sweep, stops, momenta, shifted, _ = (
+    sweep, stops, momenta, shifted = (
         json.loads(fmnist(study.kind, *words, "--json", "--quiet", work=work))
-        for study, words, _ in SHOWN
+        for study, words, _ in SHOWN[:4]
     )
 
     def means(rows: list[dict[str, Any]], name: str, of: str) -> list[tuple[Any, float]]:
@@ -203,17 +203,18 @@ def fill_in_glance(work: Path) -> None:
 
     gap = next(one["evidence"] for one in sweep["explanations"] if one["axis"])["gap_by_axis"]
     counts = json.loads(fmnist("count-params", "--json", work=work))["models"]
-    rows = {row["model"]: row for row in shifted["table"] if "accuracy" in row["value"]}
+    rows = {row["model"]: row for row in shifted["table"] if row["measure"] == "accuracy"}
     numbers = {
         "batches": ", ".join(
-            f"{percent(mean)} at {batch:,}"
+            f"{percent(mean, 1)} at batch {batch:,}"
             for batch, mean in means(sweep["table"], "test_accuracy", "batch")
         ),
         "by_epoch": f"{100 * gap['epoch']:.1f}",
         "by_rate": f"{100 * gap['cumulative-lr']:.1f}",
         "patiences": ", ".join(
-            f"patience {row['patience']} costs {100 * fmean(row['cost']):.1f} points"
-            for row in stops["table"]
+            f"{100 * fmean(row['cost']):.1f} at {row['patience']}"
+            for row in stops["replay"]
+            if row["patience"] in (1, 3, 5)
         ),
         "enough": stops["replay"][-1]["patience"],
         "losses": ", ".join(
@@ -222,7 +223,9 @@ def fill_in_glance(work: Path) -> None:
         ),
         "parameters": ", ".join(f"{one['model']} {one['total']:,}" for one in counts),
         **{
-            name: ", ".join(f"{model} {percent(row[name])}" for model, row in rows.items())
+            name: ", ".join(
+                f"{model} {percent(fmean(row[name]), 1)}" for model, row in rows.items()
+            )
             for name in ("up4", "rot90")
         },
     }

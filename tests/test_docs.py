@@ -134,3 +134,16 @@ def test_what_the_pages_claim_does_not_hang_on_one_seed_or_one_machine() -> None
     for page in (ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "report.md"):
         text = " ".join(page.read_text(encoding="utf-8").split())
         assert re.search(r"(the same|one) machine", text, re.IGNORECASE), page
+
+
+def test_the_readmes_figures_are_on_the_studies_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"<!-- measured -->\n(.+?)<!-- end -->", readme, re.S)
+    assert found is not None
+    figures = re.findall(r"(?<![\d.])\d+\.\d+", found[1])
+    assert len(figures) > 20
+    studies = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+    there = [float(number) for number in re.findall(r"\d+\.\d+", studies)]
+    for figure in figures:
+        half = 0.5 * 10 ** -len(figure.partition(".")[2])
+        assert any(abs(float(figure) - number) <= half + 1e-9 for number in there), figure

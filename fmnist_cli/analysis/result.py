@@ -159,6 +159,13 @@ class StudyResult:
         """Whether a Dask scheduler shared the runs out."""
         return bool(self.study.config.get("cluster", False))
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Those that it was asked for, in that order."""
+        return tuple(
+            dict.fromkeys(config["seed"] for _, config in self.study.config.get("runs", ()))
+        )
+
     def by_label(self) -> dict[str, list[RecordedRun]]:
         grouped: dict[str, list[RecordedRun]] = {}
         for run in self.runs:

@@ -76,7 +76,7 @@ def report(
             seeds = first
         work = Work(
             session, config, seeds, study.executor(), quick, study.why, _data_flags(data),
-            cnn_seeds=seeds if chosen else first,
+            cnn_seeds=seeds if chosen else first, more_seeds=not chosen,
         )  # fmt: skip
         written = write_report(work, out, author=author, course=course)
     output.document(

@@ -141,13 +141,14 @@ def training(work: Work) -> Part:
         tables.facts_table(f"Run {run.id}, of seed {run.seed}", facts),
         *(Prose(found.sentence) for found in explain(whole)),
     ]
-    run_ids = [run.id]
+    run_ids, seeds = [run.id], work.seeds
     verdict = percent(run.test_accuracy)
     line = f"test accuracy, by the weights of {best}, on one seed ({run.seed})."
     if len(work.seeds) > 1:
         result = work.train_study(TRAINING, work.config, ())
         blocks += [TRAINING.table(result, View()), *TRAINING.details(result, View())]
         run_ids += [one.run.id for one in result.runs]
+        seeds = result.seeds
         found = [
             one.test_accuracy
             for one in result.runs
@@ -171,7 +172,7 @@ def training(work: Work) -> Part:
             _picture("training", figure, "Accuracy and loss by epoch.", alt),
             *blocks,
         ),
-        work.command("train", work.config, study=TRAINING),
+        work.command("train", work.config, seeds=seeds),
         tuple(run_ids),
     )
     question = "How good is the MLP at the defaults?"
@@ -211,7 +212,7 @@ def study_part(
     given = study.answers(result, view)
     explanations, tested = work.explain(study, config, result, view)
     epochs = study.defaults.get("epochs", TrainConfig.epochs)
-    typed = work.command(words or study.words(values), config, epochs=epochs, study=study)
+    typed = work.command(words or study.words(values), config, epochs=epochs, seeds=result.seeds)
     section = Section(
         study.kind,
         study.title,

@@ -43,6 +43,8 @@ class Work:
         What has to stand in any command that trains like this, such as ``--data-dir``.
     seeds, cnn_seeds : tuple of int
         Of the MLP's studies, and of the one that trains CNNs.
+    more_seeds : bool
+        Whether a study that is complete with these seeds and more is as good.
     """
 
     session: Session
@@ -53,6 +55,7 @@ class Work:
     why: bool = False
     options: tuple[str, ...] = ()
     cnn_seeds: tuple[int, ...] = ()
+    more_seeds: bool = False
 
     @property
     def registry(self) -> Registry:
@@ -81,6 +84,7 @@ class Work:
             seeds=self.seeds_of(study),
             executor=InProcess() if study.timed else self.executor,
             reuse=True,
+            more_seeds=self.more_seeds,
         )
         result.require_complete()
         return result
@@ -95,9 +99,8 @@ class Work:
         """
         if not self.why:
             return study.explain(result, (), {}, view), ()
-        seeds = self.seeds_of(study)
         return study.explained(
-            self.session, config, result, view, seeds=seeds, executor=self.executor
+            self.session, config, result, view, seeds=result.seeds, executor=self.executor
         )
 
     def seeds_of(self, study: Study) -> tuple[int, ...]:
@@ -110,7 +113,7 @@ class Work:
         config: TrainConfig,
         *,
         epochs: int = TrainConfig.epochs,
-        study: Study | None = None,
+        seeds: Sequence[int] = (),
         reads_data: bool = True,
     ) -> str:
         """What to type: ``words``, and each option that is not at its default.
@@ -119,8 +122,8 @@ class Work:
         ----------
         epochs : int
             The command's own default.
-        study : Study or None
-            Whose seeds are named.
+        seeds
+            A study's, if it is one.
         reads_data : bool
             Whether the command takes the options that say where the data set is.
         """
@@ -134,8 +137,8 @@ class Work:
             flags += ["--engine", "keras"]
         if reads_data:
             flags += self.options
-        if study is not None:
-            flags += seed_words(self.seeds_of(study), config.seed)
+        if seeds:
+            flags += seed_words(seeds, config.seed)
         return shlex.join(["fmnist", *words.split(), *flags])
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fmnist_cli.errors import Kept
 from fmnist_cli.files import write_file
+from fmnist_cli.formatting import pluralize
 from fmnist_cli.report import tables
 from fmnist_cli.report.blocks import FIGURES_FOLDER, Prose, Report, Section
 from fmnist_cli.report.html import to_html
@@ -15,6 +18,9 @@ from fmnist_cli.report.markdown import to_markdown
 from fmnist_cli.report.parts import PARTS, Part, questions
 from fmnist_cli.report.work import Work
 from fmnist_cli.runner.run import note_on_interrupt
+
+if TYPE_CHECKING:
+    from fmnist_cli.registry import RunRecord
 
 REPRODUCTION = (
     "On this machine, with these versions, the same seed gives the same numbers bit for bit, times "
@@ -91,18 +97,36 @@ def _do_all(work: Work) -> list[TimedPart]:
     return done
 
 
+def _rests_on(work: Work, records: Sequence[RunRecord]) -> str:
+    """On how many seeds the studies rest: of the MLP, and of the CNNs where that differs."""
+    seeds: dict[tuple[bool, int], set[int]] = {}
+    for run in records:
+        if run.study_id is not None:
+            seeds.setdefault((run.command == "ood", run.study_id), set()).add(run.seed)
+    mlp, cnns = (
+        {len(found) for (is_ood, _), found in seeds.items() if is_ood is wanted} or {1}
+        for wanted in (False, True)
+    )
+    if mlp == cnns == {1}:
+        return f"Everything rests on one seed ({work.config.seed}); --seeds N says how sure it is."
+    if mlp == cnns:
+        return f"The studies rest on {_seeds(mlp)} each."
+    on = "one" if cnns == {1} else _seeds(cnns)
+    return f"The MLP's studies rest on {_seeds(mlp)} each, that of the CNNs on {on}."
+
+
+def _seeds(counts: set[int]) -> str:
+    low, high = min(counts), max(counts)
+    return pluralize(high, "seed") if low == high else f"{low} to {pluralize(high, 'seed')}"
+
+
 def _compose(work: Work, done: list[TimedPart]) -> Report:
     sections = [one.part.section for one in done]
     run_ids = sorted({run_id for section in sections for run_id in section.run_ids})
     records = [work.registry.get_run(run_id) for run_id in run_ids]
     recorded = {run.id: run.total_seconds or 0.0 for run in records}
     environment = work.registry.environment(run_ids[-1])
-    config, n_seeds = work.config, len(work.seeds)
-    seeds = f"Everything rests on one seed ({config.seed}); --seeds N says how sure it is."
-    if n_seeds > 1:
-        seeds = f"The studies rest on {n_seeds} seeds each."
-        if len(work.cnn_seeds) == 1:
-            seeds = f"The MLP's studies rest on {n_seeds} seeds each, that of the CNNs on one."
+    config, seeds = work.config, _rests_on(work, records)
     shortened = (
         f" This is the quick version: {config.train_size:,} training images and at most "
         f"{config.epochs} epochs, too few to settle anything."

@@ -59,6 +59,7 @@ def run_study(
     after: After | None = None,
     measured: Mapping[str, Any] | None = None,
     reuse: bool = False,
+    more_seeds: bool = False,
     timed: bool = True,
 ) -> StudyResult:
     """Train every arm with every seed, unless it has a result already, and read all back.
@@ -82,6 +83,8 @@ def run_study(
         What else the study asks for, for one that asks for less is not continued.
     reuse
         Take a study that is complete as it is, instead of measuring anew.
+    more_seeds
+        With ``reuse``: take one that is complete with these seeds and more, and all of its runs.
     timed
         Whether a result is a time, so that runs side by side do not stand in for others.
 
@@ -92,14 +95,28 @@ def run_study(
     """
     executor = InProcess() if executor is None else executor
     registry, listener = session.registry, session.listener
-    runs = {(label, seed): config.but(seed=seed) for label, config in arms for seed in seeds}
     executor.check(session)
-    asked = {
-        "runs": [[label, asdict(config)] for (label, _), config in runs.items()],
-        "data_fingerprint": session.dataset.fingerprint,
-        **(measured or {}),
-        **executor.recorded,  # times taken side by side are not mixed with others
-    }
+
+    def ask(seeds: Sequence[int]) -> dict[str, Any]:
+        return {
+            "runs": [
+                [label, asdict(config.but(seed=seed))] for label, config in arms for seed in seeds
+            ],
+            "data_fingerprint": session.dataset.fingerprint,
+            **(measured or {}),
+            **executor.recorded,  # times taken side by side are not mixed with others
+        }
+
+    if reuse and more_seeds:
+        for found in registry.list_studies(kind=kind):
+            there = StudyResult(found, ()).seeds
+            if set(seeds) < set(there) and _same_study(
+                registry, kind, ask(there), reuse=True, timed=timed, complete=True
+            ):
+                seeds = there
+                break
+    asked = ask(seeds)
+    runs = {(label, seed): config.but(seed=seed) for label, config in arms for seed in seeds}
     listener.warning(registry.warning)
     with _alone(session, kind, asked):
         study = None if new else _same_study(registry, kind, asked, reuse=reuse, timed=timed)
@@ -262,10 +279,17 @@ def overview(registry: Registry, study: StudyRecord) -> dict[str, Any]:
 
 
 def _same_study(
-    registry: Registry, kind: str, asked: Mapping[str, Any], *, reuse: bool, timed: bool
+    registry: Registry,
+    kind: str,
+    asked: Mapping[str, Any],
+    *,
+    reuse: bool,
+    timed: bool,
+    complete: bool = False,
 ) -> StudyRecord | None:
     """The newest study that asked for exactly this, if it can be continued; to be reused, also one
-    that is complete, and if times do not matter, one whose runs were trained side by side."""
+    that is complete (``complete``: only such), and if times do not matter, one whose runs were
+    trained side by side."""
 
     def numbers(config: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in config.items() if name not in SIDE_BY_SIDE}
@@ -274,7 +298,7 @@ def _same_study(
         return len(_results(registry, study)) == len(asked["runs"])
 
     for study in registry.list_studies(kind=kind):
-        if dict(study.config) == asked:
+        if dict(study.config) == asked and (is_complete(study) or not complete):
             return study if reuse or not is_complete(study) else None
         same_numbers = reuse and not timed and numbers(study.config) == numbers(asked)
         if same_numbers and is_complete(study):

@@ -154,6 +154,7 @@ class Study:
         executor: Executor | None = None,
         new: bool = False,
         reuse: bool = False,
+        more_seeds: bool = False,
     ) -> StudyResult:
         """Train every condition with every seed; see ``run_study``."""
         from fmnist_cli.runner.study import run_study
@@ -166,6 +167,7 @@ class Study:
             executor=executor,
             new=new,
             reuse=reuse,
+            more_seeds=more_seeds,
             test_every_epoch=self.test_every_epoch,
             after=self.after(view),
             measured={"curves": list(view.curves)} if view.curves else None,

@@ -181,6 +181,22 @@ def test_the_commands_of_the_page_do_the_same_again(fmnist: Fmnist, made: Made) 
 
 
 @pytest.mark.usefixtures("only_mlp")
+def test_a_study_of_more_seeds_is_used_unless_the_seeds_are_chosen(fmnist: Fmnist) -> None:
+    first = {part["key"]: part for part in fmnist.document(*QUICK)["parts"]}
+    fmnist(*shlex.split(first["sweep-batch"]["command"])[1:], "--seeds", 2)
+    document = fmnist.document(*QUICK)
+    again = {part["key"]: part for part in document["parts"]}
+    assert sum(part["new_runs"] for part in again.values()) == 0
+    assert len(again["sweep-batch"]["runs"]) == 2 * len(first["sweep-batch"]["runs"])
+    assert again["sweep-batch"]["command"] == f"{first['sweep-batch']['command']} --seeds 2"
+    assert again["momentum"]["runs"] == first["momentum"]["runs"]
+    page = Path(document["markdown"]).read_text()
+    assert "The MLP's studies rest on 1 to 2 seeds each, that of the CNNs on one." in page
+    chosen = fmnist.document(*QUICK, "--seeds", 1)
+    assert [part["runs"] for part in chosen["parts"]] == [part["runs"] for part in first.values()]
+
+
+@pytest.mark.usefixtures("only_mlp")
 def test_a_report_says_why_in_the_assignments_order(fmnist: Fmnist) -> None:
     document = fmnist.document(*QUICK, "--why", "--seeds", 2)
     page = Path(document["markdown"]).read_text()
