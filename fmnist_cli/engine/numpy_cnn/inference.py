@@ -1,6 +1,7 @@
 """The forward pass over a whole split, a few images at a time: metrics and predictions.
 
-Two workers (``meeting.py``) take turns of 20 images each.
+Two workers (``meeting.py``) take turns. Neither needs what the other computes: the turns are long,
+so that one that is held up for a moment does not hold up the other.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from fmnist_cli.engine.numpy_cnn.meeting import Signal, run_in_step, shared_zero
 from fmnist_cli.engine.numpy_cnn.share import Operands, Share
 from fmnist_cli.engine.numpy_mlp.negated import Array, loss_sum
 
-TURN_IMAGES = 20  # of a worker, between two meetings
-SHARES = 2  # of the channels, one after the other: small products, and little to keep in the cache
+TURN_IMAGES = 20  # of a worker between two meetings, or a multiple: whole chunks
+TURNS = 100  # of each worker, at most
+SHARES = 2  # of the last channels, one after the other: small products, little in the cache
 
 
 class CNNInference:
@@ -37,8 +39,9 @@ class CNNInference:
     def __init__(self, like: Mapping[str, Array], head: Head = "flatten") -> None:
         self.dtype = like["conv1/bias"].dtype
         self.shares = [Share(like, part, SHARES, self.dtype) for part in range(SHARES)]
-        operands = [Operands(share) for share in self.shares]
-        self.workers = tuple(EvaluationWorker(index, operands, head) for index in range(2))
+        self.whole = Share(like, 0, 1, self.dtype)
+        whole, *parts = (Operands(share) for share in (self.whole, *self.shares))
+        self.workers = tuple(EvaluationWorker(index, whole, parts, head) for index in range(2))
 
     def evaluate(self, weights: Mapping[str, Array], split: Split) -> Evaluation:
         """The losses are summed in float64; of equal logits the first class is the prediction."""
@@ -57,9 +60,9 @@ class CNNInference:
     def _run(self, weights: Mapping[str, Array], split: Split) -> Array:
         """(N, K): the logits."""
         first, second = self.workers
-        for share in self.shares:
+        for share in (self.whole, *self.shares):
             share.load(weights)
-        for operands in first.operands:
+        for operands in (first.whole, *first.parts):
             operands.make()
         images = split.images.astype(self.dtype, copy=False)
         logits = shared_zeros((len(split), len(self.shares[0].dense)), self.dtype)
@@ -67,25 +70,35 @@ class CNNInference:
             worker.sums[...] = 0
         run_in_step(
             lambda start: (first.run(images, logits, start), second.run(images, logits, start)),
-            -(-len(split) // (2 * TURN_IMAGES)),
+            -(-len(split) // (2 * turn_images(len(split)))),
         )
         return logits
 
 
-class EvaluationChunk:
-    """A worker's arrays for n images and the channels of one share at a time."""
+def turn_images(n: int) -> int:
+    """How many of n images a worker does between two meetings."""
+    return TURN_IMAGES * -(-n // (2 * TURNS * TURN_IMAGES))
 
-    def __init__(self, n: int, share: Share, head: Head) -> None:
-        dtype = share.first.dtype
-        self.strips = Strips(n, BY_PARITY if share.has_second else IN_ORDER, dtype)
-        self.first = FirstConvolution(self.strips, n, share.first.shape[1])
+
+class EvaluationChunk:
+    """A worker's arrays for n images and the channels of one share at a time.
+
+    Where a second convolution follows, the first is done whole: its tiles are cut in long loops,
+    and nothing has to be put together. (cnn3: 88 us per image in place of 96.)
+    """
+
+    def __init__(self, n: int, whole: Share, part: Share, head: Head) -> None:
+        dtype = part.first.dtype
+        self.strips = Strips(n, BY_PARITY if part.has_second else IN_ORDER, dtype)
+        first = whole if part.has_second else part
+        n_channels = first.first.shape[1]
+        self.first = FirstConvolution(self.strips, n, n_channels)
         self.second: SecondConvolution | None = None
         self.last = self.first.pool
-        if share.has_second:
-            self.tiles = np.empty((3, 3, n, TILES, TILES, share.second.shape[2]), dtype)
-            self.own_tiles = np.empty((*self.tiles.shape[:-1], share.first.shape[1]), dtype)
-            self.rows = np.empty((3, n, TILES, MAP_SIDE, share.first.shape[1]), dtype)
-            self.second = SecondConvolution(self.tiles, len(share.second_bias))
+        if part.has_second:
+            self.tiles = np.empty((3, 3, n, TILES, TILES, n_channels), dtype)
+            self.rows = np.empty((3, n, TILES, MAP_SIDE, n_channels), dtype)
+            self.second = SecondConvolution(self.tiles, len(part.second_bias))
             self.last = self.second.pool
         self.features = Features(self.last, head)
         self.ones = np.ones(n * self.last.out.shape[1], dtype)
@@ -94,17 +107,17 @@ class EvaluationChunk:
 class EvaluationWorker:
     """One of the two, 0 or 1, and of each of the last channels the sum of minus its activations."""
 
-    def __init__(self, index: int, operands: Sequence[Operands], head: Head) -> None:
-        self.index, self.operands, self.head = index, operands, head
+    def __init__(self, index: int, whole: Operands, parts: Sequence[Operands], head: Head) -> None:
+        self.index, self.whole, self.parts, self.head = index, whole, parts, head
         self.chunks: dict[int, EvaluationChunk] = {}
-        share = operands[0].share
+        share = parts[0].share
         self.sums = shared_zeros((SHARES, share.last_channels.stop), share.first.dtype)
 
     def run(self, images: Array, logits: Array, start: int) -> Iterator[Signal]:
         """From the given turn on: fill ``logits`` (N, K), and add to ``sums``."""
-        for turn in range(2 * start + self.index, 2 * -(-len(images) // (2 * TURN_IMAGES)), 2):
-            rows = np.arange(turn * TURN_IMAGES, min((turn + 1) * TURN_IMAGES, len(images)))
-            at_once = self.operands[0].share.chunk_images
+        size, at_once = turn_images(len(images)), self.whole.share.chunk_images
+        for turn in range(2 * start + self.index, 2 * -(-len(images) // (2 * size)), 2):
+            rows = np.arange(turn * size, min((turn + 1) * size, len(images)))
             for first in range(0, len(rows), at_once):
                 self._chunk(images, logits, rows[first : first + at_once])
             yield Signal.READY
@@ -112,18 +125,16 @@ class EvaluationWorker:
             yield Signal.DONE
 
     def _chunk(self, images: Array, logits: Array, rows: NDArray[np.int64]) -> None:
-        n = len(rows)
+        n, whole = len(rows), self.whole
         if n not in self.chunks:
-            self.chunks[n] = EvaluationChunk(n, self.operands[0].share, self.head)
+            self.chunks[n] = EvaluationChunk(n, whole.share, self.parts[0].share, self.head)
         chunk, z = self.chunks[n], logits[rows[0] : rows[-1] + 1]
         chunk.strips.gather(images, rows)
         if chunk.second is not None:
-            for op in self.operands:
-                chunk.first.forward(op.share.first[1:], op.first_bias)
-                cut(chunk.first.pool.out, chunk.own_tiles, chunk.rows)
-                chunk.tiles[..., op.share.channels] = chunk.own_tiles
-        z[...] = self.operands[0].share.dense_bias
-        for op, sums in zip(self.operands, self.sums, strict=True):
+            chunk.first.forward(whole.share.first[1:], whole.first_bias)
+            cut(chunk.first.pool.out, chunk.tiles, chunk.rows)
+        z[...] = whole.share.dense_bias
+        for op, sums in zip(self.parts, self.sums, strict=True):
             if chunk.second is not None:
                 chunk.second.forward(op.share.second, op.second_bias)
             else:
