@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.formatting import percent, seconds
 from fmnist_cli.report.blocks import Section, run_anchor
-from fmnist_cli.studies.study import ending, limit_note, loss
+from fmnist_cli.studies.columns import ending, limit_note, loss
 from fmnist_cli.tables import Column, Table, Value, headings
 
 if TYPE_CHECKING:

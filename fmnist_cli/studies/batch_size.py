@@ -6,19 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fmnist_cli.studies import columns
 from fmnist_cli.studies.study import (
-    BEST_EPOCH,
-    ENDED,
-    SECONDS_PER_EPOCH,
-    SECONDS_TO_BEST,
-    TEST_ACCURACY,
-    UPDATES_TO_BEST,
-    VAL_ACCURACY,
     Conditions,
     Figures,
     Study,
     View,
-    condition_table,
     curves_figure,
     measure_training,
 )
@@ -34,13 +27,13 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     (Column("batch", show="{:,}".format), lambda runs: runs[0].batch),
-    BEST_EPOCH,
-    UPDATES_TO_BEST,
-    SECONDS_TO_BEST,
-    SECONDS_PER_EPOCH,
-    VAL_ACCURACY,
-    TEST_ACCURACY,
-    ENDED,
+    columns.BEST_EPOCH,
+    columns.UPDATES_TO_BEST,
+    columns.SECONDS_TO_BEST,
+    columns.SECONDS_PER_EPOCH,
+    columns.VAL_ACCURACY,
+    columns.TEST_ACCURACY,
+    columns.ENDED,
 )
 
 
@@ -117,7 +110,7 @@ BATCH_SIZE = Study(
     unfit=_unfit,
     conditions=_conditions,
     timed=True,
-    table=partial(condition_table, "batch sizes", COLUMNS),
+    table=partial(columns.condition_table, "batch sizes", COLUMNS),
     answers=_answers,
     why=_why,
     measure=measure_training,

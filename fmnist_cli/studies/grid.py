@@ -8,20 +8,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.formatting import format_count, percent
+from fmnist_cli.studies import columns
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
-from fmnist_cli.studies.study import (
-    BEST_EPOCH,
-    ENDED,
-    TEST_ACCURACY,
-    VAL_ACCURACY,
-    Conditions,
-    Study,
-    View,
-    condition_table,
-    curves_figure,
-    each,
-)
+from fmnist_cli.studies.study import Conditions, Study, View, curves_figure
 from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -54,19 +44,19 @@ def _table(result: StudyResult, view: View) -> Table:
 
     grid = Grid.of(result.runs)
     updates = grid.updates.value
-    columns = (
+    heads = (
         (Column("batch", show="{:,}".format), lambda runs: runs[0].batch),
         (
             Column("learning rate", short="lr", key="lr", show="{:g}".format),
             lambda runs: runs[0].lr,
         ),
-        (Column("updates to target", show=format_count), each(updates)),
-        BEST_EPOCH,
-        VAL_ACCURACY,
-        TEST_ACCURACY,
-        ENDED,
+        (Column("updates to target", show=format_count), columns.each(updates)),
+        columns.BEST_EPOCH,
+        columns.VAL_ACCURACY,
+        columns.TEST_ACCURACY,
+        columns.ENDED,
     )
-    table = condition_table("batch sizes and learning rates", columns, result)
+    table = columns.condition_table("batch sizes and learning rates", heads, result)
     if grid.target is None:
         return table
     note = f"Target: {percent(grid.target)} validation accuracy, which every batch size reaches."

@@ -6,21 +6,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fmnist_cli.studies import columns
 from fmnist_cli.studies.study import (
-    BEST_EPOCH,
-    ENDED,
-    SECONDS_TO_BEST,
-    TEST_ACCURACY,
-    UPDATES_TO_BEST,
-    VAL_ACCURACY,
     Conditions,
     Figures,
     Study,
     View,
-    condition_table,
     curves_figure,
-    each,
-    loss,
     measure_training,
 )
 from fmnist_cli.tables import Column
@@ -35,16 +27,16 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     (Column("learning rate", short="lr", key="lr", show="{:g}".format), lambda runs: runs[0].lr),
-    BEST_EPOCH,
-    UPDATES_TO_BEST,
-    SECONDS_TO_BEST,
+    columns.BEST_EPOCH,
+    columns.UPDATES_TO_BEST,
+    columns.SECONDS_TO_BEST,
     (
-        Column("last training loss", short="train loss", key="train_loss", show=loss),
-        each(lambda run: run.epochs[-1].train_loss),
+        Column("last training loss", short="train loss", key="train_loss", show=columns.loss),
+        columns.each(lambda run: run.epochs[-1].train_loss),
     ),
-    VAL_ACCURACY,
-    TEST_ACCURACY,
-    ENDED,
+    columns.VAL_ACCURACY,
+    columns.TEST_ACCURACY,
+    columns.ENDED,
 )
 
 
@@ -96,7 +88,7 @@ LEARNING_RATE = Study(
     option="lr",
     values=(0.001, 0.003, 0.01, 0.03, 0.1),
     conditions=_conditions,
-    table=partial(condition_table, "learning rates", COLUMNS),
+    table=partial(columns.condition_table, "learning rates", COLUMNS),
     answers=_answers,
     why=_why,
     measure=measure_training,

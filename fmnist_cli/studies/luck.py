@@ -11,17 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fmnist_cli.formatting import percent
-from fmnist_cli.studies.study import (
-    BEST_EPOCH,
-    ENDED,
-    TEST_ACCURACY,
-    VAL_ACCURACY,
-    Conditions,
-    Runs,
-    Study,
-    View,
-    condition_table,
-)
+from fmnist_cli.studies import columns
+from fmnist_cli.studies.study import Conditions, Study, View
 from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -32,16 +23,16 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
 
 
-def _init_seed(runs: Runs) -> int:
+def _init_seed(runs: columns.Runs) -> int:
     return int(runs[0].run.config["init_seed"])
 
 
 COLUMNS = (
     (Column("initial weights", short="weights", key="init_seed"), _init_seed),
-    BEST_EPOCH,
-    VAL_ACCURACY,
-    TEST_ACCURACY,
-    ENDED,
+    columns.BEST_EPOCH,
+    columns.VAL_ACCURACY,
+    columns.TEST_ACCURACY,
+    columns.ENDED,
 )
 
 
@@ -149,7 +140,7 @@ LUCK = Study(
     question="How much of a test accuracy do the initial weights, the order and the images make?",
     defaults={"seeds": 4},
     conditions=_conditions,
-    table=partial(condition_table, "initial weights, over the orders", COLUMNS),
+    table=partial(columns.condition_table, "initial weights, over the orders", COLUMNS),
     details=_details,
     answers=_answers,
     document=_document,

@@ -8,18 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.formatting import percent
+from fmnist_cli.studies import columns
 from fmnist_cli.studies.study import (
-    ENDED,
-    TEST_ACCURACY,
     Conditions,
     Figures,
-    Runs,
     Study,
     View,
-    condition_table,
     curves_figure,
-    each,
-    loss,
     measure_training,
 )
 from fmnist_cli.tables import Column, Table
@@ -45,7 +40,7 @@ def _known(run: RecordedRun, metric: str) -> list[float]:
     return [value for value in values if math.isfinite(value)]
 
 
-def epochs(runs: Runs) -> str:
+def epochs(runs: columns.Runs) -> str:
     return ", ".join(map(str, sorted({len(run.epochs) for run in runs})))
 
 
@@ -55,32 +50,35 @@ COLUMNS = (
         lambda runs: runs[0].momentum,
     ),
     (Column("epochs", numeric=False), epochs),
-    (Column("running loss", show=loss), each(lambda run: run.epochs[-1].running_loss)),
     (
-        Column("training loss", short="train loss", key="train_loss", show=loss),
-        each(lambda run: run.epochs[-1].train_loss),
+        Column("running loss", show=columns.loss),
+        columns.each(lambda run: run.epochs[-1].running_loss),
     ),
     (
-        Column("lowest training loss", short="lowest", key="lowest_train_loss", show=loss),
-        each(lambda run: min(_known(run, "train_loss"), default=None)),
+        Column("training loss", short="train loss", key="train_loss", show=columns.loss),
+        columns.each(lambda run: run.epochs[-1].train_loss),
+    ),
+    (
+        Column("lowest training loss", short="lowest", key="lowest_train_loss", show=columns.loss),
+        columns.each(lambda run: min(_known(run, "train_loss"), default=None)),
     ),
     (
         Column("test accuracy kept", short="test acc kept", key="test_accuracy", show=percent),
-        TEST_ACCURACY[1],
+        columns.TEST_ACCURACY[1],
     ),
     (
         Column("best test accuracy", short="best test acc", show=percent),
-        each(lambda run: max(_known(run, "test_accuracy"), default=None)),
+        columns.each(lambda run: max(_known(run, "test_accuracy"), default=None)),
     ),
     (
         Column("last test accuracy", short="last test acc", show=percent),
-        each(lambda run: run.epochs[-1].test_accuracy),
+        columns.each(lambda run: run.epochs[-1].test_accuracy),
     ),
-    ENDED,
+    columns.ENDED,
 )
 BY_EPOCH = (
-    ("train_loss", "training loss (whole training set, after the epoch)", loss),
-    ("running_loss", "running loss (mean of the epoch's mini-batches)", loss),
+    ("train_loss", "training loss (whole training set, after the epoch)", columns.loss),
+    ("running_loss", "running loss (mean of the epoch's mini-batches)", columns.loss),
     ("test_accuracy", "test accuracy", lambda value: percent(value, 1)),
 )
 
@@ -110,12 +108,12 @@ def _details(result: StudyResult, view: View) -> list[Table]:
                 for runs in groups.values()
             ]
             rows.append((i + 1, *(one and one.mean for one in found)))
-        columns = (
+        heads = (
             Column("epoch"),
             *(Column(name.removeprefix("momentum "), show=show) for name in groups),
         )
         caption = f"{words[0].upper()}{words[1:]}, by epoch and momentum{means}"
-        made.append(Table(caption, columns, tuple(rows)))
+        made.append(Table(caption, heads, tuple(rows)))
     return made
 
 
@@ -184,7 +182,7 @@ MOMENTUM = Study(
     defaults={"epochs": 30, "patience": None},
     conditions=_conditions,
     test_every_epoch=True,
-    table=partial(condition_table, "momentum", COLUMNS),
+    table=partial(columns.condition_table, "momentum", COLUMNS),
     details=_details,
     answers=_answers,
     why=_why,

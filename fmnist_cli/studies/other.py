@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.studies.study import (
-    BEST_EPOCH,
-    ENDED,
-    SECONDS_TO_BEST,
-    TEST_ACCURACY,
-    UPDATES_TO_BEST,
-    VAL_ACCURACY,
-    Conditions,
-    Study,
-    View,
-    condition_table,
-)
+from fmnist_cli.studies import columns
+from fmnist_cli.studies.study import Conditions, Study, View
 from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -27,12 +17,12 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     (Column("condition", numeric=False), lambda runs: runs[0].label),
-    BEST_EPOCH,
-    UPDATES_TO_BEST,
-    SECONDS_TO_BEST,
-    VAL_ACCURACY,
-    TEST_ACCURACY,
-    ENDED,
+    columns.BEST_EPOCH,
+    columns.UPDATES_TO_BEST,
+    columns.SECONDS_TO_BEST,
+    columns.VAL_ACCURACY,
+    columns.TEST_ACCURACY,
+    columns.ENDED,
 )
 
 
@@ -41,7 +31,7 @@ def _conditions(config: TrainConfig, values: Sequence[Any]) -> Conditions:
 
 
 def _table(result: StudyResult, view: View) -> Table:
-    return condition_table(result.study.name or result.study.kind, COLUMNS, result)
+    return columns.condition_table(result.study.name or result.study.kind, COLUMNS, result)
 
 
 def _figure(result: StudyResult, view: View) -> Figure:

@@ -7,15 +7,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.formatting import format_count, percent, pluralize, seconds
-from fmnist_cli.studies.study import (
-    Conditions,
-    Study,
-    View,
-    ended,
-    interval,
-    limit_note,
-    times_note,
-)
+from fmnist_cli.studies import columns
+from fmnist_cli.studies.study import Conditions, Study, View
 from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -58,13 +51,13 @@ def _table(result: StudyResult, view: View) -> Table:
             run.best_val_accuracy,
             run.test_accuracy,
             run.run.train_seconds,
-            ended([run]),
+            columns.ended([run]),
         )
         for run in result.runs
     )
     names = ", ".join(result.by_label())
     caption = f"Study {result.study.id}: {names}, {len(result.runs)} seeds"
-    notes = (*limit_note(run.run for run in result.runs), *times_note(result))
+    notes = (*columns.limit_note(run.run for run in result.runs), *columns.times_note(result))
     return Table(caption, COLUMNS, rows, notes)
 
 
@@ -85,14 +78,14 @@ def _details(result: StudyResult, view: View) -> list[Table]:
                 found.n,
                 show(found.mean),
                 None if found.sd is None else show(found.sd),
-                interval(attrgetter(f"run.{name}"), show, SUMMARISED[name])(runs),
+                columns.interval(attrgetter(f"run.{name}"), show, SUMMARISED[name])(runs),
                 show(found.minimum),
                 show(found.maximum),
             )
         )
     if not rows:
         return []
-    columns = (
+    heads = (
         Column("over the seeds", numeric=False),
         Column("n"),
         Column("mean"),
@@ -101,7 +94,7 @@ def _details(result: StudyResult, view: View) -> list[Table]:
         Column("lowest"),
         Column("highest"),
     )
-    return [Table(f"Over {pluralize(len(runs), 'seed')}", columns, tuple(rows))]
+    return [Table(f"Over {pluralize(len(runs), 'seed')}", heads, tuple(rows))]
 
 
 def _figure(result: StudyResult, view: View) -> Figure:
