@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from fmnist_cli.analysis.noise import n_test_images
+from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.analysis.sampling import wilson_interval
 from fmnist_cli.formatting import count_range, percent, pluralize
-
-if TYPE_CHECKING:
-    from fmnist_cli.analysis.result import RecordedRun
 
 Verdict = Literal["yes", "no", "no counterexample", "no clear difference", "flat", "not settled"]
 """``no counterexample``: a universal claim that nothing here refutes. ``no clear difference``,
@@ -82,9 +82,6 @@ def study_note(runs: Sequence[RecordedRun]) -> str:
 
 def _image_note(runs: Sequence[RecordedRun]) -> list[str]:
     """Of one seed each: how far an accuracy is known, by Wilson's interval of its test images."""
-    from fmnist_cli.analysis.noise import n_test_images
-    from fmnist_cli.analysis.sampling import wilson_interval
-
     if len({(run.label, run.seed) for run in runs}) > len({run.label for run in runs}):
         return []
     known = [run for run in runs if run.test_accuracy is not None]

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fmnist_cli.analysis.statistics import Scale, summarise
+from fmnist_cli.engine.config import Monitor
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import Diverged, FmnistError
 from fmnist_cli.formatting import pluralize
-
-if TYPE_CHECKING:
-    from fmnist_cli.engine.config import Monitor
-    from fmnist_cli.registry import EvaluationRecord, RunRecord, StudyRecord
-
+from fmnist_cli.registry import EvaluationRecord, RunRecord, StudyRecord
 
 SUMMARISED: dict[str, Scale] = {
     "test_accuracy": "share",

@@ -7,22 +7,28 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.analysis.agreement import agreement_statement
+from fmnist_cli.analysis.sampling import with_interval
+from fmnist_cli.commands._data import load_data, open_existing
 from fmnist_cli.commands._output import Output, escape, make_facts
+from fmnist_cli.commands.gradcheck import show_gradient, show_magnitude
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.gradients import MagnitudeCheck
+from fmnist_cli.engine.training import TrainResult
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import Diverged
+from fmnist_cli.files import writable_folder
 from fmnist_cli.formatting import percent, pluralize, seconds
+from fmnist_cli.registry import Registry, RunRecord
+from fmnist_cli.runner.checks import GradientReport
+from fmnist_cli.runner.resume import had_dynamics, require_its_data, resumable_training
+from fmnist_cli.runner.run import Session
+from fmnist_cli.runner.training import CheckedTraining, Extras, train_with_checks
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from fmnist_cli.commands._option_groups import Common, DataOptions
-    from fmnist_cli.engine.gradients import MagnitudeCheck
-    from fmnist_cli.engine.training import TrainResult
-    from fmnist_cli.epoch import Epoch
-    from fmnist_cli.registry import Registry, RunRecord
-    from fmnist_cli.runner.checks import GradientReport
-    from fmnist_cli.runner.run import Session
-    from fmnist_cli.runner.training import CheckedTraining, Extras
 
 
 def train_one(
@@ -36,9 +42,6 @@ def train_one(
     resume: RunRecord | None = None,
 ) -> None:
     """Train one configuration, as a new run or continuing a recorded one, and show how it went."""
-    from fmnist_cli.analysis.agreement import agreement_statement
-    from fmnist_cli.commands.gradcheck import show_gradient, show_magnitude
-    from fmnist_cli.runner.training import train_with_checks
 
     def show_checks(gradient: GradientReport | None, magnitude: MagnitudeCheck | None) -> None:
         if gradient is not None:
@@ -86,11 +89,6 @@ def train_one(
 
 def resume_training(which: str, data: DataOptions, common: Common, results: Path) -> None:
     """Train a run that was interrupted to its end, and show how it went."""
-    from fmnist_cli.commands._data import open_existing
-    from fmnist_cli.files import writable_folder
-    from fmnist_cli.runner.resume import had_dynamics, resumable_training
-    from fmnist_cli.runner.training import Extras
-
     out = Output(common)
     with open_existing(common.db) as registry:
         run = resumable_training(registry, which)
@@ -108,10 +106,6 @@ def session_of_run(
     registry: Registry, run: RunRecord, options: DataOptions, out: Output
 ) -> Session:
     """A session with the data that a run saw; UsageError where other data is found."""
-    from fmnist_cli.commands._data import load_data
-    from fmnist_cli.runner.resume import require_its_data
-    from fmnist_cli.runner.run import Session
-
     # what it is, is settled by the fingerprint
     options = replace(options, allow_custom_data=True)
     dataset = load_data(TrainConfig(**run.config), options, out)
@@ -131,8 +125,6 @@ def epoch_line(epoch: Epoch) -> str:
 
 
 def _summary(training: CheckedTraining, db: str) -> Table:
-    from fmnist_cli.analysis.sampling import with_interval
-
     config, result = training.config, training.recorded.result
     best, test = result.best, result.test
     n = len(result.epochs)

@@ -8,29 +8,34 @@ from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli import plots
+from fmnist_cli.analysis.answers import Answer, listing, study_note
 from fmnist_cli.analysis.axes import AXIS_TITLES
+from fmnist_cli.analysis.explain import explain
+from fmnist_cli.analysis.result import StudyResult
+from fmnist_cli.analysis.why.causes import Explanation
+from fmnist_cli.engine import mini_cnn as engine
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
+from fmnist_cli.engine.parameters import ParameterCount, compare_in_order, count
 from fmnist_cli.formatting import percent, pluralize, seconds
+from fmnist_cli.plots.from_records import caption_of, curve_of, ending_of
 from fmnist_cli.report import tables
 from fmnist_cli.report.blocks import Block, Finding, Formula, Listing, Picture, Prose, Section
 from fmnist_cli.report.work import Work, checked_run, default_run, mini_cnn_run
 from fmnist_cli.runner.command_line import figure_words
+from fmnist_cli.runner.find import recorded
+from fmnist_cli.runner.mini_cnn import Training, examples_of, said_of_examples
 from fmnist_cli.studies import Study, View
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING, replay_table
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.momentum import MOMENTUM
-from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
+from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES, shifted_examples
 from fmnist_cli.studies.training import TRAINING
 from fmnist_cli.tables import Table, headings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from fmnist_cli.analysis.answers import Answer
-    from fmnist_cli.analysis.result import StudyResult
-    from fmnist_cli.analysis.why.causes import Explanation
-    from fmnist_cli.engine.parameters import ParameterCount
 
 ASSIGNMENT = {  # what the parts of the assignment are called, by the section that answers them
     "checks": "Problem 3: the layers, their gradient and its magnitude",
@@ -117,11 +122,6 @@ def checks(work: Work) -> Part:
 
 def training(work: Work) -> Part:
     """One training at the defaults."""
-    from fmnist_cli import plots
-    from fmnist_cli.analysis.explain import explain
-    from fmnist_cli.plots.from_records import caption_of, curve_of, ending_of
-    from fmnist_cli.runner.find import recorded
-
     run = default_run(work)
     whole = recorded(work.registry, run)
     epochs = whole.epochs
@@ -234,8 +234,6 @@ def study_part(
 
 def parameters(work: Work) -> Part:
     """Every model's parameters, from the closed forms."""
-    from fmnist_cli.engine.parameters import compare_in_order, count
-
     counts = tuple(count(model, work.config.hidden) for model in MODELS)
     statements = [comparison.statement for comparison in compare_in_order(counts)]
     section = Section(
@@ -255,8 +253,6 @@ def parameters(work: Work) -> Part:
 
 def _where_they_are(counts: Sequence[ParameterCount]) -> Iterator[str]:
     """Which layer has a CNN's parameters, and why."""
-    from fmnist_cli.analysis.answers import listing
-
     said = []
     for counted in counts:
         if counted.model != "mlp":
@@ -272,9 +268,6 @@ def _where_they_are(counts: Sequence[ParameterCount]) -> Iterator[str]:
 
 def shifted_images(work: Work) -> Part:
     """Every model on the test set and on its shifted copies, and what those look like."""
-    from fmnist_cli import plots
-    from fmnist_cli.studies.shifted_images import shifted_examples
-
     part = study_part(SHIFTED_IMAGES, work, MODELS, "ood --model all")
     figure = partial(
         plots.ood_samples_figure,
@@ -292,9 +285,6 @@ def shifted_images(work: Work) -> Part:
 
 def mini_cnn(work: Work) -> Part:
     """The exercise of the mini CNN."""
-    from fmnist_cli.engine import mini_cnn as engine
-    from fmnist_cli.runner.mini_cnn import Training, examples_of, said_of_examples
-
     exercise = engine.Exercise()
     found = engine.check(exercise)
     run = mini_cnn_run(work, exercise, found)
@@ -354,8 +344,6 @@ def questions(parts: Sequence[Part]) -> Section:
 
 def _basis(result: StudyResult, given: Sequence[Answer]) -> tuple[Prose, ...]:
     """On how many seeds the answers rest."""
-    from fmnist_cli.analysis.answers import study_note
-
     return (Prose(study_note(result.runs)),) if given else ()
 
 
@@ -408,8 +396,6 @@ def _finding(key: str, answer: Answer) -> Finding:
 
 def _picture(name: str, figure: Callable[[], Figure], caption: str, alt: str) -> Picture:
     """The figure for a desk, and drawn once more for a phone."""
-    from fmnist_cli import plots
-
     wide = plots.to_svg(figure())
     with plots.narrow():
         return Picture(name, caption, alt, wide, plots.to_svg(figure()))

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from fmnist_cli.registry import Registry, RunRecord
 from fmnist_cli.report.markdown import table_lines
 from fmnist_cli.report.tables import epochs_table, runs_table
 from fmnist_cli.runner.study import read_study
 from fmnist_cli.studies import View, study_of
-
-if TYPE_CHECKING:
-    from fmnist_cli.registry import Registry, RunRecord
 
 
 def table_to_paste(

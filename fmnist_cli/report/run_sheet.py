@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fmnist_cli.analysis.sampling import accuracy_interval, with_interval
 from fmnist_cli.engine.config import CLASS_NAMES
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.formatting import percent, pluralize, seconds
-
-if TYPE_CHECKING:
-    from fmnist_cli.registry import ArtefactRecord, EvaluationRecord, RunRecord
+from fmnist_cli.registry import ArtefactRecord, EvaluationRecord, RunRecord
 
 SPARKS = "▁▂▃▄▅▆▇█"
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fmnist_cli.analysis.result import StudyResult
+from fmnist_cli.analysis.result import RecordedRun, StudyResult
+from fmnist_cli.analysis.why.causes import Explanation
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.data import Dataset
+from fmnist_cli.engine.mini_cnn import DerivativeCheck, Exercise
+from fmnist_cli.registry import Outcome, Registry, Run, RunRecord
+from fmnist_cli.registry.resume import RESUMABLE
+from fmnist_cli.runner.checks import record_checks, require_checks
 from fmnist_cli.runner.command_line import seed_words
 from fmnist_cli.runner.jobs import Executor, InProcess
+from fmnist_cli.runner.mini_cnn import GENERATED, Training, check_document, record_exercise
+from fmnist_cli.runner.run import Session, run_spec, train_recorded
+from fmnist_cli.studies import Study
 from fmnist_cli.studies.study import View
-
-if TYPE_CHECKING:
-    from fmnist_cli.analysis.result import RecordedRun
-    from fmnist_cli.analysis.why.causes import Explanation
-    from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.engine.mini_cnn import DerivativeCheck, Exercise
-    from fmnist_cli.registry import Registry, Run, RunRecord
-    from fmnist_cli.runner.run import Session
-    from fmnist_cli.studies import Study
 
 QUICK_TRAIN, QUICK_VAL, QUICK_EPOCHS = 2_000, 500, 8
 MAGNITUDE_MANY = 5_000
@@ -156,9 +156,6 @@ def default_run(work: Work) -> RunRecord:
 
     One that was interrupted is resumed.
     """
-    from fmnist_cli.registry.resume import RESUMABLE
-    from fmnist_cli.runner.run import train_recorded
-
     runs = [run for run in work.registry.list_runs(command="train") if _same_training(work, run)]
     for run in runs:
         if run.status == "finished":
@@ -177,9 +174,6 @@ def default_run(work: Work) -> RunRecord:
 
 def checked_run(work: Work) -> RunRecord:
     """The newest run that made both checks; the default training's, or one for them alone."""
-    from fmnist_cli.registry import Outcome
-    from fmnist_cli.runner.run import run_spec
-
     candidates = [default_run(work)]
     for command in ("train", "gradcheck"):
         candidates += work.registry.list_runs(command=command, status="finished")
@@ -196,8 +190,6 @@ def checked_run(work: Work) -> RunRecord:
 
 def mini_cnn_run(work: Work, exercise: Exercise, found: tuple[DerivativeCheck, ...]) -> RunRecord:
     """The newest run of the exercise at its defaults; done and recorded if there is none."""
-    from fmnist_cli.runner.mini_cnn import GENERATED, Training, check_document, record_exercise
-
     training = Training(seed=work.config.seed)
     wanted = [check_document(check) for check in found]
     for run in work.registry.list_runs(command="mini-cnn", status="finished"):
@@ -223,8 +215,6 @@ def _same_training(work: Work, run: RunRecord) -> bool:
 
 def _record_checks(work: Work, run: Run) -> None:
     """Make both checks and record them; CheckFailed where one does not hold."""
-    from fmnist_cli.runner.checks import record_checks, require_checks
-
     train = work.dataset.train
     many = min(MAGNITUDE_MANY, len(train))
     images = max(1, many // MAGNITUDE_SHARE), many

@@ -5,16 +5,30 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fmnist_cli.engine import config as defaults
+from fmnist_cli.engine import gradients
+from fmnist_cli.engine.backend import Arrays, Split
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.gradients import (
+    Entry,
+    GradientCheck,
+    MagnitudeCheck,
+    Selection,
+    check_mlp,
+    relative_error,
+    training_step_gradient,
+)
+from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
+from fmnist_cli.engine.numpy_mlp.layers import initial_weights
+from fmnist_cli.engine.seeding import weights_rng
 from fmnist_cli.errors import CheckFailed
+from fmnist_cli.registry import Outcome, Run
+from fmnist_cli.runner.run import Session, run_spec
 
 if TYPE_CHECKING:
-    from fmnist_cli.engine.backend import Arrays, Split
-    from fmnist_cli.engine.config import TrainConfig
-    from fmnist_cli.engine.gradients import Entry, GradientCheck, MagnitudeCheck, Selection
     from fmnist_cli.engine.keras_models.gradcheck import KerasGradientCheck
-    from fmnist_cli.registry import Run
-    from fmnist_cli.runner.run import Session
 
 N_REPORTED = 40  # entries of a report; its document has as many, and every kink
 
@@ -130,9 +144,6 @@ def run_gradient_check(
     session: Session, config: TrainConfig, *, n: int, e: float, select: Selection
 ) -> tuple[Run, GradientReport]:
     """Check the gradient inside a run of its own, which records it."""
-    from fmnist_cli.registry import Outcome
-    from fmnist_cli.runner.run import run_spec
-
     with session.registry.run(run_spec(session, "gradcheck", asdict(config))) as run:
         report = check_gradient(config, session.dataset.train, n=n, e=e, select=select)
         report.record(run)
@@ -156,10 +167,6 @@ def record_checks(
     magnitude_images
         The few images and the many, from the first on; the usual ones if not given.
     """
-    from fmnist_cli.engine import gradients
-    from fmnist_cli.engine.numpy_mlp.layers import initial_weights
-    from fmnist_cli.engine.seeding import weights_rng
-
     report = size = None
     if gradient:
         report = check_gradient(config, train, n=config.batch, e=gradients.E, select="first")
@@ -192,18 +199,12 @@ def check_gradient(
     config: TrainConfig, train: Split, *, n: int, e: float, select: Selection
 ) -> GradientReport:
     """Check the configured model's gradient on the first ``n`` training examples."""
-    import numpy as np
-
-    from fmnist_cli.engine.backend import Split
-
     examples = Split(train.images[:n], train.labels[:n])
     rng = np.random.default_rng(config.seed)
     if config.engine == "keras":
         from fmnist_cli.engine.keras_models.gradcheck import check_keras_gradients
 
         return _keras_report(check_keras_gradients(config, examples, e=e, select=select, rng=rng))
-
-    from fmnist_cli.engine.seeding import weights_rng
 
     drawn = weights_rng(config.weights_seed)
     if config.model != "mlp":
@@ -213,10 +214,6 @@ def check_gradient(
         return _numpy_report(
             gradcheck.check_cnn(of_cnn, examples, head=config.head, e=e, select=select, rng=rng)
         )
-
-    from fmnist_cli.engine.gradients import check_mlp, training_step_gradient
-    from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
-    from fmnist_cli.engine.numpy_mlp.layers import initial_weights
 
     weights = initial_weights(drawn, hidden=config.hidden)
 
@@ -349,8 +346,6 @@ def _totals(rows: list[ReportedEntry]) -> tuple[str, int, int, float]:
 def _worst(rows: list[ReportedEntry], most: int) -> list[ReportedEntry]:
     """All, or where there are more the worst, half of them kinks: those whose difference is the
     furthest off, since that is what a kink does."""
-    from fmnist_cli.engine.gradients import relative_error
-
     if len(rows) <= most:
         return rows
 

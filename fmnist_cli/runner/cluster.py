@@ -26,6 +26,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fmnist_cli.errors import RunNotFound, UsageError
+from fmnist_cli.registry import Registry
+from fmnist_cli.registry.database import open_database
 from fmnist_cli.runner.jobs import (
     Done,
     Elsewhere,
@@ -42,13 +44,11 @@ from fmnist_cli.runner.jobs import (
     use_cores,
     with_uuid,
 )
+from fmnist_cli.runner.run import Session
 from fmnist_cli.version import __version__
 
 if TYPE_CHECKING:
     from distributed import Client, Future
-
-    from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.run import Session
 
 TOPIC = "fmnist"  # of the events at the scheduler
 REPORT_SECONDS = 0.5  # the least time between two reports of a task's progress
@@ -318,8 +318,6 @@ def _turn(channel: _WorkerChannel) -> Iterator[None]:
 
 
 def _train_recorded(task: _Task, channel: _WorkerChannel) -> None:
-    from fmnist_cli.registry.database import open_database
-
     database = open_database(task.origin.db)
     if not database.is_shared and machine() != task.home:
         _refuse_file(database.display_name, [os.uname().nodename])
@@ -331,8 +329,6 @@ def _train_recorded(task: _Task, channel: _WorkerChannel) -> None:
 
 @lru_cache(maxsize=1)  # its compiled statements serve the tasks that follow
 def _registry(db: str) -> Registry:
-    from fmnist_cli.registry import Registry
-
     return Registry.open(db)
 
 

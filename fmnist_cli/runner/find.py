@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from fmnist_cli.analysis.explain import Longer, Observation, explain
 from fmnist_cli.analysis.groups import Group
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.errors import RegistryError, Remedy, RunNotFound, UsageError
+from fmnist_cli.registry import Registry, RunRecord, StudyRecord
+from fmnist_cli.registry.queries import Reader
 from fmnist_cli.runner.command_line import layers_file
-
-if TYPE_CHECKING:
-    from fmnist_cli.analysis.explain import Observation
-    from fmnist_cli.registry import Registry, RunRecord, StudyRecord
-    from fmnist_cli.registry.queries import Reader
 
 LATEST = "latest"
 TOLD_APART = {  # how two runs differ, in a legend
@@ -143,7 +140,6 @@ def recorded(registry: Reader, run: RunRecord) -> RecordedRun:
 def explain_run(registry: Reader, run: RunRecord) -> Sequence[Observation]:
     """Why a run went as it did, beside the longest run on the same data that differs in its limit
     and its patience alone."""
-    from fmnist_cli.analysis.explain import Longer, explain
 
     def fixed(one: RunRecord) -> tuple[object, ...]:
         config = {k: v for k, v in one.config.items() if k not in ("epochs", "patience")}

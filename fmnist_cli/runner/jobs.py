@@ -16,18 +16,17 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from fmnist_cli import host
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.data import Dataset, load
+from fmnist_cli.engine.keras_models.runtime import limit_pool
+from fmnist_cli.engine.numpy_mlp.threads import use_single_thread
 from fmnist_cli.errors import DataError, FmnistError, RunNotFound, shortage
+from fmnist_cli.registry import Registry, RunRecord
 from fmnist_cli.runner.listener import ProgressBar
-from fmnist_cli.runner.run import Session, StudyCondition, summary_line, train_recorded
-
-if TYPE_CHECKING:
-    from fmnist_cli.engine.config import TrainConfig
-    from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.registry import Registry, RunRecord
-    from fmnist_cli.runner.run import After
+from fmnist_cli.runner.run import After, Session, StudyCondition, summary_line, train_recorded
 
 HELD_SECONDS = 5.0  # how long the kernel may take to free what a dead process held
 
@@ -210,8 +209,6 @@ class Elsewhere:
 
 @lru_cache(maxsize=1)  # a worker's jobs have the same
 def _load(train_size: int, val_size: int, folder: Path, source: str, fingerprint: str) -> Dataset:
-    from fmnist_cli.engine.data import load
-
     there = folder.is_dir()
     data = load(train_size, val_size, data_dir=folder if there else None, allow_custom=True)
     if data.fingerprint != fingerprint:
@@ -270,9 +267,6 @@ def share_of(count: int) -> int:
 
 def use_cores(n: int) -> None:
     """Leave the other cores to other processes, from now on."""
-    from fmnist_cli.engine.keras_models.runtime import limit_pool
-    from fmnist_cli.engine.numpy_mlp.threads import use_single_thread
-
     limit_pool(n)
     if n == 1:
         use_single_thread()

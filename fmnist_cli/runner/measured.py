@@ -6,14 +6,15 @@ Nothing is trained and nothing recorded: the same weights give the same figures.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.engine import equivariance as eq
+from fmnist_cli.engine import noise_scale, sharpness
+from fmnist_cli.engine.backend import Arrays, Split
 from fmnist_cli.engine.config import TrainConfig
-
-if TYPE_CHECKING:
-    from fmnist_cli.engine.backend import Arrays
-    from fmnist_cli.runner.run import Session
+from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS
+from fmnist_cli.engine.weights import load_weights
+from fmnist_cli.runner.run import Session
 
 Figures = dict[str, float]
 Measure = Callable[["Session", RecordedRun, "Arrays"], Figures]
@@ -23,8 +24,6 @@ def measure_runs(
     session: Session, runs: Sequence[RecordedRun], measure: Measure
 ) -> dict[int, Figures]:
     """The figures of every run that kept its weights, by the run's id."""
-    from fmnist_cli.engine.weights import load_weights
-
     registry, found = session.registry, {}
     with session.listener.progress(len(runs), "measuring", unit="run") as bar:
         for run in runs:
@@ -38,8 +37,6 @@ def measure_runs(
 
 def training_figures(session: Session, run: RecordedRun, weights: Arrays) -> Figures:
     """``sharpness`` and ``noise_scale`` of the training loss at the weights; of an MLP alone."""
-    from fmnist_cli.engine import noise_scale, sharpness
-
     train = session.dataset.train
     if "W1" not in weights or len(train) < 2:
         return {}
@@ -56,10 +53,6 @@ def shift_figures(session: Session, run: RecordedRun, weights: Arrays) -> Figure
     ``SET/moved_back``; of a CNN ``SET/layer_error``, that inside its last layer with places; and
     ``SET/input_change``, by how much what the output layer reads changes: |f(s x) - f(x)| / |f(x)|.
     """
-    from fmnist_cli.engine import equivariance as eq
-    from fmnist_cli.engine.backend import Split
-    from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS
-
     test, config = session.dataset.test, TrainConfig(**run.run.config)
     split = Split(test.images[: eq.IMAGES], test.labels[: eq.IMAGES])
     few = test.images[: eq.ERROR_IMAGES]

@@ -28,9 +28,10 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from fmnist_cli.errors import Stopped, Terminated
+from fmnist_cli.registry import Registry
 from fmnist_cli.runner.jobs import (
     Done,
     Elsewhere,
@@ -47,10 +48,7 @@ from fmnist_cli.runner.jobs import (
     use_cores,
     with_uuid,
 )
-
-if TYPE_CHECKING:
-    from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.run import Session
+from fmnist_cli.runner.run import Session
 
 INTERRUPT = signal.SIGUSR1  # what tells a worker of the parent's KeyboardInterrupt
 DEATHS = 3  # of workers, by a signal, after which a run is given up
@@ -201,8 +199,6 @@ def _train_all(connection: Connection, recipe: Recipe, origin: Elsewhere) -> Non
     with ExitStack() as stack:
         for job in iter(connection.recv, None):
             try:
-                from fmnist_cli.registry import Registry
-
                 registry = registry or stack.enter_context(Registry.open(origin.db))
                 listener = RemoteListener(connection, job.name)
                 train_elsewhere(job, recipe, origin, registry, listener)

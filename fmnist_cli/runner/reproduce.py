@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fmnist_cli.analysis.comparison import Comparison, compare_curves, environment_differences
 from fmnist_cli.engine.config import USER_ENGINE, TrainConfig
+from fmnist_cli.engine.seeding import EARLIER_CNN_WEIGHTS
 from fmnist_cli.errors import UsageError
 from fmnist_cli.formatting import pluralize
+from fmnist_cli.registry import Registry, RunRecord
 from fmnist_cli.runner.find import find_fitting_run, has_epochs
 from fmnist_cli.runner.resume import require_its_data
-from fmnist_cli.runner.run import train_recorded
-
-if TYPE_CHECKING:
-    from fmnist_cli.analysis.comparison import Comparison
-    from fmnist_cli.registry import Registry, RunRecord
-    from fmnist_cli.runner.run import Session
+from fmnist_cli.runner.run import Session, train_recorded
 
 
 @dataclass(frozen=True)
@@ -88,9 +86,6 @@ def reproduce(session: Session, run: RunRecord) -> Reproduction:
     UsageError
         When the session's data is not the run's.
     """
-    from fmnist_cli.analysis.comparison import compare_curves, environment_differences
-    from fmnist_cli.engine.seeding import EARLIER_CNN_WEIGHTS
-
     require_its_data(run, session.dataset)
     registry, config = session.registry, TrainConfig(**run.config)
     curve = registry.epochs(run.id)

@@ -10,19 +10,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fmnist_cli.engine.backend import Backend
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.data import OFFICIAL_FINGERPRINT, Dataset
+from fmnist_cli.engine.training import TrainResult
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.files import write_artefact
 from fmnist_cli.formatting import to_json
-
-if TYPE_CHECKING:
-    from fmnist_cli.engine.backend import Backend
-    from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.engine.training import TrainResult
-    from fmnist_cli.epoch import Epoch
-    from fmnist_cli.registry import Registry, Run, RunRecord
-    from fmnist_cli.runner.listener import Listener
+from fmnist_cli.registry import Registry, Run, RunRecord
+from fmnist_cli.runner.listener import Listener
 
 ARTEFACT_NAME = "result.json"  # in a run's own folder
 
@@ -32,8 +30,6 @@ _SHORT = {"train_size": "train", "val_size": "val", "monitor": "", "augment": ""
 
 def result_file_name(config: TrainConfig, data_fingerprint: str, *, diverged: bool) -> str:
     """``MLP_lr0.01_b5.json``; with ``_seed7`` and the like where it is not the usual training."""
-    from fmnist_cli.engine.data import OFFICIAL_FINGERPRINT
-
     usual = TrainConfig(model=config.model)
     words = [config.model.upper(), f"lr{config.lr:.12g}", f"b{config.batch}"]
     for field in fields(config):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.data import Dataset
 from fmnist_cli.errors import UsageError
+from fmnist_cli.registry import Registry, RunRecord
+from fmnist_cli.registry.resume import RESUMABLE
 from fmnist_cli.runner.command_line import asked_for_dynamics
 from fmnist_cli.runner.find import find_fitting_run
-from fmnist_cli.runner.run import train_recorded
-
-if TYPE_CHECKING:
-    from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.registry import Registry, RunRecord
-    from fmnist_cli.runner.run import Recorded, Session
+from fmnist_cli.runner.run import Recorded, Session, train_recorded
 
 
 def resumable_training(registry: Registry, which: int | str) -> RunRecord:
@@ -26,7 +22,6 @@ def resumable_training(registry: Registry, which: int | str) -> RunRecord:
     UsageError
         When it has ended by itself, still runs, belongs to a study or is no training.
     """
-    from fmnist_cli.registry.resume import RESUMABLE
 
     def fits(run: RunRecord) -> bool:
         return run.status in RESUMABLE and run.command == "train" and run.study_id is None

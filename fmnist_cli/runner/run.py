@@ -7,23 +7,26 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from fmnist_cli import host
+from fmnist_cli.analysis.sampling import pack_answers
+from fmnist_cli.engine.backend import Backend, Split
+from fmnist_cli.engine.checkpoint import Checkpoint, Checkpoints
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.data import Dataset
+from fmnist_cli.engine.numpy_mlp.threads import blas_threads, use_single_thread
+from fmnist_cli.engine.seeding import CNN_WEIGHTS
+from fmnist_cli.engine.training import Assessment, TrainResult, make_backend, train
+from fmnist_cli.engine.weights import save_weights
 from fmnist_cli.epoch import Epoch
-from fmnist_cli.errors import Interrupted, Kept, Stopped
+from fmnist_cli.errors import Interrupted, Kept, RegistryUnavailable, Stopped
 from fmnist_cli.formatting import percent, pluralize, seconds
+from fmnist_cli.registry import Outcome, Registry, Run, RunRecord, RunSpec
+from fmnist_cli.registry.resume import ResumedRun
 from fmnist_cli.runner.listener import Listener, Silent
-
-if TYPE_CHECKING:
-    from fmnist_cli.engine.backend import Backend, Split
-    from fmnist_cli.engine.checkpoint import Checkpoint, Checkpoints
-    from fmnist_cli.engine.config import TrainConfig
-    from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.engine.training import Assessment, TrainResult
-    from fmnist_cli.registry import Registry, Run, RunRecord, RunSpec
-    from fmnist_cli.registry.resume import ResumedRun
-
 
 Before = Callable[["Run", "Backend"], None]
 After = Callable[["Run", "Backend", "TrainResult", "Dataset"], None]
@@ -105,11 +108,6 @@ def train_recorded(
     RegistryUnavailable
         When the run is in its journal, and the registry cannot be written even now.
     """
-    from fmnist_cli.engine.checkpoint import Checkpoints
-    from fmnist_cli.engine.training import make_backend, train
-    from fmnist_cli.engine.weights import save_weights
-    from fmnist_cli.errors import RegistryUnavailable
-
     registry, dataset, listener = session.registry, session.dataset, session.listener
     listener.warning(registry.warning)
     weights_path = None
@@ -267,9 +265,6 @@ def run_spec(
     OSError (ENOMEM) where there is no room for what BLAS takes, which would end the run without a
     word.
     """
-    from fmnist_cli.engine.seeding import CNN_WEIGHTS
-    from fmnist_cli.registry import RunSpec
-
     _claim_memory()
     return RunSpec(
         command=command,
@@ -291,9 +286,6 @@ def _claim_memory() -> None:
 
     Where there is less, one thread does the work of both, and takes its 32 MB now.
     """
-    import numpy as np
-
-    from fmnist_cli.engine.numpy_mlp.threads import blas_threads, use_single_thread
 
     def multiply() -> None:
         with blas_threads():
@@ -309,8 +301,6 @@ def _claim_memory() -> None:
 
 def record_assessment(run: Run, test_set: str, assessment: Assessment) -> None:
     """Put an evaluation with its confusion matrix and its answers into the run."""
-    from fmnist_cli.analysis.sampling import pack_answers
-
     run.record_evaluation(
         test_set,
         n=assessment.n,
@@ -323,8 +313,6 @@ def record_assessment(run: Run, test_set: str, assessment: Assessment) -> None:
 
 def outcome_of(result: TrainResult) -> Any:
     """The engine's result as the registry's outcome."""
-    from fmnist_cli.registry import Outcome
-
     best, test = result.best, result.test
     return Outcome(
         stop_reason=result.stop_reason,

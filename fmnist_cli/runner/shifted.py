@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
+from fmnist_cli.engine.backend import Backend
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.data import Dataset
+from fmnist_cli.engine.ood_curves import CurveName, curve_points, curve_split
+from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS, shifted_split
+from fmnist_cli.engine.training import TrainResult, assess, make_backend
+from fmnist_cli.engine.weights import load_weights
 from fmnist_cli.errors import ArtefactError, UsageError
-
-if TYPE_CHECKING:
-    from fmnist_cli.engine.backend import Backend
-    from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.engine.ood_curves import CurveName
-    from fmnist_cli.engine.training import TrainResult
-    from fmnist_cli.registry import Registry, Run, RunRecord
-    from fmnist_cli.runner.run import Session
+from fmnist_cli.registry import Outcome, Registry, Run, RunRecord
+from fmnist_cli.runner.run import Session, record_assessment, run_spec
 
 
 def record_shifted(
@@ -43,10 +42,6 @@ def evaluate_run(
     ArtefactError
         When the run has no weights.
     """
-    from fmnist_cli.engine.training import assess
-    from fmnist_cli.registry import Outcome
-    from fmnist_cli.runner.run import record_assessment, run_spec
-
     registry, dataset = session.registry, session.dataset
     if dataset.fingerprint != record.data_fingerprint:
         raise UsageError(
@@ -73,9 +68,6 @@ def evaluate_run(
 
 def restored(registry: Registry, run_id: int, config: TrainConfig, dataset: Dataset) -> Backend:
     """A backend with the weights that a recorded run saved."""
-    from fmnist_cli.engine.training import make_backend
-    from fmnist_cli.engine.weights import load_weights
-
     artefacts = registry.artefacts(run_id, kind="weights")
     if not artefacts:
         raise ArtefactError(
@@ -90,11 +82,6 @@ def restored(registry: Registry, run_id: int, config: TrainConfig, dataset: Data
 
 def _record_sets(run: Run, backend: Backend, data: Dataset, curves: Sequence[CurveName]) -> None:
     """The test set itself, the first of every curve, is recorded already."""
-    from fmnist_cli.engine.ood_curves import curve_points, curve_split
-    from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS, shifted_split
-    from fmnist_cli.engine.training import assess
-    from fmnist_cli.runner.run import record_assessment
-
     for shifted in SHIFTED_SETS:
         if shifted.name != IN_DOMAIN:
             split = shifted_split(data.test, shifted)

@@ -13,11 +13,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fmnist_cli.analysis.result import StudyResult
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import Kept, RegistryError, UsageError
 from fmnist_cli.formatting import pluralize
+from fmnist_cli.registry import Registry, RunRecord, StudyRecord
+from fmnist_cli.registry.locks import RunLock, is_held
+from fmnist_cli.registry.resume import RESUMABLE
 from fmnist_cli.runner.find import recorded
 from fmnist_cli.runner.jobs import (
     Done,
@@ -30,13 +34,8 @@ from fmnist_cli.runner.jobs import (
     Message,
     Recipe,
 )
-from fmnist_cli.runner.run import StudyCondition, note_on_interrupt
-
-if TYPE_CHECKING:
-    from fmnist_cli.engine.config import TrainConfig
-    from fmnist_cli.registry import Registry, RunRecord, StudyRecord
-    from fmnist_cli.runner.listener import Listener, ProgressBar
-    from fmnist_cli.runner.run import After, Session
+from fmnist_cli.runner.listener import Listener, ProgressBar
+from fmnist_cli.runner.run import After, Session, StudyCondition, note_on_interrupt
 
 SIDE_BY_SIDE = ("jobs", "cluster")  # what a study's configuration says of how it was trained
 WAIT_SECONDS = 0.2  # between two looks at who trains a study
@@ -134,8 +133,6 @@ def run_study(
 @contextmanager
 def _alone(session: Session, kind: str, asked: Mapping[str, Any]) -> Iterator[None]:
     """Hold the study in the body; while another process does, wait, and say who."""
-    from fmnist_cli.registry.locks import RunLock, is_held
-
     registry = session.registry
     digest = hashlib.sha256(json.dumps([kind, asked], sort_keys=True).encode()).hexdigest()
     lock = RunLock(registry.files / "locks" / f"study-{digest[:16]}.lock")
@@ -316,8 +313,6 @@ def _results(registry: Registry, study: StudyRecord) -> dict[Key, RunRecord]:
 
 def _interrupted(registry: Registry, study: StudyRecord) -> dict[Key, RunRecord]:
     """The newest run of each arm and seed that can continue, if only from its start."""
-    from fmnist_cli.registry.resume import RESUMABLE
-
     found = {}
     for run in registry.study_runs(study.id):
         if run.arm is not None and run.status in RESUMABLE:

@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fmnist_cli.analysis.agreement import Agreement, agreement
 from fmnist_cli.analysis.sampling import accuracy_interval
+from fmnist_cli.engine.backend import Backend, Split
+from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.engine.data import Dataset
+from fmnist_cli.engine.gradients import MagnitudeCheck
+from fmnist_cli.engine.training import TrainResult
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.files import write_artefact
 from fmnist_cli.formatting import printable
-from fmnist_cli.runner.checks import magnitude_document, record_checks, require_checks
+from fmnist_cli.registry import Run, RunRecord
+from fmnist_cli.runner.checks import (
+    GradientReport,
+    magnitude_document,
+    record_checks,
+    require_checks,
+)
 from fmnist_cli.runner.result_file import (
     hand_in,
     keep_result_file,
     result_content,
     result_file_name,
 )
-from fmnist_cli.runner.run import train_recorded
-
-if TYPE_CHECKING:
-    from fmnist_cli.engine.backend import Backend, Split
-    from fmnist_cli.engine.config import TrainConfig
-    from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.engine.gradients import MagnitudeCheck
-    from fmnist_cli.engine.training import TrainResult
-    from fmnist_cli.epoch import Epoch
-    from fmnist_cli.registry import Run, RunRecord
-    from fmnist_cli.runner.checks import GradientReport
-    from fmnist_cli.runner.run import BackendOf, Recorded, Session
+from fmnist_cli.runner.run import BackendOf, Recorded, Session, train_recorded
 
 N_BESIDE = 10  # epochs that are compared with other losses
 

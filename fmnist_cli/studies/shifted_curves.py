@@ -7,17 +7,23 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli import plots
+from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.engine.config import CLASS_NAMES
+from fmnist_cli.engine.ood_curves import (
+    CurveName,
+    CurvePoint,
+    curve_points,
+    is_complete,
+    worst_class,
+)
 from fmnist_cli.errors import RegistryError
 from fmnist_cli.formatting import percent
+from fmnist_cli.plots import Band, RunCaption
 from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from fmnist_cli.analysis.result import RecordedRun
-    from fmnist_cli.engine.ood_curves import CurveName, CurvePoint
-    from fmnist_cli.plots import Band, RunCaption
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,6 @@ class CurveScore:
 
 def curve_scores(runs: Sequence[RecordedRun], curve: CurveName) -> list[CurveScore]:
     """Every model at every point of the curve, from the runs that have all of it."""
-    from fmnist_cli.engine.ood_curves import curve_points, is_complete, worst_class
-
     by_model: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     for run in runs:
         found = {one.test_set: one for one in run.evaluations}
@@ -126,8 +130,6 @@ def curves_figure(
     RegistryError
         When no run has a curve; ``where`` names what must have it.
     """
-    from fmnist_cli import plots
-
     lines: dict[tuple[str, str], list[CurveScore]] = {}
     for curve in curves:
         scores = curve_scores(runs, curve)
