@@ -9,26 +9,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fmnist_cli.analysis.answers import Answer
+from fmnist_cli.analysis.groups import GroupsComparison, compare
+from fmnist_cli.analysis.result import RecordedRun, StudyResult
 from fmnist_cli.engine.config import USER_ENGINE, TrainConfig
-from fmnist_cli.engine.gradients import E
+from fmnist_cli.engine.data import Dataset
+from fmnist_cli.engine.gradients import E, Selection
+from fmnist_cli.engine.ood_curves import CurveName
 from fmnist_cli.errors import require
+from fmnist_cli.files import writable_folder
+from fmnist_cli.registry import Registry
+from fmnist_cli.registry.queries import Reader
+from fmnist_cli.runner import checks, find
+from fmnist_cli.runner import reproduce as reproduction
+from fmnist_cli.runner import study as studying
+from fmnist_cli.runner.listener import Listener, Silent
+from fmnist_cli.runner.resume import resume_training
+from fmnist_cli.runner.run import Session
+from fmnist_cli.runner.shifted import evaluate_run
+from fmnist_cli.runner.training import Extras, train_with_checks
+from fmnist_cli.studies import View, study_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis.answers import Answer
-    from fmnist_cli.analysis.groups import GroupsComparison
-    from fmnist_cli.analysis.result import RecordedRun, StudyResult
-    from fmnist_cli.engine.data import Dataset
-    from fmnist_cli.engine.gradients import Selection
-    from fmnist_cli.engine.ood_curves import CurveName
-    from fmnist_cli.registry import Registry
-    from fmnist_cli.registry.queries import Reader
     from fmnist_cli.report.write import WrittenReport
-    from fmnist_cli.runner.checks import GradientReport
-    from fmnist_cli.runner.listener import Listener
-    from fmnist_cli.runner.reproduce import Reproduction
-    from fmnist_cli.runner.run import Session
 
 __all__ = [
     "answers_of",
@@ -75,8 +80,6 @@ def record_training(
     CheckFailed
         When a check does not hold; then nothing is trained.
     """
-    from fmnist_cli.runner.training import Extras, train_with_checks
-
     training = train_with_checks(
         _session(data, registry, listener, "record_training(...)"),
         config,
@@ -132,21 +135,18 @@ def study(
     FmnistError
         When a run failed; what is recorded stays.
     """
-    from fmnist_cli.runner.study import executor_of, run_study
-    from fmnist_cli.studies import View, study_of
-
     known = study_of(kind)
     require(bool(arms), "arms must be at least one", "none")
     if isinstance(seeds, int):
         first = {config.seed for config in arms.values()}
         require(len(first) == 1, "arms must have one seed, or seeds be given", sorted(first))
         seeds = range(min(first), min(first) + seeds)
-    result = run_study(
+    result = studying.run_study(
         _session(data, registry, listener, f"study({kind!r}, ...)"),
         kind,
         list(arms.items()),
         seeds=seeds,
-        executor=executor_of(jobs, scheduler),
+        executor=studying.executor_of(jobs, scheduler),
         test_every_epoch=test_every_epoch or known.test_every_epoch,
         after=known.after(View()),
         reuse=reuse,
@@ -172,20 +172,16 @@ def resume(
     UsageError
         When it was not interrupted, belongs to a study, or began with other data.
     """
-    from fmnist_cli.runner.resume import resume_training
-
     recorded = resume_training(_session(data, registry, listener, "resume(...)"), which)
     return read_run(registry, recorded.run.id)
 
 
 def reproduce(
     which: int | str, data: Dataset, registry: Registry, *, listener: Listener | None = None
-) -> Reproduction:
+) -> reproduction.Reproduction:
     """Train a recorded configuration again, as a new run, and compare epoch by epoch."""
-    from fmnist_cli.runner import reproduce as runner
-
     session = _session(data, registry, listener, "reproduce(...)")
-    return runner.reproduce(session, runner.reproducible(registry, which))
+    return reproduction.reproduce(session, reproduction.reproducible(registry, which))
 
 
 def evaluate_shifted(
@@ -212,10 +208,8 @@ def evaluate_shifted(
     RecordedRun
         The new run; ``evaluations`` has one per test set.
     """
-    from fmnist_cli.runner.find import find_fitting_run, has_weights
-    from fmnist_cli.runner.shifted import evaluate_run
-
-    record = find_fitting_run(registry, which, has_weights(registry), "have saved its weights")
+    fits, must = find.has_weights(registry), "have saved its weights"
+    record = find.find_fitting_run(registry, which, fits, must)
     session = _session(data, registry, listener, "evaluate_shifted(...)")
     return read_run(registry, evaluate_run(session, record, curves).id)
 
@@ -253,16 +247,14 @@ def write_report(
     author, course : str
         Named in the heading.
     """
-    from fmnist_cli.files import writable_folder
     from fmnist_cli.report import write
     from fmnist_cli.report.work import Work, quick_config
-    from fmnist_cli.runner.study import executor_of
 
     config = config or TrainConfig()
     config = quick_config(config) if quick else config
     session = _session(data, registry, listener, "write_report(...)")
     numbers = tuple(range(config.seed, config.seed + seeds))
-    work = Work(session, config, numbers, executor_of(jobs), quick, why)
+    work = Work(session, config, numbers, studying.executor_of(jobs), quick, why)
     return write.write_report(
         work, writable_folder(Path(folder), "folder"), author=author, course=course
     )
@@ -276,16 +268,12 @@ def read_run(registry: Reader, which: int | str) -> RecordedRun:
     which : int or str
         Its id, its uuid's beginning, or ``latest``.
     """
-    from fmnist_cli.runner.find import recorded
-
-    return recorded(registry, registry.get_run(which))
+    return find.recorded(registry, registry.get_run(which))
 
 
 def read_study(registry: Registry, study_id: int) -> StudyResult:
     """A study and its runs with a result."""
-    from fmnist_cli.runner import study as runner
-
-    return runner.read_study(registry, registry.get_study(study_id))
+    return studying.read_study(registry, registry.get_study(study_id))
 
 
 def compare_runs(registry: Reader, which: Sequence[int | str]) -> GroupsComparison:
@@ -303,10 +291,7 @@ def compare_runs(registry: Reader, which: Sequence[int | str]) -> GroupsComparis
         ``facts`` that differ or not; ``outcomes`` with their intervals; ``differences`` from the
         first group, judged; ``document()``: plain values.
     """
-    from fmnist_cli.analysis.groups import compare
-    from fmnist_cli.runner.find import find_groups
-
-    groups = find_groups(registry, which)
+    groups = find.find_groups(registry, which)
     received = " ".join(map(str, which))
     require(len(groups) >= 2, "compare needs at least two runs or groups", received)
     runs = [run.run for group in groups for run in group.runs]
@@ -331,10 +316,7 @@ def figure_of(
     patiences : sequence of int
         Marked on the curve of an ``early-stop`` study.
     """
-    from fmnist_cli.analysis.groups import GroupsComparison
-    from fmnist_cli.analysis.result import RecordedRun
     from fmnist_cli.plots.from_records import groups_figure, run_figure
-    from fmnist_cli.studies import View, study_of
 
     if isinstance(found, RecordedRun):
         return run_figure(found)
@@ -354,14 +336,12 @@ def answers_of(result: StudyResult, *, patiences: Sequence[int] = (3,)) -> tuple
     patiences : sequence of int
         Judged on the curve of an ``early-stop`` study.
     """
-    from fmnist_cli.studies import View, study_of
-
     return study_of(result.study.kind).answers(result, View(patiences=tuple(patiences)))
 
 
 def check_gradient(
     config: TrainConfig, data: Dataset, *, n: int = 5, e: float = E, select: Selection = "first"
-) -> GradientReport:
+) -> checks.GradientReport:
     """Compare the model's backpropagation with central differences, in float64.
 
     Parameters
@@ -378,14 +358,9 @@ def check_gradient(
     GradientReport
         ``holds``; ``summary``, the whole check in numbers; ``rows``, entry by entry.
     """
-    from fmnist_cli.runner.checks import check_gradient
-
-    return check_gradient(config, data.train, n=n, e=e, select=select)
+    return checks.check_gradient(config, data.train, n=n, e=e, select=select)
 
 
 def _session(data: Dataset, registry: Registry, listener: Listener | None, call: str) -> Session:
     """A session whose runs record the call."""
-    from fmnist_cli.runner.listener import Silent
-    from fmnist_cli.runner.run import Session
-
     return Session(registry, data, listener or Silent(), argv=(f"fmnist_cli.{call}",))

@@ -7,19 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmnist_cli.engine import config as defaults
 from fmnist_cli.engine import gradients
 from fmnist_cli.engine.backend import Arrays, Split
-from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.engine.gradients import (
-    Entry,
-    GradientCheck,
-    MagnitudeCheck,
-    Selection,
-    check_mlp,
-    relative_error,
-    training_step_gradient,
-)
+from fmnist_cli.engine.config import MAGNITUDE_IMAGES, TrainConfig
 from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
 from fmnist_cli.engine.numpy_mlp.layers import initial_weights
 from fmnist_cli.engine.seeding import weights_rng
@@ -44,7 +34,7 @@ class ReportedEntry:
         a kink), and the gradient that one training step used; None where not kept by entry.
     """
 
-    entry: Entry
+    entry: gradients.Entry
     difference: float | None = None
     training: float | None = None
 
@@ -141,7 +131,7 @@ class GradientReport:
 
 
 def run_gradient_check(
-    session: Session, config: TrainConfig, *, n: int, e: float, select: Selection
+    session: Session, config: TrainConfig, *, n: int, e: float, select: gradients.Selection
 ) -> tuple[Run, GradientReport]:
     """Check the gradient inside a run of its own, which records it."""
     with session.registry.run(run_spec(session, "gradcheck", asdict(config))) as run:
@@ -159,7 +149,7 @@ def record_checks(
     gradient: bool = True,
     magnitude: bool = True,
     magnitude_images: tuple[int, int] | None = None,
-) -> tuple[GradientReport | None, MagnitudeCheck | None]:
+) -> tuple[GradientReport | None, gradients.MagnitudeCheck | None]:
     """Make the checks that a training is preceded by, and record them in its run.
 
     Parameters
@@ -173,7 +163,7 @@ def record_checks(
         report.record(run)
     if magnitude:
         weights = initial_weights(weights_rng(config.weights_seed), hidden=config.hidden)
-        few, many = magnitude_images or defaults.MAGNITUDE_IMAGES
+        few, many = magnitude_images or MAGNITUDE_IMAGES
         size = gradients.check_magnitude(weights, train, n_few=few, n_many=many)
         figures = magnitude_document(size) | _predicted(weights, train, few, many)
         run.record_check("magnitude", "W1", figures, size.holds)
@@ -181,7 +171,7 @@ def record_checks(
 
 
 def require_checks(
-    run: Run, gradient: GradientReport | None, magnitude: MagnitudeCheck | None
+    run: Run, gradient: GradientReport | None, magnitude: gradients.MagnitudeCheck | None
 ) -> None:
     """Raise CheckFailed, which names what does not hold, unless all that was checked does."""
     checks = {"gradient": gradient, "magnitude": magnitude}
@@ -196,7 +186,7 @@ def require_checks(
 
 
 def check_gradient(
-    config: TrainConfig, train: Split, *, n: int, e: float, select: Selection
+    config: TrainConfig, train: Split, *, n: int, e: float, select: gradients.Selection
 ) -> GradientReport:
     """Check the configured model's gradient on the first ``n`` training examples."""
     examples = Split(train.images[:n], train.labels[:n])
@@ -223,8 +213,10 @@ def check_gradient(
         mlp.train_epoch(np.arange(n))
         return before, mlp.weights()
 
-    training = training_step_gradient(step)
-    check = check_mlp(weights, examples, training_gradient=training, e=e, select=select, rng=rng)
+    training = gradients.training_step_gradient(step)
+    check = gradients.check_mlp(
+        weights, examples, training_gradient=training, e=e, select=select, rng=rng
+    )
     return _numpy_report(check)
 
 
@@ -243,7 +235,7 @@ def _agrees(holds: bool) -> str:
     return "agrees" if holds else "DOES NOT AGREE"
 
 
-def magnitude_document(check: MagnitudeCheck) -> dict[str, Any]:
+def magnitude_document(check: gradients.MagnitudeCheck) -> dict[str, Any]:
     """The check as plain values."""
     return {
         "examples_few": check.n_few,
@@ -271,69 +263,61 @@ def _row_document(row: ReportedEntry) -> dict[str, Any]:
     }
 
 
-def _numpy_report(check: GradientCheck) -> GradientReport:
-    rows: list[ReportedEntry] = []
-    parameters = []
-    kinks: list[tuple[str, tuple[int, ...]]] = []
-    for parameter in check.parameters:
-        found = [
+def _numpy_report(check: gradients.GradientCheck) -> GradientReport:
+    by_parameter = [
+        [
             ReportedEntry(entry, float(difference), float(training))
             for entry, difference, training in zip(
                 parameter.entries(), parameter.difference, parameter.training, strict=True
             )
         ]
-        parameters.append(_totals(found))
-        kinks += [(row.entry.parameter, row.entry.index) for row in found if row.entry.kink]
-        rows += _worst(found, N_REPORTED // len(check.parameters))
+        for parameter in check.parameters
+    ]
+    summary = {
+        "entries_checked": check.n_entries,
+        "kinks": check.n_kinks,
+        "coarse": check.n_coarse,
+        "max_relative_error": check.worst_difference,
+        "norm_relative_error": check.norm_difference,
+        "max_relative_error_complex_step": check.worst_exact,
+        "training_step_norm_relative_error": check.norm_training,
+    }
     silent = [p.parameter for p in check.parameters if p.analytic[0] == 0 and len(p) == 2]
-    return _report(
-        check,
-        summary={
-            "entries_checked": check.n_entries,
-            "kinks": check.n_kinks,
-            "coarse": check.n_coarse,
-            "max_relative_error": check.worst_difference,
-            "norm_relative_error": check.norm_difference,
-            "max_relative_error_complex_step": check.worst_exact,
-            "training_step_norm_relative_error": check.norm_training,
-        },
-        rows=rows,
-        parameters=parameters,
-        kinks=kinks,
-        silent=silent,
-    )
+    return _report(check, summary, by_parameter, silent)
 
 
 def _keras_report(check: KerasGradientCheck) -> GradientReport:
-    names = list(dict.fromkeys(entry.parameter for entry in check.entries))
-    rows: list[ReportedEntry] = []
-    parameters = []
-    for name in names:
-        found = [ReportedEntry(entry) for entry in check.entries if entry.parameter == name]
-        parameters.append(_totals(found))
-        rows += _worst(found, N_REPORTED // len(names))
-    unresolved = len(check.entries) - len(check.judged)
-    return _report(
-        check,
-        summary={
-            "entries_checked": len(check.entries),
-            "kinks": check.n_kinks,
-            "unresolved": unresolved,
-            "max_relative_error": check.worst,
-            "norm_relative_error": check.norm,
-            "training_step_norm_relative_error": check.norm_training,
-        },
-        rows=rows,
-        parameters=parameters,
-        kinks=[(entry.parameter, entry.index) for entry in check.entries if entry.kink],
-        silent=[],
-    )
+    by_parameter: dict[str, list[ReportedEntry]] = {}
+    for entry in check.entries:
+        by_parameter.setdefault(entry.parameter, []).append(ReportedEntry(entry))
+    summary = {
+        "entries_checked": len(check.entries),
+        "kinks": check.n_kinks,
+        "unresolved": len(check.entries) - len(check.judged),
+        "max_relative_error": check.worst,
+        "norm_relative_error": check.norm,
+        "training_step_norm_relative_error": check.norm_training,
+    }
+    return _report(check, summary, list(by_parameter.values()), [])
 
 
-def _report(check: GradientCheck | KerasGradientCheck, **found: Any) -> GradientReport:
-    """The report with what both checks call alike."""
+def _report(
+    check: gradients.GradientCheck | KerasGradientCheck,
+    summary: dict[str, Any],
+    by_parameter: list[list[ReportedEntry]],
+    silent: list[str],
+) -> GradientReport:
     alike = ("n_examples", "e", "holds", "backpropagation_holds", "training_holds")
-    return GradientReport(**{name: getattr(check, name) for name in alike}, **found)
+    most = N_REPORTED // len(by_parameter)
+    entries = [row.entry for rows in by_parameter for row in rows]
+    return GradientReport(
+        **{name: getattr(check, name) for name in alike},
+        summary=summary,
+        rows=[row for rows in by_parameter for row in _worst(rows, most)],
+        parameters=[_totals(rows) for rows in by_parameter],
+        kinks=[(entry.parameter, entry.index) for entry in entries if entry.kink],
+        silent=silent,
+    )
 
 
 def _totals(rows: list[ReportedEntry]) -> tuple[str, int, int, float]:
@@ -352,7 +336,7 @@ def _worst(rows: list[ReportedEntry], most: int) -> list[ReportedEntry]:
     def error(row: ReportedEntry) -> float:
         if row.difference is None:
             return row.entry.relative_error
-        return relative_error(row.entry.analytic, row.difference)
+        return gradients.relative_error(row.entry.analytic, row.difference)
 
     rows = sorted(rows, key=lambda row: -error(row))
     kinks = [row for row in rows if row.entry.kink][: most // 2]
