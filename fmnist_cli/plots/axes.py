@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fmnist_cli.analysis.statistics import SEEDS_FOR_INTERVAL, Scale, around, mean_interval
 from fmnist_cli.engine.config import N_CLASSES
+from fmnist_cli.epoch import METRIC_WORDS
 from fmnist_cli.errors import require
 from fmnist_cli.formatting import count_range, percent
 from fmnist_cli.plots.data import Band, Curve, Metric
@@ -219,6 +220,14 @@ def loss_axis(ax: Axes, *, label: str = "loss") -> None:
     if log:
         log_axis(ax, "y")
     ax.set_ylabel(f"{label}\n(nats per example{', log scale' if log else ''})")
+
+
+def metric_axis(ax: Axes, metric: Metric) -> None:
+    """The y axis of a metric, by its kind and name."""
+    if metric.endswith("accuracy"):
+        accuracy_axis(ax, METRIC_WORDS[metric])
+    else:
+        loss_axis(ax, label=METRIC_WORDS[metric])
 
 
 def draw_chance(ax: Axes, **keywords: Any) -> tuple[Artist, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.errors import require
 from fmnist_cli.formatting import count_range
 from fmnist_cli.plots.axes import (
@@ -19,7 +20,7 @@ from fmnist_cli.plots.axes import (
     scale_of,
     worth_a_log,
 )
-from fmnist_cli.plots.data import Band, BatchRun, RunCaption, numbers
+from fmnist_cli.plots.data import Band, RunCaption, numbers
 from fmnist_cli.plots.style import (
     BLACK,
     BLUE,
@@ -37,22 +38,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# field, axis label, unit where the label does not say it, colour, marker, always a log y axis
+# field of the run, axis label, its unit if not in it, colour, marker, always a log y axis
 _PANELS = (
     ("test_accuracy", "test accuracy", "", BLUE, "o", False),
     ("train_seconds", "training time", "seconds", VERMILLION, "s", False),
-    ("epochs_to_best", "epochs to the best model", "", GREEN, "^", True),
+    ("best_epoch", "epochs to the best model", "", GREEN, "^", True),
     ("updates_to_best", "updates to the best model", "", PURPLE, "D", True),
 )
 
 
 @style()
-def batch_figure(runs: Sequence[BatchRun], caption: RunCaption, *, band: Band = "range") -> Figure:
+def batch_figure(
+    runs: Sequence[RecordedRun], caption: RunCaption, *, band: Band = "range"
+) -> Figure:
     """Test accuracy, training time, and epochs and updates to the best model, by batch size.
 
     Parameters
     ----------
-    runs : sequence of BatchRun
+    runs : sequence of RecordedRun
         Several of one batch size are its seeds: points, their mean and a band.
     band : "range", "sd" or "ci"
 
@@ -94,7 +97,7 @@ def batch_figure(runs: Sequence[BatchRun], caption: RunCaption, *, band: Band = 
 
 
 def _draw(
-    ax: Axes, runs: Sequence[BatchRun], field: str, colour: str, marker: str, band: Band
+    ax: Axes, runs: Sequence[RecordedRun], field: str, colour: str, marker: str, band: Band
 ) -> list[float]:
     """One panel's points, mean line and band; returns the values that were drawn."""
     batches = sorted({run.batch for run in runs})
@@ -105,7 +108,7 @@ def _draw(
     limited = []
     for batch in batches:
         arm = [run for run in runs if run.batch == batch and not run.diverged]
-        values = numbers(getattr(run, field) for run in arm)
+        values = numbers(getattr(run.run, field) for run in arm)
         values = values[np.isfinite(values)]
         if len(values) == 0:
             values = np.array([np.nan])
@@ -130,7 +133,7 @@ def _draw(
         )
     drawn = [v for v in mean if np.isfinite(v)]
     for run in runs:
-        value = float(numbers([getattr(run, field)])[0])
+        value = float(numbers([getattr(run.run, field)])[0])
         if run.diverged:
             # Its numbers mean nothing, and would flatten the others' axis.
             ax.plot(
@@ -149,7 +152,7 @@ def _draw(
     return drawn
 
 
-def _notes(runs: Sequence[BatchRun], band: Band) -> list[str]:
+def _notes(runs: Sequence[RecordedRun], band: Band) -> list[str]:
     """What the marks mean, where they occur."""
     kept = [run.batch for run in runs if not run.diverged]
     counts = [kept.count(batch) for batch in set(kept)]

@@ -179,27 +179,6 @@ class Line:
 
 
 @dataclass(frozen=True)
-class BatchRun:
-    """One run of a batch-size sweep; several seeds are several of these.
-
-    Attributes
-    ----------
-    still_improving : bool
-        It stopped at its epoch limit while still improving.
-    diverged : bool
-        Shown, but left out of the mean.
-    """
-
-    batch: int
-    test_accuracy: float | None
-    train_seconds: float | None
-    epochs_to_best: int | None
-    updates_to_best: int | None
-    still_improving: bool = False
-    diverged: bool = False
-
-
-@dataclass(frozen=True)
 class GridCell:
     """The runs of one batch size and one learning rate, together.
 
@@ -239,14 +218,6 @@ class PatienceStop:
     kept_epoch: int
     stop_epoch: int | None
     curve: int = 0
-
-
-@dataclass(frozen=True)
-class ModelAccuracies:
-    """One model's accuracy on each test set, by the set's name: one value per seed."""
-
-    model: str
-    accuracy: Mapping[str, Sequence[float | None]]
 
 
 @dataclass(frozen=True)

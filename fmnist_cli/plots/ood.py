@@ -12,7 +12,7 @@ from fmnist_cli.engine.config import CLASS_NAMES, IMAGE_SIDE
 from fmnist_cli.engine.shifts import SHIFTED_SETS
 from fmnist_cli.errors import require
 from fmnist_cli.plots.axes import band_limits, band_words, beside, draw_chance, percent_ticks
-from fmnist_cli.plots.data import Band, ModelAccuracies, RunCaption, ShiftedExample, numbers
+from fmnist_cli.plots.data import Band, RunCaption, ShiftedExample, Values, numbers
 from fmnist_cli.plots.style import (
     CHARACTER_EM,
     GREEN,
@@ -36,14 +36,14 @@ LICENCE = "Fashion-MNIST: MIT licence, © Zalando SE."
 
 @style()
 def ood_figure(
-    models: Sequence[ModelAccuracies], caption: RunCaption, *, band: Band = "range"
+    models: Mapping[str, Mapping[str, Values]], caption: RunCaption, *, band: Band = "range"
 ) -> Figure:
     """Grouped bars: the accuracy of each model on each test set, and the chance line.
 
     Parameters
     ----------
-    models : sequence of ModelAccuracies
-        Several values for a set are its seeds: the bar is their mean, the whisker ``band``.
+    models : by model, then by test set, one accuracy in [0, 1] per seed
+        Of several seeds the bar is their mean, the whisker ``band``.
 
     Raises
     ------
@@ -52,8 +52,8 @@ def ood_figure(
     """
     from matplotlib.patches import Patch
 
-    sets = list(dict.fromkeys(name for model in models for name in model.accuracy))
-    bars = [[numbers(model.accuracy.get(name, ())) for name in sets] for model in models]
+    sets = list(dict.fromkeys(name for accuracies in models.values() for name in accuracies))
+    bars = [[numbers(by_set.get(name, ())) for name in sets] for by_set in models.values()]
     n_seeds = max((int(np.isfinite(v).sum()) for row in bars for v in row), default=0)
     require(n_seeds > 0, "an ood plot needs the accuracy of at least one model", n_seeds)
     notes = []
@@ -111,7 +111,7 @@ def ood_figure(
                 annotation_clip=False,
             )
         patch = Patch(facecolor=colour, hatch=hatch, edgecolor="white", linewidth=0)
-        handles.append((patch, plain(model.model, 18)))
+        handles.append((patch, plain(model, 18)))
     handles.append(draw_chance(ax, zorder=3))
     ax.set_xticks(range(len(sets)), [plain(name, 9 if is_narrow() else 13) for name in sets])
     ax.tick_params(axis="x", length=0)

@@ -75,20 +75,8 @@ def _figure(result: StudyResult, view: View) -> Figure:
             result, view, "Batch size", varied=["batch"], name=lambda run: run.label,
             order=lambda run: run.batch, metric=BATCH_SIZE.metric, below="train_loss",
         )  # fmt: skip
-    runs = drawable(result)
-    points = [
-        plots.BatchRun(
-            batch=run.batch,
-            test_accuracy=run.test_accuracy,
-            train_seconds=run.run.train_seconds,
-            epochs_to_best=run.best_epoch,
-            updates_to_best=run.updates_to_best,
-            still_improving=run.still_improving,
-            diverged=run.diverged,
-        )
-        for run in runs
-    ]
-    return plots.batch_figure(points, study_caption(result, varied=["batch"]), band=view.band)
+    caption = study_caption(result, varied=["batch"])
+    return plots.batch_figure(drawable(result), caption, band=view.band)
 
 
 def _alt(result: StudyResult, view: View) -> str:

@@ -194,18 +194,15 @@ def figure_of(runs: Sequence[RecordedRun], view: View, caption: RunCaption, wher
         return curves_figure(runs, view.curves, caption, where=where, band=view.band)
     caption = replace(caption, state=" · ".join(filter(None, (caption.state, _limit(runs)))))
     scores = scores_of(runs)
-    models = [
-        plots.ModelAccuracies(
-            model,
-            {
-                shifted.name: [
-                    s.accuracy for s in scores if (s.model, s.set_name) == (model, shifted.name)
-                ]
-                for shifted in SHIFTED_SETS
-            },
-        )
+    models = {
+        model: {
+            shifted.name: [
+                s.accuracy for s in scores if (s.model, s.set_name) == (model, shifted.name)
+            ]
+            for shifted in SHIFTED_SETS
+        }
         for model in dict.fromkeys(score.model for score in scores)
-    ]
+    }
     return plots.ood_figure(models, caption, band=view.band)
 
 

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.engine.config import CLASS_NAMES
 from fmnist_cli.errors import UsageError
 from fmnist_cli.plots import (
-    BatchRun,
     Curve,
     Ending,
     GridCell,
     Line,
-    ModelAccuracies,
     PatienceStop,
     RunCaption,
     ShiftedExample,
@@ -35,6 +34,8 @@ from fmnist_cli.plots import (
     train_figure,
 )
 from fmnist_cli.plots.style import TEST, TRAIN, VALIDATION
+
+from ..analysis.recorded import recorded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,9 +72,25 @@ def curve(n: int = 15, *, seed: int = 0, pace: float = 5.0, gaps: Sequence[int] 
     )
 
 
-def sweep(seeds: int = 1) -> list[BatchRun]:
+def of_batch(
+    batch: int, accuracy: float, time: float, epochs: int | None, updates: int | None, **values: Any
+) -> RecordedRun:
+    return recorded(
+        batch=batch, test_accuracy=accuracy, train_seconds=time, best_epoch=epochs,
+        updates_to_best=updates, **values,
+    )  # fmt: skip
+
+
+def sweep(seeds: int = 1) -> list[RecordedRun]:
     return [
-        BatchRun(batch, accuracy + 0.002 * s, time + s, epochs + s, updates + s, batch == 5000)
+        of_batch(
+            batch,
+            accuracy + 0.002 * s,
+            time + s,
+            epochs + s,
+            updates + s,
+            still_improving=batch == 5000,
+        )
         for s in range(seeds)
         for batch, accuracy, time, epochs, updates in (
             (1, 0.841, 95.0, 8, 80_000),
@@ -85,15 +102,12 @@ def sweep(seeds: int = 1) -> list[BatchRun]:
     ]
 
 
-def accuracies(names: Sequence[str], seeds: int = 1) -> list[ModelAccuracies]:
+def accuracies(names: Sequence[str], seeds: int = 1) -> dict[str, dict[str, list[float]]]:
     heights = (0.85, 0.31, 0.06, 0.25, 0.004)
-    return [
-        ModelAccuracies(
-            name,
-            {s: [h + 0.01 * k for k in range(seeds)] for s, h in zip(SETS, heights, strict=True)},
-        )
+    return {
+        name: {s: [h + 0.01 * k for k in range(seeds)] for s, h in zip(SETS, heights, strict=True)}
         for name in names
-    ]
+    }
 
 
 def examples() -> list[ShiftedExample]:
@@ -169,7 +183,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "batch, seeds": lambda: batch_figure(sweep(3), CAPTION),
     "batch, one": lambda: batch_figure(sweep()[:1], CAPTION),
     "batch, dense": lambda: batch_figure(
-        [BatchRun(b, 0.8, 30 / b, 9 + b, 9000 // b) for b in range(1, 40)], CAPTION
+        [of_batch(b, 0.8, 30 / b, 9 + b, 9000 // b) for b in range(1, 40)], CAPTION
     ),
     "grid": lambda: grid((5, 50, 500), (0.01, 0.1, 1.0), 3),
     "grid, large": lambda: grid((1, 5, 50, 500, 5000), (0.001, 0.01, 0.03, 0.1, 0.3, 1.0)),
@@ -534,7 +548,7 @@ def test_batch_panels() -> None:
 
 
 def test_batch_seeds_and_a_diverged_one() -> None:
-    runs = [*sweep(3), BatchRun(5, 0.1, 2.0, None, None, diverged=True)]
+    runs = [*sweep(3), of_batch(5, 0.1, 2.0, None, None, stop_reason="diverged")]
     figure = batch_figure(runs, CAPTION)
     ax = figure.axes[0]
     assert list(ax.lines[0].get_ydata()) == pytest.approx([0.843, 0.848, 0.850, 0.844, 0.792])
@@ -623,7 +637,7 @@ UNTESTED = Curve([1], [1], [1], [1], [1], [1])
         ),
         (lambda: momentum_figure([]), "this plot needs at least one condition"),
         (lambda: batch_figure([], CAPTION), "a batch plot needs at least one run"),
-        (lambda: ood_figure([], CAPTION), "an ood plot needs the accuracy of at least one model"),
+        (lambda: ood_figure({}, CAPTION), "an ood plot needs the accuracy of at least one model"),
         (lambda: ood_samples_figure([], CAPTION), "an ood sample plot needs at least one image"),
         (
             lambda: samples_figure(np.zeros((0, 784)), np.zeros(0, int)),

@@ -1,4 +1,4 @@
-"""What one varied setting does, epoch by epoch: one line per condition, in their order."""
+"""The curves of several runs on one sheet: as they come, or in the order of one varied setting."""
 
 from __future__ import annotations
 
@@ -7,23 +7,84 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fmnist_cli.epoch import METRIC_WORDS
 from fmnist_cli.errors import require
 from fmnist_cli.plots.axes import (
-    accuracy_axis,
     beside_all,
     draw_curves,
     epoch_axis,
     label_ends,
-    loss_axis,
+    metric_axis,
+    require_epochs,
     require_some,
     seeds_note,
 )
 from fmnist_cli.plots.data import Band, Line, Metric, RunCaption
-from fmnist_cli.plots.style import MARKERS, SMALL_POINTS, Look, finish, new_figure, plain, style
+from fmnist_cli.plots.style import (
+    MARKERS,
+    SMALL_POINTS,
+    Look,
+    finish,
+    look,
+    new_figure,
+    plain,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+@style()
+def compare_figure(
+    lines: Sequence[Line],
+    *,
+    metrics: Sequence[Metric] = ("val_accuracy", "train_loss"),
+    title: str = "Comparison of runs",
+    subtitle: str = "",
+    band: Band = "range",
+    notes: Sequence[str] = (),
+) -> Figure:
+    """The runs' curves overlaid, one panel per metric, with one legend.
+
+    Parameters
+    ----------
+    lines : sequence of Line
+        Several curves of a line are drawn as their mean and a band.
+    metrics : sequence of Metric
+
+    Raises
+    ------
+    UsageError
+        When no line has an epoch, or none of the metrics was measured.
+    """
+    require(len(lines) > 0, "a comparison needs at least one run", len(lines))
+    curves = [curve for line in lines for curve in line.curves]
+    require_epochs(curves)
+    metrics = [m for m in metrics if any(np.isfinite(c.values(m)).any() for c in curves)]
+    require(len(metrics) > 0, "a comparison needs a metric that was measured", len(metrics))
+
+    labels = [plain(line.label, 24) for line in lines]
+    n_lines = sum(label.count("\n") + 1 for label in labels)
+    legend_height = 0.4 + (1.45 * n_lines + 0.5 * len(labels)) * SMALL_POINTS / 72
+    n_runs = f"{len(curves)} run{'s' if len(curves) > 1 else ''}"
+    figure = new_figure(
+        title,
+        subtitle or (f"{len(lines)} groups, {n_runs}" if len(curves) > len(lines) else n_runs),
+        [*seeds_note([line.curves for line in lines], band), *notes],
+        height=max(0.4 + 2.4 * len(metrics), legend_height),
+    )
+    panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
+    handles = {}
+    for ax, metric in zip(panels, metrics, strict=True):
+        for i, line in enumerate(lines):
+            artist = draw_curves(ax, line.curves, metric, look(i), band=band, linewidth=1.4)
+            if artist is not None:
+                handles[i] = artist
+        metric_axis(ax, metric)
+        epoch_axis(ax, curves, label=ax is panels[-1])
+    shown = sorted(handles)
+    beside_all(figure, panels[0], [handles[i] for i in shown], [labels[i] for i in shown])
+    return finish(figure)
 
 
 @style()
@@ -76,8 +137,8 @@ def conditions_figure(
     for ax, drawn in zip(panels, metrics, strict=True):
         whole, short = [], []
         for i, (line, colour) in enumerate(zip(lines, colours, strict=True)):
-            look = Look(to_hex(colour), "-", MARKERS[i % len(MARKERS)])
-            artist = draw_curves(ax, line.curves, drawn, look, band=band)
+            one = Look(to_hex(colour), "-", MARKERS[i % len(MARKERS)])
+            artist = draw_curves(ax, line.curves, drawn, one, band=band)
             if artist is None:
                 continue
             handles[i] = artist
@@ -89,10 +150,7 @@ def conditions_figure(
                     short.append((name, points[-1]))
                 else:
                     whole.append((artist, name))
-        if drawn.endswith("accuracy"):
-            accuracy_axis(ax, METRIC_WORDS[drawn])
-        else:
-            loss_axis(ax, label=METRIC_WORDS[drawn])
+        metric_axis(ax, drawn)
         epoch_axis(ax, curves, label=ax is panels[-1])
         if not named_at_ends:
             continue
