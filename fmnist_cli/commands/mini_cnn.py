@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.mini_cnn import DerivativeCheck, MiniCNNResult
 
 _TRAINING = ("examples", "n", "lr", "steps", "seed")
-_DEFAULT = Training()
 
 
 @with_options()
@@ -48,12 +47,12 @@ def mini_cnn(
         Path | None,
         typer.Option("--data", help="CSV file x1,x2,x3,y to train on; else made from the seed."),
     ] = None,
-    n: Annotated[int, typer.Option("--examples", help="How many examples to make.")] = _DEFAULT.n,
-    lr: Annotated[float, typer.Option("--lr", help="Learning rate.")] = _DEFAULT.lr,
-    steps: Annotated[int, typer.Option("--steps", help="Gradient updates.")] = _DEFAULT.steps,
+    n: Annotated[int, typer.Option("--examples", help="How many examples to make.")] = Training.n,
+    lr: Annotated[float, typer.Option("--lr", help="Learning rate.")] = Training.lr,
+    steps: Annotated[int, typer.Option("--steps", help="Gradient updates.")] = Training.steps,
     seed: Annotated[
         int, typer.Option("--seed", help="Makes and picks the examples.")
-    ] = _DEFAULT.seed,
+    ] = Training.seed,
 ) -> None:
     """Work through the mini CNN: forward values, derivation, algorithm, training.
 

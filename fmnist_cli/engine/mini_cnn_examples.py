@@ -54,9 +54,8 @@ def read_examples(path: Path) -> tuple[Array, Array]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.reader(file)
-            header = ",".join(name.strip() for name in next(lines, []))
-            if header != ",".join(COLUMNS):
-                raise _bad_line(path, 1, f"the header {','.join(COLUMNS)}", header)
+            header, wanted = (",".join(map(str.strip, row)) for row in (next(lines, []), COLUMNS))
+            _expect(header == wanted, path, 1, f"the header {wanted}", header)
             rows = [_read_row(path, lines.line_num, fields) for fields in lines if fields]
     except OSError as error:
         raise DataError(f"The examples {path} could not be read: {error.strerror}.") from error
@@ -70,22 +69,20 @@ def read_examples(path: Path) -> tuple[Array, Array]:
     return table[:, :3], table[:, 3]
 
 
-def _bad_line(path: Path, line: int, expected: str, found: object) -> DataError:
-    return DataError(f"{path}, line {line}: expected {expected}. Found: {found!r}.")
+def _expect(holds: bool, path: Path, line: int, what: str, found: object) -> None:
+    if not holds:
+        raise DataError(f"{path}, line {line}: expected {what}. Found: {found!r}.")
 
 
 def _read_row(path: Path, line: int, fields: list[str]) -> list[float]:
-    if len(fields) != len(COLUMNS):
-        raise _bad_line(path, line, f"{len(COLUMNS)} values", len(fields))
+    _expect(len(fields) == len(COLUMNS), path, line, f"{len(COLUMNS)} values", len(fields))
     row = []
     for name, text in zip(COLUMNS, fields, strict=True):
         try:
-            value = float(text)
+            row.append(float(text))
         except ValueError:
-            value = math.nan
-        if name == "y" and value not in (-1, 1):
-            raise _bad_line(path, line, "y to be -1 or +1", text)
-        if not abs(value) <= LARGEST:
-            raise _bad_line(path, line, f"{name} to be a number between -1e6 and 1e6", text)
-        row.append(value)
+            row.append(math.nan)
+        _expect(name != "y" or row[-1] in (-1, 1), path, line, "y to be -1 or +1", text)
+        within = f"{name} to be a number between -1e6 and 1e6"
+        _expect(abs(row[-1]) <= LARGEST, path, line, within, text)
     return row

@@ -62,14 +62,13 @@ def record_exercise(
     from fmnist_cli.registry import Outcome, RunSpec
 
     config: dict[str, Any] = asdict(TrainConfig()) | NOT_TRAINED
-    source, result, done = GENERATED, None, 0
+    source, result, reason, done = GENERATED, None, None, 0
     if training is not None:
-        seed, steps = training.seed, training.steps
         x, y = examples_of(training)
-        if training.file is not None:
-            source = str(training.file)
-        config |= {"lr": training.lr, "seed": seed, "train_size": len(x)}
-        config["epochs"] = -(-steps // len(x))
+        n, steps = len(x), training.steps
+        source = str(training.file or GENERATED)
+        config |= {"lr": training.lr, "seed": training.seed, "train_size": n}
+        config["epochs"] = -(-steps // n)
     spec = RunSpec(
         command=command, config=config, data_fingerprint="-", data_source=source, argv=argv
     )
@@ -84,15 +83,18 @@ def record_exercise(
                     bar.update(state.step - done)
                     done = state.step
                     if done:
-                        run.record_epoch(_epoch(state, len(x)))
+                        run.record_epoch(Epoch(
+                            epoch=-(-done // n), updates=done, train_seconds=0.0, eval_seconds=0.0,
+                            running_loss=None, train_loss=state.loss, train_accuracy=state.accuracy,
+                            val_loss=None, val_accuracy=None,
+                        ))  # fmt: skip
 
-                rng = np.random.default_rng([seed, 1])
                 result = mini_cnn.train(
-                    *(x, y, exercise.w, exercise.v), lr=training.lr, steps=steps, rng=rng,
-                    every=len(x), on_step=on_step,
+                    x, y, exercise.w, exercise.v, lr=training.lr, steps=steps, every=n,
+                    rng=np.random.default_rng([training.seed, 1]), on_step=on_step,
                 )  # fmt: skip
-        reason = None if result is None else "diverged" if result.divergence else "max_epochs"
-        message = result.divergence if result and result.divergence else None
+            reason = "diverged" if result.divergence else "max_epochs"
+        message = (result and result.divergence) or None
         run.finish(Outcome(stop_reason=reason, train_seconds=0.0, message=message))  # type: ignore[arg-type]
     return run, result
 
@@ -132,11 +134,3 @@ def check_document(check: DerivativeCheck) -> dict[str, Any]:
         "relative_error": check.relative_error,
         "holds": check.holds,
     }
-
-
-def _epoch(state: Step, n: int) -> Epoch:
-    return Epoch(
-        epoch=-(-state.step // n), updates=state.step, train_seconds=0.0, eval_seconds=0.0,
-        running_loss=None, train_loss=state.loss, train_accuracy=state.accuracy,
-        val_loss=None, val_accuracy=None,
-    )  # fmt: skip
