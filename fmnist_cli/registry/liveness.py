@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple
 
 from fmnist_cli import host
 from fmnist_cli.registry import layout, locks
@@ -24,22 +24,17 @@ BEAT_SECONDS = 20.0
 GRACE_SECONDS = 300.0
 
 
-class RunProcess(Protocol):
-    """What a run's row says of its process."""
+class Running(NamedTuple):
+    """What the row of a run without an end says of its process."""
 
-    @property
-    def id(self) -> int: ...
-    @property
-    def uuid(self) -> str: ...
-    @property
-    def host(self) -> str: ...
-    @property
-    def boot_id(self) -> str | None: ...
-    @property
-    def heartbeat_at(self) -> str | None: ...
+    id: int
+    uuid: str
+    host: str
+    boot_id: str | None
+    heartbeat_at: str | None
 
 
-def dead_runs(running: Iterable[RunProcess], files: Path, now: Callable[[], datetime]) -> set[int]:
+def dead_runs(running: Iterable[Running], files: Path, now: Callable[[], datetime]) -> set[int]:
     """The ids of those runs without an end that have lost their process.
 
     Parameters
@@ -59,7 +54,7 @@ def is_local_host(name: str, boot_id: str | None) -> bool:
     return name == os.uname().nodename or (boot_id is not None and boot_id == host.boot_id())
 
 
-def _is_dead(run: RunProcess, files: Path, now: Callable[[], datetime]) -> bool:
+def _is_dead(run: Running, files: Path, now: Callable[[], datetime]) -> bool:
     path = layout.lock_file(files, run.uuid)
     if is_local_host(run.host, run.boot_id) and (run.heartbeat_at is None or path.exists()):
         return not locks.is_held(path)

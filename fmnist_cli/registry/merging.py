@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -284,8 +283,8 @@ def _merge(
             here = {row.uuid: row for row in writing.execute(select(run.c.uuid, run.c.id))}
             new = [row for row in plan.new if row.uuid not in here]  # by another import, just now
             studies = _studies(reading, writing, {row.study_id for row in new} - {None})
-            waiting = iter(new)
-            while batch := list(islice(waiting, BATCH)):
+            for i in range(0, len(new), BATCH):
+                batch = new[i : i + BATCH]
                 ids |= _copy_runs(writing, batch, studies)
                 _copy_parts(reading, writing, batch, ids, _paths(database, batch, ids, names))
                 on_progress(len(ids), len(come))

@@ -300,7 +300,7 @@ class Reader:
 
     def _runs(self, statement: Select[Any]) -> list[RunRecord]:
         rows = self._rows(statement)
-        running = [row for row in rows if row.status == "running"]
+        running: list[Any] = [row for row in rows if row.status == "running"]
         lost = dead_runs(running, self._database.files, self._clock)
         if lost:  # or ended since: the end is committed before the lock is let go
             rows = self._rows(statement)

@@ -6,6 +6,7 @@ that was not finite is None, and ``nonfinite`` says what it was: ``{"val_loss": 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,25 +16,22 @@ from typing import Any, Literal
 Status = Literal["running", "finished", "failed", "interrupted", "diverged", "lost"]
 StopReason = Literal["patience", "max_epochs", "diverged", "interrupted"]
 
+_CONFIG = (
+    *("model", "engine", "batch", "lr", "momentum", "epochs", "patience", "monitor", "seed"),
+    *("hidden", "train_size", "val_size", "augment", "head", "init_seed", "order_seed"),
+)
 # the columns of ``run`` that hold the configuration, by their names in ``TrainConfig``
-CONFIG_COLUMNS = {
-    "model": "model",
-    "engine": "engine",
-    "batch": "batch",
-    "lr": "lr",
-    "momentum": "momentum",
-    "epochs": "max_epochs",
-    "patience": "patience",
-    "monitor": "monitor",
-    "seed": "seed",
-    "hidden": "hidden",
-    "train_size": "train_size",
-    "val_size": "val_size",
-    "augment": "augment",
-    "head": "head",
-    "init_seed": "init_seed",
-    "order_seed": "order_seed",
-}
+CONFIG_COLUMNS = {name: "max_epochs" if name == "epochs" else name for name in _CONFIG}
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+
+
+def is_time(text: str) -> bool:
+    """Whether it is a time as a registry writes it."""
+    try:
+        return _TIME.fullmatch(text) is not None and datetime.fromisoformat(text) is not None
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,9 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from sqlalchemy import delete
@@ -82,8 +81,8 @@ def delete_runs(database: Database, reader: Reader, runs: Sequence[Deletable]) -
                 run_id=run.id,
             )
     stay: list[Path] = []
-    for some in _batches(runs):
-        stay += _delete(database, reader, some)
+    for i in range(0, len(runs), BATCH):
+        stay += _delete(database, reader, runs[i : i + BATCH])
     return stay
 
 
@@ -123,12 +122,6 @@ def _elsewhere(
             if path.exists() and not any(_is_within(path, own) for own in folders):
                 found.append(path)
     return found
-
-
-def _batches(runs: Sequence[Deletable]) -> Iterator[list[Deletable]]:
-    waiting = iter(runs)
-    while batch := list(islice(waiting, BATCH)):
-        yield batch
 
 
 def _is_undecided(folder: Path, database: Database) -> bool:
@@ -222,11 +215,5 @@ def _is_within(path: Path, root: Path) -> bool:
 
 
 def _size(path: Path) -> int:
-    return sum(one.lstat().st_size for one in _walk(path))
-
-
-def _walk(path: Path) -> Iterator[Path]:
-    yield path
-    if path.is_dir() and not path.is_symlink():
-        for child in path.iterdir():
-            yield from _walk(child)
+    below = () if path.is_symlink() else path.rglob("*")
+    return sum(one.lstat().st_size for one in (path, *below))

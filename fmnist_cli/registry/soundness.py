@@ -8,14 +8,15 @@ the tables are checked as rows are inserted; everything else is checked here, be
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, Row, String, Table
+
+from fmnist_cli.registry.records import is_time
 
 MAX_TEXT = 1_000_000  # characters of one text
 MAX_DEPTH = 20  # of JSON
@@ -24,7 +25,6 @@ KINDS = ("nan", "inf", "-inf")
 _UUID = re.compile("[0-9a-f]{32}")
 _BYTES = re.compile("(?:[0-9a-f]{2})*")
 _SHA256 = re.compile("[0-9a-f]{64}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 # what a person wrote or a program said, with lines
 _FREE = {("run", "message"), ("run", "note"), ("run", "argv"), ("run", "environment")}
@@ -77,7 +77,7 @@ def _wrong(column: Column[Any], value: Any, displayable: bool) -> str | None:
         return None if whole and abs(value) < 2**bits else "is no whole number of its size"
     if isinstance(column.type, Float):
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        return None if number and _is_finite(value) else "is no finite number"
+        return None if number and abs(value) <= sys.float_info.max else "is no finite number"
     if not isinstance(value, str):
         return "is no text"
     if len(value) > _length(column):
@@ -92,7 +92,7 @@ def _wrong(column: Column[Any], value: Any, displayable: bool) -> str | None:
     if "\0" in value:
         return "has a NUL"
     if column.name.endswith("_at") or column.name == "process_started":
-        return None if _is_time(value) else "is no time"
+        return None if is_time(value) else "is no time"
     patterns = {"uuid": _UUID, "sha256": _SHA256, "digest": _SHA256, "answers": _BYTES}
     if pattern := patterns.get(column.name):
         return None if pattern.fullmatch(value) else "is none"
@@ -106,20 +106,6 @@ def _wrong(column: Column[Any], value: Any, displayable: bool) -> str | None:
 
 def _length(column: Column[Any]) -> int:
     return (column.type.length if isinstance(column.type, String) else None) or MAX_TEXT
-
-
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
-
-
-def _is_time(text: str) -> bool:
-    try:
-        return _TIME.fullmatch(text) is not None and datetime.fromisoformat(text) is not None
-    except ValueError:
-        return False
 
 
 def _wrong_json(text: str, check: Callable[[Any], bool]) -> str | None:

@@ -14,13 +14,13 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fmnist_cli.errors import RegistryError, UsageError
+from fmnist_cli.registry.liveness import Running
 from fmnist_cli.registry.migrations import HEAD
 from fmnist_cli.registry.sql.reader import (
     QUERY_SECONDS,
     RUNNING,
     WANTED,
     QueryResult,
-    Running,
     SqlReader,
     fetch,
     short,

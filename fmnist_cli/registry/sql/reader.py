@@ -17,10 +17,11 @@ from datetime import datetime
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from fmnist_cli.errors import UsageError
-from fmnist_cli.registry.liveness import dead_runs
+from fmnist_cli.registry.liveness import Running, dead_runs
+from fmnist_cli.registry.records import is_time
 
 QUERY_SECONDS = 10.0
 MAX_ROWS = 100_000
@@ -48,7 +49,6 @@ NUMBERS = frozenset(
     )
 )
 TIMES = frozenset(("started_at", "ended_at"))
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _COLUMNS = {"study": "study_id", "model": "model", "command": "command", "status": "status"}
 
 
@@ -113,17 +113,7 @@ class QueryResult:
         return QueryResult(self.columns, self.rows[:n])
 
 
-RUNNING = "SELECT id, uuid, host, boot_id, heartbeat_at FROM run WHERE status = 'running'"
-
-
-class Running(NamedTuple):
-    """A row of ``RUNNING``: what tells whether a run that has no end yet is lost."""
-
-    id: int
-    uuid: str
-    host: str
-    boot_id: str | None
-    heartbeat_at: str | None
+RUNNING = f"SELECT {', '.join(Running._fields)} FROM run WHERE status = 'running'"
 
 
 class SqlReader(ABC):
@@ -326,14 +316,7 @@ def _is_sound(name: str, values: Sequence[Any]) -> bool:
     if name in WHOLE:
         return kinds <= {int, bool}
     is_text = kinds <= {str} and all(len(v) <= MAX_TEXT for v in values if v is not None)
-    return is_text and (name not in TIMES or all(map(_is_time, values)))
-
-
-def _is_time(text: str | None) -> bool:
-    try:
-        return text is None or bool(_TIME.fullmatch(text) and datetime.fromisoformat(text))
-    except ValueError:
-        return False
+    return is_text and (name not in TIMES or all(v is None or is_time(v) for v in values))
 
 
 def summary_document(row: Mapping[str, Any]) -> dict[str, Any]:

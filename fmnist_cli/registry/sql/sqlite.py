@@ -17,13 +17,13 @@ from urllib.parse import quote
 from fmnist_cli.errors import RegistryError, UsageError
 from fmnist_cli.files import expand
 from fmnist_cli.registry.layout import files_folder
+from fmnist_cli.registry.liveness import Running
 from fmnist_cli.registry.migrations import HEAD, TABLES, VIEWS
 from fmnist_cli.registry.sql.reader import (
     QUERY_SECONDS,
     RUNNING,
     WANTED,
     QueryResult,
-    Running,
     SqlReader,
     fetch,
     short,
