@@ -214,7 +214,9 @@ def _usage(error: typer.TyperException) -> str:
     for verbose, short in _SHORTER.items():
         if verbose in message:
             message = f"{message.partition(verbose)[0]}{short}."
-            message += _received(error)
+            # the value that Pydantic refused, where it is behind the error
+            causes: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
+            message += f" Received: {causes[0]['input']}." if causes else ""
     message = _with_origin(message, error)
     if not message:  # a group without a command: its help is on the screen already
         return ""
@@ -231,12 +233,6 @@ def _with_origin(message: str, error: typer.TyperException) -> str:
         return message
     flag = f"'{parameter.opts[0]}'"
     return message.replace(flag, flag + origin(context, parameter.name), 1)
-
-
-def _received(error: typer.TyperException) -> str:
-    """The value that Pydantic refused, where it is behind the error."""
-    causes: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
-    return f" Received: {causes[0]['input']}." if causes else ""
 
 
 def _fail(message: str, exit_code: int) -> int:

@@ -204,8 +204,7 @@ def with_options(
                 values |= {name: found[0] for name, found in lists.items()}
                 for name, group in groups.items():
                     given = {field: values.pop(field) for field in names[name]}
-                    if group is TrainConfig and "patience" in omit:
-                        given |= {k: v for k, v in changed.items() if k == "patience"}
+                    given |= {n: changed[n] for n in omit if n in changed and hasattr(group, n)}
                     if group is Common:
                         given["argv"] = tuple(context.obj or ())
                         for line in () if given["quiet"] else unknown_variables():
@@ -217,7 +216,6 @@ def with_options(
                 raise
 
         call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        call.__doc__ = command.__doc__
         call.__annotations__ = {p.name: p.annotation for p in parameters}
         return call
 

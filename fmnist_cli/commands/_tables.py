@@ -46,13 +46,10 @@ def _rich(table: Table, headings: list[str], heading_width: int, narrow: bool) -
         heading_width=heading_width,
     )
     for row in table.cells:
-        made.add_row(*(_coloured(escape(_broken(cell) if narrow else cell)) for cell in row))
+        if narrow:
+            row = tuple(BREAKS.sub("\n", RANGE.sub(r"\n\1", cell)) for cell in row)
+        made.add_row(*(_coloured(escape(cell)) for cell in row))
     return made
-
-
-def _broken(cell: str) -> str:
-    """The cell in several lines."""
-    return BREAKS.sub("\n", RANGE.sub(r"\n\1", cell))
 
 
 def _coloured(cell: str) -> str:

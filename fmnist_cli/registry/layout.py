@@ -13,16 +13,19 @@ import hashlib
 import os
 import re
 import stat
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from fmnist_cli.errors import ArtefactError
+from fmnist_cli.errors import ArtefactError, RegistryError
 from fmnist_cli.files import replace_file
 from fmnist_cli.registry.locks import one_at_a_time
 
 if TYPE_CHECKING:  # SQLAlchemy takes longer to import than a list of runs to make
     from fmnist_cli.registry.database.base import Database
+
+IMPORT_SECONDS = 30.0  # to wait for another import, or a collection of garbage, to end
 
 OWNER = ".fmnist-registry"
 """In the folder of a run that is recorded on a server: which registry has the run."""
@@ -45,10 +48,17 @@ def lock_file(files: Path, uuid: str) -> Path:
 
 def import_or_gc(database: Database) -> AbstractContextManager[None]:
     """For the one of the two that puts folders in their places, or takes folders for garbage."""
-    return one_at_a_time(
-        database.files / "locks" / "import.lock",
-        f"an import into {database.display_name} or runs gc is under way",
-    )
+    deadline = time.monotonic() + IMPORT_SECONDS
+
+    def wait() -> None:
+        if time.monotonic() > deadline:
+            raise RegistryError(
+                f"an import into {database.display_name} or runs gc is under way; try again when "
+                "it is done."
+            )
+        time.sleep(0.01)
+
+    return one_at_a_time(database.files / "locks" / "import.lock", wait)
 
 
 def run_folder(database: Database, run_id: int, uuid: str) -> Path:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -79,19 +78,17 @@ class RunLock:
 
 
 @contextmanager
-def one_at_a_time(path: Path, what: str, *, patience: float = 30.0) -> Iterator[None]:
-    """Hold the lock in the body; RegistryError where another does for ``patience`` seconds."""
-    lock, deadline = RunLock(path), time.monotonic() + patience
+def one_at_a_time(path: Path, wait: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock in the body; while another process does, ``wait``, which may raise."""
+    lock = RunLock(path)
     while True:
         try:
             lock.acquire()
             break
-        except RegistryError as error:
+        except RegistryError:
             if not is_held(path):
                 raise
-            if time.monotonic() > deadline:
-                raise RegistryError(f"{what}; try again when it is done.") from error
-            time.sleep(0.01)
+            wait()
     try:
         yield
     finally:

@@ -221,9 +221,10 @@ def study_part(
             study.table(result, view),
             *((further(result),) if further else ()),
             *(Prose(f"{reason[:1].upper()}{reason[1:]}") for reason in left_out),
-            *_basis(result, given),
+            *((Prose(study_note(result.runs)),) if given else ()),  # on how many seeds they rest
             *given,
-            *(_why(study, result, explanations) if work.why else _in_short(explanations)),
+            *(_why(study, result, explanations) if work.why else explanations),
+            *([Prose(UNTESTED)] if explanations and not work.why else []),
         ),
         f"{typed} --why" if work.why else typed,
         tuple(run.run.id for run in (*result.runs, *tested)),
@@ -342,11 +343,6 @@ def questions(parts: Sequence[Part]) -> Section:
     return Section("questions", title, (Table(caption, columns, tuple(rows)),))
 
 
-def _basis(result: StudyResult, given: Sequence[Answer]) -> tuple[Prose, ...]:
-    """On how many seeds the answers rest."""
-    return (Prose(study_note(result.runs)),) if given else ()
-
-
 def _why(study: Study, result: StudyResult, explanations: Sequence[Explanation]) -> Iterator[Block]:
     """Each question with what explains it, and how each cause stood its test."""
     labels = ", ".join(result.by_label())
@@ -361,13 +357,6 @@ def _why(study: Study, result: StudyResult, explanations: Sequence[Explanation])
             yield _picture(f"{study.kind}-why", partial(study.figure, result, view), words, alt)
         sure = f" How sure: {one.how_sure}" if one is explanations[0] else ""
         yield Prose(f"Figure: fmnist {figure_words(one)}.{sure}")
-
-
-def _in_short(explanations: Sequence[Explanation]) -> Iterator[Block]:
-    """What the study's own runs say of the causes, and what tests the others."""
-    yield from explanations
-    if explanations:
-        yield Prose(UNTESTED)
 
 
 # In the assignment's order, by which the sections are numbered; what is beyond it comes last.

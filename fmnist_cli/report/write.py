@@ -146,15 +146,12 @@ def _compose(work: Work, done: list[TimedPart]) -> Report:
     )
     data = f"Data: {name}; fingerprint {work.dataset.fingerprint}."
     executed = work.executor.recorded
-    side_by_side: tuple[Prose, ...] = ()
+    together = ""
     if "cluster" in executed:
-        side_by_side = (Prose("The runs were trained on a Dask cluster, but for the batch sizes."),)
+        together = "The runs were trained on a Dask cluster"
     elif "jobs" in executed:
-        side_by_side = (
-            Prose(
-                f"Up to {executed['jobs']} runs were trained side by side, but for the batch sizes."
-            ),
-        )
+        together = f"Up to {executed['jobs']} runs were trained side by side"
+    side_by_side = [Prose(f"{together}, but for the batch sizes.")] if together else []
     sections += [
         questions([one.part for one in done]),
         Section(

@@ -41,19 +41,15 @@ def examine(
     db: str, data_dir: Path | None = None, *, allow_custom_data: bool = False
 ) -> Iterator[EnvironmentCheck]:
     """Look at the machine, the data and the registry; nothing is changed."""
-    yield from _program()
+    yield EnvironmentCheck("fmnist", True, f"{__version__} in {Path(__file__).parents[1]}")
+    yield EnvironmentCheck("Python", True, platform.python_version())
+    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    yield EnvironmentCheck("system", True, system)
     yield from map(_package, PACKAGES)
     yield _blas()
     yield _data(data_dir, allow_custom_data)
     yield _registry(db)
     yield from _disk()
-
-
-def _program() -> Iterator[EnvironmentCheck]:
-    yield EnvironmentCheck("fmnist", True, f"{__version__} in {Path(__file__).parents[1]}")
-    yield EnvironmentCheck("Python", True, platform.python_version())
-    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    yield EnvironmentCheck("system", True, system)
 
 
 def _package(name: str) -> EnvironmentCheck:

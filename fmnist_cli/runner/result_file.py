@@ -72,12 +72,6 @@ def recorded_content(registry: Registry, run: RunRecord) -> str:
     return result_content(run.id, run.uuid, registry.epochs(run.id), run.test_accuracy, seconds)
 
 
-def recorded_name(run: RunRecord) -> str:
-    """The file's name, of a recorded run."""
-    diverged = run.status == "diverged"
-    return result_file_name(TrainConfig(**run.config), run.data_fingerprint, diverged=diverged)
-
-
 def keep_result_file(run: Run, backend: Backend, result: TrainResult, data: Dataset) -> None:
     """Put the file into the run's own folder, as an artefact (an ``After``)."""
     test = None if result.test is None else result.test.accuracy
@@ -103,11 +97,12 @@ def hand_in_recorded(
     registry: Registry, runs: Sequence[RunRecord], folder: Path, listener: Listener
 ) -> list[Path]:
     """Write the file of each of these runs, as far as they have recorded an epoch."""
-    return [
-        hand_in(folder, recorded_name(run), recorded_content(registry, run), listener)
-        for run in runs
-        if run.epochs_run
-    ]
+    paths = []
+    for run in (run for run in runs if run.epochs_run):
+        config, diverged = TrainConfig(**run.config), run.status == "diverged"
+        name = result_file_name(config, run.data_fingerprint, diverged=diverged)
+        paths.append(hand_in(folder, name, recorded_content(registry, run), listener))
+    return paths
 
 
 def _run_of(path: Path) -> Mapping[str, Any] | None:

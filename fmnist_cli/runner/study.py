@@ -10,17 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import asdict, replace
+from functools import cache
 from typing import Any
 
 from fmnist_cli.analysis.result import StudyResult
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.errors import Kept, RegistryError, UsageError
+from fmnist_cli.errors import Kept, UsageError
 from fmnist_cli.formatting import pluralize
 from fmnist_cli.registry import Registry, RunRecord, StudyRecord
-from fmnist_cli.registry.locks import RunLock, is_held
+from fmnist_cli.registry.locks import one_at_a_time
 from fmnist_cli.registry.resume import RESUMABLE
 from fmnist_cli.runner.find import recorded
 from fmnist_cli.runner.jobs import (
@@ -130,38 +131,28 @@ def run_study(
     return result
 
 
-@contextmanager
-def _alone(session: Session, kind: str, asked: Mapping[str, Any]) -> Iterator[None]:
-    """Hold the study in the body; while another process does, wait, and say who."""
+def _alone(session: Session, kind: str, asked: Mapping[str, Any]) -> AbstractContextManager[None]:
+    """For the one process that trains a study; while another does, it waits, and says who."""
     registry = session.registry
-    digest = hashlib.sha256(json.dumps([kind, asked], sort_keys=True).encode()).hexdigest()
-    lock = RunLock(registry.files / "locks" / f"study-{digest[:16]}.lock")
-    waiting = False
-    while True:
-        try:
-            lock.acquire()
-            break
-        except RegistryError:
-            if not is_held(lock.path):
-                raise
-        if not waiting:
-            waiting = True
-            study = _same_study(registry, kind, asked, reuse=False, timed=True)
-            session.listener.message(_who_trains(registry, study))
+
+    @cache
+    def tell() -> None:
+        study = _same_study(registry, kind, asked, reuse=False, timed=True)
+        session.listener.message(_who_trains(registry, study))
+
+    def wait() -> None:
+        tell()
         time.sleep(WAIT_SECONDS)
-    try:
-        yield
-    finally:
-        lock.release()
+
+    digest = hashlib.sha256(json.dumps([kind, asked], sort_keys=True).encode()).hexdigest()
+    return one_at_a_time(registry.files / "locks" / f"study-{digest[:16]}.lock", wait)
 
 
 def _await_other_machines(session: Session, study: StudyRecord) -> None:
     """Wait for runs that processes train which do not share this machine's locks."""
-    waiting = False
+    tell = cache(lambda: session.listener.message(_who_trains(session.registry, study)))
     while any(run.status == "running" for run in session.registry.study_runs(study.id)):
-        if not waiting:
-            waiting = True
-            session.listener.message(_who_trains(session.registry, study))
+        tell()
         time.sleep(WAIT_SECONDS)
 
 

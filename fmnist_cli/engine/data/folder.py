@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.data import official
-from fmnist_cli.engine.data.idx import Idx, read_idx, refusal
+from fmnist_cli.engine.data.idx import read_idx, refusal
 from fmnist_cli.engine.data.official import DataFile, fingerprint
 from fmnist_cli.errors import ChecksumError, DataError
 from fmnist_cli.formatting import printable
@@ -159,21 +159,14 @@ def read_folder(folder: Folder) -> tuple[Contents, Pixels]:
         for path, file in zip(folder.files, official.FILES, strict=True)
     ]
     for i in (0, 2):
-        if error := _count_error(folder.files[i], parts[i], folder.files[i + 1], parts[i + 1]):
-            raise error
+        (n, found), images = (len(part.array) for part in parts[i : i + 2]), folder.files[i].name
+        if found != n:
+            expected = f"as many labels as {images} has images, {n}"
+            raise refusal(folder.files[i + 1], expected, f"{found}")
     contents = Contents(
         tuple(part.sha256 for part in parts), len(parts[0].array), len(parts[2].array)
     )
     return contents, Pixels(*(part.array for part in parts))
-
-
-def _count_error(
-    images_path: Path, images: Idx, labels_path: Path, labels: Idx
-) -> DataError | None:
-    n, found = len(images.array), len(labels.array)
-    if n == found:
-        return None
-    return refusal(labels_path, f"as many labels as {images_path.name} has images, {n}", f"{found}")
 
 
 def verify_official(file: DataFile, path: Path) -> None:

@@ -18,7 +18,7 @@ from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.keras_models import graphs
 from fmnist_cli.engine.keras_models.models import build, head_of, variables
 from fmnist_cli.engine.keras_models.runtime import SHARDS, import_tensorflow
-from fmnist_cli.errors import ArtefactError
+from fmnist_cli.engine.weights import replace_arrays
 
 PART_IMAGES = 1_000  # of a CNN's epoch: a signal is heard only between two graphs
 EVALUATION_CHUNK = 500  # images: their activations stay small
@@ -191,17 +191,7 @@ class KerasBackend:
 
     def _set(self, target: dict[str, Any], arrays: Arrays, what: str) -> None:
         """Assign the arrays to the variables of the same names, all or none."""
-        if set(arrays) != set(target):
-            raise ArtefactError(
-                f"{what} of {self.model.name} must be {', '.join(target)}. "
-                f"Received: {', '.join(sorted(arrays)) or 'none'}."
-            )
+        values = {name: variable.numpy() for name, variable in target.items()}
+        replace_arrays(values, arrays, what)
         for name, variable in target.items():
-            array, shape = arrays[name], tuple(variable.shape)
-            if array.shape != shape or array.dtype.kind != "f":
-                raise ArtefactError(
-                    f"{what} {name} of {self.model.name} must be floats of shape {shape}. "
-                    f"Received: {array.dtype} of shape {array.shape}."
-                )
-        for name, variable in target.items():
-            variable.assign(arrays[name].astype(self._dtype))
+            variable.assign(values[name])
