@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 from fmnist_cli.analysis.statistics import Scale, summarise
 from fmnist_cli.engine.config import Monitor
@@ -13,11 +13,24 @@ from fmnist_cli.errors import Diverged, FmnistError
 from fmnist_cli.formatting import pluralize
 from fmnist_cli.registry import EvaluationRecord, RunRecord, StudyRecord
 
+T = TypeVar("T")
+
 SUMMARISED: dict[str, Scale] = {
     "test_accuracy": "share",
     "best_epoch": "ratio",
     "train_seconds": "ratio",
 }
+
+
+class _OfRun(Generic[T]):
+    """What the run's record has by the same name."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: RecordedRun, owner: type) -> T:
+        value: T = getattr(run.run, self.name)
+        return value
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,8 @@ class RecordedRun:
         From epoch 1 on, without gaps.
     evaluations : tuple of EvaluationRecord
         On named test sets.
+    best_epoch : int or None
+        By the run's own monitor; what is called best, and the test accuracy, are of that epoch.
     """
 
     run: RunRecord
@@ -50,47 +65,16 @@ class RecordedRun:
         """What a table calls it: its arm, or the model of a run outside of studies."""
         return self.run.arm or self.run.model
 
-    @property
-    def model(self) -> str:
-        return self.run.model
-
-    @property
-    def seed(self) -> int:
-        return self.run.seed
-
-    @property
-    def batch(self) -> int:
-        return self.run.batch
-
-    @property
-    def lr(self) -> float:
-        return self.run.lr
-
-    @property
-    def momentum(self) -> float:
-        return self.run.momentum
-
-    @property
-    def monitor(self) -> Monitor:
-        return self.run.monitor  # type: ignore[return-value]  # the registry keeps it as text
-
-    @property
-    def best_epoch(self) -> int | None:
-        """The best by the run's own monitor; None where the run has none."""
-        return self.run.best_epoch
-
-    @property
-    def updates_to_best(self) -> int | None:
-        return self.run.updates_to_best
-
-    @property
-    def best_val_accuracy(self) -> float | None:
-        return self.run.best_val_accuracy
-
-    @property
-    def test_accuracy(self) -> float | None:
-        """Of the best epoch."""
-        return self.run.test_accuracy
+    model: ClassVar[_OfRun[str]] = _OfRun()
+    seed: ClassVar[_OfRun[int]] = _OfRun()
+    batch: ClassVar[_OfRun[int]] = _OfRun()
+    lr: ClassVar[_OfRun[float]] = _OfRun()
+    momentum: ClassVar[_OfRun[float]] = _OfRun()
+    monitor: ClassVar[_OfRun[Monitor]] = _OfRun()
+    best_epoch: ClassVar[_OfRun[int | None]] = _OfRun()
+    updates_to_best: ClassVar[_OfRun[int | None]] = _OfRun()
+    best_val_accuracy: ClassVar[_OfRun[float | None]] = _OfRun()
+    test_accuracy: ClassVar[_OfRun[float | None]] = _OfRun()
 
     @property
     def train_seconds(self) -> float:

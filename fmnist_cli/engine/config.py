@@ -128,24 +128,14 @@ class TrainConfig:
         require(self.engine in may, f"engine must be one of {', '.join(engines)}", self.engine)
         if self.engine == "auto":
             object.__setattr__(self, "engine", "numpy")
-        n = N_TRAINING_IMAGES
-        require(
-            1 <= self.train_size < n, f"train-size must be between 1 and {n - 1}", self.train_size
-        )
-        require(
-            1 <= self.val_size <= n - self.train_size,
-            f"val-size must be between 1 and {n - self.train_size} ({n} less train-size)",
-            self.val_size,
-        )
-        require(
-            1 <= self.batch <= self.train_size,
-            f"batch must be between 1 and {self.train_size}",
-            self.batch,
-        )
-        require(
-            math.isfinite(self.lr) and self.lr > 0, "lr must be a finite number above 0", self.lr
-        )
-        require(self.lr >= SMALLEST_LR, f"lr must be at least {SMALLEST_LR:g}", self.lr)
+        n, of_train, lr = N_TRAINING_IMAGES, self.train_size, self.lr
+        require(1 <= of_train < n, f"train-size must be between 1 and {n - 1}", of_train)
+        left = n - of_train
+        must = f"val-size must be between 1 and {left} ({n} less train-size)"
+        require(1 <= self.val_size <= left, must, self.val_size)
+        require(1 <= self.batch <= of_train, f"batch must be between 1 and {of_train}", self.batch)
+        require(math.isfinite(lr) and lr > 0, "lr must be a finite number above 0", lr)
+        require(lr >= SMALLEST_LR, f"lr must be at least {SMALLEST_LR:g}", lr)
         require(0 <= self.momentum < 1, "momentum must be at least 0 and below 1", self.momentum)
         require(self.epochs >= 1, "epochs must be at least 1", self.epochs)
         for name in ("epochs", "patience"):
@@ -157,14 +147,10 @@ class TrainConfig:
             self.patience,
             remedy="disable_early_stopping",
         )
-        require(0 <= self.seed < 2**63, "seed must be between 0 and 2^63 - 1", self.seed)
-        for name in ("init", "order"):
-            seed = getattr(self, f"{name}_seed")
-            require(
-                seed is None or 0 <= seed < 2**63,
-                f"{name}-seed must be between 0 and 2^63 - 1",
-                seed,
-            )
+        for name in ("seed", "init_seed", "order_seed"):
+            seed = getattr(self, name)
+            must = f"{name.replace('_', '-')} must be between 0 and 2^63 - 1"
+            require(0 <= (seed or 0) < 2**63, must, seed)
         require(
             self.head == "flatten" or self.model != "mlp",
             "head is for cnn2 and cnn3",

@@ -6,13 +6,11 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fmnist_cli.errors import UsageError
 from fmnist_cli.formatting import json_text
-
-if TYPE_CHECKING:
-    from fmnist_cli.registry.sql import QueryResult
+from fmnist_cli.registry.sql.reader import QueryResult, kind_of
 
 ROWS_AT_ONCE = 1000
 
@@ -50,7 +48,8 @@ def as_parquet(answer: QueryResult) -> bytes:
     except ImportError as error:
         raise needs("parquet", "the format parquet") from error
     # by name, not by what is there: files of several registries, or of no run, fit together
-    kinds = {name: pyarrow.type_for_alias(_parquet_type(name)) for name in answer.columns}
+    aliases = {int: "int64", float: "float64", bool: "bool", str: "string"}
+    kinds = {name: pyarrow.type_for_alias(aliases[kind_of(name)]) for name in answer.columns}
     columns: Iterable[Sequence[Any]]
     columns = zip(*answer.rows, strict=True) if answer.rows else ([] for _ in answer.columns)
     arrays = [
@@ -64,24 +63,6 @@ def as_parquet(answer: QueryResult) -> bytes:
     sink = io.BytesIO()
     pyarrow.parquet.write_table(table, sink)
     return sink.getvalue()
-
-
-def _parquet_type(name: str) -> str:
-    """The type of a column of the views."""
-    from sqlalchemy import Boolean, Float, Integer
-
-    from fmnist_cli.registry import schema
-
-    if name in ("run_id", "study_id", "epoch"):
-        return "int64"
-    if name == "train_seconds_per_epoch":
-        return "float64"
-    for table in (schema.run, schema.epoch):
-        if name in table.c:
-            kinds = ((Boolean, "bool"), (Integer, "int64"), (Float, "float64"))
-            kind = table.c[name].type
-            return next((alias for one, alias in kinds if isinstance(kind, one)), "string")
-    return "string"
 
 
 FORMATS: Mapping[str, Callable[[QueryResult], str | bytes]] = {

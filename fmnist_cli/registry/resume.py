@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
@@ -14,22 +15,16 @@ from fmnist_cli.errors import RegistryError, RunNotFound, UsageError
 from fmnist_cli.registry import provenance, schema
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.layout import found_folder, run_folder
-from fmnist_cli.registry.records import RunRecord
+from fmnist_cli.registry.records import Outcome, RunRecord
 from fmnist_cli.registry.run import Run, process_columns
 from fmnist_cli.registry.values import now, to_json
 
 RESUMABLE = ("lost", "interrupted", "failed")
 
-_RUN = schema.run.c
 # how a run went, as it stands before it has gone anywhere
 _NO_END = dict.fromkeys(
-    column.name
-    for column in (
-        *(_RUN.ended_at, _RUN.stop_reason, _RUN.message, _RUN.epochs_run, _RUN.best_epoch),
-        *(_RUN.updates_to_best, _RUN.best_val_accuracy, _RUN.best_val_loss, _RUN.test_accuracy),
-        *(_RUN.test_loss, _RUN.still_improving, _RUN.train_seconds, _RUN.total_seconds),
-        *(_RUN.nonfinite, _RUN.digest),
-    )
+    [field.name for field in fields(Outcome)]
+    + ["ended_at", "epochs_run", "total_seconds", "nonfinite", "digest"]
 )
 
 

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fmnist_cli.registry.sql.reader import (
-    MAX_INTEGER,
-    QueryResult,
-    Selection,
-    SqlReader,
-    summary_document,
-)
-
-__all__ = [
-    "MAX_INTEGER",
-    "QueryResult",
-    "Selection",
-    "SqlReader",
-    "open_reader",
-    "summary_document",
-]
+from fmnist_cli.registry.sql.reader import MAX_INTEGER as MAX_INTEGER
+from fmnist_cli.registry.sql.reader import QueryResult as QueryResult
+from fmnist_cli.registry.sql.reader import Selection as Selection
+from fmnist_cli.registry.sql.reader import SqlReader
+from fmnist_cli.registry.sql.reader import summary_document as summary_document
 
 
 def open_reader(target: str | Path) -> SqlReader:

@@ -19,9 +19,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import UsageError
 from fmnist_cli.registry.liveness import Running, dead_runs
-from fmnist_cli.registry.records import is_time
+from fmnist_cli.registry.records import RunRecord, is_time
 
 QUERY_SECONDS = 10.0
 MAX_ROWS = 100_000
@@ -33,22 +34,9 @@ WANTED = {
     "query": "one SELECT, which only reads",
     "where": "one SQL expression over the columns of run_summary",
 }
-# the columns of the views that are no texts; None is what is not there
-WHOLE = frozenset(
-    (
-        *("run_id", "study_id", "batch", "max_epochs", "patience", "seed", "hidden", "train_size"),
-        *("val_size", "still_improving", "epochs_run", "best_epoch", "updates_to_best"),
-        *("init_seed", "order_seed", "resumes", "epoch", "updates", "dead_units"),
-    )
-)
-NUMBERS = frozenset(
-    (
-        *("lr", "momentum", "best_val_accuracy", "best_val_loss", "test_accuracy", "test_loss"),
-        *("train_seconds", "total_seconds", "train_seconds_per_epoch", "eval_seconds"),
-        *("running_loss", "train_loss", "train_accuracy", "val_loss", "val_accuracy"),
-    )
-)
-TIMES = frozenset(("started_at", "ended_at"))
+# of the columns of the views, which are texts where nothing is said here
+_TYPES = Epoch.__annotations__ | RunRecord.__annotations__
+_TYPES |= {"run_id": "int", "train_seconds_per_epoch": "float"}
 _COLUMNS = {"study": "study_id", "model": "model", "command": "command", "status": "status"}
 
 
@@ -309,14 +297,22 @@ def _sound(answer: QueryResult) -> QueryResult:
 
 
 def _is_sound(name: str, values: Sequence[Any]) -> bool:
-    """Whether a column of a view can have these values."""
-    kinds = set(map(type, values)) - {type(None)}
-    if name in NUMBERS:
-        return kinds <= {int, float} and all(math.isfinite(v) for v in values if v is not None)
-    if name in WHOLE:
+    """Whether a column of a view can have these values; None is what is not there."""
+    values = [value for value in values if value is not None]
+    kinds, wanted = set(map(type, values)), kind_of(name)
+    if wanted is float:
+        return kinds <= {int, float} and all(map(math.isfinite, values))
+    if wanted is not str:
         return kinds <= {int, bool}
-    is_text = kinds <= {str} and all(len(v) <= MAX_TEXT for v in values if v is not None)
-    return is_text and (name not in TIMES or all(v is None or is_time(v) for v in values))
+    if not kinds <= {str} or any(len(text) > MAX_TEXT for text in values):
+        return False
+    return "datetime" not in _TYPES.get(name, "") or all(map(is_time, values))
+
+
+def kind_of(column: str) -> type:
+    """What a column of the views holds: int, float, bool or str."""
+    declared = _TYPES.get(column, "").partition(" ")[0]
+    return {"int": int, "float": float, "bool": bool}.get(declared, str)
 
 
 def summary_document(row: Mapping[str, Any]) -> dict[str, Any]:
