@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.commands._output import Output, escape
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.runner.command_line import figure_words
+from fmnist_cli.studies import Study
 from fmnist_cli.studies.study import View
+from fmnist_cli.tables import Table
 
 if TYPE_CHECKING:
     from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
-    from fmnist_cli.engine.config import TrainConfig
-    from fmnist_cli.studies import Study
-    from fmnist_cli.tables import Table
 
 _USUAL = View()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fmnist_cli.analysis.agreement import agreement_statement
 from fmnist_cli.analysis.sampling import with_interval
 from fmnist_cli.commands._data import load_data, open_existing
+from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._output import Output, escape, make_facts
 from fmnist_cli.commands.gradcheck import show_gradient, show_magnitude
 from fmnist_cli.engine.config import TrainConfig
@@ -27,8 +28,6 @@ from fmnist_cli.runner.training import CheckedTraining, Extras, train_with_check
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from fmnist_cli.commands._option_groups import Common, DataOptions
 
 
 def train_one(

@@ -7,6 +7,13 @@ import typer
 from fmnist_cli.commands._option_groups import Common, environment_variable
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table
+from fmnist_cli.commands._settings import (
+    known_options,
+    read_settings,
+    settings_file,
+    source_of,
+    usual_files,
+)
 
 app = typer.Typer()
 
@@ -25,13 +32,6 @@ def show(common: Common) -> None:
       # for a program
       fmnist config show --json
     """
-    from fmnist_cli.commands._settings import (
-        known_options,
-        read_settings,
-        settings_file,
-        source_of,
-        usual_files,
-    )
     from fmnist_cli.registry.urls import without_password
     from fmnist_cli.studies.early_stopping import EARLY_STOPPING
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table
+from fmnist_cli.commands._settings import read_settings, settings_file
 from fmnist_cli.errors import CheckFailed, FmnistError
 
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ def doctor(data: DataOptions, common: Common) -> None:
 
 
 def _settings() -> EnvironmentCheck:
-    from fmnist_cli.commands._settings import read_settings, settings_file
     from fmnist_cli.runner.doctor import EnvironmentCheck
 
     try:

@@ -14,7 +14,7 @@ from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.commands._study import show_tables
 from fmnist_cli.errors import CheckFailed, Diverged, require
 from fmnist_cli.formatting import percent
-from fmnist_cli.runner.mini_cnn import Training
+from fmnist_cli.runner.mini_cnn import Training, check_document, record_exercise, said_of_examples
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.mini_cnn import DerivativeCheck, MiniCNNResult
@@ -75,7 +75,6 @@ def mini_cnn(
     from fmnist_cli.engine.mini_cnn_examples import read_examples
     from fmnist_cli.registry import Registry
     from fmnist_cli.report.tables import derivative_checks_table
-    from fmnist_cli.runner.mini_cnn import check_document, record_exercise, said_of_examples
 
     given = typed(context)
     idle = " ".join(flag for name, flag in given.items() if name in _TRAINING)
@@ -132,7 +131,6 @@ def check_mini_cnn(out: Output, db: str, *, e: float) -> None:
     from fmnist_cli.engine.mini_cnn import Exercise, check
     from fmnist_cli.registry import Registry
     from fmnist_cli.report.tables import derivative_checks_table
-    from fmnist_cli.runner.mini_cnn import check_document, record_exercise
 
     checks = check(Exercise(), e=e)
     with Registry.open(db) as registry:

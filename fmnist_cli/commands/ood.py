@@ -18,6 +18,7 @@ from fmnist_cli.commands._study import (
 )
 from fmnist_cli.engine.config import MODELS, TrainConfig
 from fmnist_cli.errors import require
+from fmnist_cli.studies import shifted_images
 from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
 from fmnist_cli.studies.study import View
 
@@ -103,7 +104,6 @@ def _evaluate(
     from fmnist_cli.runner.find import find_fitting_run, has_weights, recorded
     from fmnist_cli.runner.run import Session
     from fmnist_cli.runner.shifted import evaluate_run
-    from fmnist_cli.studies import shifted_images
 
     out = Output(common)
     plots.check_path(path)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fmnist_cli.commands._completion import complete_metric, complete_run, complete_study
+from fmnist_cli.commands._data import load_data
 from fmnist_cli.commands._option_groups import Common, DataOptions
 from fmnist_cli.commands._options import require_distinct, typed, with_options
 from fmnist_cli.commands._output import Output
@@ -18,13 +19,14 @@ from fmnist_cli.commands.runs.comparing import Groups
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.epoch import METRICS, Axis, Metric
 from fmnist_cli.errors import RegistryError, require
+from fmnist_cli.files import writable_folder
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
 from fmnist_cli.studies.grid import GRID
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.luck import LUCK
 from fmnist_cli.studies.momentum import MOMENTUM
-from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
+from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES, map_figure, samples_figure
 from fmnist_cli.studies.study import Study, View
 from fmnist_cli.studies.training import TRAINING
 
@@ -143,7 +145,6 @@ def samples(
       fmnist plot samples --per-class 4 --out classes.png
     """
     from fmnist_cli import plots
-    from fmnist_cli.commands._data import load_data
 
     output = Output(common)
     plots.check_path(out)
@@ -307,11 +308,9 @@ def ood(
     if not (samples or map):
         _draw(common, (SHIFTED_IMAGES,), study, out, View(curves=curves_of(curve), band=band))
         return
-    from fmnist_cli.commands._data import load_data
     from fmnist_cli.plots.from_records import drawable
     from fmnist_cli.runner.find import find_study
     from fmnist_cli.runner.study import read_study
-    from fmnist_cli.studies.shifted_images import map_figure, samples_figure
 
     output = Output(common)
     with _registry(common, out) as registry:
@@ -452,7 +451,6 @@ def _save(
 ) -> None:
     """Write the figure, and say where it is."""
     from fmnist_cli import plots
-    from fmnist_cli.files import writable_folder
 
     output = Output(common)
     path = out or writable_folder(DEFAULT_FOLDER, "the plot's folder") / f"{name}.png"

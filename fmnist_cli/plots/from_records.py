@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli import plots
 from fmnist_cli.analysis.axes import AXIS_TITLES, gap_note, gaps, positions
+from fmnist_cli.analysis.result import RecordedRun, StudyResult
 from fmnist_cli.epoch import METRICS, Axis, Epoch, Metric
 from fmnist_cli.errors import RegistryError
+from fmnist_cli.registry import RunRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fmnist_cli.analysis.groups import Group
-    from fmnist_cli.analysis.result import RecordedRun, StudyResult
-    from fmnist_cli.registry import RunRecord
 
 CAPTION = ("engine", "batch", "lr", "momentum", "seed", "hidden", "train_size")
 

@@ -6,17 +6,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.analysis.why.causes import Explanation
+from fmnist_cli.epoch import Epoch
 from fmnist_cli.formatting import percent, seconds
+from fmnist_cli.registry import CheckRecord, RunRecord
 from fmnist_cli.report.blocks import Section, run_anchor
 from fmnist_cli.studies.columns import ending, limit_note, loss
 from fmnist_cli.tables import Column, Table, Value, headings
 
 if TYPE_CHECKING:
-    from fmnist_cli.analysis.why.causes import Explanation
     from fmnist_cli.engine.mini_cnn import DerivativeCheck
     from fmnist_cli.engine.parameters import ParameterCount
-    from fmnist_cli.epoch import Epoch
-    from fmnist_cli.registry import CheckRecord, RunRecord
 
 
 def facts_table(caption: str, facts: Iterable[tuple[str, str]]) -> Table:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.engine.config import MODELS, USER_ENGINE
+from fmnist_cli.engine.config import MODELS, USER_ENGINE, TrainConfig
 
 if TYPE_CHECKING:
     from fmnist_cli.analysis.why.causes import Explanation
@@ -76,8 +76,6 @@ def _decided(
     run: RunRecord, words: Sequence[str], taken: Mapping[str, Any], seeds: Sequence[int]
 ) -> list[str]:
     """The options that a file or the environment set, where the words have none of them."""
-    from fmnist_cli.engine.config import TrainConfig
-
     typed = {word.partition("=")[0] for word in words}
     values = {name: run.config[name] for name in run.config if name in taken}
     found = []
@@ -118,8 +116,6 @@ def repeat_command(
         The defaults that a file or the environment sets at present for the command, by the
         option's name.
     """
-    from fmnist_cli.engine.config import TrainConfig
-
     today = today or {}
     typed = list(run.argv[1:])
     trained = run.command == "train" or run.arm is not None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.formatting import format_count, percent, pluralize
 from fmnist_cli.studies.study import Conditions, Figures, Study, View
 from fmnist_cli.tables import Column, Shown, Table, Value, seeds_notes
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis.early_stopping import PatienceOutcome
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
-    from fmnist_cli.engine.config import TrainConfig
 
 Outcomes = Sequence["PatienceOutcome"]
 

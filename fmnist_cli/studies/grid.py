@@ -7,6 +7,7 @@ from itertools import product
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.formatting import format_count, percent
 from fmnist_cli.studies import columns
 from fmnist_cli.studies.batch_size import BATCH_SIZE
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import StudyResult
-    from fmnist_cli.engine.config import TrainConfig
 
 
 def pairs(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.studies import columns
 from fmnist_cli.studies.study import (
     Conditions,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
-    from fmnist_cli.engine.config import TrainConfig
 
 COLUMNS = (
     (Column("learning rate", short="lr", key="lr", show="{:g}".format), lambda runs: runs[0].lr),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.formatting import percent
 from fmnist_cli.studies import columns
 from fmnist_cli.studies.study import Conditions, Study, View
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import StudyResult
-    from fmnist_cli.engine.config import TrainConfig
 
 
 def _init_seed(runs: columns.Runs) -> int:

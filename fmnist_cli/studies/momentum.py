@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.formatting import percent
 from fmnist_cli.studies import columns
 from fmnist_cli.studies.study import (
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis.momentum import Loss
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
-    from fmnist_cli.engine.config import TrainConfig
 
 
 def label(momentum: float) -> str:

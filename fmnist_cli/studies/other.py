@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.studies import columns
 from fmnist_cli.studies.study import Conditions, Study, View
 from fmnist_cli.tables import Column, Table
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fmnist_cli.analysis.result import StudyResult
-    from fmnist_cli.engine.config import TrainConfig
 
 COLUMNS = (
     (Column("condition", numeric=False), lambda runs: runs[0].label),

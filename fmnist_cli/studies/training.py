@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.formatting import format_count, percent, pluralize, seconds
 from fmnist_cli.studies import columns
 from fmnist_cli.studies.study import Conditions, Study, View
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fmnist_cli.analysis.result import StudyResult
-    from fmnist_cli.engine.config import TrainConfig
 
 COLUMNS = (
     Column("run"),

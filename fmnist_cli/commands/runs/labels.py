@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,9 +12,7 @@ from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape
 from fmnist_cli.commands.runs._common import OneRun
-
-if TYPE_CHECKING:
-    from fmnist_cli.registry import RunRecord
+from fmnist_cli.registry import RunRecord
 
 
 @with_options()

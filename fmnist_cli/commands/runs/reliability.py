@@ -16,6 +16,7 @@ from fmnist_cli.commands.runs._common import OneRun
 from fmnist_cli.commands.train import ResultsFolder
 from fmnist_cli.errors import CheckFailed, RegistryError, RegistryUnavailable, UsageError, require
 from fmnist_cli.formatting import pluralize
+from fmnist_cli.registry.records import UnsoundRun
 
 
 @with_options()
@@ -199,8 +200,6 @@ def delete(
       # two, without
       fmnist runs delete 3 4 --yes
     """
-    from fmnist_cli.registry.records import UnsoundRun
-
     out = Output(common)
     with open_existing(common.db) as registry:
         runs = {run.id: run for run in map(registry.get_run_to_delete, run_ids)}

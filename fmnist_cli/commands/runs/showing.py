@@ -14,15 +14,15 @@ from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_facts, make_table, parts
 from fmnist_cli.commands.runs._common import STATUS_STYLE, OneRun, repeat_of, resume_of
-from fmnist_cli.errors import require
+from fmnist_cli.errors import RegistryError, require
 from fmnist_cli.files import write_file
 from fmnist_cli.formatting import percent
+from fmnist_cli.registry import CheckRecord, EvaluationRecord
+from fmnist_cli.tables import Table as HouseTable
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fmnist_cli.registry import CheckRecord, EvaluationRecord
-    from fmnist_cli.tables import Table as HouseTable
 
 SVG_WIDTH = 100  # columns
 
@@ -158,7 +158,6 @@ def explain(
 def _show_study(out: Output, db: str, study_id: int, every_epoch: bool) -> None:
     """What the study's command printed, of the runs that are there."""
     from fmnist_cli.commands._study import draw_study, show_study
-    from fmnist_cli.errors import RegistryError
     from fmnist_cli.registry import Registry
     from fmnist_cli.runner.study import read_study
     from fmnist_cli.studies import View, study_of
