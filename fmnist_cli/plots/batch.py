@@ -10,29 +10,8 @@ import numpy as np
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.errors import require
 from fmnist_cli.formatting import count_range
-from fmnist_cli.plots.axes import (
-    accuracy_axis,
-    axis_from_zero,
-    band_limits,
-    band_words,
-    log_axis,
-    number,
-    scale_of,
-    worth_a_log,
-)
+from fmnist_cli.plots import axes, style
 from fmnist_cli.plots.data import Band, RunCaption, numbers
-from fmnist_cli.plots.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    PURPLE,
-    SMALL_POINTS,
-    VERMILLION,
-    finish,
-    is_narrow,
-    new_figure,
-    style,
-)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,14 +19,14 @@ if TYPE_CHECKING:
 
 # field of the run, axis label, its unit if not in it, colour, marker, always a log y axis
 _PANELS = (
-    ("test_accuracy", "test accuracy", "", BLUE, "o", False),
-    ("train_seconds", "training time", "seconds", VERMILLION, "s", False),
-    ("best_epoch", "epochs to the best model", "", GREEN, "^", True),
-    ("updates_to_best", "updates to the best model", "", PURPLE, "D", True),
+    ("test_accuracy", "test accuracy", "", style.BLUE, "o", False),
+    ("train_seconds", "training time", "seconds", style.VERMILLION, "s", False),
+    ("best_epoch", "epochs to the best model", "", style.GREEN, "^", True),
+    ("updates_to_best", "updates to the best model", "", style.PURPLE, "D", True),
 )
 
 
-@style()
+@style.applied_style()
 def batch_figure(
     runs: Sequence[RecordedRun], caption: RunCaption, *, band: Band = "range"
 ) -> Figure:
@@ -67,33 +46,33 @@ def batch_figure(
     from matplotlib.ticker import FuncFormatter
 
     require(len(runs) > 0, "a batch plot needs at least one run", len(runs))
-    figure = new_figure(
+    figure = style.new_figure(
         f"Batch size and the training of {caption.model}",
         caption.line(),
         _notes(runs, band),
-        height=8.0 if is_narrow() else 5.0,
+        height=8.0 if style.is_narrow() else 5.0,
     )
-    shape = (4, 1) if is_narrow() else (2, 2)
+    shape = (4, 1) if style.is_narrow() else (2, 2)
     panels = figure.subplots(*shape, sharex=True, squeeze=False)
     batches = sorted({run.batch for run in runs})
     for ax, (field, label, unit, colour, marker, log) in zip(panels.flat, _PANELS, strict=True):
         values = _draw(ax, runs, field, colour, marker, band)
         if field == "test_accuracy":
-            accuracy_axis(ax, label)
+            axes.accuracy_axis(ax, label)
             continue
-        log = (log and len(set(values)) > 1) or worth_a_log(values)
+        log = (log and len(set(values)) > 1) or axes.worth_a_log(values)
         if log:
-            log_axis(ax, "y")
+            axes.log_axis(ax, "y")
         else:
-            axis_from_zero(ax, values)
-            ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v)))
+            axes.axis_from_zero(ax, values)
+            ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: axes.number(v)))
         aside = ", ".join(part for part in (unit, "log scale" if log else "") if part)
         ax.set_ylabel(f"{label}\n({aside})" if aside else label)
     for ax in panels[-1]:
         ax.set_xlabel("batch size (examples, log scale)")
     for ax in panels.flat:
         _batch_ticks(ax, batches)
-    return finish(figure)
+    return style.finish(figure)
 
 
 def _draw(
@@ -112,7 +91,7 @@ def _draw(
         values = values[np.isfinite(values)]
         if len(values) == 0:
             values = np.array([np.nan])
-        found = band_limits(values[:, None], band, scale_of(field))
+        found = axes.band_limits(values[:, None], band, axes.scale_of(field))
         for limits, limit in zip((mean, low, high), found, strict=True):
             limits.append(float(limit[0]))
         limited.append(any(run.still_improving for run in arm))
@@ -140,7 +119,7 @@ def _draw(
                 [run.batch],
                 [0.03],
                 "x",
-                color=BLACK,
+                color=style.BLACK,
                 markersize=6,
                 markeredgewidth=1.5,
                 transform=ax.get_xaxis_transform(),
@@ -160,7 +139,7 @@ def _notes(runs: Sequence[RecordedRun], band: Band) -> list[str]:
     if counts and max(counts) > 1:
         notes.append(
             f"Large marks: mean of {count_range(counts)} seeds; small marks: each seed. "
-            f"Bands: {band_words(counts, band)}."
+            f"Bands: {axes.band_words(counts, band)}."
         )
     limited = {run.batch for run in runs if run.still_improving and not run.diverged}
     if limited:
@@ -192,7 +171,7 @@ def _batch_ticks(ax: Axes, batches: Sequence[int]) -> None:
     labels, free_from = [], -np.inf
     for batch in batches:
         place = (np.log(batch) - np.log(batches[0])) / span * panel_points
-        half = len(f"{batch:,}") * SMALL_POINTS * 0.64 / 2
+        half = len(f"{batch:,}") * style.SMALL_POINTS * 0.64 / 2
         fits = place - half >= free_from
         labels.append(f"{batch:,}" if fits else "")
         if fits:

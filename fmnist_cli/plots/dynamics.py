@@ -11,7 +11,7 @@ from fmnist_cli.engine.sharpness import stability_limit
 from fmnist_cli.errors import require
 from fmnist_cli.plots.axes import axis_from_zero, beside_all, draw_line, log_axis, worth_a_log
 from fmnist_cli.plots.data import RunCaption, numbers
-from fmnist_cli.plots.style import BLACK, Look, finish, look, new_figure, style
+from fmnist_cli.plots.style import BLACK, Look, applied_style, finish, look, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -26,7 +26,7 @@ _PANELS = (
 )
 
 
-@style()
+@applied_style()
 def dynamics_figure(
     figures: Mapping[str, Sequence[tuple[int, float | None]]], caption: RunCaption
 ) -> Figure:

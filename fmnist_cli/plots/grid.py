@@ -17,9 +17,9 @@ from fmnist_cli.plots.style import (
     MARKERS,
     SMALL_POINTS,
     VERMILLION,
+    applied_style,
     finish,
     new_figure,
-    style,
 )
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@style()
+@applied_style()
 def grid_figure(
     cells: Sequence[GridCell],
     caption: RunCaption,

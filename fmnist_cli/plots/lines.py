@@ -8,33 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmnist_cli.errors import require
-from fmnist_cli.plots.axes import (
-    beside_all,
-    draw_curves,
-    epoch_axis,
-    label_ends,
-    metric_axis,
-    require_epochs,
-    require_some,
-    seeds_note,
-)
+from fmnist_cli.plots import axes, style
 from fmnist_cli.plots.data import Band, Line, Metric, RunCaption
-from fmnist_cli.plots.style import (
-    MARKERS,
-    SMALL_POINTS,
-    Look,
-    finish,
-    look,
-    new_figure,
-    plain,
-    style,
-)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@style()
+@style.applied_style()
 def compare_figure(
     lines: Sequence[Line],
     *,
@@ -59,35 +40,37 @@ def compare_figure(
     """
     require(len(lines) > 0, "a comparison needs at least one run", len(lines))
     curves = [curve for line in lines for curve in line.curves]
-    require_epochs(curves)
+    axes.require_epochs(curves)
     metrics = [m for m in metrics if any(np.isfinite(c.values(m)).any() for c in curves)]
     require(len(metrics) > 0, "a comparison needs a metric that was measured", len(metrics))
 
-    labels = [plain(line.label, 24) for line in lines]
+    labels = [style.plain(line.label, 24) for line in lines]
     n_lines = sum(label.count("\n") + 1 for label in labels)
-    legend_height = 0.4 + (1.45 * n_lines + 0.5 * len(labels)) * SMALL_POINTS / 72
+    legend_height = 0.4 + (1.45 * n_lines + 0.5 * len(labels)) * style.SMALL_POINTS / 72
     n_runs = f"{len(curves)} run{'s' if len(curves) > 1 else ''}"
-    figure = new_figure(
+    figure = style.new_figure(
         title,
         subtitle or (f"{len(lines)} groups, {n_runs}" if len(curves) > len(lines) else n_runs),
-        [*seeds_note([line.curves for line in lines], band), *notes],
+        [*axes.seeds_note([line.curves for line in lines], band), *notes],
         height=max(0.4 + 2.4 * len(metrics), legend_height),
     )
     panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
     handles = {}
     for ax, metric in zip(panels, metrics, strict=True):
         for i, line in enumerate(lines):
-            artist = draw_curves(ax, line.curves, metric, look(i), band=band, linewidth=1.4)
+            artist = axes.draw_curves(
+                ax, line.curves, metric, style.look(i), band=band, linewidth=1.4
+            )
             if artist is not None:
                 handles[i] = artist
-        metric_axis(ax, metric)
-        epoch_axis(ax, curves, label=ax is panels[-1])
+        axes.metric_axis(ax, metric)
+        axes.epoch_axis(ax, curves, label=ax is panels[-1])
     shown = sorted(handles)
-    beside_all(figure, panels[0], [handles[i] for i in shown], [labels[i] for i in shown])
-    return finish(figure)
+    axes.beside_all(figure, panels[0], [handles[i] for i in shown], [labels[i] for i in shown])
+    return style.finish(figure)
 
 
-@style()
+@style.applied_style()
 def conditions_figure(
     lines: Sequence[Line],
     caption: RunCaption,
@@ -115,14 +98,14 @@ def conditions_figure(
 
     require(len(lines) > 0, "this plot needs at least one condition", len(lines))
     curves = [curve for line in lines for curve in line.curves]
-    require_some(curves, metric)
+    axes.require_some(curves, metric)
     measured = any(np.isfinite(curve.values(below)).any() for curve in curves)
     metrics = (metric, below) if measured and below != metric else (metric,)
 
-    figure = new_figure(
+    figure = style.new_figure(
         title,
         caption.line(),
-        [*seeds_note([line.curves for line in lines], band), *notes],
+        [*axes.seeds_note([line.curves for line in lines], band), *notes],
         height=5.6 if len(metrics) > 1 else 3.6,
     )
     panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
@@ -137,31 +120,31 @@ def conditions_figure(
     for ax, drawn in zip(panels, metrics, strict=True):
         whole, short = [], []
         for i, (line, colour) in enumerate(zip(lines, colours, strict=True)):
-            one = Look(to_hex(colour), "-", MARKERS[i % len(MARKERS)])
-            artist = draw_curves(ax, line.curves, drawn, one, band=band)
+            one = style.Look(to_hex(colour), "-", style.MARKERS[i % len(style.MARKERS)])
+            artist = axes.draw_curves(ax, line.curves, drawn, one, band=band)
             if artist is None:
                 continue
             handles[i] = artist
             points = np.column_stack([np.asarray(v, float) for v in artist.get_data()])
             points = points[np.isfinite(points).all(axis=1)]
             if len(points):
-                name = plain(line.label, 24)
+                name = style.plain(line.label, 24)
                 if points[-1, 0] < last:
                     short.append((name, points[-1]))
                 else:
                     whole.append((artist, name))
-        metric_axis(ax, drawn)
-        epoch_axis(ax, curves, label=ax is panels[-1])
+        axes.metric_axis(ax, drawn)
+        axes.epoch_axis(ax, curves, label=ax is panels[-1])
         if not named_at_ends:
             continue
-        label_ends(ax, whole)
+        axes.label_ends(ax, whole)
         for name, point in short:  # a leader to the right edge would cross the others
             ax.annotate(
                 name, xy=point, xytext=(5, 5), textcoords="offset points",
-                size=SMALL_POINTS,
+                size=style.SMALL_POINTS,
             )  # fmt: skip
     if not named_at_ends:
         shown = sorted(handles)
-        labels = [plain(lines[i].label, 24) for i in shown]
-        beside_all(figure, panels[0], [handles[i] for i in shown], labels)
-    return finish(figure)
+        labels = [style.plain(lines[i].label, 24) for i in shown]
+        axes.beside_all(figure, panels[0], [handles[i] for i in shown], labels)
+    return style.finish(figure)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from fmnist_cli.errors import require
 from fmnist_cli.plots.axes import accuracy_axis
 from fmnist_cli.plots.data import RunCaption
-from fmnist_cli.plots.style import BLUE, GREY, VERMILLION, finish, new_figure, style
+from fmnist_cli.plots.style import BLUE, GREY, VERMILLION, applied_style, finish, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@style()
+@applied_style()
 def luck_figure(
     accuracies: Mapping[int, Sequence[float]],
     caption: RunCaption,

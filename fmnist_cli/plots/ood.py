@@ -11,21 +11,9 @@ from numpy.typing import NDArray
 from fmnist_cli.engine.config import CLASS_NAMES, IMAGE_SIDE
 from fmnist_cli.engine.shifts import SHIFTED_SETS
 from fmnist_cli.errors import require
+from fmnist_cli.plots import style
 from fmnist_cli.plots.axes import band_limits, band_words, beside, draw_chance, percent_ticks
 from fmnist_cli.plots.data import Band, RunCaption, ShiftedExample, Values, numbers
-from fmnist_cli.plots.style import (
-    CHARACTER_EM,
-    GREEN,
-    SMALL_POINTS,
-    VERMILLION,
-    bar_colour,
-    finish,
-    is_narrow,
-    new_figure,
-    plain,
-    sheet_width,
-    style,
-)
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -34,7 +22,7 @@ if TYPE_CHECKING:
 LICENCE = "Fashion-MNIST: MIT licence, © Zalando SE."
 
 
-@style()
+@style.applied_style()
 def ood_figure(
     models: Mapping[str, Mapping[str, Values]], caption: RunCaption, *, band: Band = "range"
 ) -> Figure:
@@ -60,18 +48,18 @@ def ood_figure(
     if n_seeds > 1:
         notes = [f"Bars: mean of {n_seeds} seeds. Whiskers: {band_words([n_seeds], band)}."]
 
-    figure = new_figure(
+    figure = style.new_figure(
         "Accuracy on the test set and on its shifted copies", caption.line(), notes, height=3.6
     )
     ax = figure.subplots()
     width = 0.84 / len(models)
     # A value is as wide as its bar at 15 bars; beyond, it is turned upright.
     n_bars = len(models) * len(sets)
-    upright = n_bars > (9 if is_narrow() else 18)
+    upright = n_bars > (9 if style.is_narrow() else 18)
     digits = 1 if n_bars <= 10 else 0
     handles: list[tuple[Artist, str]] = []
     for i, (model, row) in enumerate(zip(models, bars, strict=True)):
-        colour, hatch = bar_colour(i)
+        colour, hatch = style.bar_colour(i)
         for j, values in enumerate(row):
             values = values[np.isfinite(values)]
             if len(values) == 0:
@@ -111,9 +99,11 @@ def ood_figure(
                 annotation_clip=False,
             )
         patch = Patch(facecolor=colour, hatch=hatch, edgecolor="white", linewidth=0)
-        handles.append((patch, plain(model, 18)))
+        handles.append((patch, style.plain(model, 18)))
     handles.append(draw_chance(ax, zorder=3))
-    ax.set_xticks(range(len(sets)), [plain(name, 9 if is_narrow() else 13) for name in sets])
+    ax.set_xticks(
+        range(len(sets)), [style.plain(name, 9 if style.is_narrow() else 13) for name in sets]
+    )
     ax.tick_params(axis="x", length=0)
     ax.grid(False, axis="x")
     ax.set_xlim(-0.5, len(sets) - 0.5)
@@ -122,10 +112,10 @@ def ood_figure(
     ax.set_ylabel("accuracy")
     ax.set_xlabel("test set")
     beside(ax, [handle for handle, _ in handles], [label for _, label in handles])
-    return finish(figure)
+    return style.finish(figure)
 
 
-@style()
+@style.applied_style()
 def ood_samples_figure(examples: Sequence[ShiftedExample], caption: RunCaption) -> Figure:
     """Original and shifted images side by side, with what each model takes them for.
 
@@ -144,15 +134,15 @@ def ood_samples_figure(examples: Sequence[ShiftedExample], caption: RunCaption) 
     require(len(examples) > 0, "an ood sample plot needs at least one image", len(examples))
     sets = list(examples[0].images)
     models = list(dict.fromkeys(name for example in examples for name in example.predictions))
-    heading, aside, gap = (30.0 if is_narrow() else 18.0), 62.0, 8.0  # points
+    heading, aside, gap = (30.0 if style.is_narrow() else 18.0), 62.0, 8.0  # points
     points, rise = 7.0, 9.0
-    cell = (sheet_width() * 72 - 12 - aside) / len(sets)
+    cell = (style.sheet_width() * 72 - 12 - aside) / len(sets)
     side = min(cell - gap, 1.1 * 72)
     row = side + len(models) * rise + gap
     height = heading + row * len(examples)
     notes = ["✓ right, ✗ wrong prediction." if models else "", LICENCE]
 
-    figure = new_figure(
+    figure = style.new_figure(
         f"Test images, shifted, and the predictions of {caption.model}"
         if models
         else "Test images and their shifted copies",
@@ -164,17 +154,19 @@ def ood_samples_figure(examples: Sequence[ShiftedExample], caption: RunCaption) 
     ax.set_axis_off()
     ax.set_xlim(0, aside + cell * len(sets))
     ax.set_ylim(height, 0)  # points, downwards
-    columns = int((cell - 11) / (CHARACTER_EM * points))
+    columns = int((cell - 11) / (style.CHARACTER_EM * points))
     for j, name in enumerate(sets):
         ax.text(
             aside + cell * (j + 0.5),
             heading - 6,
-            plain(name, 10 if is_narrow() else 24, 2),
+            style.plain(name, 10 if style.is_narrow() else 24, 2),
             ha="center",
         )
     for i, example in enumerate(examples):
         top = heading + i * row
-        ax.text(0, top + side / 2, plain(CLASS_NAMES[example.label], 11), va="center", ha="left")
+        ax.text(
+            0, top + side / 2, style.plain(CLASS_NAMES[example.label], 11), va="center", ha="left"
+        )
         for j, name in enumerate(sets):
             left = aside + cell * (j + 0.5) - side / 2
             if name in example.images:
@@ -199,15 +191,15 @@ def ood_samples_figure(examples: Sequence[ShiftedExample], caption: RunCaption) 
                     "✓" if right else "✗",
                     size=points + 1,
                     weight="bold",
-                    color=GREEN if right else VERMILLION,
+                    color=style.GREEN if right else style.VERMILLION,
                     va="center",
                 )
-                text = plain(f"{model}: {CLASS_NAMES[predicted]}", columns, 1)
+                text = style.plain(f"{model}: {CLASS_NAMES[predicted]}", columns, 1)
                 ax.text(left + 9, y, text, size=points, va="center")
-    return finish(figure)
+    return style.finish(figure)
 
 
-@style()
+@style.applied_style()
 def accuracy_map_figure(
     maps: Mapping[str, NDArray[np.floating]], caption: RunCaption, *, n_images: int
 ) -> Figure:
@@ -230,7 +222,7 @@ def accuracy_map_figure(
 
     require(len(maps) > 0, "an accuracy map needs at least one model", len(maps))
     notes = [f"On {n_images:,} test images. Outlined: as it is, and moved up by 4 pixels."]
-    figure = new_figure("Accuracy under every shift", caption.line(), notes, height=3.1)
+    figure = style.new_figure("Accuracy under every shift", caption.line(), notes, height=3.1)
     top = max(float(one.max()) for one in maps.values())
     moves = [one.move for one in SHIFTED_SETS if not one.quarter_turns]
     panels = np.atleast_1d(figure.subplots(1, len(maps), sharey=True))
@@ -244,7 +236,9 @@ def accuracy_map_figure(
                 Rectangle((dx - 0.5, dy - 0.5), 1, 1, fill=False, color="white", linewidth=1)
             )
             value = f"{100 * accuracies[reach + dy, reach + dx]:.0f} %"
-            text = ax.annotate(value, (dx + 0.8, dy), color="white", va="center", size=SMALL_POINTS)
+            text = ax.annotate(
+                value, (dx + 0.8, dy), color="white", va="center", size=style.SMALL_POINTS
+            )
             text.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
         ax.set_title(model)
         ax.set_xlabel("pixels to the right")
@@ -256,4 +250,4 @@ def accuracy_map_figure(
     bar = figure.colorbar(image, ax=list(panels), shrink=0.8, pad=0.02)
     bar.set_label("accuracy (%)")
     bar.outline.set_visible(False)
-    return finish(figure)
+    return style.finish(figure)

@@ -9,16 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmnist_cli.errors import require
-from fmnist_cli.plots.axes import (
-    band_limits,
-    band_words,
-    beside_all,
-    draw_chance,
-    draw_line,
-    percent_ticks,
-)
+from fmnist_cli.plots import axes
 from fmnist_cli.plots.data import Band, RunCaption, Values, numbers
-from fmnist_cli.plots.style import finish, look, new_figure, plain, style
+from fmnist_cli.plots.style import applied_style, finish, look, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -48,7 +41,7 @@ class OodCurve:
     accuracy: Sequence[Values]
 
 
-@style()
+@applied_style()
 def ood_curve_figure(
     curves: Sequence[OodCurve], caption: RunCaption, *, band: Band = "range"
 ) -> Figure:
@@ -72,7 +65,7 @@ def ood_curve_figure(
     n_seeds = max(len(curve.accuracy) for curve in curves)
     notes = []
     if n_seeds > 1:
-        notes = [f"Lines: mean of {n_seeds} seeds. Bands: {band_words([n_seeds], band)}."]
+        notes = [f"Lines: mean of {n_seeds} seeds. Bands: {axes.band_words([n_seeds], band)}."]
     what = [word for word, there in (("moved", directions), ("turned", ROTATION in found)) if there]
     height = 5.0 if len(directions) > 1 else 3.6 if directions else 0.0
     if ROTATION in found:
@@ -92,13 +85,13 @@ def ood_curve_figure(
             values = np.array([numbers(row) for row in curve.accuracy])  # (S, P)
             middle = values[0]
             if len(values) > 1:
-                middle, low, high = band_limits(values, band, "share")
+                middle, low, high = axes.band_limits(values, band, "share")
                 ax.fill_between(x, low, high, color=of_model.colour, alpha=0.18, linewidth=0)
             # a marker at exactly 0 or 1 stays whole
-            handles[curve.model] = draw_line(ax, x, middle, of_model, clip_on=False)
-        chance, chance_words = draw_chance(ax)
+            handles[curve.model] = axes.draw_line(ax, x, middle, of_model, clip_on=False)
+        chance, chance_words = axes.draw_chance(ax)
         ax.set_ylim(0, 1)
-        percent_ticks(ax)
+        axes.percent_ticks(ax)
         if len(panels) > 1:
             ax.set_title(name)
         if name == ROTATION:
@@ -106,7 +99,7 @@ def ood_curve_figure(
     labels = [plain(model, 18) for model in handles]
     artists = [*handles.values(), chance]
     upper_right = list(panels.values())[1 if len(directions) > 1 else 0]
-    beside_all(figure, upper_right, artists, [*labels, chance_words])
+    axes.beside_all(figure, upper_right, artists, [*labels, chance_words])
     return finish(figure)
 
 

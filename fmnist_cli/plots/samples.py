@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fmnist_cli.engine.config import CLASS_NAMES, IMAGE_SIDE, N_CLASSES, N_INPUTS
 from fmnist_cli.errors import require
 from fmnist_cli.plots.ood import LICENCE
-from fmnist_cli.plots.style import finish, new_figure, sheet_width, style
+from fmnist_cli.plots.style import applied_style, finish, new_figure, sheet_width
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _GAP = 3  # pixels between images
 
 
-@style()
+@applied_style()
 def samples_figure(
     images: NDArray[Any],
     labels: NDArray[np.integer],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.errors import require
 from fmnist_cli.files import require_writable, write_file
-from fmnist_cli.plots.style import style
+from fmnist_cli.plots.style import applied_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = DEFAULT_DPI
     require(10 <= dpi <= 1200, "dpi must be between 10 and 1200", dpi)
     kind = path.suffix.lower()
     buffer = io.BytesIO()
-    with style():
+    with applied_style():
         figure.savefig(buffer, format=kind[1:], dpi=dpi, metadata=_METADATA[kind])
 
     write_file(path, buffer.getvalue(), "the plot")

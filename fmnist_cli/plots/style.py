@@ -1,7 +1,7 @@
 """The look that every figure shares: type, colours, the sheet with its heading and notes.
 
-Nothing global is touched: ``style()`` sets matplotlib's parameters for a block and puts them
-back. It starts from matplotlib's own defaults, so that a user's matplotlibrc does not change
+Nothing global is touched: ``applied_style()`` sets matplotlib's parameters for a block and puts
+them back. It starts from matplotlib's own defaults, so that a user's matplotlibrc does not change
 what a figure looks like.
 """
 
@@ -83,8 +83,8 @@ def is_narrow() -> bool:
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Matplotlib's parameters for our figures, within a block or (as ``@style()``) a function."""
+def applied_style() -> Iterator[None]:
+    """Matplotlib's parameters for our figures, within a block or (as a decorator) a function."""
     _import_matplotlib()
     import matplotlib.style
 

@@ -11,7 +11,7 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from fmnist_cli.plots.style import style
+from fmnist_cli.plots.style import applied_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +34,7 @@ _COLOUR = re.compile(r"(?:fill|stroke|stop-color): (#[0-9a-f]{6})")
 def to_svg(figure: Figure) -> str:
     """The figure as an SVG document for light and dark pages, such as a notebook's."""
     buffer = io.BytesIO()
-    with style():
+    with applied_style():
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     svg = _HEAD.sub("", buffer.getvalue().decode())
     svg = _SPACE.sub("\n", _METADATA.sub("", svg))

@@ -8,49 +8,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fmnist_cli.formatting import percent
-from fmnist_cli.plots.axes import (
-    accuracy_axis,
-    beside,
-    draw_curves,
-    epoch_axis,
-    loss_axis,
-    require_epochs,
-    require_some,
-    seeds_note,
-)
+from fmnist_cli.plots import axes, style
 from fmnist_cli.plots.data import Band, Curve, Ending, Metric, PatienceStop, RunCaption
-from fmnist_cli.plots.style import (
-    BLACK,
-    GREY,
-    ORANGE,
-    PURPLE,
-    RUNNING,
-    SKY,
-    SMALL_POINTS,
-    TEST,
-    TRAIN,
-    VALIDATION,
-    Look,
-    finish,
-    is_narrow,
-    new_figure,
-    style,
-)
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PATIENCE_COLOURS = (BLACK, ORANGE, PURPLE, SKY)
-_ACCURACIES: tuple[tuple[str, Metric, Look], ...] = (
-    ("training", "train_accuracy", TRAIN),
-    ("validation", "val_accuracy", VALIDATION),
-    ("test", "test_accuracy", TEST),
+_PATIENCE_COLOURS = (style.BLACK, style.ORANGE, style.PURPLE, style.SKY)
+_ACCURACIES: tuple[tuple[str, Metric, style.Look], ...] = (
+    ("training", "train_accuracy", style.TRAIN),
+    ("validation", "val_accuracy", style.VALIDATION),
+    ("test", "test_accuracy", style.TEST),
 )
 
 
-@style()
+@style.applied_style()
 def train_figure(
     curves: Curve | Sequence[Curve],
     caption: RunCaption,
@@ -76,39 +50,41 @@ def train_figure(
         When ``ending`` comes with several curves.
     """
     curves = [curves] if isinstance(curves, Curve) else list(curves)
-    require_epochs(curves)
+    axes.require_epochs(curves)
     if ending is not None and len(curves) > 1:
         raise ValueError(f"an ending needs a single curve. Received: {len(curves)} curves.")
-    notes = seeds_note([curves], band)
+    notes = axes.seeds_note([curves], band)
     if ending is not None:
         sentence = ending.sentence(curves[0].epochs[-1])
         notes = [f"{sentence[0].upper()}{sentence[1:]}."]
 
-    figure = new_figure(f"Training of {caption.model}", caption.line(), notes, height=5.0)
+    figure = style.new_figure(f"Training of {caption.model}", caption.line(), notes, height=5.0)
     above, below = figure.subplots(2, 1, sharex=True)
     handles: list[Artist] = []
     labels: list[str] = []
     for name, metric, look in _ACCURACIES[:2]:
-        line = draw_curves(above, curves, metric, look, band=band)
+        line = axes.draw_curves(above, curves, metric, look, band=band)
         if line is not None:
             handles.append(line)
             labels.append(name)
-    running = draw_curves(
-        below, curves, "running_loss", RUNNING, band=band, linewidth=0.9, zorder=1.8
+    running = axes.draw_curves(
+        below, curves, "running_loss", style.RUNNING, band=band, linewidth=0.9, zorder=1.8
     )
-    draw_curves(below, curves, "train_loss", TRAIN, band=band)
-    draw_curves(below, curves, "val_loss", VALIDATION, band=band)
-    accuracy_axis(above)
-    loss_axis(below)
-    epoch_axis(below, curves)
+    axes.draw_curves(below, curves, "train_loss", style.TRAIN, band=band)
+    axes.draw_curves(below, curves, "val_loss", style.VALIDATION, band=band)
+    axes.accuracy_axis(above)
+    axes.loss_axis(below)
+    axes.epoch_axis(below, curves)
     if ending is not None:
         for artist, label in _mark_end((above, below), curves[0], ending):
             handles.append(artist)
             labels.append(label)
-    beside(above, handles, labels)
+    axes.beside(above, handles, labels)
     if running is not None:
-        beside(below, [running], ["running training loss\n(mean over the epoch's\nmini-batches)"])
-    return finish(figure)
+        axes.beside(
+            below, [running], ["running training loss\n(mean over the epoch's\nmini-batches)"]
+        )
+    return style.finish(figure)
 
 
 def _mark_end(panels: tuple[Axes, Axes], curve: Curve, ending: Ending) -> list[tuple[Artist, str]]:
@@ -117,13 +93,15 @@ def _mark_end(panels: tuple[Axes, Axes], curve: Curve, ending: Ending) -> list[t
     marks: list[tuple[Artist, str]] = []
     if ending.best_epoch is not None and ending.best_epoch in curve.epochs:
         for ax in panels:
-            best = ax.axvline(ending.best_epoch, color=BLACK, linewidth=0.9, zorder=1.5)
+            best = ax.axvline(ending.best_epoch, color=style.BLACK, linewidth=0.9, zorder=1.5)
         accuracy = curve.values("val_accuracy")[list(curve.epochs).index(ending.best_epoch)]
         figures = f"\n(validation {percent(accuracy, 1)})" if np.isfinite(accuracy) else ""
         marks.append((best, f"best epoch: {ending.best_epoch}{figures}"))
     if ending.best_epoch != last or ending.stop_reason != "max_epochs":
         for ax in panels:
-            stop = ax.axvline(last, color=GREY, linewidth=1.1, linestyle=(0, (1, 1.5)), zorder=1.5)
+            stop = ax.axvline(
+                last, color=style.GREY, linewidth=1.1, linestyle=(0, (1, 1.5)), zorder=1.5
+            )
         marks.append((stop, _short(ending, last)))
     return marks
 
@@ -133,7 +111,7 @@ def _short(ending: Ending, last: int) -> str:
     return f"{words.get(ending.stop_reason, ending.stop_reason)}: epoch {last}"
 
 
-@style()
+@style.applied_style()
 def early_stop_figure(
     curves: Curve | Sequence[Curve],
     caption: RunCaption,
@@ -158,15 +136,15 @@ def early_stop_figure(
         When no epoch has a test accuracy.
     """
     curves = [curves] if isinstance(curves, Curve) else list(curves)
-    require_some(curves, "test_accuracy")
+    axes.require_some(curves, "test_accuracy")
     patiences = sorted({stop.patience for stop in stops})
-    notes = seeds_note([curves], band)
+    notes = axes.seeds_note([curves], band)
     if len(curves) > 1 and stops:
         notes = [*notes, "Thin green lines, and the marks on them: each seed's test accuracy."]
-    if is_narrow() and stops:
+    if style.is_narrow() and stops:
         notes = [*notes, "Beside each patience: the test accuracy that it keeps."]
     strip_height = 0.28 + 0.2 * len(patiences) * (1 if len(curves) == 1 else 1.6)
-    figure = new_figure(
+    figure = style.new_figure(
         f"Early stopping of {caption.model}",
         caption.line(),
         notes,
@@ -179,17 +157,17 @@ def early_stop_figure(
     handles: list[Artist] = []
     labels: list[str] = []
     for name, metric, look in _ACCURACIES:
-        line = draw_curves(ax, curves, metric, look, band=band)
+        line = axes.draw_curves(ax, curves, metric, look, band=band)
         if line is not None:
             handles.append(line)
             labels.append(name)
     _mark_stops(ax, curves, stops, patiences)
-    accuracy_axis(ax)
-    epoch_axis(strip, curves)
-    beside(ax, handles, labels)
+    axes.accuracy_axis(ax)
+    axes.epoch_axis(strip, curves)
+    axes.beside(ax, handles, labels)
     if patiences:
         _patience_strip(strip, curves, stops, patiences)
-    return finish(figure)
+    return style.finish(figure)
 
 
 def _looks(patiences: Sequence[int]) -> dict[int, tuple[str, str]]:
@@ -206,7 +184,9 @@ def _mark_stops(
     """Filled marks where the weights are kept, open ones where training stops."""
     if len(curves) > 1 and stops:
         for curve in curves:
-            ax.plot(curve.epochs, curve.values("test_accuracy"), color=TEST.colour, linewidth=0.5)
+            ax.plot(
+                curve.epochs, curve.values("test_accuracy"), color=style.TEST.colour, linewidth=0.5
+            )
     looks = _looks(patiences)
     at: dict[tuple[int, int | None], int] = {}  # how many marks a point of a curve has already
     for stop in sorted(stops, key=lambda stop: -stop.patience):
@@ -255,14 +235,14 @@ def _patience_strip(
             xy=(1.015, row),
             xycoords=("axes fraction", "data"),
             va="center",
-            size=SMALL_POINTS,
+            size=style.SMALL_POINTS,
             annotation_clip=False,
         )
     ax.set_yticks(range(len(patiences)), [f"patience {patience}" for patience in patiences])
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(patiences) - 0.4, -0.6)
     ax.grid(False, axis="y")
-    between = "\n" if is_narrow() else " "
+    between = "\n" if style.is_narrow() else " "
     ax.set_xlabel(f"epoch{between}(filled: weights kept; open: training stops)")
 
 
@@ -276,7 +256,7 @@ def _kept(curves: Sequence[Curve], stops: Sequence[PatienceStop]) -> str:
         tests.append(test.get(stop.kept_epoch, np.nan))
     if not np.isfinite(tests).all():
         return "test not measured"
-    if is_narrow():
+    if style.is_narrow():
         return percent(np.mean(tests), 1)
     if len(stops) > 1:
         return f"keeps test {percent(np.mean(tests), 1)} (mean)"

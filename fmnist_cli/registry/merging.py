@@ -15,20 +15,11 @@ from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 
 from fmnist_cli.errors import ArtefactError, RegistryError, UsageError
 from fmnist_cli.files import replace_file
-from fmnist_cli.registry import schema
+from fmnist_cli.registry import layout, schema
 from fmnist_cli.registry.database import open_database
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.digest import stored_digest
 from fmnist_cli.registry.labels import is_taken_as_id
-from fmnist_cli.registry.layout import (
-    UNDECIDED,
-    artefact_file,
-    claim,
-    import_or_gc,
-    lock_file,
-    run_folder,
-    sha256_of,
-)
 from fmnist_cli.registry.locks import RunLock
 from fmnist_cli.registry.migrate import prepare
 from fmnist_cli.registry.rows import insert_row
@@ -87,8 +78,8 @@ class _Files:
             name = PurePosixPath(artefact.path).name
             names.append(name if name not in names else f"{len(names)}-{name}")
             try:
-                found = artefact_file(self._source, uuid, artefact.path)
-                if sha256_of(found) != artefact.sha256:
+                found = layout.artefact_file(self._source, uuid, artefact.path)
+                if layout.sha256_of(found) != artefact.sha256:
                     raise ArtefactError("it has changed")
             except (OSError, ArtefactError):
                 self.missing.append(artefact.path)
@@ -101,10 +92,10 @@ class _Files:
     def place(self, ids: Mapping[str, int]) -> None:
         """Move each run's files, by its uuid, to its folder."""
         for uuid, run_id in ids.items():
-            come, folder = self._staging / uuid, run_folder(self._target, run_id, uuid)
+            come, folder = self._staging / uuid, layout.run_folder(self._target, run_id, uuid)
             if come.exists():
-                claim(self._target, come)
-                replace_file(come / UNDECIDED, self._target.identity)
+                layout.claim(self._target, come)
+                replace_file(come / layout.UNDECIDED, self._target.identity)
                 before = self._staging / f"{uuid}-before" if folder.exists() else None
                 if before is not None:
                     folder.rename(before)
@@ -114,7 +105,7 @@ class _Files:
     def keep(self) -> None:
         """The rows are committed."""
         for folder, _ in self._placed:
-            (folder / UNDECIDED).unlink()
+            (folder / layout.UNDECIDED).unlink()
 
     def take_back(self) -> None:
         for folder, before in self._placed:
@@ -279,7 +270,7 @@ def _merge(
             row.id: files.copy(row.uuid, _rows(reading, schema.artefact, [row.id])) for row in come
         }
         # the files are in their places before the rows can be seen
-        with import_or_gc(database), ExitStack() as held, database.write() as writing:
+        with layout.import_or_gc(database), ExitStack() as held, database.write() as writing:
             here = {row.uuid: row for row in writing.execute(select(run.c.uuid, run.c.id))}
             new = [row for row in plan.new if row.uuid not in here]  # by another import, just now
             studies = _studies(reading, writing, {row.study_id for row in new} - {None})
@@ -291,7 +282,7 @@ def _merge(
             updated = {row.id: here[row.uuid].id for row in plan.further if row.uuid in here}
             for row in plan.further:
                 # that it is not resumed meanwhile
-                held.enter_context(RunLock(lock_file(database.files, row.uuid)))
+                held.enter_context(RunLock(layout.lock_file(database.files, row.uuid)))
                 _forget(writing, updated[row.id], row)
                 paths = _paths(database, [row], updated, names)
                 _copy_parts(reading, writing, [row], updated, paths, labels=False)
@@ -382,7 +373,9 @@ def _paths(
     return {
         row.id: iter(
             [
-                (run_folder(database, ids[row.id], row.uuid) / name).relative_to(base).as_posix()
+                (layout.run_folder(database, ids[row.id], row.uuid) / name)
+                .relative_to(base)
+                .as_posix()
                 for name in names[row.id]
             ]
         )

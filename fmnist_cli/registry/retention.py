@@ -19,17 +19,9 @@ from sqlalchemy import delete
 
 from fmnist_cli.errors import ArtefactError, RegistryError, UsageError
 from fmnist_cli.files import replace_file
-from fmnist_cli.registry import schema
+from fmnist_cli.registry import layout, schema
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.journal import SUFFIX
-from fmnist_cli.registry.layout import (
-    UNDECIDED,
-    artefact_file,
-    import_or_gc,
-    is_ours,
-    lock_file,
-    run_folder,
-)
 from fmnist_cli.registry.locks import RunLock, is_held
 from fmnist_cli.registry.queries import Reader
 from fmnist_cli.registry.records import RunRecord, UnsoundRun
@@ -88,17 +80,17 @@ def delete_runs(database: Database, reader: Reader, runs: Sequence[Deletable]) -
 
 def _delete(database: Database, reader: Reader, runs: Sequence[Deletable]) -> list[Path]:
     stay: list[Path] = []
-    own = (run_folder(database, run.id, run.uuid) for run in runs)
-    folders = [folder for folder in own if folder.is_dir() and is_ours(database, folder)]
+    own = (layout.run_folder(database, run.id, run.uuid) for run in runs)
+    folders = [folder for folder in own if folder.is_dir() and layout.is_ours(database, folder)]
     with ExitStack() as held:
         for run in runs:
             # so that it is not resumed meanwhile
-            held.enter_context(RunLock(lock_file(database.files, run.uuid)))
+            held.enter_context(RunLock(layout.lock_file(database.files, run.uuid)))
             with suppress(RegistryError):  # of rows that hold what none holds
                 stay += _elsewhere(database, reader, run, folders)
         try:
             for folder in folders:
-                replace_file(folder / UNDECIDED, database.identity)
+                replace_file(folder / layout.UNDECIDED, database.identity)
             with database.write() as connection:
                 ids = [run.id for run in runs]
                 connection.execute(delete(schema.run).where(schema.run.c.id.in_(ids)))
@@ -118,7 +110,7 @@ def _elsewhere(
     found = []
     for artefact in reader.artefacts(run.id):
         with suppress(ArtefactError):
-            path = artefact_file(database, run.uuid, artefact.path)
+            path = layout.artefact_file(database, run.uuid, artefact.path)
             if path.exists() and not any(_is_within(path, own) for own in folders):
                 found.append(path)
     return found
@@ -127,7 +119,7 @@ def _elsewhere(
 def _is_undecided(folder: Path, database: Database) -> bool:
     """Whether this registry was interrupted while it removed or imported the folder's run."""
     try:
-        return (folder / UNDECIDED).read_text() == database.identity
+        return (folder / layout.UNDECIDED).read_text() == database.identity
     except (OSError, ValueError):
         return False
 
@@ -150,7 +142,7 @@ def garbage(database: Database, reader: Reader, *, keep_days: float, remove: boo
     """
     if not database.files.is_dir():
         return []
-    with import_or_gc(database):
+    with layout.import_or_gc(database):
         removals = _garbage(database, reader, keep_days)
         for removal in removals if remove else ():
             if removal.path.suffix == ".lock":
@@ -166,7 +158,7 @@ def _garbage(database: Database, reader: Reader, keep_days: float) -> list[Remov
     # in this order: a folder that is seen belongs to a run that was committed before
     entries = sorted(database.files.iterdir())
     locks = sorted(database.files.glob("locks/*.lock"))
-    runs = {run_folder(database, run.id, run.uuid).name: run for run in reader.list_runs()}
+    runs = {layout.run_folder(database, run.id, run.uuid).name: run for run in reader.list_runs()}
     found: list[Removal] = []
     for entry in entries:
         if not _FOLDER.fullmatch(entry.name):
@@ -178,8 +170,8 @@ def _garbage(database: Database, reader: Reader, keep_days: float) -> list[Remov
                 found.append(Removal(entry, "its run is not in the registry", _size(entry)))
         elif (
             run.status != "running"
-            and is_ours(database, entry)
-            and not is_held(lock_file(database.files, run.uuid))
+            and layout.is_ours(database, entry)
+            and not is_held(layout.lock_file(database.files, run.uuid))
         ):
             for file in sorted([*entry.glob("checkpoint-*.ckpt"), *entry.glob(".*.tmp")]):
                 by_itself = run.status in ("finished", "diverged")

@@ -14,16 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, select, update
 
-from fmnist_cli import host
+from fmnist_cli import errors, host
 from fmnist_cli.epoch import Epoch
-from fmnist_cli.errors import (
-    ArtefactError,
-    FmnistError,
-    RegistryError,
-    RegistryUnavailable,
-    RunTakenOver,
-    Terminated,
-)
 from fmnist_cli.files import temporary_folders
 from fmnist_cli.formatting import printable
 from fmnist_cli.registry import provenance, schema
@@ -63,7 +55,7 @@ class Run(ABC):
 
     def __init__(self, database: Database, uuid: str, clock: Callable[[], float]) -> None:
         self.uuid = uuid
-        self.write_error: RegistryError | None = None
+        self.write_error: errors.RegistryError | None = None
         self._database = database
         self._clock = clock
         self._lock = RunLock(lock_file(database.files, uuid))
@@ -84,7 +76,9 @@ class Run(ABC):
             folder.mkdir(parents=True, exist_ok=True)
             claim(self._database, folder)
         except OSError as error:
-            raise RegistryError(f"folder {folder} cannot be made: {error.strerror}.") from error
+            raise errors.RegistryError(
+                f"folder {folder} cannot be made: {error.strerror}."
+            ) from error
         return folder
 
     @property
@@ -134,7 +128,7 @@ class Run(ABC):
                 raise RuntimeError(message)
             try:
                 self._end(*_failure_status(error))
-            except RegistryError as unrecorded:
+            except errors.RegistryError as unrecorded:
                 # what broke the run off matters more than that it could not be recorded
                 error.add_note(f"the end of run {self.id} could not be recorded: {unrecorded}")
         finally:
@@ -171,7 +165,7 @@ class Run(ABC):
                 with self._database.write() as connection:
                     self._assert_owner(connection)
                     put_epochs(connection, self._pending)
-            except RegistryUnavailable as error:
+            except errors.RegistryUnavailable as error:
                 self.write_error = error
         if self.write_error is not None:
             self._journal.sync()
@@ -222,7 +216,7 @@ class Run(ABC):
         try:
             sha256, size = sha256_of(absolute), absolute.stat().st_size
         except OSError as error:
-            raise ArtefactError(
+            raise errors.ArtefactError(
                 f"{relative} cannot be read: {error.strerror}.", run_id=self.id, path=absolute
             ) from error
         artefact = ArtefactRecord(
@@ -255,12 +249,12 @@ class Run(ABC):
         )
         row = connection.execute(this.with_for_update()).first()
         if row is not None and row.resumes > self._resumes:
-            raise RunTakenOver(
+            raise errors.RunTakenOver(
                 f"run {self.id} was taken over by another process while nothing was heard of "
                 "this one; nothing more is recorded here."
             )
         if row is None or row.resumes < self._resumes or row.status != "running":
-            raise RegistryUnavailable(
+            raise errors.RegistryUnavailable(
                 f"{self._database.display_name} does not hold run {self.id} as it runs: it was "
                 "emptied or replaced by another.",
                 run_id=self.id,
@@ -271,7 +265,7 @@ class Run(ABC):
 
     def _beat(self) -> None:
         # what goes wrong here shows, and is dealt with, when there is something to record
-        with suppress(RegistryError), self._database.write() as connection:
+        with suppress(errors.RegistryError), self._database.write() as connection:
             self._assert_owner(connection)
 
     def _must_be_open(self) -> None:
@@ -292,7 +286,7 @@ class Run(ABC):
                 with self._database.write() as connection:
                     self._assert_owner(connection)
                     insert_row(connection, table, row)
-            except RegistryUnavailable as error:
+            except errors.RegistryUnavailable as error:
                 self.write_error = error
         self._entries.append((table.name, row))
         if self.write_error is not None:
@@ -320,8 +314,8 @@ class Run(ABC):
                     # a resumed run may, on another machine, have ended earlier than it once got
                     connection.execute(delete(epoch).where(later))
                 end_run(connection, self.id, values)
-        except RegistryError as error:
-            if self.write_error is None and not isinstance(error, RegistryUnavailable):
+        except errors.RegistryError as error:
+            if self.write_error is None and not isinstance(error, errors.RegistryUnavailable):
                 raise
             self.write_error = self.write_error or error
             self._entries.append(("end", values))
@@ -365,9 +359,9 @@ def _failure_status(error: BaseException) -> tuple[str, dict[str, Any]]:
     """The end state, and its columns, of a run whose body raised ``error``."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", {"stop_reason": "interrupted", "message": "interrupted (SIGINT)"}
-    if isinstance(error, Terminated):
+    if isinstance(error, errors.Terminated):
         return "interrupted", {"stop_reason": "interrupted", "message": "terminated (SIGTERM)"}
-    if isinstance(error, FmnistError):
+    if isinstance(error, errors.FmnistError):
         return "failed", {"message": str(error)}
     return "failed", {"message": f"{type(error).__name__}: {error}"}
 

@@ -10,18 +10,7 @@ from importlib.resources import files
 
 from fmnist_cli.analysis.answers import Answer
 from fmnist_cli.analysis.why.causes import Explanation
-from fmnist_cli.report.blocks import (
-    Block,
-    Formula,
-    Listing,
-    Picture,
-    Prose,
-    Report,
-    Section,
-    heading,
-    run_anchor,
-    sentence,
-)
+from fmnist_cli.report import blocks
 from fmnist_cli.report.mathml import mathml
 from fmnist_cli.tables import Column, Table
 
@@ -31,12 +20,12 @@ SPREAD = re.compile(r"(.+?) ((?:± |\().+)$")  # of a number in a cell
 _VIEW_BOX = re.compile(r'viewBox="0 0 ([0-9.]+) ([0-9.]+)"')
 
 
-def to_html(report: Report) -> str:
+def to_html(report: blocks.Report) -> str:
     """The page."""
     return "\n".join(_page(report)) + "\n"
 
 
-def _page(report: Report) -> Iterator[str]:
+def _page(report: blocks.Report) -> Iterator[str]:
     css = (files("fmnist_cli.report") / "page.css").read_text(encoding="utf-8")
     title = f"{report.title} ({report.label})" if report.label else report.title
     yield "<!DOCTYPE html>"
@@ -81,7 +70,7 @@ def _page(report: Report) -> Iterator[str]:
     yield "</html>"
 
 
-def _section(section: Section, report: Report) -> Iterator[str]:
+def _section(section: blocks.Section, report: blocks.Report) -> Iterator[str]:
     yield f'<section aria-labelledby="{section.key}">'
     yield f'<h2 id="{section.key}">{escape(section.title)}{_badge(report)}</h2>'
     for block in section.blocks:
@@ -92,17 +81,17 @@ def _section(section: Section, report: Report) -> Iterator[str]:
             yield f"<p>Again: <code>{escape(section.command)}</code></p>"
         if section.run_ids:
             links = ", ".join(
-                f'<a href="#{run_anchor(run_id)}">{run_id}</a>' for run_id in section.run_ids
+                f'<a href="#{blocks.run_anchor(run_id)}">{run_id}</a>' for run_id in section.run_ids
             )
             yield f"<p>Recorded as run{'s' if len(section.run_ids) > 1 else ''} {links}.</p>"
         yield "</footer>"
     yield "</section>"
 
 
-def _block(block: Block) -> Iterator[str]:
-    if isinstance(block, Prose):
+def _block(block: blocks.Block) -> Iterator[str]:
+    if isinstance(block, blocks.Prose):
         yield f"<p>{escape(block.text)}</p>"
-    elif isinstance(block, Formula):
+    elif isinstance(block, blocks.Formula):
         yield f'<p class="formula">{mathml(block.text)}</p>'
     elif isinstance(block, Answer):
         yield '<div class="answer">'
@@ -116,9 +105,9 @@ def _block(block: Block) -> Iterator[str]:
         yield f"<p>{escape(block.answer)}</p>"
         yield from (f"<p>{escape(statement)}</p>" for statement in block.measured)
         yield "</div>"
-    elif isinstance(block, Picture):
+    elif isinstance(block, blocks.Picture):
         yield from _picture(block)
-    elif isinstance(block, Listing):
+    elif isinstance(block, blocks.Listing):
         caption = escape(block.caption)
         yield f'<figure class="listing"><figcaption>{caption}</figcaption>'
         yield f'<div class="scroll" role="region" aria-label="{caption}" tabindex="0">'
@@ -127,7 +116,7 @@ def _block(block: Block) -> Iterator[str]:
         yield from _table(block)
 
 
-def _picture(picture: Picture) -> Iterator[str]:
+def _picture(picture: blocks.Picture) -> Iterator[str]:
     size = _VIEW_BOX.search(picture.svg)
     assert size is not None
     # points to CSS pixels; with both known, the page does not jump while it loads
@@ -159,7 +148,7 @@ def _table(table: Table) -> Iterator[str]:
     kinds = [' class="number"' if column.numeric else "" for column in table.columns]
     yield "<thead><tr>"
     for column, kind in zip(table.columns, kinds, strict=True):
-        yield f'<th scope="col"{kind}>{escape(heading(column))}</th>'
+        yield f'<th scope="col"{kind}>{escape(blocks.heading(column))}</th>'
     yield "</tr></thead>"
     yield "<tbody>"
     for i, row in enumerate(table.cells):
@@ -193,9 +182,9 @@ def _short(cell: str) -> str:
     return ' class="short"' if len(cell) <= SHORT else ""
 
 
-def _badge(report: Report) -> str:
+def _badge(report: blocks.Report) -> str:
     return f' <span class="label">{escape(report.label)}</span>' if report.label else ""
 
 
 def _verdict(verdict: str) -> str:
-    return f'<strong class="verdict">{escape(sentence(verdict))}</strong>'
+    return f'<strong class="verdict">{escape(blocks.sentence(verdict))}</strong>'

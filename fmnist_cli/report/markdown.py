@@ -7,29 +7,18 @@ from collections.abc import Iterator
 
 from fmnist_cli.analysis.answers import Answer
 from fmnist_cli.analysis.why.causes import Explanation
-from fmnist_cli.report.blocks import (
-    FIGURES_FOLDER,
-    Block,
-    Formula,
-    Listing,
-    Picture,
-    Prose,
-    Report,
-    Section,
-    heading,
-    sentence,
-)
+from fmnist_cli.report import blocks
 from fmnist_cli.tables import Table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: blocks.Report) -> str:
     """The text; each picture is expected at ``figures/<name>.svg``."""
     return "\n".join(_lines(report)) + "\n"
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _lines(report: blocks.Report) -> Iterator[str]:
     label = f" ({_escape(report.label)})" if report.label else ""
     yield f"# {_escape(report.title)}{label}"
     yield ""
@@ -41,7 +30,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"## The answers{label}"
     yield ""
     for finding in report.findings:
-        verdict = _escape(sentence(finding.verdict))
+        verdict = _escape(blocks.sentence(finding.verdict))
         yield f"- {_escape(finding.question)} **{verdict}** {_escape(finding.line)}"
     for section in report.sections:
         yield ""
@@ -49,7 +38,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield from _section(section)
 
 
-def _section(section: Section) -> Iterator[str]:
+def _section(section: blocks.Section) -> Iterator[str]:
     for block in section.blocks:
         yield ""
         yield from _block(block)
@@ -62,10 +51,10 @@ def _section(section: Section) -> Iterator[str]:
         yield f"Recorded as run{'s' if len(section.run_ids) > 1 else ''} {ids}."
 
 
-def _block(block: Block) -> Iterator[str]:
-    if isinstance(block, Prose):
+def _block(block: blocks.Block) -> Iterator[str]:
+    if isinstance(block, blocks.Prose):
         yield _escape(block.text)
-    elif isinstance(block, Formula):
+    elif isinstance(block, blocks.Formula):
         yield f"`{block.text}`"
     elif isinstance(block, Answer):
         yield f"### {_escape(block.question)}"
@@ -76,11 +65,11 @@ def _block(block: Block) -> Iterator[str]:
         for statement in (block.answer, *block.measured):
             yield ""
             yield _escape(statement)
-    elif isinstance(block, Picture):
-        yield f"![{_escape(block.alt)}]({FIGURES_FOLDER}/{block.name}.svg)"
+    elif isinstance(block, blocks.Picture):
+        yield f"![{_escape(block.alt)}]({blocks.FIGURES_FOLDER}/{block.name}.svg)"
         yield ""
         yield f"*{_escape(block.caption)}*"
-    elif isinstance(block, Listing):
+    elif isinstance(block, blocks.Listing):
         yield f"*{_escape(block.caption)}*"
         yield ""
         yield f"```\n{block.text.rstrip()}\n```"
@@ -92,7 +81,7 @@ def table_lines(table: Table) -> Iterator[str]:
     """The table, its caption above and its notes below."""
     yield f"*{_escape(table.caption)}*"
     yield ""
-    yield _row(heading(column) for column in table.columns)
+    yield _row(blocks.heading(column) for column in table.columns)
     yield "|" + "|".join(" ---: " if c.numeric else " --- " for c in table.columns) + "|"
     for row in table.cells:
         yield _row(row)

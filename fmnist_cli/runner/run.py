@@ -13,13 +13,13 @@ import numpy as np
 
 from fmnist_cli import host
 from fmnist_cli.analysis.sampling import pack_answers
+from fmnist_cli.engine import training
 from fmnist_cli.engine.backend import Backend, Split
 from fmnist_cli.engine.checkpoint import Checkpoint, Checkpoints
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import Dataset
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads, use_single_thread
 from fmnist_cli.engine.seeding import CNN_WEIGHTS
-from fmnist_cli.engine.training import Assessment, TrainResult, make_backend, train
 from fmnist_cli.engine.weights import save_weights
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import Interrupted, Kept, RegistryUnavailable, Stopped
@@ -28,9 +28,9 @@ from fmnist_cli.registry import Outcome, Registry, Run, RunRecord, RunSpec
 from fmnist_cli.registry.resume import ResumedRun
 from fmnist_cli.runner.listener import Listener, Silent
 
-Before = Callable[["Run", "Backend"], None]
-After = Callable[["Run", "Backend", "TrainResult", "Dataset"], None]
-BackendOf = Callable[["TrainConfig", "Split"], "Backend"]
+Before = Callable[[Run, Backend], None]
+After = Callable[[Run, Backend, training.TrainResult, Dataset], None]
+BackendOf = Callable[[TrainConfig, Split], Backend]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Recorded:
     """A run that has ended, and what it recorded."""
 
     run: Run
-    result: TrainResult
+    result: training.TrainResult
     weights_path: Path | None
 
 
@@ -112,7 +112,7 @@ def train_recorded(
     listener.warning(registry.warning)
     weights_path = None
     # before the run begins: an engine that cannot start leaves none
-    backend = (backend_of or make_backend)(config, dataset.train)
+    backend = (backend_of or training.make_backend)(config, dataset.train)
     spec = run_spec(session, command, asdict(config), condition, run_uuid)
     resumed = None if resume is None else registry.resume(resume)
     run = resumed or registry.run(spec)
@@ -145,7 +145,7 @@ def train_recorded(
                 if on_epoch is not None:
                     on_epoch(epoch)
 
-            result = train(
+            result = training.train(
                 backend,
                 dataset,
                 config,
@@ -299,7 +299,7 @@ def _claim_memory() -> None:
     multiply()
 
 
-def record_assessment(run: Run, test_set: str, assessment: Assessment) -> None:
+def record_assessment(run: Run, test_set: str, assessment: training.Assessment) -> None:
     """Put an evaluation with its confusion matrix and its answers into the run."""
     run.record_evaluation(
         test_set,
@@ -311,7 +311,7 @@ def record_assessment(run: Run, test_set: str, assessment: Assessment) -> None:
     )
 
 
-def outcome_of(result: TrainResult) -> Any:
+def outcome_of(result: training.TrainResult) -> Any:
     """The engine's result as the registry's outcome."""
     best, test = result.best, result.test
     return Outcome(

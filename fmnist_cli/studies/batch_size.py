@@ -7,15 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.studies import columns
-from fmnist_cli.studies.study import (
-    Conditions,
-    Figures,
-    Study,
-    View,
-    curves_figure,
-    measure_training,
-)
+from fmnist_cli.studies import columns, study
 from fmnist_cli.tables import Column
 
 if TYPE_CHECKING:
@@ -37,7 +29,7 @@ COLUMNS = (
 )
 
 
-def _conditions(config: TrainConfig, sizes: Sequence[int]) -> Conditions:
+def _conditions(config: TrainConfig, sizes: Sequence[int]) -> study.Conditions:
     return [(f"batch {size}", config.but(batch=size)) for size in sizes]
 
 
@@ -46,32 +38,32 @@ def _unfit(config: TrainConfig, size: int) -> str:
     return f"the training set has {n:,} images" if size > n else ""
 
 
-def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
+def _answers(result: StudyResult, view: study.View) -> tuple[Answer, ...]:
     from fmnist_cli.analysis.batch_size import sweep_answers
 
     return sweep_answers(result.runs)
 
 
-def _why(result: StudyResult, config: TrainConfig) -> Conditions:
+def _why(result: StudyResult, config: TrainConfig) -> study.Conditions:
     from fmnist_cli.analysis.why.batch_size import counterfactuals
 
     return list(counterfactuals(config, result.runs))
 
 
 def _explain(
-    result: StudyResult, why: Sequence[RecordedRun], figures: Figures, view: View
+    result: StudyResult, why: Sequence[RecordedRun], figures: study.Figures, view: study.View
 ) -> tuple[Explanation, ...]:
     from fmnist_cli.analysis.why.batch_size import explain_batch_size
 
     return explain_batch_size(result.runs, why, figures)
 
 
-def _figure(result: StudyResult, view: View) -> Figure:
+def _figure(result: StudyResult, view: study.View) -> Figure:
     from fmnist_cli import plots
     from fmnist_cli.plots.from_records import drawable, study_caption
 
     if view.axis is not None:
-        return curves_figure(
+        return study.curves_figure(
             result, view, "Batch size", varied=["batch"], name=lambda run: run.label,
             order=lambda run: run.batch, metric=BATCH_SIZE.metric, below="train_loss",
         )  # fmt: skip
@@ -79,7 +71,7 @@ def _figure(result: StudyResult, view: View) -> Figure:
     return plots.batch_figure(drawable(result), caption, band=view.band)
 
 
-def _alt(result: StudyResult, view: View) -> str:
+def _alt(result: StudyResult, view: study.View) -> str:
     sizes = ", ".join(f"{runs[0].batch:,}" for runs in result.by_label().values())
     return (
         "Charts of test accuracy, training time, epochs and gradient updates to the best model "
@@ -87,7 +79,7 @@ def _alt(result: StudyResult, view: View) -> str:
     )
 
 
-BATCH_SIZE = Study(
+BATCH_SIZE = study.Study(
     kind="sweep-batch",
     plot_name="batch",
     title="The batch size",
@@ -101,7 +93,7 @@ BATCH_SIZE = Study(
     table=partial(columns.condition_table, "batch sizes", COLUMNS),
     answers=_answers,
     why=_why,
-    measure=measure_training,
+    measure=study.measure_training,
     explain=_explain,
     figure=_figure,
     caption="What the batch size does to accuracy, time and updates. The runs were timed one "

@@ -7,15 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.studies import columns
-from fmnist_cli.studies.study import (
-    Conditions,
-    Figures,
-    Study,
-    View,
-    curves_figure,
-    measure_training,
-)
+from fmnist_cli.studies import columns, study
 from fmnist_cli.tables import Column
 
 if TYPE_CHECKING:
@@ -40,38 +32,38 @@ COLUMNS = (
 )
 
 
-def _conditions(config: TrainConfig, rates: Sequence[float]) -> Conditions:
+def _conditions(config: TrainConfig, rates: Sequence[float]) -> study.Conditions:
     return [(f"lr {rate:g}", config.but(lr=rate)) for rate in rates]
 
 
-def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
+def _answers(result: StudyResult, view: study.View) -> tuple[Answer, ...]:
     from fmnist_cli.analysis.learning_rate import learning_rate_answers
 
     return learning_rate_answers(result.runs)
 
 
-def _why(result: StudyResult, config: TrainConfig) -> Conditions:
+def _why(result: StudyResult, config: TrainConfig) -> study.Conditions:
     from fmnist_cli.analysis.why.learning_rate import counterfactuals
 
     return list(counterfactuals(config, result.runs))
 
 
 def _explain(
-    result: StudyResult, why: Sequence[RecordedRun], figures: Figures, view: View
+    result: StudyResult, why: Sequence[RecordedRun], figures: study.Figures, view: study.View
 ) -> tuple[Explanation, ...]:
     from fmnist_cli.analysis.why.learning_rate import explain_learning_rate
 
     return explain_learning_rate(result.runs, why, figures)
 
 
-def _figure(result: StudyResult, view: View) -> Figure:
-    return curves_figure(
+def _figure(result: StudyResult, view: study.View) -> Figure:
+    return study.curves_figure(
         result, view, "Learning rate", varied=["lr"], name=lambda run: f"lr {run.lr:g}",
         order=lambda run: run.lr, metric=LEARNING_RATE.metric, below="val_accuracy",
     )  # fmt: skip
 
 
-def _alt(result: StudyResult, view: View) -> str:
+def _alt(result: StudyResult, view: study.View) -> str:
     rates = ", ".join(f"{runs[0].lr:g}" for runs in result.by_label().values())
     return (
         "Line charts of training loss and validation accuracy by epoch, one line for each learning "
@@ -79,7 +71,7 @@ def _alt(result: StudyResult, view: View) -> str:
     )
 
 
-LEARNING_RATE = Study(
+LEARNING_RATE = study.Study(
     kind="sweep-lr",
     plot_name="lr",
     title="The learning rate",
@@ -91,7 +83,7 @@ LEARNING_RATE = Study(
     table=partial(columns.condition_table, "learning rates", COLUMNS),
     answers=_answers,
     why=_why,
-    measure=measure_training,
+    measure=study.measure_training,
     explain=_explain,
     figure=_figure,
     metric="running_loss",

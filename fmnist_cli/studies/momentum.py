@@ -9,15 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.formatting import percent
-from fmnist_cli.studies import columns
-from fmnist_cli.studies.study import (
-    Conditions,
-    Figures,
-    Study,
-    View,
-    curves_figure,
-    measure_training,
-)
+from fmnist_cli.studies import columns, study
 from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -83,11 +75,11 @@ BY_EPOCH = (
 )
 
 
-def _conditions(config: TrainConfig, momenta: Sequence[float]) -> Conditions:
+def _conditions(config: TrainConfig, momenta: Sequence[float]) -> study.Conditions:
     return [(label(momentum), config.but(momentum=momentum)) for momentum in momenta]
 
 
-def _details(result: StudyResult, view: View) -> list[Table]:
+def _details(result: StudyResult, view: study.View) -> list[Table]:
     """With ``every_epoch``, one row per epoch, one column per momentum: means over the seeds."""
     from fmnist_cli.analysis.statistics import summarise
 
@@ -117,32 +109,32 @@ def _details(result: StudyResult, view: View) -> list[Table]:
     return made
 
 
-def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
+def _answers(result: StudyResult, view: study.View) -> tuple[Answer, ...]:
     from fmnist_cli.analysis.momentum import momentum_answers
 
     return momentum_answers(result.runs, _drawn(view))
 
 
-def _drawn(view: View) -> Loss:
+def _drawn(view: study.View) -> Loss:
     """The loss by which instability is judged: the one that the figure draws."""
     return "train_loss" if view.metric == "train_loss" else "running_loss"
 
 
-def _why(result: StudyResult, config: TrainConfig) -> Conditions:
+def _why(result: StudyResult, config: TrainConfig) -> study.Conditions:
     from fmnist_cli.analysis.why.momentum import counterfactuals
 
     return list(counterfactuals(config, result.runs))
 
 
 def _explain(
-    result: StudyResult, why: Sequence[RecordedRun], figures: Figures, view: View
+    result: StudyResult, why: Sequence[RecordedRun], figures: study.Figures, view: study.View
 ) -> tuple[Explanation, ...]:
     from fmnist_cli.analysis.why.momentum import explain_momentum
 
     return explain_momentum(result.runs, why, figures, _drawn(view))
 
 
-def _document(result: StudyResult, view: View) -> dict[str, Any]:
+def _document(result: StudyResult, view: study.View) -> dict[str, Any]:
     return {
         "curves": [
             {
@@ -155,14 +147,14 @@ def _document(result: StudyResult, view: View) -> dict[str, Any]:
     }
 
 
-def _figure(result: StudyResult, view: View) -> Figure:
-    return curves_figure(
+def _figure(result: StudyResult, view: study.View) -> Figure:
+    return study.curves_figure(
         result, view, "Momentum", varied=["momentum"], name=lambda run: f"α = {run.momentum:.12g}",
         order=lambda run: run.momentum, metric=MOMENTUM.metric, below="test_accuracy",
     )  # fmt: skip
 
 
-def _alt(result: StudyResult, view: View) -> str:
+def _alt(result: StudyResult, view: study.View) -> str:
     momenta = ", ".join(f"{runs[0].momentum:g}" for runs in result.by_label().values())
     epochs = max(len(run.epochs) for run in result.runs)
     return (
@@ -171,7 +163,7 @@ def _alt(result: StudyResult, view: View) -> str:
     )
 
 
-MOMENTUM = Study(
+MOMENTUM = study.Study(
     kind="momentum",
     plot_name="momentum",
     title="Momentum",
@@ -186,7 +178,7 @@ MOMENTUM = Study(
     details=_details,
     answers=_answers,
     why=_why,
-    measure=measure_training,
+    measure=study.measure_training,
     explain=_explain,
     document=_document,
     figure=_figure,

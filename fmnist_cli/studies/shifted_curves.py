@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli import plots
 from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.engine import ood_curves
 from fmnist_cli.engine.config import CLASS_NAMES
-from fmnist_cli.engine.ood_curves import (
-    CurveName,
-    CurvePoint,
-    curve_points,
-    is_complete,
-    worst_class,
-)
 from fmnist_cli.errors import RegistryError
 from fmnist_cli.formatting import percent
 from fmnist_cli.plots import Band, RunCaption
@@ -37,7 +31,7 @@ class CurveScore:
     """
 
     model: str
-    point: CurvePoint
+    point: ood_curves.CurvePoint
     accuracy: dict[int, float]
     worst: tuple[int, float]
 
@@ -46,27 +40,27 @@ class CurveScore:
         return fmean(self.accuracy.values())
 
 
-def curve_scores(runs: Sequence[RecordedRun], curve: CurveName) -> list[CurveScore]:
+def curve_scores(runs: Sequence[RecordedRun], curve: ood_curves.CurveName) -> list[CurveScore]:
     """Every model at every point of the curve, from the runs that have all of it."""
     by_model: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     for run in runs:
         found = {one.test_set: one for one in run.evaluations}
-        if is_complete(found, curve):
+        if ood_curves.is_complete(found, curve):
             by_model.setdefault(run.name, []).append((run.seed, found))
     return [
         CurveScore(
             model=model,
             point=point,
             accuracy={seed: found[point.name].accuracy or 0.0 for seed, found in seeds},
-            worst=worst_class([found[point.name].confusion for _, found in seeds]),
+            worst=ood_curves.worst_class([found[point.name].confusion for _, found in seeds]),
         )
         for model, seeds in by_model.items()
-        for point in curve_points(curve)
+        for point in ood_curves.curve_points(curve)
     ]
 
 
 def curves_document(
-    runs: Sequence[RecordedRun], curves: Sequence[CurveName]
+    runs: Sequence[RecordedRun], curves: Sequence[ood_curves.CurveName]
 ) -> list[dict[str, Any]]:
     """Every point as plain values."""
     return [
@@ -86,7 +80,7 @@ def curves_document(
     ]
 
 
-def curve_tables(runs: Sequence[RecordedRun], curve: CurveName) -> list[Table]:
+def curve_tables(runs: Sequence[RecordedRun], curve: ood_curves.CurveName) -> list[Table]:
     """For each model accuracy and weakest class, one row per distance or angle."""
     scores = curve_scores(runs, curve)
     unit = "degrees" if curve == "rotation" else "pixels"
@@ -117,7 +111,7 @@ def curve_tables(runs: Sequence[RecordedRun], curve: CurveName) -> list[Table]:
 
 def curves_figure(
     runs: Sequence[RecordedRun],
-    curves: Sequence[CurveName],
+    curves: Sequence[ood_curves.CurveName],
     caption: RunCaption,
     *,
     where: str,

@@ -162,7 +162,7 @@ def _file(data: bytes) -> Any:
 def test_the_checks_come_first_and_are_recorded(
     fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fmnist_cli.engine.config.MAGNITUDE_IMAGES", (10, 200))
+    monkeypatch.setattr("fmnist_cli.runner.checks.MAGNITUDE_IMAGES", (10, 200))
     monkeypatch.setattr("fmnist_cli.commands.train.MAGNITUDE_IMAGES", (10, 200))
     document = fmnist.small_document(
         "train", "--epochs", 1, "--check-gradient", "--check-magnitude"

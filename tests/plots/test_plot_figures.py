@@ -532,7 +532,7 @@ def test_batch_panels() -> None:
         "epochs to the best model\n(log scale)",
         "updates to the best model\n(log scale)",
     ]
-    fields = ("test_accuracy", "train_seconds", "epochs_to_best", "updates_to_best")
+    fields = ("test_accuracy", "train_seconds", "best_epoch", "updates_to_best")
     for ax, field in zip(figure.axes, fields, strict=True):
         line = ax.lines[0]
         assert list(line.get_xdata()) == [1, 5, 50, 500, 5000]

@@ -335,7 +335,7 @@ def test_answers_are_plain_values(url: str) -> None:
 
 def test_a_query_that_takes_too_long_is_ended(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     write_sample(url)
-    monkeypatch.setattr("fmnist_cli.registry.sql.postgres.QUERY_SECONDS", 0.1)
+    monkeypatch.setattr("fmnist_cli.registry.sql.reader.QUERY_SECONDS", 0.1)
     with open_reader(url) as reader, pytest.raises(UsageError, match="query must end within"):
         reader.query("SELECT pg_sleep(60)")
 

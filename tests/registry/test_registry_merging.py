@@ -108,8 +108,10 @@ def test_an_import_that_breaks_off_leaves_nothing(
         monkeypatch.setattr(merging._Files, "place", and_breaks)
     else:
         calls = 0
-        broken = {"copy": "sha256_of", "parts": "_copy_parts"}[at]
-        original = getattr(merging, broken)
+        where, broken = {
+            "copy": (merging.layout, "sha256_of"), "parts": (merging, "_copy_parts")
+        }[at]  # fmt: skip
+        original = getattr(where, broken)
 
         def breaks(*args: object) -> object:
             nonlocal calls
@@ -118,7 +120,7 @@ def test_an_import_that_breaks_off_leaves_nothing(
                 raise error
             return original(*args)
 
-        monkeypatch.setattr(merging, broken, breaks)
+        monkeypatch.setattr(where, broken, breaks)
     with pytest.raises(error):
         registry.merge(other)
     monkeypatch.undo()

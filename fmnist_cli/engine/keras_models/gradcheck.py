@@ -21,19 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_cli.engine import gradients
 from fmnist_cli.engine.backend import Arrays, Split
 from fmnist_cli.engine.config import Head, TrainConfig
-from fmnist_cli.engine.gradients import (
-    EXACT_TOLERANCE,
-    TOLERANCE,
-    E,
-    Entry,
-    Selection,
-    flattened,
-    relative_error,
-    relative_norm,
-    select_entries,
-)
 from fmnist_cli.engine.keras_models import graphs
 from fmnist_cli.engine.keras_models.backend import KerasBackend
 from fmnist_cli.engine.keras_models.models import build, head_of
@@ -70,11 +60,11 @@ class KerasGradientCheck:
     model: str
     n_examples: int
     e: float
-    entries: tuple[Entry, ...]
+    entries: tuple[gradients.Entry, ...]
     norm_training: float
 
     @property
-    def judged(self) -> tuple[Entry, ...]:
+    def judged(self) -> tuple[gradients.Entry, ...]:
         return tuple(entry for entry in self.entries if entry.method != "unresolved")
 
     @property
@@ -89,7 +79,7 @@ class KerasGradientCheck:
     @property
     def norm(self) -> float:
         """||a - n|| / max(||a||, ||n||) over the judged entries."""
-        return relative_norm(
+        return gradients.relative_norm(
             np.array([entry.analytic for entry in self.judged]),
             np.array([entry.numeric for entry in self.judged]),
         )
@@ -100,7 +90,7 @@ class KerasGradientCheck:
 
     @property
     def training_holds(self) -> bool:
-        return self.norm_training <= EXACT_TOLERANCE
+        return self.norm_training <= gradients.EXACT_TOLERANCE
 
     @property
     def holds(self) -> bool:
@@ -110,7 +100,7 @@ class KerasGradientCheck:
 def agrees(analytic: float, numeric: float, e: float) -> bool:
     """Whether the two differ by at most TOLERANCE, relatively, and the rounding at this e."""
     scale = max(abs(analytic), abs(numeric))
-    return abs(analytic - numeric) <= TOLERANCE * scale + ROUNDING / e  # False for a NaN
+    return abs(analytic - numeric) <= gradients.TOLERANCE * scale + ROUNDING / e  # False for a NaN
 
 
 def check_keras_gradients(
@@ -118,8 +108,8 @@ def check_keras_gradients(
     examples: Split,
     *,
     weights: Arrays | None = None,
-    e: float = E,
-    select: Selection = "first",
+    e: float = gradients.E,
+    select: gradients.Selection = "first",
     rng: np.random.Generator,
 ) -> KerasGradientCheck:
     """Check the gradient of a Keras model's mean loss over some examples.
@@ -180,14 +170,18 @@ def check_keras_gradients(
     entries = [
         _check_entry(differences, name, index, float(g[index]), e)
         for name, g in gradient.items()
-        for index in zip(*(axis.tolist() for axis in select_entries(g, select, rng)), strict=True)
+        for index in zip(
+            *(axis.tolist() for axis in gradients.select_entries(g, select, rng)), strict=True
+        )
     ]
     return KerasGradientCheck(
         model=config.model,
         n_examples=len(examples),
         e=e,
         entries=tuple(entries),
-        norm_training=relative_norm(flattened(training), flattened(gradient)),
+        norm_training=gradients.relative_norm(
+            gradients.flattened(training), gradients.flattened(gradient)
+        ),
     )
 
 
@@ -227,7 +221,7 @@ class _Differences:
 
 def _check_entry(
     differences: _Differences, name: str, index: tuple[int, ...], analytic: float, e: float
-) -> Entry:
+) -> gradients.Entry:
     numeric, kink = differences(name, index, e)
     method, step, crossed = "difference", e, kink
     while step > (SMALLEST_E if crossed else SMOOTH_E) and (
@@ -236,12 +230,12 @@ def _check_entry(
         step = max(step / 10, SMALLEST_E)
         numeric, crossed = differences(name, index, step)
         method = "smaller difference"
-    return Entry(
+    return gradients.Entry(
         parameter=name,
         index=index,
         analytic=analytic,
         numeric=numeric,
-        relative_error=relative_error(analytic, numeric),
+        relative_error=gradients.relative_error(analytic, numeric),
         kink=kink,
         e=step,
         method="unresolved" if crossed else method,

@@ -16,20 +16,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from fmnist_cli.errors import RegistryError, UsageError
 from fmnist_cli.registry.liveness import Running
 from fmnist_cli.registry.migrations import HEAD
-from fmnist_cli.registry.sql.reader import (
-    QUERY_SECONDS,
-    RUNNING,
-    WANTED,
-    QueryResult,
-    SqlReader,
-    fetch,
-    short,
-    too_slow,
-)
+from fmnist_cli.registry.sql import reader
 from fmnist_cli.registry.urls import without_password
 
 
-class PostgresReader(SqlReader):
+class PostgresReader(reader.SqlReader):
     """See ``SqlReader``."""
 
     def __init__(self, target: str) -> None:
@@ -51,7 +42,7 @@ class PostgresReader(SqlReader):
 
                 Registry.open(target, readonly=True).close()
             self._show_lost(target)
-            self._connection.execute(f"SET statement_timeout = '{QUERY_SECONDS:g}s'")
+            self._connection.execute(f"SET statement_timeout = '{reader.QUERY_SECONDS:g}s'")
             self._connection.autocommit = False
             self._connection.read_only = True
         except psycopg.Error as error:
@@ -87,18 +78,18 @@ class PostgresReader(SqlReader):
 
     def execute(
         self, what: str, asked: str, sql: str, values: Mapping[str, Any], at_most: int | None
-    ) -> QueryResult:
+    ) -> reader.QueryResult:
         try:
             with self._connection.cursor(name="asked") as cursor:
                 cursor.execute(sql.encode(), values or None)
                 columns = tuple(column.name for column in cursor.description or ())
-                rows = fetch(cursor, at_most)
+                rows = reader.fetch(cursor, at_most)
         except self._error as error:
             self._connection.rollback()
             raise self._translate_error(what, asked, error) from error
         finally:
             self._connection.rollback()
-        return QueryResult(columns, [tuple(map(_plain, row)) for row in rows])
+        return reader.QueryResult(columns, [tuple(map(_plain, row)) for row in rows])
 
     def _names(self, sql: str, name: str) -> tuple[str, ...]:
         rows = self._connection.execute(sql.encode(), (name,)).fetchall()
@@ -115,7 +106,9 @@ class PostgresReader(SqlReader):
         return rows == [(HEAD,)]
 
     def _show_lost(self, target: str) -> None:
-        running = [Running._make(row) for row in self._connection.execute(RUNNING).fetchall()]
+        running = [
+            Running._make(row) for row in self._connection.execute(reader.RUNNING).fetchall()
+        ]
         if running:
             from fmnist_cli.registry.database import open_database
 
@@ -132,17 +125,16 @@ class PostgresReader(SqlReader):
     def _translate_error(self, what: str, asked: str, error: Any) -> RegistryError | UsageError:
         state = error.sqlstate or ""
         said = error.diag.message_primary or str(error)
-        must, received = f"{what} must be {WANTED[what]}", f"Received: {short(asked)}"
         if state == "57014":  # query_canceled
-            return too_slow(what, asked)
+            return reader.too_slow(what, asked)
         if state == "42703" and (match := re.match(r'column "?([^" ]+)"? does not exist', said)):
             return self.unknown(what, "column", match[1].rpartition(".")[2], asked)
         if state == "42P01" and (match := re.match(r'relation "(.+)" does not exist', said)):
             return self.unknown(what, "table", match[1].rpartition(".")[2], asked)
         if state in ("25001", "25006", "42501", "0A000") or "multiple commands" in said:
-            return UsageError(f"{must}; nothing was changed. {received} ({said}).")
+            return reader.refused(what, asked, said, reader.UNCHANGED)
         if state[:2] in ("42", "22", "21", "54"):  # as written, or with the values that are there
-            return UsageError(f"{must}. {received} ({said}).")
+            return reader.refused(what, asked, said)
         return self._unreadable(error)
 
     def _unreadable(self, error: BaseException) -> RegistryError:

@@ -30,6 +30,7 @@ MAX_ANSWER_BYTES = 200_000_000  # of a query's texts and blobs
 MAX_TEXT = 1_000_000  # characters of one text
 MAX_INTEGER = 2**63 - 1  # which the databases can take
 
+UNCHANGED = "; nothing was changed"
 WANTED = {
     "query": "one SELECT, which only reads",
     "where": "one SQL expression over the columns of run_summary",
@@ -256,7 +257,7 @@ class SqlReader(ABC):
         elif what == "where":
             known, where = self.columns(), "run_summary"
             if name in known:  # a semicolon cut it off from the view
-                return UsageError(f"{what} must be {WANTED[what]}. Received: {short(asked)}.")
+                return refused(what, asked)
         else:
             names = [column for table in self.tables() for column in self.columns(table)]
             known, where = list(dict.fromkeys(names)), "what it selects from"
@@ -323,6 +324,12 @@ def summary_document(row: Mapping[str, Any]) -> dict[str, Any]:
     if row["still_improving"] is not None:
         document["still_improving"] = bool(row["still_improving"])
     return document
+
+
+def refused(what: str, asked: str, said: str = "", note: str = "") -> UsageError:
+    """The error for SQL that is not what was to be given; ``said`` is the database's word on it."""
+    why = f" ({said})" if said else ""
+    return UsageError(f"{what} must be {WANTED[what]}{note}. Received: {short(asked)}{why}.")
 
 
 def too_slow(what: str, asked: str) -> UsageError:

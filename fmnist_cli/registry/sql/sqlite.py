@@ -19,16 +19,7 @@ from fmnist_cli.files import expand
 from fmnist_cli.registry.layout import files_folder
 from fmnist_cli.registry.liveness import Running
 from fmnist_cli.registry.migrations import HEAD, TABLES, VIEWS
-from fmnist_cli.registry.sql.reader import (
-    QUERY_SECONDS,
-    RUNNING,
-    WANTED,
-    QueryResult,
-    SqlReader,
-    fetch,
-    short,
-    too_slow,
-)
+from fmnist_cli.registry.sql import reader
 
 MAX_BYTES = 10_000_000  # of one value
 
@@ -41,7 +32,7 @@ _READING = {
 _READING_PRAGMAS = {"table_info", "table_list"}
 
 
-class SqliteReader(SqlReader):
+class SqliteReader(reader.SqlReader):
     """See ``SqlReader``; the connection is read-only, and allows nothing but to read."""
 
     def __init__(self, target: str | Path) -> None:
@@ -55,7 +46,7 @@ class SqliteReader(SqlReader):
         self._connection = _connect(path)
         self._connection.text_factory = lambda text: text.decode(errors="replace")
         try:
-            running = map(Running._make, self._connection.execute(RUNNING).fetchall())
+            running = map(Running._make, self._connection.execute(reader.RUNNING).fetchall())
             files = files_folder(path)
             view = self.lost_view(running, files, lambda: datetime.now(UTC))
             if view is not None:
@@ -85,15 +76,17 @@ class SqliteReader(SqlReader):
 
     def execute(
         self, what: str, asked: str, sql: str, values: Mapping[str, Any], at_most: int | None
-    ) -> QueryResult:
-        deadline = time.monotonic() + QUERY_SECONDS
+    ) -> reader.QueryResult:
+        deadline = time.monotonic() + reader.QUERY_SECONDS
         self._connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
         try:
             with closing(self._connection.execute(sql, values)) as cursor:
                 if cursor.description is None:
-                    raise UsageError(f"{what} must be {WANTED[what]}. Received: {short(asked)}.")
+                    raise UsageError(
+                        f"{what} must be {reader.WANTED[what]}. Received: {reader.short(asked)}."
+                    )
                 columns = tuple(column[0] for column in cursor.description)
-                rows = fetch(cursor, at_most)
+                rows = reader.fetch(cursor, at_most)
         except (sqlite3.Error, sqlite3.Warning) as error:
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT and (
                 time.monotonic() <= deadline
@@ -104,16 +97,15 @@ class SqliteReader(SqlReader):
             self._connection.set_progress_handler(None, 0)
         if bytes in set(map(type, chain.from_iterable(rows))):
             rows = [tuple(v.hex() if isinstance(v, bytes) else v for v in row) for row in rows]
-        return QueryResult(columns, rows)
+        return reader.QueryResult(columns, rows)
 
     def _translate_error(
         self, what: str, asked: str, error: BaseException
     ) -> RegistryError | UsageError:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         text = str(error)
-        must, received = f"{what} must be {WANTED[what]}", f"Received: {short(asked)}"
         if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
-            return UsageError(f"{must}; nothing was changed. {received}.")
+            return reader.refused(what, asked, note=reader.UNCHANGED)
         if code == sqlite3.SQLITE_TOOBIG and what == "where":  # nothing of what was asked
             return RegistryError(
                 f"{self.display_name} must hold no value of more than {MAX_BYTES // 1_000_000} MB. "
@@ -121,14 +113,14 @@ class SqliteReader(SqlReader):
                 remedy="verify",
             )
         if code == sqlite3.SQLITE_INTERRUPT:
-            return too_slow(what, asked)
+            return reader.too_slow(what, asked)
         if code not in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH):
             return self._unreadable(error)
         if match := re.fullmatch(r"no such (column|table): (.+)", text):
             return self.unknown(what, match[1], match[2].rpartition(".")[2], asked)
         if "one statement at a time" in text:
-            return UsageError(f"{must}; nothing was changed. {received}.")
-        return UsageError(f"{must}. {received} ({text}).")
+            return reader.refused(what, asked, note=reader.UNCHANGED)
+        return reader.refused(what, asked, text)
 
     def _unreadable(self, error: BaseException) -> RegistryError:
         from fmnist_cli.registry.database.sqlite import translate_error
