@@ -9,25 +9,16 @@ import numpy as np
 
 from fmnist_cli.errors import require
 from fmnist_cli.formatting import count_range
+from fmnist_cli.plots import style
 from fmnist_cli.plots.axes import beside, log_axis, number
 from fmnist_cli.plots.data import GridCell, RunCaption
-from fmnist_cli.plots.style import (
-    BLACK,
-    GREY,
-    MARKERS,
-    SMALL_POINTS,
-    VERMILLION,
-    applied_style,
-    finish,
-    new_figure,
-)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-@applied_style()
+@style.applied_style()
 def grid_figure(
     cells: Sequence[GridCell],
     caption: RunCaption,
@@ -71,7 +62,7 @@ def grid_figure(
         notes.append(
             "Below: rings have the fewest updates of a batch size; perfect scaling is level."
         )
-    figure = new_figure(
+    figure = style.new_figure(
         f"Batch size, learning rate and the training of {caption.model}",
         caption.line(),
         notes,
@@ -84,7 +75,7 @@ def grid_figure(
     _heat_map(panels["epochs"], cells, "epochs", f"epochs to {reach}", diagonals)
     if reached:
         _saved(panels["saved"], reached, front, reach)
-    return finish(figure)
+    return style.finish(figure)
 
 
 def _heat_map(
@@ -131,15 +122,15 @@ def _heat_map(
                           linewidth=0, hatch=hatch)
             )  # fmt: skip
         ax.text(
-            x, y, text, ha="center", va="center", size=SMALL_POINTS, zorder=4,
-            color="white" if dark else BLACK,
+            x, y, text, ha="center", va="center", size=style.SMALL_POINTS, zorder=4,
+            color="white" if dark else style.BLACK,
             bbox={"boxstyle": "round,pad=0.2", "facecolor": colour, "linewidth": 0},
         )  # fmt: skip
     for diagonal in diagonals:
         ax.plot(
             [batches.index(batch) for batch, _ in diagonal],
             [rates.index(lr) for _, lr in diagonal],
-            color=VERMILLION, linestyle=(0, (3, 2)), linewidth=1.5, zorder=3,
+            color=style.VERMILLION, linestyle=(0, (3, 2)), linewidth=1.5, zorder=3,
             path_effects=[withStroke(linewidth=2.8, foreground="white")],
         )  # fmt: skip
     ax.set_xlim(-0.5, len(batches) - 0.5)
@@ -167,7 +158,8 @@ def _saved(
     for i, (rate, colour) in enumerate(zip(rates, colours, strict=True)):
         points = np.array([place for (_, lr), place in places.items() if lr == rate])
         (handle,) = ax.plot(
-            points[:, 0], points[:, 1], MARKERS[i % len(MARKERS)], color=colour, zorder=3,
+            points[:, 0], points[:, 1], style.MARKERS[i % len(style.MARKERS)], color=colour,
+            zorder=3,
             # one that lies on another leaves it to be seen
             markersize=np.linspace(9.0, 4.5, len(rates))[i] if len(rates) > 1 else 5.5,
             linestyle="none", markeredgecolor="white", markeredgewidth=0.5,
@@ -175,7 +167,7 @@ def _saved(
         handles.append(handle)
     ringed = np.array([places[one] for one in front if one in places]).reshape(-1, 2)
     ax.plot(
-        ringed[:, 0], ringed[:, 1], "-o", color=BLACK, linewidth=1.2, markersize=11,
+        ringed[:, 0], ringed[:, 1], "-o", color=style.BLACK, linewidth=1.2, markersize=11,
         markerfacecolor="none", markeredgewidth=1.0, zorder=2,
     )  # fmt: skip
     ax.margins(0.12, 0.2)
@@ -183,12 +175,14 @@ def _saved(
         log_axis(ax, which)
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     for batch in sorted({cell.batch for cell in reached}):
-        ax.plot([left, right], [batch * left, batch * right], color=GREY, linewidth=0.6, zorder=1)
+        ax.plot(
+            [left, right], [batch * left, batch * right], color=style.GREY, linewidth=0.6, zorder=1
+        )
         x = min(right, top / batch)
         up = x < right
         ax.annotate(
             f"batch {number(batch)}", (x, batch * x), xytext=(0, 2) if up else (3, 0),
-            textcoords="offset points", size=SMALL_POINTS, color=GREY,
+            textcoords="offset points", size=style.SMALL_POINTS, color=style.GREY,
             ha="center" if up else "left", va="bottom" if up else "center",
         )  # fmt: skip
     ax.set_xlim(left, right)

@@ -35,29 +35,15 @@ class DataFile:
     item_shape: tuple[int, ...]
 
 
-_IMAGE = (IMAGE_SIDE, IMAGE_SIDE)
-
-FILES = (
-    DataFile(
-        "train-images-idx3-ubyte",
-        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-        _IMAGE,
-    ),
-    DataFile(
-        "train-labels-idx1-ubyte",
-        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-        (),
-    ),
-    DataFile(
-        "t10k-images-idx3-ubyte",
-        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-        _IMAGE,
-    ),
-    DataFile(
-        "t10k-labels-idx1-ubyte",
-        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        (),
-    ),
+_SHA256 = {
+    "train-images-idx3": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+FILES = tuple(
+    DataFile(f"{name}-ubyte", sha256, (IMAGE_SIDE, IMAGE_SIDE) if "images" in name else ())
+    for name, sha256 in _SHA256.items()
 )
 
 

@@ -82,9 +82,7 @@ class SqliteReader(reader.SqlReader):
         try:
             with closing(self._connection.execute(sql, values)) as cursor:
                 if cursor.description is None:
-                    raise UsageError(
-                        f"{what} must be {reader.WANTED[what]}. Received: {reader.short(asked)}."
-                    )
+                    raise reader.refused(what, asked)
                 columns = tuple(column[0] for column in cursor.description)
                 rows = reader.fetch(cursor, at_most)
         except (sqlite3.Error, sqlite3.Warning) as error:
