@@ -74,14 +74,14 @@ def recording(folder: Path) -> float:
     from fmnist_cli.engine.data import load
     from fmnist_cli.engine.training import make_backend, train
     from fmnist_cli.registry import Registry
-    from fmnist_cli.runner.run import Session, train_recorded
+    from fmnist_cli.runner.run import Recipe, Session, train_recorded
 
     config = TrainConfig(batch=5, epochs=EPOCHS, patience=None)
     data = load(config.train_size, config.val_size)
     with Registry.open(folder / "recording.db") as registry:
         ways: dict[str, Callable[[], object]] = {
             "alone": lambda: train(make_backend(config, data.train), data, config),
-            "recorded": lambda: train_recorded(Session(registry, data), config, command="train"),
+            "recorded": lambda: train_recorded(Session(registry, data), config, Recipe("train")),
         }
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for pair in range(PAIRS):

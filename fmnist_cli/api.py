@@ -25,7 +25,7 @@ from fmnist_cli.runner import reproduce as reproduction
 from fmnist_cli.runner import study as studying
 from fmnist_cli.runner.listener import Listener, Silent
 from fmnist_cli.runner.resume import resume_training
-from fmnist_cli.runner.run import Session
+from fmnist_cli.runner.run import Recipe, Session
 from fmnist_cli.runner.shifted import evaluate_run
 from fmnist_cli.runner.training import Extras, train_with_checks
 from fmnist_cli.studies import View, study_of
@@ -143,12 +143,10 @@ def study(
         seeds = range(min(first), min(first) + seeds)
     result = studying.run_study(
         _session(data, registry, listener, f"study({kind!r}, ...)"),
-        kind,
+        Recipe(kind, test_every_epoch or known.test_every_epoch, after=known.after(View())),
         list(arms.items()),
         seeds=seeds,
         executor=studying.executor_of(jobs, scheduler),
-        test_every_epoch=test_every_epoch or known.test_every_epoch,
-        after=known.after(View()),
         reuse=reuse,
     )
     result.require_complete()

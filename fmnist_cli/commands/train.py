@@ -147,6 +147,7 @@ def _train_seeds(
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.commands._study import draw_study, show_study
     from fmnist_cli.runner.result_file import hand_in_recorded, keep_result_file
+    from fmnist_cli.runner.run import Recipe
     from fmnist_cli.runner.study import run_study
     from fmnist_cli.studies import View
     from fmnist_cli.studies.training import TRAINING
@@ -154,11 +155,9 @@ def _train_seeds(
     with open_session(out.db, config, data, out, results=results) as session:
         result = run_study(
             session,
-            TRAINING.kind,
+            Recipe(TRAINING.kind, dynamics=dynamics, after=keep_result_file),
             TRAINING.conditions(config, ()),
             reuse=not study.new,
-            after=keep_result_file,
-            dynamics=dynamics,
             measured={"dynamics": True} if dynamics else None,
             **study.how(config.seed),
         )

@@ -18,7 +18,7 @@ from fmnist_cli.runner.checks import record_checks, require_checks
 from fmnist_cli.runner.command_line import seed_words
 from fmnist_cli.runner.jobs import Executor, InProcess
 from fmnist_cli.runner.mini_cnn import GENERATED, Training, check_document, record_exercise
-from fmnist_cli.runner.run import Session, run_spec, train_recorded
+from fmnist_cli.runner.run import Recipe, Session, run_spec, train_recorded
 from fmnist_cli.studies import Study
 from fmnist_cli.studies.study import View
 
@@ -167,7 +167,7 @@ def default_run(work: Work) -> RunRecord:
     begun = next((run for run in runs if run.status in RESUMABLE and run.study_id is None), None)
     resume = None if begun is None else work.registry.resumable(begun.id)
     recorded = train_recorded(
-        work.session, work.config, command="train", before=before, resume=resume
+        work.session, work.config, Recipe("train"), before=before, resume=resume
     )
     return work.registry.get_run(recorded.run.id)
 

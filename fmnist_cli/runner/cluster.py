@@ -37,14 +37,13 @@ from fmnist_cli.runner.jobs import (
     Job,
     JobProgress,
     Message,
-    Recipe,
     RemoteListener,
     machine,
     train_elsewhere,
     use_cores,
     with_uuid,
 )
-from fmnist_cli.runner.run import Session
+from fmnist_cli.runner.run import Recipe, Session
 from fmnist_cli.version import __version__
 
 if TYPE_CHECKING:

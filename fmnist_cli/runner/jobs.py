@@ -26,7 +26,13 @@ from fmnist_cli.engine.numpy_mlp.threads import use_single_thread
 from fmnist_cli.errors import DataError, FmnistError, RunNotFound, shortage
 from fmnist_cli.registry import Registry, RunRecord
 from fmnist_cli.runner.listener import ProgressBar
-from fmnist_cli.runner.run import After, Session, StudyCondition, summary_line, train_recorded
+from fmnist_cli.runner.run import (
+    Recipe,
+    Session,
+    StudyCondition,
+    summary_line,
+    train_recorded,
+)
 
 HELD_SECONDS = 5.0  # how long the kernel may take to free what a dead process held
 
@@ -48,16 +54,6 @@ class Job:
     condition: StudyCondition
     resume: RunRecord | None = None
     run_uuid: str | None = None
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How every job of a study is trained; it is pickled, so ``after`` is a module's function."""
-
-    command: str
-    test_every_epoch: bool = False
-    dynamics: bool = False
-    after: After | None = None
 
 
 # What happens to jobs
@@ -148,11 +144,8 @@ def train_job(session: Session, job: Job, recipe: Recipe) -> None:
     recorded = train_recorded(
         session,
         job.config,
-        command=recipe.command,
+        recipe,
         condition=job.condition,
-        test_every_epoch=recipe.test_every_epoch,
-        dynamics=recipe.dynamics,
-        after=recipe.after,
         resume=job.resume,
         run_uuid=job.run_uuid,
     )

@@ -41,14 +41,13 @@ from fmnist_cli.runner.jobs import (
     InProcess,
     Job,
     JobProgress,
-    Recipe,
     RemoteListener,
     share_of,
     train_elsewhere,
     use_cores,
     with_uuid,
 )
-from fmnist_cli.runner.run import Session
+from fmnist_cli.runner.run import Recipe, Session
 
 INTERRUPT = signal.SIGUSR1  # what tells a worker of the parent's KeyboardInterrupt
 DEATHS = 3  # of workers, by a signal, after which a run is given up

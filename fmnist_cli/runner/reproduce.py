@@ -13,7 +13,7 @@ from fmnist_cli.formatting import pluralize
 from fmnist_cli.registry import Registry, RunRecord
 from fmnist_cli.runner.find import find_fitting_run, has_epochs
 from fmnist_cli.runner.resume import require_its_data
-from fmnist_cli.runner.run import Session, train_recorded
+from fmnist_cli.runner.run import Recipe, Session, train_recorded
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,8 @@ def reproduce(session: Session, run: RunRecord) -> Reproduction:
     curve = registry.epochs(run.id)
     if run.status not in ("finished", "diverged"):
         config = config.but(epochs=len(curve))  # as far as it got
-    recorded = train_recorded(
-        session,
-        config,
-        command="reproduce",
-        test_every_epoch=curve[0].test_loss is not None,
-    )
+    recipe = Recipe("reproduce", test_every_epoch=curve[0].test_loss is not None)
+    recorded = train_recorded(session, config, recipe)
     before = registry.environment(run.id)
     if config.model != "mlp":
         before.setdefault("initial_weights", EARLIER_CNN_WEIGHTS)

@@ -9,7 +9,7 @@ from fmnist_cli.registry import Registry, RunRecord
 from fmnist_cli.registry.resume import RESUMABLE
 from fmnist_cli.runner.command_line import asked_for_dynamics
 from fmnist_cli.runner.find import find_fitting_run
-from fmnist_cli.runner.run import Recorded, Session, train_recorded
+from fmnist_cli.runner.run import Recipe, Recorded, Session, train_recorded
 
 
 def resumable_training(registry: Registry, which: int | str) -> RunRecord:
@@ -69,10 +69,5 @@ def resume_training(session: Session, which: int | str) -> Recorded:
     """
     run = resumable_training(session.registry, which)
     require_its_data(run, session.dataset)
-    return train_recorded(
-        session,
-        TrainConfig(**run.config),
-        command=run.command,
-        dynamics=had_dynamics(session.registry, run),
-        resume=run,
-    )
+    recipe = Recipe(run.command, dynamics=had_dynamics(session.registry, run))
+    return train_recorded(session, TrainConfig(**run.config), recipe, resume=run)

@@ -50,6 +50,28 @@ class Session:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How a run is trained, whatever its configuration.
+
+    Attributes
+    ----------
+    command : str
+        What the run records as its command; of a study's run the study's kind.
+    dynamics : bool
+        Record the figures of ``engine.dynamics`` at every epoch.
+    after : callable, optional
+        Called with the run, the backend, the result and the data once it is trained, inside the
+        run: what it raises ends the run as failed. Where other processes train, a recipe is
+        pickled, so it must be a function of a module.
+    """
+
+    command: str
+    test_every_epoch: bool = False
+    dynamics: bool = False
+    after: After | None = None
+
+
+@dataclass(frozen=True)
 class StudyCondition:
     """What of a study a run is a replicate of."""
 
@@ -69,13 +91,10 @@ class Recorded:
 def train_recorded(
     session: Session,
     config: TrainConfig,
+    recipe: Recipe,
     *,
-    command: str,
     condition: StudyCondition | None = None,
-    test_every_epoch: bool = False,
-    dynamics: bool = False,
     before: Before | None = None,
-    after: After | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
     resume: RunRecord | None = None,
     run_uuid: str | None = None,
@@ -88,11 +107,8 @@ def train_recorded(
 
     Parameters
     ----------
-    dynamics
-        Record the figures of ``engine.dynamics`` at every epoch.
-    before, after
-        Called with the run and the backend around the training, inside the run: what they
-        raise ends the run as failed.
+    before
+        Called with the run and the backend, inside the run: what it raises ends the run as failed.
     on_epoch
         Called with every epoch, once it is recorded.
     resume
@@ -113,7 +129,7 @@ def train_recorded(
     weights_path = None
     # before the run begins: an engine that cannot start leaves none
     backend = (backend_of or training.make_backend)(config, dataset.train)
-    spec = run_spec(session, command, asdict(config), condition, run_uuid)
+    spec = run_spec(session, recipe.command, asdict(config), condition, run_uuid)
     resumed = None if resume is None else registry.resume(resume)
     run = resumed or registry.run(spec)
     warnings = _Warnings(run, listener)
@@ -121,7 +137,7 @@ def train_recorded(
 
     def kept() -> Kept:
         text = f"run {run.id} keeps its {pluralize(done, 'epoch')}"
-        return Kept(text, run_id=run.id if command == "train" else None)
+        return Kept(text, run_id=run.id if recipe.command == "train" else None)
 
     # of a run in a study, the study says what is kept
     noted = note_on_interrupt(kept if condition is None else None)
@@ -150,10 +166,10 @@ def train_recorded(
                 dataset,
                 config,
                 on_epoch=record,
-                on_dynamics=run.record_dynamics if dynamics else None,
+                on_dynamics=run.record_dynamics if recipe.dynamics else None,
                 on_checkpoint=checkpoints.offer,
                 resume_from=start,
-                test_every_epoch=test_every_epoch,
+                test_every_epoch=recipe.test_every_epoch,
             )
             if result.weights is not None:
                 weights_path = run.folder / "weights.npz"
@@ -161,8 +177,8 @@ def train_recorded(
                 run.add_artefact("weights", weights_path)
             if result.test is not None:
                 record_assessment(run, "test", result.test)
-            if after is not None:
-                after(run, backend, result, dataset)
+            if recipe.after is not None:
+                recipe.after(run, backend, result, dataset)
             run.finish(outcome_of(result))
     if run.write_error is not None:
         raise RegistryUnavailable(run.unrecorded, remedy="recover_journal", run_id=run.id)

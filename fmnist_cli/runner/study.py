@@ -33,10 +33,9 @@ from fmnist_cli.runner.jobs import (
     Job,
     JobProgress,
     Message,
-    Recipe,
 )
 from fmnist_cli.runner.listener import Listener, ProgressBar
-from fmnist_cli.runner.run import After, Session, StudyCondition, note_on_interrupt
+from fmnist_cli.runner.run import Recipe, Session, StudyCondition, note_on_interrupt
 
 SIDE_BY_SIDE = ("jobs", "cluster")  # what a study's configuration says of how it was trained
 WAIT_SECONDS = 0.2  # between two looks at who trains a study
@@ -48,15 +47,12 @@ Key = tuple[str, int]  # label, seed
 
 def run_study(
     session: Session,
-    kind: str,
+    recipe: Recipe,
     arms: Arms,
     *,
     seeds: Sequence[int],
     executor: Executor | None = None,
     new: bool = False,
-    test_every_epoch: bool = False,
-    dynamics: bool = False,
-    after: After | None = None,
     measured: Mapping[str, Any] | None = None,
     reuse: bool = False,
     more_seeds: bool = False,
@@ -66,8 +62,8 @@ def run_study(
 
     Parameters
     ----------
-    kind : str
-        The study's name, such as ``sweep-batch``.
+    recipe : Recipe
+        How every run is trained; its command is the study's kind, such as ``sweep-batch``.
     arms : sequence of (label, configuration)
         Labels differ; the configurations' own seeds do not count.
     seeds : sequence of int
@@ -76,9 +72,6 @@ def run_study(
         Who trains.
     new : bool
         Begin a new study even where one could be continued.
-    dynamics, after
-        As in ``train_recorded``; where other processes train, ``after`` must be a function of a
-        module.
     measured
         What else the study asks for, for one that asks for less is not continued.
     reuse
@@ -94,7 +87,7 @@ def run_study(
         When no run has a result.
     """
     executor = InProcess() if executor is None else executor
-    registry, listener = session.registry, session.listener
+    registry, listener, kind = session.registry, session.listener, recipe.command
     executor.check(session)
 
     def ask(seeds: Sequence[int]) -> dict[str, Any]:
@@ -123,7 +116,6 @@ def run_study(
         if study is None:
             study = registry.study(kind, asked, arms=[label for label, _ in arms])
         _await_other_machines(session, study)
-        recipe = Recipe(kind, test_every_epoch, dynamics, after)
         failures = _train_missing(session, study, runs, executor, recipe)
     result = replace(read_study(registry, study), failures=tuple(failures))
     if not result.runs:

@@ -30,7 +30,7 @@ from fmnist_cli.runner.result_file import (
     result_content,
     result_file_name,
 )
-from fmnist_cli.runner.run import BackendOf, Recorded, Session, train_recorded
+from fmnist_cli.runner.run import BackendOf, Recipe, Recorded, Session, train_recorded
 
 N_BESIDE = 10  # epochs that are compared with other losses
 
@@ -165,12 +165,9 @@ def train_with_checks(
     recorded = train_recorded(
         session,
         config,
-        command="train",
+        Recipe("train", extras.test_every_epoch, extras.dynamics, after),
         before=before,
-        after=after,
         on_epoch=on_epoch,
-        dynamics=extras.dynamics,
-        test_every_epoch=extras.test_every_epoch,
         resume=resume,
         backend_of=backend_of,
     )

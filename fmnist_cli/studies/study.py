@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fmnist_cli.plots import Band
     from fmnist_cli.runner.jobs import Executor
     from fmnist_cli.runner.measured import Measure
-    from fmnist_cli.runner.run import After, Session
+    from fmnist_cli.runner.run import After, Recipe, Session
     from fmnist_cli.tables import Table
 
 Conditions = list[tuple[str, "TrainConfig"]]
@@ -157,15 +157,13 @@ class Study:
 
         return run_study(
             session,
-            self.kind,
+            self._recipe(view),
             self.conditions(config, values),
             seeds=seeds,
             executor=executor,
             new=new,
             reuse=reuse,
             more_seeds=more_seeds,
-            test_every_epoch=self.test_every_epoch,
-            after=self.after(view),
             measured={"curves": list(view.curves)} if view.curves else None,
             timed=self.timed,
         )
@@ -193,14 +191,12 @@ class Study:
         if conditions := self.why(result, config):
             found = run_study(
                 session,
-                f"{self.kind}-why",
+                self._recipe(view, "-why"),
                 conditions,
                 seeds=seeds,
                 executor=executor,
                 new=new,
                 reuse=True,
-                test_every_epoch=self.test_every_epoch,
-                after=self.after(view),
                 timed=False,
             )
             found.require_complete()
@@ -208,6 +204,11 @@ class Study:
         figures = {} if self.measure is None else measure_runs(session, result.runs, self.measure)
         explanations = self.explain(result, runs, figures, view)
         return tuple(replace(one, part=self.part) for one in explanations), runs
+
+    def _recipe(self, view: View, suffix: str = "") -> Recipe:
+        from fmnist_cli.runner.run import Recipe
+
+        return Recipe(f"{self.kind}{suffix}", self.test_every_epoch, after=self.after(view))
 
     def usual_values(self, config: TrainConfig) -> tuple[tuple[Any, ...], list[str]]:
         """The default values that fit the configuration, and why the others are left out."""

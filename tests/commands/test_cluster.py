@@ -30,8 +30,8 @@ from fmnist_cli.engine.data import load
 from fmnist_cli.errors import FmnistError
 from fmnist_cli.registry import Registry, RunRecord, schema
 from fmnist_cli.runner import cluster as _cluster
-from fmnist_cli.runner.jobs import Done, Elsewhere, Job, Recipe
-from fmnist_cli.runner.run import Session, StudyCondition
+from fmnist_cli.runner.jobs import Done, Elsewhere, Job
+from fmnist_cli.runner.run import Recipe, Session, StudyCondition
 from fmnist_cli.runner.study import run_study
 
 from .conftest import SMALL, Fmnist
@@ -356,11 +356,10 @@ def with_after(cluster: Cluster, after: Any, seeds: int = 3) -> StudyResult:
         session = Session(registry, data, Output(Common()))
         return run_study(
             session,
-            "train",
+            Recipe("train", after=after),
             [("arm", CONFIG)],
             seeds=range(42, 42 + seeds),
             executor=_cluster.Cluster(cluster.address),
-            after=after,
         )
 
 

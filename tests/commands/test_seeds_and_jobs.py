@@ -27,7 +27,7 @@ from fmnist_cli.errors import DataError, FmnistError
 from fmnist_cli.registry import Registry
 from fmnist_cli.runner import jobs as _jobs
 from fmnist_cli.runner import processes
-from fmnist_cli.runner.run import Session
+from fmnist_cli.runner.run import Recipe, Session
 from fmnist_cli.runner.study import run_study
 
 from .conftest import SMALL, Fmnist
@@ -145,7 +145,9 @@ def test_tables_of_several_seeds_have_the_interval_and_fit(
 def study_of(lrs: dict[str, float], seeds: int) -> StudyResult:
     arms = [(label, CONFIG.but(lr=lr)) for label, lr in lrs.items()]
     with Registry.open("runs.db") as registry:
-        return run_study(Session(registry, _data()), "train", arms, seeds=range(42, 42 + seeds))
+        return run_study(
+            Session(registry, _data()), Recipe("train"), arms, seeds=range(42, 42 + seeds)
+        )
 
 
 def _data() -> Dataset:
@@ -240,11 +242,10 @@ def with_after(after: Any, jobs: int, seeds: int = 3) -> StudyResult:
     with Registry.open("runs.db") as registry:
         return run_study(
             Session(registry, _data(), Output(Common())),
-            "train",
+            Recipe("train", after=after),
             [("arm", CONFIG)],
             seeds=range(42, 42 + seeds),
             executor=processes.Processes(jobs),
-            after=after,
         )
 
 
