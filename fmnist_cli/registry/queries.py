@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,20 +18,11 @@ from sqlalchemy import Row, Select, func, select
 
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError, RegistryError, RunNotFound
-from fmnist_cli.registry import schema
+from fmnist_cli.registry import records, schema
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.digest import stored_digest
 from fmnist_cli.registry.layout import artefact_file, found_folder, sha256_of
 from fmnist_cli.registry.liveness import dead_runs
-from fmnist_cli.registry.records import (
-    ArtefactRecord,
-    CheckRecord,
-    EvaluationRecord,
-    RunRecord,
-    Status,
-    StudyRecord,
-    UnsoundRun,
-)
 from fmnist_cli.registry.soundness import MAX_TEXT, unsound
 from fmnist_cli.registry.values import to_datetime
 
@@ -59,14 +51,14 @@ class Reader:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find_run(self, run_id: int) -> RunRecord | None:
+    def find_run(self, run_id: int) -> records.RunRecord | None:
         """The run of that id, or None."""
         if not 0 < run_id <= _MAX_ID:
             return None
-        records = self._runs(_SELECT_RUN.where(schema.run.c.id == run_id))
-        return records[0] if records else None
+        matching = self._runs(_SELECT_RUN.where(schema.run.c.id == run_id))
+        return matching[0] if matching else None
 
-    def get_run(self, which: int | str, *, exact: bool = False) -> RunRecord:
+    def get_run(self, which: int | str, *, exact: bool = False) -> records.RunRecord:
         """The run of that id, name or uuid, or the ``latest``.
 
         Parameters
@@ -84,12 +76,12 @@ class Reader:
         """
         text = str(which).strip()
         if text == "latest":
-            records = self.list_runs(limit=1)
-            if not records:
+            matching = self.list_runs(limit=1)
+            if not matching:
                 raise RunNotFound(
                     f"{self._database.display_name} holds no run yet.", remedy="train_first"
                 )
-            return records[0]
+            return matching[0]
         if re.fullmatch(r"[0-9]{1,19}", text) and (record := self.find_run(int(text))):
             return record
         if len(named := self._runs(_SELECT_RUN.where(schema.run.c.name == text).limit(2))) == 1:
@@ -103,10 +95,10 @@ class Reader:
         beginning = r"[0-9a-f]{32}" if exact else r"(?=.*[a-f]|.{8})[0-9a-f]{4,32}"
         if re.fullmatch(beginning, text):
             statement = _SELECT_RUN.where(schema.run.c.uuid.startswith(text)).limit(2)
-            records = self._runs(statement)
-            if len(records) == 1:
-                return records[0]
-            if records:
+            matching = self._runs(statement)
+            if len(matching) == 1:
+                return matching[0]
+            if matching:
                 raise RunNotFound(
                     f"one run in {self._database.display_name} must have a uuid that begins with "
                     f"{text}; several have."
@@ -116,7 +108,7 @@ class Reader:
             remedy="list_runs",
         )
 
-    def get_run_to_delete(self, which: str) -> RunRecord | UnsoundRun:
+    def get_run_to_delete(self, which: str) -> records.RunRecord | records.UnsoundRun:
         """As ``get_run(which, exact=True)``; by its id also a run that has ended and whose row
         holds what no run holds, so that there is a way to be rid of it."""
         try:
@@ -131,7 +123,7 @@ class Reader:
             rows = [self._sound(schema.run, row) for row in self._rows(needed)]
             if not rows or rows[0].status not in ("finished", "failed", "interrupted", "diverged"):
                 raise
-            return UnsoundRun(rows[0].id, rows[0].uuid, rows[0].status)
+            return records.UnsoundRun(rows[0].id, rows[0].uuid, rows[0].status)
 
     def list_runs(
         self,
@@ -140,9 +132,9 @@ class Reader:
         study_id: int | None = None,
         model: str | None = None,
         command: str | None = None,
-        status: Status | None = None,
+        status: records.Status | None = None,
         tag: str | None = None,
-    ) -> list[RunRecord]:
+    ) -> list[records.RunRecord]:
         """The runs that fit, newest (highest id) first."""
         run = schema.run.c
         statement = _SELECT_RUN.order_by(run.id.desc())
@@ -157,8 +149,8 @@ class Reader:
             tagged = select(schema.tag.c.run_id).where(schema.tag.c.tag == tag)
             statement = statement.where(run.id.in_(tagged))
         if status in ("running", "lost"):  # the same in the table; the locks tell them apart
-            records = self._runs(statement.where(run.status == "running"))
-            return [record for record in records if record.status == status][:limit]
+            matching = self._runs(statement.where(run.status == "running"))
+            return [record for record in matching if record.status == status][:limit]
         if status is not None:
             statement = statement.where(run.status == status)
         return self._runs(statement.limit(limit))
@@ -189,18 +181,19 @@ class Reader:
             figures.setdefault(row.name, []).append((row.epoch, row.value))
         return figures
 
-    def checks(self, run_id: int) -> tuple[CheckRecord, ...]:
+    def checks(self, run_id: int) -> tuple[records.CheckRecord, ...]:
         """The run's checks, in the order they were made."""
         rows = self._part(schema.run_check, run_id, schema.run_check.c.id)
         return tuple(
-            CheckRecord(**{**_plain(row), "figures": json.loads(row.figures)}) for row in rows
+            records.CheckRecord(**{**_plain(row), "figures": json.loads(row.figures)})
+            for row in rows
         )
 
-    def evaluations(self, run_id: int) -> tuple[EvaluationRecord, ...]:
+    def evaluations(self, run_id: int) -> tuple[records.EvaluationRecord, ...]:
         """The run's evaluations, in the order they were made."""
         rows = self._part(schema.evaluation, run_id, schema.evaluation.c.id)
         return tuple(
-            EvaluationRecord(
+            records.EvaluationRecord(
                 **{
                     **_plain(row),
                     "confusion": tuple(map(tuple, json.loads(row.confusion))),
@@ -210,22 +203,20 @@ class Reader:
             for row in rows
         )
 
-    def artefacts(self, run_id: int, *, kind: str | None = None) -> tuple[ArtefactRecord, ...]:
+    def artefacts(
+        self, run_id: int, *, kind: str | None = None
+    ) -> tuple[records.ArtefactRecord, ...]:
         """The run's saved files (of one kind), in the order they were added."""
         rows = self._part(schema.artefact, run_id, schema.artefact.c.id)
-        records = (
-            ArtefactRecord(
-                run_id=row.run_id, kind=row.kind, path=row.path, sha256=row.sha256, bytes=row.bytes
-            )
-            for row in rows
-        )
-        return tuple(record for record in records if kind in (None, record.kind))
+        names = [field.name for field in fields(records.ArtefactRecord)]
+        found = (records.ArtefactRecord(**{n: row._mapping[n] for n in names}) for row in rows)
+        return tuple(record for record in found if kind in (None, record.kind))
 
-    def run_folder(self, run: RunRecord) -> Path:
+    def run_folder(self, run: records.RunRecord) -> Path:
         """The folder that holds what the run saved, there or not."""
         return found_folder(self._database, run.id, run.uuid)
 
-    def artefact_path(self, artefact: ArtefactRecord) -> Path:
+    def artefact_path(self, artefact: records.ArtefactRecord) -> Path:
         """Where the file is, once its content has been compared with its checksum.
 
         Raises
@@ -258,14 +249,14 @@ class Reader:
             raise RunNotFound(f"there is no run {run_id} in {self._database.display_name}.")
         return found
 
-    def find_study(self, study_id: int) -> StudyRecord | None:
+    def find_study(self, study_id: int) -> records.StudyRecord | None:
         """The study of that id, or None."""
         if not 0 < study_id <= _MAX_ID:
             return None
         studies = self._studies(select(schema.study).where(schema.study.c.id == study_id))
         return studies[0] if studies else None
 
-    def get_study(self, study_id: int) -> StudyRecord:
+    def get_study(self, study_id: int) -> records.StudyRecord:
         """The study of that id; RunNotFound when there is none."""
         found = self.find_study(study_id)
         if found is None:
@@ -276,20 +267,20 @@ class Reader:
             )
         return found
 
-    def latest_study(self, kind: str) -> StudyRecord | None:
+    def latest_study(self, kind: str) -> records.StudyRecord | None:
         """The newest study of that kind, or None."""
         newest = select(schema.study).where(schema.study.c.kind == kind)
         studies = self._studies(newest.order_by(schema.study.c.id.desc()).limit(1))
         return studies[0] if studies else None
 
-    def list_studies(self, *, kind: str | None = None) -> list[StudyRecord]:
+    def list_studies(self, *, kind: str | None = None) -> list[records.StudyRecord]:
         """The studies (of one kind), newest first."""
         statement = select(schema.study).order_by(schema.study.c.id.desc())
         return self._studies(
             statement if kind is None else statement.where(schema.study.c.kind == kind)
         )
 
-    def study_runs(self, study_id: int) -> list[RunRecord]:
+    def study_runs(self, study_id: int) -> list[records.RunRecord]:
         """The study's runs in the order of its arms, then by seed, then as they began."""
         arms = self.get_study(study_id).arms
         place = {arm: i for i, arm in enumerate(arms)}
@@ -298,7 +289,7 @@ class Reader:
             key=lambda run: (place.get(run.arm or "", len(arms)), run.seed, run.id),
         )
 
-    def _runs(self, statement: Select[Any]) -> list[RunRecord]:
+    def _runs(self, statement: Select[Any]) -> list[records.RunRecord]:
         rows = self._rows(statement)
         running: list[Any] = [row for row in rows if row.status == "running"]
         lost = dead_runs(running, self._database.files, self._clock)
@@ -335,9 +326,9 @@ class Reader:
             )
         return row
 
-    def _studies(self, statement: Select[Any]) -> list[StudyRecord]:
+    def _studies(self, statement: Select[Any]) -> list[records.StudyRecord]:
         return [
-            StudyRecord(
+            records.StudyRecord(
                 id=row.id,
                 uuid=row.uuid,
                 kind=row.kind,
@@ -368,7 +359,7 @@ def _epoch(row: Row[Any]) -> Epoch:
     return Epoch(**values)
 
 
-def _run_record(row: Row[Any], *, lost: bool) -> RunRecord:
+def _run_record(row: Row[Any], *, lost: bool) -> records.RunRecord:
     values = dict(row._mapping)
     if lost:
         values["status"] = "lost"
@@ -377,4 +368,4 @@ def _run_record(row: Row[Any], *, lost: bool) -> RunRecord:
     values["tags"] = tuple(sorted(row.tags.split(","))) if row.tags else ()
     for name in ("started_at", "ended_at", "process_started", "heartbeat_at", "resumed_at"):
         values[name] = to_datetime(values[name])
-    return RunRecord(**values)
+    return records.RunRecord(**values)

@@ -10,28 +10,14 @@ The SQL is portable, but for what the modules of the databases do. A change here
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    Float,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-)
+import sqlalchemy as sa
 
 from fmnist_cli.registry.migrations import HEAD as HEAD
 
 STATUSES = ("running", "finished", "failed", "interrupted", "diverged")
 STOP_REASONS = ("patience", "max_epochs", "diverged", "interrupted")
 
-metadata = MetaData(
+metadata = sa.MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
         "fk": "fk_%(table_name)s_%(column_0_name)s",
@@ -41,193 +27,195 @@ metadata = MetaData(
 )
 
 
-def _one_of(table: str, column: str, values: tuple[str, ...]) -> CheckConstraint:
+def _one_of(table: str, column: str, values: tuple[str, ...]) -> sa.CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=f"ck_{table}_{column}")
+    return sa.CheckConstraint(f"{column} IN ({listed})", name=f"ck_{table}_{column}")
 
 
-def _fraction(table: str, column: str) -> CheckConstraint:
-    return CheckConstraint(f"{column} BETWEEN 0 AND 1", name=f"ck_{table}_{column}")
+def _fraction(table: str, column: str) -> sa.CheckConstraint:
+    return sa.CheckConstraint(f"{column} BETWEEN 0 AND 1", name=f"ck_{table}_{column}")
 
 
-def _run_id(*, primary_key: bool = False) -> Column[int]:
-    return Column(
+def _run_id(*, primary_key: bool = False) -> sa.Column[int]:
+    return sa.Column(
         "run_id",
-        Integer,
-        ForeignKey("run.id", ondelete="CASCADE"),
+        sa.Integer,
+        sa.ForeignKey("run.id", ondelete="CASCADE"),
         primary_key=primary_key,
         nullable=False,
     )
 
 
-study = Table(
+study = sa.Table(
     "study",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("uuid", String(32), nullable=False, unique=True),
-    Column("kind", String(64), nullable=False),
-    Column("name", Text),
-    Column("arms", Text, nullable=False),  # JSON list: the labels, in the order they are shown
-    Column("config", Text, nullable=False),  # JSON object
-    Column("created_at", String(27), nullable=False),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", sa.String(32), nullable=False, unique=True),
+    sa.Column("kind", sa.String(64), nullable=False),
+    sa.Column("name", sa.Text),
+    sa.Column(
+        "arms", sa.Text, nullable=False
+    ),  # JSON list: the labels, in the order they are shown
+    sa.Column("config", sa.Text, nullable=False),  # JSON object
+    sa.Column("created_at", sa.String(27), nullable=False),
     sqlite_autoincrement=True,  # an id is never given twice, even after a deletion
 )
 
-run = Table(
+run = sa.Table(
     "run",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("uuid", String(32), nullable=False, unique=True),
-    Column("study_id", Integer, ForeignKey("study.id", ondelete="CASCADE")),
-    Column("arm", Text),
-    Column("name", Text),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", sa.String(32), nullable=False, unique=True),
+    sa.Column("study_id", sa.Integer, sa.ForeignKey("study.id", ondelete="CASCADE")),
+    sa.Column("arm", sa.Text),
+    sa.Column("name", sa.Text),
     # what was asked
-    Column("command", String(64), nullable=False),
-    Column("argv", Text, nullable=False),  # JSON list
-    Column("model", String(64), nullable=False),
-    Column("engine", String(64), nullable=False),
-    Column("batch", Integer, nullable=False),
-    Column("lr", Float, nullable=False),
-    Column("momentum", Float, nullable=False),
-    Column("max_epochs", Integer, nullable=False),
-    Column("patience", Integer),  # NULL: no early stopping
-    Column("monitor", String(64), nullable=False),
-    Column("seed", BigInteger, nullable=False),
-    Column("hidden", Integer),  # NULL for a CNN
-    Column("train_size", Integer, nullable=False),
-    Column("val_size", Integer, nullable=False),
+    sa.Column("command", sa.String(64), nullable=False),
+    sa.Column("argv", sa.Text, nullable=False),  # JSON list
+    sa.Column("model", sa.String(64), nullable=False),
+    sa.Column("engine", sa.String(64), nullable=False),
+    sa.Column("batch", sa.Integer, nullable=False),
+    sa.Column("lr", sa.Float, nullable=False),
+    sa.Column("momentum", sa.Float, nullable=False),
+    sa.Column("max_epochs", sa.Integer, nullable=False),
+    sa.Column("patience", sa.Integer),  # NULL: no early stopping
+    sa.Column("monitor", sa.String(64), nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("hidden", sa.Integer),  # NULL for a CNN
+    sa.Column("train_size", sa.Integer, nullable=False),
+    sa.Column("val_size", sa.Integer, nullable=False),
     # what it ran on
-    Column("data_fingerprint", Text, nullable=False),
-    Column("data_source", Text, nullable=False),
-    Column("fmnist_version", String(64), nullable=False),
-    Column("environment", Text, nullable=False),  # JSON object
-    Column("host", Text, nullable=False),
-    Column("boot_id", String(64)),
-    Column("pid", Integer, nullable=False),
-    Column("process_started", String(27)),
+    sa.Column("data_fingerprint", sa.Text, nullable=False),
+    sa.Column("data_source", sa.Text, nullable=False),
+    sa.Column("fmnist_version", sa.String(64), nullable=False),
+    sa.Column("environment", sa.Text, nullable=False),  # JSON object
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("boot_id", sa.String(64)),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("process_started", sa.String(27)),
     # how it went
-    Column("status", String(16), nullable=False),
-    Column("stop_reason", String(16)),
-    Column("message", Text),  # the error of a failed run, the reason of a diverged one
-    Column("started_at", String(27), nullable=False),
-    Column("ended_at", String(27)),
-    Column("epochs_run", Integer),
-    Column("best_epoch", Integer),
-    Column("updates_to_best", BigInteger),
-    Column("best_val_accuracy", Float),
-    Column("best_val_loss", Float),
-    Column("test_accuracy", Float),
-    Column("test_loss", Float),
-    Column("still_improving", Boolean),
-    Column("train_seconds", Float),
-    Column("total_seconds", Float),
-    Column("nonfinite", Text),
-    Column("digest", String(64)),  # SHA-256 of the ended run's values, see digest.py
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("stop_reason", sa.String(16)),
+    sa.Column("message", sa.Text),  # the error of a failed run, the reason of a diverged one
+    sa.Column("started_at", sa.String(27), nullable=False),
+    sa.Column("ended_at", sa.String(27)),
+    sa.Column("epochs_run", sa.Integer),
+    sa.Column("best_epoch", sa.Integer),
+    sa.Column("updates_to_best", sa.BigInteger),
+    sa.Column("best_val_accuracy", sa.Float),
+    sa.Column("best_val_loss", sa.Float),
+    sa.Column("test_accuracy", sa.Float),
+    sa.Column("test_loss", sa.Float),
+    sa.Column("still_improving", sa.Boolean),
+    sa.Column("train_seconds", sa.Float),
+    sa.Column("total_seconds", sa.Float),
+    sa.Column("nonfinite", sa.Text),
+    sa.Column("digest", sa.String(64)),  # SHA-256 of the ended run's values, see digest.py
     # since revision 0002
-    Column("augment", String(16), nullable=False, server_default="none"),
-    Column("note", Text),
-    Column("heartbeat_at", String(27)),
-    Column("resumed_at", String(27)),
-    Column("resumes", Integer, nullable=False, server_default="0"),
+    sa.Column("augment", sa.String(16), nullable=False, server_default="none"),
+    sa.Column("note", sa.Text),
+    sa.Column("heartbeat_at", sa.String(27)),
+    sa.Column("resumed_at", sa.String(27)),
+    sa.Column("resumes", sa.Integer, nullable=False, server_default="0"),
     # since revision 0003
-    Column("head", String(16), nullable=False, server_default="flatten"),
-    Column("init_seed", BigInteger),  # NULL: seed
-    Column("order_seed", BigInteger),  # NULL: seed
+    sa.Column("head", sa.String(16), nullable=False, server_default="flatten"),
+    sa.Column("init_seed", sa.BigInteger),  # NULL: seed
+    sa.Column("order_seed", sa.BigInteger),  # NULL: seed
     _one_of("run", "status", STATUSES),
     _one_of("run", "stop_reason", STOP_REASONS),
-    CheckConstraint("(status = 'running') = (ended_at IS NULL)", name="ck_run_ended_at"),
-    CheckConstraint("batch >= 1", name="ck_run_batch"),
-    CheckConstraint("epochs_run >= 0", name="ck_run_epochs_run"),
-    CheckConstraint("best_epoch BETWEEN 1 AND epochs_run", name="ck_run_best_epoch"),
+    sa.CheckConstraint("(status = 'running') = (ended_at IS NULL)", name="ck_run_ended_at"),
+    sa.CheckConstraint("batch >= 1", name="ck_run_batch"),
+    sa.CheckConstraint("epochs_run >= 0", name="ck_run_epochs_run"),
+    sa.CheckConstraint("best_epoch BETWEEN 1 AND epochs_run", name="ck_run_best_epoch"),
     _fraction("run", "best_val_accuracy"),
     _fraction("run", "test_accuracy"),
-    Index(None, "study_id"),
-    Index(None, "status"),
+    sa.Index(None, "study_id"),
+    sa.Index(None, "status"),
     sqlite_autoincrement=True,
 )
 
-epoch = Table(
+epoch = sa.Table(
     "epoch",
     metadata,
     _run_id(primary_key=True),
-    Column("epoch", Integer, primary_key=True),
-    Column("updates", BigInteger, nullable=False),  # gradient updates since the run began
-    Column("train_seconds", Float, nullable=False),
-    Column("eval_seconds", Float, nullable=False),
-    Column("running_loss", Float),
-    Column("train_loss", Float),
-    Column("train_accuracy", Float),
-    Column("val_loss", Float),
-    Column("val_accuracy", Float),
-    Column("test_loss", Float),
-    Column("test_accuracy", Float),
-    Column("dead_units", Integer),
-    Column("nonfinite", Text),
-    CheckConstraint("epoch >= 1", name="ck_epoch_epoch"),
+    sa.Column("epoch", sa.Integer, primary_key=True),
+    sa.Column("updates", sa.BigInteger, nullable=False),  # gradient updates since the run began
+    sa.Column("train_seconds", sa.Float, nullable=False),
+    sa.Column("eval_seconds", sa.Float, nullable=False),
+    sa.Column("running_loss", sa.Float),
+    sa.Column("train_loss", sa.Float),
+    sa.Column("train_accuracy", sa.Float),
+    sa.Column("val_loss", sa.Float),
+    sa.Column("val_accuracy", sa.Float),
+    sa.Column("test_loss", sa.Float),
+    sa.Column("test_accuracy", sa.Float),
+    sa.Column("dead_units", sa.Integer),
+    sa.Column("nonfinite", sa.Text),
+    sa.CheckConstraint("epoch >= 1", name="ck_epoch_epoch"),
     _fraction("epoch", "train_accuracy"),
     _fraction("epoch", "val_accuracy"),
     _fraction("epoch", "test_accuracy"),
     sqlite_with_rowid=False,
 )
 
-run_check = Table(  # CHECK is a word of SQL
+run_check = sa.Table(  # CHECK is a word of SQL
     "run_check",
     metadata,
-    Column("id", Integer, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True),
     _run_id(),
-    Column("kind", String(64), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("figures", Text, nullable=False),  # JSON object
-    Column("held", Boolean, nullable=False),
-    Column("nonfinite", Text),
-    UniqueConstraint("run_id", "kind", "name"),
+    sa.Column("kind", sa.String(64), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("figures", sa.Text, nullable=False),  # JSON object
+    sa.Column("held", sa.Boolean, nullable=False),
+    sa.Column("nonfinite", sa.Text),
+    sa.UniqueConstraint("run_id", "kind", "name"),
 )
 
-evaluation = Table(
+evaluation = sa.Table(
     "evaluation",
     metadata,
-    Column("id", Integer, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True),
     _run_id(),
-    Column("test_set", Text, nullable=False),
-    Column("n", Integer, nullable=False),
-    Column("loss", Float),
-    Column("accuracy", Float),
-    Column("confusion", Text, nullable=False),  # JSON, 10 rows (true class) of 10 (predicted)
-    Column("nonfinite", Text),
-    Column("answers", Text),  # since revision 0003: one bit per image, right or not, as hex
+    sa.Column("test_set", sa.Text, nullable=False),
+    sa.Column("n", sa.Integer, nullable=False),
+    sa.Column("loss", sa.Float),
+    sa.Column("accuracy", sa.Float),
+    sa.Column("confusion", sa.Text, nullable=False),  # JSON, 10 rows (true class) of 10 (predicted)
+    sa.Column("nonfinite", sa.Text),
+    sa.Column("answers", sa.Text),  # since revision 0003: one bit per image, right or not, as hex
     _fraction("evaluation", "accuracy"),
-    UniqueConstraint("run_id", "test_set"),
+    sa.UniqueConstraint("run_id", "test_set"),
 )
 
-artefact = Table(
+artefact = sa.Table(
     "artefact",
     metadata,
-    Column("id", Integer, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True),
     _run_id(),
-    Column("kind", String(64), nullable=False),
-    Column("path", Text, nullable=False),  # POSIX, relative to the registry's folder
-    Column("sha256", String(64), nullable=False),
-    Column("bytes", BigInteger, nullable=False),
-    UniqueConstraint("run_id", "path"),
+    sa.Column("kind", sa.String(64), nullable=False),
+    sa.Column("path", sa.Text, nullable=False),  # POSIX, relative to the registry's folder
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("run_id", "path"),
 )
 
-dynamics = Table(
+dynamics = sa.Table(
     "dynamics",
     metadata,
     _run_id(primary_key=True),
-    Column("epoch", Integer, primary_key=True),
-    Column("name", Text, primary_key=True),  # such as gradient_norm/W1
-    Column("value", Float),
-    Column("nonfinite", Text),
+    sa.Column("epoch", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),  # such as gradient_norm/W1
+    sa.Column("value", sa.Float),
+    sa.Column("nonfinite", sa.Text),
     sqlite_with_rowid=False,
 )
 
-tag = Table(
+tag = sa.Table(
     "tag",
     metadata,
     _run_id(primary_key=True),
-    Column("tag", String(64), primary_key=True),
-    Index(None, "tag"),
+    sa.Column("tag", sa.String(64), primary_key=True),
+    sa.Index(None, "tag"),
     sqlite_with_rowid=False,
 )
 
