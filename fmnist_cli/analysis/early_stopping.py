@@ -308,14 +308,4 @@ def _test_accuracy(epoch: Epoch) -> float:
 
 
 def _plain(kept: PatienceOutcome) -> dict[str, Any]:
-    trend = kept.trend
-    return {
-        "seed": kept.seed,
-        "best_epoch": kept.best_epoch,
-        "stopped_after": kept.stopped_after,
-        "test_accuracy": kept.test_accuracy,
-        "curve_best_epoch": kept.curve_best_epoch,
-        "curve_test_accuracy": kept.curve_test_accuracy,
-        "cost": kept.cost,
-        "trend": None if trend is None else vars(trend).copy(),
-    }
+    return {name: value for name, value in asdict(kept).items() if name != "patience"}

@@ -15,6 +15,10 @@ from fmnist_cli.registry import EvaluationRecord, RunRecord, StudyRecord
 
 T = TypeVar("T")
 
+LISTED = (
+    *("seed", "status", "stop_reason", "still_improving", "batch", "momentum", "model"),
+    "epochs_run",
+)
 SUMMARISED: dict[str, Scale] = {
     "test_accuracy": "share",
     "best_epoch": "ratio",
@@ -190,14 +194,7 @@ class StudyResult:
                 {
                     "id": run.run.id,
                     "arm": run.label,
-                    "seed": run.run.seed,
-                    "status": run.run.status,
-                    "stop_reason": run.run.stop_reason,
-                    "still_improving": run.run.still_improving,
-                    "batch": run.run.batch,
-                    "momentum": run.run.momentum,
-                    "model": run.run.model,
-                    "epochs_run": run.run.epochs_run,
+                    **{name: getattr(run.run, name) for name in LISTED},
                     "epochs_to_best": run.run.best_epoch,
                     "updates_to_best": run.run.updates_to_best,
                     "seconds_to_best": run.seconds_to_best,

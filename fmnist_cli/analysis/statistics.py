@@ -244,16 +244,8 @@ def summarise(values: Iterable[float | None], scale: Scale = "plain") -> Summary
     if not present:
         return None
     interval = mean_interval(present, scale=scale)
-    return Summary(
-        n=len(present),
-        mean=interval.mean,
-        sd=stdev(present) if len(present) > 1 else None,
-        low=interval.low,
-        high=interval.high,
-        level=interval.level,
-        minimum=min(present),
-        maximum=max(present),
-    )
+    sd = stdev(present) if len(present) > 1 else None
+    return Summary(**vars(interval), sd=sd, minimum=min(present), maximum=max(present))
 
 
 @lru_cache(maxsize=4096)

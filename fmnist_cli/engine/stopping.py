@@ -72,21 +72,13 @@ class EarlyStopping:
 
     def state(self) -> dict[str, Any]:
         """Everything needed to continue later, as plain values that JSON can hold."""
-        return {
-            "patience": self.patience,
-            "monitor": self.monitor,
-            "best_epoch": self.best_epoch,
-            "best_value": self.best_value,
-            "epochs_without_improvement": self.epochs_without_improvement,
-        }
+        return dict(vars(self))
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> EarlyStopping:
         """The inverse of ``state``."""
         stopping = cls(state["patience"], state["monitor"])
-        stopping.best_epoch = state["best_epoch"]
-        stopping.best_value = state["best_value"]
-        stopping.epochs_without_improvement = state["epochs_without_improvement"]
+        vars(stopping).update(state)
         return stopping
 
     def _is_better(self, value: float) -> bool:

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from fmnist_cli.engine.augment import augmented
 from fmnist_cli.engine.backend import Arrays, Backend, Evaluation, Split
 from fmnist_cli.engine.checkpoint import Checkpoint
-from fmnist_cli.engine.config import USER_ENGINE, TrainConfig
+from fmnist_cli.engine.config import N_CLASSES, USER_ENGINE, TrainConfig
 from fmnist_cli.engine.data import Dataset
-from fmnist_cli.engine.metrics import confusion_matrix
 from fmnist_cli.engine.seeding import epoch_order
 from fmnist_cli.engine.stopping import EarlyStopping
 from fmnist_cli.epoch import Epoch
@@ -110,6 +109,14 @@ def make_backend(config: TrainConfig, train: Split) -> Backend:
     from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
 
     return NumPyMLP.from_config(config, train)
+
+
+def confusion_matrix(
+    labels: NDArray[np.integer], predicted: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """(K, K) int64: entry [i, j] counts the examples of class i that were called class j."""
+    pairs = np.asarray(labels, np.int64) * N_CLASSES + predicted
+    return np.bincount(pairs, minlength=N_CLASSES**2).reshape(N_CLASSES, N_CLASSES)
 
 
 def assess(backend: Backend, split: Split) -> Assessment:

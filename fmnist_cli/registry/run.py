@@ -386,12 +386,6 @@ def _run_columns(spec: RunSpec) -> dict[str, Any]:
     columns = {column: spec.config[name] for name, column in CONFIG_COLUMNS.items()}
     if columns["model"] != "mlp":
         columns["hidden"] = None
-    return columns | {
-        "command": spec.command,
-        "argv": [without_password(word) for word in spec.argv],
-        "data_fingerprint": spec.data_fingerprint,
-        "data_source": spec.data_source,
-        "study_id": spec.study_id,
-        "arm": spec.arm,
-        "name": spec.name,
-    }
+    columns["argv"] = [without_password(word) for word in spec.argv]
+    others = ("command", "data_fingerprint", "data_source", "study_id", "arm", "name")
+    return columns | {name: getattr(spec, name) for name in others}

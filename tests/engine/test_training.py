@@ -12,9 +12,8 @@ import pytest
 from fmnist_cli.engine.backend import Arrays, Evaluation, Split
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import Dataset
-from fmnist_cli.engine.metrics import confusion_matrix
 from fmnist_cli.engine.seeding import epoch_order, weights_rng
-from fmnist_cli.engine.training import make_backend, train
+from fmnist_cli.engine.training import confusion_matrix, make_backend, train
 from fmnist_cli.epoch import Epoch
 
 N_TRAIN, N_VAL, N_TEST = 20, 6, 4
