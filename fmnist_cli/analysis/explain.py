@@ -54,23 +54,15 @@ class Observation:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Longer:
-    """A run of the same configuration and seed that went on for longer: its name and its run."""
-
-    name: str
-    run: RecordedRun
-
-
-def explain(run: RecordedRun, longer: Longer | None = None) -> tuple[Observation, ...]:
+def explain(run: RecordedRun, longer: RecordedRun | None = None) -> tuple[Observation, ...]:
     """What there is to say of a run, the gravest first; ``fine`` alone if nothing.
 
     Parameters
     ----------
     run : RecordedRun
         Numbers that were not finite are NaN.
-    longer : Longer, optional
-        What its patience is judged by.
+    longer : RecordedRun, optional
+        Of the same configuration and seed, and with more epochs: its patience is judged by it.
     """
     if run.diverged:
         return (_diverged(run),)
@@ -260,14 +252,14 @@ def _overfitting(run: RecordedRun) -> Observation | None:
     )
 
 
-def _patience(run: RecordedRun, longer: Longer | None) -> Observation | None:
+def _patience(run: RecordedRun, longer: RecordedRun | None) -> Observation | None:
     patience, monitor = run.run.patience, run.monitor
     if run.stop_reason != "patience" or patience is None or run.best_epoch is None:
         return None
     best = run.epochs[run.best_epoch - 1]
     watched = monitor.replace("val_", "validation ")
-    if longer is not None and longer.run.best_epoch is not None:
-        other = longer.run.epochs[longer.run.best_epoch - 1]
+    if longer is not None and longer.best_epoch is not None:
+        name, other = f"run {longer.run.id}", longer.epochs[longer.best_epoch - 1]
         here, there = getattr(best, monitor), getattr(other, monitor)
         better = there > here if monitor == "val_accuracy" else there < here
         shown = percent if monitor == "val_accuracy" else "{:.4f}".format
@@ -275,20 +267,20 @@ def _patience(run: RecordedRun, longer: Longer | None) -> Observation | None:
             "patience": patience,
             "best_epoch": best.epoch,
             monitor: here,
-            "longer_run": longer.name,
+            "longer_run": name,
             "longer_best_epoch": other.epoch,
             f"longer_{monitor}": there,
         }
         if better:
             sentence = (
-                f"Patience {patience} was too small: {longer.name}, the same training that went "
+                f"Patience {patience} was too small: {name}, the same training that went "
                 f"on, reached {watched} {shown(there)} in epoch {other.epoch}, against "
                 f"{shown(here)} in epoch {best.epoch}."
             )
             return Observation("patience_too_small", sentence, figures)
         sentence = (
-            f"Patience {patience} was enough: {longer.name}, the same training that went on to "
-            f"epoch {longer.run.epochs[-1].epoch}, has no better {watched} than {shown(here)}."
+            f"Patience {patience} was enough: {name}, the same training that went on to "
+            f"epoch {longer.epochs[-1].epoch}, has no better {watched} than {shown(here)}."
         )
         return Observation("patience_enough", sentence, figures)
     lowest = min(run.epochs, key=lambda epoch: epoch.value("val_loss"))

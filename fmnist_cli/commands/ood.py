@@ -11,11 +11,7 @@ from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands._study import (
-    run_study_command,
-    show_answers,
-    show_tables,
-)
+from fmnist_cli.commands._study import run_study_command, show_answers, show_tables
 from fmnist_cli.engine.config import MODELS, TrainConfig
 from fmnist_cli.errors import require
 from fmnist_cli.studies import shifted_images

@@ -294,7 +294,7 @@ def _train_one(task: _Task) -> Done | Failed:
     _training.add(task.key)
     try:
         with _turn(channel):
-            _train_recorded(task, channel)
+            _train(task, channel)
     except KeyboardInterrupt:
         return Failed(task.job.name, "interrupted")
     except Exception as error:
@@ -316,7 +316,7 @@ def _turn(channel: _WorkerChannel) -> Iterator[None]:
         _one_at_a_time.release()
 
 
-def _train_recorded(task: _Task, channel: _WorkerChannel) -> None:
+def _train(task: _Task, channel: _WorkerChannel) -> None:
     database = open_database(task.origin.db)
     if not database.is_shared and machine() != task.home:
         _refuse_file(database.display_name, [os.uname().nodename])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from fmnist_cli.analysis.explain import Longer, Observation, explain
+from fmnist_cli.analysis.explain import Observation, explain
 from fmnist_cli.analysis.groups import Group
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.errors import RegistryError, Remedy, RunNotFound, UsageError
@@ -151,7 +151,7 @@ def explain_run(registry: Reader, run: RunRecord) -> Sequence[Observation]:
         if one.epochs_run > run.epochs_run and fixed(one) == fixed(run) and one.best_epoch
     ]
     best = max(others, key=lambda one: one.epochs_run, default=None)
-    longer = None if best is None else Longer(f"run {best.id}", recorded(registry, best))
+    longer = None if best is None else recorded(registry, best)
     return explain(recorded(registry, run), longer)
 
 

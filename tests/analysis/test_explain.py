@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from fmnist_cli.analysis.explain import Longer, Observation, explain
+from fmnist_cli.analysis.explain import Observation, explain
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.epoch import Epoch
 
-from .recorded import recorded
+from .recorded import changed, recorded
 
 NAN = float("nan")
 
@@ -55,7 +55,9 @@ def rules(arm: RecordedRun, **options: Any) -> list[str]:
     return [one.rule for one in found(arm, **options)]
 
 
-def found(arm: RecordedRun, longer: Longer | None = None, **asked: Any) -> tuple[Observation, ...]:
+def found(
+    arm: RecordedRun, longer: RecordedRun | None = None, **asked: Any
+) -> tuple[Observation, ...]:
     usual = {"lr": 0.01, "patience": 3, "hidden": None}
     return explain(replace(arm, run=replace(arm.run, **(usual | asked))), longer)
 
@@ -191,14 +193,14 @@ def test_a_loss_that_overfits_and_an_accuracy_that_still_rises_are_one_observati
 def test_patience_is_judged_by_a_longer_run() -> None:
     short = run(curve([0.5] * 4, accuracy=[0.80, 0.79, 0.79, 0.79]), "patience")
     accuracies = [0.80, 0.79, 0.79, 0.79, 0.79, 0.85]
-    better = Longer("run 7", run(curve([0.5] * 6, accuracy=accuracies)))
+    better = changed(run(curve([0.5] * 6, accuracy=accuracies)), id=7)
     (one,) = found(short, longer=better)
     assert one.rule == "patience_too_small"
     assert one.sentence == (
         "Patience 3 was too small: run 7, the same training that went on, reached validation "
         "accuracy 85.00 % in epoch 6, against 80.00 % in epoch 1."
     )
-    same = Longer("run 8", run(curve([0.5] * 6, accuracy=[0.80] + [0.79] * 5)))
+    same = changed(run(curve([0.5] * 6, accuracy=[0.80] + [0.79] * 5)), id=8)
     enough, fine = found(short, longer=same)
     assert (enough.rule, fine.rule) == ("patience_enough", "fine")
     assert rules(short, patience=3) == ["fine"]

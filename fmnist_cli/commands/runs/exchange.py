@@ -12,7 +12,7 @@ from fmnist_cli.commands._completion import complete_run
 from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
-from fmnist_cli.commands.runs._selecting import Columns, Filters, column_names
+from fmnist_cli.commands.runs._common import Columns, Filters, column_names
 from fmnist_cli.errors import CheckFailed, UsageError, require
 from fmnist_cli.files import require_writable, writable_folder, write_file
 from fmnist_cli.formatting import pluralize

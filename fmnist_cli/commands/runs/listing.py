@@ -14,7 +14,7 @@ from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import nearness, typed, with_options
 from fmnist_cli.commands._output import Output, escape, make_table, stdout_console
 from fmnist_cli.commands.runs import _columns
-from fmnist_cli.commands.runs._selecting import Columns, Filters, column_names
+from fmnist_cli.commands.runs._common import Columns, Filters, column_names
 from fmnist_cli.errors import UsageError, require
 
 SHOWN_ROWS = 500  # of a table; --csv and --json have no such end
