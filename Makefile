@@ -51,6 +51,7 @@ bench: $(BENCH)
 	$(BENCH_VENV)/bin/python benchmarks/bench_epoch.py
 	$(BENCH_VENV)/bin/python benchmarks/bench_cnn.py
 	$(BENCH_VENV)/bin/python benchmarks/bench_scaling.py
+	$(BENCH_VENV)/bin/python benchmarks/bench_busy.py
 	$(BENCH_VENV)/bin/python benchmarks/bench_commands.py
 
 format: $(READY)

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from bench_epoch import SEED, SETTLE_SECONDS, cpu, gemm_rate, learnable, versions
 
+from fmnist_cli.engine.numpy_mlp.threads import use_single_thread
 from fmnist_cli.engine.seeding import epoch_order
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks-cnn.md"
@@ -145,7 +146,9 @@ def pytorch(
 
 def serve(name: str, model: str, batch: int, n: int) -> None:
     images, labels = learnable(n)
-    if name == "fmnist":
+    if name in ("fmnist", "fmnist, one lane"):
+        if name != "fmnist":
+            use_single_thread()
         epoch = ours(model, batch, images, labels)
     elif name == "fmnist, --engine keras":
         epoch = ours_on_keras(model, batch, images, labels)
@@ -161,27 +164,35 @@ def serve(name: str, model: str, batch: int, n: int) -> None:
         print(json.dumps(answer), file=sys.__stdout__, flush=True)
 
 
+def start(name: str, model: str, batch: int, n: int) -> subprocess.Popen[str]:
+    """A peer in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, __file__, "--n", str(n), "--serve", name, model, str(batch)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def ask(process: subprocess.Popen[str]) -> dict[str, float]:
+    """Have a peer train an epoch: its seconds and its loss."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    time.sleep(SETTLE_SECONDS)
+    print(file=process.stdin, flush=True)
+    answer: dict[str, float] = json.loads(process.stdout.readline())
+    return answer
+
+
 def measure(model: str, batch: int, n: int, rounds: int) -> dict[str, list[float]]:
     """Each peer's seconds of every counted round; the first, which compiles, is not counted."""
-    workers = {
-        name: subprocess.Popen(
-            [sys.executable, __file__, "--n", str(n), "--serve", name, model, str(batch)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        for name in PEERS
-    }
+    workers = {name: start(name, model, batch, n) for name in PEERS}
     seconds: dict[str, list[float]] = {name: [] for name in PEERS}
     for number in range(rounds + 1):
         losses = {}
         for name, process in workers.items():
-            assert process.stdin is not None
-            assert process.stdout is not None
-            time.sleep(SETTLE_SECONDS)
-            print(file=process.stdin, flush=True)
-            answer = json.loads(process.stdout.readline())
+            answer = ask(process)
             losses[name] = answer["loss"]
             if number:
                 seconds[name].append(answer["seconds"])

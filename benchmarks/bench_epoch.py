@@ -57,16 +57,18 @@ def serve(name: str) -> None:
     data, trainers = load(), {}
     for line in sys.stdin:
         request = json.loads(line)
-        batch, momentum, epoch = request["batch"], request["momentum"], request["epoch"]
+        batch, momentum, epochs = request["batch"], request["momentum"], request["epochs"]
         key = (batch, momentum)
         try:
             if key not in trainers:
                 trainers.clear()  # one at a time: no peer's memory stands in its own way
                 trainers[key] = PEERS[name](data, batch, momentum)
-            order = epoch_order(SEED, epoch, N)
+            orders = [epoch_order(SEED, epoch, N) for epoch in epochs]
             start = time.perf_counter()
-            trainers[key].epoch(order)
-            answer: dict[str, Any] = {"seconds": time.perf_counter() - start}
+            for order in orders:
+                trainers[key].epoch(order)
+            seconds = (time.perf_counter() - start) / len(orders)
+            answer: dict[str, Any] = {"seconds": seconds}
             weights = trainers[key].weights()
         except Exception as error:  # told to the table, which names it
             answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
@@ -95,10 +97,11 @@ class Worker:
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
 
-    def ask(self, batch: int, momentum: float, epoch: int) -> None:
+    def ask(self, batch: int, momentum: float, *epochs: int) -> None:
+        """Have it train these epochs, one after the other: the seconds of one, and the loss."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        request = {"batch": batch, "momentum": momentum, "epoch": epoch}
+        request = {"batch": batch, "momentum": momentum, "epochs": epochs}
         time.sleep(SETTLE_SECONDS)
         print(json.dumps(request), file=self.process.stdin, flush=True)
         answer = json.loads(self.process.stdout.readline() or '{"error": "the process ended"}')

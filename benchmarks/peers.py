@@ -65,6 +65,13 @@ def fmnist(data: Data, batch: int, momentum: float) -> Trainer:
     return Simple(mlp.train_epoch, lambda: list(mlp.weights().values()))
 
 
+def fmnist_one_lane(data: Data, batch: int, momentum: float) -> Trainer:
+    from fmnist_cli.engine.numpy_mlp.threads import use_single_thread
+
+    use_single_thread()
+    return fmnist(data, batch, momentum)
+
+
 def numpy_textbook_float64(data: Data, batch: int, momentum: float, *, threads: int) -> Trainer:
     """The layers of ``layers.py``, step by step."""
     from fmnist_cli.engine.numpy_mlp.layers import MLP, sgd_step
@@ -306,6 +313,7 @@ def keras_fit(
 
 PEERS: dict[str, Callable[[Data, int, float], Trainer]] = {
     "fmnist": fmnist,
+    "fmnist, one lane": fmnist_one_lane,
     "JAX, epoch one lax.scan": jax_scan,
     "TensorFlow, epoch one XLA loop": tensorflow_xla,
     "NumPy, preallocated, 1 thread": functools.partial(numpy_preallocated, threads=1),
