@@ -28,6 +28,7 @@ from fmnist_cli.usercode.loading import load_source
 from fmnist_cli.usercode.outcomes import error_outcome, is_from_outside
 from fmnist_cli.usercode.parts import NAMES, Parts, UserLayer, update_arguments
 from fmnist_cli.usercode.passes import backward, forward_values
+from fmnist_cli.usercode.reference import LAYOUT, laid_out
 from fmnist_cli.usercode.shim import Array, DataSplit, softmax_cross_entropy, supplied
 from fmnist_cli.usercode.subject import unanswered
 
@@ -115,12 +116,7 @@ class UserNetwork:
         linear, relu = self._parts.linear, self._parts.relu
         assert linear is not None
         assert relu is not None
-        model = {
-            "L1": linear(*weights["W1"].shape),
-            "nonlinear1": relu(),
-            "L2": linear(*weights["W2"].shape),
-            "loss": softmax_cross_entropy(),
-        }
+        model = laid_out(LAYOUT, weights, lambda W, b: linear(*W.shape), relu)
         self._set(model, weights)
         return model
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.numpy_mlp.layers import MLP, Linear, ReLU, SoftmaxCrossEntropy
+from fmnist_cli.engine.numpy_mlp.layers import Linear, ReLU, SoftmaxCrossEntropy
 
 Array = NDArray[Any]
 
@@ -85,7 +85,10 @@ class UpdateCase:
 
 @dataclass(frozen=True)
 class ModelCase:
-    """Weights, x (N, D), y (N,) int64."""
+    """Weights W1, b1, W2, ... of linear layers with ReLU between them, x (N, D), y (N,) int64.
+
+    ``a1`` and ``h1`` are those of the first layer.
+    """
 
     w: Mapping[str, Array]
     x: Array
@@ -104,8 +107,17 @@ class ModelCase:
         return np.maximum(self.a1, 0)
 
     @property
+    def hidden(self) -> Array:
+        """The last layer's input, (N, H)."""
+        h = self.x
+        for i in range(1, self.n_layers):
+            h = np.maximum(Linear(self.w[f"W{i}"], self.w[f"b{i}"]).forward(h), 0)
+        return h
+
+    @property
     def logits(self) -> Array:
-        return MLP(self.w).logits(self.x)
+        last = Linear(self.w[f"W{self.n_layers}"], self.w[f"b{self.n_layers}"])
+        return last.forward(self.hidden)
 
     @property
     def one_hot(self) -> Array:
@@ -116,10 +128,25 @@ class ModelCase:
     def p(self) -> Array:
         return softmax(self.logits)
 
+    @property
+    def n_layers(self) -> int:
+        return len(self.w) // 2
+
     def right(self) -> dict[str, Array]:
-        mlp = MLP(self.w)
-        mlp.forward(self.x, self.y)
-        return mlp.backward()
+        """The gradient of the mean loss by every parameter."""
+        numbers = range(1, self.n_layers + 1)
+        linear = [Linear(self.w[f"W{i}"], self.w[f"b{i}"]) for i in numbers]
+        layers: list[Any] = [linear[0]]
+        for one in linear[1:]:
+            layers += [ReLU(), one]
+        loss, z = SoftmaxCrossEntropy(), self.x
+        for layer in layers:
+            z = layer.forward(z)
+        loss.forward(z, self.y)
+        d = loss.backward()
+        for layer in reversed(layers):
+            d = layer.backward(d)
+        return {f"{name}{i}": linear[i - 1].grads[name] for i in numbers for name in ("W", "b")}
 
 
 @dataclass(frozen=True)

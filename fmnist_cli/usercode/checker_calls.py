@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from fmnist_cli.usercode import shim
 from fmnist_cli.usercode.outcomes import Outcome, Printed, numbers_of
 from fmnist_cli.usercode.parts import UserLayer, required
-from fmnist_cli.usercode.passes import backward_in_order, forward_values
+from fmnist_cli.usercode.passes import gradients_of, layers_of, linear_layers, logits_of
 from fmnist_cli.usercode.shim import Array
 
 N_CHECKED = 5  # examples for a checker that is handed x and y
@@ -69,21 +70,24 @@ def call_checker(
     model : mapping
         Its layers are right; ``wrong`` says how a parameter's gradient is made wrong, by its name.
     """
+    layers = linear_layers(model)
     for name, how in wrong.items():
-        _make_wrong(model[f"L{name[1]}"], name[0], how)
-    given: dict[str, Any] = {"data": data, "model": model}
+        _make_wrong(list(layers.values())[int(name[1:]) - 1], name[0], how)
+    given: dict[str, Any] = {"data": data, "model": model, "loss": shim.softmax_cross_entropy()}
     if "data" not in roles.values():
         x, y = data.get_example(np.arange(N_CHECKED))
         with contextlib.suppress(Exception):  # some want the gradients to be there
-            backward_in_order(forward_values(model, x.copy(), y))
+            gradients_of(model, x.copy(), y)
         given |= {"x": x, "y": y}
-    losses: list[float] = []
-    _record(model["loss"], losses)
-    printed, values, is_bool = Printed(), [], True
+    moves = Moves(layers)
+    printed, values, is_bool, asserts = Printed(), [], True, False
     for arguments in _checker_calls(given, set(roles.values())):
-        with contextlib.redirect_stdout(printed):
+        with contextlib.redirect_stdout(printed), moves.noted():
             call = functools.partial(function, **{n: arguments[r] for n, r in roles.items()})
             value, outcome = attempt(call)
+        if outcome is not None and outcome["error"] == "AssertionError":  # a way to say no
+            asserts = True
+            break
         if outcome is not None:
             return {"error": outcome, "printed": printed.getvalue()}
         value = _verdict(value)
@@ -92,8 +96,12 @@ def call_checker(
     return {
         "printed": printed.getvalue(),
         "value": [number for numbers in values for number in numbers],
-        "is_bool": is_bool,
-        "loss_moves": len(set(losses)) != 1,  # or it has a loss of its own
+        "is_bool": is_bool and bool(values),
+        "asserts": asserts,
+        "loss_moves": len(set(moves.losses)) != 1,  # or it has a loss of its own
+        "losses_equal": moves.stand_still(),
+        "moved": moves.told(),
+        "step": moves.step(),
     }
 
 
@@ -108,15 +116,15 @@ def _verdict(value: Any) -> Any:
     return value
 
 
-def _make_wrong(layer: Any, name: str, how: str) -> None:
+def _make_wrong(access: UserLayer, name: str, how: str) -> None:
     """Have the layer's backward pass leave a wrong gradient of a parameter."""
+    layer = access.layer
     right = layer.backward
 
     @functools.wraps(right)
     def wrong(*arguments: Any) -> Any:
         value = right(*arguments)
-        access = UserLayer(layer)
-        access.set_gradient(name, _WRONG[how](np.array(access.gradient(name), np.float64)))
+        access.set_gradient(name, _wrong(how)(np.array(access.gradient(name), np.float64)))
         return value
 
     layer.backward = wrong
@@ -135,43 +143,91 @@ _WRONG: dict[str, Callable[[Array], Array]] = {
     "negated": lambda gradient: -gradient,
     "raised": lambda gradient: gradient + np.abs(gradient).max(),
     "lowered": lambda gradient: gradient - np.abs(gradient).max(),
-    # what a checker accepts whose approximation is wrong by a factor
-    "doubled": lambda gradient: 2 * gradient,
-    "halved": lambda gradient: gradient / 2,
-    "zero": lambda gradient: 0 * gradient,
-    "summed": lambda gradient: N_CHECKED * gradient,
-    "averaged": lambda gradient: gradient / N_CHECKED,
 }
 
 
-def _record(loss: Any, losses: list[float]) -> None:
-    """Have the loss note what it gives."""
-    forward = loss.forward
+def _wrong(how: str) -> Callable[[Array], Array]:
+    """How a gradient is made wrong: one of these by its name, or a factor."""
+    return _WRONG[how] if how in _WRONG else lambda gradient: float(how) * gradient
 
-    def noted(*arguments: Any) -> Any:
-        value = forward(*arguments)
-        losses.append(float(value))
-        return value
 
-    loss.forward = noted
+class Moves:
+    """Which entries of the parameters are moved while a checker runs, and the losses then."""
+
+    def __init__(self, layers: Mapping[str, UserLayer]) -> None:
+        self.losses: list[float] = []
+        self._layers = list(layers.values())
+        self._before = self._now()
+        self._moves: list[tuple[str, int, float]] = []  # parameter, entry, by how much
+
+    def _now(self) -> dict[str, Array]:
+        return {
+            f"{name}{number}": np.array(layer.parameter(name), np.float64)
+            for number, layer in enumerate(self._layers, start=1)
+            for name in ("W", "b")
+        }
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """In the body the supplied loss notes what it gives, and what has been moved."""
+        forward = shim.softmax_cross_entropy.forward
+
+        def noting(loss: Any, *arguments: Any) -> float:
+            value = forward(loss, *arguments)
+            self.losses.append(value)
+            now = self._now()
+            for name, array in self._before.items():
+                if now[name].shape == array.shape:
+                    by = (now[name] - array).ravel()
+                    # += and -= leave a rounding error behind
+                    places = np.flatnonzero(np.abs(by) > max(np.abs(by).max() / 2, 1e-10))
+                    if len(places) == 1:
+                        self._moves.append((name, int(places[0]), float(by[places[0]])))
+            return value
+
+        shim.softmax_cross_entropy.forward = noting  # type: ignore
+        try:
+            yield
+        finally:
+            shim.softmax_cross_entropy.forward = forward  # type: ignore[method-assign]
+
+    def stand_still(self) -> bool:
+        """Whether the two losses of each entry are equal; one in a dead unit may be so anyway."""
+        equal = [one == other for one, other in pairwise(self.losses)]
+        return sum(equal) > 0.45 * len(equal)
+
+    def step(self) -> float:
+        """By how much an entry is moved; 0 where none is by itself."""
+        return float(np.median([abs(by) for *_, by in self._moves])) if self._moves else 0.0
+
+    def told(self) -> dict[str, list[int]]:
+        """For each parameter the entries that were moved by themselves, one after the other."""
+        return {
+            name: [entry for one, entry, _ in self._moves if one == name] for name in self._before
+        }
 
 
 def _checker_calls(given: dict[str, Any], roles: set[str]) -> list[dict[str, Any]]:
     """The arguments of every call of a checker: one, or one for each layer or parameter."""
     model, calls = given["model"], []
+    layers = linear_layers(model)
     if "one" in roles:
-        hidden = forward_values(model, given["x"], given["y"])["h1"]
-        return [given | {"one": model["L1"]}, given | {"one": model["L2"], "x": hidden}]
+        x = given["x"]
+        for layer in layers_of(model):
+            if layer in [one.layer for one in layers.values()]:
+                calls.append(given | {"one": layer, "x": x})
+            x = layer.forward(x)
+        return calls
     if not roles & {"layer", "key", "w"}:
         return [given]
-    for layer in ("L1", "L2"):
+    for name, layer in layers.items():
         for key in ("W", "b") if roles & {"key", "w"} else ("W",):
-            array = UserLayer(model[layer]).parameter(key)
+            array = layer.parameter(key)
             calls.append(given | {
-                "layer": layer,
+                "layer": name,
                 "key": key,
                 "w": array,
-                "grad": UserLayer(model[layer]).gradient(key),
+                "grad": layer.gradient(key),
                 "f": functools.partial(_loss_of, given, array),
             })  # fmt: skip
     return calls
@@ -182,7 +238,6 @@ def _loss_of(given: Mapping[str, Any], array: Array, *moved: Any) -> float:
     kept = array.copy()
     if moved:
         array[...] = moved[0]
-    logits = forward_values(given["model"], given["x"], given["y"])["a2"]
-    loss = given["model"]["loss"].forward(logits, given["y"])
+    loss = given["loss"].forward(logits_of(given["model"], given["x"]), given["y"])
     array[...] = kept
     return float(loss)

@@ -7,15 +7,18 @@ images where no gradient is zero by chance; what they print or return is read fo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from fmnist_cli.usercode.cases import ModelCase
+from fmnist_cli.usercode.cases import Array, ModelCase
+from fmnist_cli.usercode.checker_calls import N_CHECKED
 from fmnist_cli.usercode.checks import LAYER_CHECKS, Check
 from fmnist_cli.usercode.diagnosis import agrees
 from fmnist_cli.usercode.exam import Exam, observed
+from fmnist_cli.usercode.loop_checks import own_layout
 from fmnist_cli.usercode.results import CheckResult
 from fmnist_cli.usercode.subject import Unanswered
 
@@ -26,26 +29,29 @@ ROUNDING = 5e-4
 """A difference of two float32 losses, over 2e at e = 1e-3, is known to this: smaller gaps say
 nothing."""
 _NUMBER = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?")
-_NAMES = ("W1", "b1", "W2", "b2")
 
 
 def _case(exam: Exam, n: int) -> ModelCase:
-    """Images without a zero, and a model whose first unit is active for every example.
+    """Images without a zero, and a model whose first units are active for every example.
 
     The first example is of class 0, to which that unit leads: of every parameter the first entry,
     which is the one that is usually looked at, has a gradient far above rounding.
     """
     rng = exam.rng(10)
-    weights = {
-        "W1": rng.normal(0, 0.3, (12, 8)),
-        "b1": rng.normal(0, 0.1, 8),
-        "W2": rng.normal(0, 0.5, (8, 10)),
-        "b2": rng.normal(0, 0.1, 10),
-    }
-    weights["W1"][:, 0] = np.abs(weights["W1"][:, 0])
-    weights["b1"][0] = 0.5
-    weights["W2"][0] *= 0.2
-    weights["W2"][0, 0] = 1.0
+    n_layers = sum(kind == "linear" for _, kind in own_layout(exam))
+    sizes = [12, *[8] * (n_layers - 1), 10]
+    weights: dict[str, Array] = {}
+    for i, (d, h) in enumerate(pairwise(sizes), start=1):
+        is_last = i == n_layers
+        W = rng.normal(0, 0.5 if is_last else 0.3, (d, h))
+        b = rng.normal(0, 0.1, h)
+        if is_last and n_layers > 1:
+            W[0] *= 0.2
+            W[0, 0] = 1.0
+        elif not is_last:
+            W[:, 0] = np.abs(W[:, 0])
+            b[0] = 0.5
+        weights |= {f"W{i}": W, f"b{i}": b}
     labels = rng.integers(0, 10, n)
     labels[0] = 0
     return ModelCase(weights, rng.uniform(0.2, 1, (n, 12)), labels)
@@ -54,7 +60,7 @@ def _case(exam: Exam, n: int) -> ModelCase:
 def _ask(exam: Exam, which: str, case: ModelCase, wrong: Mapping[str, str]) -> dict[str, Any]:
     return exam.subject.call(
         "checker", which=which, weights=dict(case.w), images=case.x, labels=case.y,
-        wrong=dict(wrong), own_layers=_has_right_layers(exam),
+        wrong=dict(wrong), own_layers=_has_right_layers(exam), layout=own_layout(exam),
     )  # fmt: skip
 
 
@@ -116,8 +122,8 @@ def _accepts(reply: Mapping[str, Any], right: Mapping[str, Any]) -> bool | None:
 
     It returns a truth; or, where all its numbers are tiny for a right gradient, errors; or pairs.
     """
-    if reply.get("is_bool"):
-        return all(reply["value"])
+    if reply["is_bool"] or reply["asserts"]:
+        return not reply["asserts"] and all(reply["value"])
     if _errors(right) and all(abs(error) < ROUNDING for error in _errors(right)):
         return all(abs(error) < ROUNDING for error in _errors(reply))
     pairs = pairs_of(str(reply["printed"]), list(reply["value"]))
@@ -130,22 +136,30 @@ _PLANTED = {
     "scaled": "A gradient half as large again is accepted.",
     "reversed": "A gradient whose entries are in the wrong order is accepted.",
     "negated": "A gradient of the wrong sign is accepted.",
-    "raised": "A gradient whose entries are all too large is accepted: the difference has a sign.",
-    "lowered": "A gradient whose entries are all too small is accepted: the difference has a sign.",
+    "raised": "A gradient whose entries are all too large is accepted.",
+    "lowered": "A gradient whose entries are all too small is accepted.",
 }
 _BY_RATIO = (
     (0.5, "differences-without-2", "The approximation is twice the gradient."),
     (2.0, "differences-halved", "The approximation is half the gradient."),
     (-1.0, "differences-sign", "The approximation has the wrong sign."),
 )
-_ACCEPTED_INSTEAD = (
-    ("doubled", "differences-without-2", "It accepts twice the gradient."),
-    ("halved", "differences-halved", "It accepts half the gradient."),
-    ("negated", "differences-sign", "It accepts the gradient with the wrong sign."),
-    ("zero", "checker-moves-nothing", "It accepts a gradient of zeros: its two losses are equal."),
-    ("summed", "differences-of-sum", "It accepts N times the gradient: its loss is no mean."),
-    ("averaged", "differences-of-mean", "It accepts the gradient divided by N."),
-)
+_ACCEPTED_INSTEAD: tuple[tuple[Callable[[float], float], str, str], ...] = (
+    (lambda h: 2, "differences-without-2", "It accepts twice the gradient."),
+    (lambda h: 0.5, "differences-halved", "It accepts half the gradient."),
+    (lambda h: -1, "differences-sign", "It accepts the gradient with the wrong sign."),
+    (lambda h: 0, "checker-moves-nothing", "It accepts a gradient of zeros: its two losses are "
+     "equal."),
+    (lambda h: 2 * h, "differences-undivided", "The difference of the losses is not divided."),
+    (lambda h: h * h, "differences-times-step", "The difference of the losses is multiplied by the "
+     "step."),
+    (lambda h: 1 / h, "differences-divided-twice", "The difference of the losses is divided by the "
+     "step twice."),
+    (lambda h: N_CHECKED, "differences-of-sum", "It accepts N times the gradient: its loss is no "
+     "mean."),
+    (lambda h: 1 / N_CHECKED, "differences-of-mean", "It accepts the gradient divided by N."),
+)  # fmt: skip
+"""What a checker accepts whose approximation is wrong by a factor; its step may be in that."""
 
 
 def _accepted_instead(
@@ -153,14 +167,22 @@ def _accepted_instead(
 ) -> tuple[str, str] | None:
     """Name and what of a wrong gradient that the checker accepts, or finds far nearer."""
     errors = np.abs(_errors(right))
-    for how, name, what in _ACCEPTED_INSTEAD:
+    step = right["step"] or 1e-5
+    for factor, name, what in _ACCEPTED_INSTEAD:
+        in_step = factor(1.0) != factor(2.0)
+        if in_step and not right["step"]:
+            continue  # it moves no entry by itself
+        if factor(step) == 0 and right["step"] and not right["losses_equal"]:
+            continue  # zero is near enough to what it accepts
+        how = dict.fromkeys(case.w, repr(float(factor(step))))
         try:
-            reply = _ask(exam, "gradient_checker", case, dict.fromkeys(_NAMES, how))
+            reply = _ask(exam, "gradient_checker", case, how)
         except Unanswered:
             continue
         now = np.abs(_errors(reply))
         nearer = now.shape == errors.shape and bool(now.size) and now.max() < 0.01 * errors.max()
-        if (reply.get("is_bool") and all(reply["value"])) or nearer:
+        says_yes = reply["is_bool"] and all(reply["value"])
+        if says_yes or nearer or (right["asserts"] and not reply["asserts"]):
             return name, what
     return None
 
@@ -212,8 +234,12 @@ def gradient_checker(exam: Exam, check: Check) -> CheckResult:
     instead = _accepted_instead(exam, case, right) if accepted is None else None
     if accepted is False or instead:
         return fail("It rejects a right gradient.", *_why_rejected(exam, case, right, instead))
-    seen = {how: _rejects(exam, case, right, dict.fromkeys(_NAMES, how)) for how in _PLANTED}
+    seen = {how: _rejects(exam, case, right, dict.fromkeys(case.w, how)) for how in _PLANTED}
     unnoticed = [what for how, what in _PLANTED.items() if seen[how] is False]
+    if {seen["raised"], seen["lowered"]} == {True, False}:
+        sizes = ("small", "large") if seen["lowered"] else ("large", "small")
+        unnoticed = ["A gradient is rejected if it is too {}, and accepted if it is too {}: the "
+                     "difference has a sign.".format(*sizes)]  # fmt: skip
     if accepted is None and not any(seen.values()):
         if unnoticed:
             return fail("It says the same of a right and of a wrong gradient.", "checker-blind",
@@ -225,13 +251,46 @@ def gradient_checker(exam: Exam, check: Check) -> CheckResult:
         return fail("It accepts a wrong gradient.", "checker-blind", unnoticed[0],
                     "Which two numbers does it compare, and what would they be for that "
                     "gradient?")  # fmt: skip
-    unseen = [name for name in _NAMES if not _rejects(exam, case, right, {name: "scaled"})]
+    unseen = [name for name in case.w if not _rejects(exam, case, right, {name: "scaled"})]
     if unseen:
         names = ", ".join(unseen)
-        return fail("It accepts a wrong gradient.", "checker-partial",
-                    f"A wrong gradient of {names} is accepted.", "Which parameters does it look "
-                    "at, and what becomes of the result of each?")  # fmt: skip
-    return check.passed("It accepts a right gradient and rejects wrong ones.")
+        what = f"A wrong gradient of {names} is accepted."
+        if unseen == list(case.w)[:-1]:
+            what = f"Only the gradient of {list(case.w)[-1]}, the last one, decides."
+        return fail("It accepts a wrong gradient.", "checker-partial", what,
+                    "Which parameters does it look at, and what becomes of the result of each?"
+                    )  # fmt: skip
+    narrow = _narrow(exam, case, right)
+    if narrow is not None:
+        return fail("It looks at too few entries.", *narrow)
+    counts = {len(set(entries)) for entries in right["moved"].values()}
+    where = ", at the one entry of each parameter that it looks at" if counts == {1} else ""
+    return check.passed(f"It accepts a right gradient and rejects wrong ones{where}.")
+
+
+def _narrow(exam: Exam, case: ModelCase, right: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """Name, what and question of a checker that means to look at more entries than it does.
+
+    To look at one entry of each parameter, once, is the assignment's own way.
+    """
+    entries = {name: [int(one) for one in moved] for name, moved in right["moved"].items()}
+    which = "Which entry is it in the second round of the loop?"
+    if {len(set(moved)) for moved in entries.values()} == {1}:
+        again = max(len(moved) for moved in entries.values()) > 4
+        if again:
+            return "checker-one-entry", "It moves the same entry again and again.", which
+        if exam.sources.loops_over_entries("gradient_checker"):
+            what = "It looks at one entry of each parameter, although it loops over the entries."
+            return "checker-one-entry", what, "What ends the loop after its first round?"
+    for name, moved in entries.items():
+        if name[0] != "W" or len(set(moved)) < 4:
+            continue
+        for axis, word in enumerate(("row", "column")):
+            lines = {np.unravel_index(one, case.w[name].shape)[axis] for one in moved}
+            if len(lines) == 1:
+                return ("checker-one-row", f"It only looks at one {word} of {name}.",
+                        "From which range are the entries' two indices?")  # fmt: skip
+    return None
 
 
 def _rejects(
@@ -240,7 +299,7 @@ def _rejects(
     """Whether the checker says no to gradients planted wrong; None where that cannot be read."""
     try:
         reply = _ask(exam, "gradient_checker", case, wrong)
-    except Unanswered:  # an assertion is a way to say no
+    except Unanswered:  # an exception is a way to say no
         return True
     accepted = _accepts(reply, right)
     if accepted is None:

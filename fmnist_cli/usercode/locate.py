@@ -10,6 +10,7 @@ from fmnist_cli.usercode.parts import GRADIENT_NAMES
 from fmnist_cli.usercode.results import Diagnosis
 from fmnist_cli.usercode.structure import parsed
 
+_OVER_ENTRIES = ("range", "ndindex", "nditer", "ndenumerate")
 Finder = Callable[[ast.AST], int | None]
 
 
@@ -30,14 +31,14 @@ class Sources:
 
     def __init__(self, text: str, found_as: Mapping[str, str]) -> None:
         self._found_as = found_as
-        self._tree = parsed(text)
+        self.tree = parsed(text)
 
     def place(self, check: str) -> Place:
         """Where the array of a check is made."""
         part, method, finder = _WHERE[check]
         name = self._found_as.get(part, part)
         text = f"{name}.{method}" if method else name
-        top = next((n for n in self._tree.body if getattr(n, "name", None) == name), None)
+        top = next((n for n in self.tree.body if getattr(n, "name", None) == name), None)
         if top is None:
             return Place(text, None)
         scope = next(
@@ -49,17 +50,29 @@ class Sources:
     def has_loop(self, part: str, method: str) -> bool:
         """Whether a method has a loop of its own, or a comprehension."""
         loops = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp)
-        for node in ast.walk(self._tree):
+        for node in ast.walk(self.tree):
             if getattr(node, "name", None) == self._found_as.get(part, part):
                 for inner in ast.walk(node):
                     if isinstance(inner, ast.FunctionDef) and inner.name == method:
                         return any(isinstance(n, loops) for n in ast.walk(inner))
         return False
 
+    def loops_over_entries(self, part: str) -> bool:
+        """Whether a part has a loop over a range or over the indices of an array."""
+        name = self._found_as.get(part, part)
+        tops = [node for node in self.tree.body if getattr(node, "name", None) == name]
+        return any(
+            isinstance(node, ast.For) and any(
+                isinstance(one, ast.Call) and ast.unparse(one.func).endswith(_OVER_ENTRIES)
+                for one in ast.walk(node.iter)
+            )
+            for top in tops for node in ast.walk(top)
+        )  # fmt: skip
+
     def imports(self) -> set[str]:
         """Every top-level module that an import statement anywhere in the file names."""
         found = set()
-        for node in ast.walk(self._tree):
+        for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 found |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

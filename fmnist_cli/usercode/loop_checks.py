@@ -1,7 +1,7 @@
 """The file's own training loop: ``main`` on a few images, update by update.
 
 At each update the batch and the layers' arrays are known, and with them what the gradient must
-be. What ``main`` does besides, such as its accuracies, is not looked at.
+be; and of every backward pass which layer it was, and which arrays it was given.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ import numpy as np
 
 from fmnist_cli.usercode.cases import Array, ModelCase
 from fmnist_cli.usercode.checks import LAYER_CHECKS, Check
+from fmnist_cli.usercode.choice import BEST, wrong_choice
 from fmnist_cli.usercode.diagnosis import Observed, agrees, diagnose
 from fmnist_cli.usercode.exam import Exam, observed
 from fmnist_cli.usercode.locate import Place
 from fmnist_cli.usercode.main_loop import BATCH
 from fmnist_cli.usercode.mistakes import BY_ARRAYS
+from fmnist_cli.usercode.reference import LAYOUT, Layout
 from fmnist_cli.usercode.results import CheckResult, Diagnosis
 from fmnist_cli.usercode.subject import Unanswered
+from fmnist_cli.usercode.turns import of_pass, wrong_turn
 
 N_BATCHES = 4  # in an epoch
 N_IMAGES, N_INPUTS, N_CLASSES = N_BATCHES * BATCH, 13, 10
-N_LINEAR = 2  # layers
+N_LAYERS = 2  # linear, in the model whose mistakes have names
 N_UPDATES = 3 * N_BATCHES + 2  # more than three epochs
 
 Found = tuple[str, str, str]  # a mistake's name, what is wrong, and a question
@@ -33,45 +36,107 @@ Found = tuple[str, str, str]  # a mistake's name, what is wrong, and a question
 
 @dataclass(frozen=True)
 class Update:
-    """One update of ``main``: its batch's rows in the data, the arrays around it, and through how
-    many linear layers a backward pass has gone since the update before."""
+    """One update of ``main``: its batch's rows in the data, the arrays around it, through how many
+    linear layers a backward pass has gone since the update before, and on which route."""
 
     rows: Array
     case: ModelCase
     gradient: Mapping[str, Array]
     after: Mapping[str, Array]
     n_passed: int
+    route: Mapping[str, Any]
+
+
+def _data(exam: Exam) -> dict[str, tuple[Array, Array]]:
+    """The images (N, D) and labels (N,) that ``main`` gets: the first column tells them apart."""
+    rng, sets = exam.rng(11), {}
+    for name, n in (("train", N_IMAGES), ("val", 2 * N_IMAGES), ("test", 3 * N_IMAGES)):
+        images = rng.uniform(0.05, 1, (n, N_INPUTS))
+        images[:, 0].sort()
+        labels = rng.permutation(np.arange(n) % N_CLASSES)
+        if name != "train":  # so varied that not all are taken for one class, as many as there are
+            images[:, 1:] *= rng.choice((0, 20), images[:, 1:].shape)
+            labels = rng.integers(0, N_CLASSES, n)
+        sets[name] = images, labels
+    return sets
+
+
+def main_reply(exam: Exam) -> dict[str, Any]:
+    """What the file's ``main`` does on these images."""
+
+    def ask() -> dict[str, Any]:
+        return exam.subject.call("main", sets=list(_data(exam).values()), n_updates=N_UPDATES)
+
+    reply: dict[str, Any] = exam.once("main", ask)
+    return reply
+
+
+def own_layout(exam: Exam, n_layers: int = 0) -> Layout:
+    """The model as the file's own ``main`` builds it; else, and where that has not ``n_layers``
+    linear layers, if they are given, the assignment's."""
+    if not {"linear", "relu", "update", "main"} <= set(exam.parts):
+        return LAYOUT
+    try:
+        own = [(str(key), str(kind)) for key, kind in main_reply(exam)["layout"]]
+    except Unanswered:
+        return LAYOUT
+    kinds = [kind for _, kind in own if kind != "loss"]
+    n = kinds.count("linear")
+    usual = kinds == (["linear", "relu"] * n)[:-1] and n_layers in (0, n)
+    return own if usual and n else LAYOUT
 
 
 def training_loop(exam: Exam, check: Check) -> CheckResult:
     """Every update goes by the gradient of its own batch, from the weights of the one before."""
     if exam.failed(*LAYER_CHECKS):
         return check.result("skipped", "Not run, for the layers are wrong: see above.")
-    rng = exam.rng(11)
-    images = rng.uniform(0.05, 1, (N_IMAGES, N_INPUTS))
-    images[:, 0].sort()
-    labels = rng.permutation(np.arange(N_IMAGES) % N_CLASSES)
+    sets = _data(exam)
+    images, labels = sets["train"]
     try:
-        reply = exam.subject.call("main", images=images, labels=labels, n_updates=N_UPDATES)
+        reply = main_reply(exam)
     except Unanswered as error:
         return check.result("skipped", f"main could not be followed: {error.sentence}")
+    place = exam.sources.place(check.name)
     updates = _read(reply["updates"], images, labels)
+    for name, what in (("val", "validation"), ("test", "test")):
+        if updates is None and any(_are_among(e["x"], sets[name][0]) for e in reply["updates"]):
+            return check.failed("An update of main is not the one that its batch asks for.",
+                                place.diagnosis(
+                "loop-other-images", f"What went forward before a backward pass are {what} images.",
+                "Which images went through the layers last, and whose gradient is it?",
+            ))  # fmt: skip
     if updates is None or len(updates) < N_UPDATES // 2:
         ended = reply.get("error_in_main")
-        why = f": {observed(ended).error}" if ended else "."
-        return check.result("skipped", f"main could not be followed on images of fmnist's{why}")
+        if ended is None:
+            return check.result("skipped", "main could not be followed on images of fmnist's.")
+        why, wrong = observed(ended).error, wrong_turn(reply["route"], ended=True)
+        if wrong is None:
+            return check.result("skipped", f"main could not be followed: {why}")
+        return check.failed(f"main does not get to its updates: {why}", wrong)
     place = exam.sources.place(check.name)
     found = (
         _wrong_weights(updates)
         or _wrong_passes(updates)
         or _wrong_gradient(updates, labels, place)
         or _wrong_batches(updates)
+        or _wrong_accuracy(reply["updates"], updates, sets)
     )
+    choice = wrong_choice(exam.sources.tree)
+    if found is None and choice is not None:
+        line, *said = choice
+        return check.failed("main does not choose the best model as it should.",
+                            Place(f"line {line}", line).diagnosis(*said))  # fmt: skip
     if found is None:
         return check.passed(f"In {len(updates)} updates main goes by the gradient of each batch.")
     if isinstance(found, tuple):
         found = place.diagnosis(*found)
     return check.failed("An update of main is not the one that its batch asks for.", found)
+
+
+def _are_among(x: Array, images: Array) -> bool:
+    """Whether all rows of x, of which there are some, are images."""
+    x = np.asarray(x, np.float64)
+    return bool(len(x)) and bool((np.abs(x[:, None] - images).max(axis=2) < 1e-6).any(axis=1).all())
 
 
 def _as_prepared(entries: Sequence[Mapping[str, Any]], images: Array) -> Array:
@@ -93,8 +158,7 @@ def _read(
             arrays[key] = {name: observed(outcome).array for name, outcome in entry[key].items()}
             if any(array is None for array in arrays[key].values()):
                 return None
-            for name in ("b1", "b2"):
-                arrays[key][name] = arrays[key][name].reshape(-1)
+            arrays[key] |= {n: a.reshape(-1) for n, a in arrays[key].items() if n[0] == "b"}
         x = np.asarray(entry["x"], np.float64)
         same = np.abs(x[:, None] - known[None]).max(axis=2) < 1e-6
         if arrays["before"]["W1"].shape[0] != N_INPUTS or not same.any(axis=1).all():
@@ -102,7 +166,9 @@ def _read(
         rows = same.argmax(axis=1)
         case = ModelCase(arrays["before"], x, labels[rows])
         n_passed = int(entry["n_passed"])
-        updates.append(Update(rows, case, arrays["gradient"], arrays["after"], n_passed))
+        updates.append(
+            Update(rows, case, arrays["gradient"], arrays["after"], n_passed, entry["route"])
+        )
     return updates
 
 
@@ -121,7 +187,7 @@ def _wrong_passes(updates: Sequence[Update]) -> Found | None:
     if usual and not all(update.n_passed for update in updates[1:]):
         return ("loop-update-repeated", "An update comes without a backward pass before it.",
                 "In which of the loops are the weights to change?")  # fmt: skip
-    if min(update.n_passed for update in updates) > N_LINEAR:
+    if min(update.n_passed for update in updates) > updates[0].case.n_layers:
         return ("loop-updates-missing", "Several batches pass before the weights change.",
                 "How many updates are due in an epoch?")  # fmt: skip
     return None
@@ -139,17 +205,34 @@ def _wrong_gradient(
     right = [update.case.right() for update in updates]
     if all(agrees(u.gradient, r) for u, r in zip(updates, right, strict=True)):
         return None
-    unshuffled = [
-        ModelCase(u.case.w, u.case.x, np.roll(labels, -BATCH * i)[: len(u.rows)])
-        for i, u in enumerate(updates)
-    ]
-    if all(agrees(u.gradient, c.right()) for u, c in zip(updates, unshuffled, strict=True)):
+    used = [_labels_used(update) for update in updates]
+    told = [one for one in used if one is not None]
+    if len(told) == len(updates) and not all(
+        _is_same(one, update.case.y) for one, update in zip(told, updates, strict=True)
+    ):
         return ("loop-labels-misplaced", "The images of a batch have other images' labels.",
                 "By which indices are the images taken, and by which the labels?")  # fmt: skip
-    return diagnose(
-        BY_ARRAYS["backward_pass"], [u.case for u in updates],
-        [Observed(dict(u.gradient)) for u in updates], right, place, "the gradient",
+    wrong = wrong_turn(next(u.route for u, r in zip(updates, right, strict=True)
+                            if not agrees(u.gradient, r)))  # fmt: skip
+    known = BY_ARRAYS["backward_pass"] if first.case.n_layers == N_LAYERS else ()
+    diagnosis = diagnose(
+        known, [u.case for u in updates], [Observed(dict(u.gradient)) for u in updates], right,
+        Place(wrong.where, wrong.line) if wrong else place, "the gradient",
     )  # fmt: skip
+    return of_pass(diagnosis, wrong)
+
+
+def _labels_used(update: Update) -> Array | None:
+    """The labels (N,) that the last layer's gradient was computed with; None where it was not
+    (p - one-hot) / N of any labels, or has fewer rows that are independent than examples."""
+    case, number = update.case, update.case.n_layers
+    inputs = np.hstack([case.hidden, np.ones((case.N, 1))])  # (N, H + 1)
+    stacked = np.vstack([update.gradient[f"W{number}"], update.gradient[f"b{number}"]])
+    d, _, rank, _ = np.linalg.lstsq(inputs.T, stacked, rcond=None)  # (N, K)
+    one_hot = case.p - case.N * d
+    labels: Array = one_hot.argmax(axis=1)
+    fits = agrees(one_hot, np.eye(one_hot.shape[1])[labels])
+    return labels if rank == case.N and fits else None
 
 
 def _wrong_batches(updates: Sequence[Update]) -> Found | None:
@@ -163,6 +246,13 @@ def _wrong_batches(updates: Sequence[Update]) -> Found | None:
     if min(shared) == BATCH - 1:
         return ("loop-batches-overlap", "Each batch shares all its images but one with the next.",
                 "By how much does the beginning of a batch move on?")  # fmt: skip
+    epochs = [np.concatenate([u.rows for u in updates[i : i + N_BATCHES]])
+              for i in range(0, len(updates) - N_BATCHES + 1, N_BATCHES)]  # fmt: skip
+    if len(epochs) > 1 and all(_is_same(epoch, epochs[0]) for epoch in epochs):
+        shuffled = not _is_same(epochs[0], np.arange(N_IMAGES))
+        return ("loop-same-order", "Every epoch has the images in the same order"
+                f"{'.' if shuffled else ': that in which they are loaded.'}",
+                "When is the order of the images drawn, and how often?")  # fmt: skip
     n = N_BATCHES - 1
     if all(_disjoint(updates[i : i + n]) for i in range(0, len(updates) - n, n)) and not all(
         _disjoint(updates[i : i + n + 1]) for i in range(0, len(updates) - n, n + 1)
@@ -170,6 +260,54 @@ def _wrong_batches(updates: Sequence[Update]) -> Found | None:
         return ("loop-images-left-out", "Each epoch ends before its last batch.",
                 "Where does the loop over the batches end?")  # fmt: skip
     return None
+
+
+def _wrong_accuracy(
+    entries: Sequence[Mapping[str, Any]],
+    updates: Sequence[Update],
+    sets: Mapping[str, tuple[Array, Array]],
+) -> Found | None:
+    """What is wrong with the accuracies on validation or test images, as variables hold them when
+    an epoch begins: those of the weights at the end of an earlier one."""
+    images = sets["train"][0]
+    raw = all(np.abs(u.case.x - images[u.rows]).max(initial=0) < 1e-6 for u in updates)
+    begins = range(N_BATCHES, len(updates), N_BATCHES)
+    if not raw or not begins:  # prepared in main's own way
+        return None
+    for name, value in entries[begins[-1]]["accuracies"].items():
+        said = {s for s in ("val", "test") if s in name.lower()}
+        if len(said) != 1 or "train" in name.lower() or not value > 0 or BEST.search(name.lower()):
+            continue
+        of = said.pop()
+        right = {s: [_accuracy(updates[i].case.w, *sets[s]) for i in begins] for s in sets}
+        if _is_one_of(value, right[of]):
+            continue
+        shown = f"{name} is {value:.4g}; of these images {right[of][-1]:.4g} are right."
+        for other in sets:
+            if _is_one_of(value, right[other]):
+                words = {"train": "training", "val": "validation", "test": "test"}
+                what = f"{name} is the accuracy on the {words[other]} images."
+                asked = "Which images go into that evaluation?"
+                return "loop-accuracy-of-other-set", what, asked
+        return (
+            "loop-accuracy-wrong",
+            shown,
+            "Which predictions meet which labels, and by what is their number divided?",
+        )
+    return None
+
+
+def _accuracy(w: Mapping[str, Array], images: Array, labels: Array) -> float:
+    return float((ModelCase(w, images, labels).logits.argmax(axis=1) == labels).mean())
+
+
+def _is_one_of(value: float, accuracies: Sequence[float]) -> bool:
+    """As a share, or in percent."""
+    return any(abs(value - scale * one) < 1e-6 for one in accuracies for scale in (1, 100))
+
+
+def _is_same(one: Array, other: Array) -> bool:
+    return bool(np.array_equal(one, other))
 
 
 def _disjoint(updates: Sequence[Update]) -> bool:

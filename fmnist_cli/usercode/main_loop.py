@@ -7,8 +7,10 @@ judged here: this runs where the user's code runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import numpy as np
 from fmnist_cli.usercode import shim
 from fmnist_cli.usercode.outcomes import Outcome, outcome_of
 from fmnist_cli.usercode.parts import Parts, UserLayer, positional, required
+from fmnist_cli.usercode.route import Route, followed_by
 from fmnist_cli.usercode.shim import Array
 
 BATCH = 5
@@ -62,15 +65,14 @@ def setting(name: str, default: Any = None) -> Any:
 def run_main(
     parts: Parts,
     attempt: Callable[..., tuple[Any, Outcome | None]],
-    images: Array,
-    labels: Array,
+    sets: Sequence[tuple[Array, Array]],
     n_updates: int,
 ) -> dict[str, Any]:
     """Run ``main`` for some updates.
 
     Parameters
     ----------
-    images, labels : (N, D) and (N,)
+    sets : list of (images (N, D), labels (N,))
         What the loader gives for training, validation and test. No other layer than the first may
         have D inputs: by them its input is known.
 
@@ -78,23 +80,27 @@ def run_main(
     -------
     dict
         ``updates``: for each the batch ``x`` of the last backward pass (no row before any),
-        ``n_passed``, how many linear layers it has gone through since the update before, and, by
-        ``W1``, ``b1``, ``W2``, ``b2``, the outcomes ``before``, ``gradient`` and ``after``;
-        ``error_in_main``, where it ended by raising before.
+        ``n_passed``, how many linear layers it has gone through since the update before, ``route``,
+        as of ``Route.told``, ``accuracies``, what variables of that name last were, and, by ``W1``,
+        ``b1``, ``W2``, ..., the outcomes ``before``, ``gradient`` and ``after``; ``layout``: the
+        model's keys, each with the kind of its part; ``error_in_main``, where it ended by raising
+        before, and then the ``route`` until there.
     """
     assert parts.main is not None
-    updates: list[dict[str, Any]] = []
-    columns = labels.reshape(-1, 1)
-    shim.loaded = tuple(array.copy() for _ in range(3) for array in (images, columns))
+    route = Route(sets[0][0].shape[1], parts.main.__code__.co_filename)
+    followed: dict[str, Any] = {"updates": [], "layout": []}
+    shim.loaded = tuple(
+        array.copy() for images, labels in sets for array in (images, labels.reshape(-1, 1))
+    )
     try:
-        with _noted(parts, images.shape[1], n_updates, updates):
+        with _noted(parts, route, n_updates, followed):
             _, outcome = attempt("main", lambda: parts.main(**_arguments(parts.main)))
     except Enough:
         outcome = None
     finally:
         shim.loaded = None
-    ended = {} if outcome is None else {"error_in_main": outcome}
-    return {"updates": updates, **ended}
+    ended = {} if outcome is None else {"error_in_main": outcome, "route": route.told()}
+    return followed | ended
 
 
 def _arguments(main: Callable[..., Any]) -> dict[str, Any]:
@@ -107,56 +113,63 @@ def _arguments(main: Callable[..., Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _noted(
-    parts: Parts, n_inputs: int, n_updates: int, updates: list[dict[str, Any]]
-) -> Iterator[None]:
-    """In the body the layers note the first layer's input, and the update all arrays."""
-    layer, update = parts.linear, parts.update
-    assert isinstance(layer, type)
-    assert update is not None
-    forward, backward = layer.forward, layer.backward  # type: ignore[attr-defined]
+def _noted(parts: Parts, route: Route, n_updates: int, followed: dict[str, Any]) -> Iterator[None]:
+    """In the body the route is followed, and the update notes all arrays."""
+    linear, update = parts.linear, parts.update
+    assert isinstance(linear, type)
     names = parts.main.__globals__  # type: ignore[union-attr]
-    inputs: list[Array] = []
-    batch = np.zeros((0, n_inputs))  # the first layer's input when a backward pass began
-    n_passed = 0  # layers that a backward pass went through since the update before
-
-    def noted(self: Any, *arguments: Any, **named: Any) -> Any:
-        X: Any = next(iter((*arguments, *named.values())), None)
-        if np.ndim(X) == 2 and np.shape(X)[1] == n_inputs:
-            inputs.append(np.array(X, np.float64))
-        return forward(self, *arguments, **named)
-
-    def noted_backward(self: Any, *arguments: Any, **named: Any) -> Any:
-        nonlocal batch, n_passed
-        batch, n_passed = inputs[-1] if inputs else batch, n_passed + 1
-        return backward(self, *arguments, **named)
 
     def noting(*arguments: Any, **named: Any) -> Any:
-        nonlocal n_passed
         given = (*arguments, *named.values())
         model = next((one for one in given if isinstance(one, Mapping)), {})
-        layers = [UserLayer(one) for one in model.values() if isinstance(one, layer)]
-        if len(layers) != 2:  # a part of the model, or no dictionary
-            return update(*arguments, **named)
-        entry: dict[str, Any] = {"x": batch, "n_passed": n_passed}
-        n_passed = 0
+        layers = [UserLayer(one) for one in model.values() if isinstance(one, linear)]
+        n_met = route.kinds.count("linear")  # none before the first forward pass
+        if not layers or (n_met and n_met != len(layers)):  # a part of the model
+            return update(*arguments, **named)  # type: ignore[misc]
+        followed["layout"] = [[str(key), _kind(parts, one)] for key, one in model.items()]
+        entry: dict[str, Any] = {
+            "x": route.batch, "n_passed": route.n_passed, "route": route.told(),
+        }  # fmt: skip
+        entry["accuracies"] = _accuracies(sys._getframe(1), route.filename)
+        route.begin_update()
         entry["gradient"] = _arrays(layers, UserLayer.gradient)
         entry["before"] = _arrays(layers, UserLayer.parameter)
-        returned = update(*arguments, **named)
+        returned = update(*arguments, **named)  # type: ignore[misc]
         entry["after"] = _arrays(layers, UserLayer.parameter)
-        updates.append(entry)
-        if len(updates) == n_updates:
+        followed["updates"].append(entry)
+        if len(followed["updates"]) == n_updates:
             raise Enough
         return returned
 
     bound = [name for name, value in names.items() if value is update]
-    layer.forward, layer.backward = noted, noted_backward  # type: ignore[attr-defined]
     names.update(dict.fromkeys(bound, noting))
     try:
-        yield
+        with followed_by(parts, route):
+            yield
     finally:
-        layer.forward, layer.backward = forward, backward  # type: ignore[attr-defined]
         names.update(dict.fromkeys(bound, update))
+
+
+def _accuracies(frame: FrameType | None, filename: str) -> dict[str, float]:
+    """The variables of the file's running functions that are named so: each its last number."""
+    found: dict[str, float] = {}
+    while frame is not None:
+        if frame.f_code.co_filename == filename:
+            for name, value in frame.f_locals.items():
+                last = value[-1] if isinstance(value, list) and value else value
+                if "acc" in name.lower() and isinstance(last, float | np.floating):
+                    found[name] = float(last)
+        frame = frame.f_back
+    return found
+
+
+def _kind(parts: Parts, one: Any) -> str:
+    """What part of a model this is: linear, relu, loss, or none that is known."""
+    for kind in ("linear", "relu", "loss"):
+        part = getattr(parts, kind)
+        if isinstance(part, type) and isinstance(one, part):
+            return kind
+    return "loss" if isinstance(one, shim.softmax_cross_entropy) else ""
 
 
 def _arrays(layers: list[UserLayer], read: Callable[[UserLayer, str], Any]) -> dict[str, Outcome]:

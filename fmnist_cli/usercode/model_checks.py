@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,19 +12,45 @@ from fmnist_cli.usercode import cases
 from fmnist_cli.usercode.checks import LAYER_CHECKS, Check, compare, update_reply
 from fmnist_cli.usercode.diagnosis import Observed, agrees
 from fmnist_cli.usercode.exam import Exam, observed, observed_mapping
+from fmnist_cli.usercode.locate import Place
+from fmnist_cli.usercode.loop_checks import own_layout
 from fmnist_cli.usercode.results import CheckResult, Diagnosis
+from fmnist_cli.usercode.turns import of_pass, wrong_turn
 
 ALPHA, LAMBDA = 0.9, 0.1  # with which momentum and weight decay are tried, where they are taken
 
 
-_WRONG_MOMENTA = (  # after two steps by one gradient g the weights are w - lr times(alpha) g
+THREE_STEPS = (
+    "What are the parameters after three steps by the same gradient, on paper and in the code?"
+)
+N_STEPS = 3
+Rule = Callable[[float, float, float], tuple[float, float]]
+# alpha, lr and the velocity before -> the velocity after, and the step; in units of lr g
+MOMENTA: dict[str, Rule] = {
+    "v <- alpha v + lr g; w <- w - v": lambda a, lr, v: (a * v + 1, a * v + 1),
+    "v <- alpha v + (1 - alpha) g; w <- w - lr v": lambda a, lr, v: (
+        a * v + 1 - a, a * v + 1 - a),
+    "Nesterov's": lambda a, lr, v: (a * v + 1, 1 + a * (a * v + 1)),
+}  # fmt: skip
+WRONG_MOMENTA: tuple[tuple[str, str, Rule], ...] = (
     ("momentum-unused", "With momentum the step is the plain one: no velocity is kept.",
-     lambda a: 2),
+     lambda a, lr, v: (0, 1)),
+    ("momentum-forgets", "The velocity remembers the last gradient alone.",
+     lambda a, lr, v: (1, a * v + 1)),
     ("momentum-complement", "The velocity keeps 1 - alpha of itself, not alpha.",
-     lambda a: 3 - a),
-    ("momentum-sign", "The velocity is taken off where it should be added.", lambda a: 2 - a),
-    ("momentum-late", "The step goes by the velocity of the step before.", lambda a: 1),
-    ("momentum-keeps-all", "The velocity keeps all of itself: alpha is not in it.", lambda a: 3),
+     lambda a, lr, v: ((1 - a) * v + 1, (1 - a) * v + 1)),
+    ("momentum-sign", "The velocity is taken off where it should be added.",
+     lambda a, lr, v: (1 - a * v, 1 - a * v)),
+    ("momentum-late", "The step goes by the velocity of the step before.",
+     lambda a, lr, v: (a * v + 1, v)),
+    ("momentum-keeps-all", "The velocity keeps all of itself: alpha is not in it.",
+     lambda a, lr, v: (v + 1, v + 1)),
+    ("momentum-uphill", "With momentum the step goes up the gradient: a sign is wrong.",
+     lambda a, lr, v: (a * v + 1, -a * v - 1)),
+    ("momentum-without-lr", "With momentum the learning rate is not in the step.",
+     lambda a, lr, v: (a * v + 1, (a * v + 1) / lr)),
+    ("momentum-lr-squared", "With momentum the learning rate is multiplied in twice.",
+     lambda a, lr, v: (a * v + 1, (a * v + 1) * lr)),
 )  # fmt: skip
 
 
@@ -41,6 +67,15 @@ def update(exam: Exam, check: Check) -> CheckResult:
             return compare(check, [second], [again], [second.right()],
                            exam.sources.place(check.name), "the parameter after a second step", "",
                            mistakes="second_update")  # fmt: skip
+    written = observed_mapping(replies[0]["gradients"]).array or {}
+    misplaced = [name for name, array in right[0].items() if agrees(written.get(name), array)]
+    if misplaced:
+        return check.failed("The parameters are not what the step should make of them.",
+                            exam.sources.place(check.name).diagnosis(
+            "update-into-gradient", f"The new {' and '.join(misplaced)} "
+            f"{'is' if len(misplaced) == 1 else 'are'} kept as the gradient.",
+            "In which dictionary does a layer keep its parameters, and in which their gradients?",
+        ))  # fmt: skip
     result = compare(check, given, seen, right, exam.sources.place(check.name),
                      "the updated parameter", "Every parameter moves by -learning_rate times its "
                      "gradient.")  # fmt: skip
@@ -57,63 +92,87 @@ def update(exam: Exam, check: Check) -> CheckResult:
 
 def _extended(exam: Exam, check: Check, case: cases.UpdateCase, plain: CheckResult) -> CheckResult:
     """A plain step that is right, and what the function takes beside it: momentum, weight decay."""
-    said, w, g = plain.message, case.w, case.g
-    a, factor = ALPHA, {}  # after two steps by one gradient g the weights are w - lr factor g
-    factor["v <- alpha v + lr g; w <- w - v"] = 2 + a
-    factor["v <- alpha v + (1 - alpha) g; w <- w - lr v"] = (1 - a) * (2 + a)
-    factor["Nesterov's"] = 2 + 2 * a + a * a
-    rules = {
-        "momentum": {
-            name: [{n: w[n] - case.lr * times * g[n] for n in w}] for name, times in factor.items()
-        },
-        "decay": {
-            f"g + {text}lambda w": [
-                {n: _decayed(w[n], g[n], case.lr, c * LAMBDA * (n[0] in of)) for n in w}
-                for of in ("Wb", "W")
-            ]
-            for text, c in (("", 1), ("2 ", 2))
-        },
-    }
-    for what, title, sizes in (
-        ("momentum", "Momentum", (ALPHA, 0.0)), ("decay", "Weight decay", (0.0, LAMBDA)),
-    ):  # fmt: skip
+    said = plain.message
+    for what, title, holds, sizes in (
+        ("momentum", "Momentum", _momentum, {"momentum": ALPHA, "decay": 0.0}),
+        ("decay", "Weight decay", _decay, {"momentum": 0.0, "decay": LAMBDA}),
+    ):
         reply = exam.subject.call(
-            "update_extended", weights=dict(w), gradients=dict(g), lr=case.lr,
-            momentum=sizes[0], decay=sizes[1],
-        )  # fmt: skip
+            "update_extended",
+            weights=dict(case.w),
+            gradients=dict(case.g),
+            lr=case.lr,
+            **sizes,
+            n_steps=N_STEPS,
+        )
         if what not in reply["takes"] and not (what == "momentum" and "velocity" in reply["takes"]):
             continue
+        if "velocity" not in reply["takes"]:  # it keeps one itself
+            exam.subject.forget()
         if "weights" not in reply:
             said += f" {title}: not checked."
             continue
-        after = observed_mapping(reply["weights"])
-        holds = [name for name, right in rules[what].items()
-                 if any(agrees(after.array, one) for one in right)]  # fmt: skip
-        if not holds:
-            first = next(iter(rules[what]))
-            name, why = "", f"{title} is wrong."
-            for wrong, text, times in _WRONG_MOMENTA if what == "momentum" else ():
-                if agrees(after.array, {n: w[n] - case.lr * times(a) * g[n] for n in w}):
-                    name, why = wrong, text
-            decayed = {n: _decayed(w[n], g[n], case.lr, -LAMBDA * (n[0] == "W")) for n in w}
-            if what == "decay" and agrees(after.array, decayed):
-                name, why = "decay-sign", "The weight decay has the wrong sign: the weights grow."
+        rule, wrong = holds(case, observed_mapping(reply["weights"]).array)
+        if wrong is not None and wrong[0] == "momentum-unused" and "velocity" not in reply["takes"]:
+            said += " Momentum has no effect."
+            continue
+        if wrong is not None:
             return check.failed(
-                f"The plain step is right; with {title.lower()} it is another one than {first}.",
-                exam.sources.place(check.name).diagnosis(
-                    name, why, "What are the parameters after two steps by the same gradient, on "
-                    "paper and in the code?",
-                ),
-            )  # fmt: skip
-        said += f" {title} holds: {holds[0]}."
+                f"The plain step is right; with {title.lower()} it is another one than {rule}.",
+                exam.sources.place(check.name).diagnosis(*wrong, THREE_STEPS),
+            )
+        said += f" {title} holds: {rule}."
     return replace(plain, message=said)
 
 
-def _decayed(w: Any, g: Any, lr: float, decay: float) -> Any:
-    """Two steps by the gradient g and weight decay."""
-    for _ in range(2):
-        w = w - lr * (g + decay * w)
-    return w
+Verdict = tuple[str, tuple[str, str] | None]  # the rule; name and what, where it does not hold
+
+
+def _momentum(case: cases.UpdateCase, after: Any) -> Verdict:
+    """The rule of momentum that steps by one gradient follow."""
+
+    def fits(rule: Rule) -> bool:
+        velocity, way = 0.0, 0.0
+        for _ in range(N_STEPS):
+            velocity, step = rule(ALPHA, case.lr, velocity)
+            way += step
+        return agrees(after, {n: w - case.lr * way * case.g[n] for n, w in case.w.items()})
+
+    for name, rule in MOMENTA.items():
+        if fits(rule):
+            return name, None
+    wrong = (("", "Momentum is wrong."),)
+    found = [(name, what) for name, what, rule in WRONG_MOMENTA if fits(rule)]
+    return next(iter(MOMENTA)), (*found, *wrong)[0]
+
+
+def _decay(case: cases.UpdateCase, after: Any) -> Verdict:
+    """The rule of weight decay that steps w <- q w - lr g follow: q is 1 - lr c lambda."""
+    rule = "g + lambda w"
+    multiples = {}
+    for name, w in case.w.items():
+        g, found = case.g[name], after[name]
+        if found is None or found.size != w.size:
+            return rule, ("", "Weight decay is wrong.")
+        target = (found.reshape(w.shape) + case.lr * g).ravel()  # q^3 w - (q + q^2) lr g
+        columns = np.stack([w.ravel(), -case.lr * g.ravel()], axis=1)
+        q = np.cbrt(np.linalg.lstsq(columns, target, rcond=None)[0][0])
+        if not agrees(target, columns @ np.array([q**3, q + q**2])):
+            return rule, ("", "Weight decay is wrong.")
+        multiples[name] = float((1 - q) / (case.lr * LAMBDA))
+    of_weights = {round(c, 4) for n, c in multiples.items() if n[0] == "W"}
+    of_biases = {round(c, 4) for n, c in multiples.items() if n[0] == "b"}
+    if len(of_weights) == 1 and (of_biases == of_weights or of_biases == {0.0}):
+        c = of_weights.pop()
+        if c in (1.0, 2.0):
+            return "g + 2 lambda w" if c == 2.0 else rule, None
+        if c < 0:
+            return rule, ("decay-sign", "The weight decay has the wrong sign: the weights grow.")
+        if c == 0:
+            return rule, ("decay-unused", "The weight decay has no effect.")
+        return rule, ("decay-scaled", f"The weight decay is {c:.3g} times lambda.")
+    listed = ", ".join(f"{c:.3g} times lambda on {name}" for name, c in multiples.items())
+    return rule, ("decay-uneven", f"The weight decay is {listed}.")
 
 
 def _model_replies(exam: Exam) -> tuple[list[cases.ModelCase], list[dict[str, Any]]]:
@@ -121,7 +180,13 @@ def _model_replies(exam: Exam) -> tuple[list[cases.ModelCase], list[dict[str, An
     replies = exam.once(
         "model",
         lambda: [
-            exam.subject.call("model", weights=dict(c.w), x=c.x, y=c.y.reshape(-1, 1).astype(float))
+            exam.subject.call(
+                "model",
+                weights=dict(c.w),
+                x=c.x,
+                y=c.y.reshape(-1, 1).astype(float),
+                layout=own_layout(exam, 2),
+            )
             for c in given
         ],
     )
@@ -151,8 +216,12 @@ def backward_pass(exam: Exam, check: Check) -> CheckResult:
     ):
         return check.passed("It gives what the layers give in the right order.")
     right = [case.right() for case in given]
-    return compare(check, given, seen, right, exam.sources.place(check.name), "the gradient",
-                   "The whole model's gradient agrees.")  # fmt: skip
+    turn = wrong_turn(replies[0]["own"]["route"], ended=seen[0].raised)
+    place = Place(turn.where, turn.line) if turn else exam.sources.place(check.name)
+    result = compare(check, given, seen, right, place, "the gradient",
+                     "The whole model's gradient agrees.")  # fmt: skip
+    assert result.diagnosis is not None
+    return replace(result, diagnosis=of_pass(result.diagnosis, turn))
 
 
 def batch_mean(exam: Exam, check: Check) -> CheckResult:
@@ -161,7 +230,8 @@ def batch_mean(exam: Exam, check: Check) -> CheckResult:
     gradients = []
     for times in (1, 10):
         y = np.tile(case.y.reshape(-1, 1), (times, 1)).astype(float)
-        reply = exam.subject.call("model", weights=dict(case.w), x=np.tile(case.x, (times, 1)), y=y)
+        reply = exam.subject.call("model", weights=dict(case.w), x=np.tile(case.x, (times, 1)), y=y,
+                                  layout=own_layout(exam, 2))  # fmt: skip
         gradients.append(_gradient(reply.get("own", reply["order"])))
     one, ten = gradients
     if one.raised or ten.raised:

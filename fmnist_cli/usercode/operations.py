@@ -39,7 +39,15 @@ from fmnist_cli.usercode.parts import (
     required,
     update_arguments,
 )
-from fmnist_cli.usercode.passes import backward, backward_in_order, forward_values, own_backward
+from fmnist_cli.usercode.passes import (
+    backward,
+    backward_in_order,
+    forward_values,
+    linear_layers,
+    own_backward,
+)
+from fmnist_cli.usercode.reference import LAYOUT, Layout, laid_out, reference_model
+from fmnist_cli.usercode.route import Route, followed_by
 
 Array = NDArray[Any]
 _array = np.array  # by reference: a file may replace NumPy's names
@@ -88,25 +96,33 @@ class Bench:
         """
         found_as = dict(self.parts.found_as or {})
         name = found_as.get("backward_pass")
-        if name is not None and not is_usual(name, "backward_pass") and not self._has_pass():
-            del found_as["backward_pass"]
-            self.parts = replace(self.parts, backward_pass=None, found_as=found_as)
+        if name is not None and not is_usual(name, "backward_pass"):
+            error = self._error_of_pass(LAYOUT)
+            if error not in ("", "KeyError"):  # of a key: main may tell the model's
+                del found_as["backward_pass"]
+                self.parts = replace(self.parts, backward_pass=None, found_as=found_as)
         return {"parts": found_as}
 
-    def _has_pass(self) -> bool:
-        """Whether the file's own backward pass can be called on a small model."""
+    def _error_of_pass(self, layout: Layout) -> str:
+        """What the file's own backward pass raises on a small model; empty where nothing."""
         rng = np.random.default_rng(0)
         shapes = {"W1": (3, 4), "b1": (4,), "W2": (4, 2), "b2": (2,)}
         weights = {name: rng.normal(0, 1, shape) for name, shape in shapes.items()}
         x, y = rng.normal(0, 1, (5, 3)), np.array([[0.0], [1.0], [1.0], [0.0], [1.0]])
         with quiet():
-            _, outcome = self.attempt_value("backward_pass", self._try_pass, weights, x, y)
-        return outcome is None
+            _, outcome = self.attempt_value("backward_pass", self._try_pass, layout, weights, x, y)
+        return "" if outcome is None else str(outcome["error"])
 
-    def _try_pass(self, weights: Mapping[str, Array], x: Array, y: Array) -> None:
-        own = own_backward(self.parts, forward_values(self._model(weights), x, y))
+    def _try_pass(self, layout: Layout, weights: Mapping[str, Array], x: Array, y: Array) -> None:
+        own = own_backward(self.parts, forward_values(self._model(weights, layout), x, y))
         if own is not None:  # else its arguments are not known, which is said
             own()
+
+    def _parts_for(self, layout: Layout) -> Parts:
+        """The parts; without the backward pass where that is for a model of other keys."""
+        if self.parts.backward_pass is None or self._error_of_pass(layout) != "KeyError":
+            return self.parts
+        return replace(self.parts, backward_pass=None)
 
     def attempt(self, name: str, function: Callable[..., Any], *arguments: Any) -> Outcome:
         """The outcome of one call of the user's code."""
@@ -150,8 +166,9 @@ class Bench:
         model: Mapping[str, Any],
         names: Iterable[str],
     ) -> dict[str, Outcome]:
-        """What ``read`` finds in a model's layers for W1, b1, W2 and b2."""
-        return {n: self.attempt(name, read, UserLayer(model[f"L{n[1]}"]), n[0]) for n in names}
+        """What ``read`` finds in a model's layers for W1, b1, W2, ..."""
+        layers = list(linear_layers(model).values())
+        return {n: self.attempt(name, read, layers[int(n[1:]) - 1], n[0]) for n in names}
 
     def _set_gradients(self, model: Mapping[str, Any], gradients: Mapping[str, Array]) -> None:
         for name, value in gradients.items():
@@ -183,19 +200,12 @@ class Bench:
         record["grad_after_backward"] = outcome_of(g)
         return record
 
-    def _model(self, weights: Mapping[str, Array]) -> dict[str, Any]:
-        """The model as the assignment builds it: L1, nonlinear1, L2 and the loss."""
+    def _model(self, weights: Mapping[str, Array], layout: Layout = LAYOUT) -> dict[str, Any]:
+        """The file's layers as a model: the assignment's, or of another layout."""
 
         def build() -> dict[str, Any]:
             assert self.parts.relu is not None
-            first = self._linear(weights["W1"], weights["b1"])
-            second = self._linear(weights["W2"], weights["b2"])
-            return {
-                "L1": first.layer,
-                "nonlinear1": self.parts.relu(),
-                "L2": second.layer,
-                "loss": shim.softmax_cross_entropy(),
-            }
+            return laid_out(layout, weights, lambda W, b: self._linear(W, b).layer, self.parts.relu)
 
         model: dict[str, Any] = self._value("the model", build)
         return model
@@ -307,22 +317,28 @@ class Bench:
         lr: float,
         momentum: float,
         decay: float,
+        n_steps: int,
     ) -> dict[str, Any]:
-        """Two steps by the same gradients, with momentum and weight decay where it takes them.
+        """Steps by the same gradients, with momentum and weight decay where it takes them.
 
         ``takes`` names what it takes; without a velocity of its own to be given there are no steps.
         """
         assert self.parts.update is not None
         takes = extended_arguments(self.parts.update)
         reply: dict[str, Any] = {"takes": list(takes)}
-        if ("velocity" in takes) != ("momentum" in takes) or not takes:
+        if ("velocity" in takes and "momentum" not in takes) or not takes:
             return reply
         model = self._model(weights)
         values = {"velocity": shim.add_momentum(model), "momentum": momentum, "decay": decay}
         given = {name: values[role] for role, name in takes.items()}
-        for _ in range(2):
+        for _ in range(n_steps):
             self._set_gradients(model, gradients)
-            model = self._updated(model, lr, given)
+            try:
+                model = self._updated(model, lr, given)
+            except _Failed:
+                if "velocity" in takes:
+                    raise
+                return reply  # what it calls momentum is no coefficient
         reply["weights"] = self._arrays("weights", UserLayer.parameter, model, weights)
         return reply
 
@@ -337,28 +353,34 @@ class Bench:
             return update(**(update_arguments(update, model, lr) | dict(further or {})))
 
         value = self._value("miniBatchGradientDescent", step)
-        return value if isinstance(value, dict) and "L1" in value else model
+        return value if isinstance(value, dict) and linear_layers(value) else model
 
-    def model(self, weights: Mapping[str, Array], x: Array, y: Array) -> dict[str, Any]:
+    def model(
+        self, weights: Mapping[str, Array], x: Array, y: Array, layout: Layout
+    ) -> dict[str, Any]:
         """The gradient of the whole model, by the file's own passes and in the right order.
 
-        ``y`` (N, 1) float, as the assignment's data set gives it.
+        ``y`` (N, 1) float, as the assignment's data set gives it. Each with its ``route``.
         """
         reply: dict[str, Any] = {}
+        parts = self._parts_for(layout)
         for by, name in (("order", "backward"), ("own", "backward_pass")):
-            model = self._model(weights)
-            made, outcome = self.attempt_value("forward", forward_values, model, x.copy(), y.copy())
-            if outcome is None:
-                ordered = functools.partial(backward_in_order, made)
-                own = own_backward(self.parts, made)
-                backward_pass = ordered if by == "order" else own
-                if backward_pass is None:
-                    continue
-                _, outcome = self.attempt_value(name, backward_pass)
+            model, route = self._model(weights, layout), Route(x.shape[1], self.filename)
+            with followed_by(parts, route):
+                made, outcome = self.attempt_value(
+                    "forward", forward_values, model, x.copy(), y.copy()
+                )
+                if outcome is None:
+                    ordered = functools.partial(backward_in_order, made)
+                    backward_pass = ordered if by == "order" else own_backward(parts, made)
+                    if backward_pass is None:
+                        continue
+                    _, outcome = self.attempt_value(name, backward_pass)
+            reply[by] = {"route": route.told()}
             if outcome is not None:
-                reply[by] = {"error": outcome}
+                reply[by]["error"] = outcome
                 continue
-            reply[by] = {"gradient": self._arrays("gradient", UserLayer.gradient, model, weights)}
+            reply[by]["gradient"] = self._arrays("gradient", UserLayer.gradient, model, weights)
         return reply
 
     def own_loss(self, z: Array, y: Array) -> dict[str, Any]:
@@ -382,13 +404,14 @@ class Bench:
         batches: Sequence[Array],
         lr: float,
         seconds: float,
+        layout: Layout,
     ) -> dict[str, Any]:
         """Train on the batches, as many as there is time for.
 
         ``images`` (N, D) are given to the model as float64, ``labels`` (N,) as (n, 1) float64.
         The seconds of each part go by its name.
         """
-        model = self._model(weights)
+        model, parts = self._model(weights, layout), self._parts_for(layout)
         spent = dict.fromkeys(("forward", "backward", "update"), 0.0)
         data = shim.DataSplit(images, labels)
         start, done = time.perf_counter(), 0
@@ -399,7 +422,7 @@ class Bench:
             begin = time.perf_counter()
             made = self._value("forward", forward_values, model, x, y)
             middle = time.perf_counter()
-            self._value("backward", backward, self.parts, made)
+            self._value("backward", backward, parts, made)
             end = time.perf_counter()
             model = self._updated(model, lr)
             spent["forward"] += middle - begin
@@ -420,33 +443,33 @@ class Bench:
         labels: Array,
         wrong: Mapping[str, str],
         own_layers: bool,
+        layout: Layout,
     ) -> dict[str, Any]:
         """The file's gradient or magnitude checker on layers that are right, or planted wrong.
 
         ``wrong``: how each parameter's gradient is made wrong, by its name. ``own_layers``: on the
-        file's own layers, else on ours.
+        file's own layers, else on ours. ``layout``: the keys of the model and the kinds of its
+        parts.
         """
         function = as_function(getattr(self.parts, which))
         roles = checker_roles(function)
         if roles is None:
             return {"unknown": [parameter.name for parameter in required(function)]}
         own_layers = own_layers and "f" not in roles.values()
-        model = self._model(weights) if own_layers else self._ours(weights)
+        model = (self._model if own_layers else self._ours)(weights, layout)
         attempt = functools.partial(self.attempt_value, which)
         data = shim.DataSplit(images, labels)
         reply = call_checker(attempt, function, roles, model, data, wrong)
         return reply | {"weights": self._arrays("params", UserLayer.parameter, model, weights)}
 
-    def main(self, images: Array, labels: Array, n_updates: int) -> dict[str, Any]:
+    def main(self, sets: Sequence[tuple[Array, Array]], n_updates: int) -> dict[str, Any]:
         """What the file's own training loop does on these images: ``main_loop.run_main``."""
         if not isinstance(self.parts.linear, type):
-            return {"updates": []}
-        return run_main(self.parts, self.attempt_value, images, labels, n_updates)
+            return {"updates": [], "layout": []}
+        return run_main(self.parts, self.attempt_value, sets, n_updates)
 
-    def _ours(self, weights: Mapping[str, Array]) -> dict[str, Any]:
+    def _ours(self, weights: Mapping[str, Array], layout: Layout) -> dict[str, Any]:
         """Layers that are right, their biases in the form of the file's."""
-        from fmnist_cli.usercode.reference import reference_model
-
         n_dimensions = 1
         if self.parts.linear is not None:
             layer, outcome = self.attempt_value("linear_layer", self.parts.linear, 3, 2)
@@ -454,7 +477,8 @@ class Bench:
                 bias = self.attempt("params", UserLayer(layer).parameter, "b").get("array")
                 n_dimensions = 1 if bias is None else bias.ndim
         return reference_model(
-            {n: w if n[0] == "W" or n_dimensions < 2 else w[None] for n, w in weights.items()}
+            layout,
+            {n: w if n[0] == "W" or n_dimensions < 2 else w[None] for n, w in weights.items()},
         )
 
 

@@ -127,6 +127,12 @@ class UserLayer:
         alone = len(required(self.layer.backward)) == 1
         return self.layer.backward(grad) if alone else self.layer.backward(X, grad)
 
+    def has_parameters(self) -> bool:
+        try:
+            return self.parameter("W") is not None
+        except NotFoundError:
+            return False
+
     def parameter(self, name: str) -> Any:
         holder = getattr(self.layer, "params", None)
         if isinstance(holder, Mapping) and name in holder:
@@ -259,6 +265,7 @@ _CHECKER_WORDS = {
     "key": ("key", "param", "paramname", "pname", "parameter"),
     "f": ("f", "func", "function", "fun", "lossfn", "lossfunction", "lossfunc", "costfunction"),
     "w": ("w", "theta", "weights", "weight", "params", "array"),
+    "loss": ("loss", "criterion", "lossfct", "losslayer"),
     "grad": ("grad", "gradient", "analytic", "analyticgrad", "analyticgradient", "dw", "g"),
 }
 _BY_DEFAULT = {"L1": "layer", "L2": "layer", "W": "key", "b": "key"}

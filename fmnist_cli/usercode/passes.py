@@ -1,4 +1,4 @@
-"""The passes over the assignment's model: L1, nonlinear1, L2 and the loss."""
+"""The passes over a model of two linear layers with relu between them, and over larger ones."""
 
 from __future__ import annotations
 
@@ -7,23 +7,51 @@ from functools import partial
 from typing import Any
 
 from fmnist_cli.usercode.parts import Parts, UserLayer, pass_arguments
-from fmnist_cli.usercode.shim import Array
+from fmnist_cli.usercode.shim import Array, softmax_cross_entropy
 
 
 def forward_values(model: Mapping[str, Any], x: Array, y: Array) -> dict[str, Any]:
     """A forward pass of x (N, D): model, x and y, a1 (N, H), h1 (N, H) and the logits a2 (N, K)."""
-    a1 = model["L1"].forward(x)
-    h1 = model["nonlinear1"].forward(a1)
-    a2 = model["L2"].forward(h1)
+    first, relu, second = layers_of(model)
+    a1 = first.forward(x)
+    h1 = relu.forward(a1)
+    a2 = second.forward(h1)
     return {"model": model, "x": x, "y": y, "a1": a1, "h1": h1, "a2": a2}
+
+
+def layers_of(model: Mapping[str, Any]) -> list[Any]:
+    """The model's layers in forward order: all but the loss, which is the supplied one."""
+    return [one for one in model.values() if not isinstance(one, softmax_cross_entropy)]
+
+
+def linear_layers(model: Mapping[str, Any]) -> dict[str, UserLayer]:
+    """The layers with parameters by their keys, in forward order."""
+    layers = {key: UserLayer(one) for key, one in model.items()}
+    return {key: layer for key, layer in layers.items() if layer.has_parameters()}
+
+
+def logits_of(model: Mapping[str, Any], x: Array) -> Array:
+    """x (N, D) through every layer of a model of any number of them: (N, K)."""
+    for layer in layers_of(model):
+        x = layer.forward(x)
+    return x
+
+
+def gradients_of(model: Mapping[str, Any], x: Array, y: Array) -> None:
+    """One pass forward and back; the gradients are in the layers afterwards."""
+    inputs, layers = [x], layers_of(model)
+    for layer in layers:
+        inputs.append(layer.forward(inputs[-1]))
+    d = softmax_cross_entropy().backward(inputs.pop(), y)
+    for layer in reversed(layers):
+        d = UserLayer(layer).backward(inputs.pop(), d)
 
 
 def backward_in_order(values: Mapping[str, Any]) -> None:
     """A backward pass, layer by layer; the gradients are in the layers afterwards."""
-    model = values["model"]
-    d = model["loss"].backward(values["a2"], values["y"])
-    for name, given in (("L2", "h1"), ("nonlinear1", "a1"), ("L1", "x")):
-        d = UserLayer(model[name]).backward(values[given], d)
+    d = softmax_cross_entropy().backward(values["a2"], values["y"])
+    for layer, given in zip(reversed(layers_of(values["model"])), ("h1", "a1", "x"), strict=True):
+        d = UserLayer(layer).backward(values[given], d)
 
 
 def own_backward(parts: Parts, values: Mapping[str, Any]) -> Callable[[], Any] | None:

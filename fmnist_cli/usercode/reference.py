@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fmnist_cli.usercode.shim import Array, softmax_cross_entropy
+
+Layout = Sequence[tuple[str, str]]
+"""A model's keys in forward order, each with the kind of its part: linear, relu or loss."""
+LAYOUT: Layout = (("L1", "linear"), ("nonlinear1", "relu"), ("L2", "linear"), ("loss", "loss"))
+"""The assignment's model."""
 
 
 class _Linear:
@@ -38,11 +43,24 @@ class _ReLU:
         return np.where(X > 0, grad, 0)
 
 
-def reference_model(weights: Mapping[str, Array]) -> dict[str, Any]:
-    """L1, nonlinear1, L2 and loss, with W1, b1, W2, b2; a bias may be (H,) or (1, H)."""
-    return {
-        "L1": _Linear(weights["W1"], weights["b1"]),
-        "nonlinear1": _ReLU(),
-        "L2": _Linear(weights["W2"], weights["b2"]),
-        "loss": softmax_cross_entropy(),
-    }
+def reference_model(layout: Layout, weights: Mapping[str, Array]) -> dict[str, Any]:
+    """A model of this layout with W1, b1, W2, ...; a bias may be (H,) or (1, H)."""
+    return laid_out(layout, weights, _Linear, _ReLU)
+
+
+def laid_out(
+    layout: Layout,
+    weights: Mapping[str, Array],
+    linear: Callable[[Array, Array], Any],
+    relu: Callable[[], Any],
+) -> dict[str, Any]:
+    """A model of parts by their keys; ``linear`` makes a layer of its W and b."""
+    model: dict[str, Any] = {}
+    n = 0
+    for key, kind in layout:
+        if kind == "linear":
+            n += 1
+            model[key] = linear(weights[f"W{n}"], weights[f"b{n}"])
+        else:
+            model[key] = relu() if kind == "relu" else softmax_cross_entropy()
+    return model

@@ -159,7 +159,10 @@ def _n_backward(definition: Definition) -> int:
 
 
 def _is_quotient(node: ast.AST) -> bool:
-    """``(a - b) / c``: a difference quotient, or what is meant to be one."""
+    """``(a - b) / c``, or ``a /= 2 * eps``: a difference quotient, or what is meant to be one."""
+    if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Div):
+        names = [one.id.lower() for one in ast.walk(node.value) if isinstance(one, ast.Name)]
+        return any(name == "h" or "eps" in name or "delta" in name for name in names)
     return (
         isinstance(node, ast.BinOp)
         and isinstance(node.op, ast.Div)

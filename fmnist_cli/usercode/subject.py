@@ -51,6 +51,9 @@ class Subject(Protocol):
     def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
         """The reply to an operation; Unanswered where there is none."""
 
+    def forget(self) -> None:
+        """Have the code loaded anew, where it may have kept something of an operation."""
+
     def numpy_replaced(self) -> list[str]:
         """The public names of NumPy that the code has replaced."""
 
@@ -68,6 +71,9 @@ class LocalSubject:
 
     def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
         return _unless_failed(self._bench.call(operation, arguments))
+
+    def forget(self) -> None:
+        return
 
     def numpy_replaced(self) -> list[str]:
         return []
@@ -141,6 +147,9 @@ class ProcessSubject:
             self.load()
         seconds = self.limits.call_seconds + float(arguments.get("seconds", 0.0))
         return _unless_failed(self._ask(operation, arguments, seconds))
+
+    def forget(self) -> None:
+        self._end()
 
     def numpy_replaced(self) -> list[str]:
         return [] if self._process is None else list(self._ask("numpy_replaced", {}, 5.0)["names"])

@@ -19,6 +19,7 @@ from fmnist_cli.usercode.cases import Array
 from fmnist_cli.usercode.checks import Check
 from fmnist_cli.usercode.diagnosis import agrees
 from fmnist_cli.usercode.exam import Exam, observed
+from fmnist_cli.usercode.loop_checks import own_layout
 from fmnist_cli.usercode.results import CheckResult, Diagnosis
 
 HIDDEN = 128
@@ -134,7 +135,7 @@ def _run(exam: Exam, which: str) -> LayerTraining:
     weights = initial_weights(rng, hidden=HIDDEN, n_inputs=images.shape[1])
     reply = exam.subject.call(
         "train", weights=weights, images=images, labels=labels, batches=batches, lr=lr,
-        seconds=exam.seconds,
+        seconds=exam.seconds, layout=own_layout(exam, 2),
     )  # fmt: skip
     steps = int(reply["steps"])
     with blas_threads():  # one, as in the process of the file

@@ -42,7 +42,7 @@ HOLDS = "Momentum holds: v <- alpha v + lr g; w <- w - v."
                 "                momentum[name + '_' + key] = v\n": "",
             },
             "passed",
-            "Momentum: not checked.",
+            "Momentum has no effect.",
         ),
     ],
 )

@@ -106,6 +106,10 @@ def main(main_params):
 STEP = "            model = miniBatchGradientDescent(model, main_params['learning_rate'])\n"
 
 
+PRINTED = "        print(epoch, np.mean(predict_label(logits) == Yval))\n"
+VAL_ACC = "        val_acc = float(np.mean(predict_label(logits) == Yval))\n"
+
+
 def changed(text: str, old: str, new: str) -> str:
     assert text.count(old) == 1
     return text.replace(old, new)
@@ -211,6 +215,11 @@ def test_parts_of_other_names_are_found_and_hold(check_text: CheckText) -> None:
          "slope - self.model[name].gradient[key][i]", "gradient_checker", "checker-blind"),
         ("w[i] = kept - self.eps", "w[i] = kept + self.eps",
          "gradient_checker", "checker-moves-nothing"),
+        ("np.ndindex(*w.shape)", "[(0,) * w.ndim] * 5", "gradient_checker", "checker-one-entry"),
+        ("np.ndindex(*w.shape)", "[(0, j)[-w.ndim :] for j in range(w.shape[-1])]",
+         "gradient_checker", "checker-one-row"),
+        ("up - down) / (2 * self.eps)", "up - down) / 2 * self.eps",
+         "gradient_checker", "differences-times-step"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_them_is_named(
@@ -267,6 +276,14 @@ def test_a_training_loop_in_main_is_followed(check_text: CheckText) -> None:
         (STEP, STEP.replace("model = mini", "if i % 2: model = mini"), "loop-updates-missing"),
         ("h1 = model['nonlinear1'].forward(a1)\n            a2", "h1 = a1\n            a2",
          "forward-without-relu"),
+        ("order = np.random.permutation(train.N)",
+         "order = np.random.RandomState(epoch * 0).permutation(train.N)", "loop-same-order"),
+        ("x, y = train.get_example(order[i * size : (i + 1) * size])",
+         "x, y = train.get_example(order[i * size : (i + 1) * size]); y = (y + 3) % 10",
+         "loop-labels-misplaced"),
+        (PRINTED, VAL_ACC, None),
+        (PRINTED, VAL_ACC.replace("Yval", "Yval.ravel()"), "loop-accuracy-wrong"),
+        (PRINTED, VAL_ACC.replace("val_acc", "test_acc"), "loop-accuracy-of-other-set"),
         ("size = main_params['minibatch_size']", "size = 8", None),
         ("    train = DataSplit", "    Xtrain = 2 * (Xtrain - Xtrain.mean(axis=0))\n"
          "    train = DataSplit", None),  # prepared as one likes
@@ -285,6 +302,46 @@ def test_what_is_wrong_in_main_is_named(
     result = check_text(text).result("training_loop")
     assert result.status == ("failed" if mistake else "passed")
     assert (result.diagnosis.mistake if result.diagnosis else None) == mistake
+    if mistake and mistake.startswith("pass-"):
+        assert result.diagnosis is not None
+        assert result.diagnosis.line is not None
+        assert ".backward(" in text.splitlines()[result.diagnosis.line - 1]
+
+
+OTHER_KEYS = (
+    MAIN.replace("'L1'", "'first'").replace("'L2'", "'second'").replace("'nonlinear1'", "'act'")
+    + """
+def check(model, x, y, h=1e-5):
+    z = model['first'].forward(x)
+    a = model['act'].forward(z)
+    o = model['second'].forward(a)
+    g = model['act'].backward(z, model['second'].backward(a, model['loss'].backward(o, y)))
+    model['first'].backward(x, g)
+    worst = 0.0
+    for name in ('first', 'second'):
+        for key, w in model[name].params.items():
+            for i in np.ndindex(*w.shape):
+                losses = []
+                for sign in (1, -1):
+                    w[i] += sign * h
+                    out = model['act'].forward(model['first'].forward(x))
+                    losses.append(model['loss'].forward(model['second'].forward(out), y))
+                    w[i] -= sign * h
+                slope = (losses[0] - losses[1]) / (2 * h)
+                worst = max(worst, abs(slope - model[name].gradient[key][i]))
+    return worst < 1e-6
+"""
+)
+
+
+def test_a_checker_gets_a_model_of_the_keys_of_main(check_text: CheckText) -> None:
+    assert check_text(OTHER_KEYS).result("gradient_checker").status == "passed"
+    wrong = changed(
+        OTHER_KEYS, "slope = (losses[0] - losses[1])", "slope = (losses[1] - losses[0])"
+    )
+    diagnosis = check_text(wrong).result("gradient_checker").diagnosis
+    assert diagnosis is not None
+    assert diagnosis.mistake == "differences-sign"
 
 
 @pytest.mark.parametrize(

@@ -249,9 +249,6 @@ MODEL = (
             lambda c: _right_but_W2(c, _d(c) @ c.w["W2"].T * (c.a1 > 0))),
     Mistake("pass-loss-skipped", "The second layer's backward starts from the logits.",
             "Where does the backward pass begin?", lambda c: _backward(c, c.logits)),
-    Mistake("pass-relu-sees-h1-gradient", "The mask looks at the gradient.",
-            "relu's derivative depends on which array?",
-            lambda c: _backward(c, mask=lambda d: d * (d > 0))),
 )  # fmt: skip
 
 LOSS_FORWARD = (

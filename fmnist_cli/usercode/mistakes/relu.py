@@ -69,6 +69,8 @@ RELU_BACKWARD = (
     Mistake("mask-returned", "backward returns the mask: the gradient is not in it.",
             "The chain rule multiplies what comes in by the local derivative: where is grad?",
             lambda c: (c.X > 0) * 1.0),
+    Mistake("mask-added", "The mask is added to the gradient.",
+            "What does the chain rule do with the two factors?", lambda c: c.G + (c.X > 0)),
     Mistake("mask-is-input", "The gradient is multiplied by X in place of the mask.",
             "What is the derivative of relu at X = 3?", lambda c: c.G * c.X),
     Mistake("mask-is-output", "The gradient is multiplied by relu's output in place of the mask.",

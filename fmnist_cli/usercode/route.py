@@ -1,0 +1,145 @@
+"""The way of a batch through a file's layers, and of the gradient back, noted as they are called.
+
+Nothing is judged here: this runs where the user's code runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fmnist_cli.usercode import shim
+from fmnist_cli.usercode.parts import Parts
+from fmnist_cli.usercode.shim import Array
+
+
+class Route:
+    """The layers that the last batch went through, and the backward passes since the last update.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Of the first layer: by them a new batch is known.
+    filename : str
+        Of the file, whose lines are told.
+    """
+
+    def __init__(self, n_inputs: int, filename: str) -> None:
+        self.n_inputs, self.filename = n_inputs, filename
+        self.kinds: list[str] = []
+        self.calls: list[dict[str, Any]] = []
+        self.batch = np.zeros((0, n_inputs))  # what went in before the last backward pass
+        self.n_passed = 0  # linear layers, since the last update
+        self._layers: list[Any] = []
+        self._inputs: list[Array] = []
+        self._known: dict[str, Array] = {}
+
+    def told(self) -> dict[str, Any]:
+        """``kinds`` of the layers in forward order, and the backward ``calls``.
+
+        Of each its ``layer`` (the place in that order, or -1); its arguments ``x`` and ``grad``:
+        "own" for the layer's own input, "out 2" for what layer 2 gave (-1: the images), "back 2"
+        for the gradient that it returned, "loss" for the loss's, "" for any other; its ``line`` and
+        ``function`` of the file.
+        """
+        return {"kinds": list(self.kinds), "calls": list(self.calls)}
+
+    def begin_update(self) -> None:
+        self.calls, self.n_passed = [], 0
+
+    def went_through(self, layer: Any, kind: str, X: Any, out: Any) -> None:
+        x = np.array(X, np.float64)
+        if kind == "linear" and x.ndim == 2 and x.shape[1] == self.n_inputs:
+            self.kinds, self._layers, self._inputs, self._known = [], [], [], {"out -1": x}
+        self.kinds.append(kind)
+        self._layers.append(layer)
+        self._inputs.append(x)
+        self._known[f"out {len(self.kinds) - 1}"] = np.array(out, np.float64)
+
+    def came_back(self, layer: Any, given: tuple[Any, ...]) -> int:
+        """The layer's place; -1 where the batch did not go through it."""
+        places = [i for i, one in enumerate(self._layers) if one is layer]
+        done = {call["layer"] for call in self.calls}
+        left = [i for i in places if i not in done]  # one relu may stand at several places
+        place = (left or places or [-1])[-1]
+        if places and self.kinds[place] == "linear":
+            self.batch = self._known.get("out -1", self.batch)
+            self.n_passed += 1
+        frame = sys._getframe(2)
+        while frame.f_back is not None and frame.f_code.co_filename != self.filename:
+            frame = frame.f_back
+        own = len(given) == 1 or (places and _is_equal(given[0], self._inputs[place]))
+        self.calls.append({
+            "layer": place,
+            "x": "own" if own else self._name(given[0]),
+            "grad": self._name(given[-1]) if given else "",
+            "line": frame.f_lineno,
+            "function": frame.f_code.co_qualname,
+        })  # fmt: skip
+        return place
+
+    def returned(self, name: str, gradient: Any) -> None:
+        if gradient is not None:
+            self._known[name] = np.array(gradient, np.float64)
+
+    def _name(self, array: Any) -> str:
+        return next((name for name, one in self._known.items() if _is_equal(array, one)), "")
+
+
+def _is_equal(one: Any, other: Array) -> bool:
+    return np.shape(one) == other.shape and bool(np.array_equal(one, other))
+
+
+@contextmanager
+def followed_by(parts: Parts, route: Route) -> Iterator[None]:
+    """In the body the file's layers and the loss tell the route, where they are classes."""
+
+    def forwards(kind: str, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(self: Any, *arguments: Any, **named: Any) -> Any:
+            X = np.array(next(iter((*arguments, *named.values())), np.nan))
+            out = forward(self, *arguments, **named)
+            route.went_through(self, kind, X, out)
+            return out
+
+        return noted
+
+    def backwards(backward: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(self: Any, *arguments: Any, **named: Any) -> Any:
+            place = route.came_back(self, (*arguments, *named.values()))
+            gradient = backward(self, *arguments, **named)
+            route.returned(f"back {place}", gradient)
+            return gradient
+
+        return noted
+
+    def of_loss(backward: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(self: Any, *arguments: Any, **named: Any) -> Any:
+            gradient = backward(self, *arguments, **named)
+            route.returned("loss", gradient)
+            return gradient
+
+        return noted
+
+    replaced: list[tuple[type, str, Any]] = []
+    for kind, layer in (("linear", parts.linear), ("relu", parts.relu)):
+        if isinstance(layer, type):
+            replaced.append((layer, "forward", forwards(kind, layer.forward)))  # type: ignore[attr-defined]
+            replaced.append((layer, "backward", backwards(layer.backward)))  # type: ignore[attr-defined]
+    for loss in (shim.softmax_cross_entropy, parts.loss):
+        if isinstance(loss, type) and hasattr(loss, "backward"):
+            replaced.append((loss, "backward", of_loss(loss.backward)))
+    before = [(one, name, vars(one).get(name)) for one, name, _ in replaced]
+    for one, name, function in replaced:
+        setattr(one, name, function)
+    try:
+        yield
+    finally:
+        for one, name, function in before:
+            if function is None:  # a base class has it
+                delattr(one, name)
+            else:
+                setattr(one, name, function)
