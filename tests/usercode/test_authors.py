@@ -1,8 +1,8 @@
 """Files by independent authors: nothing right is accused, what is wrong is refused and named.
 
-Each author knew the assignment's interface alone. ``authors/README.md`` has the figures as they
-came, before anything was changed for that author's files. What these tests hold is not blind: the
-diagnosis was extended for the kinds of mistakes that it had missed.
+The first six authors knew the assignment's interface alone. ``authors/README.md`` has the figures
+as they came, before anything was changed for that author's files. What these tests hold is not
+blind: the diagnosis was extended for the kinds of mistakes that it had missed.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def test_some_of_them_quickly(author: str, check_text: CheckText) -> None:
 
 
 ACCEPTED = {  # what is wrong there changes no gradient and no update, or only what main prints
-    "third": ["w16.py"],
-    "fourth": ["v04.py", "v07.py", "v10.py", "v11.py", "v20.py", "v23.py", "v33.py", "v49.py"],
+    "fourth": ["v04.py", "v07.py", "v10.py", "v11.py", "v20.py", "v23.py", "v49.py"],
     "fifth": ["u04.py"],
     "sixth": ["t29.py"],
+    "eighth": ["hugo_abs_missing.py", "ines_argmax_axis.py"],
 }
