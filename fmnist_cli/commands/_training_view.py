@@ -22,7 +22,6 @@ from fmnist_cli.files import writable_folder
 from fmnist_cli.formatting import percent, pluralize, seconds
 from fmnist_cli.registry import Registry, RunRecord
 from fmnist_cli.runner.checks import GradientReport
-from fmnist_cli.runner.resume import had_dynamics, require_its_data, resumable_training
 from fmnist_cli.runner.run import Session
 from fmnist_cli.runner.training import CheckedTraining, Extras, train_with_checks
 
@@ -88,6 +87,8 @@ def train_one(
 
 def resume_training(which: str, data: DataOptions, common: Common, results: Path) -> None:
     """Train a run that was interrupted to its end, and show how it went."""
+    from fmnist_cli.runner.resume import had_dynamics, resumable_training
+
     out = Output(common)
     with open_existing(common.db) as registry:
         run = resumable_training(registry, which)
@@ -105,6 +106,8 @@ def session_of_run(
     registry: Registry, run: RunRecord, options: DataOptions, out: Output
 ) -> Session:
     """A session with the data that a run saw; UsageError where other data is found."""
+    from fmnist_cli.runner.resume import require_its_data
+
     # what it is, is settled by the fingerprint
     options = replace(options, allow_custom_data=True)
     dataset = load_data(TrainConfig(**run.config), options, out)
