@@ -165,6 +165,7 @@ def test_compare_of_arms_has_n_and_the_interval(fmnist: Fmnist) -> None:
     assert test["agree"] == all(change > 0 for change in paired)
     shown = fmnist("runs", "compare", "study:1").stdout
     assert "Difference from momentum 0.5" in shown
+    assert "The verdicts, of all comparisons together, are wrong with at most 5 % (Holm)." in shown
     assert "+5.00 points" in shown
 
 

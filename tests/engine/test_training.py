@@ -57,14 +57,14 @@ class Script:
         return float(self._now(self.running_loss, 1.0))
 
     def evaluate(self, split: Split) -> Evaluation:
-        dead = self._now(self.dead_units, 0)
+        dead = 8  # of 8, unless it is the training set, which alone says
         none = np.zeros(len(split), np.int64)
         if len(split) == N_VAL:
             loss = self._now(self.val_loss, 0.5)
             return Evaluation(loss, self._now(self.val_accuracy, 0.5), dead, 8, none)
         if len(split) == N_TEST:
             return Evaluation(0.375, 0.625, dead, 8, none)
-        return Evaluation(0.25, 0.75, dead, 8, none)
+        return Evaluation(0.25, 0.75, self._now(self.dead_units, 0), 8, none)
 
     def weights(self) -> dict[str, np.ndarray]:
         return {"w": np.array([self._now(self.weight, float(self.epoch))])}
@@ -135,7 +135,8 @@ def test_of_two_epochs_the_last_must_be_best_to_still_improve(
 
 def test_every_epoch_is_handed_on(data: Dataset) -> None:
     heard: list[Epoch] = []
-    result = train(Script([0.5, 0.4]), data, config(epochs=2), on_epoch=heard.append)
+    script = Script([0.5, 0.4], dead_units=[3, 1])
+    result = train(script, data, config(epochs=2), on_epoch=heard.append)
     assert tuple(heard) == result.epochs
     assert [e.epoch for e in heard] == [1, 2]
     assert [e.updates for e in heard] == [4, 8]  # 20 examples in batches of 6: 6 6 6 2
@@ -145,6 +146,7 @@ def test_every_epoch_is_handed_on(data: Dataset) -> None:
     assert heard[0].train_loss == 0.25
     assert heard[0].train_accuracy == 0.75
     assert heard[0].test_accuracy is None
+    assert [e.dead_units for e in heard] == [3, 1]
     assert heard[0].train_seconds >= 0
 
 
