@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -65,6 +67,15 @@ def write_artefact(path: Path, content: str | bytes, *, durable: bool = False) -
             remedy="make_room_and_resume",
             path=path,
         ) from error
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file to be read; OSError for a FIFO, whose writer it would wait for, or a device."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
 
 
 def write_file(

@@ -22,7 +22,7 @@ from fmnist_cli.engine.backend import Arrays
 from fmnist_cli.engine.weights import array_bytes, read_arrays
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError
-from fmnist_cli.files import TEMPORARY, replace_file
+from fmnist_cli.files import TEMPORARY, open_regular, replace_file
 
 FORMAT = b"fmnist checkpoint 1\n"
 SLOTS = ("checkpoint-a.ckpt", "checkpoint-b.ckpt")
@@ -94,7 +94,7 @@ class Checkpoint:
                 groups["best_weights"] = groups["weights"]
             epochs = tuple(Epoch(**numbers) for numbers in state["epochs"])
             return cls(**state | groups | {"epochs": epochs})
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ArtefactError(f"{shown} is no checkpoint of this version: {error}.") from error
 
 
@@ -162,7 +162,8 @@ class Checkpoints:
         config = json.loads(json.dumps(dict(config)))  # as it comes out of a file
         for path in list(self._slots):
             try:
-                found = Checkpoint.from_bytes(path.read_bytes(), path.name)
+                with open_regular(path) as file:
+                    found = Checkpoint.from_bytes(file.read(), path.name)
                 if found.config != config:
                     raise ArtefactError(f"{path.name} is of another configuration.")
             except FileNotFoundError:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays
 from fmnist_cli.errors import ArtefactError
-from fmnist_cli.files import write_artefact
+from fmnist_cli.files import open_regular, write_artefact
 
 
 def save_weights(path: Path, weights: Arrays) -> None:
@@ -35,7 +35,7 @@ def load_weights(path: Path) -> dict[str, NDArray[np.floating[Any]]]:
         When the file is missing, damaged, or holds anything but floating-point arrays.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return read_arrays(file, str(path))
     except OSError as error:
         raise ArtefactError(f"{path} must be an .npz file of weights: {error.strerror}.") from error

@@ -11,12 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fmnist_cli.errors import RegistryError
+from fmnist_cli.files import open_regular
 from fmnist_cli.registry import schema
 from fmnist_cli.registry.rows import TABLES, Entry
 from fmnist_cli.registry.soundness import unsound
@@ -105,9 +105,7 @@ def read_journal(path: Path) -> list[Entry]:
         When it cannot be read, or is no journal.
     """
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise RegistryError(f"{path} must be a regular file.", path=path)
+        with open_regular(path) as file:
             lines = file.read().split(b"\n")[:-1]
     except OSError as error:
         raise RegistryError(f"{path} cannot be read: {error.strerror}.", path=path) from error

@@ -8,18 +8,16 @@ container's name as it was then, and found whatever it is called now.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
-import stat
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from fmnist_cli.errors import ArtefactError, RegistryError
-from fmnist_cli.files import replace_file
+from fmnist_cli.files import open_regular, replace_file
 from fmnist_cli.registry.locks import one_at_a_time
 
 if TYPE_CHECKING:  # SQLAlchemy takes longer to import than a list of runs to make
@@ -117,7 +115,5 @@ def artefact_file(database: Database, uuid: str, stored: str) -> Path:
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal; OSError for what is no regular file."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

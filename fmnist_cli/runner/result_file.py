@@ -7,6 +7,7 @@ a training at the defaults on Fashion-MNIST, and whatever differs from those.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -17,12 +18,13 @@ from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import OFFICIAL_FINGERPRINT, Dataset
 from fmnist_cli.engine.training import TrainResult
 from fmnist_cli.epoch import Epoch
-from fmnist_cli.files import write_artefact
+from fmnist_cli.files import open_regular, write_artefact
 from fmnist_cli.formatting import to_json
 from fmnist_cli.registry import Registry, Run, RunRecord
 from fmnist_cli.runner.listener import Listener
 
 ARTEFACT_NAME = "result.json"  # in a run's own folder
+MAX_BYTES = 10_000_000  # of a file whose place is taken; what is larger is no result file
 
 _NAMED = ("model", "lr", "batch")  # they always stand in the name
 _SHORT = {"train_size": "train", "val_size": "val", "monitor": "", "augment": "", "engine": ""}
@@ -108,11 +110,13 @@ def hand_in_recorded(
 def _run_of(path: Path) -> Mapping[str, Any] | None:
     """The run that a file names, nothing if it names none; None where there is no file."""
     try:
-        content = json.loads(path.read_bytes())
+        with open_regular(path) as file:
+            content = json.loads(file.read(MAX_BYTES))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     run = content.get("run") if isinstance(content, dict) else None
-    named = isinstance(run, dict) and isinstance(run.get("uuid"), str) and "id" in run
-    return run if named else {}
+    if not isinstance(run, dict) or not isinstance(run.get("id"), int):
+        return {}
+    return run if re.fullmatch("[0-9a-f]{32}", str(run.get("uuid"))) else {}

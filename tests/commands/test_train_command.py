@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -120,11 +121,21 @@ def test_a_result_file_that_is_replaced_is_named(fmnist: Fmnist) -> None:
     again = fmnist.small("train", "--epochs", 2)
     assert said in again.stderr.splitlines()
     assert json.loads(path.read_text())["run"]["id"] == 2
-    path.write_text("{}")
+    own = {"id": 1, "uuid": "0" * 32}
+    for content in (
+        "{}",
+        "[" * 100_000,
+        json.dumps({"run": own | {"uuid": "\x1b[2J"}}),
+        json.dumps({"run": own | {"id": ["\x1b[2J"]}}),
+    ):
+        path.write_text(content)
+        assert "a run it did not name" in fmnist.small("train", "--epochs", 2).stderr
+    path.unlink()
+    os.mkfifo(path)  # whose writer would be waited for, with the training done
     assert "a run it did not name" in fmnist.small("train", "--epochs", 2).stderr
     other = fmnist.small("train", "--epochs", 2, "--seed", 7)
     assert "now holds" not in other.stderr
-    assert json.loads(path.read_text())["run"]["id"] == 3
+    assert json.loads(path.read_text())["run"]["id"] == 7
     assert len(list(Path("results").iterdir())) == 2
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
+import os
 import pickle
 import zipfile
 from dataclasses import asdict, replace
@@ -16,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmnist_cli.engine.backend import Split
-from fmnist_cli.engine.checkpoint import SLOTS, Checkpoint, Checkpoints
+from fmnist_cli.engine.checkpoint import FORMAT, SLOTS, Checkpoint, Checkpoints
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import Dataset
 from fmnist_cli.engine.training import TrainResult, make_backend, train
@@ -183,6 +185,17 @@ def test_damaged_anywhere_the_one_before_is_loaded(
     assert len(found.epochs) == 1
     assert len(problems) == 1
     assert problems[0].startswith(SLOTS[1])
+
+
+def test_what_is_no_checkpoint_is_not_waited_for_and_harms_nothing(tmp_path: Path) -> None:
+    saved(tmp_path, 1, 2)
+    (tmp_path / SLOTS[1]).unlink()
+    os.mkfifo(tmp_path / SLOTS[1])
+    assert loaded(tmp_path) == 1
+    body = b"[" * 100_000 + b"\n" + (tmp_path / SLOTS[0]).read_bytes().split(b"\n", 3)[3]
+    digest = hashlib.sha256(body).hexdigest().encode()
+    with pytest.raises(ArtefactError, match="it is no checkpoint of this version"):
+        Checkpoint.from_bytes(FORMAT + digest + b"\n" + body, "it")
 
 
 def test_the_next_one_takes_the_place_of_the_damaged_one(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_a_journal_changes_no_run_that_has_ended(registry: Registry, journal: Pa
 
 def test_a_journal_that_is_a_pipe_is_refused(registry: Registry, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.journal")
-    with pytest.raises(RegistryError, match="must be a regular file"):
+    with pytest.raises(RegistryError, match="cannot be read: not a regular file"):
         registry.recover(tmp_path / "pipe.journal")
 
 
