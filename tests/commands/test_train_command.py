@@ -359,3 +359,21 @@ def test_a_line_per_epoch_where_a_log_is_asked_for(fmnist: Fmnist) -> None:
         )
     assert "epoch   1;" not in fmnist.small("train", "--epochs", 1).stdout
     fmnist.small_document("train", "--epochs", 1, "--log")  # JSON alone
+
+
+def test_the_outcome_is_that_of_the_best_epoch(fmnist: Fmnist) -> None:
+    fmnist.small("train", "--epochs", 30, "--no-early-stop")
+    shown = fmnist.document("runs", "show", 1, "--epochs")
+    epochs, number = shown["epochs"], shown["best_epoch"]
+    accuracies = [epoch["val_accuracy"] for epoch in epochs]
+    assert number == 1 + accuracies.index(max(accuracies)) < len(epochs)
+    best = epochs[number - 1]
+    assert shown["updates_to_best"] == best["updates"] == 40 * number
+    assert shown["best_val_accuracy"] == best["val_accuracy"]
+    assert shown["best_val_loss"] == best["val_loss"]
+    (test,) = shown["evaluations"]
+    assert (test["test_set"], test["n"]) == ("test", 100)
+    assert (test["accuracy"], test["loss"]) == (shown["test_accuracy"], shown["test_loss"])
+    confusion = np.array(test["confusion"])
+    assert confusion.sum(axis=1).tolist() == [10] * 10  # rows: what they are
+    assert confusion.trace() == round(100 * test["accuracy"])
