@@ -189,10 +189,19 @@ def test_holm_by_hand() -> None:
     def with_p(p: float) -> Contrast:
         return Contrast(5, 0.1, None, None, 1, True, p)
 
-    shared = share_level([with_p(p) for p in (0.03, 0.01, 0.02, 0.5)])
-    # 4 x 0.01; 3 x 0.02; max(0.06, 2 x 0.03); 0.5
+    shared = share_level([with_p(p) for p in (0.025, 0.01, 0.02, 0.5)])
+    # 4 x 0.01; 3 x 0.02; max(0.06, 2 x 0.025); 0.5
     assert [one.p for one in shared] == pytest.approx([0.06, 0.04, 0.06, 0.5])
     assert [one.clear for one in shared] == [False, True, False, False]
+
+
+def test_five_pairs_have_four_degrees_of_freedom() -> None:
+    changes = {1: 1.0, 2: 2.0, 3: 3.0, 4: 4.0, 5: 5.0}
+    found = contrast(Sample(dict.fromkeys(changes, 0.0)), Sample(changes), "plain")
+    margin = 2.776445 * math.sqrt(2.5 / 5)  # t tables, 95 %; the variance of 1 to 5 is 2.5
+    assert (found.low, found.high) == pytest.approx((3 - margin, 3 + margin), rel=1e-6)
+    # P(|T| < t) with four: sin a (1 + cos^2 a / 2), tan a = t / 2, t = 3 / sqrt(0.5)
+    assert found.p == pytest.approx(1 - 0.9045340 * (1 + 0.1818182 / 2), abs=1e-6)
 
 
 def test_forecasts_only_from_five_seeds_and_below_a_hundred() -> None:
