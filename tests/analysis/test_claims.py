@@ -28,10 +28,11 @@ from fmnist_cli.analysis.momentum import (
     instability,
     momentum_answers,
 )
-from fmnist_cli.analysis.noise import accuracy_noise, curve_noise
+from fmnist_cli.analysis.noise import accuracy_noise, curve_noise, sampling_error
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.shifted_images import Score, ood_answers
 from fmnist_cli.errors import UsageError
+from fmnist_cli.registry.records import EvaluationRecord
 
 from .recorded import changed, epoch, recorded
 
@@ -813,3 +814,13 @@ def test_a_learning_rate_that_hurts_is_called() -> None:
     runs = [changed(run, label="good" if i < n else "poor") for i, run in enumerate(runs)]
     (claim,) = share(judge(runs, TEST_ACCURACY, rises=False))
     assert claim.trend() == "yes"
+
+
+def test_the_error_of_a_test_accuracy_is_that_of_the_test_sets_images() -> None:
+    sizes = {"rot90": 50, "test": 400, "up4": 25}
+    sets = [
+        EvaluationRecord(test_set=name, n=n, loss=1.0, accuracy=0.8, confusion=(), nonfinite={})
+        for name, n in sizes.items()
+    ]
+    run = replace(recorded(), evaluations=tuple(sets))
+    assert sampling_error(run, 0.8) == pytest.approx(0.02)  # sqrt(0.8 x 0.2 / 400)
