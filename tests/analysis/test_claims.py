@@ -13,7 +13,12 @@ import pytest
 
 from fmnist_cli.analysis.answers import Answer, listing, study_note
 from fmnist_cli.analysis.augmentation import augment_answer
-from fmnist_cli.analysis.batch_size import SECONDS_PER_EPOCH, TEST_ACCURACY, sweep_answers
+from fmnist_cli.analysis.batch_size import (
+    SECONDS_PER_EPOCH,
+    TEST_ACCURACY,
+    sweep_answers,
+    updates_to_accuracy,
+)
 from fmnist_cli.analysis.claims import judge, seconds, share
 from fmnist_cli.analysis.early_stopping import (
     apply_patience,
@@ -824,3 +829,11 @@ def test_the_error_of_a_test_accuracy_is_that_of_the_test_sets_images() -> None:
     ]
     run = replace(recorded(), evaluations=tuple(sets))
     assert sampling_error(run, 0.8) == pytest.approx(0.02)  # sqrt(0.8 x 0.2 / 400)
+
+
+def test_between_two_epochs_the_updates_to_an_accuracy_lie_on_a_straight_line() -> None:
+    run = recorded([epoch(1, val_accuracy=0.5), epoch(2, val_accuracy=0.7)])
+    assert updates_to_accuracy(0.65).value(run) == pytest.approx(175)  # of 100 and 200
+    assert updates_to_accuracy(0.7).value(run) == pytest.approx(200)
+    assert updates_to_accuracy(0.4).value(run) == 100
+    assert updates_to_accuracy(0.8).value(run) is None

@@ -11,10 +11,11 @@ import pytest
 
 from fmnist_cli.analysis.answers import study_note
 from fmnist_cli.analysis.result import RecordedRun, StudyResult
+from fmnist_cli.formatting import percent
 from fmnist_cli.registry import StudyRecord
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
-from fmnist_cli.studies.study import View
+from fmnist_cli.studies.study import View, each, interval
 from fmnist_cli.studies.training import TRAINING
 
 from .recorded import changed, epoch, recorded
@@ -112,3 +113,12 @@ def test_no_more_runs_were_side_by_side_than_there_are() -> None:
         "taken with 2 runs side by side"
         in TRAINING.table(replace(result, study=many), View()).notes[0]
     )
+
+
+def test_a_run_that_diverged_is_in_no_cell() -> None:
+    runs = [recorded(test_accuracy=0.80 + 0.01 * i) for i in range(5)]
+    diverged = recorded(test_accuracy=0.1, stop_reason="diverged")
+    shown = each(lambda run: run.test_accuracy)([*runs[:2], diverged])
+    assert shown == (0.8, 0.81, None)
+    cell = interval(lambda run: run.test_accuracy, percent, "share")
+    assert cell([*runs, diverged]) == cell(runs) != "-"
