@@ -14,8 +14,9 @@ from fmnist_cli.analysis.result import RecordedRun, StudyResult
 from fmnist_cli.formatting import percent
 from fmnist_cli.registry import StudyRecord
 from fmnist_cli.studies.batch_size import BATCH_SIZE
+from fmnist_cli.studies.columns import each, interval
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
-from fmnist_cli.studies.study import View, each, interval
+from fmnist_cli.studies.study import View
 from fmnist_cli.studies.training import TRAINING
 
 from .recorded import changed, epoch, recorded
