@@ -249,7 +249,7 @@ class Claim:
     ) -> Answer:
         """The answer with this claim's evidence."""
         if len(self.conditions) < 2:
-            said = ["Two settings with a result are needed."]
+            said = said or ["Two settings with a result are needed."]
         statement = " ".join([opening(verdict, self.n), *said])
         return Answer(question, verdict, statement, {**self.evidence(), **(evidence or {})}, kind)
 

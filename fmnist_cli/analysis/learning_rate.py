@@ -67,8 +67,8 @@ def _best(test: Claim) -> Answer:
         said.append(f"Highest: {accuracy(best.mean)} at {best.label}, {against}.")
         if best in (test.conditions[0], test.conditions[-1]):
             said.append("It is the edge of what was tried: a rate beyond may be better.")
-    if test.left_out:
-        said.append(f"{sentence(listing(test.left_out))} diverged.")
+        if test.left_out:
+            said.append(f"{sentence(listing(test.left_out))} diverged.")
     return test.answer("Is one learning rate clearly the best?", "comparison", verdict, said[:2])
 
 

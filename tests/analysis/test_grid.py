@@ -229,3 +229,16 @@ def test_one_rate_with_a_result_says_nothing_of_rates() -> None:
     suits = grid_answers(runs)[0]
     assert suits.verdict == "not settled"
     assert suits.statement.startswith("Not settled. Two batch sizes with results at two learning")
+
+
+def test_a_diagonal_with_one_result_says_where_it_ends() -> None:
+    runs = [
+        cell(batch, lr, 0.84, seed, diverged=lr == 0.1)
+        for batch, lr in ((5, 0.01), (50, 0.01), (50, 0.1))
+        for seed in (1, 2, 3)
+    ]
+    _, scales, _ = grid_answers(runs)
+    assert scales.verdict == "no"
+    assert "It does not hold from batch 5, lr 0.01 (84.0 %) to batch 50, lr 0.1 (diverged)" in (
+        scales.statement
+    )
