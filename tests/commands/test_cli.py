@@ -118,11 +118,11 @@ def test_version(fmnist: Fmnist) -> None:
 
 def test_an_interrupt_while_the_commands_are_imported() -> None:
     code = """
-import sys
+import os, signal, sys
 class Interrupts:
     def find_spec(self, name, *_):
         if name == "typer":
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
 sys.meta_path.insert(0, Interrupts())
 from fmnist_cli.__main__ import main
 main()
