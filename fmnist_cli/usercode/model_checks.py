@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from fmnist_cli.usercode import cases
-from fmnist_cli.usercode.checks import LAYER_CHECKS, Check, compare, update_reply
+from fmnist_cli.usercode.checks import LAYER_CHECKS, Check, compare, update_layout, update_reply
 from fmnist_cli.usercode.diagnosis import Observed, agrees
 from fmnist_cli.usercode.exam import Exam, observed, observed_mapping
 from fmnist_cli.usercode.locate import Place
-from fmnist_cli.usercode.loop_checks import own_layout
+from fmnist_cli.usercode.own_main import own_layout
 from fmnist_cli.usercode.results import CheckResult, Diagnosis
 from fmnist_cli.usercode.turns import of_pass, wrong_turn
 
@@ -104,6 +104,7 @@ def _extended(exam: Exam, check: Check, case: cases.UpdateCase, plain: CheckResu
             lr=case.lr,
             **sizes,
             n_steps=N_STEPS,
+            layout=update_layout(exam),
         )
         if what not in reply["takes"] and not (what == "momentum" and "velocity" in reply["takes"]):
             continue

@@ -171,8 +171,10 @@ class Bench:
         return {n: self.attempt(name, read, layers[int(n[1:]) - 1], n[0]) for n in names}
 
     def _set_gradients(self, model: Mapping[str, Any], gradients: Mapping[str, Array]) -> None:
+        layers = list(linear_layers(model).values())
         for name, value in gradients.items():
-            self._value("gradient", UserLayer(model[f"L{name[1]}"]).set_gradient, name[0], value)
+            layer = layers[int(name[1:]) - 1]
+            self._value("gradient", layer.set_gradient, name[0], value)
 
     def _linear(self, W: Array, b: Array) -> UserLayer:
         assert self.parts.linear is not None
@@ -297,11 +299,15 @@ class Bench:
         return {"X": _array(moved)}
 
     def update(
-        self, weights: Mapping[str, Array], gradients: Mapping[str, Array], lr: float
+        self,
+        weights: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        lr: float,
+        layout: Layout,
     ) -> dict[str, Any]:
         """One gradient descent step: the weights after it, and the gradients."""
         reply: dict[str, Any] = {}
-        model = self._model(weights)
+        model = self._model(weights, layout)
         for step in ("", "_again"):  # a second step, by the same gradients
             self._set_gradients(model, gradients)
             model = self._updated(model, lr)
@@ -318,6 +324,7 @@ class Bench:
         momentum: float,
         decay: float,
         n_steps: int,
+        layout: Layout,
     ) -> dict[str, Any]:
         """Steps by the same gradients, with momentum and weight decay where it takes them.
 
@@ -328,7 +335,7 @@ class Bench:
         reply: dict[str, Any] = {"takes": list(takes)}
         if ("velocity" in takes and "momentum" not in takes) or not takes:
             return reply
-        model = self._model(weights)
+        model = self._model(weights, layout)
         values = {"velocity": shim.add_momentum(model), "momentum": momentum, "decay": decay}
         given = {name: values[role] for role, name in takes.items()}
         for _ in range(n_steps):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,7 @@ def followed_by(parts: Parts, route: Route) -> Iterator[None]:
     """In the body the file's layers and the loss tell the route, where they are classes."""
 
     def forwards(kind: str, forward: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(forward)  # how many arguments it takes is asked of it
         def noted(self: Any, *arguments: Any, **named: Any) -> Any:
             X = np.array(next(iter((*arguments, *named.values())), np.nan))
             out = forward(self, *arguments, **named)
@@ -108,6 +110,7 @@ def followed_by(parts: Parts, route: Route) -> Iterator[None]:
         return noted
 
     def backwards(backward: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(backward)
         def noted(self: Any, *arguments: Any, **named: Any) -> Any:
             place = route.came_back(self, (*arguments, *named.values()))
             gradient = backward(self, *arguments, **named)
@@ -117,6 +120,7 @@ def followed_by(parts: Parts, route: Route) -> Iterator[None]:
         return noted
 
     def of_loss(backward: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(backward)
         def noted(self: Any, *arguments: Any, **named: Any) -> Any:
             gradient = backward(self, *arguments, **named)
             route.returned("loss", gradient)

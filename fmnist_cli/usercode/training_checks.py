@@ -19,7 +19,7 @@ from fmnist_cli.usercode.cases import Array
 from fmnist_cli.usercode.checks import Check
 from fmnist_cli.usercode.diagnosis import agrees
 from fmnist_cli.usercode.exam import Exam, observed
-from fmnist_cli.usercode.loop_checks import own_layout
+from fmnist_cli.usercode.own_main import own_layout
 from fmnist_cli.usercode.results import CheckResult, Diagnosis
 
 HIDDEN = 128
