@@ -31,7 +31,8 @@ autodoc_member_order = "bysource"
 nitpick_ignore_regex = [
     ("py:.*", r"(?!fmnist_cli\.).*"),
     ("py:class", r"fmnist_cli\.report\..*"),  # what a report is made of: not for callers
-    ("py:class", r"fmnist_cli\.analysis\.statistics\..*"),  # inside what a comparison returns
+    ("py:class", r"fmnist_cli\.analysis\.(comparison|statistics)\..*"),  # inside what is returned
+    ("py:class", r"fmnist_cli\.registry\.queries\.Reader"),  # what a Registry reads by
 ]
 
 

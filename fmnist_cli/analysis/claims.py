@@ -368,5 +368,10 @@ def factor(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def two_digits(value: float) -> str:
+    """A number above 0 as plain digits, at least two of them significant."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def loss(value: float) -> str:
     return f"{value:.3g}"

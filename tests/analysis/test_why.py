@@ -632,18 +632,21 @@ def test_the_sharpness_is_held_against_two_by_lr() -> None:
 
 
 def test_statements_are_at_most_two_sentences_and_four_numbers() -> None:
+    plain = [run_of(f"batch {b}", BASE.but(batch=b), s, 0.8) for b in (1, 5000) for s in range(3)]
     explanations = [
         *batch_world(lambda c, s: 0.70 + 0.03 * min(2.6, math.log10(way(c))), 5),
         *momentum_world(lambda c, s: 1 - 0.5 * c.momentum),
         stopping_world(0.02),
         *shifted_world(lambda *_: 0.4, lambda *_: 0.6).values(),
-        *rate_world(lambda c, s: 0.70 + 0.05 * math.log10(way(c))),
+        *rate_world(lambda c, s: 0.70 + 0.05 * math.log10(way(c)), sharpness=1000.0),
+        *batch_size.explain_batch_size(plain, ()),
     ]
     for one in explanations:
         for statement in (one.answer, *one.measured):
             assert len(re.findall(r"[.!?](?= |$)", statement)) <= 2, statement
             numbers = re.findall(r"(?<![\w.,/])[\d][\d,.]*", statement)
             assert len(numbers) <= 4, statement
+            assert not re.search(r"\de[+-]", statement), statement
 
 
 # The judge itself

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from fmnist_cli.analysis.answers import Answer, basis, sentence
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY, sweep_answers
-from fmnist_cli.analysis.claims import accuracy, count, factor, sample_of, seconds
+from fmnist_cli.analysis.claims import accuracy, count, factor, sample_of, seconds, two_digits
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import Sample
 from fmnist_cli.analysis.why.causes import (
@@ -216,9 +216,9 @@ def _ways(runs: Sequence[RecordedRun], sizes: Sequence[int], *, tested: bool) ->
     if tested or not 0 < short < long:
         return ()
     return (
-        f"An epoch of batch {sizes[-1]:,} has {sizes[-1] / sizes[0]:,.3g} times fewer updates. To "
-        f"its best epoch it comes to a cumulative learning rate of {short:,.3g}, batch "
-        f"{sizes[0]:,} to {long:,.3g}: a shorter way, if with steadier steps.",
+        f"An epoch of batch {sizes[-1]:,} has far fewer updates. To its best epoch it comes to a "
+        f"cumulative learning rate of {factor(short)}, batch {sizes[0]:,} to {factor(long)}: a "
+        "shorter way, with steadier steps.",
     )
 
 
@@ -256,8 +256,8 @@ def _measured(
         )
     if sharp is not None:
         said.append(
-            f"The sharpness there is {sharp:.2g}: a learning rate above 2/{sharp:.2g} = "
-            f"{2 / sharp:.2g} overshoots."
+            f"The sharpness there is {two_digits(sharp)}: a learning rate above "
+            f"2/{two_digits(sharp)} = {two_digits(2 / sharp)} overshoots."
         )
         beyond = [
             run for run in why if LINEAR in run.label and ROOT not in run.label

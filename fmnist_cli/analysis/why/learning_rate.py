@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.answers import basis, listing, sentence
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY
-from fmnist_cli.analysis.claims import sample_of
+from fmnist_cli.analysis.claims import factor, sample_of, two_digits
 from fmnist_cli.analysis.learning_rate import learning_rate_answers
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.why.causes import (
@@ -131,7 +131,7 @@ def _sharpness(
             found.append((rate, sharp, stability_limit(rate, of_one[0].momentum)))
     if not found:
         return ()
-    values = listing(f"{sharp:.2g} at lr {rate:g}" for rate, sharp, _ in found)
+    values = listing(f"{two_digits(sharp)} at lr {rate:g}" for rate, sharp, _ in found)
     flatter = len(found) > 1 and found[-1][1] < found[0][1] / 1.5
     ends = ": large steps end where the loss is flatter" if flatter else ""
     near = any(sharp > limit / 2 for _, sharp, limit in found)
@@ -141,7 +141,8 @@ def _sharpness(
         meaning = "near it steps overshoot"
     return (
         f"The sharpness at the weights kept is {values}{ends}.",
-        f"Curvature allows a sharpness of 2/lr, which is {limit:,.3g} at lr {rate:g}: {meaning}.",
+        f"Curvature allows a sharpness of 2/lr, which is {factor(limit)} at lr {rate:g}: "
+        f"{meaning}.",
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.answers import basis, listing, sentence
-from fmnist_cli.analysis.claims import sample_of
+from fmnist_cli.analysis.claims import factor, sample_of, two_digits
 from fmnist_cli.analysis.momentum import (
     LOSS_NAMES,
     LOWEST_LOSS,
@@ -253,8 +253,8 @@ def _jumps(
         cause = "noise, not curvature, limits its step" if sharp < limit / 2 else "its step is at "
         cause += "" if sharp < limit / 2 else "the edge of what curvature allows"
         said.append(
-            f"The sharpness at momentum {alpha:g}'s weights is {sharp:.2g}, {where} the limit "
-            f"2(1 + alpha)/lr = {limit:.3g}: {cause}."
+            f"The sharpness at momentum {alpha:g}'s weights is {two_digits(sharp)}, {where} the "
+            f"limit 2(1 + alpha)/lr = {factor(limit)}: {cause}."
         )
     return said
 
