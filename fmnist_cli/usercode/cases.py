@@ -106,18 +106,25 @@ class ModelCase:
     def h1(self) -> Array:
         return np.maximum(self.a1, 0)
 
+    def _through(self) -> tuple[list[Linear | ReLU], list[Array]]:
+        """The layers after a forward pass, each one's input, and last the logits."""
+        layers: list[Linear | ReLU] = []
+        for i in range(1, self.n_layers + 1):
+            layers += [Linear(self.w[f"W{i}"], self.w[f"b{i}"]), ReLU()]
+        layers.pop()  # none after the last
+        inputs = [self.x]
+        for layer in layers:
+            inputs.append(layer.forward(inputs[-1]))
+        return layers, inputs
+
     @property
     def hidden(self) -> Array:
         """The last layer's input, (N, H)."""
-        h = self.x
-        for i in range(1, self.n_layers):
-            h = np.maximum(Linear(self.w[f"W{i}"], self.w[f"b{i}"]).forward(h), 0)
-        return h
+        return self._through()[1][-2]
 
     @property
     def logits(self) -> Array:
-        last = Linear(self.w[f"W{self.n_layers}"], self.w[f"b{self.n_layers}"])
-        return last.forward(self.hidden)
+        return self._through()[1][-1]
 
     @property
     def one_hot(self) -> Array:
@@ -134,19 +141,18 @@ class ModelCase:
 
     def right(self) -> dict[str, Array]:
         """The gradient of the mean loss by every parameter."""
-        numbers = range(1, self.n_layers + 1)
-        linear = [Linear(self.w[f"W{i}"], self.w[f"b{i}"]) for i in numbers]
-        layers: list[Any] = [linear[0]]
-        for one in linear[1:]:
-            layers += [ReLU(), one]
-        loss, z = SoftmaxCrossEntropy(), self.x
-        for layer in layers:
-            z = layer.forward(z)
-        loss.forward(z, self.y)
+        layers, inputs = self._through()
+        loss = SoftmaxCrossEntropy()
+        loss.forward(inputs[-1], self.y)
         d = loss.backward()
         for layer in reversed(layers):
             d = layer.backward(d)
-        return {f"{name}{i}": linear[i - 1].grads[name] for i in numbers for name in ("W", "b")}
+        linear = [layer for layer in layers if isinstance(layer, Linear)]
+        return {
+            f"{name}{i}": layer.grads[name]
+            for i, layer in enumerate(linear, start=1)
+            for name in ("W", "b")
+        }
 
 
 @dataclass(frozen=True)

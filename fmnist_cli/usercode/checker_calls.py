@@ -14,7 +14,13 @@ import numpy as np
 from fmnist_cli.usercode import shim
 from fmnist_cli.usercode.outcomes import Outcome, Printed, numbers_of
 from fmnist_cli.usercode.parts import UserLayer, required
-from fmnist_cli.usercode.passes import gradients_of, layers_of, linear_layers, logits_of
+from fmnist_cli.usercode.passes import (
+    back_through,
+    layer_of,
+    layers_of,
+    linear_layers,
+    through,
+)
 from fmnist_cli.usercode.shim import Array
 
 N_CHECKED = 5  # examples for a checker that is handed x and y
@@ -70,16 +76,15 @@ def call_checker(
     model : mapping
         Its layers are right; ``wrong`` says how a parameter's gradient is made wrong, by its name.
     """
-    layers = linear_layers(model)
     for name, how in wrong.items():
-        _make_wrong(list(layers.values())[int(name[1:]) - 1], name[0], how)
+        _make_wrong(layer_of(model, name), name[0], how)
     given: dict[str, Any] = {"data": data, "model": model, "loss": shim.softmax_cross_entropy()}
     if "data" not in roles.values():
         x, y = data.get_example(np.arange(N_CHECKED))
         with contextlib.suppress(Exception):  # some want the gradients to be there
-            gradients_of(model, x.copy(), y)
+            back_through(model, through(model, x.copy()), y)
         given |= {"x": x, "y": y}
-    moves = Moves(layers)
+    moves = Moves(linear_layers(model))
     printed, values, is_bool, asserts = Printed(), [], True, False
     for arguments in _checker_calls(given, set(roles.values())):
         with contextlib.redirect_stdout(printed), moves.noted():
@@ -212,12 +217,12 @@ def _checker_calls(given: dict[str, Any], roles: set[str]) -> list[dict[str, Any
     model, calls = given["model"], []
     layers = linear_layers(model)
     if "one" in roles:
-        x = given["x"]
-        for layer in layers_of(model):
-            if layer in [one.layer for one in layers.values()]:
-                calls.append(given | {"one": layer, "x": x})
-            x = layer.forward(x)
-        return calls
+        with_parameters = [one.layer for one in layers.values()]
+        return [
+            given | {"one": layer, "x": x}
+            for layer, x in zip(layers_of(model), through(model, given["x"])[:-1], strict=True)
+            if layer in with_parameters
+        ]
     if not roles & {"layer", "key", "w"}:
         return [given]
     for name, layer in layers.items():
@@ -238,6 +243,6 @@ def _loss_of(given: Mapping[str, Any], array: Array, *moved: Any) -> float:
     kept = array.copy()
     if moved:
         array[...] = moved[0]
-    loss = given["loss"].forward(logits_of(given["model"], given["x"]), given["y"])
+    loss = given["loss"].forward(through(given["model"], given["x"])[-1], given["y"])
     array[...] = kept
     return float(loss)

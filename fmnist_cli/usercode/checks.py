@@ -422,29 +422,34 @@ def _update_resets(exam: Exam) -> bool:
 
 
 def update_reply(exam: Exam) -> list[dict[str, Any]]:
-    replies: list[dict[str, Any]] = exam.once("update", lambda: _steps(exam, update_layout(exam)))
-    return replies
-
-
-def _steps(exam: Exam, layout: Layout) -> list[dict[str, Any]]:
-    return [
-        exam.subject.call("update", weights=dict(c.w), gradients=dict(c.g), lr=c.lr, layout=layout)
-        for c in cases.update_cases(exam.rng(5))
-    ]
+    """One step of the gradient descent on every case."""
+    return _updated(exam)[1]
 
 
 def update_layout(exam: Exam) -> Layout:
     """The model that the gradient descent is for: the assignment's, or where it raises on that,
     that of the file's own ``main``."""
+    return _updated(exam)[0]
 
-    def choose() -> Layout:
+
+def _updated(exam: Exam) -> tuple[Layout, list[dict[str, Any]]]:
+    def steps(layout: Layout) -> list[dict[str, Any]]:
+        return [
+            exam.subject.call(
+                "update", weights=dict(c.w), gradients=dict(c.g), lr=c.lr, layout=layout
+            )
+            for c in cases.update_cases(exam.rng(5))
+        ]
+
+    def ask() -> tuple[Layout, list[dict[str, Any]]]:
         try:
-            _steps(exam, LAYOUT)
+            return LAYOUT, steps(LAYOUT)
         except Unanswered:
             own = own_layout(exam, 2)
+            if own == LAYOUT:
+                raise
             exam.subject.forget()
-            return own
-        return LAYOUT
+            return own, steps(own)
 
-    layout: Layout = exam.once("update_layout", choose)
-    return layout
+    found: tuple[Layout, list[dict[str, Any]]] = exam.once("update", ask)
+    return found

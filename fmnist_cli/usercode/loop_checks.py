@@ -78,7 +78,6 @@ def training_loop(exam: Exam, check: Check) -> CheckResult:
         if wrong is None:
             return check.result("skipped", f"main could not be followed: {why}")
         return check.failed(f"main does not get to its updates: {why}", wrong)
-    place = exam.sources.place(check.name)
     found = (
         _wrong_weights(updates)
         or _wrong_passes(updates)
@@ -98,10 +97,14 @@ def training_loop(exam: Exam, check: Check) -> CheckResult:
     return check.failed("An update of main is not the one that its batch asks for.", found)
 
 
+def _matches(x: Array, images: Array) -> Array:
+    """(N, M) bool: which rows of x (N, D) are which images (M, D)."""
+    return np.asarray(np.abs(x[:, None] - images).max(axis=2) < 1e-6)
+
+
 def _are_among(x: Array, images: Array) -> bool:
     """Whether all rows of x, of which there are some, are images."""
-    x = np.asarray(x, np.float64)
-    return bool(len(x)) and bool((np.abs(x[:, None] - images).max(axis=2) < 1e-6).any(axis=1).all())
+    return len(x) > 0 and bool(_matches(np.asarray(x, np.float64), images).any(axis=1).all())
 
 
 def _as_prepared(entries: Sequence[Mapping[str, Any]], images: Array) -> Array:
@@ -125,7 +128,7 @@ def _read(
                 return None
             arrays[key] |= {n: a.reshape(-1) for n, a in arrays[key].items() if n[0] == "b"}
         x = np.asarray(entry["x"], np.float64)
-        same = np.abs(x[:, None] - known[None]).max(axis=2) < 1e-6
+        same = _matches(x, known)
         if arrays["before"]["W1"].shape[0] != N_INPUTS or not same.any(axis=1).all():
             return None
         rows = same.argmax(axis=1)

@@ -43,6 +43,7 @@ from fmnist_cli.usercode.passes import (
     backward,
     backward_in_order,
     forward_values,
+    layer_of,
     linear_layers,
     own_backward,
 )
@@ -167,14 +168,11 @@ class Bench:
         names: Iterable[str],
     ) -> dict[str, Outcome]:
         """What ``read`` finds in a model's layers for W1, b1, W2, ..."""
-        layers = list(linear_layers(model).values())
-        return {n: self.attempt(name, read, layers[int(n[1:]) - 1], n[0]) for n in names}
+        return {n: self.attempt(name, read, layer_of(model, n), n[0]) for n in names}
 
     def _set_gradients(self, model: Mapping[str, Any], gradients: Mapping[str, Array]) -> None:
-        layers = list(linear_layers(model).values())
         for name, value in gradients.items():
-            layer = layers[int(name[1:]) - 1]
-            self._value("gradient", layer.set_gradient, name[0], value)
+            self._value("gradient", layer_of(model, name).set_gradient, name[0], value)
 
     def _linear(self, W: Array, b: Array) -> UserLayer:
         assert self.parts.linear is not None

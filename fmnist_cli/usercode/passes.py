@@ -12,10 +12,7 @@ from fmnist_cli.usercode.shim import Array, softmax_cross_entropy
 
 def forward_values(model: Mapping[str, Any], x: Array, y: Array) -> dict[str, Any]:
     """A forward pass of x (N, D): model, x and y, a1 (N, H), h1 (N, H) and the logits a2 (N, K)."""
-    first, relu, second = layers_of(model)
-    a1 = first.forward(x)
-    h1 = relu.forward(a1)
-    a2 = second.forward(h1)
+    _, a1, h1, a2 = through(model, x)
     return {"model": model, "x": x, "y": y, "a1": a1, "h1": h1, "a2": a2}
 
 
@@ -30,28 +27,31 @@ def linear_layers(model: Mapping[str, Any]) -> dict[str, UserLayer]:
     return {key: layer for key, layer in layers.items() if layer.has_parameters()}
 
 
-def logits_of(model: Mapping[str, Any], x: Array) -> Array:
-    """x (N, D) through every layer of a model of any number of them: (N, K)."""
+def layer_of(model: Mapping[str, Any], parameter: str) -> UserLayer:
+    """The layer that has W1, b1, W2, ..."""
+    return list(linear_layers(model).values())[int(parameter[1:]) - 1]
+
+
+def through(model: Mapping[str, Any], x: Array) -> list[Array]:
+    """x (N, D), what every layer makes of it, and last the logits (N, K)."""
+    found = [x]
     for layer in layers_of(model):
-        x = layer.forward(x)
-    return x
+        found.append(layer.forward(found[-1]))
+    return found
 
 
-def gradients_of(model: Mapping[str, Any], x: Array, y: Array) -> None:
-    """One pass forward and back; the gradients are in the layers afterwards."""
-    inputs, layers = [x], layers_of(model)
-    for layer in layers:
-        inputs.append(layer.forward(inputs[-1]))
-    d = softmax_cross_entropy().backward(inputs.pop(), y)
-    for layer in reversed(layers):
-        d = UserLayer(layer).backward(inputs.pop(), d)
+def back_through(model: Mapping[str, Any], given: list[Array], y: Array) -> None:
+    """A backward pass from what ``through`` returned; the gradients are in the layers then."""
+    *inputs, logits = given
+    d = softmax_cross_entropy().backward(logits, y)
+    for layer, x in zip(reversed(layers_of(model)), reversed(inputs), strict=True):
+        d = UserLayer(layer).backward(x, d)
 
 
 def backward_in_order(values: Mapping[str, Any]) -> None:
     """A backward pass, layer by layer; the gradients are in the layers afterwards."""
-    d = softmax_cross_entropy().backward(values["a2"], values["y"])
-    for layer, given in zip(reversed(layers_of(values["model"])), ("h1", "a1", "x"), strict=True):
-        d = UserLayer(layer).backward(values[given], d)
+    given = [values[name] for name in ("x", "a1", "h1", "a2")]
+    back_through(values["model"], given, values["y"])
 
 
 def own_backward(parts: Parts, values: Mapping[str, Any]) -> Callable[[], Any] | None:
