@@ -58,9 +58,7 @@ def require_success(trial: Callable[[], object]) -> None:
     try:
         for number in ENDING_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        signal.alarm(
-            30
-        )  # seconds; OpenBLAS that ends the process from a thread may wait for itself
+        signal.alarm(30)  # seconds: OpenBLAS that ends a process in a thread may wait for itself
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
             os.dup2(nowhere, stream)

@@ -76,10 +76,11 @@ def gaps(runs: Sequence[RecordedRun], metric: Metric = "val_accuracy") -> dict[A
     log = metric.endswith("loss")
     conditions = list(_curves(runs, metric, log=log).values())
     found: dict[Axis, list[float]] = {axis: [] for axis in AXES}
-    for pair in combinations(conditions, 2):
-        apart = {axis: _distance(pair[0][axis], pair[1][axis]) for axis in AXES}
-        for axis, distance in apart.items():
-            if None not in apart.values() and distance is not None:
+    for first, second in combinations(conditions, 2):
+        apart = {axis: _distance(first[axis], second[axis]) for axis in AXES}
+        known = {axis: distance for axis, distance in apart.items() if distance is not None}
+        if len(known) == len(AXES):
+            for axis, distance in known.items():
                 found[axis].append(distance)
     means = {axis: fmean(distances) for axis, distances in found.items() if distances}
     return {axis: math.exp(gap) if log else gap for axis, gap in means.items()}

@@ -87,19 +87,19 @@ def show_study(
     """The document, or the tables and the answers, and with them the explanations."""
     table = study.table(result, view)
     answers = study.answers(result, view)
-    found = [{**one.document(), "figure": figure_words(one)} for one in explanations]
-    out.document(
-        f"fmnist.{study.document_name}/1",
-        {
-            **result.document(),
-            **study.document(result, view),
-            "table": table.records(),
-            "answers": answers,
-            **({"explanations": found} if found else {}),
-            **more,
-        },
-    )
     if out.json:
+        found = [{**one.document(), "figure": figure_words(one)} for one in explanations]
+        out.document(
+            f"fmnist.{study.document_name}/1",
+            {
+                **result.document(),
+                **study.document(result, view),
+                "table": table.records(),
+                "answers": answers,
+                **({"explanations": found} if found else {}),
+                **more,
+            },
+        )
         return
     show_tables(out, [table, *study.details(result, view)])
     show_answers(out, answers, result.runs)

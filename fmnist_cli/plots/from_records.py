@@ -84,8 +84,9 @@ def groups_figure(
             "what is compared must have recorded an epoch to be drawn. "
             f"Received: {', '.join(group.label for group in groups)}, which has none."
         )
-    gap = gaps(labelled(groups), metrics[0])
-    notes = [] if axis == "epoch" else [gap_note(gap, axis, metrics[0])]
+    notes = []
+    if axis != "epoch":
+        notes.append(gap_note(gaps(labelled(groups), metrics[0]), axis, metrics[0]))
     return plots.compare_figure(lines, metrics=metrics, band=band, notes=notes)
 
 

@@ -75,7 +75,7 @@ def causes_table(explanation: Explanation) -> Table:
         f"{name}. Test: {test}; {refuted} would have refuted it."
         for (name, test), refuted in tests.items()
     ]
-    if any("(" in share for *_, share in rows):
+    if any(cause.low is not None for cause in explanation.supported):
         notes.append("In brackets: the share's 95 % interval.")
     return Table(f"Causes and tests: {explanation.question}", columns, tuple(rows), tuple(notes))
 

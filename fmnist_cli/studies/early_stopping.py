@@ -97,8 +97,8 @@ def replay_table(result: StudyResult) -> Table:
     from fmnist_cli.analysis.why.early_stopping import stops_by_chance, validation_error
 
     runs = _judged(result)
-    enough = smallest_that_keeps_the_best(runs) if runs else None
-    patiences = PATIENCES[:enough] if runs else ()
+    enough = smallest_that_keeps_the_best(runs) if runs else 0
+    patiences = PATIENCES[:enough]
     chances = stops_by_chance(runs, patiences) if runs else {}
     columns = (
         Column("patience"),
@@ -127,7 +127,7 @@ def replay_table(result: StudyResult) -> Table:
             f"{100 * validation_error(runs):.1f} points of validation accuracy (its standard "
             "error) still to be gained."
         )
-    if enough is not None and enough < PATIENCES[-1]:
+    if enough and enough < PATIENCES[-1]:
         notes.append(f"Above patience {enough} every seed keeps its best epoch.")
     caption = f"Study {result.study.id}: each patience on the same curves"
     return Table(caption, columns, tuple(rows), tuple(notes))

@@ -117,7 +117,7 @@ def test_where_only_the_way_matters_the_batch_itself_is_not_blamed(n_seeds: int)
     )
     assert cause.share == pytest.approx(1, abs=0.35)
     assert "Fewer updates at the same learning rate at batch 500 explained" in found[1].answer
-    assert f"{cause.part} the lost accuracy" in found[1].answer
+    assert f"{cause.share_words} the lost accuracy" in found[1].answer
     assert "the batch itself" not in found[1].answer.lower()
     assert ("in all 3 seeds" in found[1].answer) == (n_seeds == 3)
     if n_seeds == 5:
@@ -667,7 +667,7 @@ def test_a_share_by_hand() -> None:
     assert gone.share == pytest.approx(0.8)
     assert remains.share == pytest.approx(0.2)
     assert gone.low < 0.8 < gone.high
-    assert gone.part == "80 % of"
+    assert gone.share_words == "80 % of"
     assert (gone.effect, gone.result) == ("80.0 % to 75.0 %", "79.0 %")
     (missing,) = attribute([Trial("c", "", "", "", effect, None)])
     assert (missing.outcome, missing.share) == ("not tested", None)

@@ -83,7 +83,7 @@ class Cause:
         return f"{self.name} {self.at}".rstrip()
 
     @property
-    def part(self) -> str:
+    def share_words(self) -> str:
         """Its share in words: what stands before the name of the effect."""
         share = self.share or 0.0
         if share < 0.95:
@@ -163,9 +163,9 @@ def because(causes: Sequence[Cause], of: str) -> str:
         )  # fmt: skip
         return f" {nothing}." if causes else ""
     first, *others = found
-    named = f"{first.title} explained {first.part} {of}{first.seen_in}"
+    named = f"{first.title} explained {first.share_words} {of}{first.seen_in}"
     for other in others:
-        named += f"; {other.title[0].lower()}{other.title[1:]}, {other.part} it"
+        named += f"; {other.title[0].lower()}{other.title[1:]}, {other.share_words} it"
     return f" {named}."
 
 
