@@ -243,7 +243,10 @@ class Worker:
 
     def _update(self, updates: int) -> None:
         v = self.g if self.v is None else self.v
-        if self.v is not None and updates % flush_interval(self.momentum) == 0:
+        if (
+            self.v is not None
+            and updates % flush_interval(self.momentum, self.w.dense_bias.dtype) == 0
+        ):
             for V in v.arrays():
                 flush(V)
         for W, g, V in zip(self.w.arrays(), self.g.arrays(), v.arrays(), strict=True):

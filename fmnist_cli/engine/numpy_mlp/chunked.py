@@ -57,7 +57,7 @@ class ChunkedGradients:
     def epoch(self, w: NegatedWeights, v: NegatedWeights | None, order: NDArray[np.int64]) -> float:
         """Train on the rows in ``order``; the sum of their losses (``v`` None: no momentum)."""
         loss = 0.0
-        interval = flush_interval(self.sgd.momentum)
+        interval = flush_interval(self.sgd.momentum, w.W2.dtype)
         for t, start in enumerate(range(0, len(order), self.sgd.batch)):
             if v is not None and t % interval == 0:
                 flush(v.panels[0])

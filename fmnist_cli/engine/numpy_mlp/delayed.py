@@ -63,6 +63,7 @@ from fmnist_cli.engine.numpy_mlp.negated import (
     flush,
     flush_interval,
     loss_sum,
+    negligible,
     sgd_update,
     sign_mask,
 )
@@ -216,14 +217,16 @@ class _Pipeline:
 
         left = steps - step[:, None]
         self.weight_factors = _geometric(self.momentum, left).astype(dtype)
-        self.velocity_factors = (self.momentum ** (left - 1.0)).astype(dtype)
+        self.velocity_factors = _powers(self.momentum, left - 1, dtype)
+        self.decay_of_block = _powers(self.momentum, steps, dtype)
 
         # 1/B and the learning rate go into the softmax's denominator and the labels.
         rate = kernel.sgd.lr / batch
         self.scaled_eye = np.eye(K, dtype=dtype) * np.array(rate, dtype)
         self.row_sums = np.full((K, K), 1 / rate, dtype)
 
-        self.flush_blocks = max(1, flush_interval(self.momentum) // steps)
+        interval = flush_interval(self.momentum, dtype)
+        self.flush_blocks = max(1, interval // steps)
         self.zero, self.decay = np.array(0, dtype), np.array(self.momentum, dtype)
         self.n = np.empty((B, H + 1), dtype)
         self.m1 = np.ones((B, H + 1), dtype)  # min(n, 0), and a column of ones for b2
@@ -242,6 +245,7 @@ class _Pipeline:
                     A[t : t + B].view(integer),
                     self.logits[t : t + B],
                     self.target[t : t + B],
+                    t // B % interval == 0,  # whether to flush the velocity of W2
                 )
                 for t in range(0, R, B)
             ]
@@ -306,8 +310,6 @@ class _Pipeline:
         else:
             before *= self.before_factors
             before += self.before_factors
-        if self.v is not None and k % self.flush_blocks == 0:
-            flush(self.v.W2)
         kept = [self.w.W2] if self.v is None else [self.w.W2, self.v.W2]
         copies = [array.copy() for array in kept]
         self._steps(k)
@@ -333,7 +335,7 @@ class _Pipeline:
         minimum, right_shift, bitwise_and = np.minimum, np.right_shift, np.bitwise_and
         add, subtract, multiply, divide = np.add, np.subtract, np.multiply, np.divide
         exp, sign_shift, shift = np.exp, self.sign_shift, self.kernel.shift
-        for C, A, pre_activation, G_bits, logits, target in self.views[k % 2]:
+        for C, A, pre_activation, G_bits, logits, target, to_flush in self.views[k % 2]:
             if C is not None:
                 C.dot(A, n)  # (B, R') @ (R', H+1) -> (B, H+1), R' = (t + 1) B
             minimum(pre_activation, zero, out=m)
@@ -351,6 +353,8 @@ class _Pipeline:
             if V2 is None:
                 subtract(W2, dW2, out=W2)
             else:
+                if to_flush:
+                    flush(V2)
                 multiply(V2, momentum, out=V2)
                 add(V2, dW2, out=V2)
                 subtract(W2, V2, out=W2)
@@ -408,7 +412,7 @@ class _BlockWorker:
             np.subtract(W, dW, out=W)
             np.multiply(G, self.of.velocity_factors, out=weighted)
             self._gradient(k, weighted, self.Q_panels)
-            np.multiply(V, self.momentum**T, out=V)
+            np.multiply(V, self.of.decay_of_block, out=V)
             np.add(V, dW, out=V)
         self._project_ahead(k + 2, self.of.from_before)
         if self.has_grams:
@@ -448,3 +452,9 @@ def _groups(rows: Array, times: int) -> list[Array]:
 def _geometric(ratio: float, n: Any) -> Any:
     """1 + ratio + .. + ratio^(n-1)."""
     return (1 - ratio**n) / (1 - ratio)
+
+
+def _powers(ratio: float, n: Any, dtype: Any) -> Any:
+    """ratio^n; 0 where that is negligible, so that no product with it is denormal."""
+    powers = np.asarray(float(ratio) ** n, dtype)
+    return np.where(powers < negligible(dtype), np.array(0, dtype), powers)

@@ -91,21 +91,32 @@ def sgd_update(W: Array, V: Array | None, momentum: float, *parts: Array) -> Non
     np.subtract(W, V, out=W)
 
 
-ABOVE_DENORMAL = 1e7  # times the smallest normal number, 1e-38: what is below changes no weight
+SMALLEST_INPUT = 2.0**-10
+"""Pixels are multiples of 1/255: a product of a velocity with one is no smaller than this part."""
+
+
+def negligible(dtype: Any) -> float:
+    """eps^2, a factor below which a product changes no sum of its like: it is taken for 0."""
+    return float(np.finfo(dtype).eps) ** 2
 
 
 def flush(V: Array) -> None:
-    """Set negligible velocities to zero, in place.
+    """Round velocities, in place, so that they stay normal numbers until the next ``flush``.
 
     Where a unit is dead, its velocity decays for ever; the processor takes many times as long for
-    the denormal numbers below 1e-38.
+    denormal numbers. In float32 what is below 5e-22 becomes 0, and from 1e-7 on nothing changes.
     """
-    np.copyto(V, 0, where=np.abs(V) < ABOVE_DENORMAL * np.finfo(V.dtype).tiny)
+    info = np.finfo(V.dtype)
+    rounding = float(info.tiny) / SMALLEST_INPUT / float(info.eps) ** 3
+    np.add(V, rounding, out=V)
+    np.subtract(V, rounding, out=V)
 
 
-def flush_interval(momentum: float) -> int:
-    """After how many steps to ``flush`` again: before what was left can be denormal."""
-    return max(1, int(-math.log(ABOVE_DENORMAL) / math.log(momentum))) if momentum else 1
+def flush_interval(momentum: float, dtype: Any) -> int:
+    """After how many steps to ``flush`` again: when they have decayed by eps."""
+    if not momentum:
+        return 1
+    return max(1, int(math.log(np.finfo(dtype).eps) / math.log(momentum)))
 
 
 def sign_mask(dtype: Any) -> tuple[Any, Array]:
