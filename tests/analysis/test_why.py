@@ -67,14 +67,17 @@ def run_of(
 
 
 def batch_world(
-    rule: Callable[[TrainConfig, int], float], n_seeds: int, seed: int = 0
+    rule: Callable[[TrainConfig, int], float],
+    n_seeds: int,
+    seed: int = 0,
+    spread: float = 0.006,
 ) -> tuple[Explanation, ...]:
-    """A sweep and its counterfactuals, the test accuracy of each by the rule and noise."""
+    """A sweep and its counterfactuals, the test accuracy of each by the rule and a normal draw."""
     rng = np.random.default_rng(seed)
 
     def trained(arms: Iterable[tuple[str, TrainConfig]]) -> list[RecordedRun]:
         return [
-            run_of(label, config, number, rule(config, number) + rng.normal(0, 0.006), noise=0.006)
+            run_of(label, config, number, rule(config, number) + rng.normal(0, spread), noise=0.006)
             for label, config in arms
             for number in range(n_seeds)
         ]
@@ -242,10 +245,12 @@ def test_what_all_of_three_seeds_show_is_claimed() -> None:
     assert cause.outcome == "tested, not supported"
 
 
-def test_three_seeds_seldom_claim_a_false_cause() -> None:
-    """Nothing differs; the seeds vary as a run's own curve does: fewer than 1 % claim a cause."""
-    false = sum(bool(supported(batch_world(lambda c, s: 0.84, 3, s)[1:2])) for s in range(200))
-    assert false <= 6  # binomial(200, 0.01): more in 0.4 %
+@pytest.mark.parametrize("n_seeds", [2, 3, 4])
+@pytest.mark.parametrize("times", [1, 1.6, 2.5])
+def test_few_seeds_seldom_claim_a_false_cause(n_seeds: int, times: float) -> None:
+    """Nothing differs; the seeds vary as a run's own curve does, or so many times as much."""
+    worlds = (batch_world(lambda c, s: 0.84, n_seeds, seed, 0.006 * times) for seed in range(120))
+    assert sum(bool(supported(world[1:2])) for world in worlds) <= 6  # 5 %
 
 
 @pytest.mark.parametrize(

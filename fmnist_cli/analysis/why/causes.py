@@ -7,11 +7,11 @@ counterfactual takes off it is clear; else it is *tested, not supported*.
 
 From five seeds on (and on one, by its noise) all tests of one study share 5 % (Holm), so that where
 nothing differs a cause is claimed in at most one study in twenty. Two to four seeds have no
-interval: a difference is clear there if every seed shows it and its mean exceeds the noise of a
-single pair of runs (``SINGLE_PAIR`` standard deviations). Where nothing differs and the seeds vary
-no more than a run's own curve, a batch-size study then claims some cause in 4 % of studies with two
-seeds and in fewer than 1 % with three (simulated); were the seeds to vary 1.6 times as much as the
-runs show, in 40 % and 15 %.
+interval: a difference is clear there if every seed shows it and its mean exceeds both the noise of
+a single pair of runs (``SINGLE_PAIR`` standard deviations) and what the seeds' own spread, pooled
+over the study, makes likely (``FEW_LEVEL``). Where nothing differs, a batch-size study then claims
+some cause in at most 2 % of studies with two to four seeds, whether the seeds vary as a run's own
+curve does or 1.6 or 2.5 times as much (300 simulated studies each).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from statistics import fmean, median, stdev
+from statistics import fmean, median, stdev, variance
 from typing import Any, Literal
 
 from fmnist_cli.analysis.claims import accuracy
@@ -40,6 +40,9 @@ from fmnist_cli.epoch import Axis
 SINGLE_PAIR = 1.25
 """How many standard deviations of one pair's difference the mean of two to four pairs must exceed:
 with three seeds they are 2.2 of the mean's own."""
+FEW_LEVEL = 0.98
+"""Of the interval that their mean must leave, by the spread between the seeds. An effect must, and
+what is gone of it too: a false claim is rarer than either."""
 
 Comparison = tuple[Sample, Sample, Scale]
 Key = tuple[Any, ...]
@@ -240,22 +243,38 @@ def attribute(trials: Sequence[Trial]) -> tuple[Cause, ...]:
     for trial in trials:
         compared |= {_key(role, one): one for role, one in _comparisons(trial).items()}
     shared = share_level([contrast(*one) for one in compared.values()])
+    spreads = {scale: _pooled(compared.values(), scale) for *_, scale in compared.values()}
     judged = {
-        key: (found, is_clear(found, *one))
+        key: (found, _is_clear(found, one, *spreads[one[2]]))
         for (key, one), found in zip(compared.items(), shared, strict=True)
     }
     return tuple(_judge(trial, judged) for trial in trials)
 
 
-def is_clear(shared: Contrast, first: Sample, second: Sample, scale: Scale) -> bool:
+def _is_clear(shared: Contrast, compared: Comparison, spread: float, dof: int) -> bool:
     """By its share of the 5 %; of two to four seeds, whether all show it beyond the noise."""
-    a, b = (on_scale(sample.values, scale) for sample in (first, second))
-    seeds = a.keys() & b.keys()
-    noise = math.hypot(first.noise, second.noise)
-    if not noise or not 2 <= len(seeds) < SEEDS_FOR_INTERVAL:
+    first, second, _ = compared
+    changes, noise = _changes(compared), math.hypot(first.noise, second.noise)
+    if not noise or not 2 <= len(changes) < SEEDS_FOR_INTERVAL:
         return shared.clear
-    mean = fmean(b[seed] - a[seed] for seed in seeds)
-    return shared.agree and abs(mean) > SINGLE_PAIR * noise
+    margin = t_quantile(FEW_LEVEL, dof) * spread / math.sqrt(len(changes))
+    return shared.agree and abs(fmean(changes)) > max(SINGLE_PAIR * noise, margin)
+
+
+def _pooled(compared: Iterable[Comparison], scale: Scale) -> tuple[float, int]:
+    """The standard deviation of a pair's difference between seeds, pooled over a study's
+    comparisons on this scale, and its degrees of freedom: about those of so many conditions."""
+    pairs = [found for one in compared if one[2] == scale and len(found := _changes(one)) > 1]
+    if not pairs:
+        return 0.0, 1
+    return math.sqrt(fmean(map(variance, pairs))), sum(len(found) - 1 for found in pairs) // 2 or 1
+
+
+def _changes(compared: Comparison) -> list[float]:
+    """What changes from the first to the second, for every seed that both have."""
+    first, second, scale = compared
+    a, b = (on_scale(sample.values, scale) for sample in (first, second))
+    return [b[seed] - a[seed] for seed in a.keys() & b.keys()]
 
 
 def _comparisons(trial: Trial) -> dict[str, Comparison]:

@@ -25,7 +25,6 @@ from fmnist_cli.analysis.why.causes import (
     Trial,
     attribute,
     because,
-    is_clear,
     typical,
 )
 from fmnist_cli.analysis.why.collapse import collapse
@@ -179,10 +178,7 @@ def _twins(runs: Sequence[RecordedRun], why: Sequence[RecordedRun], alpha: float
         f"{one.show(samples['twin', one.name].mean)}"
         for one in measures
     )
-    differ = any(
-        is_clear(found, *pair, one.scale)
-        for found, pair, one in zip(contrasts, pairs, measures, strict=True)
-    )
+    differ = any(found.clear for found in contrasts)
     end = "clearly differ" if differ else "do not clearly differ"
     return Twins(
         differ,
