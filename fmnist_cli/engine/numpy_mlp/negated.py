@@ -91,10 +91,6 @@ def sgd_update(W: Array, V: Array | None, momentum: float, *parts: Array) -> Non
     np.subtract(W, V, out=W)
 
 
-SMALLEST_INPUT = 2.0**-10
-"""Pixels are multiples of 1/255: a product of a velocity with one is no smaller than this part."""
-
-
 def negligible(dtype: Any) -> float:
     """eps^2, a factor below which a product changes no sum of its like: it is taken for 0."""
     return float(np.finfo(dtype).eps) ** 2
@@ -104,10 +100,10 @@ def flush(V: Array) -> None:
     """Round velocities, in place, so that they stay normal numbers until the next ``flush``.
 
     Where a unit is dead, its velocity decays for ever; the processor takes many times as long for
-    denormal numbers. In float32 what is below 5e-22 becomes 0, and from 1e-7 on nothing changes.
+    denormal numbers. In float32 what is below 4e-25 becomes 0, and from 1e-10 on nothing changes.
     """
     info = np.finfo(V.dtype)
-    rounding = float(info.tiny) / SMALLEST_INPUT / float(info.eps) ** 3
+    rounding = float(info.tiny) / float(info.eps) ** 3
     np.add(V, rounding, out=V)
     np.subtract(V, rounding, out=V)
 
