@@ -49,6 +49,8 @@ class Run(ABC):
         32 hexadecimal digits.
     write_error : RegistryUnavailable or None
         Why the registry could not be written; None while it can.
+    last_epoch : int
+        The newest that is recorded, or waits to be; 0 before the first.
     """
 
     id: int
@@ -62,7 +64,7 @@ class Run(ABC):
         self._entries: list[Entry] = []  # all that was recorded, should a journal be needed
         self._journal: Journal
         self._pending: list[Entry] = []  # of epochs, not committed yet
-        self._last_epoch = 0
+        self.last_epoch = 0
         self._seconds_before = 0.0  # spent on the run by processes before this one
         self._resumes = 0  # tells this process's hold of the run from a later one's
         self._heartbeat = Heartbeat(self._beat) if database.is_shared else None
@@ -142,7 +144,7 @@ class Run(ABC):
         values = {"run_id": self.id, **vars(epoch), "nonfinite": None}
         self._must_be_open()
         self._buffer(schema.epoch, values)
-        self._last_epoch = epoch.epoch
+        self.last_epoch = epoch.epoch
         if self._clock() - self._flushed >= FLUSH_SECONDS:
             self.flush()
 
@@ -303,7 +305,7 @@ class Run(ABC):
             },
         )
         epoch = schema.epoch
-        later = (epoch.c.run_id == self.id) & (epoch.c.epoch > self._last_epoch)
+        later = (epoch.c.run_id == self.id) & (epoch.c.epoch > self.last_epoch)
         try:
             with self._database.write() as connection:
                 self._assert_owner(connection)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -68,9 +70,11 @@ def to_mlflow(registry: Registry, runs: Sequence[RunRecord], folder: Path) -> Ex
     writable_folder(folder, "the export's folder")
     database = folder / "mlflow.db"
     try:
+        with closing(sqlite3.connect(database)) as connection:  # MLflow would try for 100 s
+            connection.execute("BEGIN IMMEDIATE")
         client = MlflowClient(tracking_uri=f"sqlite:///{database.resolve()}")
         return _MlflowExperiment(client, folder).write(registry, runs)
-    except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
+    except (sqlite3.Error, MlflowException, SQLAlchemyError, CommandError, OSError) as error:
         said = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
         raise FmnistError(
             f"{database} must be a database that MLflow can write. Received: {said[0]}"

@@ -133,10 +133,9 @@ def train_recorded(
     resumed = None if resume is None else registry.resume(resume)
     run = resumed or registry.run(spec)
     warnings = _Warnings(run, listener)
-    done = 0
 
     def kept() -> Kept:
-        text = f"run {run.id} keeps its {pluralize(done, 'epoch')}"
+        text = f"run {run.id} keeps its {pluralize(run.last_epoch, 'epoch')}"
         return Kept(text, run_id=run.id if recipe.command == "train" else None)
 
     # of a run in a study, the study says what is kept
@@ -144,16 +143,13 @@ def train_recorded(
     with warnings, run, noted:
         checkpoints = Checkpoints(run.folder, before=run.flush, on_failure=warnings.unsaved)
         start = None if resumed is None else _restart(resumed, checkpoints, config, listener)
-        done = 0 if start is None else len(start.epochs)
         if before is not None and start is None:
             before(run, backend)
         label = f"{config.model} b{config.batch}" if condition is None else condition.label
-        progress = listener.progress(config.epochs, label, unit="epoch", initial=done)
+        progress = listener.progress(config.epochs, label, unit="epoch", initial=run.last_epoch)
         with checkpoints, progress as bar:
 
             def record(epoch: Epoch) -> None:
-                nonlocal done
-                done = epoch.epoch
                 run.record_epoch(epoch)
                 warnings.check()
                 bar.status(f"val {epoch.value('val_accuracy'):.4f}")

@@ -169,12 +169,10 @@ def test_a_lock_that_is_let_go_is_waited_for(db: Path, registry: Registry) -> No
 def test_a_lock_that_is_kept_is_named(
     db: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fmnist_cli.registry.database.base.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("fmnist_cli.registry.database.sqlite.BUSY_SECONDS", 0.05)
     other = sqlite3.connect(db, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(
-        RegistryError, match=r"runs\.db has been locked by another process for 30 s"
-    ):
+    with pytest.raises(RegistryError, match=r"runs\.db has been locked by another process for"):
         registry.study("sweep-batch", {})
     with pytest.raises(RegistryError, match="has been locked"):
         registry.list_runs()

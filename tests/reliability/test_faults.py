@@ -39,8 +39,8 @@ LOCKED_FOR_EVER = (
     BEFORE_EPOCH_4
     + """
     import sqlite3
-    from fmnist_cli.registry import database
-    database.BUSY_SECONDS = 0.1
+    from fmnist_cli.registry.database import sqlite
+    sqlite.BUSY_SECONDS = 0.1
     global other
     other = sqlite3.connect('runs.db', isolation_level=None)
     other.execute('BEGIN EXCLUSIVE')
