@@ -159,6 +159,7 @@ def _answer(question: str, claim: Claim, evidence: dict[str, object]) -> Answer:
     said = []
     best: str | None = None
     rivals: list[str] = []
+    close: list[str] = []
     if len(claim.conditions) > 1:
         said.append(claim.describe())
         best = claim.best.label
@@ -180,7 +181,7 @@ def _answer(question: str, claim: Claim, evidence: dict[str, object]) -> Answer:
             said.append(f"Best: {best}{with_value}, clearly better than every other.")
     return claim.answer(
         question, "trend", claim.trend(), said,
-        {**evidence, "best": best, "not_clearly_better_than": rivals},
+        {**evidence, "best": best, "not_clearly_better_than": rivals, "not_beaten": close},
     )  # fmt: skip
 
 

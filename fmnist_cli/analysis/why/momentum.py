@@ -82,8 +82,9 @@ def explain_momentum(
     best = _best(runs)
     rivals = lowest.evidence["not_clearly_better_than"]
     answer = f"{sentence(best.label)} reaches the lowest training loss"
-    answer += f", not clearly lower than {listing(rivals)}." if rivals else "."
-    if len(rivals) == len({run.label for run in runs}) - 1:
+    close = lowest.evidence["not_beaten"]
+    answer += f", with no clear lead over {listing(close)}." if close else "."
+    if len(close) == len({run.label for run in runs}) - 1:
         answer = f"None is clearly the best; {best.label} reaches the lowest training loss."
     answer += because(causes, "the gain")
     curves = collapse([*runs, *plain], "train_loss")
