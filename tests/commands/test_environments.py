@@ -172,13 +172,12 @@ def test_what_is_of_no_use_is_no_obstacle(
     assert {one["status"] for one in fmnist.document("runs", "list")["runs"]} == {"finished"}
 
 
-NAMES = [b"bad\xff\xfe", b"new\nline", b"esc\x1b[2J\r", b"[old] [bold]"]
+NO_UTF8, LINES, CONTROL, MARKUP = b"bad\xff\xfe", b"new\nline", b"esc\x1b[2J\r", b"[old] [bold]"
 
 
-@pytest.mark.parametrize("name", NAMES, ids=["no UTF-8", "line", "control", "markup"])
-def test_any_name_of_a_file_or_folder(fmnist: Fmnist, name: bytes, tmp_path: Path) -> None:
+def test_any_name_of_a_file_or_folder(fmnist: Fmnist) -> None:
     """What is recorded of it is sound, so that an import takes it, and it is written as shown."""
-    word = os.fsdecode(name)
+    word = os.fsdecode(b" ".join((NO_UTF8, LINES, CONTROL, MARKUP)))
     shutil.copytree(os.environ["FMNIST_DATA_DIR"], word)
     layers = Path(word, f"{word}.py")
     layers.write_text(SOLUTION)
