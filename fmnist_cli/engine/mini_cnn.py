@@ -151,7 +151,7 @@ class Exercise:
                 f"{name} must be {n} numbers between -1e6 and 1e6",
                 ", ".join(f"{value:g}" for value in values) or "none",
             )
-        require(self.y in (-1, 1), "y must be -1 or +1", f"{self.y:g}")
+        require(self.y in (-1, 1), "y must be -1 or +1", self.y)
 
     def __str__(self) -> str:
         x, w, v = (f"({', '.join(f'{n:g}' for n in row)})" for row in (self.x, self.w, self.v))

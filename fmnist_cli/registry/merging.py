@@ -21,7 +21,7 @@ from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.digest import stored_digest
 from fmnist_cli.registry.labels import is_taken_as_id
 from fmnist_cli.registry.locks import RunLock
-from fmnist_cli.registry.migrate import prepare
+from fmnist_cli.registry.migrate import prepare, stored_revision
 from fmnist_cli.registry.rows import insert_row
 from fmnist_cli.registry.soundness import unsound
 
@@ -132,10 +132,7 @@ def merge(database: Database, other: str | Path, on_progress: Callable[[int, int
     RegistryError
         When ``other`` is no registry.
     """
-    there = open_database(other)
-    try:
-        with _of_another():
-            there.check_usable(readonly=True)
+    with another(other) as there:
         if there.identity == database.identity:
             raise UsageError(
                 f"import must take another registry than this one. Received: {there.display_name}."
@@ -150,8 +147,20 @@ def merge(database: Database, other: str | Path, on_progress: Callable[[int, int
                     return _merge(reading, files, there, database, on_progress)
             finally:
                 source.dispose()
+
+
+@contextmanager
+def another(target: str | Path) -> Iterator[Database]:
+    """A registry to be imported; RegistryError if it is none."""
+    database = open_database(target)
+    try:
+        with _of_another():
+            database.check_usable(readonly=True)
+            with database.read() as connection:
+                stored_revision(connection, database.display_name)
+        yield database
     finally:
-        there.dispose()
+        database.dispose()
 
 
 @contextmanager

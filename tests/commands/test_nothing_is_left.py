@@ -44,6 +44,8 @@ TRAIN = ("train", *SMALL, "--epochs", 1)
         (("runs", "rename", 1, "a"), 1),
         (("runs", "delete", 1, "--yes"), 1),
         (("runs", "gc"), 1),
+        (("runs", "import", "absent.db"), 1),
+        (("runs", "import", "broken/train-images-idx3-ubyte.gz"), 1),
     ],
     ids=lambda value: " ".join(map(str, value[:2])) if isinstance(value, tuple) else None,
 )

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
+from fmnist_cli.cli import COMMANDS, app
 from fmnist_cli.engine.keras_models import runtime
 from fmnist_cli.registry import Registry
 
@@ -129,3 +135,43 @@ def test_an_engine_that_cannot_start_leaves_no_run(
     assert message.endswith("Received: no module tensorflow.")
     with Registry.open("runs.db", readonly=True) as registry:
         assert registry.list_runs() == []
+
+
+ODD = ("-1", "nan", "1e400", "", "²", "9" * 400, "1,2", "--", "\x1b[2J")
+
+
+def _leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _leaves(inner, (*path, name))
+    if not getattr(command, "commands", {}):
+        yield path, command
+
+
+@pytest.mark.parametrize("first", COMMANDS)
+def test_every_option_with_every_odd_value(
+    fmnist: Fmnist, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """A usage error is one line and leaves nothing; what gets past it finds no data."""
+    monkeypatch.setenv("FMNIST_DATA_DIR", "absent")
+    tried = 0
+    for path, command in _leaves(get_command(app).commands[first], (first,)):
+        needed = [
+            "1" for one in command.params if one.param_type_name == "argument" and one.required
+        ]
+        for option in command.params:
+            if option.param_type_name != "option" or option.is_flag:
+                continue
+            for value in ODD:
+                result = CliRunner().invoke(app, [*path, *needed, f"{option.opts[0]}={value}"])
+                said = (path, option.opts[0], value, result.stderr)
+                assert result.exit_code in (0, 1, 2, 3), (said, result.exception)
+                if result.exit_code:
+                    errors = [line for line in result.stderr.splitlines() if "Error" in line]
+                    assert len(errors) == 1, said
+                    assert errors[0].startswith("Error: "), said
+                    assert not list(Path().iterdir()), said
+                assert "\x1b" not in result.stdout + result.stderr, said
+                for left in Path().iterdir():
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+                tried += 1
+    assert tried or first == "config"  # which has none

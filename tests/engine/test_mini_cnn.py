@@ -450,6 +450,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
         (lambda: Exercise(w=(1, math.nan)), r"w must be 2 .*Received: 1, nan\."),
         (lambda: Exercise(v=(1, 2e6)), r"v must be 2 .*Received: 1, 2e\+06\."),
         (lambda: Exercise(y=0), r"y must be -1 or \+1\. Received: 0\."),
+        (lambda: Exercise(y=10**400), r"y must be -1 or \+1\. Received: 10+\."),
         (lambda: check(Exercise(), e=0), r"e must be between .*Received: 0\."),
         (lambda: make_examples(np.random.default_rng(0), 1), r"between 2 and 100000\. Received: 1"),
     ],

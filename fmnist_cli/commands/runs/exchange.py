@@ -166,10 +166,13 @@ def import_(
       fmnist runs import laptop.db --db all.db
     """
     from fmnist_cli.registry import Registry
+    from fmnist_cli.registry.merging import another
     from fmnist_cli.registry.urls import without_password
 
     out = Output(common)
-    with Registry.open(common.db) as registry, out.bar(None, "import", unit="run") as bar:
+    with another(other):  # before our own is made
+        registry = Registry.open(common.db)
+    with registry, out.bar(None, "import", unit="run") as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
