@@ -246,8 +246,8 @@ def attribute(trials: Sequence[Trial]) -> tuple[Cause, ...]:
     for trial in trials:
         own = {_key(role, one): one for role, one in _comparisons(trial).items()}
         compared |= own
-        for effect in list(own)[:1]:
-            of_effect.setdefault(effect, {}).update(own)
+        if own:
+            of_effect.setdefault(next(iter(own)), {}).update(own)
     margins = {key: _margin(group.values()) for group in of_effect.values() for key in group}
     shared = share_level([contrast(*one) for one in compared.values()])
     judged = {
