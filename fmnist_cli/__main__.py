@@ -24,7 +24,8 @@ def _interrupted(*_: object) -> NoReturn:
     """Ctrl-C while modules are imported, options read, or the process ends: at once, and no more
     than a line, for an exception would be caught or shown by whatever happens to run."""
     with suppress(OSError):
-        os.write(2, b"Error: Interrupted.\n")
+        over = b"\r" if os.isatty(2) else b""  # the ^C that a terminal has echoed
+        os.write(2, over + b"Error: Interrupted.\n")
     os._exit(130)
 
 

@@ -240,13 +240,17 @@ def _fail(message: str, exit_code: int) -> int:
         return exit_code
     line = " ".join(message.split())
     plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-    coloured = sys.stderr.isatty() and not plain
-    write_message(line, "\033[1;31mError:\033[0m {}" if coloured else "Error: {}")
+    terminal = sys.stderr.isatty()
+    over = "\r" if terminal else ""  # the ^C that a terminal has echoed
+    red = terminal and not plain
+    write_message(line, over + ("\033[1;31mError:\033[0m {}" if red else "Error: {}"))
     return exit_code
 
 
 def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes may send several
+    # a terminal that closes, or timeout(1), sends several: the recording of the run's end goes on
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     raise Terminated
 
 

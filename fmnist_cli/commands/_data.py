@@ -39,6 +39,7 @@ def open_session(
     from fmnist_cli.runner.run import Session
 
     dataset = load_data(config, options, out, fit=fit)
+    config.but(train_size=len(dataset.train), val_size=len(dataset.val))  # refused if too few
     with ExitStack() as refusals:
         for name, folder in folders.items():
             refusals.enter_context(folders_removed_on_error(folder))

@@ -55,9 +55,10 @@ class StudyOptions:
 
     def seeds_from(self, first: int) -> tuple[int, ...]:
         """The seeds of every arm; ``first`` is where ``--seeds`` counts from."""
-        if self.seed_list is not None:
-            return self._listed()
-        return tuple(range(first, first + self.seeds))
+        listed = self.seed_list is not None
+        seeds = self._listed() if listed else tuple(range(first, first + self.seeds))
+        require(max(seeds) < 2**63, "seed must be between 0 and 2^63 - 1", max(seeds))
+        return seeds
 
     def how(self, first_seed: int) -> dict[str, Any]:
         """How ``run_study`` trains a study, as its keywords."""
@@ -73,7 +74,7 @@ class StudyOptions:
     def _listed(self) -> tuple[int, ...]:
         given = self.seed_list or ""
         words = [word.strip() for word in given.split(",")]
-        numbers = all(word.isascii() and word.isdecimal() for word in words)
+        numbers = all(word.isascii() and word.isdecimal() and len(word) < 25 for word in words)
         require(
             numbers and len({int(word) for word in words}) == len(words),
             "seed-list must be different whole numbers with commas between, such as 1,5,9",

@@ -48,18 +48,20 @@ def run_study_command(
     from fmnist_cli import plots
     from fmnist_cli.commands._data import open_session
     from fmnist_cli.runner.result_file import hand_in_recorded
+    from fmnist_cli.runner.study import require_size
 
     out = Output(common)
     if values is None:
         values, left_out = study.usual_values(config)
-    study.conditions(config, values)  # refused before anything is made
+    seeds = options.seeds_from(config.seed)
+    require_size(len(study.conditions(config, values)), seeds)  # refused before anything is made
     plots.check_path(options.plot)
     for line in left_out:
         out.say(line)
+    how = options.how(config.seed)
     folders = {} if results is None else {"results": results}
     with open_session(common.db, config, data, out, **folders) as session:
         newest = max((run.id for run in session.registry.list_runs(limit=1)), default=0)
-        how = options.how(config.seed)
         result = study.run(session, config, values, view, reuse=not options.new, **how)
         explanations: tuple[Explanation, ...] = ()
         if options.why:

@@ -28,6 +28,8 @@ from fmnist_cli.runner.training import CheckedTraining, Extras, train_with_check
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from fmnist_cli.usercode.parts import Parts
+
 
 def train_one(
     session: Session,
@@ -38,8 +40,10 @@ def train_one(
     *,
     log: bool = False,
     resume: RunRecord | None = None,
+    parts: Parts | None = None,
 ) -> None:
-    """Train one configuration, as a new run or continuing a recorded one, and show how it went."""
+    """Train one configuration, as a new run or continuing a recorded one, and show how it went;
+    ``parts`` are those of ``extras.layers``."""
 
     def show_checks(gradient: GradientReport | None, magnitude: MagnitudeCheck | None) -> None:
         if gradient is not None:
@@ -51,7 +55,7 @@ def train_one(
     if extras.layers is not None:
         from fmnist_cli.usercode.backend import UserNetwork, textbook_losses
 
-        own_layers["backend_of"] = partial(UserNetwork, extras.layers)
+        own_layers["backend_of"] = partial(UserNetwork, extras.layers, parts=parts)
         own_layers["beside"] = partial(textbook_losses, config)
     training = train_with_checks(
         session,

@@ -78,6 +78,7 @@ def grade(
     out = Output(common)
     scheme = read_rubric(rubric)
     require(1 <= jobs <= 256, "jobs must be between 1 and 256", jobs)
+    files = [] if folder is None else grading.find_files(folder, scheme.files)
     if make_autograder is not None:
         text = rubric.read_text(encoding="utf-8") if rubric else export.default_rubric_text()
         for name, (content, mode) in export.autograder_files(text, scheme).items():
@@ -89,7 +90,6 @@ def grade(
             raise UsageError("grade takes a folder, or --make-autograder. Received: neither.")
         out.document("fmnist.grade/1", {"id": None, "files": []})
         return
-    files = grading.find_files(folder, scheme.files)
     dataset = load_images(data, out)
     grades: list[Grade] = []
     grading_all = closing(grading.grade_all(folder, files, scheme, dataset.train, at_once=jobs))

@@ -65,17 +65,18 @@ def report(
     output = Output(common)
     if quick:
         config = quick_config(config)
+    seeds, executor = study.seeds_from(config.seed), study.executor()
     with open_session(common.db, config, data, output, quick, out=out) as session:
         found = len(session.dataset.train), len(session.dataset.val)
         if found != (config.train_size, config.val_size):
             output.say(f"The data set is small: {found[0]:,} images to train, {found[1]:,} beside.")
             config = config.but(train_size=found[0], val_size=found[1])
-        seeds, first = study.seeds_from(config.seed), (config.seed,)
+        first = (config.seed,)
         chosen = study.seed_list is not None or nearness(context, "seeds") > 0
         if quick and not chosen:
             seeds = first
         work = Work(
-            session, config, seeds, study.executor(), quick, study.why, _data_flags(data),
+            session, config, seeds, executor, quick, study.why, _data_flags(data),
             cnn_seeds=seeds if chosen else first, more_seeds=not chosen,
         )  # fmt: skip
         written = write_report(work, out, author=author, course=course)

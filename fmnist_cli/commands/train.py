@@ -121,15 +121,19 @@ def train(
     must = "--jobs, --scheduler and --new go with several seeds"
     require(beside in ([], ["--jobs 1"]), must, f"{' '.join(beside)} and one seed")
     config = config.but(seed=seeds[0])
+    parts = None
     if layers is not None:
+        from fmnist_cli.usercode.backend import load_parts
+
         given = typed(context)
         others = " ".join(given[name] for name in given if name in _NOT_WITH_LAYERS)
         must = "layers are an MLP's, trained by SGD; check them with fmnist check"
         require(not others, must, f"--layers and {others}")
         config = config.but(engine=USER_ENGINE)
+        parts = load_parts(layers)  # refused before anything is made
     extras = Extras(check_gradient, check_magnitude, dynamics, layers=layers)
     with open_session(common.db, config, data, out, results=results) as session:
-        train_one(session, config, out, extras, results, log=log)
+        train_one(session, config, out, extras, results, log=log, parts=parts)
 
 
 def _train_seeds(
@@ -152,6 +156,7 @@ def _train_seeds(
     from fmnist_cli.studies import View
     from fmnist_cli.studies.training import TRAINING
 
+    how = study.how(config.seed)
     with open_session(out.db, config, data, out, results=results) as session:
         result = run_study(
             session,
@@ -159,7 +164,7 @@ def _train_seeds(
             TRAINING.conditions(config, ()),
             reuse=not study.new,
             measured={"dynamics": True} if dynamics else None,
-            **study.how(config.seed),
+            **how,
         )
         paths = hand_in_recorded(session.registry, [result.runs[0].run], results, out)
     show_study(out, TRAINING, result, View(), result_file=next(iter(paths), None))

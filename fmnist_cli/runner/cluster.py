@@ -65,6 +65,11 @@ class Cluster:
     def recorded(self) -> Mapping[str, Any]:
         return {"cluster": True}
 
+    def require_scheduler(self) -> None:
+        """UsageError where nobody answers, before anything is made."""
+        with _client(self.address):
+            pass
+
     def check(self, session: Session) -> None:
         """Refuse a cluster that cannot train; say what to know of one that can.
 
@@ -208,6 +213,7 @@ def _stop(client: Client, futures: Sequence[Future]) -> None:
 def _client(address: str) -> Iterator[Client]:
     try:
         from distributed import Client
+        from distributed.comm.addressing import get_address_host_port
     except ModuleNotFoundError as error:
         raise UsageError(
             "scheduler needs Dask, which is not installed: pip install 'fmnist[dask]'"
@@ -215,6 +221,8 @@ def _client(address: str) -> Iterator[Client]:
     for name in ("distributed", "distributed.client", "distributed.gc"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said by us
     try:
+        if not address.startswith("ucx"):
+            get_address_host_port(address)  # a client that was not made whole hangs as it ends
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UsageError(

@@ -18,7 +18,7 @@ from typing import Any
 
 from fmnist_cli.analysis.result import StudyResult
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.errors import Kept, UsageError
+from fmnist_cli.errors import Kept, UsageError, require
 from fmnist_cli.formatting import pluralize
 from fmnist_cli.registry import Registry, RunRecord, StudyRecord
 from fmnist_cli.registry.locks import one_at_a_time
@@ -37,6 +37,7 @@ from fmnist_cli.runner.jobs import (
 from fmnist_cli.runner.listener import Listener, ProgressBar
 from fmnist_cli.runner.run import Recipe, Session, StudyCondition, note_on_interrupt
 
+MOST_RUNS = 2500  # of a study, whose row in the registry has the configuration of each
 SIDE_BY_SIDE = ("jobs", "cluster")  # what a study's configuration says of how it was trained
 WAIT_SECONDS = 0.2  # between two looks at who trains a study
 WITH_RESULT = ("finished", "diverged")
@@ -86,6 +87,7 @@ def run_study(
     FmnistError
         When no run has a result.
     """
+    require_size(len(arms), seeds)
     executor = InProcess() if executor is None else executor
     registry, listener, kind = session.registry, session.listener, recipe.command
     executor.check(session)
@@ -215,12 +217,23 @@ def _follow(events: Events, listener: Listener, bar: ProgressBar) -> list[str]:
     return failures
 
 
+def require_size(n_arms: int, seeds: Sequence[int]) -> None:
+    """UsageError for a study of more runs than a registry can hold."""
+    n = n_arms * len(seeds)
+    must = f"a study must have at most {MOST_RUNS:,} runs"
+    require(
+        n <= MOST_RUNS, must, f"{n:,}, {n_arms:,} settings with {pluralize(len(seeds), 'seed')}"
+    )
+
+
 def executor_of(jobs: int, scheduler: str | None = None) -> Executor:
     """Who trains the runs: this process, several, or the workers of a Dask scheduler."""
     if scheduler is not None:
         from fmnist_cli.runner.cluster import Cluster
 
-        return Cluster(scheduler)
+        cluster = Cluster(scheduler)
+        cluster.require_scheduler()
+        return cluster
     if jobs > 1:
         from fmnist_cli.runner.processes import Processes
 

@@ -79,6 +79,8 @@ class UserNetwork:
     ----------
     path : Path
         The student's file.
+    parts : Parts, optional
+        What ``load_parts`` has read from it.
     config : TrainConfig
         ``momentum`` must be 0: the interface has none.
 
@@ -90,12 +92,14 @@ class UserNetwork:
         When the file's own code raises.
     """
 
-    def __init__(self, path: Path, config: TrainConfig, train: Split) -> None:
+    def __init__(
+        self, path: Path, config: TrainConfig, train: Split, parts: Parts | None = None
+    ) -> None:
         if config.momentum:
             raise UsageError(
                 f"momentum must be 0 with layers of your own. Received: {config.momentum:g}."
             )
-        self._path, self._parts = path, load_parts(path)
+        self._path, self._parts = path, parts or load_parts(path)
         self._lr, self._batch, self._train = config.lr, config.batch, train
         weights = initial_weights(weights_rng(config.weights_seed), hidden=config.hidden)
         self._model = self._running(lambda: self._build(weights))

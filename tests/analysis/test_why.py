@@ -567,6 +567,15 @@ def test_a_model_that_has_less_to_lose_is_no_support_for_pooling() -> None:
     assert (cause.outcome, cause.share) == ("tested, not supported", pytest.approx(0))
 
 
+def test_a_model_without_accuracy_loses_no_share_of_it() -> None:
+    scores = [
+        Score(model="mlp", seed=seed, set_name=name, accuracy=accuracy)
+        for seed, before in ((42, 0.0), (43, 1.0))
+        for name, accuracy in ((shifted_images.IN_DOMAIN, before), ("up4", 0.25))
+    ]
+    assert shifted_images._lost(scores, "mlp", "up4").values == {43: 0.75}
+
+
 def test_shifted_images_that_change_nothing_need_no_cause() -> None:
     def false(seed: int) -> bool:
         return bool(supported(shifted_world(lambda *_: 0.0, seed=seed).values()))

@@ -35,6 +35,15 @@ TRAIN = ("train", *SMALL, "--epochs", 1)
                 ("report", "--quick"),
             )
         ),
+        (("train", *SMALL, "--layers", "absent.py"), 2),
+        (("train", *SMALL, "--layers", "layers.py"), 2),
+        (("train", *SMALL, "--seed", 2**63 - 1, "--seeds", 2), 2),
+        (("momentum", *SMALL, "--seed-list", 2**63), 2),
+        (("momentum", *SMALL, "--seed-list", "9" * 5000), 2),
+        (("momentum", *SMALL, "--seeds", 1000), 2),
+        (("momentum", *SMALL, "--scheduler", "nowhere"), 2),
+        (("report", *SMALL, "--quick", "--seed-list", 2**63), 2),
+        (("grade", "absent", "--make-autograder", "autograder"), 2),
         (("ood", "--run", 1, "--allow-custom-data"), 1),
         (("train", "--resume", 1), 1),
         (("runs", "resume", 1), 1),
@@ -55,9 +64,10 @@ def test_what_is_refused_leaves_nothing(
     broken = Path("broken")
     broken.mkdir()
     (broken / "train-images-idx3-ubyte.gz").write_bytes(b"no image")
+    Path("layers.py").write_text("one = 1\n")
     results = ("--results", "results/new") if args[0] in ("train",) else ()
     fmnist.error(*args, *results, "--db", "new.db", code=code)
-    assert [path.name for path in Path().iterdir()] == ["broken"]
+    assert {path.name for path in Path().iterdir()} == {"broken", "layers.py"}
 
 
 @pytest.mark.parametrize("db", ["n" * 252 + ".db", "ä" * 120 + ".db", "absent/runs.db"])

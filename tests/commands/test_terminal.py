@@ -123,6 +123,14 @@ def test_ctrl_c(fmnist: Fmnist, jobs: str) -> None:
     assert re.search(r"^Error: Interrupted", text, re.M), text
 
 
+def test_ctrl_c_without_a_bar(fmnist: Fmnist) -> None:
+    """The ^C that the terminal echoes does not stand before the message."""
+    args = ("train", *SMALL, "--hidden", "1000", "--batch", "1", "--log", "--quiet")
+    lines, _, code = on_terminal(*args, columns=200, interrupt_at="epoch   1;")
+    assert code == 130
+    assert re.search(r"^Error: Interrupted", "\n".join(lines), re.M), lines
+
+
 def test_a_bar_is_drawn_whole_before_ctrl_c_ends_anything() -> None:
     drawn = []
     with pytest.raises(KeyboardInterrupt), signals_deferred():  # noqa: PT012

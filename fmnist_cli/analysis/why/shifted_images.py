@@ -381,7 +381,10 @@ def _lost(scores: Sequence[Score], model: str, name: str) -> Sample:
         if score.model == model:
             by_set.setdefault(score.set_name, {})[score.seed] = score.accuracy
     before, after = by_set.get(IN_DOMAIN, {}), by_set.get(name, {})
-    values = {seed: 1 - after[seed] / before[seed] for seed in before.keys() & after.keys()}
+    values = {
+        seed: 1 - after[seed] / before[seed] for seed in before.keys() & after.keys()
+        if before[seed]  # else there is nothing to lose
+    }  # fmt: skip
     return Sample(dict(sorted(values.items())), SHIFTED_SPREAD)
 
 
