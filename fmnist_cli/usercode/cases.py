@@ -31,12 +31,10 @@ def softmax(z: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class LinearCase:
-    """X (N, D), W (D, H), b (H,), G (N, H) the gradient of the output."""
+class LayerCase:
+    """X (N, D), the input of a layer, and G (N, H), the gradient of its output."""
 
     X: Array
-    W: Array
-    b: Array
     G: Array
 
     @property
@@ -44,11 +42,30 @@ class LinearCase:
         return len(self.X)
 
     @property
+    def parameters(self) -> dict[str, Array]:
+        return {}
+
+    def right(self) -> dict[str, Array]:
+        """forward (N, H), dX (N, D) and those of the parameters, of the textbook's layer."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class LinearCase(LayerCase):
+    """W (D, H), b (H,)."""
+
+    W: Array
+    b: Array
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        return {"W": self.W, "b": self.b}
+
+    @property
     def Y(self) -> Array:
         return Linear(self.W, self.b).forward(self.X)
 
     def right(self) -> dict[str, Array]:
-        """forward (N, H), dX (N, D), dW (D, H), db (H,)."""
         layer = Linear(self.W, self.b)
         forward = layer.forward(self.X)
         dX = layer.backward(self.G)
@@ -56,15 +73,8 @@ class LinearCase:
 
 
 @dataclass(frozen=True)
-class ReluCase:
-    """X (N, D), G (N, D)."""
-
-    X: Array
-    G: Array
-
-    @property
-    def N(self) -> int:
-        return len(self.X)
+class ReluCase(LayerCase):
+    """Of relu, which has no parameters: H is D."""
 
     def right(self) -> dict[str, Array]:
         layer = ReLU()
@@ -127,13 +137,9 @@ class ModelCase:
         return self._through()[1][-1]
 
     @property
-    def one_hot(self) -> Array:
-        rows: Array = np.eye(self.logits.shape[1])[self.y]
-        return rows
-
-    @property
-    def p(self) -> Array:
-        return softmax(self.logits)
+    def loss(self) -> LossCase:
+        """What the loss gets."""
+        return LossCase(self.logits, self.y)
 
     @property
     def n_layers(self) -> int:
@@ -142,9 +148,7 @@ class ModelCase:
     def right(self) -> dict[str, Array]:
         """The gradient of the mean loss by every parameter."""
         layers, inputs = self._through()
-        loss = SoftmaxCrossEntropy()
-        loss.forward(inputs[-1], self.y)
-        d = loss.backward()
+        d = LossCase(inputs[-1], self.y).right()["backward"]
         for layer in reversed(layers):
             d = layer.backward(d)
         linear = [layer for layer in layers if isinstance(layer, Linear)]
@@ -157,31 +161,31 @@ class ModelCase:
 
 @dataclass(frozen=True)
 class LossCase:
-    """Logits z (N, K), labels y (N,) int64."""
+    """``logits`` (N, K), labels y (N,) int64."""
 
-    z: Array
+    logits: Array
     y: NDArray[np.int64]
 
     @property
     def N(self) -> int:
-        return len(self.z)
+        return len(self.y)
 
     @property
     def p(self) -> Array:
-        return softmax(self.z)
+        return softmax(self.logits)
 
     @property
     def one_hot(self) -> Array:
-        rows: Array = np.eye(self.z.shape[1])[self.y]
+        rows: Array = np.eye(self.logits.shape[1])[self.y]
         return rows
 
     def right(self) -> dict[str, Array]:
         layer = SoftmaxCrossEntropy()
-        loss = layer.forward(self.z, self.y)
+        loss = layer.forward(self.logits, self.y)
         return {"forward": np.array(loss), "backward": layer.backward()}
 
 
-def linear_cases(rng: np.random.Generator) -> list[LinearCase]:
+def linear_cases(rng: np.random.Generator) -> list[LayerCase]:
     return [
         LinearCase(
             X=rng.normal(0, 1, (n, d)),
@@ -193,7 +197,7 @@ def linear_cases(rng: np.random.Generator) -> list[LinearCase]:
     ]
 
 
-def relu_cases(rng: np.random.Generator) -> list[ReluCase]:
+def relu_cases(rng: np.random.Generator) -> list[LayerCase]:
     """No entry of X is nearer to 0 than 0.01: the corner has a check of its own."""
 
     def away(shape: tuple[int, int]) -> Array:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from typing import Any
+
+from fmnist_cli.usercode.locate import Place
+from fmnist_cli.usercode.results import Diagnosis
 
 BEST = re.compile(r"best|highest|top|max|peak|lowest")
 _PICKS = {"argmax": True, "max": True, "argmin": False, "min": False}
 _SETS = {"val": r"(?<!e)val(?!u)|xva|dev", "test": r"test|te_|_te\b|xte", "train": "train"}
-Wrong = tuple[int, str, str, str]  # line; a mistake's name, what is wrong, a question
 
 
-def wrong_choice(tree: ast.Module) -> Wrong | None:
+def wrong_choice(tree: ast.Module) -> Diagnosis | None:
     """What is wrong with the choice of the best model; None where nothing is seen to be."""
     text = _Text(tree)
     for scope in (node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)):
@@ -74,7 +77,7 @@ def _names(node: ast.AST) -> Iterator[str]:
     return (one.id for one in ast.walk(node) if isinstance(one, ast.Name))
 
 
-def _compared(text: _Text, node: ast.If, loop: ast.AST) -> Wrong | None:
+def _compared(text: _Text, node: ast.If, loop: ast.AST) -> Diagnosis | None:
     """``if value > best: best = value`` in a loop."""
     tests = [one for one in ast.walk(node.test) if isinstance(one, ast.Compare)]
     for test in tests:
@@ -92,16 +95,14 @@ def _compared(text: _Text, node: ast.If, loop: ast.AST) -> Wrong | None:
         stored = [ast.unparse(one) for one in ast.walk(loop)
                   if isinstance(getattr(one, "ctx", None), ast.Store)]  # fmt: skip
         if what not in stored:
-            return (test.lineno, "loop-best-not-kept", f"{what} never changes in the loop: every "
-                    "epoch is compared with its first value.",
-                    f"What should {what} be in the epoch after a better one?")  # fmt: skip
+            return _at(test.lineno, "loop-best-not-kept", best=what)
         larger = isinstance(op, ast.Gt | ast.GtE) != kept[0]
         if wrong := _of_values(test.lineno, words, larger):
             return wrong
     return None
 
 
-def _picked(text: _Text, node: ast.Call) -> Wrong | None:
+def _picked(text: _Text, node: ast.Call) -> Diagnosis | None:
     """``np.argmax(values)``, ``max(epochs, key=...)``."""
     name = ast.unparse(node.func).rpartition(".")[2]
     if name not in _PICKS or not node.args:
@@ -113,14 +114,15 @@ def _picked(text: _Text, node: ast.Call) -> Wrong | None:
     return _of_values(node.lineno, words, _PICKS[name])
 
 
-def _of_values(line: int, words: str, larger: bool) -> Wrong | None:
+def _of_values(line: int, words: str, larger: bool) -> Diagnosis | None:
     """What is wrong with taking the largest, or else the smallest, of these values."""
     if _sets(words) == {"test"}:
-        return (line, "loop-best-by-test", "The best model is chosen by the test images.",
-                "Which images are there to choose by, and what do the others still tell then?"
-                )  # fmt: skip
+        return _at(line, "loop-best-by-test")
     if ("acc" in words) != ("loss" in words) and larger != ("acc" in words):
-        which = ("largest", "loss") if larger else ("smallest", "accuracy")
-        return (line, "loop-best-is-worst", f"The model of the {which[0]} {which[1]} is kept.",
-                "Is the best epoch that of the largest, or of the smallest value?")  # fmt: skip
+        return _at(line, "loop-best-is-worst",
+                   which="largest loss" if larger else "smallest accuracy")  # fmt: skip
     return None
+
+
+def _at(line: int, mistake: str, **values: Any) -> Diagnosis:
+    return Place(f"line {line}", line).diagnosis(mistake, **values)

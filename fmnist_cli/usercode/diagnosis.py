@@ -34,6 +34,8 @@ class Observed:
         What it raised, as a sentence; empty where it did not.
     whole : bool
         The array's type is one of whole numbers.
+    tolerance : float
+        Largest difference beside the largest entry that is rounding.
     """
 
     array: Any = None
@@ -41,21 +43,22 @@ class Observed:
     error: str = ""
     line: int | None = None
     whole: bool = False
+    tolerance: float = TOLERANCE
 
     @property
     def raised(self) -> bool:
         return bool(self.error)
 
 
-def close(a: Array, b: Array) -> bool:
+def close(a: Array, b: Array, tolerance: float = TOLERANCE) -> bool:
     """Equal to rounding, in the same shape."""
     if a.shape != b.shape or not np.isfinite(a).all():
         return False
     scale = float(np.abs(b).max(initial=0.0))
-    return bool(np.abs(a - b).max(initial=0.0) <= TOLERANCE * max(scale, 1e-12))
+    return bool(np.abs(a - b).max(initial=0.0) <= tolerance * max(scale, 1e-12))
 
 
-def agrees(observed: Any, expected: Any) -> bool:
+def agrees(observed: Any, expected: Any, tolerance: float = TOLERANCE) -> bool:
     """``close`` for arrays, for mappings of arrays, and for nothing at all."""
     if isinstance(expected, Mapping):
         return isinstance(observed, Mapping) and all(
@@ -64,12 +67,9 @@ def agrees(observed: Any, expected: Any) -> bool:
     if expected is None or observed is None:
         return expected is observed
     expected = np.asarray(expected)
-    return close(observed, expected) or (
-        # a bias or its gradient as a row: (1, H) for (H,)
-        expected.ndim == 1
-        and observed.shape == (1, *expected.shape)
-        and close(observed[0], expected)
-    )
+    if expected.ndim == 1 and observed.shape == (1, *expected.shape):
+        observed = observed[0]  # a bias or its gradient as a row: (1, H) for (H,)
+    return close(observed, expected, tolerance)
 
 
 def name_mistake(
@@ -94,7 +94,7 @@ def name_mistake(
                 if not seen.raised:
                     break
                 continue
-            if seen.raised or not agrees(seen.array, given):
+            if seen.raised or not agrees(seen.array, given, seen.tolerance):
                 break
             distinct |= not agrees(given, expected)
         else:
@@ -137,25 +137,22 @@ def _plus(value: Any, multiple: float, step: Any) -> Any:
 
 
 def _of_any_array(
-    observed: Sequence[Observed], right: Sequence[Any], name: str
-) -> tuple[str, str, str] | None:
-    """Name, what and question of what can happen to any array: its type, or a cut."""
+    observed: Sequence[Observed], right: Sequence[Any], place: Place, name: str
+) -> Diagnosis | None:
+    """What can happen to any array: its type, or a cut."""
     pairs = [(seen.array, np.asarray(r)) for seen, r in zip(observed, right, strict=True)
              if isinstance(seen.array, np.ndarray) and not isinstance(r, Mapping)]  # fmt: skip
     if len(pairs) < len(right) or any(a.size != r.size for a, r in pairs):
         return None
     pairs = [(a.reshape(r.shape), r) for a, r in pairs]
     if any(seen.whole for seen in observed):
-        return ("integer-array", f"{name} has whole numbers only.",
-                "Which dtype has the array that the numbers are written to?")  # fmt: skip
+        return place.diagnosis("integer-array", name=name)
     gap = max(np.abs(a - r).max(initial=0) / np.abs(r).max(initial=1e-12) for a, r in pairs)
     if gap < LOW_PRECISION:
-        return ("low-precision", f"{name} is right to about {-np.log10(gap):.0f} digits only.",
-                "Which dtype do the arrays have on the way?")  # fmt: skip
+        return place.diagnosis("low-precision", name=name, digits=-np.log10(gap))
     top = max(np.abs(a).max(initial=0) for a, _ in pairs)
     if top > 0 and all(close(a, np.clip(r, -top, top)) for a, r in pairs):
-        return ("clipped", f"{name} is cut off at {top:.3g}.",
-                "Is a large gradient wrong, or just large?")  # fmt: skip
+        return place.diagnosis("clipped", name=name, top=top)
     return None
 
 
@@ -170,21 +167,21 @@ def diagnose(
     """The named mistake, or what is known; ``name`` is what the array is called ("dW")."""
     mistake = name_mistake(mistakes, cases, observed, right)
     if mistake is not None:
-        return place.diagnosis(mistake.name, mistake.what, mistake.question)
-    known = _of_any_array(observed, right, name)
+        return place.says(mistake.what, mistake.question, mistake=mistake.name)
+    known = _of_any_array(observed, right, place, name)
     if known is not None:
-        return place.diagnosis(*known)
+        return known
     raised = next((seen for seen in observed if seen.raised), None)
     if raised is not None:
         line = raised.line or place.line
         where = f"{place.text.partition(', line')[0]}, line {line}" if line else place.text
-        return Place(where, line).diagnosis(
-            "", raised.error, "Write the shapes of the arrays in that line side by side: "
+        return Place(where, line).says(
+            raised.error, "Write the shapes of the arrays in that line side by side: "
             "which of them do not fit, and which shape should the result have?",
         )  # fmt: skip
-    return place.diagnosis("", _describe(cases, observed, right, name), "None of the mistakes that "
-                           "fmnist knows gives these numbers. What is special about the entries "
-                           "that are wrong?")  # fmt: skip
+    return place.says(_describe(cases, observed, right, name), "None of the mistakes that fmnist "
+                      "knows gives these numbers. What is special about the entries that are "
+                      "wrong?")  # fmt: skip
 
 
 def _describe(
@@ -193,7 +190,7 @@ def _describe(
     """What is known of arrays that no named mistake gives."""
     first = next(
         (s, r, c) for s, r, c in zip(observed, right, cases, strict=True)
-        if not agrees(s.array, r)
+        if not agrees(s.array, r, s.tolerance)
     )  # fmt: skip
     seen, expected, case = first
     if isinstance(expected, Mapping):
@@ -236,7 +233,7 @@ def _factors(
         array = seen.array.reshape(expected.shape)
         squares = float((expected * expected).sum())
         factor = float((array * expected).sum()) / squares if squares else 0.0
-        if not close(array, factor * expected):
+        if not close(array, factor * expected, seen.tolerance):
             return []
         factors.append((case.N, factor))
     return factors

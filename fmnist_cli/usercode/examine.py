@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from fmnist_cli.usercode.guard import Limits
 from fmnist_cli.usercode.locate import Sources
 from fmnist_cli.usercode.operations import Bench
 from fmnist_cli.usercode.parts import NAMES, Parts
+from fmnist_cli.usercode.reference import LAYOUT, Layout
 from fmnist_cli.usercode.results import NOT_LOADED, CheckReport, CheckResult, Diagnosis
 from fmnist_cli.usercode.subject import LocalSubject, ProcessSubject, Source, Subject, Unanswered
 
@@ -33,14 +34,18 @@ N_IMAGES = 1_000
 TRAINING_SECONDS = 5.0
 
 _BOTH = ("linear", "relu")
+_BATCHES = "for batches of 1, 5 and 50, and a square one"
 CHECKS: tuple[Check, ...] = (
     Check("linear_init", "Initial weights", ("linear",), checks.linear_init),
-    Check("linear_forward", "Linear layer: forward", ("linear",), checks.linear_forward),
-    Check("linear_dW", "Linear layer: dW", ("linear",), checks.linear_gradient("dW")),
-    Check("linear_db", "Linear layer: db", ("linear",), checks.linear_gradient("db")),
-    Check("linear_dX", "Linear layer: dX", ("linear",), checks.linear_gradient("dX")),
-    Check("relu_forward", "ReLU: forward", ("relu",), checks.relu_forward),
-    Check("relu_backward", "ReLU: backward", ("relu",), checks.relu_backward),
+    Check("linear_forward", "Linear layer: forward", ("linear",),
+          checks.layer_array("linear", "forward", f"X W + b, {_BATCHES}.")),
+    *(Check(f"linear_{array}", f"Linear layer: {array}", ("linear",),
+            checks.layer_array("linear", array, f"{array} agrees, {_BATCHES}."))
+      for array in ("dW", "db", "dX")),
+    Check("relu_forward", "ReLU: forward", ("relu",),
+          checks.layer_array("relu", "forward", "max(0, X), entry by entry.")),
+    Check("relu_backward", "ReLU: backward", ("relu",),
+          checks.layer_array("relu", "dX", f"dX agrees, {_BATCHES}.")),
     Check("relu_at_zero", "ReLU: derivative at 0", ("relu",), checks.relu_at_zero),
     Check("inputs_kept", "Inputs not overwritten", _BOTH, checks.inputs_kept),
     Check("gradients_fresh", "Gradients of one batch only", _BOTH, checks.gradients_fresh),
@@ -59,7 +64,6 @@ CHECKS: tuple[Check, ...] = (
     Check("overfits", "20 images by heart", (*_BOTH, "update"), training_checks.overfits),
     Check("speed", "Seconds per epoch", (*_BOTH, "update"), training_checks.speed),
 )  # fmt: skip
-_BY_NAME = {check.name: check for check in CHECKS}
 LOADS, CONDUCT = "loads", "conduct"
 CHECK_NAMES: tuple[str, ...] = (LOADS, CONDUCT, *(check.name for check in CHECKS))
 _TITLES = {LOADS: "The file loads", CONDUCT: "What the file may do"}
@@ -172,6 +176,22 @@ def check_layers(
                   time.perf_counter() - begin)  # fmt: skip
 
 
+def main_layout(path: Path, images: Split) -> Layout:
+    """The model of two linear layers as the file's own ``main`` builds it; else the assignment's.
+
+    The file runs in a process of its own, as for a check.
+    """
+    text = read_source(path)
+    with ProcessSubject(Source(path.name, text), Limits()) as subject:
+        try:
+            parts = subject.load()["parts"]
+        except Unanswered:
+            return LAYOUT
+        nothing: dict[str, CheckResult] = {}
+        exam = Exam(subject, parts, Sources("", {}), 0, images, 0.0, nothing.__getitem__)
+        return exam.layout(2)
+
+
 def read_source(path: Path) -> bytes:
     """The bytes of a file that is to be checked; UsageError where that cannot be."""
     try:
@@ -206,17 +226,32 @@ def _examine(
     if not parts.keys() - {"main"}:
         needed = ", ".join(names[0] for names in list(NAMES.values())[:3])
         return _all_skipped(f"The file defines none of {needed}.", failed=LOADS, subject=subject)
-    told: dict[str, str] = {}
+    found = run_checks(CHECKS, subject, parts, Sources(text, parts), images, seed, only=only)
+    return [loads, _conduct(subject), *found]
+
+
+def run_checks(
+    checks: Sequence[Check],
+    subject: Subject,
+    parts: Mapping[str, str],
+    sources: Sources,
+    images: Split,
+    seed: int,
+    *,
+    only: Collection[str] | None = None,
+    seconds: float = TRAINING_SECONDS,
+) -> list[CheckResult]:
+    """Every check's result, in order; one that another asks for is run once."""
+    by_name, told = {check.name: check for check in checks}, dict[str, str]()
     results: dict[str, CheckResult] = {}
 
     def result_of(name: str) -> CheckResult:
         if name not in results:
-            results[name] = _run(_BY_NAME[name], exam, told)
+            results[name] = _run(by_name[name], exam, told)
         return results[name]
 
-    exam = Exam(subject, parts, Sources(text, parts), seed, images, TRAINING_SECONDS, result_of)
-    found = [result_of(check.name) for check in CHECKS if check.name in only]
-    return [loads, _conduct(subject), *found]
+    exam = Exam(subject, parts, sources, seed, images, seconds, result_of)
+    return [result_of(check.name) for check in checks if only is None or check.name in only]
 
 
 def _run(check: Check, exam: Exam, told: dict[str, str]) -> CheckResult:
@@ -227,11 +262,13 @@ def _run(check: Check, exam: Exam, told: dict[str, str]) -> CheckResult:
         if check.optional:
             return check.result("absent", f"The file has no {names}.")
         return check.failed(f"The file must define {names}.")
+    if check.after and exam.failed(check.after):
+        return check.skipped(f"Not run: see {exam.result_of(check.after).title}.")
     try:
         return check.run(exam, check)
     except Unanswered as error:
         if error.sentence in told:
-            return check.result("skipped", f"Not run: see {told[error.sentence]}.")
+            return check.skipped(f"Not run: see {told[error.sentence]}.")
         told[error.sentence] = check.title
         diagnosis = Diagnosis("", "It does not run.", f"line {error.line}", "What does the message "
                               "say, and which arrays does that line use?", error.line)  # fmt: skip
@@ -265,5 +302,5 @@ def _all_skipped(
         CheckResult(CONDUCT, _TITLES[CONDUCT], "passed", "Nothing was refused."),
     }  # fmt: skip
     first[failed] = CheckResult(failed, _TITLES[failed], "failed", sentence, diagnosis)
-    rest = [check.result("skipped", NOT_LOADED) for check in CHECKS]
+    rest = [check.skipped(NOT_LOADED) for check in CHECKS]
     return [*first.values(), *rest]

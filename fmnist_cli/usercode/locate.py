@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from fmnist_cli.usercode.mistakes.seen import SEEN
 from fmnist_cli.usercode.parts import GRADIENT_NAMES
 from fmnist_cli.usercode.results import Diagnosis
 from fmnist_cli.usercode.structure import parsed
@@ -21,9 +23,14 @@ class Place:
     text: str
     line: int | None
 
-    def diagnosis(self, mistake: str, what: str, question: str) -> Diagnosis:
+    def says(self, what: str, question: str, *, mistake: str = "") -> Diagnosis:
         """What is wrong here; ``mistake`` is empty where it has no name."""
         return Diagnosis(mistake, what, self.text, question, self.line)
+
+    def diagnosis(self, mistake: str, **values: Any) -> Diagnosis:
+        """A mistake that was seen here, in the words of ``SEEN`` with the values put in."""
+        what, question = (text.format(**values) for text in SEEN[mistake])
+        return self.says(what[0].upper() + what[1:], question, mistake=mistake)
 
 
 class Sources:
@@ -157,6 +164,7 @@ _WHERE: dict[str, tuple[str, str, Finder]] = {
     "relu_at_zero": ("relu", "", _compared),
     "linear_backward": ("linear", "backward", _nothing),
     "update": ("update", "", _last_assignment),
+    "second_update": ("update", "", _last_assignment),
     "forward_pass": ("forward_pass", "", _nothing),
     "backward_pass": ("backward_pass", "", _nothing),
     "gradient_checker": ("gradient_checker", "", _nothing),

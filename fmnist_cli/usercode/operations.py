@@ -10,6 +10,7 @@ Notation: N examples, D inputs, H hidden units, K classes.
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +31,7 @@ from fmnist_cli.usercode.outcomes import (
 )
 from fmnist_cli.usercode.parts import (
     GRADIENT_NAMES,
+    NAMES,
     NotFoundError,
     Parts,
     UserLayer,
@@ -37,17 +39,18 @@ from fmnist_cli.usercode.parts import (
     extended_arguments,
     is_usual,
     required,
-    update_arguments,
 )
 from fmnist_cli.usercode.passes import (
+    back_through,
     backward,
-    backward_in_order,
-    forward_values,
     layer_of,
-    linear_layers,
+    linear_layer,
     own_backward,
+    through,
+    updated,
+    user_model,
 )
-from fmnist_cli.usercode.reference import LAYOUT, Layout, laid_out, reference_model
+from fmnist_cli.usercode.reference import LAYOUT, Layout, reference_model
 from fmnist_cli.usercode.route import Route, followed_by
 
 Array = NDArray[Any]
@@ -76,7 +79,6 @@ class Bench:
         self, parts: Parts, filename: str, entering: Callable[[str], object] = lambda name: None
     ) -> None:
         self.parts, self.filename, self.entering = parts, filename, entering
-        self._transposed: bool | None = None
         self._defaults = _filled_defaults(parts.update)
 
     def call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,11 +117,12 @@ class Bench:
         return "" if outcome is None else str(outcome["error"])
 
     def _try_pass(self, layout: Layout, weights: Mapping[str, Array], x: Array, y: Array) -> None:
-        own = own_backward(self.parts, forward_values(self._model(weights, layout), x, y))
+        model = self._model(weights, layout)
+        own = own_backward(self.parts, model, through(model, x), y)
         if own is not None:  # else its arguments are not known, which is said
             own()
 
-    def _parts_for(self, layout: Layout) -> Parts:
+    def parts_for(self, layout: Layout) -> Parts:
         """The parts; without the backward pass where that is for a model of other keys."""
         if self.parts.backward_pass is None or self._error_of_pass(layout) != "KeyError":
             return self.parts
@@ -174,41 +177,38 @@ class Bench:
         for name, value in gradients.items():
             self._value("gradient", layer_of(model, name).set_gradient, name[0], value)
 
-    def _linear(self, W: Array, b: Array) -> UserLayer:
-        assert self.parts.linear is not None
-        layer = UserLayer(self.parts.linear(*W.shape))
-        layer.set_parameter("W", W.T if self._keeps_transposed() else W)
-        layer.set_parameter("b", b)
-        return layer
+    def _layer(self, part: str, W: Array | None = None, b: Array | None = None) -> UserLayer:
+        """A new layer of the file's: linear with these parameters, or relu."""
+        if W is not None and b is not None:
+            return linear_layer(self.parts, W, b)
+        assert self.parts.relu is not None
+        return UserLayer(self.parts.relu())
 
-    def _keeps_transposed(self) -> bool:
-        """Whether the file's layer keeps W as (outputs, inputs), against the interface."""
-        if self._transposed is None:
-            assert self.parts.linear is not None
-            W = UserLayer(self.parts.linear(3, 2)).parameter("W")
-            self._transposed = getattr(W, "shape", None) == (2, 3)
-        return self._transposed
-
-    def _step(self, name: str, layer: UserLayer, X: Array, grad: Array) -> dict[str, Outcome]:
+    def _step(self, part: str, layer: UserLayer, X: Array, grad: Array) -> dict[str, Outcome]:
         """One forward and one backward pass, and what they did to their arguments."""
+        name = NAMES[part][0]
         x_forward, x_backward, g = X.copy(), X.copy(), grad.copy()
         record = {"forward": self.attempt(f"{name}.forward", layer.forward, x_forward)}
         # the layer may keep its input, but in training that array is the same one
-        record["x_after_forward"] = outcome_of(x_forward)
-        record["backward"] = self.attempt(f"{name}.backward", layer.backward, x_backward, g)
-        record["x_after_backward"] = outcome_of(x_backward)
-        record["grad_after_backward"] = outcome_of(g)
+        record["X after forward"] = outcome_of(x_forward)
+        record["dX"] = self.attempt(f"{name}.backward", layer.backward, x_backward, g)
+        record["X after backward"] = outcome_of(x_backward)
+        record["grad after backward"] = outcome_of(g)
+        for parameter in ("W", "b") if part == "linear" else ():
+            record[f"d{parameter}"] = self.attempt("gradient", layer.gradient, parameter)
+            record[parameter] = self.attempt("params", layer.parameter, parameter)
         return record
 
-    def _model(self, weights: Mapping[str, Array], layout: Layout = LAYOUT) -> dict[str, Any]:
-        """The file's layers as a model: the assignment's, or of another layout."""
-
-        def build() -> dict[str, Any]:
-            assert self.parts.relu is not None
-            return laid_out(layout, weights, lambda W, b: self._linear(W, b).layer, self.parts.relu)
-
-        model: dict[str, Any] = self._value("the model", build)
+    def _model(self, weights: Mapping[str, Array], layout: Layout) -> dict[str, Any]:
+        model: dict[str, Any] = self._value("the model", user_model, self.parts, layout, weights)
         return model
+
+    def _updated(
+        self, model: dict[str, Any], lr: float, further: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        name = NAMES["update"][0]
+        after: dict[str, Any] = self._value(name, updated, self.parts, model, lr, further)
+        return after
 
     # --- the operations
 
@@ -218,83 +218,52 @@ class Bench:
             UserLayer(self._value("linear_layer", self.parts.linear, n_inputs, n_outputs))
             for _ in range(2)
         ]
-        first, second = (getattr(layer.layer, "params", None) for layer in layers)
-        reply: dict[str, Any] = {"layers": [], "shared": first is not None and first is second}
-        reply["shared_gradient"] = any(
-            (holder := getattr(layers[0].layer, name, None)) is not None
-            and isinstance(holder, dict)
-            and holder is getattr(layers[1].layer, name, None)
-            for name in GRADIENT_NAMES
-        )
-        reply["aliased"] = [
-            name for name in ("W", "b") if _is_same(layers[0].parameter, layers[0].gradient, name)
-        ]
-        for layer in layers:
-            record = {name: self.attempt("params", layer.parameter, name) for name in ("W", "b")}
-            for name in ("W", "b"):
-                record[f"d{name}"] = self.attempt("gradient", layer.gradient, name)
-            reply["layers"].append(record)
-        return reply
+        holders = {
+            name: [getattr(layer.layer, name, None) for layer in layers]
+            for name in ("params", *GRADIENT_NAMES)
+        }
+        shared = [n for n, (one, two) in holders.items() if isinstance(one, dict) and one is two]
+        return {
+            "layers": [
+                {name: self.attempt("params", layer.parameter, name) for name in ("W", "b")}
+                for layer in layers
+            ],
+            "shared": "params" in shared,
+            "shared_gradient": shared not in ([], ["params"]),
+            "aliased": [name for name in ("W", "b") if _is_aliased(layers[0], name)],
+        }
 
-    def linear(self, cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """For each case (W, b, steps of X and grad) a new layer's passes, one after the other."""
+    def layer(self, part: str, cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """For each case (``steps`` of X and grad, and W and b where it has parameters) a new
+        layer's passes, one after the other."""
         replies = []
         for case in cases:
-            layer = self._value("linear_layer", self._linear, case["W"], case["b"])
-            records = []
-            for X, grad in case["steps"]:
-                record = self._step("linear_layer", layer, X, grad)
-                for name in ("W", "b"):
-                    record[f"d{name}"] = self.attempt("gradient", layer.gradient, name)
-                    record[name] = self.attempt("params", layer.parameter, name)
-                records.append(record)
-            replies.append(records)
+            made = {name: value for name, value in case.items() if name != "steps"}
+            layer = self._value(NAMES[part][0], functools.partial(self._layer, part, **made))
+            replies.append([self._step(part, layer, X, grad) for X, grad in case["steps"]])
         return {"cases": replies}
 
-    def relu(self, cases: Sequence[Sequence[tuple[Array, Array]]]) -> dict[str, Any]:
-        """For each case (steps of X and grad) a new layer's passes, one after the other."""
-        replies = []
-        for steps in cases:
-            layer = UserLayer(self._value("relu", self.parts.relu))
-            replies.append([self._step("relu", layer, X, grad) for X, grad in steps])
-        return {"cases": replies}
-
-    def differences(self, W: Array, b: Array, X: Array, step: float) -> dict[str, Any]:
-        """The linear layer's forward pass with each entry of W, b and X moved up and down."""
+    def differences(self, part: str, arrays: Mapping[str, Array], step: float) -> dict[str, Any]:
+        """A layer's forward pass with each entry of X, and of W and b, moved up and down."""
         reply: dict[str, Any] = {}
-        arrays = {"W": W, "b": b, "X": X}
-        for name in arrays:
+        for name, array in arrays.items():
             moved = []
-            for index in np.ndindex(arrays[name].shape):
-                for sign in (step, -step):
-                    changed = {key: value.copy() for key, value in arrays.items()}
-                    changed[name][index] += sign
-                    layer = self._linear(changed["W"], changed["b"])
-                    moved.append(
-                        self._array_of("linear_layer.forward", layer.forward, changed["X"])
-                    )
+            for index, sign in itertools.product(np.ndindex(array.shape), (step, -step)):
+                changed = {key: value.copy() for key, value in arrays.items()}
+                changed[name][index] += sign
+                X = changed.pop("X")
+                layer = self._layer(part, **changed)
+                moved.append(self._array_of(f"{NAMES[part][0]}.forward", layer.forward, X))
             reply[name] = _array(moved)
         return reply
 
     def moved(self, W: Array, b: Array, X: Array) -> dict[str, Any]:
         """The linear layer's output with the parameters as they are, and after they are doubled."""
-        layer = self._linear(W, b)
+        layer = linear_layer(self.parts, W, b)
         one = self.attempt("linear_layer.forward", layer.forward, X.copy())
-        layer.set_parameter("W", 2 * (W.T if self._keeps_transposed() else W))
-        layer.set_parameter("b", 2 * b)
+        for name in ("W", "b"):
+            layer.set_parameter(name, 2 * np.asarray(layer.parameter(name)))
         return {"one": one, "two": self.attempt("linear_layer.forward", layer.forward, X.copy())}
-
-    def relu_differences(self, X: Array, step: float) -> dict[str, Any]:
-        """relu's forward pass with each entry of X moved up and down."""
-        assert self.parts.relu is not None
-        moved = []
-        for index in np.ndindex(X.shape):
-            for sign in (step, -step):
-                changed = X.copy()
-                changed[index] += sign
-                layer = UserLayer(self.parts.relu())
-                moved.append(self._array_of("relu.forward", layer.forward, changed))
-        return {"X": _array(moved)}
 
     def update(
         self,
@@ -347,19 +316,6 @@ class Bench:
         reply["weights"] = self._arrays("weights", UserLayer.parameter, model, weights)
         return reply
 
-    def _updated(
-        self, model: dict[str, Any], lr: float, further: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """The model that the user's gradient descent returns, or changed in place."""
-        update = self.parts.update
-        assert update is not None
-
-        def step() -> Any:
-            return update(**(update_arguments(update, model, lr) | dict(further or {})))
-
-        value = self._value("miniBatchGradientDescent", step)
-        return value if isinstance(value, dict) and linear_layers(value) else model
-
     def model(
         self, weights: Mapping[str, Array], x: Array, y: Array, layout: Layout
     ) -> dict[str, Any]:
@@ -368,16 +324,17 @@ class Bench:
         ``y`` (N, 1) float, as the assignment's data set gives it. Each with its ``route``.
         """
         reply: dict[str, Any] = {}
-        parts = self._parts_for(layout)
+        parts = self.parts_for(layout)
         for by, name in (("order", "backward"), ("own", "backward_pass")):
             model, route = self._model(weights, layout), Route(x.shape[1], self.filename)
             with followed_by(parts, route):
-                made, outcome = self.attempt_value(
-                    "forward", forward_values, model, x.copy(), y.copy()
-                )
+                made, outcome = self.attempt_value("forward", through, model, x.copy())
                 if outcome is None:
-                    ordered = functools.partial(backward_in_order, made)
-                    backward_pass = ordered if by == "order" else own_backward(parts, made)
+                    backward_pass = (
+                        functools.partial(back_through, model, made, y.copy())
+                        if by == "order"
+                        else own_backward(parts, model, made, y.copy())
+                    )
                     if backward_pass is None:
                         continue
                     _, outcome = self.attempt_value(name, backward_pass)
@@ -416,7 +373,7 @@ class Bench:
         ``images`` (N, D) are given to the model as float64, ``labels`` (N,) as (n, 1) float64.
         The seconds of each part go by its name.
         """
-        model, parts = self._model(weights, layout), self._parts_for(layout)
+        model, parts = self._model(weights, layout), self.parts_for(layout)
         spent = dict.fromkeys(("forward", "backward", "update"), 0.0)
         data = shim.DataSplit(images, labels)
         start, done = time.perf_counter(), 0
@@ -425,9 +382,9 @@ class Bench:
                 break
             x, y = data.get_example(rows)
             begin = time.perf_counter()
-            made = self._value("forward", forward_values, model, x, y)
+            made = self._value("forward", through, model, x)
             middle = time.perf_counter()
-            self._value("backward", backward, parts, made)
+            self._value("backward", backward, parts, model, made, y)
             end = time.perf_counter()
             model = self._updated(model, lr)
             spent["forward"] += middle - begin
@@ -493,15 +450,15 @@ def _filled_defaults(function: Callable[..., Any] | None) -> list[int]:
     return [len(value) for value in defaults if isinstance(value, dict | list | set)]
 
 
-def _is_same(parameter: Callable[[str], Any], gradient: Callable[[str], Any], name: str) -> bool:
+def _is_aliased(layer: UserLayer, name: str) -> bool:
     """Whether a parameter and its gradient are one array."""
     try:
-        return parameter(name) is gradient(name)
+        return layer.parameter(name) is layer.gradient(name)
     except NotFoundError:
         return False
 
 
 OPERATIONS = (
-    "init", "linear", "relu", "differences", "moved", "relu_differences", "update",
-    "update_extended", "model", "own_loss", "train", "checker", "main",
+    "init", "layer", "differences", "moved", "update", "update_extended", "model", "own_loss",
+    "train", "checker", "main",
 )  # fmt: skip

@@ -64,7 +64,10 @@ def numbers_of(value: Any) -> list[float]:
 
 
 def error_outcome(error: BaseException, filename: str) -> Outcome:
-    """What was raised, and the last line of the user's file that it passed through."""
+    """What was raised, and the last line of the user's file that it passed through.
+
+    ``lacking`` is the type of what has not the attribute that was asked for.
+    """
     if isinstance(error, NotFoundError):
         return {"error": "NotFound", "text": str(error), "line": None}
     lines = [
@@ -80,6 +83,7 @@ def error_outcome(error: BaseException, filename: str) -> Outcome:
         "error": type(error).__name__,
         "text": " ".join(text.split())[:300],
         "line": lines[-1] if lines else None,
+        "lacking": type(error.obj).__name__ if isinstance(error, AttributeError) else "",
     }
 
 

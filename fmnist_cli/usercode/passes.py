@@ -1,38 +1,67 @@
-"""The passes over a model of two linear layers with relu between them, and over larger ones."""
+"""A model of a file's layers, by the keys of its layout: made, passed through, and updated."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
-from fmnist_cli.usercode.parts import Parts, UserLayer, pass_arguments
+from fmnist_cli.usercode.parts import Parts, UserLayer, pass_arguments, update_arguments
+from fmnist_cli.usercode.reference import Layout, laid_out
 from fmnist_cli.usercode.shim import Array, softmax_cross_entropy
 
-
-def forward_values(model: Mapping[str, Any], x: Array, y: Array) -> dict[str, Any]:
-    """A forward pass of x (N, D): model, x and y, a1 (N, H), h1 (N, H) and the logits a2 (N, K)."""
-    _, a1, h1, a2 = through(model, x)
-    return {"model": model, "x": x, "y": y, "a1": a1, "h1": h1, "a2": a2}
+Model = Mapping[str, Any]
 
 
-def layers_of(model: Mapping[str, Any]) -> list[Any]:
+def linear_layer(parts: Parts, W: Array, b: Array) -> UserLayer:
+    """A layer of the file's with these parameters, W (D, H)."""
+    assert parts.linear is not None
+    layer = UserLayer(parts.linear(*W.shape))
+    layer.set_parameter("W", W.T if _keeps_transposed(parts.linear) else W)
+    layer.set_parameter("b", b)
+    return layer
+
+
+@cache
+def _keeps_transposed(linear: Callable[..., Any]) -> bool:
+    """Whether a layer keeps W as (outputs, inputs), against the interface."""
+    return getattr(UserLayer(linear(3, 2)).parameter("W"), "shape", None) == (2, 3)
+
+
+def user_model(parts: Parts, layout: Layout, weights: Mapping[str, Array]) -> dict[str, Any]:
+    """The file's layers as a model of this layout, with W1, b1, W2, ..."""
+    assert parts.relu is not None
+    return laid_out(layout, weights, lambda W, b: linear_layer(parts, W, b).layer, parts.relu)
+
+
+def updated(
+    parts: Parts, model: dict[str, Any], lr: float, further: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The model that the file's gradient descent returns, or changed in place."""
+    assert parts.update is not None
+    given = update_arguments(parts.update, model, lr) | dict(further or {})
+    value = parts.update(**given)
+    is_model = isinstance(value, dict) and (value is model or bool(linear_layers(value)))
+    return value if is_model else model
+
+
+def layers_of(model: Model) -> list[Any]:
     """The model's layers in forward order: all but the loss, which is the supplied one."""
     return [one for one in model.values() if not isinstance(one, softmax_cross_entropy)]
 
 
-def linear_layers(model: Mapping[str, Any]) -> dict[str, UserLayer]:
+def linear_layers(model: Model) -> dict[str, UserLayer]:
     """The layers with parameters by their keys, in forward order."""
     layers = {key: UserLayer(one) for key, one in model.items()}
     return {key: layer for key, layer in layers.items() if layer.has_parameters()}
 
 
-def layer_of(model: Mapping[str, Any], parameter: str) -> UserLayer:
+def layer_of(model: Model, parameter: str) -> UserLayer:
     """The layer that has W1, b1, W2, ..."""
     return list(linear_layers(model).values())[int(parameter[1:]) - 1]
 
 
-def through(model: Mapping[str, Any], x: Array) -> list[Array]:
+def through(model: Model, x: Array) -> list[Array]:
     """x (N, D), what every layer makes of it, and last the logits (N, K)."""
     found = [x]
     for layer in layers_of(model):
@@ -40,7 +69,7 @@ def through(model: Mapping[str, Any], x: Array) -> list[Array]:
     return found
 
 
-def back_through(model: Mapping[str, Any], given: list[Array], y: Array) -> None:
+def back_through(model: Model, given: list[Array], y: Array) -> None:
     """A backward pass from what ``through`` returned; the gradients are in the layers then."""
     *inputs, logits = given
     d = softmax_cross_entropy().backward(logits, y)
@@ -48,27 +77,24 @@ def back_through(model: Mapping[str, Any], given: list[Array], y: Array) -> None
         d = UserLayer(layer).backward(x, d)
 
 
-def backward_in_order(values: Mapping[str, Any]) -> None:
-    """A backward pass, layer by layer; the gradients are in the layers afterwards."""
-    given = [values[name] for name in ("x", "a1", "h1", "a2")]
-    back_through(values["model"], given, values["y"])
+def own_backward(
+    parts: Parts, model: Model, given: list[Array], y: Array
+) -> Callable[[], Any] | None:
+    """A file's own backward pass, ready to be called; None where it has none of known arguments.
 
-
-def own_backward(parts: Parts, values: Mapping[str, Any]) -> Callable[[], Any] | None:
-    """A file's own backward pass, ready to be called; None where it has none of known arguments."""
+    ``given`` is what ``through`` returned, of a model of two linear layers: x, a1, h1, a2.
+    """
     function = parts.backward_pass
-    if function is None:
+    if function is None or len(given) != 4:
         return None
+    values = {"model": model, "y": y} | dict(zip(("x", "a1", "h1", "a2"), given, strict=True))
     arguments = pass_arguments(function, values, parts.handed)
     if arguments is None:
         return None
     return lambda: function(*(one() if isinstance(one, partial) else one for one in arguments))
 
 
-def backward(parts: Parts, values: Mapping[str, Any]) -> None:
+def backward(parts: Parts, model: Model, given: list[Array], y: Array) -> None:
     """A file's own backward pass, else layer by layer."""
-    own = own_backward(parts, values)
-    if own is None:
-        backward_in_order(values)
-    else:
-        own()
+    own = own_backward(parts, model, given, y) or partial(back_through, model, given, y)
+    own()

@@ -29,13 +29,16 @@ _START_SECONDS = 60.0  # for Python and NumPy to be imported on a busy machine
 
 
 class Unanswered(Exception):
-    """The code gave no answer; the message is a sentence that says why."""
+    """The code gave no answer; the message is a sentence that says why.
 
-    def __init__(self, sentence: str, line: int | None = None) -> None:
+    ``lacking``: where it asked an object for what that has not, the object's type.
+    """
+
+    def __init__(self, sentence: str, line: int | None = None, lacking: str = "") -> None:
         if sentence.startswith(("the ", "it ")):  # not the name of a layer
             sentence = sentence[0].upper() + sentence[1:]
         super().__init__(sentence)
-        self.sentence, self.line = sentence, line
+        self.sentence, self.line, self.lacking = sentence, line, lacking
 
 
 class Subject(Protocol):
@@ -339,4 +342,5 @@ def unanswered(outcome: dict[str, Any], where: str) -> Unanswered:
         "RefusedError": f"{text}{at}.",
     }
     sentence = known.get(name, f"it raised {name}{at}: {text}." if text else f"{name}{at}.")
-    return Unanswered(f"{place}{sentence}", line if isinstance(line, int) else None)
+    where_raised = line if isinstance(line, int) else None
+    return Unanswered(f"{place}{sentence}", where_raised, str(outcome.get("lacking")))
