@@ -19,6 +19,7 @@ from fmnist_cli.usercode.cases import Array
 from fmnist_cli.usercode.diagnosis import Observed, agrees, diagnose
 from fmnist_cli.usercode.exam import Exam, observed
 from fmnist_cli.usercode.mistakes import BY_ARRAYS
+from fmnist_cli.usercode.parts import NAMES
 from fmnist_cli.usercode.results import CheckResult, Diagnosis, Status
 from fmnist_cli.usercode.subject import Unanswered
 
@@ -26,7 +27,7 @@ N_SAMPLE = (784, 128)  # the layer whose initial weights are looked at
 DIFFERENCES_TOLERANCE = 1e-3
 """For the derivative of a forward pass that is not the textbook's, and may be in float32."""
 
-
+LOADS, CONDUCT = "loads", "conduct"
 LAYER_CHECKS = (
     "linear_forward", "linear_dW", "linear_db", "linear_dX", "relu_forward", "relu_backward",
     "inputs_kept", "gradients_fresh",
@@ -43,7 +44,7 @@ class Check:
     needs: tuple[str, ...]
     run: Callable[[Exam, Check], CheckResult]
     optional: bool = False
-    after: str = ""
+    after: str = LOADS
 
     def result(
         self,
@@ -86,6 +87,32 @@ class Check:
         raises = sum(s.raised for s in seen) == n_wrong
         what = "It raises an error" if raises else f"{array} is wrong".replace("the ", "The ", 1)
         return self.failed(f"{what} in {n_wrong} of {len(given)} cases.", diagnosis)
+
+
+def loads(exam: Exam, check: Check) -> CheckResult:
+    if exam.subject.banned:
+        return check.skipped("The file was not run.")
+    if exam.parts.keys() - {"main"}:
+        return check.passed("The file loads.")
+    needed = ", ".join(names[0] for names in list(NAMES.values())[:3])
+    return check.failed(f"The file defines none of {needed}.")
+
+
+def conduct(exam: Exam, check: Check) -> CheckResult:
+    """What the file tried that it may not, and whether NumPy is still NumPy."""
+    subject = exam.subject
+    if subject.banned:
+        names = ", ".join(subject.banned)
+        return check.failed(f"The file imports {names}, which is not allowed here.")
+    try:
+        replaced = subject.numpy_replaced()
+    except Unanswered:
+        replaced = []
+    if subject.refusals:
+        return check.failed(f"The file tried to {', '.join(subject.refusals)}.")
+    if replaced:
+        return check.failed(f"The file replaces {', '.join(replaced)}.")
+    return check.passed("Nothing was refused.")
 
 
 def linear_init(exam: Exam, check: Check) -> CheckResult:

@@ -33,8 +33,8 @@ class Exam:
 
     Parameters
     ----------
-    parts : mapping
-        The parts that the file defines, by the names it has them under.
+    text : str
+        The file's; empty where there is none.
     rng_seed : int
         All tensors are drawn from it.
     images : Split
@@ -46,13 +46,22 @@ class Exam:
     """
 
     subject: Subject
-    parts: Mapping[str, str]
-    sources: Sources
+    text: str
     rng_seed: int
     images: Split
     seconds: float
     result_of: Callable[[str], CheckResult]
     _answers: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """The names that the file has its parts under; to ask for them loads it."""
+        parts: dict[str, str] = self.once("load", lambda: self.subject.load()["parts"])
+        return parts
+
+    @cached_property
+    def sources(self) -> Sources:
+        return Sources(self.text, self.parts)
 
     def failed(self, *names: str) -> list[str]:
         """Those of the checks that failed."""

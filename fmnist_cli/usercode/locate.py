@@ -76,16 +76,6 @@ class Sources:
             for top in tops for node in ast.walk(top)
         )  # fmt: skip
 
-    def imports(self) -> set[str]:
-        """Every top-level module that an import statement anywhere in the file names."""
-        found = set()
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Import):
-                found |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found.add(node.module.partition(".")[0])
-        return found
-
 
 def _assignments(scope: ast.AST) -> Iterator[tuple[ast.expr, int]]:
     for node in ast.walk(scope):

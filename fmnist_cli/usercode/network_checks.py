@@ -16,17 +16,17 @@ import numpy as np
 
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.usercode.cases import Array
-from fmnist_cli.usercode.checks import Check
+from fmnist_cli.usercode.checks import LOADS, Check
 from fmnist_cli.usercode.diagnosis import Observed, agrees, diagnose
 from fmnist_cli.usercode.exam import Exam, observed
-from fmnist_cli.usercode.examine import LOADS, real_images, run_checks
+from fmnist_cli.usercode.examine import real_images, run_checks
 from fmnist_cli.usercode.guard import Limits
-from fmnist_cli.usercode.locate import Place, Sources
+from fmnist_cli.usercode.locate import Place
 from fmnist_cli.usercode.mistakes.network import SampledCase, gradient_mistakes
 from fmnist_cli.usercode.network import METHODS, NetworkBench
-from fmnist_cli.usercode.results import NOT_LOADED, CheckReport, CheckResult
+from fmnist_cli.usercode.results import CheckReport, CheckResult
 from fmnist_cli.usercode.shim import softmax_cross_entropy
-from fmnist_cli.usercode.subject import LocalSubject, ProcessSubject, Source, Subject, Unanswered
+from fmnist_cli.usercode.subject import LocalSubject, ProcessSubject, Source, Subject
 
 BATCHES = (5, 1, 50)
 N_ENTRIES = 6  # per parameter: as many drawn, and as many of the largest gradients
@@ -61,21 +61,9 @@ def check_interface(
 
 
 def _report(name: str, subject: Subject, images: Split, seed: int) -> CheckReport:
-    begin = time.perf_counter()
-    try:
-        parts = subject.load()["parts"]
-        missing = [method for method in METHODS if method not in parts]
-        why = f"The network must have the methods {', '.join(missing)}." if missing else ""
-    except Unanswered as error:
-        why = error.sentence
-    loads = CheckResult(LOADS, "It loads", "failed", why)
-    if why:
-        results = [check.skipped(NOT_LOADED) for check in CHECKS]
-    else:
-        loads = CheckResult(LOADS, "It loads", "passed", "It has the four methods.")
-        sources = Sources("", {})
-        results = run_checks(CHECKS, subject, parts, sources, images, seed, seconds=SECONDS)
-    return CheckReport(name, "", (loads, *results), time.perf_counter() - begin)
+    begin, names = time.perf_counter(), [check.name for check in CHECKS]
+    results = run_checks(CHECKS, subject, "", images, seed, names, seconds=SECONDS)
+    return CheckReport(name, "", tuple(results), time.perf_counter() - begin)
 
 
 def _arrays(outcomes: Mapping[str, Any]) -> dict[str, Array | None]:
@@ -104,6 +92,13 @@ def _passes(exam: Exam) -> list[tuple[Array, Array, dict[str, Any]]]:
 
     passes: list[tuple[Array, Array, dict[str, Any]]] = exam.once("passes", ask)
     return passes
+
+
+def loads(exam: Exam, check: Check) -> CheckResult:
+    missing = [method for method in METHODS if method not in exam.parts]
+    if missing:
+        return check.failed(f"The network must have the methods {', '.join(missing)}.")
+    return check.passed("It has the four methods.")
 
 
 def network_shapes(exam: Exam, check: Check) -> CheckResult:
@@ -231,12 +226,13 @@ def network_learns(exam: Exam, check: Check) -> CheckResult:
     return check.result("passed" if holds else "failed", message, loss_before=before, loss=after)
 
 
-_AFTER = "network_shapes"
 CHECKS = (
-    Check(_AFTER, "Shapes and types", METHODS, network_shapes),
-    Check("network_gradients", "Gradients against differences", METHODS, network_gradients,
-          after=_AFTER),
-    Check("network_fresh", "Gradients of one batch only", METHODS, network_fresh, after=_AFTER),
-    Check("network_inputs", "Inputs not overwritten", METHODS, network_inputs, after=_AFTER),
-    Check("network_learns", "One epoch learns", METHODS, network_learns, after=_AFTER),
+    Check(LOADS, "It loads", (), loads, after=""),
+    Check("network_shapes", "Shapes and types", (), network_shapes),
+    *(Check(run.__name__, title, (), run, after="network_shapes") for run, title in (
+        (network_gradients, "Gradients against differences"),
+        (network_fresh, "Gradients of one batch only"),
+        (network_inputs, "Inputs not overwritten"),
+        (network_learns, "One epoch learns"),
+    )),
 )  # fmt: skip

@@ -36,9 +36,9 @@ from fmnist_cli.usercode.parts import (
     Parts,
     UserLayer,
     checker_roles,
-    extended_arguments,
     is_usual,
     required,
+    update_roles,
 )
 from fmnist_cli.usercode.passes import (
     back_through,
@@ -298,7 +298,8 @@ class Bench:
         ``takes`` names what it takes; without a velocity of its own to be given there are no steps.
         """
         assert self.parts.update is not None
-        takes = extended_arguments(self.parts.update)
+        roles = update_roles(self.parts.update)
+        takes = {role: name for role, name in roles.items() if role not in ("model", "rate")}
         reply: dict[str, Any] = {"takes": list(takes)}
         if ("velocity" in takes and "momentum" not in takes) or not takes:
             return reply

@@ -13,12 +13,23 @@ from collections.abc import Collection, Mapping
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-def parsed(source: str) -> ast.Module:
+def parsed(source: str | bytes) -> ast.Module:
     """The text's tree; an empty one where the text is no Python."""
     try:
         return ast.parse(source)
     except (SyntaxError, ValueError):
         return ast.parse("")
+
+
+def imported(source: bytes) -> set[str]:
+    """Every top-level module that an import statement anywhere in the text names."""
+    found = set()
+    for node in ast.walk(parsed(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
 
 
 def find_by_structure(tree: ast.Module, known: Mapping[str, str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from fmnist_cli.usercode import wire
 from fmnist_cli.usercode.guard import Limits
 from fmnist_cli.usercode.network import NetworkBench
 from fmnist_cli.usercode.operations import Bench
+from fmnist_cli.usercode.structure import imported
 from fmnist_cli.usercode.worker import PROGRESS_FILE
 
 _LARGEST_STDERR = 2_000
@@ -45,6 +46,10 @@ class Subject(Protocol):
     """What the judge asks."""
 
     @property
+    def banned(self) -> Sequence[str]:
+        """The modules for which the code is not run at all."""
+
+    @property
     def refusals(self) -> Sequence[str]:
         """What the code tried and was refused, as a continuation of "tried to"."""
 
@@ -64,6 +69,7 @@ class Subject(Protocol):
 class LocalSubject:
     """One's own code, in this process: nothing is limited."""
 
+    banned: Sequence[str] = ()
     refusals: Sequence[str] = ()
 
     def __init__(self, bench: Bench | NetworkBench) -> None:
@@ -118,6 +124,7 @@ class ProcessSubject:
 
     def __init__(self, source: Source, limits: Limits) -> None:
         self.source, self.limits = source, limits
+        self.banned = sorted(imported(source.text) & {*source.forbidden})
         self.refusals: list[str] = []
         self._folder = Path(tempfile.mkdtemp(prefix="fmnist-check-"))
         self._process: subprocess.Popen[bytes] | None = None
