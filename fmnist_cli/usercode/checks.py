@@ -340,5 +340,5 @@ def _update_resets(exam: Exam) -> bool:
         _, (reply, *_) = exam.updated()
     except Unanswered:
         return False
-    left = [observed(outcome).array for outcome in reply["gradients"].values()]
+    left = [observed(outcome).array for outcome in reply["steps"][0]["gradients"].values()]
     return all(array is not None and not array.any() for array in left)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -25,6 +25,8 @@ STEP = 1e-3
 N_BATCHES = 4  # in an epoch of main
 N_IMAGES = N_BATCHES * BATCH
 N_UPDATES = 3 * N_BATCHES + 2  # more than three epochs
+T = TypeVar("T")
+Replies = list[dict[str, Any]]
 
 
 @dataclass
@@ -56,8 +58,7 @@ class Exam:
     @property
     def parts(self) -> Mapping[str, str]:
         """The names that the file has its parts under; to ask for them loads it."""
-        parts: dict[str, str] = self.once("load", lambda: self.subject.load()["parts"])
-        return parts
+        return self.once("load", lambda: self.subject.load()["parts"])
 
     @cached_property
     def sources(self) -> Sources:
@@ -76,17 +77,16 @@ class Exam:
         """A generator of its own for every use."""
         return np.random.default_rng(np.random.SeedSequence(self.rng_seed, spawn_key=(key,)))
 
-    def once(self, key: str, ask: Callable[[], Any]) -> Any:
+    def once(self, key: str, ask: Callable[[], T]) -> T:
         """The answer, asked for once; where there was none, ``Unanswered`` every time."""
         if key not in self._answers:
             try:
                 self._answers[key] = ask()
             except Unanswered as error:
                 self._answers[key] = error
-        answer = self._answers[key]
-        if isinstance(answer, Unanswered):
-            raise answer
-        return answer
+        if isinstance(self._answers[key], Unanswered):
+            raise self._answers[key]
+        return cast(T, self._answers[key])
 
     # --- a layer by itself: ``part`` is linear or relu
 
@@ -99,10 +99,10 @@ class Exam:
         """For each case another X and G of the same shapes."""
         return {"linear": cases.linear_cases(self.rng(1)), "relu": cases.relu_cases(self.rng(4))}
 
-    def layer_replies(self, part: str) -> list[list[dict[str, Any]]]:
+    def layer_replies(self, part: str) -> list[Replies]:
         """For each case the records of two batches on one layer, and of the second alone."""
 
-        def ask() -> list[list[dict[str, Any]]]:
+        def ask() -> list[Replies]:
             given = [
                 {**case.parameters, "steps": [(one.X, one.G) for one in steps]}
                 for case, second in zip(self.cases[part], self.second_cases[part], strict=True)
@@ -111,8 +111,7 @@ class Exam:
             reply = self.subject.call("layer", part=part, cases=given)["cases"]
             return [pair + alone for pair, alone in zip(reply[::2], reply[1::2], strict=True)]
 
-        replies: list[list[dict[str, Any]]] = self.once(part, ask)
-        return replies
+        return self.once(part, ask)
 
     def seen(self, part: str, array: str) -> list[Observed]:
         """forward, dX, dW or db of the first batch, case by case."""
@@ -169,10 +168,7 @@ class Exam:
     def main_reply(self) -> dict[str, Any]:
         """What the file's ``main`` does on these images."""
         sets = list(self.main_sets.values())
-        reply: dict[str, Any] = self.once(
-            "main", lambda: self.subject.call("main", sets=sets, n_updates=N_UPDATES)
-        )
-        return reply
+        return self.once("main", lambda: self.subject.call("main", sets=sets, n_updates=N_UPDATES))
 
     def layout(self, n_layers: int = 0) -> Layout:
         """The model as the file's own ``main`` builds it; else, and where that has not ``n_layers``
@@ -192,13 +188,10 @@ class Exam:
     def model_cases(self) -> list[ModelCase]:
         return cases.model_cases(self.rng(6))
 
-    def model_replies(self) -> list[dict[str, Any]]:
+    def model_replies(self) -> Replies:
         """For each case the gradient by the file's own pass, where it can be called, and in the
         right order."""
-        replies: list[dict[str, Any]] = self.once(
-            "model", lambda: [self.model_reply(case) for case in self.model_cases]
-        )
-        return replies
+        return self.once("model", lambda: [self.model_reply(case) for case in self.model_cases])
 
     def model_reply(self, case: ModelCase, times: int = 1) -> dict[str, Any]:
         """The same for ``times`` copies of a batch."""
@@ -210,19 +203,19 @@ class Exam:
     def update_cases(self) -> list[UpdateCase]:
         return cases.update_cases(self.rng(5))
 
-    def updated(self) -> tuple[Layout, list[dict[str, Any]]]:
+    def updated(self) -> tuple[Layout, Replies]:
         """The model that the gradient descent is for, and one step of it on every case.
 
         It is the assignment's, or where it raises on that, that of the file's own ``main``.
         """
 
-        def steps(layout: Layout) -> tuple[Layout, list[dict[str, Any]]]:
+        def steps(layout: Layout) -> tuple[Layout, Replies]:
             return layout, [
                 self.subject.call("update", weights=c.w, gradients=c.g, lr=c.lr, layout=layout)
                 for c in self.update_cases
             ]
 
-        def ask() -> tuple[Layout, list[dict[str, Any]]]:
+        def ask() -> tuple[Layout, Replies]:
             try:
                 return steps(LAYOUT)
             except Unanswered:
@@ -231,8 +224,7 @@ class Exam:
                 self.subject.forget()
                 return steps(self.layout(2))
 
-        found: tuple[Layout, list[dict[str, Any]]] = self.once("update", ask)
-        return found
+        return self.once("update", ask)
 
 
 def _seen(record: Mapping[str, Any], array: str) -> Observed:

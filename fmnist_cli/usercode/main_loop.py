@@ -129,8 +129,8 @@ def _noted(parts: Parts, route: Route, n_updates: int, followed: dict[str, Any])
         followed["layout"] = [[str(key), _kind(parts, one)] for key, one in model.items()]
         entry: dict[str, Any] = {
             "x": route.batch, "n_passed": route.n_passed, "route": route.told(),
+            "accuracies": _accuracies(sys._getframe(1), route.filename),
         }  # fmt: skip
-        entry["accuracies"] = _accuracies(sys._getframe(1), route.filename)
         route.begin_update()
         entry["gradient"] = _arrays(layers, UserLayer.gradient)
         entry["before"] = _arrays(layers, UserLayer.parameter)

@@ -42,17 +42,17 @@ WRONG_MOMENTA: dict[str, Rule] = {
 
 def update(exam: Exam, check: Check) -> CheckResult:
     given, (_, replies) = exam.update_cases, exam.updated()
-    seen = [observed_mapping(reply["weights"]) for reply in replies]
+    seen = [observed_mapping(reply["steps"][0]["weights"]) for reply in replies]
     right = [case.right() for case in given]
     place = exam.sources.place(check.name)
-    again = observed_mapping(replies[0]["weights_again"])
+    again = observed_mapping(replies[0]["steps"][1]["weights"])
     if agrees(seen[0].array, right[0]) and not again.raised:
         second = replace(given[0], w=right[0])
         if not agrees(again.array, second.right()):
             return check.compare(exam, [second], [again], [second.right()],
                                  "the parameter after a second step", mistakes="second_update"
                                  )  # fmt: skip
-    written = observed_mapping(replies[0]["gradients"]).array or {}
+    written = observed_mapping(replies[0]["steps"][0]["gradients"]).array or {}
     misplaced = [name for name, array in right[0].items() if agrees(written.get(name), array)]
     if misplaced:
         return check.failed("The parameters are not what the step should make of them.",
@@ -72,22 +72,22 @@ def update(exam: Exam, check: Check) -> CheckResult:
 def _extended(exam: Exam, check: Check, place: Place, said: str) -> CheckResult:
     """What a step that is right takes beside the learning rate: momentum, weight decay."""
     case = exam.update_cases[0]
-    for what, title, judge, n_steps in (
-        ("momentum", "Momentum", _momentum, N_STEPS), ("decay", "Weight decay", _decay, 1),
-    ):  # fmt: skip
+    for what, title, judge, size, n_steps in (
+        ("momentum", "Momentum", _momentum, ALPHA, N_STEPS),
+        ("decay", "Weight decay", _decay, LAMBDA, 1),
+    ):
         reply = exam.subject.call(
-            "update_extended", weights=case.w, gradients=case.g, lr=case.lr, n_steps=n_steps,
-            momentum=ALPHA if what == "momentum" else 0.0, decay=LAMBDA if what == "decay" else 0.0,
-            layout=exam.updated()[0],
+            "update", weights=case.w, gradients=case.g, lr=case.lr, layout=exam.updated()[0],
+            n_steps=n_steps, coefficients={"momentum": 0.0, "decay": 0.0, what: size},
         )  # fmt: skip
         if what not in reply["takes"] and not (what == "momentum" and "velocity" in reply["takes"]):
             continue
         if "velocity" not in reply["takes"]:  # it keeps one itself
             exam.subject.forget()
-        if "weights" not in reply:
+        if not reply["steps"]:
             said += f" {title}: not checked."
             continue
-        rule, wrong = judge(case, observed_mapping(reply["weights"]).array, place)
+        rule, wrong = judge(case, observed_mapping(reply["steps"][-1]["weights"]).array, place)
         if wrong is None:
             said += f" {title} holds: {rule}."
         elif wrong.mistake == "momentum-unused" and "velocity" not in reply["takes"]:
@@ -178,7 +178,7 @@ def batch_mean(exam: Exam, check: Check) -> CheckResult:
     """Ten copies of a batch have the gradient of the batch."""
     case = exam.model_cases[0]
     replies = [exam.model_replies()[0], exam.model_reply(case, times=10)]
-    one, ten = (_gradient(reply.get("own", reply["order"])) for reply in replies)
+    one, ten = (_gradient(reply["own" if "own" in reply else "order"]) for reply in replies)
     if one.raised or ten.raised:
         return check.skipped((one.error or ten.error) + " See the checks above.")
     factors = {}

@@ -71,10 +71,7 @@ def _arrays(outcomes: Mapping[str, Any]) -> dict[str, Array | None]:
 
 
 def _parameters(exam: Exam) -> dict[str, Array | None]:
-    found: dict[str, Array | None] = exam.once(
-        "parameters", lambda: _arrays(exam.subject.call("parameters")["parameters"])
-    )
-    return found
+    return exam.once("parameters", lambda: _arrays(exam.subject.call("parameters")["parameters"]))
 
 
 def _passes(exam: Exam) -> list[tuple[Array, Array, dict[str, Any]]]:
@@ -90,8 +87,7 @@ def _passes(exam: Exam) -> list[tuple[Array, Array, dict[str, Any]]]:
         records = exam.subject.call("passes", steps=batches)["steps"]
         return [(x, d, record) for (x, d), record in zip(batches, records, strict=True)]
 
-    passes: list[tuple[Array, Array, dict[str, Any]]] = exam.once("passes", ask)
-    return passes
+    return exam.once("passes", ask)
 
 
 def loads(exam: Exam, check: Check) -> CheckResult:

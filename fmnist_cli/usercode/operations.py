@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -41,6 +42,7 @@ from fmnist_cli.usercode.parts import (
     update_roles,
 )
 from fmnist_cli.usercode.passes import (
+    Model,
     back_through,
     backward,
     layer_of,
@@ -54,6 +56,8 @@ from fmnist_cli.usercode.reference import LAYOUT, Layout, reference_model
 from fmnist_cli.usercode.route import Route, followed_by
 
 Array = NDArray[Any]
+Weights = Mapping[str, Array]
+"""By W1, b1, W2, ..."""
 _array = np.array  # by reference: a file may replace NumPy's names
 
 
@@ -116,7 +120,7 @@ class Bench:
             _, outcome = self.attempt_value("backward_pass", self._try_pass, layout, weights, x, y)
         return "" if outcome is None else str(outcome["error"])
 
-    def _try_pass(self, layout: Layout, weights: Mapping[str, Array], x: Array, y: Array) -> None:
+    def _try_pass(self, layout: Layout, weights: Weights, x: Array, y: Array) -> None:
         model = self._model(weights, layout)
         own = own_backward(self.parts, model, through(model, x), y)
         if own is not None:  # else its arguments are not known, which is said
@@ -173,10 +177,6 @@ class Bench:
         """What ``read`` finds in a model's layers for W1, b1, W2, ..."""
         return {n: self.attempt(name, read, layer_of(model, n), n[0]) for n in names}
 
-    def _set_gradients(self, model: Mapping[str, Any], gradients: Mapping[str, Array]) -> None:
-        for name, value in gradients.items():
-            self._value("gradient", layer_of(model, name).set_gradient, name[0], value)
-
     def _layer(self, part: str, W: Array | None = None, b: Array | None = None) -> UserLayer:
         """A new layer of the file's: linear with these parameters, or relu."""
         if W is not None and b is not None:
@@ -199,7 +199,7 @@ class Bench:
             record[parameter] = self.attempt("params", layer.parameter, parameter)
         return record
 
-    def _model(self, weights: Mapping[str, Array], layout: Layout) -> dict[str, Any]:
+    def _model(self, weights: Weights, layout: Layout) -> dict[str, Any]:
         model: dict[str, Any] = self._value("the model", user_model, self.parts, layout, weights)
         return model
 
@@ -266,79 +266,56 @@ class Bench:
         return {"one": one, "two": self.attempt("linear_layer.forward", layer.forward, X.copy())}
 
     def update(
-        self,
-        weights: Mapping[str, Array],
-        gradients: Mapping[str, Array],
-        lr: float,
-        layout: Layout,
-    ) -> dict[str, Any]:
-        """One gradient descent step: the weights after it, and the gradients."""
-        reply: dict[str, Any] = {}
-        model = self._model(weights, layout)
-        for step in ("", "_again"):  # a second step, by the same gradients
-            self._set_gradients(model, gradients)
-            model = self._updated(model, lr)
-            for key, read in (("weights", UserLayer.parameter), ("gradients", UserLayer.gradient)):
-                reply[key + step] = self._arrays(key, read, model, weights)
-        reply["fills_default"] = _filled_defaults(self.parts.update) != self._defaults
-        return reply
+        self, weights: Weights, gradients: Weights, lr: float, layout: Layout, n_steps: int = 2,
+        coefficients: Mapping[str, float] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Gradient descent by the same gradients: ``weights`` and ``gradients`` after each step.
 
-    def update_extended(
-        self,
-        weights: Mapping[str, Array],
-        gradients: Mapping[str, Array],
-        lr: float,
-        momentum: float,
-        decay: float,
-        n_steps: int,
-        layout: Layout,
-    ) -> dict[str, Any]:
-        """Steps by the same gradients, with momentum and weight decay where it takes them.
-
-        ``takes`` names what it takes; without a velocity of its own to be given there are no steps.
+        ``coefficients`` of ``momentum`` and ``decay``, where it takes them: ``takes`` names what it
+        takes beyond the interface; without a velocity of its own to be given there are no steps.
         """
         assert self.parts.update is not None
         roles = update_roles(self.parts.update)
         takes = {role: name for role, name in roles.items() if role not in ("model", "rate")}
-        reply: dict[str, Any] = {"takes": list(takes)}
-        if ("velocity" in takes and "momentum" not in takes) or not takes:
+        reply: dict[str, Any] = {"takes": list(takes), "steps": []}
+        if coefficients and (not takes or ("velocity" in takes and "momentum" not in takes)):
             return reply
-        model = self._model(weights, layout)
-        values = {"velocity": shim.add_momentum(model), "momentum": momentum, "decay": decay}
-        given = {name: values[role] for role, name in takes.items()}
+        model, further = self._model(weights, layout), dict[str, Any]()
+        if coefficients:
+            values = {"velocity": shim.add_momentum(model), **coefficients}
+            further = {name: values[role] for role, name in takes.items()}
         for _ in range(n_steps):
-            self._set_gradients(model, gradients)
+            for name, value in gradients.items():
+                self._value("gradient", layer_of(model, name).set_gradient, name[0], value)
             try:
-                model = self._updated(model, lr, given)
+                model = self._updated(model, lr, further)
             except _Failed:
-                if "velocity" in takes:
+                if not coefficients or "velocity" in takes:
                     raise
-                return reply  # what it calls momentum is no coefficient
-        reply["weights"] = self._arrays("weights", UserLayer.parameter, model, weights)
+                return reply | {"steps": []}  # what it calls momentum is no coefficient
+            reply["steps"].append({
+                "weights": self._arrays("weights", UserLayer.parameter, model, weights),
+                "gradients": self._arrays("gradients", UserLayer.gradient, model, weights),
+            })  # fmt: skip
+        reply["fills_default"] = _filled_defaults(self.parts.update) != self._defaults
         return reply
 
-    def model(
-        self, weights: Mapping[str, Array], x: Array, y: Array, layout: Layout
-    ) -> dict[str, Any]:
+    def model(self, weights: Weights, x: Array, y: Array, layout: Layout) -> dict[str, Any]:
         """The gradient of the whole model, by the file's own passes and in the right order.
 
         ``y`` (N, 1) float, as the assignment's data set gives it. Each with its ``route``.
         """
         reply: dict[str, Any] = {}
         parts = self.parts_for(layout)
-        for by, name in (("order", "backward"), ("own", "backward_pass")):
+        for by, makes in (("order", _in_order), ("own", own_backward)):
             model, route = self._model(weights, layout), Route(x.shape[1], self.filename)
             with followed_by(parts, route):
                 made, outcome = self.attempt_value("forward", through, model, x.copy())
                 if outcome is None:
-                    backward_pass = (
-                        functools.partial(back_through, model, made, y.copy())
-                        if by == "order"
-                        else own_backward(parts, model, made, y.copy())
-                    )
+                    backward_pass = makes(parts, model, made, y.copy())
                     if backward_pass is None:
                         continue
-                    _, outcome = self.attempt_value(name, backward_pass)
+                    _, outcome = self.attempt_value("backward_pass", backward_pass)
             reply[by] = {"route": route.told()}
             if outcome is not None:
                 reply[by]["error"] = outcome
@@ -348,27 +325,18 @@ class Bench:
 
     def own_loss(self, z: Array, y: Array) -> dict[str, Any]:
         """The file's own softmax cross-entropy, with labels (N, 1) float and (N,) int."""
-        reply, name = {}, "softmax_cross_entropy"
+        reply: dict[str, Any] = {}
         for form, labels in (("column", y.reshape(-1, 1).astype(float)), ("row", y)):
-            loss = self._value(name, self.parts.loss)
-            reply[form] = {
-                "forward": self.attempt(f"{name}.forward", loss.forward, z.copy(), labels.copy()),
-                "backward": self.attempt(
-                    f"{name}.backward", loss.backward, z.copy(), labels.copy()
-                ),
-            }
+            loss, reply[form] = self._value("the loss", self.parts.loss), {}
+            for key in ("forward", "backward"):
+                call = operator.methodcaller(key, z.copy(), labels.copy())
+                reply[form][key] = self.attempt(f"softmax_cross_entropy.{key}", call, loss)
         return reply
 
     def train(
-        self,
-        weights: Mapping[str, Array],
-        images: Array,
-        labels: Array,
-        batches: Sequence[Array],
-        lr: float,
-        seconds: float,
-        layout: Layout,
-    ) -> dict[str, Any]:
+        self, weights: Weights, images: Array, labels: Array, batches: Sequence[Array], lr: float,
+        seconds: float, layout: Layout,
+    ) -> dict[str, Any]:  # fmt: skip
         """Train on the batches, as many as there is time for.
 
         ``images`` (N, D) are given to the model as float64, ``labels`` (N,) as (n, 1) float64.
@@ -399,20 +367,13 @@ class Bench:
         }
 
     def checker(
-        self,
-        which: str,
-        weights: Mapping[str, Array],
-        images: Array,
-        labels: Array,
-        wrong: Mapping[str, str],
-        own_layers: bool,
-        layout: Layout,
-    ) -> dict[str, Any]:
+        self, which: str, weights: Weights, images: Array, labels: Array, wrong: Mapping[str, str],
+        own_layers: bool, layout: Layout,
+    ) -> dict[str, Any]:  # fmt: skip
         """The file's gradient or magnitude checker on layers that are right, or planted wrong.
 
         ``wrong``: how each parameter's gradient is made wrong, by its name. ``own_layers``: on the
-        file's own layers, else on ours. ``layout``: the keys of the model and the kinds of its
-        parts.
+        file's own layers, else on ours.
         """
         function = as_function(getattr(self.parts, which))
         roles = checker_roles(function)
@@ -431,7 +392,7 @@ class Bench:
             return {"updates": [], "layout": []}
         return run_main(self.parts, self.attempt_value, sets, n_updates)
 
-    def _ours(self, weights: Mapping[str, Array], layout: Layout) -> dict[str, Any]:
+    def _ours(self, weights: Weights, layout: Layout) -> dict[str, Any]:
         """Layers that are right, their biases in the form of the file's."""
         n_dimensions = 1
         if self.parts.linear is not None:
@@ -443,6 +404,10 @@ class Bench:
             layout,
             {n: w if n[0] == "W" or n_dimensions < 2 else w[None] for n, w in weights.items()},
         )
+
+
+def _in_order(parts: Parts, model: Model, given: list[Array], y: Array) -> Callable[[], None]:
+    return functools.partial(back_through, model, given, y)
 
 
 def _filled_defaults(function: Callable[..., Any] | None) -> list[int]:
@@ -460,6 +425,6 @@ def _is_aliased(layer: UserLayer, name: str) -> bool:
 
 
 OPERATIONS = (
-    "init", "layer", "differences", "moved", "update", "update_extended", "model", "own_loss",
-    "train", "checker", "main",
+    "init", "layer", "differences", "moved", "update", "model", "own_loss", "train", "checker",
+    "main",
 )  # fmt: skip

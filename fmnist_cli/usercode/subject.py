@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import shutil
 import signal
 import subprocess
@@ -189,16 +188,9 @@ class ProcessSubject:
             env=environment,
             start_new_session=True,
         )
-        source = self.source
-        self._send({
-            "filename": source.name,
-            "source": source.text.decode("utf-8", "surrogateescape"),
-            "interface": source.interface,
-            "import_folder": source.import_folder,
-            "restricted": source.restricted,
-            "forbidden": list(source.forbidden),
-            "limits": asdict(self.limits),
-        })  # fmt: skip
+        text = self.source.text.decode("utf-8", "surrogateescape")
+        limits = asdict(self.limits)
+        self._send(asdict(self.source) | {"text": text, "limits": limits})
         try:
             self._receive(time.monotonic() + _START_SECONDS)
         except (EOFError, TimeoutError) as error:
@@ -245,30 +237,12 @@ class ProcessSubject:
     def _send(self, message: dict[str, Any]) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
-        self._process.stdin.write(wire.encode(message))
-        self._process.stdin.flush()
+        wire.send(self._process.stdin.fileno(), message)
 
     def _receive(self, deadline: float) -> dict[str, Any]:
-        prefix = self._read(wire.PREFIX_BYTES, deadline)
-        message = wire.decode(self._read(wire.body_length(prefix), deadline))
-        if not isinstance(message, dict):
-            raise wire.WireError("not a reply")
-        return message
-
-    def _read(self, n: int, deadline: float) -> bytes:
         assert self._process is not None
         assert self._process.stdout is not None
-        descriptor, parts = self._process.stdout.fileno(), []
-        while n:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
-                raise TimeoutError
-            part = os.read(descriptor, min(n, 1 << 20))
-            if not part:
-                raise EOFError
-            parts.append(part)
-            n -= len(part)
-        return b"".join(parts)
+        return wire.receive(self._process.stdout.fileno(), deadline)
 
     def _where(self) -> str:
         try:

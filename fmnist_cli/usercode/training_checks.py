@@ -108,8 +108,7 @@ def speed(exam: Exam, check: Check) -> CheckResult:
 
 
 def _train(exam: Exam, which: str) -> LayerTraining:
-    training: LayerTraining = exam.once(which, lambda: _run(exam, which))
-    return training
+    return exam.once(which, lambda: _run(exam, which))
 
 
 def _run(exam: Exam, which: str) -> LayerTraining:

@@ -8,6 +8,9 @@ arrays' bytes one after the other.
 from __future__ import annotations
 
 import json
+import os
+import select
+import time
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,35 @@ _ndarray, _ascontiguousarray, _frombuffer, _dtype = (
 
 class WireError(Exception):
     """What came is no message of this form."""
+
+
+def send(descriptor: int, message: dict[str, Any]) -> None:
+    view = memoryview(encode(message))
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def receive(descriptor: int, deadline: float = float("inf")) -> dict[str, Any]:
+    """The next message; EOFError where there is none, TimeoutError after ``deadline``."""
+
+    def read(n: int) -> bytes:
+        parts = []
+        while n:
+            left = deadline - time.monotonic()
+            ready = left > 0 and select.select([descriptor], [], [], min(left, 1e6))[0]
+            if not ready:
+                raise TimeoutError
+            part = os.read(descriptor, min(n, 1 << 20))
+            if not part:
+                raise EOFError
+            parts.append(part)
+            n -= len(part)
+        return b"".join(parts)
+
+    message = decode(read(body_length(read(PREFIX_BYTES))))
+    if not isinstance(message, dict):
+        raise WireError("not a reply")
+    return message
 
 
 def encode(value: Any) -> bytes:
