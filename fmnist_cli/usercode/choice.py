@@ -44,7 +44,9 @@ class _Text:
                     self.made.setdefault(ast.unparse(target), []).append(node.value)
             elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".append"):
                 rows = ast.unparse(node.func).removesuffix(".append")
-                self.rows |= {rows: one.elts for one in node.args if isinstance(one, ast.Tuple)}
+                self.rows.update(
+                    (rows, one.elts) for one in node.args if isinstance(one, ast.Tuple)
+                )
 
     def words(self, node: ast.expr) -> str:
         """The text of an expression; where its names do not say of which images it is, with what

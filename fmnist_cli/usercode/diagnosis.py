@@ -188,22 +188,17 @@ def _describe(
     cases: Sequence[Any], observed: Sequence[Observed], right: Sequence[Any], name: str
 ) -> str:
     """What is known of arrays that no named mistake gives."""
-    first = next(
+    seen, expected, case = next(
         (s, r, c) for s, r, c in zip(observed, right, cases, strict=True)
         if not agrees(s.array, r, s.tolerance)
     )  # fmt: skip
-    seen, expected, case = first
     if isinstance(expected, Mapping):
-        wrong = [key for key, value in expected.items() if not agrees(seen.array.get(key), value)]
-        parts = [
-            _describe([c], [Observed(s.array.get(key))], [r[key]], key)
-            for key in wrong[:1]
-            for s, r, c in [(seen, expected, case)]
-        ]
-        rest = [key for key in expected if key not in wrong]
-        also = f" {', '.join(rest)} {'is' if len(rest) == 1 else 'are'} right." if rest else ""
-        others = f" ({', '.join(wrong)} are wrong.)" if len(wrong) > 1 else ""
-        return f"{parts[0]}{others}{also}"
+        first, *rest = [n for n, value in expected.items() if not agrees(seen.array.get(n), value)]
+        what = _describe([case], [Observed(seen.array.get(first))], [expected[first]], first)
+        others = f" ({', '.join([first, *rest])} are wrong.)" if rest else ""
+        fine = [n for n in expected if n not in (first, *rest)]
+        verb = "is" if len(fine) == 1 else "are"
+        return f"{what}{others}" + (f" {', '.join(fine)} {verb} right." if fine else "")
     array, expected = seen.array, np.asarray(expected)
     if array is None:
         return f"{name} must be an array. Received: {seen.kind or 'nothing'}."
@@ -215,27 +210,26 @@ def _describe(
         return f"{int((~finite).sum())} of {array.size} entries of {name} are not finite."
     factors = _factors(cases, observed, right)
     if factors:
-        shown = ", ".join(f"{f:.4g} at N = {n}" for n, f in factors)
-        return f"{name} is a multiple of the right one: {shown}."
+        return f"{name} is a multiple of the right one: {', '.join(factors)}."
     wrong = ~np.isclose(array, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())
-    return f"{_which(wrong, name)}{_sign(array, expected, wrong)}"
+    also = " They are zero." if not array[wrong].any() else ""
+    if close(np.abs(array), np.abs(expected)):
+        also = " Their sizes are right, their signs are not."
+    return f"{_which(wrong, name)}{also}"
 
 
-def _factors(
-    cases: Sequence[Any], observed: Sequence[Observed], right: Sequence[Any]
-) -> list[tuple[int, float]]:
-    """(N, factor) of every case, where each array is a multiple of the right one."""
+def _factors(cases: Sequence[Any], observed: Sequence[Observed], right: Sequence[Any]) -> list[str]:
+    """The factor of every case, where each array is a multiple of the right one."""
     factors = []
     for case, seen, expected in zip(cases, observed, right, strict=True):
         expected = np.asarray(expected)
         if seen.array is None or seen.array.size != expected.size or not hasattr(case, "N"):
             return []
         array = seen.array.reshape(expected.shape)
-        squares = float((expected * expected).sum())
-        factor = float((array * expected).sum()) / squares if squares else 0.0
+        factor = float((array * expected).sum()) / (float((expected * expected).sum()) or np.inf)
         if not close(array, factor * expected, seen.tolerance):
             return []
-        factors.append((case.N, factor))
+        factors.append(f"{factor:.4g} at N = {case.N}")
     return factors
 
 
@@ -244,16 +238,7 @@ def _which(wrong: Array, name: str) -> str:
     if wrong.ndim == 2 and n < size:
         for axis, word in ((1, "rows"), (0, "columns")):
             lines = wrong.all(axis=axis)
-            if lines.any() and int(lines.sum()) * wrong.shape[axis] == n:
+            if int(lines.sum()) * wrong.shape[axis] == n:
                 indices = ", ".join(map(str, np.flatnonzero(lines)[:8]))
                 return f"{name} is wrong in the {word} {indices} and right elsewhere."
-    which = "All" if n == size else f"{n} of the"
-    return f"{which} {size} entries of {name} are wrong."
-
-
-def _sign(array: Array, expected: Array, wrong: Array) -> str:
-    if close(np.abs(array), np.abs(expected)):
-        return " Their sizes are right, their signs are not."
-    if not array[wrong].any():
-        return " They are zero."
-    return ""
+    return f"{'All' if n == size else f'{n} of the'} {size} entries of {name} are wrong."

@@ -100,8 +100,7 @@ def speed(exam: Exam, check: Check) -> CheckResult:
         slowest = max(run.seconds, key=lambda name: run.seconds[name])
         share = run.seconds[slowest] / sum(run.seconds.values())
         message += f" {share:.0%} of it is {slowest}"
-        part, method = ("update", exam.parts["update"]) if slowest == "update" else (
-            "linear", slowest)  # fmt: skip
+        part, method = ("update", "") if slowest == "update" else ("linear", slowest)
         has_loop = exam.sources.has_loop(part, method)
         message += ": is there a loop over examples?" if has_loop else "."
     return check.passed(message, epoch_seconds=own, textbook_epoch_seconds=textbook, ratio=ratio)
