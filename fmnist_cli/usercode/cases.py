@@ -185,6 +185,14 @@ class LossCase:
         return {"forward": np.array(loss), "backward": layer.backward()}
 
 
+@dataclass(frozen=True)
+class SampledCase:
+    """Some entries of the right gradient, for a batch of N examples."""
+
+    N: int
+    right: Array
+
+
 def linear_cases(rng: np.random.Generator) -> list[LayerCase]:
     return [
         LinearCase(

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from fmnist_cli.usercode import shim
-from fmnist_cli.usercode.outcomes import Outcome, Printed, numbers_of
-from fmnist_cli.usercode.parts import UserLayer, required
-from fmnist_cli.usercode.passes import (
+from fmnist_cli.usercode.models import (
     back_through,
     layer_of,
     layers_of,
     linear_layers,
     through,
 )
+from fmnist_cli.usercode.outcomes import Outcome, Printed, numbers_of
+from fmnist_cli.usercode.parts import UserLayer, required
 from fmnist_cli.usercode.route import Call, patched
 from fmnist_cli.usercode.shim import Array
 

@@ -16,7 +16,7 @@ from fmnist_cli.usercode.cases import Array, LayerCase, ModelCase, UpdateCase
 from fmnist_cli.usercode.diagnosis import Observed, agrees
 from fmnist_cli.usercode.locate import Sources
 from fmnist_cli.usercode.main_loop import BATCH
-from fmnist_cli.usercode.reference import LAYOUT, Layout
+from fmnist_cli.usercode.models import LAYOUT, Layout
 from fmnist_cli.usercode.results import CheckResult
 from fmnist_cli.usercode.subject import Subject, Unanswered, unanswered
 

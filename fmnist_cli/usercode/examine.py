@@ -21,9 +21,9 @@ from fmnist_cli.usercode import (
 from fmnist_cli.usercode.checks import CONDUCT, LOADS, Check
 from fmnist_cli.usercode.exam import Exam
 from fmnist_cli.usercode.guard import Limits
+from fmnist_cli.usercode.models import Layout
 from fmnist_cli.usercode.operations import Bench
 from fmnist_cli.usercode.parts import NAMES, Parts
-from fmnist_cli.usercode.reference import Layout
 from fmnist_cli.usercode.results import NOT_LOADED, CheckReport, CheckResult, Diagnosis
 from fmnist_cli.usercode.subject import LocalSubject, ProcessSubject, Source, Subject, Unanswered
 

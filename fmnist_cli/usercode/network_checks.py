@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from fmnist_cli.engine.backend import Split
-from fmnist_cli.usercode.cases import Array
+from fmnist_cli.usercode.cases import Array, SampledCase
 from fmnist_cli.usercode.checks import LOADS, Check
 from fmnist_cli.usercode.diagnosis import Observed, agrees, diagnose
 from fmnist_cli.usercode.exam import Exam, observed
 from fmnist_cli.usercode.examine import real_images, run_checks
 from fmnist_cli.usercode.guard import Limits
 from fmnist_cli.usercode.locate import Place
-from fmnist_cli.usercode.mistakes.network import SampledCase, gradient_mistakes
+from fmnist_cli.usercode.mistakes.model import gradient_mistakes
 from fmnist_cli.usercode.network import METHODS, NetworkBench
 from fmnist_cli.usercode.results import CheckReport, CheckResult
 from fmnist_cli.usercode.shim import softmax_cross_entropy

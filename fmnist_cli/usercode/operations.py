@@ -15,14 +15,15 @@ import operator
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.usercode import shim
+from fmnist_cli.usercode import models, shim
 from fmnist_cli.usercode.checker_calls import as_function, call_checker
 from fmnist_cli.usercode.main_loop import Enough, run_main
+from fmnist_cli.usercode.models import LAYOUT, Layout, Model, layer_of, linear_layer
 from fmnist_cli.usercode.outcomes import (
     Outcome,
     OutputLimitError,
@@ -41,20 +42,9 @@ from fmnist_cli.usercode.parts import (
     required,
     update_roles,
 )
-from fmnist_cli.usercode.passes import (
-    Model,
-    back_through,
-    backward,
-    layer_of,
-    linear_layer,
-    own_backward,
-    through,
-    updated,
-    user_model,
-)
-from fmnist_cli.usercode.reference import LAYOUT, Layout, reference_model
 from fmnist_cli.usercode.route import Route, followed_by
 
+T = TypeVar("T")
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
 """By W1, b1, W2, ..."""
@@ -122,7 +112,7 @@ class Bench:
 
     def _try_pass(self, layout: Layout, weights: Weights, x: Array, y: Array) -> None:
         model = self._model(weights, layout)
-        own = own_backward(self.parts, model, through(model, x), y)
+        own = models.own_backward(self.parts, model, models.through(model, x), y)
         if own is not None:  # else its arguments are not known, which is said
             own()
 
@@ -151,13 +141,13 @@ class Bench:
 
     # --- what the operations are made of
 
-    def _value(self, name: str, function: Callable[..., Any] | None, *arguments: Any) -> Any:
+    def _value(self, name: str, function: Callable[..., T] | None, *arguments: Any) -> T:
         """The value of a call that the rest depends on."""
         assert function is not None
         value, outcome = self.attempt_value(name, function, *arguments)
         if outcome is not None:
             raise _Failed(outcome)
-        return value
+        return cast(T, value)
 
     def _array_of(self, name: str, function: Callable[..., Any], *arguments: Any) -> Array:
         """The array that a call gives."""
@@ -200,15 +190,13 @@ class Bench:
         return record
 
     def _model(self, weights: Weights, layout: Layout) -> dict[str, Any]:
-        model: dict[str, Any] = self._value("the model", user_model, self.parts, layout, weights)
-        return model
+        return self._value("the model", models.user_model, self.parts, layout, weights)
 
     def _updated(
         self, model: dict[str, Any], lr: float, further: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         name = NAMES["update"][0]
-        after: dict[str, Any] = self._value(name, updated, self.parts, model, lr, further)
-        return after
+        return self._value(name, models.updated, self.parts, model, lr, further)
 
     # --- the operations
 
@@ -307,20 +295,19 @@ class Bench:
         """
         reply: dict[str, Any] = {}
         parts = self.parts_for(layout)
-        for by, makes in (("order", _in_order), ("own", own_backward)):
+        for by, makes in (("order", _in_order), ("own", models.own_backward)):
             model, route = self._model(weights, layout), Route(x.shape[1], self.filename)
             with followed_by(parts, route):
-                made, outcome = self.attempt_value("forward", through, model, x.copy())
+                made, outcome = self.attempt_value("forward", models.through, model, x.copy())
                 if outcome is None:
                     backward_pass = makes(parts, model, made, y.copy())
                     if backward_pass is None:
                         continue
                     _, outcome = self.attempt_value("backward_pass", backward_pass)
             reply[by] = {"route": route.told()}
-            if outcome is not None:
-                reply[by]["error"] = outcome
-                continue
-            reply[by]["gradient"] = self._arrays("gradient", UserLayer.gradient, model, weights)
+            reply[by] |= {"error": outcome} if outcome is not None else {
+                "gradient": self._arrays("gradient", UserLayer.gradient, model, weights)
+            }  # fmt: skip
         return reply
 
     def own_loss(self, z: Array, y: Array) -> dict[str, Any]:
@@ -351,9 +338,9 @@ class Bench:
                 break
             x, y = data.get_example(rows)
             begin = time.perf_counter()
-            made = self._value("forward", through, model, x)
+            made = self._value("forward", models.through, model, x)
             middle = time.perf_counter()
-            self._value("backward", backward, parts, model, made, y)
+            self._value("backward", models.backward, parts, model, made, y)
             end = time.perf_counter()
             model = self._updated(model, lr)
             spent["forward"] += middle - begin
@@ -400,14 +387,14 @@ class Bench:
             if outcome is None:
                 bias = self.attempt("params", UserLayer(layer).parameter, "b").get("array")
                 n_dimensions = 1 if bias is None else bias.ndim
-        return reference_model(
+        return models.reference_model(
             layout,
             {n: w if n[0] == "W" or n_dimensions < 2 else w[None] for n, w in weights.items()},
         )
 
 
 def _in_order(parts: Parts, model: Model, given: list[Array], y: Array) -> Callable[[], None]:
-    return functools.partial(back_through, model, given, y)
+    return functools.partial(models.back_through, model, given, y)
 
 
 def _filled_defaults(function: Callable[..., Any] | None) -> list[int]:

@@ -44,7 +44,7 @@ class _Worker:
         import numpy.random  # noqa: F401
 
         from fmnist_cli.usercode import guard, loading, network, operations, outcomes, shim
-        from fmnist_cli.usercode import reference as _reference  # noqa: F401
+        from fmnist_cli.usercode import models as _models  # noqa: F401
 
         self.refusals: list[str] = []
         self.filename = start["name"]

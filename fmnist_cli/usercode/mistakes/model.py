@@ -241,3 +241,18 @@ MODEL = (
             lambda c: _backward(c, mask=lambda d: np.maximum(d, 0))),
 )  # fmt: skip
 """Of a model of two linear layers. To which layer which array goes wrong, its ``route`` tells."""
+
+
+def gradient_mistakes(name: str) -> tuple[Mistake, ...]:
+    """Those of the parameter of this name."""
+    return (
+        Mistake("gradient-zero", f"{name} gets no gradient.",
+                "Is what backward computes put where gradients() finds it?", lambda c: 0 * c.right),
+        Mistake("gradient-sign", f"{name} has the wrong sign.",
+                "Where does descending the gradient put the minus?", lambda c: -c.right),
+        Mistake("mean-missing", f"{name} is N times too large.",
+                "dlogits has the loss's 1/N already: what multiplies by N?",
+                lambda c: c.right * c.N),
+        Mistake("mean-twice", f"{name} is N times too small.",
+                "dlogits has the loss's 1/N already: who divides again?", lambda c: c.right / c.N),
+    )  # fmt: skip
