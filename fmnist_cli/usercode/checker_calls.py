@@ -68,14 +68,8 @@ def call_checker(
 ) -> dict[str, Any]:
     """What a checker prints and returns; one of a single parameter is called for each.
 
-    Parameters
-    ----------
-    attempt : callable
-        Calls the user's code: the value, and the outcome where there is none.
-    roles : mapping
-        What each of the function's arguments is: ``parts.checker_roles``.
-    model : mapping
-        Its layers are right; ``wrong`` says how a parameter's gradient is made wrong, by its name.
+    ``attempt`` calls the user's code; ``roles`` are those of ``parts.checker_roles``; the model's
+    layers are right, and ``wrong`` says how a parameter's gradient is made wrong, by its name.
     """
     for name, how in wrong.items():
         _make_wrong(layer_of(model, name), name[0], how)

@@ -22,28 +22,14 @@ LOW_PRECISION = 2e-3
 
 @dataclass(frozen=True)
 class Observed:
-    """What the user's code gave in one case.
+    """What the user's code gave in one case."""
 
-    Attributes
-    ----------
-    array : array, a mapping of arrays, or None
-        None: it gave no array, or raised.
-    kind : str
-        The type of what it gave.
-    error : str
-        What it raised, as a sentence; empty where it did not.
-    whole : bool
-        The array's type is one of whole numbers.
-    tolerance : float
-        Largest difference beside the largest entry that is rounding.
-    """
-
-    array: Any = None
-    kind: str = ""
-    error: str = ""
+    array: Any = None  # or a mapping of arrays; None: it gave none, or raised
+    kind: str = ""  # the type of what it gave
+    error: str = ""  # what it raised, as a sentence
     line: int | None = None
-    whole: bool = False
-    tolerance: float = TOLERANCE
+    whole: bool = False  # the array's type is one of whole numbers
+    tolerance: float = TOLERANCE  # the difference beside the largest entry that is rounding
 
     @property
     def raised(self) -> bool:

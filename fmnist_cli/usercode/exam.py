@@ -31,28 +31,14 @@ Replies = list[dict[str, Any]]
 
 @dataclass
 class Exam:
-    """One file under examination.
-
-    Parameters
-    ----------
-    text : str
-        The file's; empty where there is none.
-    rng_seed : int
-        All tensors are drawn from it.
-    images : Split
-        Real images, for what is trained.
-    seconds : float
-        Wall time that one training may take.
-    result_of : callable
-        The result of another check, by its name.
-    """
+    """One file under examination."""
 
     subject: Subject
-    text: str
-    rng_seed: int
-    images: Split
-    seconds: float
-    result_of: Callable[[str], CheckResult]
+    text: str  # of the file; empty where there is none
+    rng_seed: int  # all tensors are drawn from it
+    images: Split  # real ones, for what is trained
+    seconds: float  # wall time that one training may take
+    result_of: Callable[[str], CheckResult]  # another check's, by its name
     _answers: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -176,7 +176,7 @@ def _labels_used(update: Update) -> Array | None:
     """The labels (N,) that the last layer's gradient was computed with; None where it was not
     (p - one-hot) / N of any labels, or has fewer rows that are independent than examples."""
     case, number = update.case, update.case.n_layers
-    inputs = np.hstack([case.hidden, np.ones((case.N, 1))])  # (N, H + 1)
+    inputs = np.hstack([case.values[-2], np.ones((case.N, 1))])  # (N, H + 1)
     stacked = np.vstack([update.gradient[f"W{number}"], update.gradient[f"b{number}"]])
     d, _, rank, _ = np.linalg.lstsq(inputs.T, stacked, rcond=None)  # (N, K)
     one_hot = case.loss.p - case.N * d
@@ -239,7 +239,7 @@ def _wrong_accuracy(
 
 
 def _accuracy(w: Mapping[str, Array], images: Array, labels: Array) -> float:
-    return float((ModelCase(w, images, labels).logits.argmax(axis=1) == labels).mean())
+    return float((ModelCase(w, images, labels).loss.logits.argmax(axis=1) == labels).mean())
 
 
 def _is_one_of(value: float, accuracies: Sequence[float]) -> bool:

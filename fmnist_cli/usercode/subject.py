@@ -89,30 +89,14 @@ class LocalSubject:
 
 @dataclass(frozen=True)
 class Source:
-    """What a process is to load, and how far it is trusted.
+    """What a process is to load, and how far it is trusted."""
 
-    Attributes
-    ----------
-    name : str
-        The file's name, as its lines are known in a traceback.
-    text : bytes
-        The file; empty for the second interface.
-    interface : str
-        ``module:factory`` of the second interface, else empty.
-    import_folder : str
-        Where that module is.
-    restricted : bool
-        Refuse files, processes, sockets: what another person's file gets.
-    forbidden : tuple of str
-        Top-level modules that may not be imported.
-    """
-
-    name: str
-    text: bytes = b""
-    interface: str = ""
-    import_folder: str = ""
-    restricted: bool = True
-    forbidden: tuple[str, ...] = ()
+    name: str  # the file's, as its lines are known in a traceback
+    text: bytes = b""  # empty for the second interface
+    interface: str = ""  # ``module:factory`` of the second interface
+    import_folder: str = ""  # where that module is
+    restricted: bool = True  # no files, processes, sockets: what another person's file gets
+    forbidden: tuple[str, ...] = ()  # top-level modules that may not be imported
 
 
 class ProcessSubject:

@@ -13,23 +13,14 @@ from fmnist_cli.usercode.cases import Array
 class Mistake:
     """A mistake with a name.
 
-    Attributes
-    ----------
-    what : str
-        What is wrong, as a sentence; ``{c}`` in it is the multiple below.
-    question : str
-        What to ask oneself to find the cause.
-    gives : callable
-        The array (for a model or an update: the arrays by name) that it leads to; what it raises
-        is what the mistake raises (shapes that do not fit).
-    along : callable, optional
-        A multiple of this is added to it: any, but the same one in every case.
+    What ``gives`` raises is what the mistake raises: shapes that do not fit. A multiple of what
+    ``along`` gives is added: any, but the same one in every case.
     """
 
     name: str
-    what: str
-    question: str
-    gives: Callable[[Any], Any]
+    what: str  # as a sentence; ``{c}`` in it is that multiple
+    question: str  # what to ask oneself to find the cause
+    gives: Callable[[Any], Any]  # the array, or the arrays by name
     along: Callable[[Any], Any] | None = None
 
 

@@ -232,7 +232,7 @@ MODEL = (
     *map(_in_the_pass, LOSS_BACKWARD),
     Mistake("pass-relu-on-output", "A relu's mask of the logits is in the backward pass: no relu "
             "follows the last layer.", "Which layers did the forward pass go through?",
-            lambda c: _backward(c, c.loss.right()["backward"] * (c.logits > 0))),
+            lambda c: _backward(c, c.loss.right()["backward"] * (c.loss.logits > 0))),
     *variants("forward-without-relu", "The forward pass takes a1 on, without relu.",
               "Through which layers does x go on its way to the logits?",
               _without_relu(after=True), _without_relu(after=False)),
