@@ -16,7 +16,7 @@ import numpy as np
 from fmnist_cli.engine.numpy_mlp.layers import INITIAL_STD
 from fmnist_cli.usercode import cases
 from fmnist_cli.usercode.cases import Array
-from fmnist_cli.usercode.diagnosis import Observed, agrees, diagnose
+from fmnist_cli.usercode.diagnosis import Trial, agrees, diagnose
 from fmnist_cli.usercode.exam import Exam, observed
 from fmnist_cli.usercode.mistakes import BY_ARRAYS
 from fmnist_cli.usercode.parts import NAMES
@@ -65,28 +65,20 @@ class Check:
         return self.result("skipped", message)
 
     def compare(
-        self,
-        exam: Exam,
-        given: Sequence[Any],
-        seen: Sequence[Observed],
-        right: Sequence[Any],
-        array: str,
-        message: str = "",
-        *,
-        mistakes: str = "",
+        self, exam: Exam, trials: Sequence[Trial], array: str, message: str = "", *, of: str = ""
     ) -> CheckResult:
-        """Passed where every observation agrees with the right array; else with a diagnosis.
+        """Passed where every trial agrees; else with a diagnosis.
 
-        ``mistakes``: of which arrays, where that is not the check's name.
+        ``of``: whose mistakes and place they are, where not this check's.
         """
-        n_wrong = sum(s.raised or not agrees(s.array, r) for s, r in zip(seen, right, strict=True))
-        if not n_wrong:
+        wrong = [trial for trial in trials if not trial.agrees]
+        if not wrong:
             return self.passed(message)
-        key = mistakes or self.name
-        diagnosis = diagnose(BY_ARRAYS[key], given, seen, right, exam.sources.place(key), array)
-        raises = sum(s.raised for s in seen) == n_wrong
+        key = of or self.name
+        diagnosis = diagnose(BY_ARRAYS[key], trials, exam.sources.place(key), array)
+        raises = all(trial.seen.raised for trial in wrong)
         what = "It raises an error" if raises else f"{array} is wrong".replace("the ", "The ", 1)
-        return self.failed(f"{what} in {n_wrong} of {len(given)} cases.", diagnosis)
+        return self.failed(f"{what} in {len(wrong)} of {len(trials)} cases.", diagnosis)
 
 
 def loads(exam: Exam, check: Check) -> CheckResult:
@@ -187,18 +179,16 @@ def layer_array(part: str, array: str, message: str) -> Callable[[Exam, Check], 
     """The check of what a layer makes: forward, dX, dW or db."""
 
     def run(exam: Exam, check: Check) -> CheckResult:
-        seen, right = exam.seen(part, array), exam.right(part, array)
-        if array == "forward":
-            name = "the output"
-        else:
-            name = array
+        trials, name = exam.trials(part, array), "the output" if array == "forward" else array
+        if array != "forward":
             if not exam.forward_is_right(part) and _is_own_derivative(exam, part, array):
                 return check.passed(f"{array} is the derivative of your forward pass, which is not "
                                     "the textbook's.")  # fmt: skip
-            usable = [agrees(s.array, r) for s, r in zip(seen, right, strict=True) if not s.raised]
-            if 0 < len(usable) < len(seen) and all(usable) and not _raises_at(exam, array, seen):
+            usable = [trial.agrees for trial in trials if not trial.seen.raised]
+            some = 0 < len(usable) < len(trials) and all(usable)
+            if some and not _raises_at(exam, array, trials):
                 return check.passed(f"{array} is right where backward gets that far.")
-        result = check.compare(exam, exam.cases[part], seen, right, name, message)
+        result = check.compare(exam, trials, name, message)
         if array == "forward" and result.diagnosis and not result.diagnosis.mistake:
             return _params_not_used(exam, part, check, result)
         return result
@@ -219,9 +209,9 @@ def _params_not_used(exam: Exam, part: str, check: Check, result: CheckResult) -
     return check.failed(result.message, place.diagnosis("params-not-used"))
 
 
-def _raises_at(exam: Exam, array: str, seen: Sequence[Observed]) -> bool:
+def _raises_at(exam: Exam, array: str, trials: Sequence[Trial]) -> bool:
     """Whether backward stops in the very line that makes this array."""
-    lines = {s.line for s in seen if s.raised}
+    lines = {trial.seen.line for trial in trials if trial.seen.raised}
     own = exam.sources.place(f"linear_{array}").line
     others = {exam.sources.place(f"linear_{a}").line for a in ("dW", "db", "dX") if a != array}
     return own in lines or not lines & others
@@ -233,7 +223,7 @@ def _is_own_derivative(exam: Exam, part: str, array: str) -> bool:
         differences = exam.differences(part)
     except Unanswered:
         return False
-    got = exam.seen(part, array)[0].array
+    got = exam.trials(part, array)[0].seen.array
     if differences is None or got is None or got.size != differences[array].size:
         return False
     expected = differences[array]
@@ -253,7 +243,7 @@ def relu_at_zero(exam: Exam, check: Check) -> CheckResult:
         return check.passed("The derivative at 0 is taken as 0.")
     if not agrees(seen.array[~at_zero], right[~at_zero]):
         return check.skipped("relu's backward is wrong elsewhere; see relu_backward.")
-    return check.compare(exam, [case], [seen], [right], "dX")
+    return check.compare(exam, [Trial(case, right, seen)], "dX")
 
 
 def inputs_kept(exam: Exam, check: Check) -> CheckResult:

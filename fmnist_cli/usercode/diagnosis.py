@@ -58,45 +58,57 @@ def agrees(observed: Any, expected: Any, tolerance: float = TOLERANCE) -> bool:
     return close(observed, expected, tolerance)
 
 
-def name_mistake(
-    mistakes: Sequence[Mistake],
-    cases: Sequence[Any],
-    observed: Sequence[Observed],
-    right: Sequence[Any],
-) -> Mistake | None:
-    """The first mistake that agrees with the observations on every case, and is one.
+@dataclass(frozen=True)
+class Trial:
+    """A case, what is right for it, and what the user's code gave."""
+
+    case: Any
+    right: Any
+    seen: Observed
+
+    @property
+    def agrees(self) -> bool:
+        return self.is_given(self.right)
+
+    def is_given(self, value: Any) -> bool:
+        return not self.seen.raised and agrees(self.seen.array, value, self.seen.tolerance)
+
+
+def name_mistake(mistakes: Sequence[Mistake], trials: Sequence[Trial]) -> Mistake | None:
+    """The first mistake that agrees with what was given in every trial, and is one.
 
     Where the user's code raised, the mistake must raise too.
     """
     for candidate in mistakes:
-        mistake = _fitted(candidate, cases, observed)
+        mistake = _fitted(candidate, trials)
         if mistake is None:
             continue
         distinct = False
-        for case, seen, expected in zip(cases, observed, right, strict=True):
+        for trial in trials:
             try:
-                given = mistake.gives(case)
+                given = mistake.gives(trial.case)
             except (ValueError, IndexError):
-                if not seen.raised:
+                if not trial.seen.raised:
                     break
                 continue
-            if seen.raised or not agrees(seen.array, given, seen.tolerance):
+            if not trial.is_given(given):
                 break
-            distinct |= not agrees(given, expected)
+            distinct |= not agrees(given, trial.right)
         else:
             if distinct:
                 return mistake
     return None
 
 
-def _fitted(mistake: Mistake, cases: Sequence[Any], observed: Sequence[Observed]) -> Mistake | None:
+def _fitted(mistake: Mistake, trials: Sequence[Trial]) -> Mistake | None:
     """The mistake with its multiple put in: the one by which it is nearest to all cases."""
     along = mistake.along
     if along is None:
         return mistake
     above = below = 0.0
-    for case, seen in zip(cases, observed, strict=True):
-        given, step, got = _flat(mistake.gives(case)), _flat(along(case)), _flat(seen.array)
+    for trial in trials:
+        given, step = _flat(mistake.gives(trial.case)), _flat(along(trial.case))
+        got = _flat(trial.seen.array)
         if got is None or got.shape != given.shape:
             return None
         above, below = above + float(step @ (got - given)), below + float(step @ step)
@@ -122,16 +134,15 @@ def _plus(value: Any, multiple: float, step: Any) -> Any:
     return value + multiple * step
 
 
-def _of_any_array(
-    observed: Sequence[Observed], right: Sequence[Any], place: Place, name: str
-) -> Diagnosis | None:
+def _of_any_array(trials: Sequence[Trial], place: Place, name: str) -> Diagnosis | None:
     """What can happen to any array: its type, or a cut."""
-    pairs = [(seen.array, np.asarray(r)) for seen, r in zip(observed, right, strict=True)
-             if isinstance(seen.array, np.ndarray) and not isinstance(r, Mapping)]  # fmt: skip
-    if len(pairs) < len(right) or any(a.size != r.size for a, r in pairs):
+    pairs = [(trial.seen.array, np.asarray(trial.right)) for trial in trials
+             if isinstance(trial.seen.array, np.ndarray) and not isinstance(trial.right, Mapping)
+             ]  # fmt: skip
+    if len(pairs) < len(trials) or any(a.size != r.size for a, r in pairs):
         return None
     pairs = [(a.reshape(r.shape), r) for a, r in pairs]
-    if any(seen.whole for seen in observed):
+    if any(trial.seen.whole for trial in trials):
         return place.diagnosis("integer-array", name=name)
     gap = max(np.abs(a - r).max(initial=0) / np.abs(r).max(initial=1e-12) for a, r in pairs)
     if gap < LOW_PRECISION:
@@ -143,21 +154,16 @@ def _of_any_array(
 
 
 def diagnose(
-    mistakes: Sequence[Mistake],
-    cases: Sequence[Any],
-    observed: Sequence[Observed],
-    right: Sequence[Any],
-    place: Place,
-    name: str,
+    mistakes: Sequence[Mistake], trials: Sequence[Trial], place: Place, name: str
 ) -> Diagnosis:
     """The named mistake, or what is known; ``name`` is what the array is called ("dW")."""
-    mistake = name_mistake(mistakes, cases, observed, right)
+    mistake = name_mistake(mistakes, trials)
     if mistake is not None:
         return place.says(mistake.what, mistake.question, mistake=mistake.name)
-    known = _of_any_array(observed, right, place, name)
+    known = _of_any_array(trials, place, name)
     if known is not None:
         return known
-    raised = next((seen for seen in observed if seen.raised), None)
+    raised = next((trial.seen for trial in trials if trial.seen.raised), None)
     if raised is not None:
         line = raised.line or place.line
         where = f"{place.text.partition(', line')[0]}, line {line}" if line else place.text
@@ -165,26 +171,22 @@ def diagnose(
             raised.error, "Write the shapes of the arrays in that line side by side: "
             "which of them do not fit, and which shape should the result have?",
         )  # fmt: skip
-    return place.says(_describe(cases, observed, right, name), "None of the mistakes that fmnist "
-                      "knows gives these numbers. What is special about the entries that are "
-                      "wrong?")  # fmt: skip
+    return place.says(_describe(trials, name), "None of the mistakes that fmnist knows gives these "
+                      "numbers. What is special about the entries that are wrong?")  # fmt: skip
 
 
-def _describe(
-    cases: Sequence[Any], observed: Sequence[Observed], right: Sequence[Any], name: str
-) -> str:
+def _describe(trials: Sequence[Trial], name: str) -> str:
     """What is known of arrays that no named mistake gives."""
-    seen, expected, case = next(
-        (s, r, c) for s, r, c in zip(observed, right, cases, strict=True)
-        if not agrees(s.array, r, s.tolerance)
-    )  # fmt: skip
+    trial = next(trial for trial in trials if not trial.agrees)
+    seen, expected = trial.seen, trial.right
     if isinstance(expected, Mapping):
         first, *rest = [n for n, value in expected.items() if not agrees(seen.array.get(n), value)]
-        what = _describe([case], [Observed(seen.array.get(first))], [expected[first]], first)
+        one = Trial(trial.case, expected[first], Observed(seen.array.get(first)))
         others = f" ({', '.join([first, *rest])} are wrong.)" if rest else ""
         fine = [n for n in expected if n not in (first, *rest)]
         verb = "is" if len(fine) == 1 else "are"
-        return f"{what}{others}" + (f" {', '.join(fine)} {verb} right." if fine else "")
+        also = f" {', '.join(fine)} {verb} right." if fine else ""
+        return f"{_describe([one], first)}{others}{also}"
     array, expected = seen.array, np.asarray(expected)
     if array is None:
         return f"{name} must be an array. Received: {seen.kind or 'nothing'}."
@@ -194,7 +196,7 @@ def _describe(
     finite = np.isfinite(array)
     if not finite.all():
         return f"{int((~finite).sum())} of {array.size} entries of {name} are not finite."
-    factors = _factors(cases, observed, right)
+    factors = _factors(trials)
     if factors:
         return f"{name} is a multiple of the right one: {', '.join(factors)}."
     wrong = ~np.isclose(array, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())
@@ -204,18 +206,18 @@ def _describe(
     return f"{_which(wrong, name)}{also}"
 
 
-def _factors(cases: Sequence[Any], observed: Sequence[Observed], right: Sequence[Any]) -> list[str]:
+def _factors(trials: Sequence[Trial]) -> list[str]:
     """The factor of every case, where each array is a multiple of the right one."""
     factors = []
-    for case, seen, expected in zip(cases, observed, right, strict=True):
-        expected = np.asarray(expected)
-        if seen.array is None or seen.array.size != expected.size or not hasattr(case, "N"):
+    for trial in trials:
+        array, expected = trial.seen.array, np.asarray(trial.right)
+        if array is None or array.size != expected.size or not hasattr(trial.case, "N"):
             return []
-        array = seen.array.reshape(expected.shape)
+        array = array.reshape(expected.shape)
         factor = float((array * expected).sum()) / (float((expected * expected).sum()) or np.inf)
-        if not close(array, factor * expected, seen.tolerance):
+        if not close(array, factor * expected, trial.seen.tolerance):
             return []
-        factors.append(f"{factor:.4g} at N = {case.N}")
+        factors.append(f"{factor:.4g} at N = {trial.case.N}")
     return factors
 
 

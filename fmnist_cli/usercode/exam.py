@@ -13,7 +13,7 @@ from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.config import N_CLASSES, N_INPUTS
 from fmnist_cli.usercode import cases
 from fmnist_cli.usercode.cases import Array, LayerCase, ModelCase, UpdateCase
-from fmnist_cli.usercode.diagnosis import Observed, agrees
+from fmnist_cli.usercode.diagnosis import Observed, Trial
 from fmnist_cli.usercode.locate import Sources
 from fmnist_cli.usercode.main_loop import BATCH
 from fmnist_cli.usercode.models import LAYOUT, Layout
@@ -99,17 +99,15 @@ class Exam:
 
         return self.once(part, ask)
 
-    def seen(self, part: str, array: str) -> list[Observed]:
+    def trials(self, part: str, array: str) -> list[Trial]:
         """forward, dX, dW or db of the first batch, case by case."""
-        return [_seen(records[0], array) for records in self.layer_replies(part)]
-
-    def right(self, part: str, array: str) -> list[Array]:
-        """What the textbook's layer gives for it."""
-        return [case.right()[array] for case in self.cases[part]]
+        return [
+            Trial(case, case.right()[array], _seen(records[0], array))
+            for case, records in zip(self.cases[part], self.layer_replies(part), strict=True)
+        ]
 
     def forward_is_right(self, part: str) -> bool:
-        pairs = zip(self.seen(part, "forward"), self.right(part, "forward"), strict=True)
-        return all(agrees(seen.array, right) for seen, right in pairs)
+        return all(trial.agrees for trial in self.trials(part, "forward"))
 
     def differences(self, part: str) -> dict[str, Array] | None:
         """dX, dW and db of the user's own forward pass on the first case, by differences.

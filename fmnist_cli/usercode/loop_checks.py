@@ -17,7 +17,7 @@ from fmnist_cli.engine.config import N_INPUTS
 from fmnist_cli.usercode.cases import Array, ModelCase
 from fmnist_cli.usercode.checks import LAYER_CHECKS, Check
 from fmnist_cli.usercode.choice import BEST, wrong_choice
-from fmnist_cli.usercode.diagnosis import Observed, agrees, diagnose
+from fmnist_cli.usercode.diagnosis import Observed, Trial, agrees, diagnose
 from fmnist_cli.usercode.exam import N_BATCHES, N_UPDATES, Exam, observed
 from fmnist_cli.usercode.locate import Place
 from fmnist_cli.usercode.main_loop import BATCH
@@ -163,12 +163,10 @@ def _by_wrong_pass(exam: Exam, updates: Sequence[Update]) -> bool:
 
 def _why_wrong(updates: Sequence[Update], place: Place) -> Diagnosis:
     """What is wrong with the gradients of the updates' own batches."""
-    right = [update.case.right() for update in updates]
-    turn = wrong_turn(next(u.entry["route"] for u, r in zip(updates, right, strict=True)
-                           if not agrees(u.gradient, r)))  # fmt: skip
-    known = BY_ARRAYS["backward_pass"] if updates[0].case.n_layers == N_LAYERS else ()
-    seen = [Observed(dict(update.gradient)) for update in updates]
-    named = diagnose(known, [u.case for u in updates], seen, right, place, "the gradient")
+    trials = [Trial(u.case, u.case.right(), Observed(dict(u.gradient))) for u in updates]
+    first = next(u for u, trial in zip(updates, trials, strict=True) if not trial.agrees)
+    known = BY_ARRAYS["backward_pass"] if first.case.n_layers == N_LAYERS else ()
+    named, turn = diagnose(known, trials, place, "the gradient"), wrong_turn(first.entry["route"])
     return of_pass(named, turn)
 
 

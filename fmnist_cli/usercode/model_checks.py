@@ -10,7 +10,7 @@ import numpy as np
 
 from fmnist_cli.usercode import cases
 from fmnist_cli.usercode.checks import LAYER_CHECKS, Check
-from fmnist_cli.usercode.diagnosis import Observed, agrees
+from fmnist_cli.usercode.diagnosis import Observed, Trial, agrees
 from fmnist_cli.usercode.exam import Exam, observed, observed_mapping
 from fmnist_cli.usercode.locate import Place
 from fmnist_cli.usercode.mistakes.seen import THREE_STEPS
@@ -41,26 +41,25 @@ WRONG_MOMENTA: dict[str, Rule] = {
 
 
 def update(exam: Exam, check: Check) -> CheckResult:
-    given, (_, replies) = exam.update_cases, exam.updated()
-    seen = [observed_mapping(reply["steps"][0]["weights"]) for reply in replies]
-    right = [case.right() for case in given]
-    place = exam.sources.place(check.name)
-    again = observed_mapping(replies[0]["steps"][1]["weights"])
-    if agrees(seen[0].array, right[0]) and not again.raised:
-        second = replace(given[0], w=right[0])
-        if not agrees(again.array, second.right()):
-            return check.compare(exam, [second], [again], [second.right()],
-                                 "the parameter after a second step", mistakes="second_update"
-                                 )  # fmt: skip
+    _, replies = exam.updated()
+    trials = [
+        Trial(case, case.right(), observed_mapping(reply["steps"][0]["weights"]))
+        for case, reply in zip(exam.update_cases, replies, strict=True)
+    ]
+    first, place = trials[0], exam.sources.place(check.name)
+    second = replace(first.case, w=first.right)
+    again = Trial(second, second.right(), observed_mapping(replies[0]["steps"][1]["weights"]))
+    if first.agrees and not again.seen.raised and not again.agrees:
+        name = "the parameter after a second step"
+        return check.compare(exam, [again], name, of="second_update")
     written = observed_mapping(replies[0]["steps"][0]["gradients"]).array or {}
-    misplaced = [name for name, array in right[0].items() if agrees(written.get(name), array)]
+    misplaced = [name for name, array in first.right.items() if agrees(written.get(name), array)]
     if misplaced:
         return check.failed("The parameters are not what the step should make of them.",
                             place.diagnosis("update-into-gradient", names=" and ".join(misplaced))
                             )  # fmt: skip
-    result = check.compare(exam, given, seen, right, "the updated parameter",
-                           "Every parameter moves by -learning_rate times its gradient."
-                           )  # fmt: skip
+    message = "Every parameter moves by -learning_rate times its gradient."
+    result = check.compare(exam, trials, "the updated parameter", message)
     if result.status != "passed":
         return result
     if any(reply["fills_default"] for reply in replies):
@@ -160,17 +159,20 @@ def backward_pass(exam: Exam, check: Check) -> CheckResult:
         if exam.result_of("training_loop").status in ("passed", "failed"):
             return check.skipped(f"{message}; it is tried in main.")
         return check.result("unclear", f"{message}.")
-    seen = [_gradient(reply["own"]) for reply in replies]
+    trials = [
+        Trial(case, case.right(), _gradient(reply["own"]))
+        for case, reply in zip(given, replies, strict=True)
+    ]
     ordered = [_gradient(reply["order"]) for reply in replies]
     if all(
-        s.raised == o.raised and (s.raised or agrees(s.array, o.array))
-        for s, o in zip(seen, ordered, strict=True)
+        trial.is_given(o.array) or (trial.seen.raised and o.raised)
+        for trial, o in zip(trials, ordered, strict=True)
     ):
         return check.passed("It gives what the layers give in the right order.")
-    result = check.compare(exam, given, seen, [case.right() for case in given], "the gradient",
-                           "The whole model's gradient agrees.")  # fmt: skip
-    assert result.diagnosis is not None
-    turn = wrong_turn(replies[0]["own"]["route"], ended=seen[0].raised)
+    result = check.compare(exam, trials, "the gradient", "The whole model's gradient agrees.")
+    if result.diagnosis is None:
+        return result
+    turn = wrong_turn(replies[0]["own"]["route"], ended=trials[0].seen.raised)
     return replace(result, diagnosis=of_pass(result.diagnosis, turn))
 
 
@@ -213,27 +215,21 @@ def own_loss(exam: Exam, check: Check) -> CheckResult:
     """The file's own softmax cross-entropy: the mean exactly once, and no overflow."""
     given = cases.loss_cases(exam.rng(7))
     replies = [exam.subject.call("own_loss", z=c.logits, y=c.y) for c in given]
-    right = {key: [case.right()[key] for case in given] for key in ("forward", "backward")}
 
-    def seen(form: str, key: str) -> list[Observed]:
-        return [observed(reply[form][key]) for reply in replies]
+    def trials(form: str, key: str) -> list[Trial]:
+        pairs = zip(given, replies, strict=True)
+        return [Trial(c, c.right()[key], observed(reply[form][key])) for c, reply in pairs]
 
     def fits(form: str) -> int:
-        return sum(
-            agrees(s.array, r)
-            for key in right
-            for s, r in zip(seen(form, key), right[key], strict=True)
-        )
+        return sum(trial.agrees for key in ("forward", "backward") for trial in trials(form, key))
 
     form = max(("column", "row"), key=fits)  # labels as (N, 1) or (N,): what it was written for
     for key, name in (("forward", "the loss"), ("backward", "the loss's gradient")):
-        result = check.compare(
-            exam, given, seen(form, key), right[key], name, mistakes=f"loss_{key}"
-        )
+        result = check.compare(exam, trials(form, key), name, of=f"loss_{key}")
         if result.status == "failed":
             return result
     large = exam.subject.call("own_loss", z=given[0].logits * 1000, y=given[0].y)[form]
-    if not all(np.isfinite(observed(large[key]).array).all() for key in right):
+    if not all(np.isfinite(observed(large[key]).array).all() for key in large):
         return check.failed("With logits of some thousands the loss is not finite.",
                             exam.sources.place("loss_forward").diagnosis("softmax-overflow")
                             )  # fmt: skip

@@ -17,7 +17,7 @@ import numpy as np
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.usercode.cases import Array, SampledCase
 from fmnist_cli.usercode.checks import LOADS, Check
-from fmnist_cli.usercode.diagnosis import Observed, agrees, diagnose
+from fmnist_cli.usercode.diagnosis import Observed, Trial, agrees, diagnose
 from fmnist_cli.usercode.exam import Exam, observed
 from fmnist_cli.usercode.examine import real_images, run_checks
 from fmnist_cli.usercode.guard import Limits
@@ -120,8 +120,7 @@ def network_shapes(exam: Exam, check: Check) -> CheckResult:
 
 def network_gradients(exam: Exam, check: Check) -> CheckResult:
     names, rng = list(_parameters(exam)), exam.rng(1)
-    cases: dict[str, list[SampledCase]] = {name: [] for name in names}
-    seen: dict[str, list[Observed]] = {name: [] for name in names}
+    trials: dict[str, list[Trial]] = {name: [] for name in names}
     n_entries = n_kinks = 0
     for x, d, record in _passes(exam):
         single = np.asarray(record["logits"]["array"]).dtype == np.float32
@@ -140,21 +139,17 @@ def network_gradients(exam: Exam, check: Check) -> CheckResult:
         for name in names:
             kept = smooth & (of == name)
             scale = max(float(np.abs(half[kept]).max(initial=0)), 1e-12)
-            cases[name].append(SampledCase(len(x), half[kept]))
-            seen[name].append(Observed(got[kept], tolerance=10 * tolerance * max(1, least / scale)))
-    wrong = [name for name in names if not all(
-        agrees(s.array, c.right, s.tolerance) for s, c in zip(seen[name], cases[name], strict=True)
-    )]  # fmt: skip
+            seen = Observed(got[kept], tolerance=10 * tolerance * max(1, least / scale))
+            trials[name].append(Trial(SampledCase(len(x), half[kept]), half[kept], seen))
+    wrong = [name for name in names if not all(trial.agrees for trial in trials[name])]
     if not wrong:
         kinks = f" ({n_kinks} at a kink)" if n_kinks else ""
         return check.passed(f"{n_entries} entries of {len(names)} parameters agree{kinks}.")
-    first = wrong[0]
+    first, place = wrong[0], Place(f"backward, where {wrong[0]} gets its gradient", None)
     return check.failed(
         f"The gradient of {', '.join(wrong)} is not the derivative of forward.",
-        diagnose(gradient_mistakes(first), cases[first], seen[first],
-                 [case.right for case in cases[first]],
-                 Place(f"backward, where {first} gets its gradient", None), first),
-    )  # fmt: skip
+        diagnose(gradient_mistakes(first), trials[first], place, first),
+    )
 
 
 def _drawn(gradient: Array | None, rng: np.random.Generator) -> list[list[int]]:
