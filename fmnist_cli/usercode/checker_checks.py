@@ -128,7 +128,7 @@ def _accepts(reply: Mapping[str, Any], right: Mapping[str, Any]) -> bool | None:
 
     It returns a truth; or, where all its numbers are tiny for a right gradient, errors; or pairs.
     """
-    if reply["is_bool"] or reply["asserts"]:
+    if reply["is_bool"] or right["asserts"] or reply["asserts"]:
         return not reply["asserts"] and all(reply["value"])
     if _errors(right) and all(abs(error) < ROUNDING for error in _errors(right)):
         return all(abs(error) < ROUNDING for error in _errors(reply))
@@ -189,10 +189,13 @@ def _accepted_instead(exam: Exam, case: ModelCase, right: Mapping[str, Any]) -> 
             continue
         now = np.abs(_errors(reply))
         nearer = now.shape == errors.shape and bool(now.size) and now.max() < 0.01 * errors.max()
-        says_yes = (right["is_bool"] or right["asserts"]) and _accepts(reply, right)
-        pairs = _pairs(reply)
-        same = bool(pairs) and all(_agree(a, n, 0.0) for a, n in pairs)
-        if nearer or says_yes or (same and (any(a for a, _ in pairs) or times(step) == 0)):
+        if right["is_bool"] or right["asserts"]:
+            accepted = _accepts(reply, right)
+        else:
+            pairs = _pairs(reply)
+            accepted = bool(pairs) and all(_agree(a, n, 0.0) for a, n in pairs) and (
+                times(step) == 0 or any(a for a, _ in pairs))  # fmt: skip
+        if nearer or accepted:
             return mistake
     return ""
 
