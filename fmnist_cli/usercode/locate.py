@@ -31,7 +31,8 @@ class Place:
     def diagnosis(self, mistake: str, **values: Any) -> Diagnosis:
         """A mistake that was seen here, in the words of ``SEEN`` with the values put in."""
         what, question = (text.format(**values) for text in SEEN[mistake])
-        return self.says(what[0].upper() + what[1:], question, mistake=mistake)
+        what = f"T{what[1:]}" if what.startswith("the ") else what
+        return self.says(what, question, mistake=mistake)
 
 
 class Sources:
