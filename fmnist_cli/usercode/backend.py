@@ -28,7 +28,7 @@ from fmnist_cli.usercode.loading import load_source
 from fmnist_cli.usercode.models import LAYOUT, Model, backward, laid_out, layer_of, through, updated
 from fmnist_cli.usercode.operations import Bench
 from fmnist_cli.usercode.outcomes import error_outcome, is_from_outside
-from fmnist_cli.usercode.parts import NAMES, Parts, UserLayer
+from fmnist_cli.usercode.parts import NAMES, Parts, UserLayer, is_usual
 from fmnist_cli.usercode.shim import Array, DataSplit, softmax_cross_entropy, supplied
 from fmnist_cli.usercode.subject import unanswered
 
@@ -98,10 +98,17 @@ class UserNetwork:
         self._path, self._parts = path, load_parts(path)
         self._lr, self._batch, self._train = config.lr, config.batch, train
         self._layout = main_layout(path, train) if self._parts.main is not None else LAYOUT
-        if self._layout != LAYOUT:
-            self._parts = Bench(self._parts, path.name).parts_for(self._layout)
+        name = (self._parts.found_as or {}).get("backward_pass", "backward_pass")
+        if self._layout != LAYOUT or not is_usual(name, "backward_pass"):
+            self._parts = self._running(self._callable_parts)
         weights = initial_weights(weights_rng(config.weights_seed), hidden=config.hidden)
         self._model = self._running(lambda: self._build(weights))
+
+    def _callable_parts(self) -> Parts:
+        """The parts; without the backward pass where that cannot be called as it seems."""
+        bench = Bench(self._parts, self._path.name)
+        bench.describe()
+        return bench.parts_for(self._layout)
 
     def _running(self, action: Callable[[], Any]) -> Any:
         try:

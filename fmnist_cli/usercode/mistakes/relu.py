@@ -27,8 +27,8 @@ RELU_FORWARD = (
             AT_MINUS_ONE, lambda c: np.maximum(c.X, 0), lambda c: np.minimum(c.X, 0)),
     Mistake("relu-doubled", "relu's output is twice what it should be.",
             "What should it give for X = 1?", lambda c: 2 * np.maximum(c.X, 0)),
-    *(Mistake("relu-clipped", f"relu cuts off above {top}.", "What should it give for X = 7?",
-              lambda c, top=top: np.clip(c.X, 0, top)) for top in (1, 6)),
+    *(Mistake("relu-clipped", f"relu cuts off above {top}.", "What should it give for X = 7?", of)
+      for top, of in ((1, lambda c: np.clip(c.X, 0, 1)), (6, lambda c: np.clip(c.X, 0, 6)))),
     Mistake("relu-of-maximum", "relu gives one number for a whole row: its maximum.",
             "Is the maximum taken between an entry and 0, or among the entries?",
             lambda c: np.broadcast_to(np.maximum(c.X.max(axis=1, keepdims=True), 0), c.X.shape)),
