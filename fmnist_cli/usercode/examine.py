@@ -25,7 +25,7 @@ from fmnist_cli.usercode.models import Layout
 from fmnist_cli.usercode.operations import Bench
 from fmnist_cli.usercode.parts import NAMES, Parts
 from fmnist_cli.usercode.results import NOT_LOADED, CheckReport, CheckResult, Diagnosis
-from fmnist_cli.usercode.subject import LocalSubject, ProcessSubject, Source, Subject, Unanswered
+from fmnist_cli.usercode.subject import ProcessSubject, Source, Subject, Unanswered
 
 LARGEST_FILE = 1 << 20
 N_IMAGES = 1_000
@@ -166,7 +166,7 @@ def check_layers(
              if value is not None}  # fmt: skip
     parts = Parts(**given, found_as=found)
     begin = time.perf_counter()
-    subject = LocalSubject(Bench(parts, ""))
+    subject = Subject(Bench(parts, ""))
     results = run_checks(CHECKS, subject, "", images or real_images(), seed, only)
     return CheckReport("", "", tuple(results), time.perf_counter() - begin)
 

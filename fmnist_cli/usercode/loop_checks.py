@@ -146,11 +146,12 @@ def _wrong_gradient(updates: Sequence[Update]) -> str:
     if all(agrees(update.gradient, update.case.right()) for update in updates):
         return ""
     used = [labels for update in updates if (labels := _labels_used(update)) is not None]
-    known = len(used) == len(updates)
+    if len(used) < len(updates):
+        return "gradient"
     own = [update.case.y for update in updates]
-    return (
-        "loop-labels-misplaced" if known and not all(map(np.array_equal, used, own)) else "gradient"
-    )
+    predicted = [update.case.loss.p.argmax(axis=1) for update in updates]
+    is_named = any(all(map(np.array_equal, used, labels)) for labels in (own, predicted))
+    return "gradient" if is_named else "loop-labels-misplaced"
 
 
 def _by_wrong_pass(exam: Exam, updates: Sequence[Update]) -> bool:

@@ -26,7 +26,7 @@ from fmnist_cli.usercode.mistakes.model import gradient_mistakes
 from fmnist_cli.usercode.network import METHODS, NetworkBench
 from fmnist_cli.usercode.results import CheckReport, CheckResult
 from fmnist_cli.usercode.shim import softmax_cross_entropy
-from fmnist_cli.usercode.subject import LocalSubject, ProcessSubject, Source, Subject
+from fmnist_cli.usercode.subject import ProcessSubject, Source, Subject
 
 BATCHES = (5, 1, 50)
 N_ENTRIES = 6  # per parameter: as many drawn, and as many of the largest gradients
@@ -47,7 +47,7 @@ def check_network(network: Any, images: Split | None = None, *, seed: int = 0) -
     images : Split, optional
         Fashion-MNIST's by default.
     """
-    return _report("", LocalSubject(NetworkBench(network, "")), images or real_images(), seed)
+    return _report("", Subject(NetworkBench(network, "")), images or real_images(), seed)
 
 
 def check_interface(

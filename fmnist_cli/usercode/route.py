@@ -95,7 +95,8 @@ class Route:
         return gradient
 
     def _name(self, array: Any) -> str:
-        return next((name for name, one in self._known.items() if _is_equal(array, one)), "")
+        known = reversed(self._known.items())  # the latest, where several are equal
+        return next((name for name, one in known if _is_equal(array, one)), "")
 
 
 def _is_equal(one: Any, other: Array) -> bool:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from fmnist_cli.host import signals_deferred
 from fmnist_cli.usercode import wire
@@ -41,49 +41,28 @@ class Unanswered(Exception):
         self.sentence, self.line, self.lacking = sentence, line, lacking
 
 
-class Subject(Protocol):
-    """What the judge asks."""
+class Subject:
+    """The user's code: here one's own, in this process, where nothing is limited."""
 
-    @property
-    def banned(self) -> Sequence[str]:
-        """The modules for which the code is not run at all."""
+    banned: Sequence[str] = ()  # the modules for which the code is not run at all
+    refusals: Sequence[str] = ()  # what it tried and was refused, after "tried to"
 
-    @property
-    def refusals(self) -> Sequence[str]:
-        """What the code tried and was refused, as a continuation of "tried to"."""
+    def __init__(self, bench: Bench | NetworkBench) -> None:
+        self._bench = bench
 
     def load(self) -> dict[str, Any]:
         """What the code defines; Unanswered where it cannot be loaded."""
+        return self._bench.describe()
 
     def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
         """The reply to an operation; Unanswered where there is none."""
+        return _unless_failed(self._bench.call(operation, arguments))
 
     def forget(self) -> None:
         """Have the code loaded anew, where it may have kept something of an operation."""
 
     def numpy_replaced(self) -> list[str]:
         """The public names of NumPy that the code has replaced."""
-
-
-class LocalSubject:
-    """One's own code, in this process: nothing is limited."""
-
-    banned: Sequence[str] = ()
-    refusals: Sequence[str] = ()
-
-    def __init__(self, bench: Bench | NetworkBench) -> None:
-        self._bench = bench
-
-    def load(self) -> dict[str, Any]:
-        return self._bench.describe()
-
-    def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
-        return _unless_failed(self._bench.call(operation, arguments))
-
-    def forget(self) -> None:
-        return
-
-    def numpy_replaced(self) -> list[str]:
         return []
 
 
@@ -99,7 +78,7 @@ class Source:
     forbidden: tuple[str, ...] = ()  # top-level modules that may not be imported
 
 
-class ProcessSubject:
+class ProcessSubject(Subject):
     """A file's code in a process of its own, in an empty folder, within limits.
 
     A process that dies or hangs is replaced: one operation's end does not touch the next.

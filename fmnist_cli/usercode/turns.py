@@ -25,16 +25,18 @@ def wrong_turn(route: Mapping[str, Any], *, ended: bool = False) -> Diagnosis | 
 
     if calls and calls[0]["layer"] == 0 < last:
         return found(calls[0], "pass-order", layer=layers[0])
+    same_mask = None
     for call in calls:
         place, x, grad = int(call["layer"]), str(call["x"]), str(call["grad"])
         if not 0 <= place <= last:
             continue
         layer = layers[place]
         due = "loss" if place == last else f"back {place + 1}"
-        harmless = kinds[place] == "relu" and x == f"out {place}"  # the same mask
+        if kinds[place] == "relu" and x == f"out {place}":  # most often harmless
+            x, same_mask = "own", call
         if x == due and grad == f"out {place - 1}":
             return found(call, "pass-arguments-exchanged", layer=layer)
-        if x != "own" and not harmless:
+        if x != "own":
             return found(call, "pass-wrong-input", layer=layer, given=_array_in_words(layers, x))
         if grad == due:
             continue
@@ -51,6 +53,9 @@ def wrong_turn(route: Mapping[str, Any], *, ended: bool = False) -> Diagnosis | 
         which = {0: "pass-first-layer-missing", last: "pass-last-layer-missing"}
         return found(calls[-1], which.get(missing[0], "pass-layer-missing"),
                      layer=layers[missing[0]])  # fmt: skip
+    if same_mask is not None and not ended:
+        relu = layers[int(same_mask["layer"])]
+        return found(same_mask, "pass-wrong-input", layer=relu, given="its own output")
     return None
 
 

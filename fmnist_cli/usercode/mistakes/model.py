@@ -27,9 +27,13 @@ def _b_from_W(reduce: Callable[[Array], Array]) -> Callable[[UpdateCase], Any]:
     )
 
 
-def _by_itself(which: str) -> Callable[[UpdateCase], Any]:
-    """The step of the parameters of a kind takes them in place of their gradients."""
-    return lambda c: c.right() | {n: w - c.lr * w for n, w in c.w.items() if n.startswith(which)}
+def _of_kind(
+    which: str, change: Callable[[Array, Array, float], Any]
+) -> Callable[[UpdateCase], Any]:
+    """Another step of the parameters of a kind."""
+    return lambda c: (
+        c.right() | {n: change(w, c.g[n], c.lr) for n, w in c.w.items() if n.startswith(which)}
+    )
 
 
 def _only(*names: str) -> Callable[[UpdateCase], Any]:
@@ -57,6 +61,9 @@ UPDATE = (
             DOWNHILL, _each(lambda w, g, lr: w + lr * g)),
     Mistake("update-without-lr", "The step is the gradient itself: the learning rate is not in it.",
             "What makes the step small?", _each(lambda w, g, lr: w - g)),
+    *(Mistake(f"update-{which}-without-lr", f"The learning rate is not in the step of {which}.",
+              "What makes the step small?", _of_kind(which, lambda w, g, lr: w - g))
+      for which in ("W", "b")),
     Mistake("update-uphill-without-lr", "The step is plus the gradient itself.",
             "What makes the step small, and in which direction does the loss fall?",
             _each(lambda w, g, lr: w + g)),
@@ -70,7 +77,8 @@ UPDATE = (
             "Where does the learning rate in your step come from?",
             lambda c: c.w, _each(lambda w, g, lr: -g)),
     *(Mistake(f"update-by-{which}", f"The step of {which} takes {which} itself, not its gradient.",
-              "Which array says in which direction the loss falls?", _by_itself(which))
+              "Which array says in which direction the loss falls?",
+              _of_kind(which, lambda w, g, lr: w - lr * w))
       for which in ("W", "b")),
     Mistake("update-W-for-b", "W moves twice, and the bias never.",
             "Which key does the loop use in its second round?",

@@ -83,8 +83,7 @@ SEEN: dict[str, tuple[str, str]] = {
     "momentum-uphill": ("With momentum the step goes up the gradient: a sign is wrong.",
         THREE_STEPS),
     "momentum-without-lr": ("With momentum the learning rate is not in the step.", THREE_STEPS),
-    "momentum-lr-squared": ("With momentum the learning rate is multiplied in twice.",
-        THREE_STEPS),
+    "momentum-lr-squared": ("With momentum the learning rate is multiplied in twice.", THREE_STEPS),
     "decay-sign": ("The weight decay has the wrong sign: the weights grow.", THREE_STEPS),
     "decay-unused": ("The weight decay has no effect.", THREE_STEPS),
     "decay-scaled": ("The weight decay is {c:.3g} times lambda.", THREE_STEPS),
@@ -96,9 +95,8 @@ SEEN: dict[str, tuple[str, str]] = {
         "The loss is a mean: where is the division by N, and where else?"),
     "softmax-overflow": ("exp overflows for large logits.",
         "Does the softmax change when the same number is taken off every logit?"),
-    "pass-order": ("The backward pass begins with {layer}.",
-        "Which layer's gradient can be known first: that of the one next to the loss, or of the "
-        "one next to the images?"),
+    "pass-order": ("The backward pass begins with {layer}.", "Which layer's gradient can be known "
+        "first: that of the one next to the loss, or of the one next to the images?"),
     "pass-wrong-input": ("The backward pass of {layer} is given {given} as X.",
         "What went into {layer} on the way forward?"),
     "pass-arguments-exchanged": ("The backward pass of {layer} gets its two arguments exchanged.",
