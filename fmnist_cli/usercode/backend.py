@@ -24,11 +24,10 @@ from fmnist_cli.engine.numpy_mlp.layers import PARAMETERS, initial_weights
 from fmnist_cli.engine.seeding import epoch_order, weights_rng
 from fmnist_cli.errors import ArtefactError, FmnistError, UsageError
 from fmnist_cli.usercode.examine import main_layout, read_source
-from fmnist_cli.usercode.loading import load_source
 from fmnist_cli.usercode.models import LAYOUT, Model, backward, laid_out, layer_of, through, updated
 from fmnist_cli.usercode.operations import Bench
 from fmnist_cli.usercode.outcomes import error_outcome, is_from_outside
-from fmnist_cli.usercode.parts import NAMES, Parts, UserLayer, is_usual
+from fmnist_cli.usercode.parts import NAMES, Parts, UserLayer, is_usual, load_source
 from fmnist_cli.usercode.shim import Array, DataSplit, softmax_cross_entropy, supplied
 from fmnist_cli.usercode.subject import unanswered
 

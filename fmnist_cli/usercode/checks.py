@@ -256,7 +256,7 @@ def inputs_kept(exam: Exam, check: Check) -> CheckResult:
                     place, called = exam.sources.place(f"{part}_{method}"), exam.parts[part]
                     return check.failed(
                         f"{called}.{method} changes {name}, which belongs to its caller.",
-                        place.diagnosis(f"in-place-{name}", method=f"{called}.{method}"),
+                        place.diagnosis(f"in-place-{name}"),
                     )
     return check.passed("Neither X nor grad is changed by a forward or backward pass.")
 

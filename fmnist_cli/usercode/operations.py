@@ -61,12 +61,8 @@ class _Failed(Exception):
 class Bench:
     """A file's parts, and the operations on them.
 
-    Parameters
-    ----------
-    filename : str
-        What the file's own lines are known by in a traceback.
-    entering : callable, optional
-        Told the name of the user's function that runs next.
+    By ``filename`` the file's own lines are known in a traceback; ``entering`` is told the name of
+    the user's function that runs next.
     """
 
     def __init__(
@@ -148,14 +144,6 @@ class Bench:
         if outcome is not None:
             raise _Failed(outcome)
         return cast(T, value)
-
-    def _array_of(self, name: str, function: Callable[..., Any], *arguments: Any) -> Array:
-        """The array that a call gives."""
-        outcome = self.attempt(name, function, *arguments)
-        if outcome.get("array") is None:
-            raise _Failed(outcome)
-        array: Array = outcome["array"]
-        return array
 
     def _arrays(
         self,
@@ -241,8 +229,10 @@ class Bench:
                 changed[name][index] += sign
                 X = changed.pop("X")
                 layer = self._layer(part, **changed)
-                moved.append(self._array_of(f"{NAMES[part][0]}.forward", layer.forward, X))
-            reply[name] = _array(moved)
+                moved.append(self.attempt(f"{NAMES[part][0]}.forward", layer.forward, X))
+                if moved[-1].get("array") is None:
+                    raise _Failed(moved[-1])
+            reply[name] = _array([outcome["array"] for outcome in moved])
         return reply
 
     def moved(self, W: Array, b: Array, X: Array) -> dict[str, Any]:

@@ -11,9 +11,11 @@ This runs where the user's code runs. It knows no right answer.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,7 @@ NAMES = {
 }  # fmt: skip
 """The part, and the names that it is found by; the first is the assignment's."""
 
+MODULE_NAME = "fmnist_user_code"  # not __main__: the file's main is not run
 GRADIENT_NAMES = ("gradient", "gradients", "grads", "grad")
 
 
@@ -88,6 +91,23 @@ def find_parts(names: Mapping[str, Any], source: str = "") -> Parts:
         for place, (name, index) in handed_over(tree, found_as.get("backward_pass", "")).items()
     }
     return replace(Parts(**found), found_as=found_as, handed=handed)
+
+
+def load_source(
+    source: bytes | str, filename: str, *, built_ins: dict[str, Any] | None = None
+) -> Parts:
+    """Run a file's text in a module of its own and find its parts.
+
+    Whatever the text raises is raised here.
+    """
+    module = ModuleType(MODULE_NAME)
+    module.__file__ = filename
+    if built_ins is not None:
+        vars(module)["__builtins__"] = built_ins
+    sys.modules[MODULE_NAME] = module  # dataclasses and pickle look a class's module up
+    exec(compile(source, filename, "exec", dont_inherit=True), vars(module))
+    text = source.decode("utf-8", "replace") if isinstance(source, bytes) else source
+    return find_parts(vars(module), text)
 
 
 def is_usual(name: str, part: str) -> bool:

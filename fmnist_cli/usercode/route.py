@@ -23,12 +23,8 @@ Call = Callable[[], Any]
 class Route:
     """The layers that the last batch went through, and the backward passes since the last update.
 
-    Parameters
-    ----------
-    n_inputs : int
-        Of the first layer: by them a new batch is known.
-    filename : str
-        Of the file, whose lines are told.
+    By the ``n_inputs`` of the first layer a new batch is known; the lines that are told are those
+    of the file of this name.
     """
 
     def __init__(self, n_inputs: int, filename: str) -> None:

@@ -37,10 +37,7 @@ def imported(source: bytes) -> set[str]:
 def find_by_structure(tree: ast.Module, known: Mapping[str, str]) -> dict[str, str]:
     """The names of ``backward_pass`` and ``gradient_checker``, as far as they can be told.
 
-    Parameters
-    ----------
-    known : mapping
-        The name of every part that was found by its name; those are no candidates.
+    ``known`` are the parts that were found by their names; those are no candidates.
     """
     tops = {node.name: node for node in tree.body if isinstance(node, Definition)}
     layers = {known.get(part) for part in ("linear", "relu", "loss")}

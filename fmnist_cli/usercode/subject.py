@@ -157,7 +157,9 @@ class ProcessSubject(Subject):
         try:
             self._receive(time.monotonic() + _START_SECONDS)
         except (EOFError, TimeoutError) as error:
-            raise RuntimeError(f"the worker did not start: {self._error_text()}") from error
+            self._stderr.seek(0)
+            said = self._stderr.read()[-_LARGEST_STDERR:].decode("utf-8", "replace")
+            raise RuntimeError(f"the worker did not start: {said}") from error
 
     def _ask(self, operation: str, arguments: dict[str, Any], seconds: float) -> dict[str, Any]:
         self._require_time()
@@ -229,10 +231,6 @@ class ProcessSubject(Subject):
             name = signal.Signals(-code).name
             return f"{where} ended the Python process with {name}: a crash, or too much memory."
         return f"{where} ended the Python process (exit code {code}): os._exit must not be called."
-
-    def _error_text(self) -> str:
-        self._stderr.seek(0)
-        return self._stderr.read()[-_LARGEST_STDERR:].decode("utf-8", "replace")
 
     def _end(self) -> None:
         if self._process is None:

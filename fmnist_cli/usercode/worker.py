@@ -43,7 +43,7 @@ class _Worker:
         import numpy.linalg
         import numpy.random  # noqa: F401
 
-        from fmnist_cli.usercode import guard, loading, network, operations, outcomes, shim
+        from fmnist_cli.usercode import guard, network, operations, outcomes, parts, shim
         from fmnist_cli.usercode import models as _models  # noqa: F401
 
         self.refusals: list[str] = []
@@ -74,14 +74,14 @@ class _Worker:
 
         def load() -> operations.Bench | network.NetworkBench:
             if start["interface"]:
-                made = loading.load_object(start["interface"], Path(start["import_folder"]))()
+                made = network.load_object(start["interface"], Path(start["import_folder"]))()
                 return network.NetworkBench(made, self.filename, entering)
-            parts = loading.load_source(
+            found = parts.load_source(
                 start["text"].encode("utf-8", "surrogateescape"),
                 self.filename,
                 built_ins=built_ins,
             )
-            return operations.Bench(parts, self.filename, entering)
+            return operations.Bench(found, self.filename, entering)
 
         self.load = load
 
