@@ -119,16 +119,16 @@ def _verdict(value: Any) -> Any:
 
 def _make_wrong(access: UserLayer, name: str, how: str) -> None:
     """Have the layer's backward pass leave a wrong gradient of a parameter."""
-    layer = access.layer
-    right = layer.backward
+    right = access.layer.backward
 
     @functools.wraps(right)
     def wrong(*arguments: Any) -> Any:
         value = right(*arguments)
-        access.set_gradient(name, _wrong(how)(np.array(access.gradient(name), np.float64)))
+        gradient = np.array(access.gradient(name), np.float64)
+        access.set_gradient(name, _WRONG[how](gradient) if how in _WRONG else float(how) * gradient)
         return value
 
-    layer.backward = wrong
+    access.layer.backward = wrong
 
 
 def _scaled(gradient: Array) -> Array:
@@ -145,11 +145,7 @@ _WRONG: dict[str, Callable[[Array], Array]] = {
     "raised": lambda gradient: gradient + np.abs(gradient).max(),
     "lowered": lambda gradient: gradient - np.abs(gradient).max(),
 }
-
-
-def _wrong(how: str) -> Callable[[Array], Array]:
-    """How a gradient is made wrong: one of these by its name, or a factor."""
-    return _WRONG[how] if how in _WRONG else lambda gradient: float(how) * gradient
+"""How a gradient is made wrong, by a name; a number is a factor."""
 
 
 class Moves:

@@ -66,11 +66,11 @@ def _report(name: str, subject: Subject, images: Split, seed: int) -> CheckRepor
     return CheckReport(name, "", tuple(results), time.perf_counter() - begin)
 
 
-def _arrays(outcomes: Mapping[str, Any]) -> dict[str, Array | None]:
+def _arrays(outcomes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: observed(outcome).array for name, outcome in outcomes.items()}
 
 
-def _parameters(exam: Exam) -> dict[str, Array | None]:
+def _parameters(exam: Exam) -> dict[str, Any]:
     return exam.once("parameters", lambda: _arrays(exam.subject.call("parameters")["parameters"]))
 
 
@@ -135,7 +135,7 @@ def network_gradients(exam: Exam, check: Check) -> CheckResult:
         smooth = np.abs(whole - half) <= tolerance * np.maximum(np.abs(half), least)
         n_entries, n_kinks = n_entries + len(entries), n_kinks + int((~smooth).sum())
         of = np.array([name for name, _ in entries])
-        got = np.array([_entry(gradients[name], index) for name, index in entries])
+        got = np.array([gradients[name][tuple(index)] for name, index in entries])
         for name in names:
             kept = smooth & (of == name)
             scale = max(float(np.abs(half[kept]).max(initial=0)), 1e-12)
@@ -152,18 +152,12 @@ def network_gradients(exam: Exam, check: Check) -> CheckResult:
     )
 
 
-def _drawn(gradient: Array | None, rng: np.random.Generator) -> list[list[int]]:
+def _drawn(gradient: Array, rng: np.random.Generator) -> list[list[int]]:
     """Indices: some drawn, and those of the largest gradients."""
-    assert gradient is not None
     largest = np.argsort(np.abs(gradient), axis=None)[::-1][:N_ENTRIES]
     drawn = rng.choice(gradient.size, min(N_ENTRIES, gradient.size), replace=False)
     flat = np.unique(np.concatenate([largest, drawn]))
     return [[int(i) for i in np.unravel_index(f, gradient.shape)] for f in flat]
-
-
-def _entry(gradient: Array | None, index: list[int]) -> float:
-    assert gradient is not None
-    return float(gradient[tuple(index)])
 
 
 def network_fresh(exam: Exam, check: Check) -> CheckResult:
@@ -173,14 +167,15 @@ def network_fresh(exam: Exam, check: Check) -> CheckResult:
     for name, once in _arrays(record["gradients"]).items():
         if agrees(second[name], once):
             continue
-        added, place = first[name], Place("backward", None)
-        message = f"The same batch gives {name} another gradient the next time."
-        if added is not None and second[name] is not None and agrees(second[name] - added, once):
-            found = place.diagnosis("gradient-accumulates", times="", name=name)
-        else:
-            found = place.says(f"{name} depends on what came before.",
-                               "What is in the gradient when the next batch comes?")  # fmt: skip
-        return check.failed(message, found)
+        place = Place("backward", None)
+        known = first[name] is not None and second[name] is not None
+        return check.failed(
+            f"The same batch gives {name} another gradient the next time.",
+            place.diagnosis("gradient-accumulates", times="", name=name)
+            if known and agrees(second[name] - first[name], once)
+            else place.says(f"{name} depends on what came before.",
+                            "What is in the gradient when the next batch comes?"),
+        )  # fmt: skip
     return check.passed("Each batch's gradients are its own.")
 
 
