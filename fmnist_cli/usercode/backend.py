@@ -74,19 +74,9 @@ def _told(path: Path, error: BaseException) -> UserCodeError:
 class UserNetwork:
     """A ``Backend``: linear, ReLU, linear and the supplied loss, of one file's layers.
 
-    Parameters
-    ----------
-    path : Path
-        The student's file. The model has the keys of its ``main``, else the assignment's.
-    config : TrainConfig
-        ``momentum`` must be 0: the interface has none.
-
-    Raises
-    ------
-    UsageError
-        When the file lacks a part, or momentum is asked for.
-    UserCodeError
-        When the file's own code raises.
+    The model has the keys of the file's ``main``, else the assignment's. UsageError where the file
+    lacks a part, or momentum is asked for, which the interface has not; UserCodeError where the
+    file's own code raises.
     """
 
     def __init__(self, path: Path, config: TrainConfig, train: Split) -> None:

@@ -215,7 +215,7 @@ def zero_case(rng: np.random.Generator) -> ReluCase:
     return ReluCase(X, rng.uniform(0.5, 1.5, (6, 4)))
 
 
-def _weights(rng: np.random.Generator, *sizes: int) -> dict[str, Array]:
+def model_weights(rng: np.random.Generator, *sizes: int) -> dict[str, Array]:
     """W1, b1, W2, ... of a model whose layers have these sizes."""
     drawn: dict[str, Array] = {}
     for i, (d, h) in enumerate(pairwise(sizes), start=1):
@@ -225,14 +225,17 @@ def _weights(rng: np.random.Generator, *sizes: int) -> dict[str, Array]:
 
 def model_cases(rng: np.random.Generator) -> list[ModelCase]:
     return [
-        ModelCase(_weights(rng, *sizes), rng.normal(0, 1, (n, sizes[0])),
+        ModelCase(model_weights(rng, *sizes), rng.normal(0, 1, (n, sizes[0])),
                   rng.integers(0, sizes[-1], n))
         for n, *sizes in MODEL_SHAPES
     ]  # fmt: skip
 
 
 def update_cases(rng: np.random.Generator) -> list[UpdateCase]:
-    return [UpdateCase(_weights(rng, 6, 5, 3), _weights(rng, 6, 5, 3), lr) for lr in (0.3, 0.07)]
+    return [
+        UpdateCase(model_weights(rng, 6, 5, 3), model_weights(rng, 6, 5, 3), lr)
+        for lr in (0.3, 0.07)
+    ]
 
 
 def loss_cases(rng: np.random.Generator) -> list[LossCase]:

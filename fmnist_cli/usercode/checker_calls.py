@@ -141,7 +141,6 @@ def _scaled(gradient: Array) -> Array:
 _WRONG: dict[str, Callable[[Array], Array]] = {
     "scaled": _scaled,
     "reversed": lambda gradient: gradient.ravel()[::-1].reshape(gradient.shape),  # the same norm
-    "negated": lambda gradient: -gradient,
     "raised": lambda gradient: gradient + np.abs(gradient).max(),
     "lowered": lambda gradient: gradient - np.abs(gradient).max(),
 }

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from fmnist_cli.usercode.cases import Array, ModelCase
+from fmnist_cli.usercode.cases import Array, ModelCase, model_weights
 from fmnist_cli.usercode.checker_calls import N_CHECKED
 from fmnist_cli.usercode.checks import LAYER_CHECKS, Check
 from fmnist_cli.usercode.diagnosis import agrees
@@ -39,19 +38,14 @@ def _case(exam: Exam, n: int, which: int = 10) -> ModelCase:
     """
     rng = exam.rng(which)
     n_layers = sum(kind == "linear" for _, kind in exam.layout())
-    sizes = [12, *[8] * (n_layers - 1), 10]
-    weights: dict[str, Array] = {}
-    for i, (d, h) in enumerate(pairwise(sizes), start=1):
-        is_last = i == n_layers
-        W = rng.normal(0, 0.5 if is_last else 0.3, (d, h))
-        b = rng.normal(0, 0.1, h)
-        if is_last and n_layers > 1:
-            W[0] *= 0.2
-            W[0, 0] = 1.0
-        elif not is_last:
-            W[:, 0] = np.abs(W[:, 0])
-            b[0] = 0.5
-        weights |= {f"W{i}": W, f"b{i}": b}
+    weights = model_weights(rng, 12, *[8] * (n_layers - 1), 10)
+    for name, array in weights.items():
+        array *= 0.3 if name[0] == "W" else 0.1
+    for i in range(1, n_layers):
+        weights[f"W{i}"][:, 0] = np.abs(weights[f"W{i}"][:, 0])
+        weights[f"b{i}"][0] = 0.5
+    if n_layers > 1:
+        weights[f"W{n_layers}"][0] = np.eye(10)[0]
     labels = rng.integers(0, 10, n)
     labels[0] = 0
     return ModelCase(weights, rng.uniform(0.2, 1, (n, 12)), labels)
@@ -154,7 +148,7 @@ def _rejects(
 _PLANTED = {
     "scaled": "A gradient half as large again is accepted.",
     "reversed": "A gradient whose entries are in the wrong order is accepted.",
-    "negated": "A gradient of the wrong sign is accepted.",
+    "-1": "A gradient of the wrong sign is accepted.",
     "raised": "A gradient whose entries are all too large is accepted.",
     "lowered": "A gradient whose entries are all too small is accepted.",
 }
