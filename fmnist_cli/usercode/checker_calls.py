@@ -213,6 +213,9 @@ def _checker_calls(given: dict[str, Any], roles: set[str]) -> list[dict[str, Any
                 "layer": name,
                 "key": key,
                 "w": array,
+                "index": (0,) * np.ndim(array),
+                "row": 0,
+                "col": 0,
                 "grad": layer.gradient(key),
                 "f": functools.partial(_loss_of, given, array),
             })  # fmt: skip

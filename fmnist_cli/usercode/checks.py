@@ -16,7 +16,7 @@ import numpy as np
 from fmnist_cli.engine.numpy_mlp.layers import INITIAL_STD
 from fmnist_cli.usercode import cases
 from fmnist_cli.usercode.cases import Array
-from fmnist_cli.usercode.diagnosis import Trial, agrees, diagnose
+from fmnist_cli.usercode.diagnosis import CaseResult, agrees, diagnose
 from fmnist_cli.usercode.exam import Exam, observed
 from fmnist_cli.usercode.mistakes import BY_ARRAYS
 from fmnist_cli.usercode.parts import NAMES
@@ -65,7 +65,13 @@ class Check:
         return self.result("skipped", message)
 
     def compare(
-        self, exam: Exam, trials: Sequence[Trial], array: str, message: str = "", *, of: str = ""
+        self,
+        exam: Exam,
+        trials: Sequence[CaseResult],
+        array: str,
+        message: str = "",
+        *,
+        of: str = "",
     ) -> CheckResult:
         """Passed where every trial agrees; else with a diagnosis.
 
@@ -209,7 +215,7 @@ def _params_not_used(exam: Exam, part: str, check: Check, result: CheckResult) -
     return check.failed(result.message, place.diagnosis("params-not-used"))
 
 
-def _raises_at(exam: Exam, array: str, trials: Sequence[Trial]) -> bool:
+def _raises_at(exam: Exam, array: str, trials: Sequence[CaseResult]) -> bool:
     """Whether backward stops in the very line that makes this array."""
     lines = {trial.seen.line for trial in trials if trial.seen.raised}
     own = exam.sources.place(f"linear_{array}").line
@@ -243,7 +249,7 @@ def relu_at_zero(exam: Exam, check: Check) -> CheckResult:
         return check.passed("The derivative at 0 is taken as 0.")
     if not agrees(seen.array[~at_zero], right[~at_zero]):
         return check.skipped("relu's backward is wrong elsewhere; see relu_backward.")
-    return check.compare(exam, [Trial(case, right, seen)], "dX")
+    return check.compare(exam, [CaseResult(case, right, seen)], "dX")
 
 
 def inputs_kept(exam: Exam, check: Check) -> CheckResult:

@@ -59,7 +59,7 @@ def agrees(observed: Any, expected: Any, tolerance: float = TOLERANCE) -> bool:
 
 
 @dataclass(frozen=True)
-class Trial:
+class CaseResult:
     """A case, what is right for it, and what the user's code gave."""
 
     case: Any
@@ -74,7 +74,7 @@ class Trial:
         return not self.seen.raised and agrees(self.seen.array, value, self.seen.tolerance)
 
 
-def name_mistake(mistakes: Sequence[Mistake], trials: Sequence[Trial]) -> Mistake | None:
+def name_mistake(mistakes: Sequence[Mistake], trials: Sequence[CaseResult]) -> Mistake | None:
     """The first mistake that agrees with what was given in every trial, and is one.
 
     Where the user's code raised, the mistake must raise too.
@@ -100,7 +100,7 @@ def name_mistake(mistakes: Sequence[Mistake], trials: Sequence[Trial]) -> Mistak
     return None
 
 
-def _fitted(mistake: Mistake, trials: Sequence[Trial]) -> Mistake | None:
+def _fitted(mistake: Mistake, trials: Sequence[CaseResult]) -> Mistake | None:
     """The mistake with its multiple put in: the one by which it is nearest to all cases."""
     along = mistake.along
     if along is None:
@@ -134,7 +134,7 @@ def _plus(value: Any, multiple: float, step: Any) -> Any:
     return value + multiple * step
 
 
-def _of_any_array(trials: Sequence[Trial], place: Place, name: str) -> Diagnosis | None:
+def _of_any_array(trials: Sequence[CaseResult], place: Place, name: str) -> Diagnosis | None:
     """What can happen to any array: its type, or a cut."""
     pairs = [(trial.seen.array, np.asarray(trial.right)) for trial in trials
              if isinstance(trial.seen.array, np.ndarray) and not isinstance(trial.right, Mapping)
@@ -154,7 +154,7 @@ def _of_any_array(trials: Sequence[Trial], place: Place, name: str) -> Diagnosis
 
 
 def diagnose(
-    mistakes: Sequence[Mistake], trials: Sequence[Trial], place: Place, name: str
+    mistakes: Sequence[Mistake], trials: Sequence[CaseResult], place: Place, name: str
 ) -> Diagnosis:
     """The named mistake, or what is known; ``name`` is what the array is called ("dW")."""
     mistake = name_mistake(mistakes, trials)
@@ -175,13 +175,13 @@ def diagnose(
                       "numbers. What is special about the entries that are wrong?")  # fmt: skip
 
 
-def _describe(trials: Sequence[Trial], name: str) -> str:
+def _describe(trials: Sequence[CaseResult], name: str) -> str:
     """What is known of arrays that no named mistake gives."""
     trial = next(trial for trial in trials if not trial.agrees)
     seen, expected = trial.seen, trial.right
     if isinstance(expected, Mapping):
         first, *rest = [n for n, value in expected.items() if not agrees(seen.array.get(n), value)]
-        one = Trial(trial.case, expected[first], Observed(seen.array.get(first)))
+        one = CaseResult(trial.case, expected[first], Observed(seen.array.get(first)))
         others = f" ({', '.join([first, *rest])} are wrong.)" if rest else ""
         fine = [n for n in expected if n not in (first, *rest)]
         verb = "is" if len(fine) == 1 else "are"
@@ -206,7 +206,7 @@ def _describe(trials: Sequence[Trial], name: str) -> str:
     return f"{_which(wrong, name)}{also}"
 
 
-def _factors(trials: Sequence[Trial]) -> list[str]:
+def _factors(trials: Sequence[CaseResult]) -> list[str]:
     """The factor of every case, where each array is a multiple of the right one."""
     factors = []
     for trial in trials:

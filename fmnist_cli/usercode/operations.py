@@ -259,9 +259,12 @@ class Bench:
         if coefficients and (not takes or ("velocity" in takes and "momentum" not in takes)):
             return reply
         model, further = self._model(weights, layout), dict[str, Any]()
-        if coefficients:
-            values = {"velocity": shim.add_momentum(model), **coefficients}
-            further = {name: values[role] for role, name in takes.items()}
+        needed = {parameter.name for parameter in required(self.parts.update)}
+        for role, name in takes.items():  # one velocity for all steps
+            if role == "velocity" and (coefficients or name in needed):
+                further[name] = shim.Velocity(model)
+            elif coefficients:
+                further[name] = coefficients[role]
         for _ in range(n_steps):
             for name, value in gradients.items():
                 self._value("gradient", layer_of(model, name).set_gradient, name[0], value)

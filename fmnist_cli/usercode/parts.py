@@ -260,7 +260,7 @@ def update_arguments(
     roles = update_roles(function)
     arguments: dict[str, Any] = dict.fromkeys((p.name for p in required(function)), 0.0)
     if roles.get("velocity") in arguments:
-        arguments[roles["velocity"]] = shim.add_momentum(model)
+        arguments[roles["velocity"]] = shim.Velocity(model)
     given = {"model": model, "rate": lr}
     return arguments | {roles[role]: value for role, value in given.items() if role in roles}
 
@@ -278,6 +278,9 @@ _CHECKER_WORDS = {
     "f": ("f", "func", "function", "fun", "lossfn", "lossfunction", "lossfunc", "costfunction"),
     "w": ("w", "theta", "weights", "weight", "params", "array"),
     "loss": ("loss", "criterion", "lossfct", "losslayer"),
+    "index": ("index", "idx", "entry", "position", "ij"),
+    "row": ("row", "i"),
+    "col": ("col", "column", "j"),
     "grad": ("grad", "gradient", "analytic", "analyticgrad", "analyticgradient", "dw", "g"),
 }
 _BY_DEFAULT = {"L1": "layer", "L2": "layer", "W": "key", "b": "key"}

@@ -31,7 +31,7 @@ _START_SECONDS = 60.0  # for Python and NumPy to be imported on a busy machine
 class Unanswered(Exception):
     """The code gave no answer; the message is a sentence that says why.
 
-    ``lacking``: where it asked an object for what that has not, the object's type.
+    ``lacking``: "model" where it asked the model for what only one of another class has.
     """
 
     def __init__(self, sentence: str, line: int | None = None, lacking: str = "") -> None:
