@@ -146,11 +146,7 @@ class Bench:
         return cast(T, value)
 
     def _arrays(
-        self,
-        name: str,
-        read: Callable[[UserLayer, str], Any],
-        model: Mapping[str, Any],
-        names: Iterable[str],
+        self, name: str, read: Callable[[UserLayer, str], Any], model: Model, names: Iterable[str]
     ) -> dict[str, Outcome]:
         """What ``read`` finds in a model's layers for W1, b1, W2, ..."""
         return {n: self.attempt(name, read, layer_of(model, n), n[0]) for n in names}
