@@ -8,7 +8,7 @@ one's own.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,11 @@ from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
 from fmnist_cli.engine.numpy_mlp.layers import PARAMETERS, initial_weights
 from fmnist_cli.engine.seeding import epoch_order, weights_rng
 from fmnist_cli.errors import ArtefactError, FmnistError, UsageError
-from fmnist_cli.usercode.examine import read_source
-from fmnist_cli.usercode.loading import load_source
+from fmnist_cli.usercode.examine import main_layout, read_source
+from fmnist_cli.usercode.models import LAYOUT, Model, backward, laid_out, layer_of, through, updated
+from fmnist_cli.usercode.operations import Bench
 from fmnist_cli.usercode.outcomes import error_outcome, is_from_outside
-from fmnist_cli.usercode.parts import NAMES, Parts, UserLayer, update_arguments
-from fmnist_cli.usercode.passes import backward, forward_values
-from fmnist_cli.usercode.reference import LAYOUT, laid_out
+from fmnist_cli.usercode.parts import NAMES, Parts, UserLayer, is_usual, load_source
 from fmnist_cli.usercode.shim import Array, DataSplit, softmax_cross_entropy, supplied
 from fmnist_cli.usercode.subject import unanswered
 
@@ -75,6 +74,8 @@ def _told(path: Path, error: BaseException) -> UserCodeError:
 class UserNetwork:
     """A ``Backend``: linear, ReLU, linear and the supplied loss, of one file's layers.
 
+    The model has the keys of the file's ``main``, else the assignment's.
+
     Parameters
     ----------
     path : Path
@@ -101,10 +102,20 @@ class UserNetwork:
             )
         self._path, self._parts = path, parts or load_parts(path)
         self._lr, self._batch, self._train = config.lr, config.batch, train
+        self._layout = main_layout(path, train) if self._parts.main is not None else LAYOUT
+        name = (self._parts.found_as or {}).get("backward_pass", "backward_pass")
+        if self._layout != LAYOUT or not is_usual(name, "backward_pass"):
+            self._parts = self._running(self._callable_parts)
         weights = initial_weights(weights_rng(config.weights_seed), hidden=config.hidden)
         self._model = self._running(lambda: self._build(weights))
 
-    def _running(self, action: Any) -> Any:
+    def _callable_parts(self) -> Parts:
+        """The parts; without the backward pass where that cannot be called as it seems."""
+        bench = Bench(self._parts, self._path.name)
+        bench.describe()
+        return bench.parts_for(self._layout)
+
+    def _running(self, action: Callable[[], Any]) -> Any:
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
@@ -120,13 +131,13 @@ class UserNetwork:
         linear, relu = self._parts.linear, self._parts.relu
         assert linear is not None
         assert relu is not None
-        model = laid_out(LAYOUT, weights, lambda W, b: linear(*W.shape), relu)
+        model = laid_out(self._layout, weights, lambda W, b: linear(*W.shape), relu)
         self._set(model, weights)
         return model
 
-    def _set(self, model: Mapping[str, Any], weights: Arrays) -> None:
+    def _set(self, model: Model, weights: Arrays) -> None:
         for name in PARAMETERS:
-            layer = UserLayer(model[f"L{name[1]}"])
+            layer = layer_of(model, name)
             if np.size(layer.parameter(name[0])) != weights[name].size:
                 raise ArtefactError(f"The layer's {name} has not the size of the weights.")
             layer.set_parameter(name[0], np.asarray(weights[name], np.float64))
@@ -139,39 +150,33 @@ class UserNetwork:
         return float(self._running(lambda: self._epoch(data, order)))
 
     def _epoch(self, data: DataSplit, order: NDArray[np.int64]) -> float:
-        total, update = 0.0, self._parts.update
-        assert update is not None
+        total = 0.0
         for start in range(0, len(order), self._batch):
             x, y = data.get_example(order[start : start + self._batch])
             total += len(x) * self._step(self._model, x, y)
-            after = update(**update_arguments(update, self._model, self._lr))
-            if isinstance(after, dict) and "L1" in after:
-                self._model = after
+            self._model = updated(self._parts, self._model, self._lr)
         return total / len(order)
 
-    def _step(self, model: dict[str, Any], x: Array, y: Array) -> float:
+    def _step(self, model: Model, x: Array, y: Array) -> float:
         """The mean loss of a batch; its gradients are in the layers afterwards."""
-        values = forward_values(model, x, y)
-        loss = float(model["loss"].forward(values["a2"], y))
-        backward(self._parts, values)
+        values = through(model, x)
+        loss = softmax_cross_entropy().forward(values[-1], y)
+        backward(self._parts, model, values, y)
         return loss
 
     def _hidden_and_logits(self, images: Array) -> tuple[Array, Array]:
-        def run() -> tuple[Array, Array]:
-            model, hidden, logits = self._model, [], []
-            for start in range(0, len(images), EVALUATED_AT_ONCE):
-                x = images[start : start + EVALUATED_AT_ONCE].astype(np.float64)
-                h1 = model["nonlinear1"].forward(model["L1"].forward(x))
-                hidden.append(np.asarray(h1))
-                logits.append(np.asarray(model["L2"].forward(h1), np.float64))
-            return np.concatenate(hidden), np.concatenate(logits)
-
-        both: tuple[Array, Array] = self._running(run)
-        return both
+        hidden, logits = [], []
+        for start in range(0, len(images), EVALUATED_AT_ONCE):
+            _, _, h1, a2 = through(
+                self._model, images[start : start + EVALUATED_AT_ONCE].astype(np.float64)
+            )
+            hidden.append(np.asarray(h1))
+            logits.append(np.asarray(a2, np.float64))
+        return np.concatenate(hidden), np.concatenate(logits)
 
     def evaluate(self, split: Split) -> Evaluation:
         """Mean loss, accuracy, dead units and predictions on a split."""
-        hidden, logits = self._hidden_and_logits(split.images)
+        hidden, logits = self._running(lambda: self._hidden_and_logits(split.images))
         predicted = logits.argmax(axis=1)
         return Evaluation(
             loss=softmax_cross_entropy().forward(logits, split.labels),
@@ -186,11 +191,11 @@ class UserNetwork:
         x, y = DataSplit(split.images, split.labels).get_example(np.arange(len(split)))
         model = self._running(lambda: self._build(self.weights()))  # layers may add gradients up
         self._running(lambda: self._step(model, x, y))
-        return _each(model, "gradient")
+        return _copies(model, UserLayer.gradient)
 
     def weights(self) -> dict[str, NDArray[np.floating]]:
         """Copies of W1, b1, W2 and b2, float64."""
-        return _each(self._model, "parameter")
+        return _copies(self._model, UserLayer.parameter)
 
     def set_weights(self, weights: Arrays) -> None:
         """Replace W1, b1, W2 and b2."""
@@ -204,10 +209,10 @@ class UserNetwork:
         """Nothing to set: there is no momentum."""
 
 
-def _each(model: Mapping[str, Any], what: str) -> dict[str, NDArray[np.floating]]:
-    """Copies of every layer's ``parameter`` or ``gradient``, as W1, b1, W2 and b2."""
+def _copies(model: Model, read: Callable[[UserLayer, str], Any]) -> dict[str, NDArray[np.floating]]:
+    """What is read of every layer, as W1, b1, W2 and b2."""
     found: dict[str, NDArray[np.floating]] = {}
     for name in PARAMETERS:
-        plain = np.array(getattr(UserLayer(model[f"L{name[1]}"]), what)(name[0]), np.float64)
+        plain = np.array(read(layer_of(model, name), name[0]), np.float64)
         found[name] = plain.reshape(-1) if name[0] == "b" else plain
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,10 @@ def softmax(z: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class LinearCase:
-    """X (N, D), W (D, H), b (H,), G (N, H) the gradient of the output."""
+class LayerCase:
+    """X (N, D), the input of a layer, and G (N, H), the gradient of its output."""
 
     X: Array
-    W: Array
-    b: Array
     G: Array
 
     @property
@@ -44,11 +43,30 @@ class LinearCase:
         return len(self.X)
 
     @property
+    def parameters(self) -> dict[str, Array]:
+        return {}
+
+    def right(self) -> dict[str, Array]:
+        """forward (N, H), dX (N, D) and those of the parameters, of the textbook's layer."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class LinearCase(LayerCase):
+    """W (D, H), b (H,)."""
+
+    W: Array
+    b: Array
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        return {"W": self.W, "b": self.b}
+
+    @property
     def Y(self) -> Array:
         return Linear(self.W, self.b).forward(self.X)
 
     def right(self) -> dict[str, Array]:
-        """forward (N, H), dX (N, D), dW (D, H), db (H,)."""
         layer = Linear(self.W, self.b)
         forward = layer.forward(self.X)
         dX = layer.backward(self.G)
@@ -56,15 +74,8 @@ class LinearCase:
 
 
 @dataclass(frozen=True)
-class ReluCase:
-    """X (N, D), G (N, D)."""
-
-    X: Array
-    G: Array
-
-    @property
-    def N(self) -> int:
-        return len(self.X)
+class ReluCase(LayerCase):
+    """Of relu, which has no parameters: H is D."""
 
     def right(self) -> dict[str, Array]:
         layer = ReLU()
@@ -87,7 +98,7 @@ class UpdateCase:
 class ModelCase:
     """Weights W1, b1, W2, ... of linear layers with ReLU between them, x (N, D), y (N,) int64.
 
-    ``a1`` and ``h1`` are those of the first layer.
+    ``a1`` and ``h1`` are what the first layer and the ReLU after it give.
     """
 
     w: Mapping[str, Array]
@@ -99,41 +110,31 @@ class ModelCase:
         return len(self.x)
 
     @property
+    def layers(self) -> list[Linear | ReLU]:
+        numbers = range(1, self.n_layers + 1)
+        pairs = [(Linear(self.w[f"W{i}"], self.w[f"b{i}"]), ReLU()) for i in numbers]
+        return [layer for pair in pairs for layer in pair][:-1]  # no ReLU after the last
+
+    @property
+    def values(self) -> list[Array]:
+        """x, what every layer makes of it, and last the logits (N, K)."""
+        found = [self.x]
+        for layer in self.layers:
+            found.append(layer.forward(found[-1]))
+        return found
+
+    @property
     def a1(self) -> Array:
-        return Linear(self.w["W1"], self.w["b1"]).forward(self.x)
+        return self.values[1]
 
     @property
     def h1(self) -> Array:
-        return np.maximum(self.a1, 0)
-
-    def _through(self) -> tuple[list[Linear | ReLU], list[Array]]:
-        """The layers after a forward pass, each one's input, and last the logits."""
-        layers: list[Linear | ReLU] = []
-        for i in range(1, self.n_layers + 1):
-            layers += [Linear(self.w[f"W{i}"], self.w[f"b{i}"]), ReLU()]
-        layers.pop()  # none after the last
-        inputs = [self.x]
-        for layer in layers:
-            inputs.append(layer.forward(inputs[-1]))
-        return layers, inputs
+        return self.values[2]
 
     @property
-    def hidden(self) -> Array:
-        """The last layer's input, (N, H)."""
-        return self._through()[1][-2]
-
-    @property
-    def logits(self) -> Array:
-        return self._through()[1][-1]
-
-    @property
-    def one_hot(self) -> Array:
-        rows: Array = np.eye(self.logits.shape[1])[self.y]
-        return rows
-
-    @property
-    def p(self) -> Array:
-        return softmax(self.logits)
+    def loss(self) -> LossCase:
+        """What the loss gets."""
+        return LossCase(self.values[-1], self.y)
 
     @property
     def n_layers(self) -> int:
@@ -141,10 +142,10 @@ class ModelCase:
 
     def right(self) -> dict[str, Array]:
         """The gradient of the mean loss by every parameter."""
-        layers, inputs = self._through()
-        loss = SoftmaxCrossEntropy()
-        loss.forward(inputs[-1], self.y)
-        d = loss.backward()
+        layers, x = self.layers, self.x
+        for layer in layers:
+            x = layer.forward(x)
+        d = LossCase(x, self.y).right()["backward"]
         for layer in reversed(layers):
             d = layer.backward(d)
         linear = [layer for layer in layers if isinstance(layer, Linear)]
@@ -157,50 +158,53 @@ class ModelCase:
 
 @dataclass(frozen=True)
 class LossCase:
-    """Logits z (N, K), labels y (N,) int64."""
+    """``logits`` (N, K), labels y (N,) int64."""
 
-    z: Array
+    logits: Array
     y: NDArray[np.int64]
 
     @property
     def N(self) -> int:
-        return len(self.z)
+        return len(self.y)
 
     @property
     def p(self) -> Array:
-        return softmax(self.z)
+        return softmax(self.logits)
 
     @property
     def one_hot(self) -> Array:
-        rows: Array = np.eye(self.z.shape[1])[self.y]
+        rows: Array = np.eye(self.logits.shape[1])[self.y]
         return rows
 
     def right(self) -> dict[str, Array]:
         layer = SoftmaxCrossEntropy()
-        loss = layer.forward(self.z, self.y)
+        loss = layer.forward(self.logits, self.y)
         return {"forward": np.array(loss), "backward": layer.backward()}
 
 
-def linear_cases(rng: np.random.Generator) -> list[LinearCase]:
-    return [
-        LinearCase(
-            X=rng.normal(0, 1, (n, d)),
-            W=rng.normal(0, 1, (d, h)),
-            b=rng.normal(0, 1, h),
-            G=rng.normal(0, 1, (n, h)),
-        )
-        for n, d, h in SHAPES
-    ]
+@dataclass(frozen=True)
+class SampledCase:
+    """Some entries of the right gradient, for a batch of N examples."""
+
+    N: int
+    right: Array
 
 
-def relu_cases(rng: np.random.Generator) -> list[ReluCase]:
+def linear_cases(rng: np.random.Generator) -> list[LayerCase]:
+    def draw(*shape: int) -> Array:
+        return rng.normal(0, 1, shape)
+
+    return [LinearCase(X=draw(n, d), W=draw(d, h), b=draw(h), G=draw(n, h)) for n, d, h in SHAPES]
+
+
+def relu_cases(rng: np.random.Generator) -> list[LayerCase]:
     """No entry of X is nearer to 0 than 0.01: the corner has a check of its own."""
-
-    def away(shape: tuple[int, int]) -> Array:
-        entries: Array = rng.uniform(0.01, 2, shape) * rng.choice((-1.0, 1.0), shape)
-        return entries
-
-    return [ReluCase(away((n, d)), rng.normal(0, 1, (n, d))) for n, d, _ in SHAPES]
+    shapes = [(n, d) for n, d, _ in SHAPES]
+    return [
+        ReluCase(rng.uniform(0.01, 2, shape) * rng.choice((-1.0, 1.0), shape),
+                 rng.normal(0, 1, shape))
+        for shape in shapes
+    ]  # fmt: skip
 
 
 def zero_case(rng: np.random.Generator) -> ReluCase:
@@ -211,31 +215,29 @@ def zero_case(rng: np.random.Generator) -> ReluCase:
     return ReluCase(X, rng.uniform(0.5, 1.5, (6, 4)))
 
 
-def model_weights(rng: np.random.Generator, d: int, h: int, k: int) -> dict[str, Array]:
-    return {
-        "W1": rng.normal(0, 1, (d, h)),
-        "b1": rng.normal(0, 1, h),
-        "W2": rng.normal(0, 1, (h, k)),
-        "b2": rng.normal(0, 1, k),
-    }
+def model_weights(rng: np.random.Generator, *sizes: int) -> dict[str, Array]:
+    """W1, b1, W2, ... of a model whose layers have these sizes."""
+    drawn: dict[str, Array] = {}
+    for i, (d, h) in enumerate(pairwise(sizes), start=1):
+        drawn |= {f"W{i}": rng.normal(0, 1, (d, h)), f"b{i}": rng.normal(0, 1, h)}
+    return drawn
 
 
 def model_cases(rng: np.random.Generator) -> list[ModelCase]:
     return [
-        ModelCase(model_weights(rng, d, h, k), rng.normal(0, 1, (n, d)), rng.integers(0, k, n))
-        for n, d, h, k in MODEL_SHAPES
-    ]
+        ModelCase(model_weights(rng, *sizes), rng.normal(0, 1, (n, sizes[0])),
+                  rng.integers(0, sizes[-1], n))
+        for n, *sizes in MODEL_SHAPES
+    ]  # fmt: skip
 
 
 def update_cases(rng: np.random.Generator) -> list[UpdateCase]:
-    shape = (6, 5, 3)
     return [
-        UpdateCase(model_weights(rng, *shape), model_weights(rng, *shape), lr) for lr in (0.3, 0.07)
+        UpdateCase(model_weights(rng, 6, 5, 3), model_weights(rng, 6, 5, 3), lr)
+        for lr in (0.3, 0.07)
     ]
 
 
 def loss_cases(rng: np.random.Generator) -> list[LossCase]:
-    return [
-        LossCase(rng.normal(0, 2, (n, k)), rng.integers(0, k, n))
-        for n, k in ((5, 4), (1, 6), (50, 3))
-    ]
+    sizes = (5, 4), (1, 6), (50, 3)  # N, K
+    return [LossCase(rng.normal(0, 2, (n, k)), rng.integers(0, k, n)) for n, k in sizes]

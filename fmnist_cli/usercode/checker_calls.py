@@ -5,22 +5,23 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from fmnist_cli.usercode import shim
-from fmnist_cli.usercode.outcomes import Outcome, Printed, numbers_of
-from fmnist_cli.usercode.parts import UserLayer, required
-from fmnist_cli.usercode.passes import (
+from fmnist_cli.usercode.models import (
     back_through,
     layer_of,
     layers_of,
     linear_layers,
     through,
 )
+from fmnist_cli.usercode.outcomes import Outcome, Printed, numbers_of
+from fmnist_cli.usercode.parts import UserLayer, required
+from fmnist_cli.usercode.route import Call, patched
 from fmnist_cli.usercode.shim import Array
 
 N_CHECKED = 5  # examples for a checker that is handed x and y
@@ -67,14 +68,8 @@ def call_checker(
 ) -> dict[str, Any]:
     """What a checker prints and returns; one of a single parameter is called for each.
 
-    Parameters
-    ----------
-    attempt : callable
-        Calls the user's code: the value, and the outcome where there is none.
-    roles : mapping
-        What each of the function's arguments is: ``parts.checker_roles``.
-    model : mapping
-        Its layers are right; ``wrong`` says how a parameter's gradient is made wrong, by its name.
+    ``attempt`` calls the user's code; ``roles`` are those of ``parts.checker_roles``; the model's
+    layers are right, and ``wrong`` says how a parameter's gradient is made wrong, by its name.
     """
     for name, how in wrong.items():
         _make_wrong(layer_of(model, name), name[0], how)
@@ -87,7 +82,8 @@ def call_checker(
     moves = Moves(linear_layers(model))
     printed, values, is_bool, asserts = Printed(), [], True, False
     for arguments in _checker_calls(given, set(roles.values())):
-        with contextlib.redirect_stdout(printed), moves.noted():
+        noted = patched(shim.softmax_cross_entropy, "forward", moves.loss)
+        with contextlib.redirect_stdout(printed), noted:
             call = functools.partial(function, **{n: arguments[r] for n, r in roles.items()})
             value, outcome = attempt(call)
         if outcome is not None and outcome["error"] == "AssertionError":  # a way to say no
@@ -123,16 +119,16 @@ def _verdict(value: Any) -> Any:
 
 def _make_wrong(access: UserLayer, name: str, how: str) -> None:
     """Have the layer's backward pass leave a wrong gradient of a parameter."""
-    layer = access.layer
-    right = layer.backward
+    right = access.layer.backward
 
     @functools.wraps(right)
     def wrong(*arguments: Any) -> Any:
         value = right(*arguments)
-        access.set_gradient(name, _wrong(how)(np.array(access.gradient(name), np.float64)))
+        gradient = np.array(access.gradient(name), np.float64)
+        access.set_gradient(name, _WRONG[how](gradient) if how in _WRONG else float(how) * gradient)
         return value
 
-    layer.backward = wrong
+    access.layer.backward = wrong
 
 
 def _scaled(gradient: Array) -> Array:
@@ -145,15 +141,10 @@ def _scaled(gradient: Array) -> Array:
 _WRONG: dict[str, Callable[[Array], Array]] = {
     "scaled": _scaled,
     "reversed": lambda gradient: gradient.ravel()[::-1].reshape(gradient.shape),  # the same norm
-    "negated": lambda gradient: -gradient,
     "raised": lambda gradient: gradient + np.abs(gradient).max(),
     "lowered": lambda gradient: gradient - np.abs(gradient).max(),
 }
-
-
-def _wrong(how: str) -> Callable[[Array], Array]:
-    """How a gradient is made wrong: one of these by its name, or a factor."""
-    return _WRONG[how] if how in _WRONG else lambda gradient: float(how) * gradient
+"""How a gradient is made wrong, by a name; a number is a factor."""
 
 
 class Moves:
@@ -172,29 +163,19 @@ class Moves:
             for name in ("W", "b")
         }
 
-    @contextlib.contextmanager
-    def noted(self) -> Iterator[None]:
-        """In the body the supplied loss notes what it gives, and what has been moved."""
-        forward = shim.softmax_cross_entropy.forward
-
-        def noting(loss: Any, *arguments: Any) -> float:
-            value = forward(loss, *arguments)
-            self.losses.append(value)
-            now = self._now()
-            for name, array in self._before.items():
-                if now[name].shape == array.shape:
-                    by = (now[name] - array).ravel()
-                    # += and -= leave a rounding error behind
-                    places = np.flatnonzero(np.abs(by) > max(np.abs(by).max() / 2, 1e-10))
-                    if len(places) == 1:
-                        self._moves.append((name, int(places[0]), float(by[places[0]])))
-            return value
-
-        shim.softmax_cross_entropy.forward = noting  # type: ignore
-        try:
-            yield
-        finally:
-            shim.softmax_cross_entropy.forward = forward  # type: ignore[method-assign]
+    def loss(self, loss: Any, given: tuple[Any, ...], call: Call) -> float:
+        """A call of the loss, for which a parameter may have been moved."""
+        value = float(call())
+        self.losses.append(value)
+        now = self._now()
+        for name, array in self._before.items():
+            if now[name].shape == array.shape:
+                by = (now[name] - array).ravel()
+                # += and -= leave a rounding error behind
+                places = np.flatnonzero(np.abs(by) > max(np.abs(by).max() / 2, 1e-10))
+                if len(places) == 1:
+                    self._moves.append((name, int(places[0]), float(by[places[0]])))
+        return value
 
     def stand_still(self) -> bool:
         """Whether the two losses of each entry are equal; one in a dead unit may be so anyway."""
@@ -232,6 +213,9 @@ def _checker_calls(given: dict[str, Any], roles: set[str]) -> list[dict[str, Any
                 "layer": name,
                 "key": key,
                 "w": array,
+                "index": (0,) * np.ndim(array),
+                "row": 0,
+                "col": 0,
                 "grad": layer.gradient(key),
                 "f": functools.partial(_loss_of, given, array),
             })  # fmt: skip

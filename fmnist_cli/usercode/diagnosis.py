@@ -22,40 +22,29 @@ LOW_PRECISION = 2e-3
 
 @dataclass(frozen=True)
 class Observed:
-    """What the user's code gave in one case.
+    """What the user's code gave in one case."""
 
-    Attributes
-    ----------
-    array : array, a mapping of arrays, or None
-        None: it gave no array, or raised.
-    kind : str
-        The type of what it gave.
-    error : str
-        What it raised, as a sentence; empty where it did not.
-    whole : bool
-        The array's type is one of whole numbers.
-    """
-
-    array: Any = None
-    kind: str = ""
-    error: str = ""
+    array: Any = None  # or a mapping of arrays; None: it gave none, or raised
+    kind: str = ""  # the type of what it gave
+    error: str = ""  # what it raised, as a sentence
     line: int | None = None
-    whole: bool = False
+    whole: bool = False  # the array's type is one of whole numbers
+    tolerance: float = TOLERANCE  # the difference beside the largest entry that is rounding
 
     @property
     def raised(self) -> bool:
         return bool(self.error)
 
 
-def close(a: Array, b: Array) -> bool:
+def close(a: Array, b: Array, tolerance: float = TOLERANCE) -> bool:
     """Equal to rounding, in the same shape."""
     if a.shape != b.shape or not np.isfinite(a).all():
         return False
     scale = float(np.abs(b).max(initial=0.0))
-    return bool(np.abs(a - b).max(initial=0.0) <= TOLERANCE * max(scale, 1e-12))
+    return bool(np.abs(a - b).max(initial=0.0) <= tolerance * max(scale, 1e-12))
 
 
-def agrees(observed: Any, expected: Any) -> bool:
+def agrees(observed: Any, expected: Any, tolerance: float = TOLERANCE) -> bool:
     """``close`` for arrays, for mappings of arrays, and for nothing at all."""
     if isinstance(expected, Mapping):
         return isinstance(observed, Mapping) and all(
@@ -64,53 +53,62 @@ def agrees(observed: Any, expected: Any) -> bool:
     if expected is None or observed is None:
         return expected is observed
     expected = np.asarray(expected)
-    return close(observed, expected) or (
-        # a bias or its gradient as a row: (1, H) for (H,)
-        expected.ndim == 1
-        and observed.shape == (1, *expected.shape)
-        and close(observed[0], expected)
-    )
+    if expected.ndim == 1 and observed.shape == (1, *expected.shape):
+        observed = observed[0]  # a bias or its gradient as a row: (1, H) for (H,)
+    return close(observed, expected, tolerance)
 
 
-def name_mistake(
-    mistakes: Sequence[Mistake],
-    cases: Sequence[Any],
-    observed: Sequence[Observed],
-    right: Sequence[Any],
-) -> Mistake | None:
-    """The first mistake that agrees with the observations on every case, and is one.
+@dataclass(frozen=True)
+class CaseResult:
+    """A case, what is right for it, and what the user's code gave."""
+
+    case: Any
+    right: Any
+    seen: Observed
+
+    @property
+    def agrees(self) -> bool:
+        return self.is_given(self.right)
+
+    def is_given(self, value: Any) -> bool:
+        return not self.seen.raised and agrees(self.seen.array, value, self.seen.tolerance)
+
+
+def name_mistake(mistakes: Sequence[Mistake], trials: Sequence[CaseResult]) -> Mistake | None:
+    """The first mistake that agrees with what was given in every trial, and is one.
 
     Where the user's code raised, the mistake must raise too.
     """
     for candidate in mistakes:
-        mistake = _fitted(candidate, cases, observed)
+        mistake = _fitted(candidate, trials)
         if mistake is None:
             continue
         distinct = False
-        for case, seen, expected in zip(cases, observed, right, strict=True):
+        for trial in trials:
             try:
-                given = mistake.gives(case)
+                given = mistake.gives(trial.case)
             except (ValueError, IndexError):
-                if not seen.raised:
+                if not trial.seen.raised:
                     break
                 continue
-            if seen.raised or not agrees(seen.array, given):
+            if not trial.is_given(given):
                 break
-            distinct |= not agrees(given, expected)
+            distinct |= not agrees(given, trial.right)
         else:
             if distinct:
                 return mistake
     return None
 
 
-def _fitted(mistake: Mistake, cases: Sequence[Any], observed: Sequence[Observed]) -> Mistake | None:
+def _fitted(mistake: Mistake, trials: Sequence[CaseResult]) -> Mistake | None:
     """The mistake with its multiple put in: the one by which it is nearest to all cases."""
     along = mistake.along
     if along is None:
         return mistake
     above = below = 0.0
-    for case, seen in zip(cases, observed, strict=True):
-        given, step, got = _flat(mistake.gives(case)), _flat(along(case)), _flat(seen.array)
+    for trial in trials:
+        given, step = _flat(mistake.gives(trial.case)), _flat(along(trial.case))
+        got = _flat(trial.seen.array)
         if got is None or got.shape != given.shape:
             return None
         above, below = above + float(step @ (got - given)), below + float(step @ step)
@@ -136,77 +134,59 @@ def _plus(value: Any, multiple: float, step: Any) -> Any:
     return value + multiple * step
 
 
-def _of_any_array(
-    observed: Sequence[Observed], right: Sequence[Any], name: str
-) -> tuple[str, str, str] | None:
-    """Name, what and question of what can happen to any array: its type, or a cut."""
-    pairs = [(seen.array, np.asarray(r)) for seen, r in zip(observed, right, strict=True)
-             if isinstance(seen.array, np.ndarray) and not isinstance(r, Mapping)]  # fmt: skip
-    if len(pairs) < len(right) or any(a.size != r.size for a, r in pairs):
+def _of_any_array(trials: Sequence[CaseResult], place: Place, name: str) -> Diagnosis | None:
+    """What can happen to any array: its type, or a cut."""
+    pairs = [(trial.seen.array, np.asarray(trial.right)) for trial in trials
+             if isinstance(trial.seen.array, np.ndarray) and not isinstance(trial.right, Mapping)
+             ]  # fmt: skip
+    if len(pairs) < len(trials) or any(a.size != r.size for a, r in pairs):
         return None
     pairs = [(a.reshape(r.shape), r) for a, r in pairs]
-    if any(seen.whole for seen in observed):
-        return ("integer-array", f"{name} has whole numbers only.",
-                "Which dtype has the array that the numbers are written to?")  # fmt: skip
+    if any(trial.seen.whole for trial in trials):
+        return place.diagnosis("integer-array", name=name)
     gap = max(np.abs(a - r).max(initial=0) / np.abs(r).max(initial=1e-12) for a, r in pairs)
     if gap < LOW_PRECISION:
-        return ("low-precision", f"{name} is right to about {-np.log10(gap):.0f} digits only.",
-                "Which dtype do the arrays have on the way?")  # fmt: skip
+        return place.diagnosis("low-precision", name=name, digits=-np.log10(gap))
     top = max(np.abs(a).max(initial=0) for a, _ in pairs)
     if top > 0 and all(close(a, np.clip(r, -top, top)) for a, r in pairs):
-        return ("clipped", f"{name} is cut off at {top:.3g}.",
-                "Is a large gradient wrong, or just large?")  # fmt: skip
+        return place.diagnosis("clipped", name=name, top=top)
     return None
 
 
 def diagnose(
-    mistakes: Sequence[Mistake],
-    cases: Sequence[Any],
-    observed: Sequence[Observed],
-    right: Sequence[Any],
-    place: Place,
-    name: str,
+    mistakes: Sequence[Mistake], trials: Sequence[CaseResult], place: Place, name: str
 ) -> Diagnosis:
     """The named mistake, or what is known; ``name`` is what the array is called ("dW")."""
-    mistake = name_mistake(mistakes, cases, observed, right)
+    mistake = name_mistake(mistakes, trials)
     if mistake is not None:
-        return place.diagnosis(mistake.name, mistake.what, mistake.question)
-    known = _of_any_array(observed, right, name)
+        return place.says(mistake.what, mistake.question, mistake=mistake.name)
+    known = _of_any_array(trials, place, name)
     if known is not None:
-        return place.diagnosis(*known)
-    raised = next((seen for seen in observed if seen.raised), None)
+        return known
+    raised = next((trial.seen for trial in trials if trial.seen.raised), None)
     if raised is not None:
         line = raised.line or place.line
         where = f"{place.text.partition(', line')[0]}, line {line}" if line else place.text
-        return Place(where, line).diagnosis(
-            "", raised.error, "Write the shapes of the arrays in that line side by side: "
+        return Place(where, line).says(
+            raised.error, "Write the shapes of the arrays in that line side by side: "
             "which of them do not fit, and which shape should the result have?",
         )  # fmt: skip
-    return place.diagnosis("", _describe(cases, observed, right, name), "None of the mistakes that "
-                           "fmnist knows gives these numbers. What is special about the entries "
-                           "that are wrong?")  # fmt: skip
+    return place.says(_describe(trials, name), "None of the mistakes that fmnist knows gives these "
+                      "numbers. What is special about the entries that are wrong?")  # fmt: skip
 
 
-def _describe(
-    cases: Sequence[Any], observed: Sequence[Observed], right: Sequence[Any], name: str
-) -> str:
+def _describe(trials: Sequence[CaseResult], name: str) -> str:
     """What is known of arrays that no named mistake gives."""
-    first = next(
-        (s, r, c) for s, r, c in zip(observed, right, cases, strict=True)
-        if not agrees(s.array, r)
-    )  # fmt: skip
-    seen, expected, case = first
+    trial = next(trial for trial in trials if not trial.agrees)
+    seen, expected = trial.seen, trial.right
     if isinstance(expected, Mapping):
-        wrong = [key for key, value in expected.items() if not agrees(seen.array.get(key), value)]
-        parts = [
-            _describe([c], [Observed(s.array.get(key))], [r[key]], key)
-            for key in wrong[:1]
-            for s, r, c in [(seen, expected, case)]
-        ]
-        rest = [key for key in expected if key not in wrong]
-        also = f" {', '.join(rest)} {'is' if len(rest) == 1 else 'are'} right." if rest else ""
-        others = f" ({', '.join(wrong)} are wrong.)" if len(wrong) > 1 else ""
-        return f"{parts[0]}{others}{also}"
+        first, *rest = [n for n, value in expected.items() if not agrees(seen.array.get(n), value)]
+        one = CaseResult(trial.case, expected[first], Observed(seen.array.get(first)))
+        others = f" ({', '.join([first, *rest])} are wrong.)" if rest else ""
+        fine = [n for n in expected if n not in (first, *rest)]
+        verb = "is" if len(fine) == 1 else "are"
+        also = f" {', '.join(fine)} {verb} right." if fine else ""
+        return f"{_describe([one], first)}{others}{also}"
     array, expected = seen.array, np.asarray(expected)
     if array is None:
         return f"{name} must be an array. Received: {seen.kind or 'nothing'}."
@@ -216,29 +196,28 @@ def _describe(
     finite = np.isfinite(array)
     if not finite.all():
         return f"{int((~finite).sum())} of {array.size} entries of {name} are not finite."
-    factors = _factors(cases, observed, right)
+    factors = _factors(trials)
     if factors:
-        shown = ", ".join(f"{f:.4g} at N = {n}" for n, f in factors)
-        return f"{name} is a multiple of the right one: {shown}."
+        return f"{name} is a multiple of the right one: {', '.join(factors)}."
     wrong = ~np.isclose(array, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())
-    return f"{_which(wrong, name)}{_sign(array, expected, wrong)}"
+    also = " They are zero." if not array[wrong].any() else ""
+    if close(np.abs(array), np.abs(expected)):
+        also = " Their sizes are right, their signs are not."
+    return f"{_which(wrong, name)}{also}"
 
 
-def _factors(
-    cases: Sequence[Any], observed: Sequence[Observed], right: Sequence[Any]
-) -> list[tuple[int, float]]:
-    """(N, factor) of every case, where each array is a multiple of the right one."""
+def _factors(trials: Sequence[CaseResult]) -> list[str]:
+    """The factor of every case, where each array is a multiple of the right one."""
     factors = []
-    for case, seen, expected in zip(cases, observed, right, strict=True):
-        expected = np.asarray(expected)
-        if seen.array is None or seen.array.size != expected.size or not hasattr(case, "N"):
+    for trial in trials:
+        array, expected = trial.seen.array, np.asarray(trial.right)
+        if array is None or array.size != expected.size or not hasattr(trial.case, "N"):
             return []
-        array = seen.array.reshape(expected.shape)
-        squares = float((expected * expected).sum())
-        factor = float((array * expected).sum()) / squares if squares else 0.0
-        if not close(array, factor * expected):
+        array = array.reshape(expected.shape)
+        factor = float((array * expected).sum()) / (float((expected * expected).sum()) or np.inf)
+        if not close(array, factor * expected, trial.seen.tolerance):
             return []
-        factors.append((case.N, factor))
+        factors.append(f"{factor:.4g} at N = {trial.case.N}")
     return factors
 
 
@@ -247,16 +226,7 @@ def _which(wrong: Array, name: str) -> str:
     if wrong.ndim == 2 and n < size:
         for axis, word in ((1, "rows"), (0, "columns")):
             lines = wrong.all(axis=axis)
-            if lines.any() and int(lines.sum()) * wrong.shape[axis] == n:
+            if int(lines.sum()) * wrong.shape[axis] == n:
                 indices = ", ".join(map(str, np.flatnonzero(lines)[:8]))
                 return f"{name} is wrong in the {word} {indices} and right elsewhere."
-    which = "All" if n == size else f"{n} of the"
-    return f"{which} {size} entries of {name} are wrong."
-
-
-def _sign(array: Array, expected: Array, wrong: Array) -> str:
-    if close(np.abs(array), np.abs(expected)):
-        return " Their sizes are right, their signs are not."
-    if not array[wrong].any():
-        return " They are zero."
-    return ""
+    return f"{'All' if n == size else f'{n} of the'} {size} entries of {name} are wrong."

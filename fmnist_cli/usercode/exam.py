@@ -2,51 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from fmnist_cli.engine.backend import Split
+from fmnist_cli.engine.config import N_CLASSES, N_INPUTS
 from fmnist_cli.usercode import cases
-from fmnist_cli.usercode.cases import Array, LinearCase, ReluCase
-from fmnist_cli.usercode.diagnosis import Observed, agrees
+from fmnist_cli.usercode.cases import Array, LayerCase, ModelCase, UpdateCase
+from fmnist_cli.usercode.diagnosis import CaseResult, Observed
 from fmnist_cli.usercode.locate import Sources
+from fmnist_cli.usercode.main_loop import BATCH
+from fmnist_cli.usercode.models import LAYOUT, Layout
 from fmnist_cli.usercode.results import CheckResult
 from fmnist_cli.usercode.subject import Subject, Unanswered, unanswered
 
 STEP = 1e-3
 """Of the central differences of a user's forward pass."""
+N_BATCHES = 4  # in an epoch of main
+N_IMAGES = N_BATCHES * BATCH
+N_UPDATES = 3 * N_BATCHES + 2  # more than three epochs
+T = TypeVar("T")
+Replies = list[dict[str, Any]]
 
 
 @dataclass
 class Exam:
-    """One file under examination.
-
-    Parameters
-    ----------
-    parts : mapping
-        The parts that the file defines, by the names it has them under.
-    rng_seed : int
-        All tensors are drawn from it.
-    images : Split
-        Real images, for what is trained.
-    seconds : float
-        Wall time that one training may take.
-    result_of : callable
-        The result of another check, by its name.
-    """
+    """One file under examination."""
 
     subject: Subject
-    parts: Mapping[str, str]
-    sources: Sources
-    rng_seed: int
-    images: Split
-    seconds: float
-    result_of: Callable[[str], CheckResult]
+    text: str  # of the file; empty where there is none
+    rng_seed: int  # all tensors are drawn from it
+    images: Split  # real ones, for what is trained
+    seconds: float  # wall time that one training may take
+    result_of: Callable[[str], CheckResult]  # another check's, by its name
     _answers: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """The names that the file has its parts under; to ask for them loads it."""
+        return self.once("load", lambda: self.subject.load()["parts"])
+
+    @cached_property
+    def sources(self) -> Sources:
+        return Sources(self.text, self.parts)
 
     def failed(self, *names: str) -> list[str]:
         """Those of the checks that failed."""
@@ -61,150 +63,159 @@ class Exam:
         """A generator of its own for every use."""
         return np.random.default_rng(np.random.SeedSequence(self.rng_seed, spawn_key=(key,)))
 
-    def once(self, key: str, ask: Callable[[], Any]) -> Any:
+    def once(self, key: str, ask: Callable[[], T]) -> T:
         """The answer, asked for once; where there was none, ``Unanswered`` every time."""
         if key not in self._answers:
             try:
                 self._answers[key] = ask()
             except Unanswered as error:
                 self._answers[key] = error
-        answer = self._answers[key]
-        if isinstance(answer, Unanswered):
-            raise answer
-        return answer
+        if isinstance(self._answers[key], Unanswered):
+            raise self._answers[key]
+        return cast(T, self._answers[key])
 
-    # --- the linear layer
-
-    @cached_property
-    def linear_cases(self) -> list[LinearCase]:
-        return cases.linear_cases(self.rng(0))
+    # --- a layer by itself: ``part`` is linear or relu
 
     @cached_property
-    def second_batches(self) -> list[tuple[Array, Array]]:
-        """For each linear case another X and G of the same shapes."""
-        rng = self.rng(1)
-        return [(rng.normal(0, 1, c.X.shape), rng.normal(0, 1, c.G.shape))
-                for c in self.linear_cases]  # fmt: skip
+    def cases(self) -> Mapping[str, list[LayerCase]]:
+        return {"linear": cases.linear_cases(self.rng(0)), "relu": cases.relu_cases(self.rng(2))}
 
-    @property
-    def linear_replies(self) -> list[list[dict[str, Any]]]:
+    @cached_property
+    def second_cases(self) -> Mapping[str, list[LayerCase]]:
+        """For each case another X and G of the same shapes."""
+        return {"linear": cases.linear_cases(self.rng(1)), "relu": cases.relu_cases(self.rng(4))}
+
+    def layer_replies(self, part: str) -> list[Replies]:
         """For each case the records of two batches on one layer, and of the second alone."""
 
-        def ask() -> list[list[dict[str, Any]]]:
-            given = []
-            for case, second in zip(self.linear_cases, self.second_batches, strict=True):
-                made = {"W": case.W, "b": case.b}
-                given.append({**made, "steps": [(case.X, case.G), second]})
-                given.append({**made, "steps": [second]})
-            reply = self.subject.call("linear", cases=given)["cases"]
+        def ask() -> list[Replies]:
+            given = [
+                {**case.parameters, "steps": [(one.X, one.G) for one in steps]}
+                for case, second in zip(self.cases[part], self.second_cases[part], strict=True)
+                for steps in ((case, second), (second,))
+            ]
+            reply = self.subject.call("layer", part=part, cases=given)["cases"]
             return [pair + alone for pair, alone in zip(reply[::2], reply[1::2], strict=True)]
 
-        replies: list[list[dict[str, Any]]] = self.once("linear", ask)
-        return replies
+        return self.once(part, ask)
 
-    def linear_observed(self, array: str) -> list[Observed]:
+    def trials(self, part: str, array: str) -> list[CaseResult]:
         """forward, dX, dW or db of the first batch, case by case."""
-        found = []
-        for records in self.linear_replies:
-            record = records[0]
-            key = {"dX": "backward"}.get(array, array)
-            # what backward did not reach is not what it stored
-            ran = record["backward"] if array in ("dW", "db") else record[key]
-            seen = observed(ran if "error" in ran else record[key])
-            if array in ("dW", "db") and seen.raised and self._stored(record, array):
-                seen = observed(record[key])
-            found.append(seen)
-        return found
+        return [
+            CaseResult(case, case.right()[array], _seen(records[0], array))
+            for case, records in zip(self.cases[part], self.layer_replies(part), strict=True)
+        ]
 
-    def _stored(self, record: dict[str, Any], array: str) -> bool:
-        """Whether backward had stored a gradient before it raised."""
-        value = record[array].get("array")
-        return value is not None and bool(np.any(value))
+    def forward_is_right(self, part: str) -> bool:
+        return all(trial.agrees for trial in self.trials(part, "forward"))
 
-    @property
-    def forward_is_right(self) -> bool:
-        return all(
-            agrees(seen.array, case.right()["forward"])
-            for seen, case in zip(self.linear_observed("forward"), self.linear_cases, strict=True)
-        )
-
-    def linear_differences(self) -> dict[str, Array] | None:
-        """dW, db and dX of the user's own forward pass on the first case, by differences.
+    def differences(self, part: str) -> dict[str, Array] | None:
+        """dX, dW and db of the user's own forward pass on the first case, by differences.
 
         The layer is its forward pass: central differences of sum(G * forward) in float64. None
         where the forward pass does not give an (N, H) array.
         """
-        case = self.linear_cases[0]
-
-        def ask() -> dict[str, Any]:
-            return self.subject.call("differences", W=case.W, b=case.b, X=case.X, step=STEP)
-
-        reply = self.once("differences", ask)
-        out = {}
-        for name, shape in (("W", case.W.shape), ("b", case.b.shape), ("X", case.X.shape)):
-            moved = np.asarray(reply[name], np.float64)
+        case = self.cases[part][0]
+        arrays = {**case.parameters, "X": case.X}
+        reply = self.once(
+            f"differences of {part}",
+            lambda: self.subject.call("differences", part=part, arrays=arrays, step=STEP),
+        )
+        slopes = {}
+        for name, array in arrays.items():
+            moved = np.asarray(reply[name], np.float64)  # (2M, N, H): each of M entries up, down
             if moved.shape[1:] != case.G.shape:
                 return None
-            above, below = moved[::2], moved[1::2]  # (M, N, H) each
-            slopes = ((above - below) * case.G).sum(axis=(1, 2)) / (2 * STEP)
-            out[f"d{name}"] = slopes.reshape(shape)
-        return out
+            along = ((moved[::2] - moved[1::2]) * case.G).sum(axis=(1, 2)) / (2 * STEP)
+            slopes[f"d{name}"] = along.reshape(array.shape)
+        return slopes
 
-    # --- relu
-
-    @cached_property
-    def relu_cases(self) -> list[ReluCase]:
-        return cases.relu_cases(self.rng(2))
+    # --- the model
 
     @cached_property
-    def zero_case(self) -> ReluCase:
-        return cases.zero_case(self.rng(3))
+    def main_sets(self) -> dict[str, tuple[Array, Array]]:
+        """The images (N, D) and labels (N,) that ``main`` gets: the first column tells them apart.
+
+        The others are so varied that not all are taken for one class.
+        """
+        rng, sets = self.rng(11), {}
+        for name, n in (("train", N_IMAGES), ("val", 2 * N_IMAGES), ("test", 3 * N_IMAGES)):
+            images = rng.uniform(0.05, 1, (n, N_INPUTS))
+            images[:, 0].sort()
+            labels = rng.permutation(np.arange(n) % N_CLASSES)
+            if name != "train":
+                images[:, 1:] *= rng.choice((0, 20), images[:, 1:].shape)
+                labels = rng.integers(0, N_CLASSES, n)
+            sets[name] = images, labels
+        return sets
+
+    def main_reply(self) -> dict[str, Any]:
+        """What the file's ``main`` does on these images."""
+        sets = list(self.main_sets.values())
+        return self.once("main", lambda: self.subject.call("main", sets=sets, n_updates=N_UPDATES))
+
+    def layout(self, n_layers: int = 0) -> Layout:
+        """The model as the file's own ``main`` builds it; else, and where that has not ``n_layers``
+        linear layers, if they are given, the assignment's."""
+        if not {"linear", "relu", "update", "main"} <= set(self.parts):
+            return LAYOUT
+        try:
+            own = [(str(key), str(kind)) for key, kind in self.main_reply()["layout"]]
+        except Unanswered:
+            return LAYOUT
+        kinds = [kind for _, kind in own if kind != "loss"]
+        n = kinds.count("linear")
+        usual = kinds == (["linear", "relu"] * n)[:-1] and n_layers in (0, n)
+        return own if usual and n else LAYOUT
 
     @cached_property
-    def second_relu(self) -> list[ReluCase]:
-        return cases.relu_cases(self.rng(4))
+    def model_cases(self) -> list[ModelCase]:
+        return cases.model_cases(self.rng(6))
 
-    @property
-    def relu_replies(self) -> list[list[dict[str, Any]]]:
-        """For each case the records of two batches; last, the one of the zero case."""
+    def model_replies(self) -> Replies:
+        """For each case the gradient by the file's own pass, where it can be called, and in the
+        right order."""
+        return self.once("model", lambda: [self.model_reply(case) for case in self.model_cases])
 
-        def ask() -> Any:
-            given: list[Any] = [
-                [(c.X, c.G), (s.X, s.G)]
-                for c, s in zip(self.relu_cases, self.second_relu, strict=True)
+    def model_reply(self, case: ModelCase, times: int = 1) -> dict[str, Any]:
+        """The same for ``times`` copies of a batch."""
+        x = np.tile(case.x, (times, 1))
+        y = np.tile(case.y.reshape(-1, 1), (times, 1)).astype(float)
+        return self.subject.call("model", weights=case.w, x=x, y=y, layout=self.layout(2))
+
+    @cached_property
+    def update_cases(self) -> list[UpdateCase]:
+        return cases.update_cases(self.rng(5))
+
+    def updated(self) -> tuple[Layout, Replies]:
+        """The model that the gradient descent is for, and one step of it on every case.
+
+        It is the assignment's, or where it raises on that, that of the file's own ``main``.
+        """
+
+        def steps(layout: Layout) -> tuple[Layout, Replies]:
+            return layout, [
+                self.subject.call("update", weights=c.w, gradients=c.g, lr=c.lr, layout=layout)
+                for c in self.update_cases
             ]
-            given += [[(s.X, s.G)] for s in self.second_relu]
-            given.append([(self.zero_case.X, self.zero_case.G)])
-            reply = self.subject.call("relu", cases=given)["cases"]
-            n = len(self.relu_cases)
-            pairs = zip(reply[:n], reply[n : 2 * n], strict=True)
-            return [*(two + alone for two, alone in pairs), reply[-1]]
 
-        replies: list[list[dict[str, Any]]] = self.once("relu", ask)
-        return replies
+        def ask() -> tuple[Layout, Replies]:
+            try:
+                return steps(LAYOUT)
+            except Unanswered:
+                if self.layout(2) == LAYOUT:
+                    raise
+                self.subject.forget()
+                return steps(self.layout(2))
 
-    def relu_observed(self, key: str) -> list[Observed]:
-        return [observed(records[0][key]) for records in self.relu_replies[:-1]]
+        return self.once("update", ask)
 
-    @property
-    def relu_is_right(self) -> bool:
-        return all(
-            agrees(seen.array, case.right()["forward"])
-            for seen, case in zip(self.relu_observed("forward"), self.relu_cases, strict=True)
-        )
 
-    def relu_differences(self) -> Array | None:
-        """dX of the user's own relu on the first case, by differences."""
-        case = self.relu_cases[0]
-        reply = self.once(
-            "relu_differences",
-            lambda: self.subject.call("relu_differences", X=case.X, step=STEP),
-        )
-        moved = np.asarray(reply["X"], np.float64)
-        if moved.shape[1:] != case.X.shape:
-            return None
-        slopes = ((moved[::2] - moved[1::2]) * case.G).sum(axis=(1, 2)) / (2 * STEP)
-        return np.asarray(slopes.reshape(case.X.shape))
+def _seen(record: Mapping[str, Any], array: str) -> Observed:
+    seen, backward = observed(record[array]), observed(record["dX"])
+    if array in ("dW", "db") and backward.raised and not np.any(seen.array):
+        return backward  # what backward did not reach is not what it stored
+    return seen
 
 
 def observed(outcome: Mapping[str, Any]) -> Observed:
@@ -225,5 +236,5 @@ def observed(outcome: Mapping[str, Any]) -> Observed:
 def observed_mapping(outcomes: Mapping[str, Mapping[str, Any]]) -> Observed:
     """Outcomes by name as one observation of arrays by name."""
     each = {name: observed(outcome) for name, outcome in outcomes.items()}
-    raised: Sequence[Observed] = [seen for seen in each.values() if seen.raised]
+    raised = [seen for seen in each.values() if seen.raised]
     return raised[0] if raised else Observed({name: seen.array for name, seen in each.items()})

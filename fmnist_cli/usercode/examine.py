@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,28 +18,34 @@ from fmnist_cli.usercode import (
     model_checks,
     training_checks,
 )
-from fmnist_cli.usercode.checks import Check
+from fmnist_cli.usercode.checks import CONDUCT, LOADS, Check
 from fmnist_cli.usercode.exam import Exam
 from fmnist_cli.usercode.guard import Limits
-from fmnist_cli.usercode.locate import Sources
+from fmnist_cli.usercode.models import Layout
 from fmnist_cli.usercode.operations import Bench
 from fmnist_cli.usercode.parts import NAMES, Parts
 from fmnist_cli.usercode.results import NOT_LOADED, CheckReport, CheckResult, Diagnosis
-from fmnist_cli.usercode.subject import LocalSubject, ProcessSubject, Source, Subject, Unanswered
+from fmnist_cli.usercode.subject import ProcessSubject, Source, Subject, Unanswered
 
 LARGEST_FILE = 1 << 20
 N_IMAGES = 1_000
 TRAINING_SECONDS = 5.0
 
 _BOTH = ("linear", "relu")
+_BATCHES = "for batches of 1, 5 and 50, and a square one"
 CHECKS: tuple[Check, ...] = (
+    Check(LOADS, "The file loads", (), checks.loads, after=""),
+    Check(CONDUCT, "What the file may do", (), checks.conduct, after=""),
     Check("linear_init", "Initial weights", ("linear",), checks.linear_init),
-    Check("linear_forward", "Linear layer: forward", ("linear",), checks.linear_forward),
-    Check("linear_dW", "Linear layer: dW", ("linear",), checks.linear_gradient("dW")),
-    Check("linear_db", "Linear layer: db", ("linear",), checks.linear_gradient("db")),
-    Check("linear_dX", "Linear layer: dX", ("linear",), checks.linear_gradient("dX")),
-    Check("relu_forward", "ReLU: forward", ("relu",), checks.relu_forward),
-    Check("relu_backward", "ReLU: backward", ("relu",), checks.relu_backward),
+    Check("linear_forward", "Linear layer: forward", ("linear",),
+          checks.layer_array("linear", "forward", f"X W + b, {_BATCHES}.")),
+    *(Check(f"linear_{array}", f"Linear layer: {array}", ("linear",),
+            checks.layer_array("linear", array, f"{array} agrees, {_BATCHES}."))
+      for array in ("dW", "db", "dX")),
+    Check("relu_forward", "ReLU: forward", ("relu",),
+          checks.layer_array("relu", "forward", "max(0, X), entry by entry.")),
+    Check("relu_backward", "ReLU: backward", ("relu",),
+          checks.layer_array("relu", "dX", f"dX agrees, {_BATCHES}.")),
     Check("relu_at_zero", "ReLU: derivative at 0", ("relu",), checks.relu_at_zero),
     Check("inputs_kept", "Inputs not overwritten", _BOTH, checks.inputs_kept),
     Check("gradients_fresh", "Gradients of one batch only", _BOTH, checks.gradients_fresh),
@@ -59,10 +64,7 @@ CHECKS: tuple[Check, ...] = (
     Check("overfits", "20 images by heart", (*_BOTH, "update"), training_checks.overfits),
     Check("speed", "Seconds per epoch", (*_BOTH, "update"), training_checks.speed),
 )  # fmt: skip
-_BY_NAME = {check.name: check for check in CHECKS}
-LOADS, CONDUCT = "loads", "conduct"
-CHECK_NAMES: tuple[str, ...] = (LOADS, CONDUCT, *(check.name for check in CHECKS))
-_TITLES = {LOADS: "The file loads", CONDUCT: "What the file may do"}
+CHECK_NAMES: tuple[str, ...] = tuple(check.name for check in CHECKS)
 
 
 @cache
@@ -106,30 +108,27 @@ def check_file(
     text = read_source(path)
     source = Source(path.name, text, restricted=restricted, forbidden=tuple(forbidden))
     begin = time.perf_counter()
-    decoded = text.decode("utf-8", "replace")
-    banned = sorted(Sources(decoded, {}).imports() & set(forbidden))
-    if banned:
-        results = _all_skipped(f"The file imports {', '.join(banned)}, which is not allowed here.",
-                               failed=CONDUCT)  # fmt: skip
-    else:
-        images = images or real_images()
-        with ProcessSubject(source, limits or Limits()) as subject:
-            try:
-                results = _examine(subject, decoded, images, seed, only)
-            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-                # its process answers what it likes
-                results = _all_skipped(
-                    "What came back from the file's process makes no sense "
-                    f"({type(error).__name__}: {error}): it has changed fmnist's own functions "
-                    "there, or this is a fault of fmnist's.",
-                    failed=LOADS,
-                )  # fmt: skip
-    return CheckReport(
-        file=path.name,
-        sha256=hashlib.sha256(text).hexdigest(),
-        results=tuple(result for result in results if result.check in only),
-        seconds=time.perf_counter() - begin,
-    )
+    with ProcessSubject(source, limits or Limits()) as subject:
+        try:
+            results = run_checks(
+                CHECKS,
+                subject,
+                text.decode("utf-8", "replace"),
+                images or real_images(),
+                seed,
+                only,
+            )
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            why = ("What came back from the file's process makes no sense "
+                   f"({type(error).__name__}: {error}): it has changed fmnist's own functions "
+                   "there, or this is a fault of fmnist's.")  # fmt: skip
+            results = [
+                check.failed(why) if check.name == LOADS else check.skipped(NOT_LOADED)
+                for check in CHECKS
+                if check.name in only
+            ]
+    seconds = time.perf_counter() - begin
+    return CheckReport(path.name, hashlib.sha256(text).hexdigest(), tuple(results), seconds)
 
 
 def check_layers(
@@ -167,9 +166,20 @@ def check_layers(
              if value is not None}  # fmt: skip
     parts = Parts(**given, found_as=found)
     begin = time.perf_counter()
-    results = _examine(LocalSubject(Bench(parts, "")), "", images or real_images(), seed, only)
-    return CheckReport("", "", tuple(r for r in results if r.check in only),
-                  time.perf_counter() - begin)  # fmt: skip
+    subject = Subject(Bench(parts, ""))
+    results = run_checks(CHECKS, subject, "", images or real_images(), seed, only)
+    return CheckReport("", "", tuple(results), time.perf_counter() - begin)
+
+
+def main_layout(path: Path, images: Split) -> Layout:
+    """The model of two linear layers as the file's own ``main`` builds it; else the assignment's.
+
+    The file runs in a process of its own, as for a check.
+    """
+    text = read_source(path)
+    nothing: dict[str, CheckResult] = {}
+    with ProcessSubject(Source(path.name, text), Limits()) as subject:
+        return Exam(subject, "", 0, images, 0.0, nothing.__getitem__).layout(2)
 
 
 def read_source(path: Path) -> bytes:
@@ -194,76 +204,53 @@ def read_source(path: Path) -> bytes:
     return text
 
 
-def _examine(
-    subject: Subject, text: str, images: Split, seed: int, only: Collection[str]
-) -> Sequence[CheckResult]:
-    loads = CheckResult(LOADS, _TITLES[LOADS], "passed", "The file loads.")
-    try:
-        parts: dict[str, str] = subject.load()["parts"]
-    except Unanswered as error:
-        line = error.line
-        return _all_skipped(error.sentence, failed=LOADS, line=line, subject=subject)
-    if not parts.keys() - {"main"}:
-        needed = ", ".join(names[0] for names in list(NAMES.values())[:3])
-        return _all_skipped(f"The file defines none of {needed}.", failed=LOADS, subject=subject)
-    told: dict[str, str] = {}
+def run_checks(
+    checks: Sequence[Check],
+    subject: Subject,
+    text: str,
+    images: Split,
+    seed: int,
+    only: Collection[str],
+    *,
+    seconds: float = TRAINING_SECONDS,
+) -> list[CheckResult]:
+    """The results of the checks in ``only``, in order; one that another asks for is run once."""
+    by_name, told = {check.name: check for check in checks}, dict[str, str]()
     results: dict[str, CheckResult] = {}
 
     def result_of(name: str) -> CheckResult:
         if name not in results:
-            results[name] = _run(_BY_NAME[name], exam, told)
+            results[name] = _run(by_name[name], exam, told)
         return results[name]
 
-    exam = Exam(subject, parts, Sources(text, parts), seed, images, TRAINING_SECONDS, result_of)
-    found = [result_of(check.name) for check in CHECKS if check.name in only]
-    return [loads, _conduct(subject), *found]
+    exam = Exam(subject, text, seed, images, seconds, result_of)
+    wanted = [check.name for check in checks if check.name in only]
+    for name in wanted:
+        if name != CONDUCT:  # of all that the others have had it do
+            result_of(name)
+    return [result_of(name) for name in wanted]
 
 
 def _run(check: Check, exam: Exam, told: dict[str, str]) -> CheckResult:
     """A check's result; an end that was told once is not told again as another's failure."""
-    missing = [part for part in check.needs if part not in exam.parts]
-    if missing:
-        names = " and ".join(NAMES[part][0] for part in missing)
-        if check.optional:
-            return check.result("absent", f"The file has no {names}.")
-        return check.failed(f"The file must define {names}.")
+    if check.after and (before := exam.result_of(check.after)).status != "passed":
+        return check.skipped(
+            NOT_LOADED if check.after == LOADS else f"Not run: see {before.title}."
+        )
     try:
+        missing = [part for part in check.needs if part not in exam.parts]
+        if missing:
+            names = " and ".join(NAMES[part][0] for part in missing)
+            if check.optional:
+                return check.result("absent", f"The file has no {names}.")
+            return check.failed(f"The file must define {names}.")
         return check.run(exam, check)
     except Unanswered as error:
+        if error.lacking:
+            return check.skipped("It asks for a model of the file's own class.")
         if error.sentence in told:
-            return check.result("skipped", f"Not run: see {told[error.sentence]}.")
+            return check.skipped(f"Not run: see {told[error.sentence]}.")
         told[error.sentence] = check.title
         diagnosis = Diagnosis("", "It does not run.", f"line {error.line}", "What does the message "
-                              "say, and which arrays does that line use?", error.line)  # fmt: skip
+                              "say, and what does that line use?", error.line)  # fmt: skip
         return check.failed(error.sentence, diagnosis if error.line else None)
-
-
-def _conduct(subject: Subject) -> CheckResult:
-    """What the file tried that it may not, and whether NumPy is still NumPy."""
-    result = CheckResult(CONDUCT, _TITLES[CONDUCT], "passed", "Nothing was refused.")
-    try:
-        replaced = subject.numpy_replaced()
-    except Unanswered:
-        replaced = []
-    if subject.refusals:
-        tried = ", ".join(subject.refusals)
-        return replace(result, status="failed", message=f"The file tried to {tried}.")
-    if replaced:
-        return replace(result, status="failed",
-                       message=f"The file replaces {', '.join(replaced)}.")  # fmt: skip
-    return result
-
-
-def _all_skipped(
-    sentence: str, *, failed: str, line: int | None = None, subject: Subject | None = None
-) -> Sequence[CheckResult]:
-    """One check failed, and with it nothing else could be run."""
-    diagnosis = Diagnosis("", "It does not run.", f"line {line}", "", line) if line else None
-    first = {
-        LOADS: CheckResult(LOADS, _TITLES[LOADS], "skipped", "The file was not run."),
-        CONDUCT: _conduct(subject) if subject is not None else
-        CheckResult(CONDUCT, _TITLES[CONDUCT], "passed", "Nothing was refused."),
-    }  # fmt: skip
-    first[failed] = CheckResult(failed, _TITLES[failed], "failed", sentence, diagnosis)
-    rest = [check.result("skipped", NOT_LOADED) for check in CHECKS]
-    return [*first.values(), *rest]

@@ -20,16 +20,10 @@ from fmnist_cli.usercode.subject import stop_all
 
 @dataclass(frozen=True)
 class Grade:
-    """One file's report and its points.
-
-    Attributes
-    ----------
-    name : str
-        The file below the graded folder, for a person.
-    """
+    """One file's report and its points."""
 
     path: Path
-    name: str
+    name: str  # the file below the graded folder, for a person
     report: CheckReport
     score: float
     max_score: float

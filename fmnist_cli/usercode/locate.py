@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from fmnist_cli.usercode.mistakes.seen import SEEN
 from fmnist_cli.usercode.parts import GRADIENT_NAMES
 from fmnist_cli.usercode.results import Diagnosis
 from fmnist_cli.usercode.structure import parsed
@@ -21,9 +24,15 @@ class Place:
     text: str
     line: int | None
 
-    def diagnosis(self, mistake: str, what: str, question: str) -> Diagnosis:
+    def says(self, what: str, question: str, *, mistake: str = "") -> Diagnosis:
         """What is wrong here; ``mistake`` is empty where it has no name."""
         return Diagnosis(mistake, what, self.text, question, self.line)
+
+    def diagnosis(self, mistake: str, **values: Any) -> Diagnosis:
+        """A mistake that was seen here, in the words of ``SEEN`` with the values put in."""
+        what, question = (text.format(**values) for text in SEEN[mistake])
+        what = f"T{what[1:]}" if what.startswith("the ") else what
+        return self.says(what, question, mistake=mistake)
 
 
 class Sources:
@@ -33,51 +42,36 @@ class Sources:
         self._found_as = found_as
         self.tree = parsed(text)
 
+    def _scope(self, part: str, method: str) -> ast.AST | None:
+        """A part, or a method of it where it has that; None where the text has no such part."""
+        name = self._found_as.get(part, part)
+        for top in (node for node in self.tree.body if getattr(node, "name", None) == name):
+            inner = (node for node in ast.walk(top) if isinstance(node, ast.FunctionDef))
+            return next((node for node in inner if node.name == method), top)
+        return None
+
     def place(self, check: str) -> Place:
         """Where the array of a check is made."""
         part, method, finder = _WHERE[check]
-        name = self._found_as.get(part, part)
+        scope, name = self._scope(part, method), self._found_as.get(part, part)
         text = f"{name}.{method}" if method else name
-        top = next((n for n in self.tree.body if getattr(n, "name", None) == name), None)
-        if top is None:
+        if scope is None:
             return Place(text, None)
-        scope = next(
-            (n for n in ast.walk(top) if isinstance(n, ast.FunctionDef) and n.name == method), top
-        )
-        line = finder(scope) or (top.lineno if scope is top else scope.lineno)
+        line = finder(scope) or int(getattr(scope, "lineno", 1))
         return Place(f"{text}, line {line}", line)
 
     def has_loop(self, part: str, method: str) -> bool:
         """Whether a method has a loop of its own, or a comprehension."""
-        loops = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp)
-        for node in ast.walk(self.tree):
-            if getattr(node, "name", None) == self._found_as.get(part, part):
-                for inner in ast.walk(node):
-                    if isinstance(inner, ast.FunctionDef) and inner.name == method:
-                        return any(isinstance(n, loops) for n in ast.walk(inner))
-        return False
+        loops = ast.For | ast.While | ast.ListComp | ast.GeneratorExp
+        scope = self._scope(part, method)
+        return scope is not None and any(isinstance(node, loops) for node in ast.walk(scope))
 
     def loops_over_entries(self, part: str) -> bool:
         """Whether a part has a loop over a range or over the indices of an array."""
-        name = self._found_as.get(part, part)
-        tops = [node for node in self.tree.body if getattr(node, "name", None) == name]
-        return any(
-            isinstance(node, ast.For) and any(
-                isinstance(one, ast.Call) and ast.unparse(one.func).endswith(_OVER_ENTRIES)
-                for one in ast.walk(node.iter)
-            )
-            for top in tops for node in ast.walk(top)
-        )  # fmt: skip
-
-    def imports(self) -> set[str]:
-        """Every top-level module that an import statement anywhere in the file names."""
-        found = set()
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Import):
-                found |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found.add(node.module.partition(".")[0])
-        return found
+        scope = self._scope(part, "") or ast.Module([], [])
+        heads = (node.iter for node in ast.walk(scope) if isinstance(node, ast.For))
+        calls = (one for head in heads for one in ast.walk(head) if isinstance(one, ast.Call))
+        return any(ast.unparse(call.func).endswith(_OVER_ENTRIES) for call in calls)
 
 
 def _assignments(scope: ast.AST) -> Iterator[tuple[ast.expr, int]]:
@@ -109,17 +103,12 @@ def _base(target: ast.expr) -> str | None:
 
 
 def _stored(key: str, holders: tuple[str, ...], attributes: tuple[str, ...]) -> Finder:
+    targets = re.compile(
+        rf"\.({'|'.join(holders)})\[['\"]{key}['\"]\]|\.({'|'.join(attributes)})(\[|$)"
+    )
+
     def find(scope: ast.AST) -> int | None:
-        lines = []
-        for target, line in _assignments(scope):
-            node = target
-            while isinstance(node, ast.Subscript):
-                in_holder = isinstance(node.value, ast.Attribute) and node.value.attr in holders
-                if in_holder and isinstance(node.slice, ast.Constant) and node.slice.value == key:
-                    lines.append(line)
-                node = node.value
-            if isinstance(node, ast.Attribute) and node.attr in attributes:
-                lines.append(line)
+        lines = (line for one, line in _assignments(scope) if targets.search(ast.unparse(one)))
         return max(lines, default=None)
 
     return find
@@ -135,10 +124,8 @@ def _compared(scope: ast.AST) -> int | None:
 
 
 def _last_assignment(scope: ast.AST) -> int | None:
-    lines = [
-        line for target, line in _assignments(scope)
-        if isinstance(target, ast.Subscript | ast.Attribute)
-    ]  # fmt: skip
+    kinds = ast.Subscript | ast.Attribute
+    lines = (line for target, line in _assignments(scope) if isinstance(target, kinds))
     return max(lines, default=None)
 
 
@@ -157,6 +144,7 @@ _WHERE: dict[str, tuple[str, str, Finder]] = {
     "relu_at_zero": ("relu", "", _compared),
     "linear_backward": ("linear", "backward", _nothing),
     "update": ("update", "", _last_assignment),
+    "second_update": ("update", "", _last_assignment),
     "forward_pass": ("forward_pass", "", _nothing),
     "backward_pass": ("backward_pass", "", _nothing),
     "gradient_checker": ("gradient_checker", "", _nothing),

@@ -70,21 +70,15 @@ def run_main(
 ) -> dict[str, Any]:
     """Run ``main`` for some updates.
 
-    Parameters
-    ----------
-    sets : list of (images (N, D), labels (N,))
-        What the loader gives for training, validation and test. No other layer than the first may
-        have D inputs: by them its input is known.
+    ``sets`` of images (N, D) and labels (N,) are what the loader gives for training, validation and
+    test; no other layer than the first may have D inputs: by them its input is known.
 
-    Returns
-    -------
-    dict
-        ``updates``: for each the batch ``x`` of the last backward pass (no row before any),
-        ``n_passed``, how many linear layers it has gone through since the update before, ``route``,
-        as of ``Route.told``, ``accuracies``, what variables of that name last were, and, by ``W1``,
-        ``b1``, ``W2``, ..., the outcomes ``before``, ``gradient`` and ``after``; ``layout``: the
-        model's keys, each with the kind of its part; ``error_in_main``, where it ended by raising
-        before, and then the ``route`` until there.
+    ``updates`` of the reply has for each the batch ``x`` of the last backward pass (no row before
+    any), ``n_passed``, how many linear layers it has gone through since the update before,
+    ``route``, as of ``Route.told``, ``accuracies``, what variables of that name last were, and, by
+    ``W1``, ``b1``, ``W2``, ..., the outcomes ``before``, ``gradient`` and ``after``; ``layout`` the
+    model's keys, each with the kind of its part; ``error_in_main``, where it ended by raising
+    before, and then the ``route`` until there.
     """
     assert parts.main is not None
     route = Route(sets[0][0].shape[1], parts.main.__code__.co_filename)
@@ -129,8 +123,8 @@ def _noted(parts: Parts, route: Route, n_updates: int, followed: dict[str, Any])
         followed["layout"] = [[str(key), _kind(parts, one)] for key, one in model.items()]
         entry: dict[str, Any] = {
             "x": route.batch, "n_passed": route.n_passed, "route": route.told(),
+            "accuracies": _accuracies(sys._getframe(1), route.filename),
         }  # fmt: skip
-        entry["accuracies"] = _accuracies(sys._getframe(1), route.filename)
         route.begin_update()
         entry["gradient"] = _arrays(layers, UserLayer.gradient)
         entry["before"] = _arrays(layers, UserLayer.parameter)

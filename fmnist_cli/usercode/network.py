@@ -12,8 +12,11 @@ Like ``operations``, this runs where the user's code runs and knows no right ans
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -109,3 +112,18 @@ class NetworkBench:
         seconds_spent = time.perf_counter() - start
         after = np.asarray(self.network.forward(images.astype(np.float64)), np.float64)
         return {"steps": done, "seconds": seconds_spent, "before": before, "after": after}
+
+
+def load_object(reference: str, folder: Path) -> Any:
+    """What ``module:factory`` names: the module from ``folder`` or the path, its attribute.
+
+    ValueError where the reference is not of that form.
+    """
+    module_name, separator, attribute = reference.partition(":")
+    if not (separator and module_name and attribute.isidentifier()):
+        raise ValueError(reference)
+    sys.path.insert(0, str(folder))
+    try:
+        return getattr(import_module(module_name), attribute)
+    finally:
+        sys.path.remove(str(folder))

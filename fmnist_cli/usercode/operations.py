@@ -10,17 +10,20 @@ Notation: N examples, D inputs, H hidden units, K classes.
 from __future__ import annotations
 
 import functools
+import itertools
+import operator
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.usercode import shim
+from fmnist_cli.usercode import models, shim
 from fmnist_cli.usercode.checker_calls import as_function, call_checker
 from fmnist_cli.usercode.main_loop import Enough, run_main
+from fmnist_cli.usercode.models import LAYOUT, Layout, Model, layer_of, linear_layer
 from fmnist_cli.usercode.outcomes import (
     Outcome,
     OutputLimitError,
@@ -30,27 +33,21 @@ from fmnist_cli.usercode.outcomes import (
 )
 from fmnist_cli.usercode.parts import (
     GRADIENT_NAMES,
+    NAMES,
     NotFoundError,
     Parts,
     UserLayer,
     checker_roles,
-    extended_arguments,
     is_usual,
     required,
-    update_arguments,
+    update_roles,
 )
-from fmnist_cli.usercode.passes import (
-    backward,
-    backward_in_order,
-    forward_values,
-    layer_of,
-    linear_layers,
-    own_backward,
-)
-from fmnist_cli.usercode.reference import LAYOUT, Layout, laid_out, reference_model
 from fmnist_cli.usercode.route import Route, followed_by
 
+T = TypeVar("T")
 Array = NDArray[Any]
+Weights = Mapping[str, Array]
+"""By W1, b1, W2, ..."""
 _array = np.array  # by reference: a file may replace NumPy's names
 
 
@@ -64,19 +61,14 @@ class _Failed(Exception):
 class Bench:
     """A file's parts, and the operations on them.
 
-    Parameters
-    ----------
-    filename : str
-        What the file's own lines are known by in a traceback.
-    entering : callable, optional
-        Told the name of the user's function that runs next.
+    By ``filename`` the file's own lines are known in a traceback; ``entering`` is told the name of
+    the user's function that runs next.
     """
 
     def __init__(
         self, parts: Parts, filename: str, entering: Callable[[str], object] = lambda name: None
     ) -> None:
         self.parts, self.filename, self.entering = parts, filename, entering
-        self._transposed: bool | None = None
         self._defaults = _filled_defaults(parts.update)
 
     def call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,12 +106,13 @@ class Bench:
             _, outcome = self.attempt_value("backward_pass", self._try_pass, layout, weights, x, y)
         return "" if outcome is None else str(outcome["error"])
 
-    def _try_pass(self, layout: Layout, weights: Mapping[str, Array], x: Array, y: Array) -> None:
-        own = own_backward(self.parts, forward_values(self._model(weights, layout), x, y))
+    def _try_pass(self, layout: Layout, weights: Weights, x: Array, y: Array) -> None:
+        model = self._model(weights, layout)
+        own = models.own_backward(self.parts, model, models.through(model, x), y)
         if own is not None:  # else its arguments are not known, which is said
             own()
 
-    def _parts_for(self, layout: Layout) -> Parts:
+    def parts_for(self, layout: Layout) -> Parts:
         """The parts; without the backward pass where that is for a model of other keys."""
         if self.parts.backward_pass is None or self._error_of_pass(layout) != "KeyError":
             return self.parts
@@ -144,71 +137,50 @@ class Bench:
 
     # --- what the operations are made of
 
-    def _value(self, name: str, function: Callable[..., Any] | None, *arguments: Any) -> Any:
+    def _value(self, name: str, function: Callable[..., T] | None, *arguments: Any) -> T:
         """The value of a call that the rest depends on."""
         assert function is not None
         value, outcome = self.attempt_value(name, function, *arguments)
         if outcome is not None:
             raise _Failed(outcome)
-        return value
-
-    def _array_of(self, name: str, function: Callable[..., Any], *arguments: Any) -> Array:
-        """The array that a call gives."""
-        outcome = self.attempt(name, function, *arguments)
-        if outcome.get("array") is None:
-            raise _Failed(outcome)
-        array: Array = outcome["array"]
-        return array
+        return cast(T, value)
 
     def _arrays(
-        self,
-        name: str,
-        read: Callable[[UserLayer, str], Any],
-        model: Mapping[str, Any],
-        names: Iterable[str],
+        self, name: str, read: Callable[[UserLayer, str], Any], model: Model, names: Iterable[str]
     ) -> dict[str, Outcome]:
         """What ``read`` finds in a model's layers for W1, b1, W2, ..."""
         return {n: self.attempt(name, read, layer_of(model, n), n[0]) for n in names}
 
-    def _set_gradients(self, model: Mapping[str, Any], gradients: Mapping[str, Array]) -> None:
-        for name, value in gradients.items():
-            self._value("gradient", layer_of(model, name).set_gradient, name[0], value)
+    def _layer(self, part: str, W: Array | None = None, b: Array | None = None) -> UserLayer:
+        """A new layer of the file's: linear with these parameters, or relu."""
+        if W is not None and b is not None:
+            return linear_layer(self.parts, W, b)
+        assert self.parts.relu is not None
+        return UserLayer(self.parts.relu())
 
-    def _linear(self, W: Array, b: Array) -> UserLayer:
-        assert self.parts.linear is not None
-        layer = UserLayer(self.parts.linear(*W.shape))
-        layer.set_parameter("W", W.T if self._keeps_transposed() else W)
-        layer.set_parameter("b", b)
-        return layer
-
-    def _keeps_transposed(self) -> bool:
-        """Whether the file's layer keeps W as (outputs, inputs), against the interface."""
-        if self._transposed is None:
-            assert self.parts.linear is not None
-            W = UserLayer(self.parts.linear(3, 2)).parameter("W")
-            self._transposed = getattr(W, "shape", None) == (2, 3)
-        return self._transposed
-
-    def _step(self, name: str, layer: UserLayer, X: Array, grad: Array) -> dict[str, Outcome]:
+    def _step(self, part: str, layer: UserLayer, X: Array, grad: Array) -> dict[str, Outcome]:
         """One forward and one backward pass, and what they did to their arguments."""
+        name = NAMES[part][0]
         x_forward, x_backward, g = X.copy(), X.copy(), grad.copy()
         record = {"forward": self.attempt(f"{name}.forward", layer.forward, x_forward)}
         # the layer may keep its input, but in training that array is the same one
-        record["x_after_forward"] = outcome_of(x_forward)
-        record["backward"] = self.attempt(f"{name}.backward", layer.backward, x_backward, g)
-        record["x_after_backward"] = outcome_of(x_backward)
-        record["grad_after_backward"] = outcome_of(g)
+        record["X after forward"] = outcome_of(x_forward)
+        record["dX"] = self.attempt(f"{name}.backward", layer.backward, x_backward, g)
+        record["X after backward"] = outcome_of(x_backward)
+        record["grad after backward"] = outcome_of(g)
+        for parameter in ("W", "b") if part == "linear" else ():
+            record[f"d{parameter}"] = self.attempt("gradient", layer.gradient, parameter)
+            record[parameter] = self.attempt("params", layer.parameter, parameter)
         return record
 
-    def _model(self, weights: Mapping[str, Array], layout: Layout = LAYOUT) -> dict[str, Any]:
-        """The file's layers as a model: the assignment's, or of another layout."""
+    def _model(self, weights: Weights, layout: Layout) -> dict[str, Any]:
+        return self._value("the model", models.user_model, self.parts, layout, weights)
 
-        def build() -> dict[str, Any]:
-            assert self.parts.relu is not None
-            return laid_out(layout, weights, lambda W, b: self._linear(W, b).layer, self.parts.relu)
-
-        model: dict[str, Any] = self._value("the model", build)
-        return model
+    def _updated(
+        self, model: dict[str, Any], lr: float, further: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        name = NAMES["update"][0]
+        return self._value(name, models.updated, self.parts, model, lr, further)
 
     # --- the operations
 
@@ -218,205 +190,135 @@ class Bench:
             UserLayer(self._value("linear_layer", self.parts.linear, n_inputs, n_outputs))
             for _ in range(2)
         ]
-        first, second = (getattr(layer.layer, "params", None) for layer in layers)
-        reply: dict[str, Any] = {"layers": [], "shared": first is not None and first is second}
-        reply["shared_gradient"] = any(
-            (holder := getattr(layers[0].layer, name, None)) is not None
-            and isinstance(holder, dict)
-            and holder is getattr(layers[1].layer, name, None)
-            for name in GRADIENT_NAMES
-        )
-        reply["aliased"] = [
-            name for name in ("W", "b") if _is_same(layers[0].parameter, layers[0].gradient, name)
-        ]
-        for layer in layers:
-            record = {name: self.attempt("params", layer.parameter, name) for name in ("W", "b")}
-            for name in ("W", "b"):
-                record[f"d{name}"] = self.attempt("gradient", layer.gradient, name)
-            reply["layers"].append(record)
-        return reply
+        holders = {
+            name: [getattr(layer.layer, name, None) for layer in layers]
+            for name in ("params", *GRADIENT_NAMES)
+        }
+        shared = [n for n, (one, two) in holders.items() if isinstance(one, dict) and one is two]
+        return {
+            "layers": [
+                {name: self.attempt("params", layer.parameter, name) for name in ("W", "b")}
+                for layer in layers
+            ],
+            "shared": "params" in shared,
+            "shared_gradient": shared not in ([], ["params"]),
+            "aliased": [name for name in ("W", "b") if _is_aliased(layers[0], name)],
+        }
 
-    def linear(self, cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """For each case (W, b, steps of X and grad) a new layer's passes, one after the other."""
+    def layer(self, part: str, cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """For each case (``steps`` of X and grad, and W and b where it has parameters) a new
+        layer's passes, one after the other."""
         replies = []
         for case in cases:
-            layer = self._value("linear_layer", self._linear, case["W"], case["b"])
-            records = []
-            for X, grad in case["steps"]:
-                record = self._step("linear_layer", layer, X, grad)
-                for name in ("W", "b"):
-                    record[f"d{name}"] = self.attempt("gradient", layer.gradient, name)
-                    record[name] = self.attempt("params", layer.parameter, name)
-                records.append(record)
-            replies.append(records)
+            made = {name: value for name, value in case.items() if name != "steps"}
+            layer = self._value(NAMES[part][0], functools.partial(self._layer, part, **made))
+            replies.append([self._step(part, layer, X, grad) for X, grad in case["steps"]])
         return {"cases": replies}
 
-    def relu(self, cases: Sequence[Sequence[tuple[Array, Array]]]) -> dict[str, Any]:
-        """For each case (steps of X and grad) a new layer's passes, one after the other."""
-        replies = []
-        for steps in cases:
-            layer = UserLayer(self._value("relu", self.parts.relu))
-            replies.append([self._step("relu", layer, X, grad) for X, grad in steps])
-        return {"cases": replies}
-
-    def differences(self, W: Array, b: Array, X: Array, step: float) -> dict[str, Any]:
-        """The linear layer's forward pass with each entry of W, b and X moved up and down."""
+    def differences(self, part: str, arrays: Mapping[str, Array], step: float) -> dict[str, Any]:
+        """A layer's forward pass with each entry of X, and of W and b, moved up and down."""
         reply: dict[str, Any] = {}
-        arrays = {"W": W, "b": b, "X": X}
-        for name in arrays:
+        for name, array in arrays.items():
             moved = []
-            for index in np.ndindex(arrays[name].shape):
-                for sign in (step, -step):
-                    changed = {key: value.copy() for key, value in arrays.items()}
-                    changed[name][index] += sign
-                    layer = self._linear(changed["W"], changed["b"])
-                    moved.append(
-                        self._array_of("linear_layer.forward", layer.forward, changed["X"])
-                    )
-            reply[name] = _array(moved)
+            for index, sign in itertools.product(np.ndindex(array.shape), (step, -step)):
+                changed = {key: value.copy() for key, value in arrays.items()}
+                changed[name][index] += sign
+                X = changed.pop("X")
+                layer = self._layer(part, **changed)
+                moved.append(self.attempt(f"{NAMES[part][0]}.forward", layer.forward, X))
+                if moved[-1].get("array") is None:
+                    raise _Failed(moved[-1])
+            reply[name] = _array([outcome["array"] for outcome in moved])
         return reply
 
     def moved(self, W: Array, b: Array, X: Array) -> dict[str, Any]:
         """The linear layer's output with the parameters as they are, and after they are doubled."""
-        layer = self._linear(W, b)
+        layer = linear_layer(self.parts, W, b)
         one = self.attempt("linear_layer.forward", layer.forward, X.copy())
-        layer.set_parameter("W", 2 * (W.T if self._keeps_transposed() else W))
-        layer.set_parameter("b", 2 * b)
+        for name in ("W", "b"):
+            layer.set_parameter(name, 2 * np.asarray(layer.parameter(name)))
         return {"one": one, "two": self.attempt("linear_layer.forward", layer.forward, X.copy())}
 
-    def relu_differences(self, X: Array, step: float) -> dict[str, Any]:
-        """relu's forward pass with each entry of X moved up and down."""
-        assert self.parts.relu is not None
-        moved = []
-        for index in np.ndindex(X.shape):
-            for sign in (step, -step):
-                changed = X.copy()
-                changed[index] += sign
-                layer = UserLayer(self.parts.relu())
-                moved.append(self._array_of("relu.forward", layer.forward, changed))
-        return {"X": _array(moved)}
-
     def update(
-        self,
-        weights: Mapping[str, Array],
-        gradients: Mapping[str, Array],
-        lr: float,
-        layout: Layout,
-    ) -> dict[str, Any]:
-        """One gradient descent step: the weights after it, and the gradients."""
-        reply: dict[str, Any] = {}
-        model = self._model(weights, layout)
-        for step in ("", "_again"):  # a second step, by the same gradients
-            self._set_gradients(model, gradients)
-            model = self._updated(model, lr)
-            for key, read in (("weights", UserLayer.parameter), ("gradients", UserLayer.gradient)):
-                reply[key + step] = self._arrays(key, read, model, weights)
+        self, weights: Weights, gradients: Weights, lr: float, layout: Layout, n_steps: int = 2,
+        coefficients: Mapping[str, float] | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Gradient descent by the same gradients: ``weights`` and ``gradients`` after each step.
+
+        ``coefficients`` of ``momentum`` and ``decay``, where it takes them: ``takes`` names what it
+        takes beyond the interface; without a velocity of its own to be given there are no steps.
+        """
+        assert self.parts.update is not None
+        roles = update_roles(self.parts.update)
+        takes = {role: name for role, name in roles.items() if role not in ("model", "rate")}
+        reply: dict[str, Any] = {"takes": list(takes), "steps": []}
+        if coefficients and (not takes or ("velocity" in takes and "momentum" not in takes)):
+            return reply
+        model, further = self._model(weights, layout), dict[str, Any]()
+        needed = {parameter.name for parameter in required(self.parts.update)}
+        for role, name in takes.items():  # one velocity for all steps
+            if role == "velocity" and (coefficients or name in needed):
+                further[name] = shim.Velocity(model)
+            elif coefficients:
+                further[name] = coefficients[role]
+        for _ in range(n_steps):
+            for name, value in gradients.items():
+                self._value("gradient", layer_of(model, name).set_gradient, name[0], value)
+            try:
+                model = self._updated(model, lr, further)
+            except _Failed:
+                if not coefficients or "velocity" in takes:
+                    raise
+                return reply | {"steps": []}  # what it calls momentum is no coefficient
+            reply["steps"].append({
+                "weights": self._arrays("weights", UserLayer.parameter, model, weights),
+                "gradients": self._arrays("gradients", UserLayer.gradient, model, weights),
+            })  # fmt: skip
         reply["fills_default"] = _filled_defaults(self.parts.update) != self._defaults
         return reply
 
-    def update_extended(
-        self,
-        weights: Mapping[str, Array],
-        gradients: Mapping[str, Array],
-        lr: float,
-        momentum: float,
-        decay: float,
-        n_steps: int,
-        layout: Layout,
-    ) -> dict[str, Any]:
-        """Steps by the same gradients, with momentum and weight decay where it takes them.
-
-        ``takes`` names what it takes; without a velocity of its own to be given there are no steps.
-        """
-        assert self.parts.update is not None
-        takes = extended_arguments(self.parts.update)
-        reply: dict[str, Any] = {"takes": list(takes)}
-        if ("velocity" in takes and "momentum" not in takes) or not takes:
-            return reply
-        model = self._model(weights, layout)
-        values = {"velocity": shim.add_momentum(model), "momentum": momentum, "decay": decay}
-        given = {name: values[role] for role, name in takes.items()}
-        for _ in range(n_steps):
-            self._set_gradients(model, gradients)
-            try:
-                model = self._updated(model, lr, given)
-            except _Failed:
-                if "velocity" in takes:
-                    raise
-                return reply  # what it calls momentum is no coefficient
-        reply["weights"] = self._arrays("weights", UserLayer.parameter, model, weights)
-        return reply
-
-    def _updated(
-        self, model: dict[str, Any], lr: float, further: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """The model that the user's gradient descent returns, or changed in place."""
-        update = self.parts.update
-        assert update is not None
-
-        def step() -> Any:
-            return update(**(update_arguments(update, model, lr) | dict(further or {})))
-
-        value = self._value("miniBatchGradientDescent", step)
-        return value if isinstance(value, dict) and linear_layers(value) else model
-
-    def model(
-        self, weights: Mapping[str, Array], x: Array, y: Array, layout: Layout
-    ) -> dict[str, Any]:
+    def model(self, weights: Weights, x: Array, y: Array, layout: Layout) -> dict[str, Any]:
         """The gradient of the whole model, by the file's own passes and in the right order.
 
         ``y`` (N, 1) float, as the assignment's data set gives it. Each with its ``route``.
         """
         reply: dict[str, Any] = {}
-        parts = self._parts_for(layout)
-        for by, name in (("order", "backward"), ("own", "backward_pass")):
+        parts = self.parts_for(layout)
+        for by, makes in (("order", _in_order), ("own", models.own_backward)):
             model, route = self._model(weights, layout), Route(x.shape[1], self.filename)
             with followed_by(parts, route):
-                made, outcome = self.attempt_value(
-                    "forward", forward_values, model, x.copy(), y.copy()
-                )
+                made, outcome = self.attempt_value("forward", models.through, model, x.copy())
                 if outcome is None:
-                    ordered = functools.partial(backward_in_order, made)
-                    backward_pass = ordered if by == "order" else own_backward(parts, made)
+                    backward_pass = makes(parts, model, made, y.copy())
                     if backward_pass is None:
                         continue
-                    _, outcome = self.attempt_value(name, backward_pass)
+                    _, outcome = self.attempt_value("backward_pass", backward_pass)
             reply[by] = {"route": route.told()}
-            if outcome is not None:
-                reply[by]["error"] = outcome
-                continue
-            reply[by]["gradient"] = self._arrays("gradient", UserLayer.gradient, model, weights)
+            reply[by] |= {"error": outcome} if outcome is not None else {
+                "gradient": self._arrays("gradient", UserLayer.gradient, model, weights)
+            }  # fmt: skip
         return reply
 
     def own_loss(self, z: Array, y: Array) -> dict[str, Any]:
         """The file's own softmax cross-entropy, with labels (N, 1) float and (N,) int."""
-        reply, name = {}, "softmax_cross_entropy"
+        reply: dict[str, Any] = {}
         for form, labels in (("column", y.reshape(-1, 1).astype(float)), ("row", y)):
-            loss = self._value(name, self.parts.loss)
-            reply[form] = {
-                "forward": self.attempt(f"{name}.forward", loss.forward, z.copy(), labels.copy()),
-                "backward": self.attempt(
-                    f"{name}.backward", loss.backward, z.copy(), labels.copy()
-                ),
-            }
+            loss, reply[form] = self._value("the loss", self.parts.loss), {}
+            for key in ("forward", "backward"):
+                call = operator.methodcaller(key, z.copy(), labels.copy())
+                reply[form][key] = self.attempt(f"softmax_cross_entropy.{key}", call, loss)
         return reply
 
     def train(
-        self,
-        weights: Mapping[str, Array],
-        images: Array,
-        labels: Array,
-        batches: Sequence[Array],
-        lr: float,
-        seconds: float,
-        layout: Layout,
-    ) -> dict[str, Any]:
+        self, weights: Weights, images: Array, labels: Array, batches: Sequence[Array], lr: float,
+        seconds: float, layout: Layout,
+    ) -> dict[str, Any]:  # fmt: skip
         """Train on the batches, as many as there is time for.
 
         ``images`` (N, D) are given to the model as float64, ``labels`` (N,) as (n, 1) float64.
         The seconds of each part go by its name.
         """
-        model, parts = self._model(weights, layout), self._parts_for(layout)
+        model, parts = self._model(weights, layout), self.parts_for(layout)
         spent = dict.fromkeys(("forward", "backward", "update"), 0.0)
         data = shim.DataSplit(images, labels)
         start, done = time.perf_counter(), 0
@@ -425,9 +327,9 @@ class Bench:
                 break
             x, y = data.get_example(rows)
             begin = time.perf_counter()
-            made = self._value("forward", forward_values, model, x, y)
+            made = self._value("forward", models.through, model, x)
             middle = time.perf_counter()
-            self._value("backward", backward, parts, made)
+            self._value("backward", models.backward, parts, model, made, y)
             end = time.perf_counter()
             model = self._updated(model, lr)
             spent["forward"] += middle - begin
@@ -441,20 +343,13 @@ class Bench:
         }
 
     def checker(
-        self,
-        which: str,
-        weights: Mapping[str, Array],
-        images: Array,
-        labels: Array,
-        wrong: Mapping[str, str],
-        own_layers: bool,
-        layout: Layout,
-    ) -> dict[str, Any]:
+        self, which: str, weights: Weights, images: Array, labels: Array, wrong: Mapping[str, str],
+        own_layers: bool, layout: Layout,
+    ) -> dict[str, Any]:  # fmt: skip
         """The file's gradient or magnitude checker on layers that are right, or planted wrong.
 
         ``wrong``: how each parameter's gradient is made wrong, by its name. ``own_layers``: on the
-        file's own layers, else on ours. ``layout``: the keys of the model and the kinds of its
-        parts.
+        file's own layers, else on ours.
         """
         function = as_function(getattr(self.parts, which))
         roles = checker_roles(function)
@@ -473,7 +368,7 @@ class Bench:
             return {"updates": [], "layout": []}
         return run_main(self.parts, self.attempt_value, sets, n_updates)
 
-    def _ours(self, weights: Mapping[str, Array], layout: Layout) -> dict[str, Any]:
+    def _ours(self, weights: Weights, layout: Layout) -> dict[str, Any]:
         """Layers that are right, their biases in the form of the file's."""
         n_dimensions = 1
         if self.parts.linear is not None:
@@ -481,10 +376,14 @@ class Bench:
             if outcome is None:
                 bias = self.attempt("params", UserLayer(layer).parameter, "b").get("array")
                 n_dimensions = 1 if bias is None else bias.ndim
-        return reference_model(
+        return models.reference_model(
             layout,
             {n: w if n[0] == "W" or n_dimensions < 2 else w[None] for n, w in weights.items()},
         )
+
+
+def _in_order(parts: Parts, model: Model, given: list[Array], y: Array) -> Callable[[], None]:
+    return functools.partial(models.back_through, model, given, y)
 
 
 def _filled_defaults(function: Callable[..., Any] | None) -> list[int]:
@@ -493,15 +392,15 @@ def _filled_defaults(function: Callable[..., Any] | None) -> list[int]:
     return [len(value) for value in defaults if isinstance(value, dict | list | set)]
 
 
-def _is_same(parameter: Callable[[str], Any], gradient: Callable[[str], Any], name: str) -> bool:
+def _is_aliased(layer: UserLayer, name: str) -> bool:
     """Whether a parameter and its gradient are one array."""
     try:
-        return parameter(name) is gradient(name)
+        return layer.parameter(name) is layer.gradient(name)
     except NotFoundError:
         return False
 
 
 OPERATIONS = (
-    "init", "linear", "relu", "differences", "moved", "relu_differences", "update",
-    "update_extended", "model", "own_loss", "train", "checker", "main",
+    "init", "layer", "differences", "moved", "update", "model", "own_loss", "train", "checker",
+    "main",
 )  # fmt: skip

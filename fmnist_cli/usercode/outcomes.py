@@ -64,7 +64,10 @@ def numbers_of(value: Any) -> list[float]:
 
 
 def error_outcome(error: BaseException, filename: str) -> Outcome:
-    """What was raised, and the last line of the user's file that it passed through."""
+    """What was raised, and the last line of the user's file that it passed through.
+
+    ``lacking``: a "model" was asked for an attribute, which a dictionary of layers has not.
+    """
     if isinstance(error, NotFoundError):
         return {"error": "NotFound", "text": str(error), "line": None}
     lines = [
@@ -80,7 +83,13 @@ def error_outcome(error: BaseException, filename: str) -> Outcome:
         "error": type(error).__name__,
         "text": " ".join(text.split())[:300],
         "line": lines[-1] if lines else None,
+        "lacking": "model" if isinstance(error, AttributeError) and _is_model(error.obj) else "",
     }
+
+
+def _is_model(value: Any) -> bool:
+    """Whether it is a dictionary of layers."""
+    return isinstance(value, dict) and any(hasattr(one, "forward") for one in value.values())
 
 
 def is_from_outside(error: BaseException, filename: str) -> bool:

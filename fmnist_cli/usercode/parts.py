@@ -11,9 +11,11 @@ This runs where the user's code runs. It knows no right answer.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,7 @@ NAMES = {
 }  # fmt: skip
 """The part, and the names that it is found by; the first is the assignment's."""
 
+MODULE_NAME = "fmnist_user_code"  # not __main__: the file's main is not run
 GRADIENT_NAMES = ("gradient", "gradients", "grads", "grad")
 
 
@@ -90,6 +93,23 @@ def find_parts(names: Mapping[str, Any], source: str = "") -> Parts:
     return replace(Parts(**found), found_as=found_as, handed=handed)
 
 
+def load_source(
+    source: bytes | str, filename: str, *, built_ins: dict[str, Any] | None = None
+) -> Parts:
+    """Run a file's text in a module of its own and find its parts.
+
+    Whatever the text raises is raised here.
+    """
+    module = ModuleType(MODULE_NAME)
+    module.__file__ = filename
+    if built_ins is not None:
+        vars(module)["__builtins__"] = built_ins
+    sys.modules[MODULE_NAME] = module  # dataclasses and pickle look a class's module up
+    exec(compile(source, filename, "exec", dont_inherit=True), vars(module))
+    text = source.decode("utf-8", "replace") if isinstance(source, bytes) else source
+    return find_parts(vars(module), text)
+
+
 def is_usual(name: str, part: str) -> bool:
     """Whether a part's name is one of those that it is looked for under."""
     return _plain(name) in map(_plain, NAMES[part])
@@ -133,44 +153,49 @@ class UserLayer:
         except NotFoundError:
             return False
 
+    def _find(self, what: str, name: str, *, new: bool = False) -> tuple[Any, str]:
+        """What holds an array, a dictionary or the layer, and under which name; ``new``: where it
+        may be put."""
+        holders, attributes = _KEPT[what]
+        for holder in (getattr(self.layer, one, None) for one in holders):
+            if isinstance(holder, Mapping) and (new or name in holder):
+                return holder, name
+        for attribute in (one.format(name) for one in attributes):
+            if hasattr(self.layer, attribute):
+                return self.layer, attribute
+        raise NotFoundError(f"the layer has no {what}[{name!r}]")
+
     def parameter(self, name: str) -> Any:
-        holder = getattr(self.layer, "params", None)
-        if isinstance(holder, Mapping) and name in holder:
-            return holder[name]
-        if hasattr(self.layer, name):
-            return getattr(self.layer, name)
-        raise NotFoundError(f"the layer has no params[{name!r}]")
+        return _read(*self._find("params", name))
 
     def set_parameter(self, name: str, value: Array) -> None:
-        holder = getattr(self.layer, "params", None)
-        if isinstance(holder, dict) and name in holder:
-            holder[name] = _put(holder[name], value)
-        elif hasattr(self.layer, name):
-            setattr(self.layer, name, _put(getattr(self.layer, name), value))
-        else:
-            raise NotFoundError(f"the layer has no params[{name!r}]")
+        holder, key = self._find("params", name)
+        _write(holder, key, _put(_read(holder, key), value))
 
     def gradient(self, name: str) -> Any:
-        for holder_name in GRADIENT_NAMES:
-            holder = getattr(self.layer, holder_name, None)
-            if isinstance(holder, Mapping) and name in holder:
-                return holder[name]
-        for attribute in (f"d{name}", f"grad_{name}", f"{name}_grad"):
-            if hasattr(self.layer, attribute):
-                return getattr(self.layer, attribute)
-        raise NotFoundError(f"the layer has no gradient[{name!r}]")
+        return _read(*self._find("gradient", name))
 
     def set_gradient(self, name: str, value: Array) -> None:
-        for holder_name in GRADIENT_NAMES:
-            holder = getattr(self.layer, holder_name, None)
-            if isinstance(holder, dict):
-                holder[name] = _like(holder.get(name, value), value)
-                return
-        for attribute in (f"d{name}", f"grad_{name}", f"{name}_grad"):
-            if hasattr(self.layer, attribute):
-                setattr(self.layer, attribute, _like(getattr(self.layer, attribute), value))
-                return
-        raise NotFoundError(f"the layer has no gradient[{name!r}]")
+        holder, key = self._find("gradient", name, new=True)
+        _write(holder, key, _like(_read(holder, key), value))
+
+
+_KEPT = {
+    "params": (("params",), ("{}",)),
+    "gradient": (GRADIENT_NAMES, ("d{}", "grad_{}", "{}_grad")),
+}
+"""Where a layer may keep its arrays: in these dictionaries, or as these attributes."""
+
+
+def _read(holder: Any, name: str) -> Any:
+    return holder.get(name) if isinstance(holder, Mapping) else getattr(holder, name)
+
+
+def _write(holder: Any, name: str, value: Any) -> None:
+    if isinstance(holder, dict):
+        holder[name] = value
+    else:
+        setattr(holder, name, value)
 
 
 def _like(theirs: Any, ours: Array) -> Array:
@@ -196,32 +221,32 @@ def _put(theirs: Any, ours: Array) -> Any:
     return theirs
 
 
-def extended_arguments(function: Callable[..., Any]) -> dict[str, str]:
-    """The names of the arguments that a user's gradient descent takes beyond the interface: by
-    ``velocity``, ``momentum`` and ``decay`` (the two coefficients), those that there are."""
-    names = [p.name for p in positional(function)[1:]]
-    plain = {name: _plain(name) for name in names if name != _rate(names)}
-
-    def first(fits: Callable[[str], bool]) -> str:
-        return next((name for name in plain if fits(plain[name])), "")
-
-    coefficient = first(lambda p: p in _COEFFICIENTS)
-    velocity = first(lambda p: "veloc" in p or ("momentum" in p and bool(coefficient)))
-    coefficient = coefficient or first(lambda p: "momentum" in p)
-    decay = first(lambda p: any(w in p for w in _DECAYS))
-    named = {"velocity": velocity, "momentum": coefficient, "decay": decay}
-    return {role: name for role, name in named.items() if name}
-
-
 _COEFFICIENTS = ("alpha", "mu", "beta")
 _DECAYS = ("lambda", "decay", "reg", "l2")
+_RATES = ("learning", "rate", "lr", "eta", "step")
 
 
-def _rate(names: Sequence[str]) -> str | None:
-    """The argument that is the learning rate; the first of these, unless a name says which."""
-    words = ("learning", "rate", "lr", "eta", "step")
-    found = (n for n in names if any(w in _plain(n) for w in words) and "beta" not in _plain(n))
-    return next(found, names[0] if names else None)
+def update_roles(function: Callable[..., Any]) -> dict[str, str]:
+    """What the arguments of a user's gradient descent are: the name of the ``model`` and the
+    ``rate``, and beyond the interface of the ``velocity`` and of the coefficients ``momentum`` and
+    ``decay``, those that there are."""
+    model, *names = [p.name for p in positional(function)] or [""]
+    plain = {name: _plain(name) for name in names}
+
+    def first(fits: Callable[[str], bool]) -> str:
+        """The first that fits and has no role yet; its role is the caller's to give."""
+        name = next((name for name in plain if fits(plain[name])), "")
+        plain.pop(name, None)
+        return name
+
+    rate = first(lambda p: any(w in p for w in _RATES) and "beta" not in p) or first(bool)
+    coefficient = first(lambda p: p in _COEFFICIENTS)
+    velocity = first(lambda p: "veloc" in p or ("momentum" in p and bool(coefficient)))
+    momentum = coefficient or first(lambda p: "momentum" in p)
+    decay = first(lambda p: any(w in p for w in _DECAYS))
+    roles = {"model": model, "rate": rate, "velocity": velocity, "momentum": momentum,
+             "decay": decay}  # fmt: skip
+    return {role: name for role, name in roles.items() if name}
 
 
 def update_arguments(
@@ -229,28 +254,15 @@ def update_arguments(
 ) -> dict[str, Any]:
     """The arguments of a user's gradient descent: the model, the rate, and no momentum.
 
-    What has a default of its own keeps it: that is the step that the interface asks for. Further
-    arguments are told by their names: a velocity gets zeros, a coefficient (alpha, lambda) 0.
+    What has a default of its own keeps it: that is the step that the interface asks for; else a
+    velocity gets zeros, a coefficient 0.
     """
-    parameters = positional(function)
-    names = [p.name for p in parameters]
-    plain = {name: _plain(name) for name in names}
-    rate = _rate(names[1:])
-    has_coefficient = any(word in p for p in plain.values() for word in ("alpha", "mu", "beta"))
-    arguments: dict[str, Any] = {}
-    for index, parameter in enumerate(parameters):
-        name = parameter.name
-        if index == 0:
-            arguments[name] = model
-        elif name == rate:
-            arguments[name] = lr
-        elif parameter.default is not parameter.empty:
-            continue
-        elif "veloc" in plain[name] or ("momentum" in plain[name] and has_coefficient):
-            arguments[name] = shim.add_momentum(model)
-        else:
-            arguments[name] = 0.0
-    return arguments
+    roles = update_roles(function)
+    arguments: dict[str, Any] = dict.fromkeys((p.name for p in required(function)), 0.0)
+    if roles.get("velocity") in arguments:
+        arguments[roles["velocity"]] = shim.Velocity(model)
+    given = {"model": model, "rate": lr}
+    return arguments | {roles[role]: value for role, value in given.items() if role in roles}
 
 
 _SAME = {
@@ -266,6 +278,9 @@ _CHECKER_WORDS = {
     "f": ("f", "func", "function", "fun", "lossfn", "lossfunction", "lossfunc", "costfunction"),
     "w": ("w", "theta", "weights", "weight", "params", "array"),
     "loss": ("loss", "criterion", "lossfct", "losslayer"),
+    "index": ("index", "idx", "entry", "position", "ij"),
+    "row": ("row", "i"),
+    "col": ("col", "column", "j"),
     "grad": ("grad", "gradient", "analytic", "analyticgrad", "analyticgradient", "dw", "g"),
 }
 _BY_DEFAULT = {"L1": "layer", "L2": "layer", "W": "key", "b": "key"}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import wraps
+from contextlib import ExitStack, contextmanager
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,14 @@ from fmnist_cli.usercode import shim
 from fmnist_cli.usercode.parts import Parts
 from fmnist_cli.usercode.shim import Array
 
+Call = Callable[[], Any]
+
 
 class Route:
     """The layers that the last batch went through, and the backward passes since the last update.
 
-    Parameters
-    ----------
-    n_inputs : int
-        Of the first layer: by them a new batch is known.
-    filename : str
-        Of the file, whose lines are told.
+    By the ``n_inputs`` of the first layer a new batch is known; the lines that are told are those
+    of the file of this name.
     """
 
     def __init__(self, n_inputs: int, filename: str) -> None:
@@ -52,21 +50,22 @@ class Route:
     def begin_update(self) -> None:
         self.calls, self.n_passed = [], 0
 
-    def went_through(self, layer: Any, kind: str, X: Any, out: Any) -> None:
-        x = np.array(X, np.float64)
+    def forward(self, kind: str, layer: Any, given: tuple[Any, ...], call: Call) -> Any:
+        x = np.array(given[0] if given else np.nan, np.float64)
+        out = call()
         if kind == "linear" and x.ndim == 2 and x.shape[1] == self.n_inputs:
             self.kinds, self._layers, self._inputs, self._known = [], [], [], {"out -1": x}
         self.kinds.append(kind)
         self._layers.append(layer)
         self._inputs.append(x)
         self._known[f"out {len(self.kinds) - 1}"] = np.array(out, np.float64)
+        return out
 
-    def came_back(self, layer: Any, given: tuple[Any, ...]) -> int:
-        """The layer's place; -1 where the batch did not go through it."""
+    def backward(self, layer: Any, given: tuple[Any, ...], call: Call) -> Any:
         places = [i for i, one in enumerate(self._layers) if one is layer]
         done = {call["layer"] for call in self.calls}
         left = [i for i in places if i not in done]  # one relu may stand at several places
-        place = (left or places or [-1])[-1]
+        place = (left or places or [-1])[-1]  # -1: the batch did not go through it
         if places and self.kinds[place] == "linear":
             self.batch = self._known.get("out -1", self.batch)
             self.n_passed += 1
@@ -81,14 +80,19 @@ class Route:
             "line": frame.f_lineno,
             "function": frame.f_code.co_qualname,
         })  # fmt: skip
-        return place
+        return self._returned(f"back {place}", call())
 
-    def returned(self, name: str, gradient: Any) -> None:
+    def loss_backward(self, loss: Any, given: tuple[Any, ...], call: Call) -> Any:
+        return self._returned("loss", call())
+
+    def _returned(self, name: str, gradient: Any) -> Any:
         if gradient is not None:
             self._known[name] = np.array(gradient, np.float64)
+        return gradient
 
     def _name(self, array: Any) -> str:
-        return next((name for name, one in self._known.items() if _is_equal(array, one)), "")
+        known = reversed(self._known.items())  # the latest, where several are equal
+        return next((name for name, one in known if _is_equal(array, one)), "")
 
 
 def _is_equal(one: Any, other: Array) -> bool:
@@ -96,54 +100,37 @@ def _is_equal(one: Any, other: Array) -> bool:
 
 
 @contextmanager
-def followed_by(parts: Parts, route: Route) -> Iterator[None]:
-    """In the body the file's layers and the loss tell the route, where they are classes."""
+def patched(
+    of: type, method: str, note: Callable[[Any, tuple[Any, ...], Call], Any]
+) -> Iterator[None]:
+    """In the body ``note`` makes the calls of a method: it gets the object, the arguments and the
+    call, and gives what the method does."""
+    original, own = getattr(of, method), vars(of).get(method)
 
-    def forwards(kind: str, forward: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(forward)  # how many arguments it takes is asked of it
-        def noted(self: Any, *arguments: Any, **named: Any) -> Any:
-            X = np.array(next(iter((*arguments, *named.values())), np.nan))
-            out = forward(self, *arguments, **named)
-            route.went_through(self, kind, X, out)
-            return out
+    @wraps(original)  # how many arguments it takes is asked of it
+    def noted(self: Any, *arguments: Any, **named: Any) -> Any:
+        call = partial(original, self, *arguments, **named)
+        return note(self, (*arguments, *named.values()), call)
 
-        return noted
-
-    def backwards(backward: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(backward)
-        def noted(self: Any, *arguments: Any, **named: Any) -> Any:
-            place = route.came_back(self, (*arguments, *named.values()))
-            gradient = backward(self, *arguments, **named)
-            route.returned(f"back {place}", gradient)
-            return gradient
-
-        return noted
-
-    def of_loss(backward: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(backward)
-        def noted(self: Any, *arguments: Any, **named: Any) -> Any:
-            gradient = backward(self, *arguments, **named)
-            route.returned("loss", gradient)
-            return gradient
-
-        return noted
-
-    replaced: list[tuple[type, str, Any]] = []
-    for kind, layer in (("linear", parts.linear), ("relu", parts.relu)):
-        if isinstance(layer, type):
-            replaced.append((layer, "forward", forwards(kind, layer.forward)))  # type: ignore[attr-defined]
-            replaced.append((layer, "backward", backwards(layer.backward)))  # type: ignore[attr-defined]
-    for loss in (shim.softmax_cross_entropy, parts.loss):
-        if isinstance(loss, type) and hasattr(loss, "backward"):
-            replaced.append((loss, "backward", of_loss(loss.backward)))
-    before = [(one, name, vars(one).get(name)) for one, name, _ in replaced]
-    for one, name, function in replaced:
-        setattr(one, name, function)
+    setattr(of, method, noted)
     try:
         yield
     finally:
-        for one, name, function in before:
-            if function is None:  # a base class has it
-                delattr(one, name)
-            else:
-                setattr(one, name, function)
+        if own is None:  # a base class has it
+            delattr(of, method)
+        else:
+            setattr(of, method, own)
+
+
+@contextmanager
+def followed_by(parts: Parts, route: Route) -> Iterator[None]:
+    """In the body the file's layers and the loss tell the route, where they are classes."""
+    with ExitStack() as stack:
+        for kind, layer in (("linear", parts.linear), ("relu", parts.relu)):
+            if isinstance(layer, type):
+                stack.enter_context(patched(layer, "forward", partial(route.forward, kind)))
+                stack.enter_context(patched(layer, "backward", route.backward))
+        for loss in (shim.softmax_cross_entropy, parts.loss):
+            if isinstance(loss, type) and hasattr(loss, "backward"):
+                stack.enter_context(patched(loss, "backward", route.loss_backward))
+        yield

@@ -30,35 +30,21 @@ OPTIONAL = tuple(check.name for check in CHECKS if check.optional)
 class Rubric:
     """How a class is graded.
 
-    Attributes
-    ----------
-    points : mapping
-        Points of each check; a check that is not in it is run and shown, and gives none.
-    optional : tuple of str
-        Checks whose part a file may lack: their points then count neither way, and the score is the
-        same share of ``max_score`` that it is of the points of the others. A rubric that gives
-        points of its own has none but those that it names.
-    hints : 0, 1 or 2
-        How much the feedback says.
-    forbidden : tuple of str
-        Modules that a file may not import; one that does is not run.
-    files : str
-        A pattern for the files below the folder.
-    visibility : mapping
-        When Gradescope shows a check; ``visible`` where nothing is said.
-    seed : int
-        Of the tensors that the layers are tried on.
+    ``optional``: checks whose part a file may lack. Their points then count neither way, and the
+    score is the same share of ``max_score`` that it is of the points of the others. A rubric that
+    gives points of its own has none but those that it names.
     """
 
     title: str = "Layers"
+    # of each check; one that is not in it is run and shown, and gives none
     points: Mapping[str, float] = field(default_factory=lambda: dict(POINTS))
     optional: tuple[str, ...] = OPTIONAL
-    hints: int = 1
-    forbidden: tuple[str, ...] = FORBIDDEN
-    files: str = "*.py"
-    visibility: Mapping[str, Visibility] = field(default_factory=dict)
+    hints: int = 1  # 0, 1 or 2: how much the feedback says
+    forbidden: tuple[str, ...] = FORBIDDEN  # modules; a file that imports one is not run
+    files: str = "*.py"  # a pattern for the files below the folder
+    visibility: Mapping[str, Visibility] = field(default_factory=dict)  # else visible
     limits: Limits = field(default_factory=Limits)
-    seed: int = 0
+    seed: int = 0  # of the tensors that the layers are tried on
 
     @property
     def max_score(self) -> float:
@@ -67,24 +53,18 @@ class Rubric:
     def score(self, report: CheckReport) -> float:
         """The points of the checks that passed."""
 
-        def points(*statuses: str) -> float:
-            return sum(self.points.get(r.check, 0) for r in report.results if r.status in statuses)
+        def points(status: str) -> float:
+            return sum(self.points.get(r.check, 0) for r in report.results if r.status == status
+                       and (status != "absent" or r.check in self.optional))  # fmt: skip
 
-        waived = sum(self.points.get(r.check, 0) for r in report.results
-                     if r.status == "absent" and r.check in self.optional)  # fmt: skip
+        waived = points("absent")
         if not 0 < waived < self.max_score:
             return points("passed")
         return round(points("passed") * self.max_score / (self.max_score - waived), 2)
 
 
 def read_rubric(path: Path | None) -> Rubric:
-    """A rubric from a TOML file; without one, the usual.
-
-    Raises
-    ------
-    UsageError
-        When the file cannot be read, is no TOML, or says something that no rubric has.
-    """
+    """A rubric from a TOML file; without one, the usual. UsageError where it is none."""
     if path is None:
         return Rubric()
     try:

@@ -73,6 +73,23 @@ def add_momentum(model: Mapping[str, Any]) -> dict[str, Array]:
     }
 
 
+class Velocity(dict[Any, Any]):
+    """A velocity of zeros, whatever keys a gradient descent has for it."""
+
+    def __init__(self, model: Mapping[str, Any]) -> None:
+        super().__init__(add_momentum(model))
+        self._model = model
+
+    def __missing__(self, key: Any) -> Any:
+        layer, name = key if isinstance(key, tuple) and len(key) == 2 else (key, None)
+        arrays = getattr(self._model.get(layer), "params", None)
+        if not isinstance(arrays, Mapping) or name not in (None, *arrays):
+            raise KeyError(key)
+        zeros = {n: np.zeros_like(array) for n, array in arrays.items()}
+        self[key] = zeros if name is None else zeros[name]
+        return self[key]
+
+
 loaded: tuple[Array, ...] | None = None  # what the loader gives, while main is run
 
 

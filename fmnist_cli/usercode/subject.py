@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import shutil
 import signal
 import subprocess
@@ -14,13 +13,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from fmnist_cli.host import signals_deferred
 from fmnist_cli.usercode import wire
 from fmnist_cli.usercode.guard import Limits
 from fmnist_cli.usercode.network import NetworkBench
 from fmnist_cli.usercode.operations import Bench
+from fmnist_cli.usercode.structure import imported
 from fmnist_cli.usercode.worker import PROGRESS_FILE
 
 _LARGEST_STDERR = 2_000
@@ -29,85 +29,56 @@ _START_SECONDS = 60.0  # for Python and NumPy to be imported on a busy machine
 
 
 class Unanswered(Exception):
-    """The code gave no answer; the message is a sentence that says why."""
+    """The code gave no answer; the message is a sentence that says why.
 
-    def __init__(self, sentence: str, line: int | None = None) -> None:
+    ``lacking``: "model" where it asked the model for what only one of another class has.
+    """
+
+    def __init__(self, sentence: str, line: int | None = None, lacking: str = "") -> None:
         if sentence.startswith(("the ", "it ")):  # not the name of a layer
             sentence = sentence[0].upper() + sentence[1:]
         super().__init__(sentence)
-        self.sentence, self.line = sentence, line
+        self.sentence, self.line, self.lacking = sentence, line, lacking
 
 
-class Subject(Protocol):
-    """What the judge asks."""
+class Subject:
+    """The user's code: here one's own, in this process, where nothing is limited."""
 
-    @property
-    def refusals(self) -> Sequence[str]:
-        """What the code tried and was refused, as a continuation of "tried to"."""
+    banned: Sequence[str] = ()  # the modules for which the code is not run at all
+    refusals: Sequence[str] = ()  # what it tried and was refused, after "tried to"
+
+    def __init__(self, bench: Bench | NetworkBench) -> None:
+        self._bench = bench
 
     def load(self) -> dict[str, Any]:
         """What the code defines; Unanswered where it cannot be loaded."""
+        return self._bench.describe()
 
     def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
         """The reply to an operation; Unanswered where there is none."""
+        return _unless_failed(self._bench.call(operation, arguments))
 
     def forget(self) -> None:
         """Have the code loaded anew, where it may have kept something of an operation."""
 
     def numpy_replaced(self) -> list[str]:
         """The public names of NumPy that the code has replaced."""
-
-
-class LocalSubject:
-    """One's own code, in this process: nothing is limited."""
-
-    refusals: Sequence[str] = ()
-
-    def __init__(self, bench: Bench | NetworkBench) -> None:
-        self._bench = bench
-
-    def load(self) -> dict[str, Any]:
-        return self._bench.describe()
-
-    def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
-        return _unless_failed(self._bench.call(operation, arguments))
-
-    def forget(self) -> None:
-        return
-
-    def numpy_replaced(self) -> list[str]:
         return []
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a process is to load, and how far it is trusted.
+    """What a process is to load, and how far it is trusted."""
 
-    Attributes
-    ----------
-    name : str
-        The file's name, as its lines are known in a traceback.
-    text : bytes
-        The file; empty for the second interface.
-    interface : str
-        ``module:factory`` of the second interface, else empty.
-    import_folder : str
-        Where that module is.
-    restricted : bool
-        Refuse files, processes, sockets: what another person's file gets.
-    forbidden : tuple of str
-        Top-level modules that may not be imported.
-    """
-
-    name: str
-    text: bytes = b""
-    interface: str = ""
-    import_folder: str = ""
-    restricted: bool = True
-    forbidden: tuple[str, ...] = ()
+    name: str  # the file's, as its lines are known in a traceback
+    text: bytes = b""  # empty for the second interface
+    interface: str = ""  # ``module:factory`` of the second interface
+    import_folder: str = ""  # where that module is
+    restricted: bool = True  # no files, processes, sockets: what another person's file gets
+    forbidden: tuple[str, ...] = ()  # top-level modules that may not be imported
 
 
-class ProcessSubject:
+class ProcessSubject(Subject):
     """A file's code in a process of its own, in an empty folder, within limits.
 
     A process that dies or hangs is replaced: one operation's end does not touch the next.
@@ -115,6 +86,7 @@ class ProcessSubject:
 
     def __init__(self, source: Source, limits: Limits) -> None:
         self.source, self.limits = source, limits
+        self.banned = sorted(imported(source.text) & {*source.forbidden})
         self.refusals: list[str] = []
         self._folder = Path(tempfile.mkdtemp(prefix="fmnist-check-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -179,20 +151,15 @@ class ProcessSubject:
             env=environment,
             start_new_session=True,
         )
-        source = self.source
-        self._send({
-            "filename": source.name,
-            "source": source.text.decode("utf-8", "surrogateescape"),
-            "interface": source.interface,
-            "import_folder": source.import_folder,
-            "restricted": source.restricted,
-            "forbidden": list(source.forbidden),
-            "limits": asdict(self.limits),
-        })  # fmt: skip
+        text = self.source.text.decode("utf-8", "surrogateescape")
+        limits = asdict(self.limits)
+        self._send(asdict(self.source) | {"text": text, "limits": limits})
         try:
             self._receive(time.monotonic() + _START_SECONDS)
         except (EOFError, TimeoutError) as error:
-            raise RuntimeError(f"the worker did not start: {self._error_text()}") from error
+            self._stderr.seek(0)
+            said = self._stderr.read()[-_LARGEST_STDERR:].decode("utf-8", "replace")
+            raise RuntimeError(f"the worker did not start: {said}") from error
 
     def _ask(self, operation: str, arguments: dict[str, Any], seconds: float) -> dict[str, Any]:
         self._require_time()
@@ -235,30 +202,12 @@ class ProcessSubject:
     def _send(self, message: dict[str, Any]) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
-        self._process.stdin.write(wire.encode(message))
-        self._process.stdin.flush()
+        wire.send(self._process.stdin.fileno(), message)
 
     def _receive(self, deadline: float) -> dict[str, Any]:
-        prefix = self._read(wire.PREFIX_BYTES, deadline)
-        message = wire.decode(self._read(wire.body_length(prefix), deadline))
-        if not isinstance(message, dict):
-            raise wire.WireError("not a reply")
-        return message
-
-    def _read(self, n: int, deadline: float) -> bytes:
         assert self._process is not None
         assert self._process.stdout is not None
-        descriptor, parts = self._process.stdout.fileno(), []
-        while n:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
-                raise TimeoutError
-            part = os.read(descriptor, min(n, 1 << 20))
-            if not part:
-                raise EOFError
-            parts.append(part)
-            n -= len(part)
-        return b"".join(parts)
+        return wire.receive(self._process.stdout.fileno(), deadline)
 
     def _where(self) -> str:
         try:
@@ -282,10 +231,6 @@ class ProcessSubject:
             name = signal.Signals(-code).name
             return f"{where} ended the Python process with {name}: a crash, or too much memory."
         return f"{where} ended the Python process (exit code {code}): os._exit must not be called."
-
-    def _error_text(self) -> str:
-        self._stderr.seek(0)
-        return self._stderr.read()[-_LARGEST_STDERR:].decode("utf-8", "replace")
 
     def _end(self) -> None:
         if self._process is None:
@@ -339,4 +284,5 @@ def unanswered(outcome: dict[str, Any], where: str) -> Unanswered:
         "RefusedError": f"{text}{at}.",
     }
     sentence = known.get(name, f"it raised {name}{at}: {text}." if text else f"{name}{at}.")
-    return Unanswered(f"{place}{sentence}", line if isinstance(line, int) else None)
+    where_raised = line if isinstance(line, int) else None
+    return Unanswered(f"{place}{sentence}", where_raised, str(outcome.get("lacking")))

@@ -19,7 +19,6 @@ from fmnist_cli.usercode.cases import Array
 from fmnist_cli.usercode.checks import Check
 from fmnist_cli.usercode.diagnosis import agrees
 from fmnist_cli.usercode.exam import Exam, observed
-from fmnist_cli.usercode.own_main import own_layout
 from fmnist_cli.usercode.results import CheckResult, Diagnosis
 
 HIDDEN = 128
@@ -39,6 +38,8 @@ SLOW = 5.0
 class LayerTraining:
     """A training of the textbook's layers and of the user's on the same batches."""
 
+    n_images: int
+    n_due: int
     steps: int
     loss_before: float
     loss_textbook: float
@@ -51,45 +52,38 @@ class LayerTraining:
 def learns(exam: Exam, check: Check) -> CheckResult:
     """One epoch on 1,000 images at batch 5 brings the loss below a stated value."""
     run = _train(exam, "learns")
-    n_steps = -(-min(N_IMAGES, len(exam.images)) // BATCH)
-    limit = run.loss_textbook + MARGIN * (run.loss_before - run.loss_textbook)
-    figures = {"loss": run.loss, "limit": limit, "textbook_loss": run.loss_textbook}
-    if run.steps < n_steps:
-        message = f"There was time for {run.steps} of {n_steps} batches in {exam.seconds:g} s. "
-        if run.same_weights:
-            return check.passed(message + "The weights are the textbook's so far.", **figures)
-        return check.failed(message + "The weights are not the textbook's.")
-    message = (
-        f"After one epoch on {min(N_IMAGES, len(exam.images)):,} images the loss is "
-        f"{run.loss:.3f}; it must be below {limit:.3f} (it began at {run.loss_before:.3f})."
-    )
-    if run.loss < limit:
-        return check.result("passed", message, figures=figures)
-    what = "The network does not learn." if run.loss >= run.loss_before else "It learns too little."
-    return check.result("failed", message, Diagnosis(
-        "", what, "", "Which of the checks above failed first? The rest follows from it.",
-    ), figures)  # fmt: skip
+    return _judge(
+        check, run, f"one epoch on {run.n_images:,} images",
+        limit=run.loss_textbook + MARGIN * (run.loss_before - run.loss_textbook),
+        what="The network does not learn enough.",
+    )  # fmt: skip
 
 
 def overfits(exam: Exam, check: Check) -> CheckResult:
     """20 images are learnt by heart."""
     run = _train(exam, "overfits")
-    figures = {"loss": run.loss}
-    updates = pluralize(run.steps, "update")
-    message = f"After {updates} on the same {N_FEW} images their loss is {run.loss:.3f}"
-    if run.steps < FEW_STEPS:
+    return _judge(
+        check, run, f"{pluralize(run.n_due, 'update')} on the same {run.n_images} images",
+        limit=max(FEW_LOSS, 2 * run.loss_textbook),
+        what="The network cannot learn 20 images by heart, as one that is right always can.",
+    )  # fmt: skip
+
+
+def _judge(check: Check, run: LayerTraining, after: str, limit: float, what: str) -> CheckResult:
+    figures = {"loss": run.loss, "limit": limit, "textbook_loss": run.loss_textbook}
+    if run.steps < run.n_due:
+        message = f"There was time for {run.steps} of {run.n_due} updates. "
         if run.same_weights:
-            return check.passed(f"{message}; there was no time for {FEW_STEPS}, but the weights "
-                                "are the textbook's so far.", **figures)  # fmt: skip
-        return check.failed(f"{message}; there was no time for {FEW_STEPS}.")
-    limit = max(FEW_LOSS, 2 * run.loss_textbook)
-    message += f"; it must be below {limit:.2f}."
+            return check.passed(message + "The weights are the textbook's so far.", **figures)
+        return check.failed(message + "The weights are not the textbook's.")
+    message = (
+        f"After {after} the loss is {run.loss:.3f}; it must be below {limit:.3f} (it began at "
+        f"{run.loss_before:.3f})."
+    )
     if run.loss < limit:
         return check.passed(message, **figures)
-    return check.result("failed", message, Diagnosis(
-        "", "The network cannot learn 20 images by heart.", "", "A network that is right can "
-        "always do that: which of the checks above failed first?",
-    ), figures)  # fmt: skip
+    question = "Which of the checks above failed first? The rest follows from it."
+    return check.result("failed", message, Diagnosis("", what, "", question), **figures)
 
 
 def speed(exam: Exam, check: Check) -> CheckResult:
@@ -98,7 +92,6 @@ def speed(exam: Exam, check: Check) -> CheckResult:
     own = sum(run.seconds.values()) / max(run.steps, 1) * EPOCH_STEPS
     textbook = run.textbook_seconds / max(run.steps, 1) * EPOCH_STEPS
     ratio = own / textbook
-    figures = {"epoch_seconds": own, "textbook_epoch_seconds": textbook, "ratio": ratio}
     message = (
         f"An epoch of 10,000 images at batch 5 takes {seconds(own)}, "
         f"{f'{ratio:.1f}' if ratio < 10 else f'{ratio:,.0f}'} times the textbook's layers."
@@ -107,18 +100,14 @@ def speed(exam: Exam, check: Check) -> CheckResult:
         slowest = max(run.seconds, key=lambda name: run.seconds[name])
         share = run.seconds[slowest] / sum(run.seconds.values())
         message += f" {share:.0%} of it is {slowest}"
-        part, method = ("update", exam.parts.get("update", "")) if slowest == "update" else (
-            "linear", slowest)  # fmt: skip
-        if exam.sources.has_loop(part, method):
-            message += ": is there a loop over examples?"
-        else:
-            message += "."
-    return check.result("passed", message, figures=figures)
+        part, method = ("update", "") if slowest == "update" else ("linear", slowest)
+        has_loop = exam.sources.has_loop(part, method)
+        message += ": is there a loop over examples?" if has_loop else "."
+    return check.passed(message, epoch_seconds=own, textbook_epoch_seconds=textbook, ratio=ratio)
 
 
 def _train(exam: Exam, which: str) -> LayerTraining:
-    training: LayerTraining = exam.once(which, lambda: _run(exam, which))
-    return training
+    return exam.once(which, lambda: _run(exam, which))
 
 
 def _run(exam: Exam, which: str) -> LayerTraining:
@@ -135,7 +124,7 @@ def _run(exam: Exam, which: str) -> LayerTraining:
     weights = initial_weights(rng, hidden=HIDDEN, n_inputs=images.shape[1])
     reply = exam.subject.call(
         "train", weights=weights, images=images, labels=labels, batches=batches, lr=lr,
-        seconds=exam.seconds, layout=own_layout(exam, 2),
+        seconds=exam.seconds, layout=exam.layout(2),
     )  # fmt: skip
     steps = int(reply["steps"])
     with blas_threads():  # one, as in the process of the file
@@ -145,6 +134,8 @@ def _run(exam: Exam, which: str) -> LayerTraining:
     after = {name: _shaped(observed(reply["weights"][name]).array, w)
              for name, w in weights.items()}  # fmt: skip
     return LayerTraining(
+        n_images=n,
+        n_due=len(batches),
         steps=steps,
         loss_before=MLP(weights).forward(images, labels),
         loss_textbook=MLP(right).forward(images, labels),

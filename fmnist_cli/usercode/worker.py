@@ -25,12 +25,15 @@ def main() -> NoReturn:
     # before NumPy is imported: a user namespace can be entered by a single thread only
     from fmnist_cli.usercode import guard
 
-    isolated = guard.without_network()
-    worker = _Worker(_read(requests))
-    with contextlib.suppress(BrokenPipeError):
-        _write(replies, {"ready": True, "network_namespace": isolated})
+    guard.without_network()
+    from fmnist_cli.usercode import wire
+
+    send, receive = wire.send, wire.receive
+    with contextlib.suppress(BrokenPipeError, EOFError):  # the judge has no more questions
+        worker = _Worker(receive(requests))
+        send(replies, {"ready": True})
         while True:
-            _write(replies, worker.answer(_read(requests)))
+            send(replies, worker.answer(receive(requests)))
     os._exit(0)
 
 
@@ -40,11 +43,11 @@ class _Worker:
         import numpy.linalg
         import numpy.random  # noqa: F401
 
-        from fmnist_cli.usercode import guard, loading, network, operations, outcomes, shim
-        from fmnist_cli.usercode import reference as _reference  # noqa: F401
+        from fmnist_cli.usercode import guard, network, operations, outcomes, parts, shim
+        from fmnist_cli.usercode import models as _models  # noqa: F401
 
         self.refusals: list[str] = []
-        self.filename = start["filename"]
+        self.filename = start["name"]
         self.numpy_names = guard.numpy_names
         self.before = guard.numpy_names()
         progress = os.open(PROGRESS_FILE, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -71,14 +74,14 @@ class _Worker:
 
         def load() -> operations.Bench | network.NetworkBench:
             if start["interface"]:
-                made = loading.load_object(start["interface"], Path(start["import_folder"]))()
+                made = network.load_object(start["interface"], Path(start["import_folder"]))()
                 return network.NetworkBench(made, self.filename, entering)
-            parts = loading.load_source(
-                start["source"].encode("utf-8", "surrogateescape"),
+            found = parts.load_source(
+                start["text"].encode("utf-8", "surrogateescape"),
                 self.filename,
                 built_ins=built_ins,
             )
-            return operations.Bench(parts, self.filename, entering)
+            return operations.Bench(found, self.filename, entering)
 
         self.load = load
 
@@ -116,30 +119,3 @@ class _Worker:
             for name, identity in names.items()
             if self.before[module].get(name, identity) != identity
         ][:10]
-
-
-def _read(descriptor: int) -> dict[str, Any]:
-    from fmnist_cli.usercode import wire
-
-    prefix = _read_bytes(descriptor, wire.PREFIX_BYTES)
-    message: dict[str, Any] = wire.decode(_read_bytes(descriptor, wire.body_length(prefix)))
-    return message
-
-
-def _read_bytes(descriptor: int, n: int) -> bytes:
-    parts = []
-    while n:
-        part = os.read(descriptor, n)
-        if not part:
-            os._exit(0)  # the judge has no more questions
-        parts.append(part)
-        n -= len(part)
-    return b"".join(parts)
-
-
-def _write(descriptor: int, message: dict[str, Any]) -> None:
-    from fmnist_cli.usercode import wire
-
-    view = memoryview(wire.encode(message))
-    while view:
-        view = view[os.write(descriptor, view) :]

@@ -11,9 +11,8 @@ import pytest
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.usercode.examine import CHECK_NAMES, check_file, check_layers
 from fmnist_cli.usercode.guard import Limits
-from fmnist_cli.usercode.loading import load_source
 from fmnist_cli.usercode.outcomes import quiet
-from fmnist_cli.usercode.parts import NAMES
+from fmnist_cli.usercode.parts import NAMES, load_source
 from fmnist_cli.usercode.results import CheckReport
 from fmnist_cli.usercode.shim import supplied
 from tests.conftest import tiny_arrays

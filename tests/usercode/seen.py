@@ -113,7 +113,7 @@ SEEN = (
     _planted("softmax's gradient without the label", "softmax-without-label", {
         "grad_a2 = model['loss'].backward(a2, y)":
         "e = np.exp(a2)\n    grad_a2 = e / e.sum(axis=1, keepdims=True) / len(x)"}),
-    _planted("the loss gradient skipped", "pass-loss-skipped", {
+    _planted("the loss gradient skipped", "pass-wrong-gradient", {
         "grad_a2 = model['loss'].backward(a2, y)": "grad_a2 = a2"}),
     _planted("the mean forgotten in the pass", "mean-missing", {
         "model['loss'].backward(a2, y)": "model['loss'].backward(a2, y) * len(x)"}),
@@ -125,7 +125,7 @@ SEEN = (
         "    grad_a2 = model['loss'].backward(a2, y) * p * (1 - p)"}),
     _planted("relu's forward in the backward pass", "pass-relu-of-gradient", {
         "model['nonlinear1'].backward(a1, grad_h1)": "model['nonlinear1'].forward(grad_h1)"}),
-    _planted("h1 for x", "pass-h1-for-x", {"backward(x, grad_a1)": "backward(h1, grad_a1)"}),
+    _planted("h1 for x", "pass-wrong-input", {"backward(x, grad_a1)": "backward(h1, grad_a1)"}),
     _planted("own loss without the mean", "mean-missing", {
         "return d / len(X)": "return d"}, OWN_LOSS),
     _planted("own loss a sum", "loss-not-averaged", {

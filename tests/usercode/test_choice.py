@@ -40,6 +40,7 @@ def main():
 def test_what_is_wrong_with_the_choice_is_named(old: str, new: str, mistake: str | None) -> None:
     assert old in LOOP
     found = wrong_choice(parsed(LOOP.replace(old, new, 1)))
-    assert (found[1] if found else None) == mistake
+    assert (found.mistake if found else None) == mistake
     if found is not None:
-        assert 1 <= found[0] <= LOOP.count("\n")
+        assert found.line is not None
+        assert 1 <= found.line <= LOOP.count("\n")

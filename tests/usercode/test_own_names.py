@@ -190,7 +190,7 @@ def test_a_pass_is_given_what_the_file_makes_for_it(check_text: CheckText) -> No
     assert report.result("backward_pass").status == "passed"
     assert report.result("gradient_checker").status == "passed"
     wrong = check_text(changed(CACHED, "backward(merk['h'], g)", "backward(merk['a'], g)"))
-    assert wrong.mistakes == ("pass-a1-for-h1",)
+    assert wrong.mistakes == ("pass-wrong-input",)
 
 
 @pytest.mark.parametrize("text", [LAYERS + ONE_LAYER, BY_DEFAULT])
@@ -257,8 +257,8 @@ def test_a_training_loop_in_main_is_followed(check_text: CheckText) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "mistake"),
     [
-        ("backward(h1, grad_a2)", "backward(a1, grad_a2)", "pass-a1-for-h1"),
-        ("backward(a1, grad_h1)", "backward(grad_h1, a1)", "pass-relu-arguments"),
+        ("backward(h1, grad_a2)", "backward(a1, grad_a2)", "pass-wrong-input"),
+        ("backward(a1, grad_h1)", "backward(grad_h1, a1)", "pass-arguments-exchanged"),
         ("backward(x, grad_a1)", "backward(x, grad_h1)", "pass-relu-skipped"),
         ("backward(a2, y)", "backward(a2, y) / size", "mean-twice"),
         ("            grad_x = model['L1'].backward(x, grad_a1)\n", "", "pass-first-layer-missing"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Timer
 
@@ -23,6 +24,8 @@ from fmnist_cli.usercode.backend import UserCodeError, UserNetwork, textbook_los
 
 from .base import SOLUTION
 from .styles import STYLES
+from .test_authors import RIGHT
+from .test_own_names import MAIN
 
 CONFIG = TrainConfig(train_size=1_000, hidden=16, batch=50, lr=0.1, engine=USER_ENGINE)
 
@@ -49,6 +52,53 @@ def test_an_epoch_is_the_numpy_engines_in_float64(
     )  # fmt: skip
     for name, gradient in engine.gradient(few).items():
         np.testing.assert_allclose(backend.gradient(few)[name], gradient, atol=1e-12)
+
+
+OWN_KEYS = (
+    MAIN.replace("'L1'", "'first'").replace("'L2'", "'second'").replace("'nonlinear1'", "'act'")
+    + """
+def miniBatchGradientDescent(model, learning_rate):
+    for layer in (model['first'], model['second']):
+        for key in ('W', 'b'):
+            layer.params[key] = layer.params[key] - learning_rate * layer.gradient[key]
+    return model
+
+def backward_pass(model, x, a1, h1, a2, y):
+    g = model['second'].backward(h1, model['loss'].backward(a2, y))
+    model['first'].backward(x, model['act'].backward(a1, g))
+"""
+)
+
+
+@pytest.mark.parametrize("loss", ["'loss': softmax_cross_entropy()}", "}"])
+def test_a_model_of_the_files_own_keys_trains(loss: str, tmp_path: Path, images: Split) -> None:
+    (tmp_path / "usual.py").write_text(SOLUTION)
+    usual = UserNetwork(tmp_path / "usual.py", CONFIG, images)
+    text = OWN_KEYS.replace("'loss': softmax_cross_entropy()}", loss)
+    if loss == "}":
+        text = text.replace("model['loss']", "softmax_cross_entropy()")
+    (tmp_path / "own.py").write_text(text)
+    backend = UserNetwork(tmp_path / "own.py", CONFIG, images)
+    for epoch in (1, 2):
+        order = epoch_order(CONFIG.seed, epoch, len(images))
+        assert backend.train_epoch(order) == usual.train_epoch(order)
+    for name in PARAMETERS:
+        np.testing.assert_array_equal(backend.weights()[name], usual.weights()[name])
+    assert backend.evaluate(images).accuracy == usual.evaluate(images).accuracy
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", RIGHT, ids=lambda p: f"{p.parts[-3]}-{p.stem}")
+def test_what_passes_the_check_trains(path: Path, images: Split) -> None:
+    few = Split(images.images[:100], images.labels[:100])
+    losses = [UserNetwork(path, CONFIG, few).train_epoch(np.arange(100))]
+    assert agreement(losses, textbook_losses_in_order(few)).largest < 1e-4  # one is in float32
+
+
+def textbook_losses_in_order(train: Split) -> Iterator[float]:
+    weights = initial_weights(weights_rng(CONFIG.seed), hidden=CONFIG.hidden)
+    engine = NumPyMLP(train, weights=weights, batch=50, lr=0.1, momentum=0, dtype=np.float64)
+    yield engine.train_epoch(np.arange(len(train)))
 
 
 def test_weights_are_set_and_given_back(tmp_path: Path, images: Split) -> None:

@@ -2,51 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from fmnist_cli.usercode.cases import Array, ReluCase
 from fmnist_cli.usercode.mistakes.mistake import Mistake, scaled
 
-
-def _clipped(top: float) -> Callable[[ReluCase], Array]:
-    return lambda c: np.clip(c.X, 0, top)
-
+AT_MINUS_ONE, AT_THREE = "What should it give for X = -1?", "What should it give for X = 3?"
+SLOPE_AT_MINUS_ONE = "What is the derivative of relu at X = -1?"
+SLOPE_AT_THREE = "What is the derivative of relu at X = 3?"
+WHOSE_SIGN = "The derivative of relu is 0 or 1 depending on what: X, or the gradient?"
 
 RELU_FORWARD = (
-    Mistake("relu-identity", "relu gives its input back.", "What should it give for X = -1?",
-            lambda c: c.X),
+    Mistake("relu-identity", "relu gives its input back.", AT_MINUS_ONE, lambda c: c.X),
     Mistake("relu-max-over-examples", "relu gives one row: the largest entry of each column.",
             "What does the second argument of np.max say, and what that of np.maximum?",
             lambda c: c.X.max(axis=0)),
     Mistake("relu-step", "relu gives 1 where X is positive: its mask, not its value.",
-            "What should it give for X = 3?", lambda c: (c.X > 0) * 1.0),
+            AT_THREE, lambda c: (c.X > 0) * 1.0),
     Mistake("relu-inverted", "relu keeps the negative half.", "What should it give for X = 1?",
             lambda c: np.minimum(c.X, 0)),
-    Mistake("relu-absolute", "relu gives the absolute value.", "What should it give for X = -1?",
-            lambda c: np.abs(c.X)),
+    Mistake("relu-absolute", "relu gives the absolute value.", AT_MINUS_ONE, lambda c: np.abs(c.X)),
     Mistake("relu-negated", "relu has the wrong sign.", "What should it give for X = 1?",
             lambda c: -np.maximum(c.X, 0)),
     Mistake("relu-leaky", "relu lets {c:.3g} of the negative half through: a leaky ReLU.",
-            "What should it give for X = -1?",
-            lambda c: np.maximum(c.X, 0), lambda c: np.minimum(c.X, 0)),
+            AT_MINUS_ONE, lambda c: np.maximum(c.X, 0), lambda c: np.minimum(c.X, 0)),
     Mistake("relu-doubled", "relu's output is twice what it should be.",
             "What should it give for X = 1?", lambda c: 2 * np.maximum(c.X, 0)),
-    *(Mistake("relu-clipped", f"relu cuts off above {top}.",
-              f"What should it give for X = {top + 1}?", _clipped(top)) for top in (1, 6)),
+    *(Mistake("relu-clipped", f"relu cuts off above {top}.", "What should it give for X = 7?", of)
+      for top, of in ((1, lambda c: np.clip(c.X, 0, 1)), (6, lambda c: np.clip(c.X, 0, 6)))),
     Mistake("relu-of-maximum", "relu gives one number for a whole row: its maximum.",
             "Is the maximum taken between an entry and 0, or among the entries?",
             lambda c: np.broadcast_to(np.maximum(c.X.max(axis=1, keepdims=True), 0), c.X.shape)),
-    Mistake("relu-is-sigmoid", "This is a sigmoid.", "What should it give for X = 3?",
-            lambda c: 1 / (1 + np.exp(-c.X))),
-    Mistake("relu-is-tanh", "This is tanh.", "What should it give for X = 3?",
-            lambda c: np.tanh(c.X)),
+    Mistake("relu-is-sigmoid", "This is a sigmoid.", AT_THREE, lambda c: 1 / (1 + np.exp(-c.X))),
+    Mistake("relu-is-tanh", "This is tanh.", AT_THREE, lambda c: np.tanh(c.X)),
     Mistake("relu-is-softplus", "This is the softplus, ln(1 + exp X).",
-            "What should it give for X = -1?", lambda c: np.log1p(np.exp(c.X))),
-    Mistake("relu-is-elu", "This is an ELU.", "What should it give for X = -1?",
+            AT_MINUS_ONE, lambda c: np.log1p(np.exp(c.X))),
+    Mistake("relu-is-elu", "This is an ELU.", AT_MINUS_ONE,
             lambda c: np.where(c.X > 0, c.X, np.expm1(c.X))),
-    Mistake("relu-squared", "relu's output is squared.", "What should it give for X = 3?",
+    Mistake("relu-squared", "relu's output is squared.", AT_THREE,
             lambda c: np.maximum(c.X, 0) ** 2),
     Mistake("relu-above-one", "relu drops what is below 1.", "What should it give for X = 0.5?",
             lambda c: np.where(c.X > 1, c.X, 0)),
@@ -57,9 +49,8 @@ RELU_BACKWARD = (
             "Who needs the gradient of this layer's input, and how does it get there?",
             lambda c: None),
     Mistake("mask-missing", "relu's backward lets the whole gradient through.",
-            "What is the derivative of relu at X = -1?", lambda c: c.G),
-    Mistake("mask-of-gradient", "The mask looks at the gradient, not at the input.",
-            "The derivative of relu is 0 or 1 depending on what: X, or the gradient?",
+            SLOPE_AT_MINUS_ONE, lambda c: c.G),
+    Mistake("mask-of-gradient", "The mask looks at the gradient, not at the input.", WHOSE_SIGN,
             lambda c: c.G * (c.G > 0)),
     Mistake("mask-of-both", "The mask looks at the gradient as well as at the input.",
             "May a negative gradient pass a unit that is active?",
@@ -72,9 +63,9 @@ RELU_BACKWARD = (
     Mistake("mask-added", "The mask is added to the gradient.",
             "What does the chain rule do with the two factors?", lambda c: c.G + (c.X > 0)),
     Mistake("mask-is-input", "The gradient is multiplied by X in place of the mask.",
-            "What is the derivative of relu at X = 3?", lambda c: c.G * c.X),
+            SLOPE_AT_THREE, lambda c: c.G * c.X),
     Mistake("mask-is-output", "The gradient is multiplied by relu's output in place of the mask.",
-            "What is the derivative of relu at X = 3?", lambda c: c.G * np.maximum(c.X, 0)),
+            SLOPE_AT_THREE, lambda c: c.G * np.maximum(c.X, 0)),
     Mistake("relu-output-returned", "backward returns relu's output.",
             "Is the array that is returned the one that was computed?",
             lambda c: np.maximum(c.X, 0)),
@@ -83,15 +74,13 @@ RELU_BACKWARD = (
     Mistake("mask-of-first-example", "Every example gets the mask of the first one.",
             "Whose X decides for the second example?", lambda c: c.G * (c.X[:1] > 0)),
     Mistake("mask-with-sign", "Where X is negative the gradient is turned round, not stopped.",
-            "What is the derivative of relu at X = -1?", lambda c: c.G * np.sign(c.X)),
+            SLOPE_AT_MINUS_ONE, lambda c: c.G * np.sign(c.X)),
     Mistake("relu-dX-leaky", "relu's backward lets {c:.3g} through where X is negative.",
-            "What is the derivative of relu at X = -1?",
-            lambda c: c.G * (c.X > 0), lambda c: c.G * (c.X < 0)),
+            SLOPE_AT_MINUS_ONE, lambda c: c.G * (c.X > 0), lambda c: c.G * (c.X < 0)),
     Mistake("mask-of-row", "A whole row passes where any of its entries is positive.",
             "Does each entry of X have its own entry in the mask?",
             lambda c: c.G * (c.X > 0).any(axis=1, keepdims=True)),
-    Mistake("mask-of-product", "The mask looks at X times the gradient.",
-            "The derivative of relu is 0 or 1 depending on what: X, or the gradient?",
+    Mistake("mask-of-product", "The mask looks at X times the gradient.", WHOSE_SIGN,
             lambda c: c.G * (c.X * c.G > 0)),
     Mistake("mask-above-mean", "The mask is 1 only where X is above its mean.",
             "What is the derivative of relu at X = 0.5?", lambda c: c.G * (c.X.mean() < c.X)),
