@@ -67,24 +67,24 @@ class Check:
     def compare(
         self,
         exam: Exam,
-        trials: Sequence[CaseResult],
+        probes: Sequence[CaseResult],
         array: str,
         message: str = "",
         *,
         of: str = "",
     ) -> CheckResult:
-        """Passed where every trial agrees; else with a diagnosis.
+        """Passed where every probe agrees; else with a diagnosis.
 
         ``of``: whose mistakes and place they are, where not this check's.
         """
-        wrong = [trial for trial in trials if not trial.agrees]
+        wrong = [probe for probe in probes if not probe.agrees]
         if not wrong:
             return self.passed(message)
         key = of or self.name
-        diagnosis = diagnose(BY_ARRAYS[key], trials, exam.sources.place(key), array)
-        raises = all(trial.seen.raised for trial in wrong)
+        diagnosis = diagnose(BY_ARRAYS[key], probes, exam.sources.place(key), array)
+        raises = all(probe.seen.raised for probe in wrong)
         what = "It raises an error" if raises else f"{array} is wrong".replace("the ", "The ", 1)
-        return self.failed(f"{what} in {len(wrong)} of {len(trials)} cases.", diagnosis)
+        return self.failed(f"{what} in {len(wrong)} of {len(probes)} cases.", diagnosis)
 
 
 def loads(exam: Exam, check: Check) -> CheckResult:
@@ -185,16 +185,16 @@ def layer_array(part: str, array: str, message: str) -> Callable[[Exam, Check], 
     """The check of what a layer makes: forward, dX, dW or db."""
 
     def run(exam: Exam, check: Check) -> CheckResult:
-        trials, name = exam.trials(part, array), "the output" if array == "forward" else array
+        probes, name = exam.probes(part, array), "the output" if array == "forward" else array
         if array != "forward":
             if not exam.forward_is_right(part) and _is_own_derivative(exam, part, array):
                 return check.passed(f"{array} is the derivative of your forward pass, which is not "
                                     "the textbook's.")  # fmt: skip
-            usable = [trial.agrees for trial in trials if not trial.seen.raised]
-            some = 0 < len(usable) < len(trials) and all(usable)
-            if some and not _raises_at(exam, array, trials):
+            usable = [probe.agrees for probe in probes if not probe.seen.raised]
+            some = 0 < len(usable) < len(probes) and all(usable)
+            if some and not _raises_at(exam, array, probes):
                 return check.passed(f"{array} is right where backward gets that far.")
-        result = check.compare(exam, trials, name, message)
+        result = check.compare(exam, probes, name, message)
         if array == "forward" and result.diagnosis and not result.diagnosis.mistake:
             return _params_not_used(exam, part, check, result)
         return result
@@ -215,9 +215,9 @@ def _params_not_used(exam: Exam, part: str, check: Check, result: CheckResult) -
     return check.failed(result.message, place.diagnosis("params-not-used"))
 
 
-def _raises_at(exam: Exam, array: str, trials: Sequence[CaseResult]) -> bool:
+def _raises_at(exam: Exam, array: str, probes: Sequence[CaseResult]) -> bool:
     """Whether backward stops in the very line that makes this array."""
-    lines = {trial.seen.line for trial in trials if trial.seen.raised}
+    lines = {probe.seen.line for probe in probes if probe.seen.raised}
     own = exam.sources.place(f"linear_{array}").line
     others = {exam.sources.place(f"linear_{a}").line for a in ("dW", "db", "dX") if a != array}
     return own in lines or not lines & others
@@ -229,7 +229,7 @@ def _is_own_derivative(exam: Exam, part: str, array: str) -> bool:
         differences = exam.differences(part)
     except Unanswered:
         return False
-    got = exam.trials(part, array)[0].seen.array
+    got = exam.probes(part, array)[0].seen.array
     if differences is None or got is None or got.size != differences[array].size:
         return False
     expected = differences[array]

@@ -74,41 +74,41 @@ class CaseResult:
         return not self.seen.raised and agrees(self.seen.array, value, self.seen.tolerance)
 
 
-def name_mistake(mistakes: Sequence[Mistake], trials: Sequence[CaseResult]) -> Mistake | None:
-    """The first mistake that agrees with what was given in every trial, and is one.
+def name_mistake(mistakes: Sequence[Mistake], probes: Sequence[CaseResult]) -> Mistake | None:
+    """The first mistake that agrees with what was given in every probe, and is one.
 
     Where the user's code raised, the mistake must raise too.
     """
     for candidate in mistakes:
-        mistake = _fitted(candidate, trials)
+        mistake = _fitted(candidate, probes)
         if mistake is None:
             continue
         distinct = False
-        for trial in trials:
+        for probe in probes:
             try:
-                given = mistake.gives(trial.case)
+                given = mistake.gives(probe.case)
             except (ValueError, IndexError):
-                if not trial.seen.raised:
+                if not probe.seen.raised:
                     break
                 continue
-            if not trial.is_given(given):
+            if not probe.is_given(given):
                 break
-            distinct |= not agrees(given, trial.right)
+            distinct |= not agrees(given, probe.right)
         else:
             if distinct:
                 return mistake
     return None
 
 
-def _fitted(mistake: Mistake, trials: Sequence[CaseResult]) -> Mistake | None:
+def _fitted(mistake: Mistake, probes: Sequence[CaseResult]) -> Mistake | None:
     """The mistake with its multiple put in: the one by which it is nearest to all cases."""
     along = mistake.along
     if along is None:
         return mistake
     above = below = 0.0
-    for trial in trials:
-        given, step = _flat(mistake.gives(trial.case)), _flat(along(trial.case))
-        got = _flat(trial.seen.array)
+    for probe in probes:
+        given, step = _flat(mistake.gives(probe.case)), _flat(along(probe.case))
+        got = _flat(probe.seen.array)
         if got is None or got.shape != given.shape:
             return None
         above, below = above + float(step @ (got - given)), below + float(step @ step)
@@ -134,15 +134,15 @@ def _plus(value: Any, multiple: float, step: Any) -> Any:
     return value + multiple * step
 
 
-def _of_any_array(trials: Sequence[CaseResult], place: Place, name: str) -> Diagnosis | None:
+def _of_any_array(probes: Sequence[CaseResult], place: Place, name: str) -> Diagnosis | None:
     """What can happen to any array: its type, or a cut."""
-    pairs = [(trial.seen.array, np.asarray(trial.right)) for trial in trials
-             if isinstance(trial.seen.array, np.ndarray) and not isinstance(trial.right, Mapping)
+    pairs = [(probe.seen.array, np.asarray(probe.right)) for probe in probes
+             if isinstance(probe.seen.array, np.ndarray) and not isinstance(probe.right, Mapping)
              ]  # fmt: skip
-    if len(pairs) < len(trials) or any(a.size != r.size for a, r in pairs):
+    if len(pairs) < len(probes) or any(a.size != r.size for a, r in pairs):
         return None
     pairs = [(a.reshape(r.shape), r) for a, r in pairs]
-    if any(trial.seen.whole for trial in trials):
+    if any(probe.seen.whole for probe in probes):
         return place.diagnosis("integer-array", name=name)
     gap = max(np.abs(a - r).max(initial=0) / np.abs(r).max(initial=1e-12) for a, r in pairs)
     if gap < LOW_PRECISION:
@@ -154,16 +154,16 @@ def _of_any_array(trials: Sequence[CaseResult], place: Place, name: str) -> Diag
 
 
 def diagnose(
-    mistakes: Sequence[Mistake], trials: Sequence[CaseResult], place: Place, name: str
+    mistakes: Sequence[Mistake], probes: Sequence[CaseResult], place: Place, name: str
 ) -> Diagnosis:
     """The named mistake, or what is known; ``name`` is what the array is called ("dW")."""
-    mistake = name_mistake(mistakes, trials)
+    mistake = name_mistake(mistakes, probes)
     if mistake is not None:
         return place.says(mistake.what, mistake.question, mistake=mistake.name)
-    known = _of_any_array(trials, place, name)
+    known = _of_any_array(probes, place, name)
     if known is not None:
         return known
-    raised = next((trial.seen for trial in trials if trial.seen.raised), None)
+    raised = next((probe.seen for probe in probes if probe.seen.raised), None)
     if raised is not None:
         line = raised.line or place.line
         where = f"{place.text.partition(', line')[0]}, line {line}" if line else place.text
@@ -171,17 +171,17 @@ def diagnose(
             raised.error, "Write the shapes of the arrays in that line side by side: "
             "which of them do not fit, and which shape should the result have?",
         )  # fmt: skip
-    return place.says(_describe(trials, name), "None of the mistakes that fmnist knows gives these "
+    return place.says(_describe(probes, name), "None of the mistakes that fmnist knows gives these "
                       "numbers. What is special about the entries that are wrong?")  # fmt: skip
 
 
-def _describe(trials: Sequence[CaseResult], name: str) -> str:
+def _describe(probes: Sequence[CaseResult], name: str) -> str:
     """What is known of arrays that no named mistake gives."""
-    trial = next(trial for trial in trials if not trial.agrees)
-    seen, expected = trial.seen, trial.right
+    probe = next(probe for probe in probes if not probe.agrees)
+    seen, expected = probe.seen, probe.right
     if isinstance(expected, Mapping):
         first, *rest = [n for n, value in expected.items() if not agrees(seen.array.get(n), value)]
-        one = CaseResult(trial.case, expected[first], Observed(seen.array.get(first)))
+        one = CaseResult(probe.case, expected[first], Observed(seen.array.get(first)))
         others = f" ({', '.join([first, *rest])} are wrong.)" if rest else ""
         fine = [n for n in expected if n not in (first, *rest)]
         verb = "is" if len(fine) == 1 else "are"
@@ -196,7 +196,7 @@ def _describe(trials: Sequence[CaseResult], name: str) -> str:
     finite = np.isfinite(array)
     if not finite.all():
         return f"{int((~finite).sum())} of {array.size} entries of {name} are not finite."
-    factors = _factors(trials)
+    factors = _factors(probes)
     if factors:
         return f"{name} is a multiple of the right one: {', '.join(factors)}."
     wrong = ~np.isclose(array, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())
@@ -206,18 +206,18 @@ def _describe(trials: Sequence[CaseResult], name: str) -> str:
     return f"{_which(wrong, name)}{also}"
 
 
-def _factors(trials: Sequence[CaseResult]) -> list[str]:
+def _factors(probes: Sequence[CaseResult]) -> list[str]:
     """The factor of every case, where each array is a multiple of the right one."""
     factors = []
-    for trial in trials:
-        array, expected = trial.seen.array, np.asarray(trial.right)
-        if array is None or array.size != expected.size or not hasattr(trial.case, "N"):
+    for probe in probes:
+        array, expected = probe.seen.array, np.asarray(probe.right)
+        if array is None or array.size != expected.size or not hasattr(probe.case, "N"):
             return []
         array = array.reshape(expected.shape)
         factor = float((array * expected).sum()) / (float((expected * expected).sum()) or np.inf)
-        if not close(array, factor * expected, trial.seen.tolerance):
+        if not close(array, factor * expected, probe.seen.tolerance):
             return []
-        factors.append(f"{factor:.4g} at N = {trial.case.N}")
+        factors.append(f"{factor:.4g} at N = {probe.case.N}")
     return factors
 
 

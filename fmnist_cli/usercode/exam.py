@@ -99,7 +99,7 @@ class Exam:
 
         return self.once(part, ask)
 
-    def trials(self, part: str, array: str) -> list[CaseResult]:
+    def probes(self, part: str, array: str) -> list[CaseResult]:
         """forward, dX, dW or db of the first batch, case by case."""
         return [
             CaseResult(case, case.right()[array], _seen(records[0], array))
@@ -107,7 +107,7 @@ class Exam:
         ]
 
     def forward_is_right(self, part: str) -> bool:
-        return all(trial.agrees for trial in self.trials(part, "forward"))
+        return all(probe.agrees for probe in self.probes(part, "forward"))
 
     def differences(self, part: str) -> dict[str, Array] | None:
         """dX, dW and db of the user's own forward pass on the first case, by differences.

@@ -164,10 +164,10 @@ def _by_wrong_pass(exam: Exam, updates: Sequence[Update]) -> bool:
 
 def _why_wrong(updates: Sequence[Update], place: Place) -> Diagnosis:
     """What is wrong with the gradients of the updates' own batches."""
-    trials = [CaseResult(u.case, u.case.right(), Observed(dict(u.gradient))) for u in updates]
-    first = next(u for u, trial in zip(updates, trials, strict=True) if not trial.agrees)
+    probes = [CaseResult(u.case, u.case.right(), Observed(dict(u.gradient))) for u in updates]
+    first = next(u for u, probe in zip(updates, probes, strict=True) if not probe.agrees)
     known = BY_ARRAYS["backward_pass"] if first.case.n_layers == N_LAYERS else ()
-    named, turn = diagnose(known, trials, place, "the gradient"), wrong_turn(first.entry["route"])
+    named, turn = diagnose(known, probes, place, "the gradient"), wrong_turn(first.entry["route"])
     return of_pass(named, turn)
 
 

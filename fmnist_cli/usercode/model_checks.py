@@ -42,11 +42,11 @@ WRONG_MOMENTA: dict[str, Rule] = {
 
 def update(exam: Exam, check: Check) -> CheckResult:
     _, replies = exam.updated()
-    trials = [
+    probes = [
         CaseResult(case, case.right(), observed_mapping(reply["steps"][0]["weights"]))
         for case, reply in zip(exam.update_cases, replies, strict=True)
     ]
-    first, place = trials[0], exam.sources.place(check.name)
+    first, place = probes[0], exam.sources.place(check.name)
     second = replace(first.case, w=first.right)
     again = CaseResult(second, second.right(), observed_mapping(replies[0]["steps"][1]["weights"]))
     if first.agrees and not again.seen.raised and not again.agrees:
@@ -61,7 +61,7 @@ def update(exam: Exam, check: Check) -> CheckResult:
                             place.diagnosis("update-into-gradient", names=" and ".join(misplaced))
                             )  # fmt: skip
     message = "Every parameter moves by -learning_rate times its gradient."
-    result = check.compare(exam, trials, "the updated parameter", message)
+    result = check.compare(exam, probes, "the updated parameter", message)
     if result.status != "passed":
         return result
     if any(reply["fills_default"] for reply in replies):
@@ -161,20 +161,20 @@ def backward_pass(exam: Exam, check: Check) -> CheckResult:
         if exam.result_of("training_loop").status in ("passed", "failed"):
             return check.skipped(f"{message}; it is tried in main.")
         return check.result("unclear", f"{message}.")
-    trials = [
+    probes = [
         CaseResult(case, case.right(), _gradient(reply["own"]))
         for case, reply in zip(given, replies, strict=True)
     ]
     ordered = [_gradient(reply["order"]) for reply in replies]
     if all(
-        trial.is_given(o.array) or (trial.seen.raised and o.raised)
-        for trial, o in zip(trials, ordered, strict=True)
+        probe.is_given(o.array) or (probe.seen.raised and o.raised)
+        for probe, o in zip(probes, ordered, strict=True)
     ):
         return check.passed("It gives what the layers give in the right order.")
-    result = check.compare(exam, trials, "the gradient", "The whole model's gradient agrees.")
+    result = check.compare(exam, probes, "the gradient", "The whole model's gradient agrees.")
     if result.diagnosis is None:
         return result
-    turn = wrong_turn(replies[0]["own"]["route"], ended=trials[0].seen.raised)
+    turn = wrong_turn(replies[0]["own"]["route"], ended=probes[0].seen.raised)
     return replace(result, diagnosis=of_pass(result.diagnosis, turn))
 
 
@@ -218,16 +218,16 @@ def own_loss(exam: Exam, check: Check) -> CheckResult:
     given = cases.loss_cases(exam.rng(7))
     replies = [exam.subject.call("own_loss", z=c.logits, y=c.y) for c in given]
 
-    def trials(form: str, key: str) -> list[CaseResult]:
+    def probes(form: str, key: str) -> list[CaseResult]:
         pairs = zip(given, replies, strict=True)
         return [CaseResult(c, c.right()[key], observed(reply[form][key])) for c, reply in pairs]
 
     def fits(form: str) -> int:
-        return sum(trial.agrees for key in ("forward", "backward") for trial in trials(form, key))
+        return sum(probe.agrees for key in ("forward", "backward") for probe in probes(form, key))
 
     form = max(("column", "row"), key=fits)  # labels as (N, 1) or (N,): what it was written for
     for key, name in (("forward", "the loss"), ("backward", "the loss's gradient")):
-        result = check.compare(exam, trials(form, key), name, of=f"loss_{key}")
+        result = check.compare(exam, probes(form, key), name, of=f"loss_{key}")
         if result.status == "failed":
             return result
     large = exam.subject.call("own_loss", z=given[0].logits * 1000, y=given[0].y)[form]

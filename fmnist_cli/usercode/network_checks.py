@@ -120,7 +120,7 @@ def network_shapes(exam: Exam, check: Check) -> CheckResult:
 
 def network_gradients(exam: Exam, check: Check) -> CheckResult:
     names, rng = list(_parameters(exam)), exam.rng(1)
-    trials: dict[str, list[CaseResult]] = {name: [] for name in names}
+    probes: dict[str, list[CaseResult]] = {name: [] for name in names}
     n_entries = n_kinks = 0
     for x, d, record in _passes(exam):
         single = np.asarray(record["logits"]["array"]).dtype == np.float32
@@ -140,15 +140,15 @@ def network_gradients(exam: Exam, check: Check) -> CheckResult:
             kept = smooth & (of == name)
             scale = max(float(np.abs(half[kept]).max(initial=0)), 1e-12)
             seen = Observed(got[kept], tolerance=10 * tolerance * max(1, least / scale))
-            trials[name].append(CaseResult(SampledCase(len(x), half[kept]), half[kept], seen))
-    wrong = [name for name in names if not all(trial.agrees for trial in trials[name])]
+            probes[name].append(CaseResult(SampledCase(len(x), half[kept]), half[kept], seen))
+    wrong = [name for name in names if not all(probe.agrees for probe in probes[name])]
     if not wrong:
         kinks = f" ({n_kinks} at a kink)" if n_kinks else ""
         return check.passed(f"{n_entries} entries of {len(names)} parameters agree{kinks}.")
     first, place = wrong[0], Place(f"backward, where {wrong[0]} gets its gradient", None)
     return check.failed(
         f"The gradient of {', '.join(wrong)} is not the derivative of forward.",
-        diagnose(gradient_mistakes(first), trials[first], place, first),
+        diagnose(gradient_mistakes(first), probes[first], place, first),
     )
 
 
