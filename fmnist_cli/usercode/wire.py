@@ -1,8 +1,8 @@
-"""Messages between the judge and the process that runs a user's code: JSON, with arrays in it.
+"""Messages between the judge and the process that runs a user's code: JSON, and raw arrays.
 
 No pickle: what comes from a process that runs somebody's code must not be able to run code here.
-A message is a length (8 bytes) and a JSON text; an array is its type, its shape, and its bytes in
-base 64.
+A message is a length (8 bytes), a JSON text with the arrays' types and shapes, a NUL, and the
+arrays' bytes one after the other.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import json
 import os
 import select
 import time
-from base64 import b64decode, b64encode
 from typing import Any
 
 import numpy as np
 
 LARGEST_BYTES = 1 << 28
 PREFIX_BYTES = 8  # of the length
-_ARRAY = "\0array"  # the key of an array's type: none that a file's own names can be
 # by reference: a user's file may replace numpy's names in the process that it runs in
-_ndarray, _frombuffer, _dtype = np.ndarray, np.frombuffer, np.dtype
+_ndarray, _ascontiguousarray, _frombuffer, _dtype = (
+    np.ndarray,
+    np.ascontiguousarray,
+    np.frombuffer,
+    np.dtype,
+)
 
 
 class WireError(Exception):
@@ -40,7 +43,8 @@ def receive(descriptor: int, deadline: float = float("inf")) -> dict[str, Any]:
         parts = []
         while n:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([descriptor], [], [], min(left, 1e6))[0]:
+            ready = left > 0 and select.select([descriptor], [], [], min(left, 1e6))[0]
+            if not ready:
                 raise TimeoutError
             part = os.read(descriptor, min(n, 1 << 20))
             if not part:
@@ -57,14 +61,20 @@ def receive(descriptor: int, deadline: float = float("inf")) -> dict[str, Any]:
 
 def encode(value: Any) -> bytes:
     """A message of plain values and arrays of numbers, with its length before it."""
+    blocks: list[bytes] = []
 
     def plain(item: Any) -> Any:
-        if not isinstance(item, _ndarray):
-            raise TypeError(f"no message has a {type(item)}")
-        data = b64encode(item.tobytes()).decode()
-        return {_ARRAY: item.dtype.str, "shape": item.shape, "data": data}
+        if isinstance(item, _ndarray):
+            blocks.append(_ascontiguousarray(item).tobytes())
+            return {"array": item.dtype.str, "shape": list(item.shape)}
+        if isinstance(item, dict):
+            return {"dict": {key: plain(part) for key, part in item.items()}}
+        if isinstance(item, list | tuple):
+            return [plain(part) for part in item]
+        return item
 
-    body = json.dumps(value, default=plain).encode()
+    header = json.dumps(plain(value)).encode()
+    body = b"\0".join((header, b"".join(blocks)))
     return len(body).to_bytes(PREFIX_BYTES, "big") + body
 
 
@@ -78,16 +88,28 @@ def body_length(prefix: bytes) -> int:
 
 def decode(body: bytes) -> Any:
     """The value of a message without its length; WireError if it is damaged."""
+    header, _, data = body.partition(b"\0")
+    offset = 0
 
-    def value(item: dict[str, Any]) -> Any:
-        if _ARRAY not in item:
+    def value(item: Any) -> Any:
+        nonlocal offset
+        if isinstance(item, list):
+            return [value(part) for part in item]
+        if not isinstance(item, dict):
             return item
-        dtype = _dtype(item[_ARRAY])
+        if "dict" in item:
+            return {key: value(part) for key, part in item["dict"].items()}
+        dtype, shape = _dtype(item["array"]), tuple(item["shape"])
         if dtype.kind not in "biufc":
             raise WireError(f"an array of {dtype}")
-        return _frombuffer(b64decode(item["data"]), dtype).reshape(item["shape"]).copy()
+        n_bytes = dtype.itemsize
+        for length in shape:
+            n_bytes *= length
+        block = data[offset : offset + n_bytes]
+        offset += n_bytes
+        return _frombuffer(block, dtype).reshape(shape).copy()
 
     try:
-        return json.loads(body, object_hook=value)
+        return value(json.loads(header))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WireError(str(error)) from error

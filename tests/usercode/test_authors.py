@@ -28,9 +28,9 @@ N_SEEDS = 20
 AT_ZERO = "mask-includes-zero"  # two authors hold relu's derivative at 0 for 1
 NAMED = 0.9
 """Of the files with one mistake, the least share that is named rightly first, author by author."""
-IN_MAIN_TOO = {"fourth": 0.74, "ninth": 0.8}
+IN_MAIN_TOO = {"fourth": 0.8, "ninth": 0.85, "tenth": 0.7}
 """The same for those whose mistakes are also in what ``main`` does besides: its accuracies, its
-choice of the best model."""
+choice of the best model; two of the tenth's eight files have a model of a class of its own."""
 
 
 def wrong_files(author: str) -> dict[str, str]:
@@ -113,10 +113,13 @@ def test_some_of_them_quickly(author: str, check_text: CheckText) -> None:
         assert set(report.mistakes) & set(mistakes(author)[name][0]["names"]), name  # type: ignore[call-overload]
 
 
-ACCEPTED = {  # what is wrong there changes no gradient and no update, or only what main prints
+ACCEPTED = {  # what is wrong there changes no gradient and no update, or only what main prints; or
+    # it is in a model, or a checker of a model, of the file's own class (the tenth)
     "fourth": ["v04.py", "v07.py", "v10.py", "v11.py", "v20.py", "v23.py", "v49.py"],
     "fifth": ["u04.py"],
     "sixth": ["t29.py"],
     "ninth": ["s36.py", "s37.py", "s38.py"],
+    "tenth": ["w15.py", "w23.py", "w27.py", "w29.py", "w30.py", "w32.py", "w33.py", "w35.py",
+              "w36.py", "w38.py", "w39.py", "w40.py"],
     "eighth": ["hugo_abs_missing.py", "ines_argmax_axis.py"],
-}
+}  # fmt: skip
