@@ -28,9 +28,9 @@ NAMED_RIGHTLY = {
     "first": 119, "second": 45, "third": 49, "fourth": 41, "fifth": 38, "sixth": 37,
     "seventh": 39, "eighth": 29, "ninth": 35, "tenth": 28,
 }  # fmt: skip
-"""Of each author's files with one mistake, how many are named rightly first. Of the fourth, the ninth
-and the tenth many mistakes are in what ``main`` does besides: its accuracies, its choice of the best
-model; two of the tenth's eight files have a model of a class of its own."""
+"""Of each author's files with one mistake, how many are named rightly first. Of the fourth, the
+ninth and the tenth many mistakes are in what ``main`` does besides: its accuracies, its choice of
+the best model; two of the tenth's eight files have a model of a class of its own."""
 NAMED = 0.9
 """The least share of all of them."""
 
