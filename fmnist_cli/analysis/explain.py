@@ -288,8 +288,8 @@ def _patience(run: RecordedRun, longer: RecordedRun | None) -> Observation | Non
         return Observation(
             "patience_too_small",
             f"Patience {patience} may be too small: the validation accuracy was best in epoch "
-            f"{best.epoch}, but the validation loss went on falling, from {best.val_loss:.4f} to "
-            f"{lowest.val_loss:.4f} in epoch {lowest.epoch}. A longer run would tell.",
+            f"{best.epoch}, but the validation loss was lower still in epoch {lowest.epoch} "
+            f"({lowest.val_loss:.4f} after {best.val_loss:.4f}). A longer run would tell.",
             {
                 "patience": patience,
                 "best_epoch": best.epoch,

@@ -259,11 +259,11 @@ def _where_they_are(counts: Sequence[ParameterCount]) -> Iterator[str]:
         if counted.model != "mlp":
             *_, last = (layer for layer in counted.layers if layer.count)
             (reads,) = last.input_shape
-            said.append(f"{last.count:,} weights for {counted.model}'s {reads:,} features")
+            said.append(f"{last.count:,} parameters for {counted.model}'s {reads:,} features")
     if said:
         yield (
             "A kernel is the same at every place, a dense weight is not: the output layers have "
-            f"{listing(said)}. So another pooling saves more weights than a convolution adds."
+            f"{listing(said)}. So another pooling saves more parameters than a convolution adds."
         )
 
 
@@ -296,7 +296,7 @@ def mini_cnn(work: Work) -> Part:
     worst = max(one.relative_error for one in found)
     line = f"Four derivatives against differences: largest relative error {worst:.1e}."
     trained = (
-        f"Trained on {said_of_examples(training)} It goes from {start:.4f} by "
+        f"Trained on {said_of_examples(training)} It goes from {start:.4f} through "
         f"{first.train_loss:.4f} after {pluralize(first.updates, 'update')} to "
         f"{last.train_loss:.4f} after {last.updates:,}; {percent(last.train_accuracy, 1)} of them "
         "are right."

@@ -128,7 +128,7 @@ def replay_table(result: StudyResult) -> Table:
             "error) still to be gained."
         )
     if enough and enough < PATIENCES[-1]:
-        notes.append(f"Above patience {enough} every seed keeps its best epoch.")
+        notes.append(f"From patience {enough} on every seed keeps its best epoch.")
     caption = f"Study {result.study.id}: each patience on the same curves"
     return Table(caption, columns, tuple(rows), tuple(notes))
 

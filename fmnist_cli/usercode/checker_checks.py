@@ -287,11 +287,15 @@ MEASURES: dict[str, Callable[[Array], Any]] = {
 
 def magnitude_checker(exam: Exam, check: Check) -> CheckResult:
     """It gives the L1 norm of the first layer's gradient on 50 and on 5,000 examples."""
-    case = _case(exam, N_MANY)
+    for key in range(20, 40):  # of one sign alone, the sum would be the norm
+        case = _case(exam, N_MANY, key)
+        gradients = [ModelCase(case.w, case.x[:n], case.y[:n]).right()["W1"]
+                     for n in (N_FEW, N_MANY)]  # fmt: skip
+        if all(abs(g.sum()) < 0.9 * np.abs(g).sum() for g in gradients):
+            break
     reply = _ask_first(exam, check, case)
     if isinstance(reply, CheckResult):
         return reply
-    gradients = [ModelCase(case.w, case.x[:n], case.y[:n]).right()["W1"] for n in (N_FEW, N_MANY)]
     numbers = [*map(float, _NUMBER.findall(str(reply["printed"]))), *reply["value"]]
 
     def given(measure: Callable[[Array], Any]) -> list[bool]:

