@@ -136,13 +136,11 @@ def _faster(to_best: Claim, per_epoch: Claim) -> Answer:
         # the claim names a smaller batch: shortest is best here, which the claim puts first
         fastest = min(to_best.conditions, key=lambda condition: condition.mean)
         slowest = max(to_best.conditions, key=lambda condition: condition.mean)
-        ends = (to_best.conditions[0], slowest)
-        others = dict.fromkeys(
-            f"{seconds(one.mean)} at {one.label}" for one in ends if one is not fastest
-        )
+        smallest = to_best.conditions[0]
+        other = slowest if fastest is smallest else smallest
         said.append(
             f"To its best model {fastest.label} took {seconds(fastest.mean)}, against "
-            f"{listing(list(others))}."
+            f"{seconds(other.mean)} at {other.label}."
         )
         against = per_epoch.against() or to_best.against()
         where = "per epoch" if per_epoch.against() else "to the best model"
