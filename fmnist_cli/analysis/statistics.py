@@ -140,12 +140,11 @@ def contrast(first: Sample, second: Sample, scale: Scale) -> Contrast:
     freedom.
     """
     a, b = (on_scale(sample.values, scale) for sample in (first, second))
-    shared = sorted(a.keys() & b.keys())
+    changes = paired_changes(first, second, scale)
     floor = math.hypot(first.resolution, second.resolution)
-    noise = math.hypot(first.noise, second.noise)
-    paired = 2 * len(shared) >= min(len(a), len(b))
+    noise = pair_noise(first, second)
+    paired = 2 * len(changes) >= min(len(a), len(b))
     if paired:
-        changes = [b[seed] - a[seed] for seed in shared]
         n, mean = len(changes), fmean(changes)
         spread = stdev(changes) if n > 1 else 0.0
         agree = all(change * mean > 0 for change in changes)
@@ -197,6 +196,17 @@ def contrast(first: Sample, second: Sample, scale: Scale) -> Contrast:
         mean = math.exp(mean)
         low, high = (None if end is None else math.exp(end) for end in (low, high))
     return Contrast(n, mean, low, high, direction, agree, p, more)
+
+
+def paired_changes(first: Sample, second: Sample, scale: Scale) -> list[float]:
+    """What changes from the first to the second, for every seed that both have."""
+    a, b = (on_scale(sample.values, scale) for sample in (first, second))
+    return [b[seed] - a[seed] for seed in sorted(a.keys() & b.keys())]
+
+
+def pair_noise(first: Sample, second: Sample) -> float:
+    """The standard deviation of a pair's difference, as far as the runs themselves tell it."""
+    return math.hypot(first.noise, second.noise)
 
 
 def share_level(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:

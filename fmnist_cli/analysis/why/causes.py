@@ -33,6 +33,8 @@ from fmnist_cli.analysis.statistics import (
     Scale,
     contrast,
     on_scale,
+    pair_noise,
+    paired_changes,
     share_level,
     t_quantile,
 )
@@ -261,7 +263,8 @@ def attribute(trials: Sequence[Trial]) -> tuple[Cause, ...]:
 
 def _is_clear(shared: Contrast, compared: Comparison, margin: float) -> bool:
     """By its share of the 5 %; of two to four seeds, whether all show it beyond the noise."""
-    changes, noise = _changes(compared), _noise(compared)
+    first, second, _ = compared
+    changes, noise = paired_changes(*compared), pair_noise(first, second)
     if not noise or not 2 <= len(changes) < SEEDS_FOR_INTERVAL:
         return shared.clear
     return shared.agree and abs(fmean(changes)) > max(SINGLE_PAIR * noise, margin)
@@ -270,27 +273,14 @@ def _is_clear(shared: Contrast, compared: Comparison, margin: float) -> bool:
 def _margin(compared: Collection[Comparison]) -> float:
     """What the mean of few pairs must exceed, by the spread between the seeds: pooled over the
     comparisons of one effect, each of which has too few, and ``CURVES_DOF`` of the runs' noise."""
-    pairs = [changes for one in compared if len(changes := _changes(one)) > 1]
+    pairs = [changes for one in compared if len(changes := paired_changes(*one)) > 1]
     if not pairs:
         return 0.0
     n = min(map(len, pairs))
     dof = len(pairs) * (n - 1)
-    expected = fmean(_noise(one) ** 2 for one in compared)
+    expected = fmean(pair_noise(first, second) ** 2 for first, second, _ in compared)
     spread = (dof * fmean(map(variance, pairs)) + CURVES_DOF * expected) / (dof + CURVES_DOF)
     return t_quantile(FEW_LEVEL, dof + CURVES_DOF) * math.sqrt(spread / n)
-
-
-def _noise(compared: Comparison) -> float:
-    """The standard deviation of a pair's difference, as far as the runs' curves tell it."""
-    first, second, _ = compared
-    return math.hypot(first.noise, second.noise)
-
-
-def _changes(compared: Comparison) -> list[float]:
-    """What changes from the first to the second, for every seed that both have."""
-    first, second, scale = compared
-    a, b = (on_scale(sample.values, scale) for sample in (first, second))
-    return [b[seed] - a[seed] for seed in a.keys() & b.keys()]
 
 
 def _comparisons(trial: Trial) -> dict[str, Comparison]:
