@@ -157,6 +157,7 @@ class Worker:
         shares = [Share(kernel.weights, index, WORKERS, dtype) for _ in range(4)]
         self.w, self.g, self.more, v = shares  # g: the gradient of a batch; more: of a chunk more
         self.v = v if self.momentum else None
+        self.flush_interval = flush_interval(self.momentum, kernel.images.dtype)
         self.operands = Operands(self.w)
         self.buffers: dict[int, Buffers] = {}
 
@@ -243,10 +244,7 @@ class Worker:
 
     def _update(self, updates: int) -> None:
         v = self.g if self.v is None else self.v
-        if (
-            self.v is not None
-            and updates % flush_interval(self.momentum, self.w.dense_bias.dtype) == 0
-        ):
+        if self.v is not None and updates % self.flush_interval == 0:
             for V in v.arrays():
                 flush(V)
         for W, g, V in zip(self.w.arrays(), self.g.arrays(), v.arrays(), strict=True):

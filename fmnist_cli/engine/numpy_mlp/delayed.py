@@ -63,7 +63,6 @@ from fmnist_cli.engine.numpy_mlp.negated import (
     flush,
     flush_interval,
     loss_sum,
-    negligible,
     sgd_update,
     sign_mask,
 )
@@ -455,6 +454,6 @@ def _geometric(ratio: float, n: Any) -> Any:
 
 
 def _powers(ratio: float, n: Any, dtype: Any) -> Any:
-    """ratio^n; 0 where that is negligible, so that no product with it is denormal."""
+    """ratio^n; 0 below eps^2, where a product changes no sum of its like and may be denormal."""
     powers = np.asarray(float(ratio) ** n, dtype)
-    return np.where(powers < negligible(dtype), np.array(0, dtype), powers)
+    return np.where(powers < float(np.finfo(dtype).eps) ** 2, np.array(0, dtype), powers)

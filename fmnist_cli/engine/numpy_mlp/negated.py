@@ -91,11 +91,6 @@ def sgd_update(W: Array, V: Array | None, momentum: float, *parts: Array) -> Non
     np.subtract(W, V, out=W)
 
 
-def negligible(dtype: Any) -> float:
-    """eps^2, a factor below which a product changes no sum of its like: it is taken for 0."""
-    return float(np.finfo(dtype).eps) ** 2
-
-
 def flush(V: Array) -> None:
     """Round velocities, in place, so that they stay normal numbers until the next ``flush``.
 
