@@ -65,9 +65,7 @@ def _ask_first(exam: Exam, check: Check, case: ModelCase) -> dict[str, Any] | Ch
     try:
         reply = _ask(exam, check.name, case, {})
     except Unanswered as error:
-        if error.lacking:
-            raise
-        if _has_right_layers(exam):
+        if error.lacking or _has_right_layers(exam):
             raise
         return check.skipped("It could be tried on fmnist's layers only, for those of the file are "
                              f"wrong, and {error.sentence[0].lower()}{error.sentence[1:]}"

@@ -16,7 +16,7 @@ import numpy as np
 from fmnist_cli.engine.numpy_mlp.layers import INITIAL_STD
 from fmnist_cli.usercode import cases
 from fmnist_cli.usercode.cases import Array
-from fmnist_cli.usercode.diagnosis import CaseResult, agrees, diagnose
+from fmnist_cli.usercode.diagnosis import Probe, agrees, diagnose
 from fmnist_cli.usercode.exam import Exam, observed
 from fmnist_cli.usercode.mistakes import BY_ARRAYS
 from fmnist_cli.usercode.parts import NAMES
@@ -67,7 +67,7 @@ class Check:
     def compare(
         self,
         exam: Exam,
-        probes: Sequence[CaseResult],
+        probes: Sequence[Probe],
         array: str,
         message: str = "",
         *,
@@ -215,7 +215,7 @@ def _params_not_used(exam: Exam, part: str, check: Check, result: CheckResult) -
     return check.failed(result.message, place.diagnosis("params-not-used"))
 
 
-def _raises_at(exam: Exam, array: str, probes: Sequence[CaseResult]) -> bool:
+def _raises_at(exam: Exam, array: str, probes: Sequence[Probe]) -> bool:
     """Whether backward stops in the very line that makes this array."""
     lines = {probe.seen.line for probe in probes if probe.seen.raised}
     own = exam.sources.place(f"linear_{array}").line
@@ -249,7 +249,7 @@ def relu_at_zero(exam: Exam, check: Check) -> CheckResult:
         return check.passed("The derivative at 0 is taken as 0.")
     if not agrees(seen.array[~at_zero], right[~at_zero]):
         return check.skipped("relu's backward is wrong elsewhere; see relu_backward.")
-    return check.compare(exam, [CaseResult(case, right, seen)], "dX")
+    return check.compare(exam, [Probe(case, right, seen)], "dX")
 
 
 def inputs_kept(exam: Exam, check: Check) -> CheckResult:

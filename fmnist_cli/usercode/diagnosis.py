@@ -59,7 +59,7 @@ def agrees(observed: Any, expected: Any, tolerance: float = TOLERANCE) -> bool:
 
 
 @dataclass(frozen=True)
-class CaseResult:
+class Probe:
     """A case, what is right for it, and what the user's code gave."""
 
     case: Any
@@ -74,7 +74,7 @@ class CaseResult:
         return not self.seen.raised and agrees(self.seen.array, value, self.seen.tolerance)
 
 
-def name_mistake(mistakes: Sequence[Mistake], probes: Sequence[CaseResult]) -> Mistake | None:
+def name_mistake(mistakes: Sequence[Mistake], probes: Sequence[Probe]) -> Mistake | None:
     """The first mistake that agrees with what was given in every probe, and is one.
 
     Where the user's code raised, the mistake must raise too.
@@ -100,7 +100,7 @@ def name_mistake(mistakes: Sequence[Mistake], probes: Sequence[CaseResult]) -> M
     return None
 
 
-def _fitted(mistake: Mistake, probes: Sequence[CaseResult]) -> Mistake | None:
+def _fitted(mistake: Mistake, probes: Sequence[Probe]) -> Mistake | None:
     """The mistake with its multiple put in: the one by which it is nearest to all cases."""
     along = mistake.along
     if along is None:
@@ -134,7 +134,7 @@ def _plus(value: Any, multiple: float, step: Any) -> Any:
     return value + multiple * step
 
 
-def _of_any_array(probes: Sequence[CaseResult], place: Place, name: str) -> Diagnosis | None:
+def _of_any_array(probes: Sequence[Probe], place: Place, name: str) -> Diagnosis | None:
     """What can happen to any array: its type, or a cut."""
     pairs = [(probe.seen.array, np.asarray(probe.right)) for probe in probes
              if isinstance(probe.seen.array, np.ndarray) and not isinstance(probe.right, Mapping)
@@ -154,7 +154,7 @@ def _of_any_array(probes: Sequence[CaseResult], place: Place, name: str) -> Diag
 
 
 def diagnose(
-    mistakes: Sequence[Mistake], probes: Sequence[CaseResult], place: Place, name: str
+    mistakes: Sequence[Mistake], probes: Sequence[Probe], place: Place, name: str
 ) -> Diagnosis:
     """The named mistake, or what is known; ``name`` is what the array is called ("dW")."""
     mistake = name_mistake(mistakes, probes)
@@ -175,13 +175,13 @@ def diagnose(
                       "numbers. What is special about the entries that are wrong?")  # fmt: skip
 
 
-def _describe(probes: Sequence[CaseResult], name: str) -> str:
+def _describe(probes: Sequence[Probe], name: str) -> str:
     """What is known of arrays that no named mistake gives."""
     probe = next(probe for probe in probes if not probe.agrees)
     seen, expected = probe.seen, probe.right
     if isinstance(expected, Mapping):
         first, *rest = [n for n, value in expected.items() if not agrees(seen.array.get(n), value)]
-        one = CaseResult(probe.case, expected[first], Observed(seen.array.get(first)))
+        one = Probe(probe.case, expected[first], Observed(seen.array.get(first)))
         others = f" ({', '.join([first, *rest])} are wrong.)" if rest else ""
         fine = [n for n in expected if n not in (first, *rest)]
         verb = "is" if len(fine) == 1 else "are"
@@ -206,7 +206,7 @@ def _describe(probes: Sequence[CaseResult], name: str) -> str:
     return f"{_which(wrong, name)}{also}"
 
 
-def _factors(probes: Sequence[CaseResult]) -> list[str]:
+def _factors(probes: Sequence[Probe]) -> list[str]:
     """The factor of every case, where each array is a multiple of the right one."""
     factors = []
     for probe in probes:

@@ -13,7 +13,7 @@ from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.config import N_CLASSES, N_INPUTS
 from fmnist_cli.usercode import cases
 from fmnist_cli.usercode.cases import Array, LayerCase, ModelCase, UpdateCase
-from fmnist_cli.usercode.diagnosis import CaseResult, Observed
+from fmnist_cli.usercode.diagnosis import Observed, Probe
 from fmnist_cli.usercode.locate import Sources
 from fmnist_cli.usercode.main_loop import BATCH
 from fmnist_cli.usercode.models import LAYOUT, Layout
@@ -99,10 +99,10 @@ class Exam:
 
         return self.once(part, ask)
 
-    def probes(self, part: str, array: str) -> list[CaseResult]:
+    def probes(self, part: str, array: str) -> list[Probe]:
         """forward, dX, dW or db of the first batch, case by case."""
         return [
-            CaseResult(case, case.right()[array], _seen(records[0], array))
+            Probe(case, case.right()[array], _seen(records[0], array))
             for case, records in zip(self.cases[part], self.layer_replies(part), strict=True)
         ]
 

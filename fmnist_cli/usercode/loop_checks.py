@@ -17,7 +17,7 @@ from fmnist_cli.engine.config import N_INPUTS
 from fmnist_cli.usercode.cases import Array, ModelCase
 from fmnist_cli.usercode.checks import LAYER_CHECKS, Check
 from fmnist_cli.usercode.choice import BEST, wrong_choice
-from fmnist_cli.usercode.diagnosis import CaseResult, Observed, agrees, diagnose
+from fmnist_cli.usercode.diagnosis import Observed, Probe, agrees, diagnose
 from fmnist_cli.usercode.exam import N_BATCHES, N_UPDATES, Exam, observed
 from fmnist_cli.usercode.locate import Place
 from fmnist_cli.usercode.main_loop import BATCH
@@ -164,7 +164,7 @@ def _by_wrong_pass(exam: Exam, updates: Sequence[Update]) -> bool:
 
 def _why_wrong(updates: Sequence[Update], place: Place) -> Diagnosis:
     """What is wrong with the gradients of the updates' own batches."""
-    probes = [CaseResult(u.case, u.case.right(), Observed(dict(u.gradient))) for u in updates]
+    probes = [Probe(u.case, u.case.right(), Observed(dict(u.gradient))) for u in updates]
     first = next(u for u, probe in zip(updates, probes, strict=True) if not probe.agrees)
     known = BY_ARRAYS["backward_pass"] if first.case.n_layers == N_LAYERS else ()
     named, turn = diagnose(known, probes, place, "the gradient"), wrong_turn(first.entry["route"])

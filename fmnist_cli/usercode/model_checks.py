@@ -10,7 +10,7 @@ import numpy as np
 
 from fmnist_cli.usercode import cases
 from fmnist_cli.usercode.checks import LAYER_CHECKS, Check
-from fmnist_cli.usercode.diagnosis import CaseResult, Observed, agrees
+from fmnist_cli.usercode.diagnosis import Observed, Probe, agrees
 from fmnist_cli.usercode.exam import Exam, observed, observed_mapping
 from fmnist_cli.usercode.locate import Place
 from fmnist_cli.usercode.mistakes.seen import THREE_STEPS
@@ -43,12 +43,12 @@ WRONG_MOMENTA: dict[str, Rule] = {
 def update(exam: Exam, check: Check) -> CheckResult:
     _, replies = exam.updated()
     probes = [
-        CaseResult(case, case.right(), observed_mapping(reply["steps"][0]["weights"]))
+        Probe(case, case.right(), observed_mapping(reply["steps"][0]["weights"]))
         for case, reply in zip(exam.update_cases, replies, strict=True)
     ]
     first, place = probes[0], exam.sources.place(check.name)
     second = replace(first.case, w=first.right)
-    again = CaseResult(second, second.right(), observed_mapping(replies[0]["steps"][1]["weights"]))
+    again = Probe(second, second.right(), observed_mapping(replies[0]["steps"][1]["weights"]))
     if first.agrees and not again.seen.raised and not again.agrees:
         name = "the parameter after a second step"
         return check.compare(exam, [again], name, of="second_update")
@@ -162,7 +162,7 @@ def backward_pass(exam: Exam, check: Check) -> CheckResult:
             return check.skipped(f"{message}; it is tried in main.")
         return check.result("unclear", f"{message}.")
     probes = [
-        CaseResult(case, case.right(), _gradient(reply["own"]))
+        Probe(case, case.right(), _gradient(reply["own"]))
         for case, reply in zip(given, replies, strict=True)
     ]
     ordered = [_gradient(reply["order"]) for reply in replies]
@@ -218,9 +218,9 @@ def own_loss(exam: Exam, check: Check) -> CheckResult:
     given = cases.loss_cases(exam.rng(7))
     replies = [exam.subject.call("own_loss", z=c.logits, y=c.y) for c in given]
 
-    def probes(form: str, key: str) -> list[CaseResult]:
+    def probes(form: str, key: str) -> list[Probe]:
         pairs = zip(given, replies, strict=True)
-        return [CaseResult(c, c.right()[key], observed(reply[form][key])) for c, reply in pairs]
+        return [Probe(c, c.right()[key], observed(reply[form][key])) for c, reply in pairs]
 
     def fits(form: str) -> int:
         return sum(probe.agrees for key in ("forward", "backward") for probe in probes(form, key))

@@ -17,7 +17,7 @@ import numpy as np
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.usercode.cases import Array, SampledCase
 from fmnist_cli.usercode.checks import LOADS, Check
-from fmnist_cli.usercode.diagnosis import CaseResult, Observed, agrees, diagnose
+from fmnist_cli.usercode.diagnosis import Observed, Probe, agrees, diagnose
 from fmnist_cli.usercode.exam import Exam, observed
 from fmnist_cli.usercode.examine import real_images, run_checks
 from fmnist_cli.usercode.guard import Limits
@@ -120,7 +120,7 @@ def network_shapes(exam: Exam, check: Check) -> CheckResult:
 
 def network_gradients(exam: Exam, check: Check) -> CheckResult:
     names, rng = list(_parameters(exam)), exam.rng(1)
-    probes: dict[str, list[CaseResult]] = {name: [] for name in names}
+    probes: dict[str, list[Probe]] = {name: [] for name in names}
     n_entries = n_kinks = 0
     for x, d, record in _passes(exam):
         single = np.asarray(record["logits"]["array"]).dtype == np.float32
@@ -140,7 +140,7 @@ def network_gradients(exam: Exam, check: Check) -> CheckResult:
             kept = smooth & (of == name)
             scale = max(float(np.abs(half[kept]).max(initial=0)), 1e-12)
             seen = Observed(got[kept], tolerance=10 * tolerance * max(1, least / scale))
-            probes[name].append(CaseResult(SampledCase(len(x), half[kept]), half[kept], seen))
+            probes[name].append(Probe(SampledCase(len(x), half[kept]), half[kept], seen))
     wrong = [name for name in names if not all(probe.agrees for probe in probes[name])]
     if not wrong:
         kinks = f" ({n_kinks} at a kink)" if n_kinks else ""

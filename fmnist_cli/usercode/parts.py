@@ -291,9 +291,9 @@ def checker_roles(function: Callable[..., Any]) -> dict[str, str] | None:
     """What each argument of a user's gradient checker is, by its name; None where one is unknown.
 
     ``data`` and ``model``; ``model``, ``x`` and ``y``, perhaps with a ``layer`` and the ``key`` of
-    a parameter, which are told from their names, or defaults, even where they have a default;
-    ``f``, the loss, the array ``w`` that it depends on, and its ``grad``; or ``one`` layer and its
-    ``x``.
+    a parameter, which are told from their names, or defaults, even where they have a default, and
+    the ``index`` of an entry, or its ``row`` and ``col``; ``f``, the loss, the array ``w`` that it
+    depends on, and its ``grad``; or ``one`` layer and its ``x``.
     """
     known = ("model", "x", "y", *_CHECKER_WORDS)
     roles = {}
