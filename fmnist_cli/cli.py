@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from importlib import import_module
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -27,6 +26,7 @@ from fmnist_cli.commands._output import (
 )
 from fmnist_cli.commands._settings import default_map, read_settings
 from fmnist_cli.errors import FmnistError, Terminated, shortage
+from fmnist_cli.host import raise_at
 from fmnist_cli.version import __version__
 
 INTERRUPTED = 130
@@ -125,9 +125,9 @@ class FmnistGroup(TyperGroup):
             signal.signal(signal.SIGINT, handler)
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
-                signal.signal(number, _terminate)
+        ending = (signal.SIGTERM, signal.SIGHUP)
+        heard = [one for one in ending if signal.getsignal(one) != signal.SIG_IGN]  # not by nohup
+        raise_at(dict.fromkeys(heard, Terminated))
         prepare_streams()
         _show_no_value_of_flags(self)
         given = args[0] if args else kwargs.get("args")
@@ -245,13 +245,6 @@ def _fail(message: str, exit_code: int) -> int:
     red = terminal and not plain
     write_message(line, over + ("\033[1;31mError:\033[0m {}" if red else "Error: {}"))
     return exit_code
-
-
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    # a terminal that closes, or timeout(1), sends several: the recording of the run's end goes on
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    raise Terminated
 
 
 app = typer.Typer(

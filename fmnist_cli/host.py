@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import errno
+import math
 import mmap
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from threading import current_thread, main_thread
+from types import FrameType
 
 ENDING_SIGNALS = tuple(
     getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP")
-    if hasattr(signal, name)  # no SIGHUP on Windows
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # the last ends a worker
+    if hasattr(signal, name)  # Windows has fewer
 )
+SAME_SECONDS = 5.0  # after one signal, in which others belong to it
 
 
 def cpus_usable() -> int | None:
@@ -82,6 +86,25 @@ class NumPyNeedsMemory:
     def _load(self) -> None:
         sys.meta_path.remove(self)
         import_module("numpy")
+
+
+def raise_at(exceptions: Mapping[int, type[BaseException]]) -> None:
+    """Have each of these signals raise its exception in the main thread, once for several at once.
+
+    A terminal that closes sends two, and timeout(1) sends one to the process and one to its group:
+    what the first begins, the recording of a run's end, the next must not break.
+    """
+    last = -math.inf
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > SAME_SECONDS:
+            last = now
+            raise exceptions[number]
+
+    for number in exceptions:
+        signal.signal(number, handle)
 
 
 @contextmanager

@@ -279,7 +279,11 @@ def _merge(
             row.id: files.copy(row.uuid, _rows(reading, schema.artefact, [row.id])) for row in come
         }
         # the files are in their places before the rows can be seen
-        with layout.import_or_gc(database), ExitStack() as held, database.write() as writing:
+        with (
+            layout.import_or_gc(database),
+            ExitStack() as held,
+            database.write(interruptible=True) as writing,
+        ):
             here = {row.uuid: row for row in writing.execute(select(run.c.uuid, run.c.id))}
             new = [row for row in plan.new if row.uuid not in here]  # by another import, just now
             studies = _studies(reading, writing, {row.study_id for row in new} - {None})

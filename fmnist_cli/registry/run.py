@@ -100,19 +100,26 @@ class Run(ABC):
     def __enter__(self) -> Run:
         # locked before the row can be seen, or a reader would take the run for lost
         self._lock.acquire()
+        begun = False
         try:
-            self._entries.append(("run", {**self._begin(), "registry": self._database.identity}))
-        except BaseException:
-            self._lock.release()
+            with host.signals_deferred():
+                row = self._begin()
+                self._entries.append(("run", {**row, "registry": self._database.identity}))
+                folders = (
+                    run_folder(self._database, self.id, self.uuid),
+                    *temporary_folders(),
+                )
+                self._journal = Journal(self._entries, folders, self.uuid)
+                self._started = self._flushed = self._clock()
+                if self._heartbeat is not None:
+                    self._heartbeat.start()
+                begun = True
+        except BaseException as error:
+            if begun:  # a signal came meanwhile
+                self.__exit__(type(error), error, None)
+            else:
+                self._lock.release()
             raise
-        folders = (
-            run_folder(self._database, self.id, self.uuid),
-            *temporary_folders(),
-        )
-        self._journal = Journal(self._entries, folders, self.uuid)
-        self._started = self._flushed = self._clock()
-        if self._heartbeat is not None:
-            self._heartbeat.start()
         return self
 
     def __exit__(

@@ -27,10 +27,10 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from fmnist_cli.errors import Stopped, Terminated
+from fmnist_cli.host import ENDING_SIGNALS, raise_at
 from fmnist_cli.registry import Registry
 from fmnist_cli.runner.jobs import (
     Done,
@@ -79,6 +79,7 @@ class Processes:
         def start() -> Event:
             worker = _Worker(context, recipe, Elsewhere.of(session), count)
             workers[worker.connection] = worker
+            worker.start()
             return worker.give(waiting.popleft())
 
         resource_tracker.ensure_running()  # it would unblock SIGINT while a worker is started
@@ -119,17 +120,20 @@ class _Worker:
 
     def __init__(self, context: Any, recipe: Recipe, origin: Elsewhere, count: int) -> None:
         self.job: Job | None = None
-        self.connection, theirs = context.Pipe()
+        self.connection, self._theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(
-            target=_work, args=(theirs, recipe, origin, count), daemon=True
+            target=_work, args=(self._theirs, recipe, origin, count), daemon=True
         )
+
+    def start(self) -> None:
+        """Start the process."""
         # the mask is inherited, and holds from the worker's first instruction on
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
         try:
             self.process.start()
+            self._theirs.close()  # so that the worker's end is the last one
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            theirs.close()  # so that the worker's end is the last one
 
     def give(self, job: Job) -> Event:
         """Send the next job."""
@@ -160,37 +164,35 @@ class _Worker:
 
 def _stop(workers: Any, error: BaseException) -> None:
     """Have every worker record its run as interrupted; a second Ctrl-C kills them."""
+    started = [worker for worker in workers if worker.process.pid is not None]
     try:
-        for worker in workers:
+        for worker in started:
             if worker.process.is_alive():
                 signum = signal.SIGTERM if isinstance(error, Terminated) else INTERRUPT
                 os.kill(worker.process.pid, signum)
-        for worker in workers:
+        for worker in started:
+            worker.connection.close()  # nor does one wait for a parent that reads no more
+        for worker in started:
             worker.process.join()
     except BaseException:
-        for worker in workers:
+        for worker in started:
             worker.process.kill()
         raise
 
 
 def _work(connection: Connection, recipe: Recipe, origin: Elsewhere, count: int) -> None:
     """A worker's life."""
-    signal.signal(signal.SIGTERM, _raise_once)
-    signal.signal(INTERRUPT, _raise_once)
+    ends: dict[int, type[BaseException]] = {
+        signal.SIGTERM: Terminated,
+        INTERRUPT: KeyboardInterrupt,
+    }
+    raise_at(ends)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
         use_cores(share_of(count))
         _train_all(connection, recipe, origin)
-    except (KeyboardInterrupt, Stopped, EOFError):
+    except (KeyboardInterrupt, Stopped, EOFError, ConnectionError):
         pass  # told to end, or nobody is there any more
-
-
-def _raise_once(signum: int, frame: FrameType | None) -> NoReturn:
-    # what the first signal began, the recording of the run's end, the next must not break
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(INTERRUPT, signal.SIG_IGN)
-    if signum == INTERRUPT:
-        raise KeyboardInterrupt
-    raise Terminated
 
 
 def _train_all(connection: Connection, recipe: Recipe, origin: Elsewhere) -> None:

@@ -80,6 +80,7 @@ def test_the_second_continues_what_the_first_leaves() -> None:
     wait_until_training()
     second = start()
     time.sleep(2)  # it waits by now
+    wait_until_training()  # not between two runs
     first.send_signal(signal.SIGTERM)
     _, left = first.communicate(timeout=60)
     _, said = second.communicate(timeout=120)

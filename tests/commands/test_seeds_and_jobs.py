@@ -8,6 +8,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -24,7 +25,8 @@ from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._output import Output
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import Dataset, load
-from fmnist_cli.errors import DataError, FmnistError
+from fmnist_cli.errors import DataError, FmnistError, Terminated
+from fmnist_cli.host import raise_at
 from fmnist_cli.registry import Registry
 from fmnist_cli.runner import jobs as _jobs
 from fmnist_cli.runner import processes
@@ -235,6 +237,14 @@ def die_with_seed_43(run: Any, backend: Any, result: Any, data: Any) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def swallow(run: Any, backend: Any, result: Any, data: Any) -> None:
+    Path("ended.txt").touch()
+    try:
+        time.sleep(60)
+    except Terminated:
+        raise ValueError("the signal is lost") from None
+
+
 def stumble(run: Any, backend: Any, result: Any, data: Any) -> None:
     raise ZeroDivisionError("a bug")
 
@@ -291,12 +301,33 @@ def test_the_run_of_a_worker_that_is_killed_is_taken_up_again(fmnist: Fmnist) ->
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 0, stderr
     assert len(set(killed)) == 2
-    assert stderr.count("continues after epoch") == 2
+    assert "Run 1 continues after epoch" in stderr  # it may be killed before it can say so
     document = json.loads(stdout)
     assert document["failures"] == []
     assert timeless(document) == timeless(undisturbed)
     assert {run.arm: run.resumes for run in runs_of(1)} == {"momentum 0": 2, "momentum 0.9": 0}
     assert weights_of("runs.db", 1) == weights_of("undisturbed.db", 1)
+
+
+def test_no_worker_outlives_a_signal_that_it_lost(fmnist: Fmnist) -> None:
+    def terminate() -> None:
+        while not Path("ended.txt").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    raise_at({signal.SIGTERM: Terminated})
+    sender = threading.Thread(target=terminate)
+    sender.start()
+    try:
+        with pytest.raises(Terminated) as raised:
+            with_after(swallow, 2)
+    finally:
+        sender.join()
+        signal.signal(signal.SIGTERM, before)
+    assert raised.value.kept is not None
+    assert raised.value.kept.text.startswith("study 1 keeps 0 of 3 runs")
+    assert "failed" in {run.status for run in runs_of(1)}
 
 
 def has_checkpoint(run: Any) -> bool:

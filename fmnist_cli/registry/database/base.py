@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from fmnist_cli.errors import RegistryError
+from fmnist_cli.host import signals_deferred
 
 BUSY_SECONDS = 30.0
 
@@ -57,9 +58,18 @@ class Database(ABC):
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that may change rows; keep it short."""
-        with self._translating_errors(), self._writer.begin() as connection:
+    def write(self, *, interruptible: bool = False) -> Iterator[Connection]:
+        """A transaction that may change rows; keep it short.
+
+        Parameters
+        ----------
+        interruptible : bool
+            Whether a signal is heard in it, and not after it. What a handler raises as a
+            transaction begins or ends may leave it open, so that this process can write nothing
+            more: only for one after which an interrupted process has nothing to record.
+        """
+        signals = nullcontext() if interruptible else signals_deferred()
+        with signals, self._translating_errors(), self._writer.begin() as connection:
             yield connection
 
     @abstractmethod
