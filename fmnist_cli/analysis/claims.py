@@ -192,14 +192,16 @@ class Claim:
             return "not settled"
         return "no" if self.against() else "no counterexample"
 
-    def describe(self) -> str:
-        """The overall change as a sentence."""
-        first, last = self.conditions[0], self.conditions[-1]
+    def describe(self, through: Condition | None = None, *, interval: bool = True) -> str:
+        """The overall change as a sentence, with its interval if known; if it turns at a condition
+        between, with that one instead."""
+        ends = first, last = self.conditions[0], self.conditions[-1]
+        turns = through is not None and through not in ends
+        named = [one for one in (first, through if turns else None, last) if one is not None]
         found, show = self.overall, self.measure.show
-        name = sentence(self.measure.name)
-        text = f"{name}: {bounded(first, show)} at {first.label}, {bounded(last, show)} at "
-        text += last.label
-        if found.low is None or found.high is None:
+        values = [f"{bounded(one, show)} at {one.label}" for one in named]
+        text = f"{sentence(self.measure.name)}: {', '.join(values)}"
+        if turns or not interval or found.low is None or found.high is None:
             return f"{text}."
         low, high = found.low, found.high
         if self.measure.scale == "ratio":

@@ -111,6 +111,8 @@ def epochs_to(threshold: float | None) -> Measure:
         return max(1.0, reached - sooner) / reached
 
     name = "epochs to the training loss that all reach"
+    if threshold is not None:
+        name += f", {loss(threshold)}"
     return Measure(name, epochs, count, "ratio", noise, step=lambda run: 1.0)
 
 
@@ -161,24 +163,22 @@ def _answer(question: str, claim: Claim, evidence: dict[str, object]) -> Answer:
     rivals: list[str] = []
     close: list[str] = []
     if len(claim.conditions) > 1:
-        said.append(claim.describe())
         best = claim.best.label
         rivals = [rival.label for rival in claim.rivals()]
         beaten = claim.beaten()
         close = [one.label for one in claim.conditions if one.label != best and one not in beaten]
-        ends = {claim.conditions[0].label, claim.conditions[-1].label}
-        with_value = "" if best in ends else f" ({claim.measure.show(claim.best.mean)})"
+        said.append(claim.describe(through=claim.best, interval="loss" not in evidence))
         few = f" in all {claim.n} seeds" if 1 < claim.n < SEEDS_FOR_INTERVAL else ""
         if not beaten:
             said.append("No momentum is clearly the best.")
         elif close:
             not_better = "not in every seed" if few else "not clearly"
-            said.append(f"Best: {best}{with_value}, {not_better} better than {listing(close)}.")
+            said.append(f"Best: {best}, {not_better} better than {listing(close)}.")
         elif rivals:
             how = few or " by more than the noise"
-            said.append(f"Best: {best}{with_value}, better than every other{how}.")
+            said.append(f"Best: {best}, better than every other{how}.")
         else:
-            said.append(f"Best: {best}{with_value}, clearly better than every other.")
+            said.append(f"Best: {best}, clearly better than every other.")
     return claim.answer(
         question, "trend", claim.trend(), said,
         {**evidence, "best": best, "not_clearly_better_than": rivals, "not_beaten": close},

@@ -158,7 +158,7 @@ def _alt(result: StudyResult, view: study.View) -> str:
     momenta = ", ".join(f"{runs[0].momentum:g}" for runs in result.by_label().values())
     epochs = max(len(run.epochs) for run in result.runs)
     return (
-        f"Line charts of training loss and test accuracy over {epochs} epochs, one line for each "
+        f"Line charts of running loss and test accuracy over {epochs} epochs, one line for each "
         f"momentum: {momenta}."
     )
 
@@ -183,6 +183,7 @@ MOMENTUM = study.Study(
     document=_document,
     figure=_figure,
     metric="running_loss",
-    caption="Training loss and test accuracy by epoch, one line per momentum.",
+    caption="Running loss (the mean over an epoch's mini-batches) and test accuracy by epoch, one "
+    "line per momentum. The answers judge the training loss, measured after each epoch.",
     alt=_alt,
 )

@@ -133,7 +133,7 @@ def test_where_the_batch_itself_hurts_it_is_blamed_and_the_way_is_not(n_seeds: i
     found = batch_world(lambda c, s: 0.85 - 0.03 * math.log10(c.batch), n_seeds)
     assert set(outcomes(found, "The batch itself at batch 500").values()) == {"supported"}
     assert set(outcomes(found, "Fewer updates").values()) == {"tested, not supported"}
-    assert set(outcomes(found, "The learning rate").values()) == {"tested, not supported"}
+    assert "supported" not in outcomes(found, "The learning rate").values()
     assert "The batch itself at batch 500 explained" in found[1].answer
     table = causes_table(found[1])
     shares = {cause: share for cause, _, _, share in table.cells}
@@ -243,6 +243,16 @@ def test_what_all_of_three_seeds_show_is_claimed() -> None:
     odd = [*runs("batch 50, lr scaled", 50, (84.9, 84.9, 81.8))]
     (cause,) = batch_size.explain_batch_size(study, odd)[1].causes
     assert cause.outcome == "tested, not supported"
+    # every seed its way, but by less than the noise: it is not refuted, and not claimed
+    near = [*runs("batch 50, lr scaled", 50, (82.5, 82.6, 82.4))]
+    found = batch_size.explain_batch_size(study, near)[1]
+    (cause,) = found.causes
+    assert (cause.outcome, cause.likely) == ("within the noise", True)
+    assert found.answer.endswith(
+        "The learning rate not scaled with the batch at batch 50 may explain 22 % of the lost "
+        "accuracy, within the noise."
+    )
+    assert [row[-1] for row in causes_table(found).cells] == ["22 %, within the noise"]
 
 
 @pytest.mark.parametrize(
@@ -380,7 +390,7 @@ def test_where_the_step_is_all_momentum_is_a_longer_step(n_seeds: int) -> None:
     averaging = outcomes(found, "The averaging")[f"The averaging of gradients at {loss}"]
     assert averaging == "tested, not supported"
     assert "a larger learning rate does the same" in found[1].answer
-    assert "do not clearly differ" in found[1].measured[0]
+    assert any("do not clearly differ" in one for one in found[1].measured)
 
 
 @pytest.mark.parametrize("n_seeds", [3, 5])

@@ -3,7 +3,8 @@
 An *effect* is the difference between two conditions, seed by seed. A *counterfactual* repeats the
 second with the supposed cause taken away. What is gone of the effect is the cause's share:
 1 - (what remains) / (the effect). A cause is *supported* if the effect is clear and what the
-counterfactual takes off it is clear; else it is *tested, not supported*.
+counterfactual takes off it is clear; else it is *tested, not supported*, or, where fewer than five
+seeds all point its way, *within the noise*.
 
 From five seeds on (and on one, by its noise) all tests of one study share 5 % (Holm), so that where
 nothing differs a cause is claimed in at most one study in twenty. Two to four seeds have no
@@ -50,7 +51,7 @@ CURVES_DOF = 3  # degrees of freedom that the noise of the runs' own curves coun
 
 Comparison = tuple[Sample, Sample, Scale]
 Key = tuple[Any, ...]
-Outcome = Literal["supported", "tested, not supported", "not tested"]
+Outcome = Literal["supported", "within the noise", "tested, not supported", "not tested"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,11 @@ class Cause:
     @property
     def title(self) -> str:
         return f"{self.name} {self.at}".rstrip()
+
+    @property
+    def likely(self) -> bool:
+        """Whether every seed points its way, and what it would explain is there."""
+        return self.outcome == "within the noise" and bool(self.evidence["effect"]["clear"])
 
     @property
     def share_words(self) -> str:
@@ -170,6 +176,10 @@ def because(causes: Sequence[Cause], of: str) -> str:
         nothing = f"{noise}, so that no cause is claimed"
         if shown:
             nothing = "No cause that was tested explains it"
+        if likely := [cause for cause in causes if cause.likely]:
+            most = max(likely, key=lambda cause: cause.share or 0.0)
+            within = "one seed's noise" if one_seed else "the noise"
+            nothing = f"{most.title} may explain {most.share_words} {of}, within {within}"
         return f" {nothing}." if causes else ""
     first, *others = found
     named = f"{first.title} explained {first.share_words} {of}{first.seen_in}"
@@ -311,11 +321,16 @@ def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
         judged[_key(role, one)] for role, one in _comparisons(trial).items()
     )
     share, low, high = _share(trial, seeds)
-    supported = shown and taken and part.direction == effect.direction
+    outcome: Outcome = "tested, not supported"
+    if part.direction == effect.direction:
+        if shown and taken:
+            outcome = "supported"
+        elif effect.agree and part.agree and len(seeds) < SEEDS_FOR_INTERVAL:
+            outcome = "within the noise"
     return Cause(
         trial.name,
         trial.at,
-        "supported" if supported else "tested, not supported",
+        outcome,
         share,
         low,
         high,

@@ -58,4 +58,6 @@ def collapse(runs: Sequence[RecordedRun], metric: Metric = "val_accuracy") -> Co
         said.append("As far apart as at the same epoch would have refuted it.")
     elif apart:
         said.append("That the cumulative learning rate alone decides is refuted.")
+    elif by_way > by_epoch:
+        said.append("So the cumulative learning rate alone does not decide.")
     return Collapse(found, apart, closer, tuple(said))

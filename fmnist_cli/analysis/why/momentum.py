@@ -17,7 +17,7 @@ from fmnist_cli.analysis.momentum import (
     momentum_answers,
 )
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.analysis.statistics import contrast, share_level
+from fmnist_cli.analysis.statistics import SEEDS_FOR_INTERVAL, contrast, share_level
 from fmnist_cli.analysis.why.causes import (
     Cause,
     Effect,
@@ -30,6 +30,7 @@ from fmnist_cli.analysis.why.causes import (
 from fmnist_cli.analysis.why.collapse import collapse
 from fmnist_cli.engine.counterfactuals import momentum_twins
 from fmnist_cli.engine.sharpness import stability_limit
+from fmnist_cli.formatting import pluralize
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
@@ -100,7 +101,7 @@ def explain_momentum(
         f"{memory[f'{largest:g}']:.3g} at {largest:g}. "
         + _advice(causes, twins, best, largest, too_long)
     )
-    measured = [*twins.measured] if twins else []
+    measured = [*curves.measured, *(twins.measured if twins else ())]
     judged: Loss = stability.evidence["metric"]
     measured += _jumps(runs, why, figures or {}, largest, judged, stability.verdict == "yes")
     return (
@@ -212,7 +213,11 @@ def _advice(
             "tested."
         )
     if not step:
-        return "Neither the longer step that it makes nor the averaging clearly gains anything."
+        seeds = {seed for cause in causes for seed in cause.evidence.get("seeds", ())}
+        how = "clearly gains anything"
+        if len(seeds) < SEEDS_FOR_INTERVAL:
+            how = f"gains more than the noise of {pluralize(len(seeds), 'seed')}"
+        return f"Neither the longer step that it makes nor the averaging {how}."
     if twins.differ:
         return "What they buy is the longer step, and a larger learning rate alone ends elsewhere."
     if too_long:
@@ -240,8 +245,8 @@ def _jumps(
             sum(instability(run, judged).unstable for run in of_one) for of_one in (longest, twins)
         )
         said.append(
-            f"The {LOSS_NAMES[judged]} jumps in {jumping} of {len(longest)} seeds at momentum "
-            f"{alpha:g}, in {of_twin} of {len(twins)} of its twin without momentum."
+            f"The {LOSS_NAMES[judged]} jumps in {jumping} of {pluralize(len(longest), 'run')} at "
+            f"momentum {alpha:g}, in {of_twin} of {len(twins)} of its twin without momentum."
         )
     sharp = typical(figures.get(run.run.id, {}).get("sharpness") for run in longest)
     if sharp is not None:
