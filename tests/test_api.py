@@ -16,7 +16,7 @@ import pytest
 
 import fmnist_cli
 from fmnist_cli.engine.data import load
-from fmnist_cli.errors import Interrupted, Kept
+from fmnist_cli.errors import Interrupted, Kept, UsageError
 from fmnist_cli.runner.listener import ProgressBar, SilentBar
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "python.md"
@@ -104,8 +104,10 @@ def test_what_python_called_is_recorded_as_called(
 
 
 def test_the_gradient_check_is_the_one_of_the_command(tiny_data: Path) -> None:
-    data = fmnist_cli.load_data(200, 50, data_dir=tiny_data, allow_custom=True)
+    data = fmnist_cli.load_data(200, 50, data_dir=str(tiny_data), allow_custom=True)
     config = fmnist_cli.TrainConfig(train_size=200, val_size=50, hidden=8)
+    with pytest.raises(UsageError, match=r"n must be at least 1\. Received: 0\."):
+        fmnist_cli.check_gradient(config, data, n=0)
     check = fmnist_cli.check_gradient(config, data, select=7)
     assert check.holds
     assert check.summary["entries_checked"] == 28

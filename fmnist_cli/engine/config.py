@@ -6,7 +6,8 @@ The command line's options, their help and the documentation read the defaults f
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from fmnist_cli.errors import require
@@ -29,6 +30,11 @@ _CHOICES = {
     "monitor": get_args(Monitor),
     "augment": get_args(Augment),
     "head": HEADS,
+}
+
+_NUMBERS: dict[str, tuple[type, type, str]] = {  # by the type of a field
+    "int": (Integral, int, "a whole number"),
+    "float": (Real, float, "a number"),
 }
 
 IMAGE_SIDE = 28
@@ -128,6 +134,7 @@ class TrainConfig:
         require(self.engine in may, f"engine must be one of {', '.join(engines)}", self.engine)
         if self.engine == "auto":
             object.__setattr__(self, "engine", "numpy")
+        self._require_numbers()
         n, of_train, lr = N_TRAINING_IMAGES, self.train_size, self.lr
         require(1 <= of_train < n, f"train-size must be between 1 and {n - 1}", of_train)
         left = n - of_train
@@ -157,6 +164,18 @@ class TrainConfig:
             f"{self.head} with model {self.model}",
         )
         require(1 <= self.hidden <= 65_536, "hidden must be between 1 and 65536", self.hidden)
+
+    def _require_numbers(self) -> None:
+        """Refuse what is no number of its kind, and make Python's numbers of NumPy's."""
+        for one in fields(self):
+            value = getattr(self, one.name)
+            kind, _, may_be_none = str(one.type).partition(" | ")
+            if kind not in _NUMBERS or (value is None and may_be_none):
+                continue
+            number, plain, what = _NUMBERS[kind]
+            fits = isinstance(value, number) and not isinstance(value, bool)
+            require(fits, f"{one.name.replace('_', '-')} must be {what}", repr(value))
+            object.__setattr__(self, one.name, plain(value))
 
     @property
     def weights_seed(self) -> int:

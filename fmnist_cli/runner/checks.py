@@ -13,7 +13,7 @@ from fmnist_cli.engine.config import MAGNITUDE_IMAGES, TrainConfig
 from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
 from fmnist_cli.engine.numpy_mlp.layers import initial_weights
 from fmnist_cli.engine.seeding import weights_rng
-from fmnist_cli.errors import CheckFailed
+from fmnist_cli.errors import CheckFailed, require
 from fmnist_cli.registry import Outcome, Run
 from fmnist_cli.runner.run import Session, run_spec
 
@@ -189,6 +189,7 @@ def check_gradient(
     config: TrainConfig, train: Split, *, n: int, e: float, select: gradients.Selection
 ) -> GradientReport:
     """Check the configured model's gradient on the first ``n`` training examples."""
+    require(n >= 1, "n must be at least 1", n)
     examples = Split(train.images[:n], train.labels[:n])
     rng = np.random.default_rng(config.seed)
     if config.engine == "keras":

@@ -40,7 +40,7 @@ def assert_layers(
     images = images or real_images()
     wanted = {*checks, "loads", "conduct"}
     if file is not None:
-        report = check_file(Path(file), images, only=wanted)
+        report = check_file(file, images, only=wanted)
     else:
         report = check_layers(*layers, images=images, only=wanted, **parts)
     # a check that was asked for by name must have been run

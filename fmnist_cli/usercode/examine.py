@@ -76,7 +76,7 @@ def real_images() -> Split:
 
 
 def check_file(
-    path: Path,
+    path: str | Path,
     images: Split | None = None,
     *,
     seed: int = 0,
@@ -105,6 +105,7 @@ def check_file(
     UsageError
         When the file cannot be read.
     """
+    path = Path(path)
     text = read_source(path)
     source = Source(path.name, text, restricted=restricted, forbidden=tuple(forbidden))
     begin = time.perf_counter()

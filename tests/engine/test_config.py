@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fmnist_cli.engine.config import TrainConfig
@@ -32,6 +33,11 @@ BAD = [
     ),
     ("model", "resnet", "model must be one of mlp, cnn2, cnn3. Received: resnet."),
     ("engine", "jax", "engine must be one of auto, numpy, keras. Received: jax."),
+    ("batch", 2.5, "batch must be a whole number. Received: 2.5."),
+    ("batch", True, "batch must be a whole number. Received: True."),
+    ("epochs", None, "epochs must be a whole number. Received: None."),
+    ("init_seed", "3", "init-seed must be a whole number. Received: '3'."),
+    ("lr", "0.1", "lr must be a number. Received: '0.1'."),
     ("monitor", "loss", "monitor must be one of val_accuracy, val_loss. Received: loss."),
 ]
 
@@ -57,6 +63,17 @@ def test_the_edges_are_allowed() -> None:
     assert config.updates_per_epoch == 1
     assert config.but(batch=3).updates_per_epoch == 3_334
     assert TrainConfig(patience=None).patience is None
+
+
+def test_numbers_of_numpy_become_pythons() -> None:
+    config = TrainConfig(batch=np.int64(5), lr=np.float64(0.1), momentum=0, seed=np.uint8(3))
+    assert config == TrainConfig(lr=0.1, seed=3)
+    assert [type(getattr(config, name)) for name in ("batch", "lr", "momentum", "seed")] == [
+        int,
+        float,
+        float,
+        int,
+    ]
 
 
 def test_seeds_and_heads_keep_their_rules():

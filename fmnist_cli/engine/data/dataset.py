@@ -45,7 +45,7 @@ def load(
     train_size: int,
     val_size: int,
     *,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     allow_custom: bool = False,
     fit: bool = False,
     on_progress: Progress | None = None,
@@ -55,7 +55,7 @@ def load(
     Parameters
     ----------
     train_size, val_size : int >= 1
-    data_dir : Path, optional
+    data_dir : str or Path, optional
         The only folder to look at.
     allow_custom : bool, default False
         Take a data set in ``data_dir`` that is not Fashion-MNIST.
@@ -76,6 +76,7 @@ def load(
         "train-size and val-size must be at least 1",
         f"{train_size} and {val_size}",
     )
+    data_dir = None if data_dir is None else Path(data_dir)
     found = find(data_dir, allow_custom=allow_custom) or _fetched(on_progress)
     try:
         return _split(found, train_size, val_size, fit)

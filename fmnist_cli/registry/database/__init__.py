@@ -45,7 +45,7 @@ def open_database(target: str | Path) -> Database:
             raise RegistryError(f"{must}. Received: {without_password(text)}.")
         text = url.database or ""
     if text in ("", ":memory:") or os.path.realpath(expand(text)) == "/":
-        raise RegistryError(f"{must}. Received: {target!s}.")
+        raise RegistryError(f"{must}. Received: {text or 'nothing'}.")
     from fmnist_cli.registry.database.sqlite import SQLite
 
     return SQLite(expand(text))
