@@ -85,8 +85,11 @@ def updates_to_accuracy(target: float | None) -> Measure:
         low, high = before.value("val_accuracy"), after.value("val_accuracy")
         return before.updates + (target - low) / (high - low) * (after.updates - before.updates)
 
+    name = "gradient updates to the validation accuracy that all reach"
+    if target is not None:
+        name += f", {accuracy(target)}"
     return Measure(
-        "gradient updates to the validation accuracy that all reach",
+        name,
         updates,
         count,
         "ratio",
@@ -199,7 +202,7 @@ def _to_best(updates: Claim, test: Claim) -> Answer:
 def _to_equal(equal: Claim, target: float | None, at_once: Sequence[str]) -> Answer:
     said = []
     if len(equal.conditions) > 1:
-        said.append(equal.describe())
+        said.append(equal.describe(interval=False))
         if at_once:
             each = "are" if len(at_once) > 1 else "is"
             said.append(f"{sentence(listing(at_once))} {each} there within the first epoch.")

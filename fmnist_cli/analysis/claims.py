@@ -325,19 +325,20 @@ def sample_of(runs: Sequence[RecordedRun], measure: Measure) -> Sample:
     """The measure by seed, of the runs that did not diverge and have it; repetitions averaged."""
     by_seed: dict[int, list[float]] = {}
     having = []
+    diverged = sum(run.diverged for run in runs)
     for run in runs:
         value = None if run.diverged else measure.value(run)
         if value is not None:
             by_seed.setdefault(run.seed, []).append(value)
             having.append(run)
     if not having:
-        return Sample({})
+        return Sample({}, diverged=diverged)
     values = {seed: fmean(repeated) for seed, repeated in by_seed.items()}
     resolution = ROUNDING * max(measure.step(run) for run in having)
     if measure.scale == "ratio":
         resolution /= max(fmean(values.values()), resolution) or 1.0
     noise = math.sqrt(fmean(measure.noise(run) ** 2 for run in having))
-    return Sample(values, noise, resolution)
+    return Sample(values, noise, resolution, diverged)
 
 
 def bounded(condition: Condition, show: Callable[[float], str]) -> str:

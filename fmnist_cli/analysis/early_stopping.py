@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from fmnist_cli.analysis.answers import Answer, Verdict, opening
+from fmnist_cli.analysis.answers import Answer, Verdict, listing, opening
 from fmnist_cli.analysis.noise import epoch_noise
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import Contrast, Sample, contrast, share_level
@@ -26,7 +26,7 @@ class Trend:
     ----------
     train_change, test_change : float
         Of the accuracy, last epoch less the stop.
-    train_trend, test_trend : float
+    train_trend, val_trend, test_trend : float
         The same along the least-squares line through all epochs between, which one noisy epoch
         does not decide.
     gap_at_stop, gap_at_end : float
@@ -36,6 +36,7 @@ class Trend:
     train_change: float
     test_change: float
     train_trend: float
+    val_trend: float
     test_trend: float
     gap_at_stop: float
     gap_at_end: float
@@ -117,7 +118,8 @@ def early_stop_answers(runs: Sequence[RecordedRun], patiences: Sequence[int]) ->
     Returns
     -------
     For each patience: does it keep the curve's best model? Does the test accuracy still rise
-    after its stop? Then once: does too small a patience cost test accuracy? Nothing without runs.
+    after its stop, and what do the others? Then once: does too small a patience cost test accuracy?
+    Nothing without runs.
     """
     by_seed = {run.seed: run for run in runs if not run.diverged}  # a repetition adds nothing
     runs = list(by_seed.values())
@@ -190,23 +192,19 @@ def _rises(patience: int, results: Sequence[PatienceOutcome], rise: Contrast | N
         text = f"{opening('not settled', len(results))} {nothing}"
         return Answer(question, "not settled", text, evidence, "trend")
     verdict: Verdict = "flat" if not rise.clear else "yes" if rise.direction > 0 else "no"
-    if verdict == "no":
-        after = f"It falls by {100 * abs(rise.change):.1f} points from the stop to the last epoch"
-    else:
-        after = f"Along its trend it changes by {100 * rise.change:+.1f} points to the last epoch"
+    after = f"Along its trend it changes by {100 * rise.change:+.1f} points to the last epoch"
+    others = ["val", "train"]
     if rise.low is not None and rise.high is not None:
         after += f" ({100 * rise.low:+.1f} to {100 * rise.high:+.1f}, 95 % interval)"
-    gap = [
-        fmean(getattr(trend, name) for trend in trends) for name in ("gap_at_stop", "gap_at_end")
-    ]
-    said = [
-        opening(verdict, len(results)),
-        f"{after}.",
-        *([] if rise.low is not None else [
-            f"The gap to the train accuracy goes from {100 * gap[0]:.1f} to {100 * gap[1]:.1f} "
-            "points."
-        ]),
-    ]  # fmt: skip
+        others = ["train"]
+    by = {name: fmean(getattr(trend, f"{name}_trend") for trend in trends) for name in others}
+    words = {"val": "validation", "train": "training"}
+    each = [f"the {words[name]} accuracy by {100 * by[name]:+.1f}" for name in others]
+    said = [opening(verdict, len(results)), f"{after}, {listing(each)}."]
+    if verdict == "flat" and fmean(result.cost for result in results) > 0:
+        said.append(
+            "About the flat trend single epochs move up and down: a later one may be better."
+        )
     evidence |= {"test_trend": asdict(rise), "runs_without_a_stop": len(results) - len(trends)}
     return Answer(question, verdict, " ".join(said), evidence, "trend")
 
@@ -277,11 +275,13 @@ def _lost(cost: float) -> str:
 
 def _trend(epochs: Sequence[Epoch]) -> Trend:
     train = [epoch.train_accuracy for epoch in epochs]
+    val = [epoch.value("val_accuracy") for epoch in epochs]
     test = [_test_accuracy(epoch) for epoch in epochs]
     return Trend(
         train_change=train[-1] - train[0],
         test_change=test[-1] - test[0],
         train_trend=_along_the_line(train),
+        val_trend=_along_the_line(val),
         test_trend=_along_the_line(test),
         gap_at_stop=train[0] - test[0],
         gap_at_end=train[-1] - test[-1],

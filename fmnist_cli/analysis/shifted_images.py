@@ -16,6 +16,7 @@ from fmnist_cli.analysis.sampling import standard_error
 from fmnist_cli.analysis.statistics import Contrast, Sample, contrast, share_level
 from fmnist_cli.engine.config import N_CLASSES
 from fmnist_cli.engine.shifts import IN_DOMAIN
+from fmnist_cli.formatting import percent
 
 CHANCE = 1 / N_CLASSES
 
@@ -71,7 +72,7 @@ def ood_answers(scores: Sequence[Score]) -> tuple[Answer, ...]:
     drops = {key: next(shared) for key in drops}
     rivals = {key: next(shared) for key in rivals}
     answers = [
-        _keeps(model, sets, {n: drop for (m, n), drop in drops.items() if m == model})
+        _keeps(model, sets, {n: drop for (m, n), drop in drops.items() if m == model}, n_images)
         for model, sets in models.items()
     ]
     if len(models) > 1:
@@ -100,15 +101,24 @@ def _at_chance(models: Mapping[str, BySet], name: str) -> bool:
     return all(fmean(sets[name].values()) <= CHANCE for sets in models.values())
 
 
-def _keeps(model: str, sets: BySet, drops: Mapping[str, Contrast]) -> Answer:
+def against_chance(accuracy: float, n_images: int) -> str:
+    """``below chance``, ``no better than chance``, or nothing."""
+    if accuracy > CHANCE:
+        return ""
+    clearly = accuracy < CHANCE - 3 * standard_error(CHANCE, n_images)
+    return f"{'below' if clearly else 'no better than'} chance ({percent(CHANCE, 0)})"
+
+
+def _keeps(model: str, sets: BySet, drops: Mapping[str, Contrast], n_images: int) -> Answer:
     lost = [name for name, drop in drops.items() if drop.clear and drop.direction > 0]
     verdict: Verdict = "no" if lost else "no counterexample" if drops else "not settled"
     means = {name: fmean(values.values()) for name, values in sets.items()}
     said = [opening(verdict, len(sets[IN_DOMAIN]))]
     if drops:
         worst, mildest = min(drops, key=means.__getitem__), max(drops, key=means.__getitem__)
-        below = ", no better than chance" if means[worst] <= CHANCE else ""
-        text = f"From {accuracy(means[IN_DOMAIN])} to {accuracy(means[worst])} on {worst}{below}"
+        text = f"From {accuracy(means[IN_DOMAIN])} to {accuracy(means[worst])} on {worst}"
+        if chance := against_chance(means[worst], n_images):
+            text += f", {chance}"
         if mildest != worst:
             text += f", at best {accuracy(means[mildest])} on {mildest}"
         said.append(f"{text}.")
@@ -167,12 +177,12 @@ def _highest(
     said = [opening(verdict, n)]
     if verdict == "no counterexample":
         left = [model for model in models if model not in out]
-        every = set(highest.values()) == set(left)
-        where = "has it on every set that is ranked" if every else "is nowhere clearly behind"
-        if len(left) > 1:
-            where = "are nowhere clearly behind"
-        named = listing(left)
-        said = [f"{named[0].upper()}{named[1:]} {where}: no counterexample among these settings."]
+        said = [
+            f"Nothing here refutes it of {listing(left)}: on no set that is ranked is another "
+            "model clearly ahead."
+        ]
+        if set(highest.values()) == set(left) and len(left) == 1:
+            said = [f"Nothing here refutes it: on every set that is ranked {left[0]} has it."]
     by_model: dict[str, list[str]] = {}
     for name, model in highest.items():
         by_model.setdefault(model, []).append(name if name in clearly else f"{name} (not clearly)")

@@ -81,11 +81,19 @@ class Sample:
     resolution : float >= 0
         Standard deviation of what rounding hides, on the same scale: 1/sqrt(12) of a step. It is
         the same for all seeds, so that more of them do not lessen it.
+    diverged : int >= 0
+        How many runs are not among them.
     """
 
     values: Mapping[int, float]
     noise: float = 0.0
     resolution: float = 0.0
+    diverged: int = 0
+
+    @property
+    def is_there(self) -> bool:
+        """Whether anything was trained for it."""
+        return bool(self.values) or self.diverged > 0
 
     @property
     def mean(self) -> float:

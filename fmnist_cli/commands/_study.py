@@ -133,12 +133,11 @@ def show_explanations(out: Output, explanations: Sequence[Explanation]) -> None:
     from fmnist_cli.report.tables import causes_table
 
     for one in explanations:
-        sure = f" How sure: {one.how_sure}" if one is explanations[0] else ""
         out.section(
             escape(f"{one.heading} ({one.part})"),
             *map(escape, (one.answer, *one.measured)),
             *((causes_table(one),) if one.causes else ()),
-            escape(f"Figure: fmnist {figure_words(one)}.{sure}"),
+            escape(f"Figure: fmnist {figure_words(one)}"),
         )
 
 

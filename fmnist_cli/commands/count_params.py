@@ -72,7 +72,7 @@ def count_params(
         },
     )
     for counted in counts:
-        out.section(counted.model, _layers(counted))
+        out.section(counted.model, _layers(counted), *([counted.sizes] if counted.sizes else []))
     out.result(*(comparison.statement for comparison in comparisons))
     if verify and not differ:
         out.result("[green]The built models have the same counts.[/green]")

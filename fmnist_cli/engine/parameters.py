@@ -37,6 +37,8 @@ class Layer:
     formula : str
         The count with its numbers put in, such as ``784 x 128 + 128``; ``0`` for a layer
         without parameters.
+    size_formula : str
+        Of the output's side or number, where the layer changes it: ``28 - 7 + 1 = 22``.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Layer:
     output_shape: Shape
     formula: str
     count: int
+    size_formula: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,14 @@ class ParameterCount:
     model: CountedModel
     layers: tuple[Layer, ...]
     total: int
+
+    @property
+    def sizes(self) -> str:
+        """How an image's side becomes the number of features, layer by layer; of a CNN."""
+        steps = [
+            f"{layer.name} {layer.size_formula}" for layer in self.layers if layer.size_formula
+        ]
+        return f"Sizes in {self.model}: {', '.join(steps)}." if steps else ""
 
 
 @dataclass(frozen=True)
@@ -171,18 +182,21 @@ def _convolution_block(
             convolved,
             f"{side} x {side} x {channels} x {kernels} + {kernels}",
             side * side * channels * kernels + kernels,
+            f"{rows} - {side} + 1 = {convolved[0]}",
         )
     )
     _same(layers, f"relu{number}", "ReLU")
-    layers.append(Layer(f"pool{number}", "max-pool 2x2", convolved, pooled, "0", 0))
+    halved = f"{convolved[0]} / 2 = {pooled[0]}"
+    layers.append(Layer(f"pool{number}", "max-pool 2x2", convolved, pooled, "0", 0, halved))
 
 
 def _classifier(layers: list[Layer], head: Head) -> None:
     """Flatten or a global pool, linear to the classes, softmax."""
     shape = layers[-1].output_shape
     flat = (math.prod(shape),) if head == "flatten" else (shape[-1],)
+    size = f"{' x '.join(map(str, shape))} = {flat[0]}" if head == "flatten" else ""
     operations = {"flatten": "flatten", "gap": "global average pool", "gmp": "global max-pool"}
-    layers.append(Layer(head, operations[head], shape, flat, "0", 0))
+    layers.append(Layer(head, operations[head], shape, flat, "0", 0, size))
     _linear(layers, "linear", flat, N_CLASSES)
     _same(layers, "softmax", "softmax")
 

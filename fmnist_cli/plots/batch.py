@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # field of the run, axis label, its unit if not in it, colour, marker, always a log y axis
 _PANELS = (
     ("test_accuracy", "test accuracy", "", style.BLUE, "o", False),
-    ("train_seconds", "training time", "seconds", style.VERMILLION, "s", False),
+    ("seconds_to_best", "time to the best model", "seconds", style.VERMILLION, "s", False),
     ("best_epoch", "epochs to the best model", "", style.GREEN, "^", True),
     ("updates_to_best", "updates to the best model", "", style.PURPLE, "D", True),
 )
@@ -30,7 +30,7 @@ _PANELS = (
 def batch_figure(
     runs: Sequence[RecordedRun], caption: RunCaption, *, band: Band = "range"
 ) -> Figure:
-    """Test accuracy, training time, and epochs and updates to the best model, by batch size.
+    """Test accuracy, and time, epochs and updates to the best model, by batch size.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def _draw(
     limited = []
     for batch in batches:
         arm = [run for run in runs if run.batch == batch and not run.diverged]
-        values = numbers(getattr(run.run, field) for run in arm)
+        values = numbers(getattr(run, field) for run in arm)
         values = values[np.isfinite(values)]
         if len(values) == 0:
             values = np.array([np.nan])
@@ -112,7 +112,7 @@ def _draw(
         )
     drawn = [v for v in mean if np.isfinite(v)]
     for run in runs:
-        value = float(numbers([getattr(run.run, field)])[0])
+        value = float(numbers([getattr(run, field)])[0])
         if run.diverged:
             # Its numbers mean nothing, and would flatten the others' axis.
             ax.plot(

@@ -56,7 +56,6 @@ def ood_figure(
     # A value is as wide as its bar at 15 bars; beyond, it is turned upright.
     n_bars = len(models) * len(sets)
     upright = n_bars > (9 if style.is_narrow() else 18)
-    digits = 1 if n_bars <= 10 else 0
     handles: list[tuple[Artist, str]] = []
     for i, (model, row) in enumerate(zip(models, bars, strict=True)):
         colour, hatch = style.bar_colour(i)
@@ -86,7 +85,7 @@ def ood_figure(
                     linewidth=0.9,
                 )
             ax.annotate(
-                f"{100 * height:.{digits if height >= 0.01 or height == 0 else 1}f}",
+                f"{100 * height:.1f}",
                 xy=(x, high),
                 xytext=(0, 2),
                 textcoords="offset points",

@@ -147,7 +147,7 @@ def training(work: Work) -> Part:
     if len(work.seeds) > 1:
         result = work.train_study(TRAINING, work.config, ())
         blocks += [TRAINING.table(result, View()), *TRAINING.details(result, View())]
-        run_ids += [one.run.id for one in result.runs]
+        run_ids += [one.run.id for one in result.runs if one.run.id != run.id]
         seeds = result.seeds
         found = [
             one.test_accuracy
@@ -242,6 +242,7 @@ def parameters(work: Work) -> Part:
         "How many parameters",
         (
             tables.parameters_table((*counts, count("mini-cnn"))),
+            *(Prose(counted.sizes) for counted in counts if counted.sizes),
             *(Prose(statement) for statement in (*statements, *_where_they_are(counts))),
         ),
         work.command("count-params", TrainConfig(hidden=work.config.hidden), reads_data=False),
@@ -273,7 +274,7 @@ def shifted_images(work: Work) -> Part:
     figure = partial(
         plots.ood_samples_figure,
         shifted_examples(work.dataset, {}, n_classes=SHIFTED_CLASSES),
-        plots.RunCaption(run_id=None, model="the first test image of each class"),
+        plots.RunCaption(run_id=None, model=f"one test image of {SHIFTED_CLASSES} classes"),
     )
     alt = (
         f"{SHIFTED_CLASSES} test images of different classes, each as it is, moved up by 4 pixels "
@@ -355,8 +356,7 @@ def _why(study: Study, result: StudyResult, explanations: Sequence[Explanation])
             words = f"The curves by {AXIS_TITLES[one.axis]}: the sum of lr / (1 - momentum)."
             alt = f"Line charts by {AXIS_TITLES[one.axis]}, one line each: {labels}."
             yield _picture(f"{study.kind}-why", partial(study.figure, result, view), words, alt)
-        sure = f" How sure: {one.how_sure}" if one is explanations[0] else ""
-        yield Prose(f"Figure: fmnist {figure_words(one)}.{sure}")
+        yield Prose(f"Figure: fmnist {figure_words(one)}")
 
 
 # In the assignment's order, by which the sections are numbered; what is beyond it comes last.

@@ -25,7 +25,7 @@ def facts_table(caption: str, facts: Iterable[tuple[str, str]]) -> Table:
 
 
 def layers_table() -> Table:
-    """The MLP's layers as they are written: N examples as rows, d.. for dL/d.., G for dL/dz."""
+    """The MLP's layers as they are written."""
     columns = headings("<Layer", "<Forward", "<Backward")
     rows = (
         ("linear, W (D, H) and b (H)", "z = x W + b", "dW = xᵀ G, db = sum of G's rows, dx = G Wᵀ"),
@@ -34,7 +34,9 @@ def layers_table() -> Table:
          "dz = (p - one-hot label) / N"),
         ("SGD with momentum α", "v ← α v + dw", "w ← w - η v; α = 0 is plain SGD"),
     )  # fmt: skip
-    return Table("The layers and the update, as they are computed", columns, rows)
+    notes = ("N images as rows; d.. is dL/d.., G the gradient that comes down to a layer: dL/dz of "
+             "the linear one, dL/dh of the ReLU.",)  # fmt: skip
+    return Table("The layers and the update, as they are computed", columns, rows, notes)
 
 
 def entries_table(entries: Sequence[CheckRecord]) -> Table:
@@ -53,7 +55,12 @@ def entries_table(entries: Sequence[CheckRecord]) -> Table:
             )
         )
     columns = headings("<Entry", "Backpropagation", "Numeric", "Relative error", "<Judged by")
-    return Table("Entries of the gradient", columns, tuple(rows))
+    notes = []
+    if any(check.figures["backpropagation"] == check.figures["numeric"] == 0 for check in entries):
+        notes.append("0 on both sides: no image reaches this weight, for its pixel is 0 in all of "
+                     "them or its unit is never active.")  # fmt: skip
+    notes.append("The first entry of each parameter; fmnist gradcheck --all checks every one.")
+    return Table("Entries of the gradient", columns, tuple(rows), tuple(notes))
 
 
 def causes_table(explanation: Explanation) -> Table:
@@ -77,6 +84,11 @@ def causes_table(explanation: Explanation) -> Table:
         f"{name}. Test: {test}; {refuted} would have refuted it."
         for (name, test), refuted in tests.items()
     ]
+    notes += [explanation.note] if explanation.note else []
+    if len(explanation.supported) > 1:
+        notes.append(
+            "Each cause is tested by itself: shares overlap, and need not add up to 100 %."
+        )
     if any(cause.low is not None for cause in explanation.supported):
         notes.append("In brackets: the share's 95 % interval.")
     return Table(f"Causes and tests: {explanation.question}", columns, tuple(rows), tuple(notes))

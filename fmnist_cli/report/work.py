@@ -152,11 +152,13 @@ def quick_config(config: TrainConfig) -> TrainConfig:
 
 
 def default_run(work: Work) -> RunRecord:
-    """The newest run of the default training; trained, with its checks, if there is none.
+    """The newest run of the default training, outside of studies if there is one; trained, with its
+    checks, if there is none.
 
     One that was interrupted is resumed.
     """
     runs = [run for run in work.registry.list_runs(command="train") if _same_training(work, run)]
+    runs.sort(key=lambda run: run.study_id is not None)
     for run in runs:
         if run.status == "finished":
             return run

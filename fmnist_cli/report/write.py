@@ -102,7 +102,7 @@ def _rests_on(work: Work, records: Sequence[RunRecord]) -> str:
     seeds: dict[tuple[bool, int], set[int]] = {}
     for run in records:
         if run.study_id is not None:
-            seeds.setdefault((run.command == "ood", run.study_id), set()).add(run.seed)
+            seeds.setdefault((run.command.startswith("ood"), run.study_id), set()).add(run.seed)
     mlp, cnns = (
         {len(found) for (is_ood, _), found in seeds.items() if is_ood is wanted} or {1}
         for wanted in (False, True)

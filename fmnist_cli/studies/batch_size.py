@@ -74,7 +74,7 @@ def _figure(result: StudyResult, view: study.View) -> Figure:
 def _alt(result: StudyResult, view: study.View) -> str:
     sizes = ", ".join(f"{runs[0].batch:,}" for runs in result.by_label().values())
     return (
-        "Charts of test accuracy, training time, epochs and gradient updates to the best model "
+        "Charts of test accuracy, and of time, epochs and gradient updates to the best model, "
         f"against the batch sizes {sizes}."
     )
 

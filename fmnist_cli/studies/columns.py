@@ -53,13 +53,18 @@ def interval(
     """The 95 % interval of the mean, within the possible range of the scale."""
     from fmnist_cli.analysis.statistics import summarise
 
-    def cell(runs: Runs) -> str:
+    def cell(runs: Runs) -> str | None:
         found = summarise((read(run) for run in runs if not run.diverged), scale)
         if found is None or found.low is None or found.high is None:
-            return "-"
+            return None
         return f"{show(found.low)} to {show(found.high)}"
 
     return cell
+
+
+def points(value: float) -> str:
+    """A difference or a deviation of accuracies."""
+    return f"{100 * value:.2f} points"
 
 
 def loss(value: float) -> str:

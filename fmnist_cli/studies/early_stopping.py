@@ -123,9 +123,9 @@ def replay_table(result: StudyResult) -> Table:
     notes = list(seeds_notes(rows))
     if chances:
         notes.append(
-            "Too early by chance: how often noise alone would stop the mean curve with more than "
-            f"{100 * validation_error(runs):.1f} points of validation accuracy (its standard "
-            "error) still to be gained."
+            "Too early by chance: how often the validation accuracy's noise about its trend alone "
+            f"would stop the mean curve with more than {100 * validation_error(runs):.1f} points "
+            "(its standard error) still to be gained."
         )
     if enough and enough < PATIENCES[-1]:
         notes.append(f"From patience {enough} on every seed keeps its best epoch.")

@@ -58,9 +58,6 @@ def _details(result: StudyResult, view: View) -> list[Table]:
         return []
     parts = variance_components(test)
 
-    def points(value: float) -> str:
-        return f"{100 * value:.2f} points"
-
     names = ("initial weights", "order", "neither alone")
     rows = [
         (name, math.sqrt(max(variance, 0.0)), share)
@@ -73,7 +70,7 @@ def _details(result: StudyResult, view: View) -> list[Table]:
         "Where the variance of the test accuracy comes from",
         (
             Column("source", numeric=False),
-            Column("standard deviation", show=points),
+            Column("standard deviation", show=columns.points),
             Column("share between runs", show=lambda value: percent(value, 0)),
         ),
         (*rows, images),

@@ -10,7 +10,7 @@ from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.formatting import format_count, percent, pluralize, seconds
 from fmnist_cli.studies import columns
 from fmnist_cli.studies.study import Conditions, Study, View
-from fmnist_cli.tables import Column, Table
+from fmnist_cli.tables import Column, Table, Value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +67,7 @@ def _details(result: StudyResult, view: View) -> list[Table]:
     from fmnist_cli.analysis.statistics import summarise
 
     runs = [run for run in result.runs if not run.diverged]
-    rows = []
+    rows: list[tuple[Value, ...]] = []
     for name, (words, show) in SHOWN.items():
         found = summarise(getattr(run.run, name) for run in runs)
         if found is None:
@@ -77,7 +77,11 @@ def _details(result: StudyResult, view: View) -> list[Table]:
                 words,
                 found.n,
                 show(found.mean),
-                None if found.sd is None else show(found.sd),
+                None
+                if found.sd is None
+                else columns.points(found.sd)
+                if show is percent
+                else show(found.sd),
                 columns.interval(attrgetter(f"run.{name}"), show, SUMMARISED[name])(runs),
                 show(found.minimum),
                 show(found.maximum),
@@ -85,7 +89,7 @@ def _details(result: StudyResult, view: View) -> list[Table]:
         )
     if not rows:
         return []
-    heads = (
+    heads: tuple[Column, ...] = (
         Column("over the seeds", numeric=False),
         Column("n"),
         Column("mean"),
@@ -94,6 +98,8 @@ def _details(result: StudyResult, view: View) -> list[Table]:
         Column("lowest"),
         Column("highest"),
     )
+    if all(row[4] is None for row in rows):  # no interval from so few
+        heads, rows = heads[:4] + heads[5:], [row[:4] + row[5:] for row in rows]
     return [Table(f"Over {pluralize(len(runs), 'seed')}", heads, tuple(rows))]
 
 

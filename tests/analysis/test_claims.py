@@ -35,7 +35,7 @@ from fmnist_cli.analysis.momentum import (
 )
 from fmnist_cli.analysis.noise import accuracy_noise, curve_noise, sampling_error
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.analysis.shifted_images import Score, ood_answers
+from fmnist_cli.analysis.shifted_images import Score, against_chance, ood_answers
 from fmnist_cli.errors import UsageError
 from fmnist_cli.registry.records import EvaluationRecord
 
@@ -566,6 +566,22 @@ def test_a_flat_curve_is_flat() -> None:
     assert early_stop_answers(several, [3])[1].verdict == "flat"
 
 
+def test_the_trends_after_a_stop_are_of_all_three_accuracies() -> None:
+    """Straight lines by hand: each changes from the stop to the end by what its line does."""
+    n, stop = 12, 4  # best at epoch 1, stopped by patience 3 after epoch 4
+    run = stopping_curve(
+        [0.9 - 0.01 * i for i in range(n)],
+        [0.8 + 0.002 * i for i in range(n)],
+        [0.85 + 0.01 * i for i in range(n)],
+    )
+    found = early_stop_answers([run], [3])[1]
+    changes = (0.2 * (n - stop), -1.0 * (n - stop), 1.0 * (n - stop))
+    assert (
+        "Along its trend it changes by {:+.1f} points to the last epoch, the validation accuracy "
+        "by {:+.1f} and the training accuracy by {:+.1f}."
+    ).format(*changes) in found.statement
+
+
 def test_a_rise_after_the_stop_is_seen_with_one_seed_and_with_five() -> None:
     for n in (1, 3, 5):
         answers = early_stop_answers([noisy_curve(s, rise=0.08) for s in range(n)], [2])
@@ -645,13 +661,19 @@ def test_models_are_ranked_by_accuracy_and_not_by_their_drop() -> None:
     assert {row["model"] for row in robust.evidence["highest"]} == {"cnn3"}
     assert robust.verdict == "no counterexample"
     assert "cnn3 on up4 and rot90" in robust.statement
-    assert robust.statement.startswith("Cnn3 has it on every set that is ranked: no counter")
+    assert robust.statement.startswith(
+        "Nothing here refutes it: on every set that is ranked cnn3 has it. "
+    )
     assert "most robust" not in robust.statement
     assert mlp.verdict == "no"
     assert mlp.statement == (
-        "No, on this seed. From 80.0 % to 5.0 % on rot180, no better than chance, at best 35.0 % "
+        "No, on this seed. From 80.0 % to 5.0 % on rot180, below chance (10 %), at best 35.0 % "
         "on up4."
     )
+    # of 10,000 images three standard errors of 10 % are 0.9 points
+    assert against_chance(0.092, 10_000) == against_chance(0.1, 10_000)
+    assert against_chance(0.1, 10_000) == "no better than chance (10 %)"
+    assert against_chance(0.1001, 10_000) == ""
 
 
 def test_at_or_below_chance_nothing_is_ranked() -> None:

@@ -33,6 +33,19 @@ def test_layers_of_cnn3():
     ]
 
 
+def test_the_sizes_say_where_the_features_come_from():
+    assert count("cnn3").sizes == (
+        "Sizes in cnn3: conv1 28 - 7 + 1 = 22, pool1 22 / 2 = 11, conv2 11 - 2 + 1 = 10, pool2 "
+        "10 / 2 = 5, flatten 5 x 5 x 128 = 3200."
+    )
+    assert count("mlp").sizes == ""
+    for model in ("cnn2", "cnn3"):
+        for layer in count(model).layers:
+            if layer.size_formula:
+                left, right = layer.size_formula.replace("x", "*").split(" = ")
+                assert eval(left) == int(right) == layer.output_shape[0]
+
+
 def test_a_global_pool_leaves_one_input_per_channel():
     # cnn2: 3,200 + 64 x 10 + 10; cnn3: 3,200 + 32,896 + 128 x 10 + 10
     for head in ("gap", "gmp"):

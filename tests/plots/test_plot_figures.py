@@ -35,7 +35,7 @@ from fmnist_cli.plots import (
 )
 from fmnist_cli.plots.style import TEST, TRAIN, VALIDATION
 
-from ..analysis.recorded import recorded
+from ..analysis.recorded import epoch, recorded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +76,7 @@ def of_batch(
     batch: int, accuracy: float, time: float, epochs: int | None, updates: int | None, **values: Any
 ) -> RecordedRun:
     return recorded(
-        batch=batch, test_accuracy=accuracy, train_seconds=time, best_epoch=epochs,
+        [epoch(1, train_seconds=time)], batch=batch, test_accuracy=accuracy, best_epoch=epochs,
         updates_to_best=updates, **values,
     )  # fmt: skip
 
@@ -528,15 +528,17 @@ def test_batch_panels() -> None:
     figure = batch_figure(sweep(), CAPTION)
     assert [ax.get_ylabel() for ax in figure.axes] == [
         "test accuracy",
-        "training time\n(seconds)",
+        "time to the best model\n(seconds)",
         "epochs to the best model\n(log scale)",
         "updates to the best model\n(log scale)",
     ]
-    fields = ("test_accuracy", "train_seconds", "best_epoch", "updates_to_best")
+    fields = ("test_accuracy", "seconds_to_best", "best_epoch", "updates_to_best")
     for ax, field in zip(figure.axes, fields, strict=True):
         line = ax.lines[0]
         assert list(line.get_xdata()) == [1, 5, 50, 500, 5000]
         assert list(line.get_ydata()) == [getattr(run, field) for run in sweep()]
+        if field == "seconds_to_best":
+            assert list(line.get_ydata()) == [95.0, 31.0, 14.0, 16.5, 22.0]
         assert ax.get_xscale() == "log"
         assert list(ax.get_xticks()) == [1, 5, 50, 500, 5000]
         opened = [x for x in ax.lines if x.get_markerfacecolor() == "white"]

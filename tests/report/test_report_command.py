@@ -157,6 +157,9 @@ def test_seeds_and_jobs(fmnist: Fmnist) -> None:
         sweep = registry.latest_study("sweep-batch")
         assert sweep is not None
         assert "jobs" not in sweep.config
+    again = fmnist.document(*QUICK, "--seeds", 2, "--jobs", 2)
+    assert [part["runs"] for part in again["parts"]] == [p["runs"] for p in document["parts"]]
+    assert Path(again["html"]).read_text() == page
 
 
 def test_the_commands_of_the_page_do_the_same_again(fmnist: Fmnist, made: Made) -> None:

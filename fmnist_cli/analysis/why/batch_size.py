@@ -137,7 +137,7 @@ def _accuracy_trials(
 
         def of(label: str) -> Sample | None:
             found = sample_of([run for run in why if run.label == label], TEST_ACCURACY)
-            return found if found.values else None
+            return found if found.is_there else None
 
         effect, cut = Effect(base, affected, "share"), of(cut_label(reference, size))
         at = f"at batch {size:,}"

@@ -71,7 +71,8 @@ class Cause:
     refuted_by : str
         What would have spoken against it.
     effect, result : str
-        The effect, and what the test gave in its place, as means over the seeds.
+        The effect, and what the test gave in its place, as means over the seeds that did not
+        diverge, and how many did.
     """
 
     name: str
@@ -127,6 +128,8 @@ class Explanation:
         What that draws against, where it is not the usual.
     measured : tuple of str
         What was measured that bears on it, each as short as the answer.
+    note : str
+        What the numbers of its causes are of, where that is not the study's own images.
     part : str
         Where the question stands in the assignment.
     """
@@ -139,6 +142,7 @@ class Explanation:
     evidence: dict[str, Any] = field(default_factory=dict)
     axis: Axis | None = None
     measured: tuple[str, ...] = ()
+    note: str = ""
     part: str = ""
 
     @property
@@ -315,8 +319,12 @@ def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
     without = trial.without
     seeds = _seeds(trial)
     if without is None or not seeds:
-        said = (trial.counterfactual, trial.refuted_by)
-        return Cause(trial.name, trial.at, "not tested", None, None, None, *said)
+        fell = without is not None and without.diverged > 0
+        said = (trial.effect.text, "diverged") if fell else ("", "")
+        return Cause(
+            trial.name, trial.at, "not tested", None, None, None, trial.counterfactual,
+            trial.refuted_by, *said,
+        )  # fmt: skip
     (effect, shown), (part, taken) = (
         judged[_key(role, one)] for role, one in _comparisons(trial).items()
     )
@@ -337,13 +345,19 @@ def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
         trial.counterfactual,
         trial.refuted_by,
         trial.effect.text,
-        trial.effect.show(without.mean),
+        trial.effect.show(without.mean) + _fell(without),
         {
             "effect": {**asdict(effect), "clear": shown},
             "part": {**asdict(part), "clear": taken},
             "seeds": seeds,
         },
     )
+
+
+def _fell(sample: Sample) -> str:
+    """How many of its runs diverged, if some did: `` (2 of 3 diverged)``."""
+    n = len(sample.values) + sample.diverged
+    return f" ({sample.diverged} of {n} diverged)" if sample.diverged else ""
 
 
 def _seeds(trial: Trial) -> list[int]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from statistics import fmean
 
 from fmnist_cli.analysis.answers import basis, listing
 from fmnist_cli.analysis.early_stopping import apply_patience, smallest_that_keeps_the_best
-from fmnist_cli.analysis.noise import curve_noise, epoch_noise
+from fmnist_cli.analysis.noise import epoch_noise
 from fmnist_cli.analysis.patience import noise_of, premature_stops, rising_trend
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.sampling import standard_error
@@ -55,7 +54,6 @@ def explain_early_stopping(
     effect = Effect(Sample(best, noise), Sample(kept, noise), "share")
     images = runs[0].run.val_size
     error = validation_error(runs)
-    jumps = fmean(curve_noise([e.value("val_accuracy") for e in run.epochs]) for run in runs)
     causes = attribute(
         [
             Trial(
@@ -78,23 +76,18 @@ def explain_early_stopping(
     )
     tried = sorted({smallest, *patiences})
     chances = stops_by_chance(runs, tried)
-    moves = fmean(
-        abs(after.value("val_accuracy") - before.value("val_accuracy"))
-        for run in runs
-        for before, after in pairwise(run.epochs)
-    ) if any(len(run.epochs) > 1 for run in runs) else 0.0  # fmt: skip
-    measured = [
-        f"From one epoch to the next the validation accuracy changes by {100 * moves:.1f} points, "
-        f"up or down (mean over all epochs). On {images:,} images its standard error is "
-        f"{100 * error:.1f} points."
-    ]
+    measured = []
     if chances:
+        about = validation_noise(runs)
         shown = dict.fromkeys([tried[0], 3 if 3 in tried else tried[-1]])
-        each = listing(f"{percent(chances[p], 0)} at patience {p}" for p in shown)
-        measured.append(
-            "By this noise alone, trainings along the mean curve would stop too early, with more "
-            f"than this error still to be gained: {each}."
-        )
+        each = listing(f"{percent(chances[p], 0)} (patience {p})" for p in shown)
+        measured = [
+            "The noise of the validation accuracy about its trend is "
+            f"{100 * about:.1f} points (standard deviation, from epoch to epoch). On "
+            f"{images:,} images its standard error is {100 * error:.1f} points.",
+            "Along the mean curve the noise about the trend alone would end a training too early, "
+            f"with more than the standard error still to be gained, in {each} of cases.",
+        ]
     return (
         Explanation(
             "What does too small a patience risk?",
@@ -105,8 +98,7 @@ def explain_early_stopping(
             {
                 "smallest_patience_that_keeps_the_best": enough,
                 "validation_standard_error": error,
-                "validation_epoch_noise": jumps,
-                "validation_mean_change": moves,
+                "validation_noise": validation_noise(runs),
                 "stopped_after": stops,
                 "premature_stops": chances,
             },
@@ -123,15 +115,26 @@ def validation_error(runs: Sequence[RecordedRun]) -> float:
 def stops_by_chance(runs: Sequence[RecordedRun], patiences: Sequence[int]) -> dict[int, float]:
     """By patience, the probability that it stops too early on the mean trend: with more than the
     validation accuracy's standard error still to be gained. Empty where no noise is known."""
-    length = min(len(run.epochs) for run in runs)
-    watched = [[e.value("val_accuracy") for e in run.epochs[:length]] for run in runs]
-    noise = fmean(noise_of(curve) for curve in watched) if length >= 3 else 0.0
+    noise = validation_noise(runs)
     if not noise > 0:  # NaN without a validation set
         return {}
-    trend = rising_trend(watched)
+    trend = rising_trend(_watched(runs))
     gain = validation_error(runs)
     found = premature_stops(trend, noise, runs[0].run.val_size, patiences, gain=gain)
     return dict(zip(patiences, found.tolist(), strict=True))
+
+
+def validation_noise(runs: Sequence[RecordedRun]) -> float:
+    """The standard deviation of the validation accuracy about its trend, from epoch to epoch, over
+    the epochs that all have; 0 where they are fewer than three."""
+    curves = _watched(runs)
+    return fmean(map(noise_of, curves)) if len(curves[0]) >= 3 else 0.0
+
+
+def _watched(runs: Sequence[RecordedRun]) -> list[list[float]]:
+    """The validation accuracies of the epochs that all have."""
+    length = min(len(run.epochs) for run in runs)
+    return [[epoch.value("val_accuracy") for epoch in run.epochs[:length]] for run in runs]
 
 
 def distinct(trend: Sequence[float]) -> list[float]:

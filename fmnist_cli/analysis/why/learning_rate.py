@@ -87,7 +87,7 @@ def explain_learning_rate(
             continue
         affected = sample_of([run for run in runs if run.lr == rate], TEST_ACCURACY)
         without = sample_of([run for run in why if run.label == label(rate)], TEST_ACCURACY)
-        if affected.values and without.values:
+        if affected.values and without.is_there:
             said = (cause, f"at lr {rate:g}", counterfactual, refuted)
             effect = Effect(base, affected, "share")
             trials.append(Trial(*said, effect, without, residual=label is _cut))

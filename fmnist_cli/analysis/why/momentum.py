@@ -145,7 +145,7 @@ def _trials(
                 ),
             ):
                 without = sample_of([run for run in why if run.label == label], measure)
-                if without.values and reference.values:
+                if without.is_there and reference.values:
                     trials.append(Trial(name, at, counterfactual, refuted, effect, without))
     return trials
 

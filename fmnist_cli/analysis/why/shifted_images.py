@@ -29,6 +29,7 @@ from fmnist_cli.analysis.why.causes import (
     because,
     typical,
 )
+from fmnist_cli.engine.config import CLASS_NAMES, N_CLASSES
 from fmnist_cli.engine.equivariance import IMAGES
 from fmnist_cli.engine.shifts import IN_DOMAIN
 from fmnist_cli.formatting import percent
@@ -36,6 +37,10 @@ from fmnist_cli.formatting import percent
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
 
+OF_WHAT = (
+    f"Points: of accuracy, on the first {IMAGES:,} test images. Per cent: of the model's accuracy, "
+    "on all of them."
+)
 PLACES = (
     "The move is two places of cnn2's last features and one of cnn3's, each of which sees more."
 )
@@ -117,6 +122,7 @@ def explain_shifted_images(
                 "plot ood",
                 {"accuracies": {model: means[model, name] for model in models}},
                 measured=_translation(runs, figures, models, name),
+                note=OF_WHAT,
             )
         )
     if between or (shifts and not figures and {"cnn2", "cnn3"} <= set(models)):
@@ -131,6 +137,7 @@ def explain_shifted_images(
                 "plot ood",
                 {"accuracies": {model: means[model, name] for model in models}},
                 measured=_rotation(runs, figures, models, name, means),
+                note=OF_WHAT,
             )
         )
     return tuple(found)
@@ -305,6 +312,7 @@ def _cnn3(
         sure,
         "plot ood",
         measured=tuple(measured),
+        note=OF_WHAT.partition(". ")[0] + ".",
     )
 
 
@@ -371,7 +379,35 @@ def _rotation(
             f"At {name} {listing(low)} {'are' if len(low) > 1 else 'is'} below chance (10 %): a "
             "turned garment looks like another class, so the answers are wrong, not random."
         )
+    best = max(models, key=lambda model: means[model, name])
+    if given := _answers_given(runs, best, name):
+        said.append(
+            f"{best[0].upper()}{best[1:]} answers {listing(given)} of the images of {name}, where "
+            "10 % are of each class."
+        )
+    half, kept = "rot180", means.get((best, "rot180"), 0.0)
+    if name != half and kept > means[best, name]:
+        said.append(
+            f"Upside down ({half}) a garment still stands, and {best} keeps {percent(kept, 1)}; "
+            f"lying ({name}) it does not, {percent(means[best, name], 1)}."
+        )
     return tuple(said)
+
+
+def _answers_given(runs: Runs, model: str, name: str) -> list[str]:
+    """The two classes that a model answers most on a set, each with its share: ``Bag to 61 %``."""
+    tables = [
+        one.confusion
+        for run in runs
+        if run.label == model
+        for one in run.evaluations
+        if one.test_set == name
+    ]
+    totals = [sum(row[k] for table in tables for row in table) for k in range(N_CLASSES)]
+    if not sum(totals):
+        return []
+    most = sorted(range(N_CLASSES), key=lambda k: -totals[k])[:2]
+    return [f"{CLASS_NAMES[k]} to {percent(totals[k] / sum(totals), 0)}" for k in most]
 
 
 def _lost(scores: Sequence[Score], model: str, name: str) -> Sample:
