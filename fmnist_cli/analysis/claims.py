@@ -377,4 +377,4 @@ def two_digits(value: float) -> str:
 
 
 def loss(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value:#.3g}".rstrip(".")

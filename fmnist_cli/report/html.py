@@ -12,6 +12,7 @@ from fmnist_cli.analysis.answers import Answer
 from fmnist_cli.analysis.why.causes import Explanation
 from fmnist_cli.report import blocks
 from fmnist_cli.report.mathml import mathml
+from fmnist_cli.runner.command_line import figure_words
 from fmnist_cli.tables import Column, Table
 
 SHORT = 24  # characters
@@ -104,6 +105,7 @@ def _block(block: blocks.Block) -> Iterator[str]:
         yield f"<h3>{escape(block.heading)}</h3>"
         yield f"<p>{escape(block.answer)}</p>"
         yield from (f"<p>{escape(statement)}</p>" for statement in block.measured)
+        yield f'<p class="source">Figure: <code>fmnist {escape(figure_words(block))}</code></p>'
         yield "</div>"
     elif isinstance(block, blocks.Picture):
         yield from _picture(block)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from fmnist_cli.analysis.answers import Answer
 from fmnist_cli.analysis.why.causes import Explanation
 from fmnist_cli.report import blocks
+from fmnist_cli.runner.command_line import figure_words
 from fmnist_cli.tables import Table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
@@ -65,6 +66,8 @@ def _block(block: blocks.Block) -> Iterator[str]:
         for statement in (block.answer, *block.measured):
             yield ""
             yield _escape(statement)
+        yield ""
+        yield f"Figure: `fmnist {figure_words(block)}`"
     elif isinstance(block, blocks.Picture):
         yield f"![{_escape(block.alt)}]({blocks.FIGURES_FOLDER}/{block.name}.svg)"
         yield ""

@@ -22,7 +22,6 @@ from fmnist_cli.plots.from_records import caption_of, curve_of, ending_of
 from fmnist_cli.report import tables
 from fmnist_cli.report.blocks import Block, Finding, Formula, Listing, Picture, Prose, Section
 from fmnist_cli.report.work import Work, checked_run, default_run, mini_cnn_run
-from fmnist_cli.runner.command_line import figure_words
 from fmnist_cli.runner.find import recorded
 from fmnist_cli.runner.mini_cnn import Training, examples_of, said_of_examples
 from fmnist_cli.studies import Study, View
@@ -356,7 +355,6 @@ def _why(study: Study, result: StudyResult, explanations: Sequence[Explanation])
             words = f"The curves by {AXIS_TITLES[one.axis]}: the sum of lr / (1 - momentum)."
             alt = f"Line charts by {AXIS_TITLES[one.axis]}, one line each: {labels}."
             yield _picture(f"{study.kind}-why", partial(study.figure, result, view), words, alt)
-        yield Prose(f"Figure: fmnist {figure_words(one)}")
 
 
 # In the assignment's order, by which the sections are numbered; what is beyond it comes last.

@@ -72,7 +72,7 @@ def explain_momentum(
     figures : mapping, optional
         By the id of a run, the ``sharpness`` at its weights.
     drawn : {"train_loss", "running_loss"}
-        The loss by which instability is judged.
+        The loss that the figure shows, by which instability is judged.
     """
     runs = [run for run in runs if not run.diverged]
     if len({run.label for run in runs}) < 2:
@@ -88,7 +88,7 @@ def explain_momentum(
     if len(close) == len({run.label for run in runs}) - 1:
         answer = f"None is clearly the best; {best.label} reaches the lowest training loss."
     answer += because(causes, "the gain")
-    curves = collapse([*runs, *plain], "train_loss")
+    curves = collapse(runs, drawn)
     sure = basis((run.label, run.seed) for run in runs)
     largest = max(run.momentum for run in runs)
     memory = {f"{a:g}": 1 / (1 - a) for a in sorted({run.momentum for run in runs})}
