@@ -175,19 +175,14 @@ def _highest(
         verdict = "no clear difference"
     n = min(len(sets[IN_DOMAIN]) for sets in models.values())
     said = [opening(verdict, n)]
-    if verdict == "no counterexample":
-        left = [model for model in models if model not in out]
-        said = [
-            f"Nothing here refutes it of {listing(left)}: on no set that is ranked is another "
-            "model clearly ahead."
-        ]
-        if set(highest.values()) == set(left) and len(left) == 1:
-            said = [f"Nothing here refutes it: on every set that is ranked {left[0]} has it."]
+    left = [model for model in models if model not in out]
     by_model: dict[str, list[str]] = {}
     for name, model in highest.items():
         by_model.setdefault(model, []).append(name if name in clearly else f"{name} (not clearly)")
     if by_model:
         text = "; ".join(f"{model} on {listing(sets)}" for model, sets in by_model.items())
+        if verdict == "no counterexample" and left != list(by_model):
+            text += f"; none is clearly ahead of {listing(left)}"
         said.append(f"Highest accuracy: {text}.")
     at_chance = [name for name in shifted if name not in ranked]
     if at_chance:

@@ -662,7 +662,7 @@ def test_models_are_ranked_by_accuracy_and_not_by_their_drop() -> None:
     assert robust.verdict == "no counterexample"
     assert "cnn3 on up4 and rot90" in robust.statement
     assert robust.statement.startswith(
-        "Nothing here refutes it: on every set that is ranked cnn3 has it. "
+        "No counterexample among these settings. Highest accuracy: cnn3 on up4 and rot90. "
     )
     assert "most robust" not in robust.statement
     assert mlp.verdict == "no"
