@@ -151,13 +151,15 @@ def momentum_answers(
         _answer("Does a larger momentum give a higher test accuracy?", test, {}),
         _answer(
             "Does a larger momentum reach a given training loss in fewer epochs?",
-            fastest, {"loss": threshold},
+            fastest, {"loss": threshold}, interval=False,  # the loss is a number more
         ),
         stability_answer(runs, drawn, "Is the training unstable at some momentum?"),
     )  # fmt: skip
 
 
-def _answer(question: str, claim: Claim, evidence: dict[str, object]) -> Answer:
+def _answer(
+    question: str, claim: Claim, evidence: dict[str, object], *, interval: bool = True
+) -> Answer:
     said = []
     best: str | None = None
     rivals: list[str] = []
@@ -167,7 +169,7 @@ def _answer(question: str, claim: Claim, evidence: dict[str, object]) -> Answer:
         rivals = [rival.label for rival in claim.rivals()]
         beaten = claim.beaten()
         close = [one.label for one in claim.conditions if one.label != best and one not in beaten]
-        said.append(claim.describe(through=claim.best, interval="loss" not in evidence))
+        said.append(claim.describe(through=claim.best, interval=interval))
         few = f" in all {claim.n} seeds" if 1 < claim.n < SEEDS_FOR_INTERVAL else ""
         if not beaten:
             said.append("No momentum is clearly the best.")
