@@ -105,13 +105,18 @@ def with_interval(result: StudyResult, columns: Columns) -> Columns:
     return [*columns[:at], (of, cell), *columns[at:]]
 
 
+BEST_NOTE = "Best: the epoch whose weights are kept; the test accuracy is theirs."
+
+
 def condition_table(
-    title: str, columns: Columns, result: StudyResult, view: View | None = None
+    title: str, columns: Columns, result: StudyResult, view: View | None = None, *, note: str = ""
 ) -> Table:
-    """One row per condition."""
+    """One row per condition; the note says what columns are of that do not say so themselves."""
     columns = with_interval(result, columns)
     rows = tuple(tuple(cell(runs) for _, cell in columns) for runs in result.by_label().values())
-    notes = seeds_notes(rows)
+    if BEST_EPOCH in columns:
+        note = note or BEST_NOTE
+    notes = (*([note] if note else []), *seeds_notes(rows))
     notes = (*notes, *limit_note(run.run for run in result.runs))
     diverged = sum(run.diverged for run in result.runs)
     if diverged and len(result.runs) > len(rows):

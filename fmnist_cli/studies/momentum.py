@@ -174,7 +174,13 @@ MOMENTUM = study.Study(
     defaults={"epochs": 30, "patience": None},
     conditions=_conditions,
     test_every_epoch=True,
-    table=partial(columns.condition_table, "momentum", COLUMNS),
+    table=partial(
+        columns.condition_table,
+        "momentum",
+        COLUMNS,
+        note="Losses: after the last epoch, and the lowest after any. Accuracy kept: of the best "
+        "validation epoch.",
+    ),
     details=_details,
     answers=_answers,
     why=_why,
