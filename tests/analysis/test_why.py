@@ -246,15 +246,19 @@ def test_what_all_of_three_seeds_show_is_claimed() -> None:
     (cause,) = batch_size.explain_batch_size(study, odd)[1].causes
     assert cause.outcome == "tested, not supported"
     # every seed its way, but by less than the noise: it is not refuted, and not claimed
-    near = [*runs("batch 50, lr scaled", 50, (82.5, 82.6, 82.4))]
+    near = [*runs("batch 50, lr scaled", 50, (82.7, 82.8, 82.6))]
     found = batch_size.explain_batch_size(study, near)[1]
     (cause,) = found.causes
     assert (cause.outcome, cause.likely) == ("within the noise", True)
     assert found.answer.endswith(
-        "The learning rate not scaled with the batch at batch 50 may explain 22 % of the lost "
+        "The learning rate not scaled with the batch at batch 50 may explain 30 % of the lost "
         "accuracy, within the noise."
     )
-    assert [row[-1] for row in causes_table(found).cells] == ["22 %, within the noise"]
+    assert [row[-1] for row in causes_table(found).cells] == ["30 %, within the noise"]
+    # so little of it is no cause of the rest
+    little = [*runs("batch 50, lr scaled", 50, (82.1, 82.2, 82.0))]
+    (cause,) = batch_size.explain_batch_size(study, little)[1].causes
+    assert cause.outcome == "tested, not supported"
 
 
 @pytest.mark.parametrize(

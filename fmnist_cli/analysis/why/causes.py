@@ -4,7 +4,7 @@ An *effect* is the difference between two conditions, seed by seed. A *counterfa
 second with the supposed cause taken away. What is gone of the effect is the cause's share:
 1 - (what remains) / (the effect). A cause is *supported* if the effect is clear and what the
 counterfactual takes off it is clear; else it is *tested, not supported*, or, where fewer than five
-seeds all point its way, *within the noise*.
+seeds all point its way and it may be a quarter of the effect or more, *within the noise*.
 
 From five seeds on (and on one, by its noise) all tests of one study share 5 % (Holm), so that where
 nothing differs a cause is claimed in at most one study in twenty. Two to four seeds have no
@@ -47,6 +47,7 @@ with three seeds they are 2.2 of the mean's own."""
 FEW_LEVEL = 0.99
 """Of the interval that their mean must leave, by the spread between the seeds. An effect must, and
 what is gone of it too: a false claim is rarer than either."""
+LEAST_SHARE = 0.25  # of a clear effect: a cause of less is not what few seeds leave open
 CURVES_DOF = 3  # degrees of freedom that the noise of the runs' own curves counts for
 
 Comparison = tuple[Sample, Sample, Scale]
@@ -334,7 +335,8 @@ def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
         if shown and taken:
             outcome = "supported"
         elif effect.agree and part.agree and len(seeds) < SEEDS_FOR_INTERVAL:
-            outcome = "within the noise"
+            much = share is not None and share >= LEAST_SHARE
+            outcome = "within the noise" if much or not shown else outcome
     return Cause(
         trial.name,
         trial.at,
