@@ -78,7 +78,7 @@ SYMBOLS = "sigma(s) = 1 / (1 + exp(-s)); H(a) = 1 where a > 0, else 0"
 
 ALGORITHM = """\
 given examples (x, y), y in {-1, +1}; the learning rate eta; a number of updates
-start at weights w1, w2, v1, v2 that are not all zero, so that the gradient is not
+draw w1, w2, v1, v2 at random: at w1 = w2 = 0 every derivative is 0
 repeat
     pick an example (x, y) at random
     forward:

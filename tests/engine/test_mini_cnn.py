@@ -182,6 +182,13 @@ def test_the_pseudo_code_is_the_loop():
             assert ours == pytest.approx((*w, *v), rel=1e-13)
 
 
+def test_the_start_that_the_pseudo_code_warns_of_has_no_gradient():
+    assert "at w1 = w2 = 0 every derivative is 0" in ALGORITHM
+    stuck = mini_cnn.Exercise(w=(0.0, 0.0))  # whatever the v: no unit is active
+    assert any(stuck.v)
+    assert {sum(terms) for terms in mini_cnn.gradients(stuck).values()} == {0.0}
+
+
 def test_the_loop_that_is_shown_is_the_one_that_trains():
     x, y = make_examples(np.random.default_rng(7), 20)
     shown = inspect.getsource(sgd)
