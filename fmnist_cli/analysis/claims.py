@@ -195,9 +195,10 @@ class Claim:
     def describe(self, through: Condition | None = None, *, interval: bool = True) -> str:
         """The overall change as a sentence, with its interval if known; if it turns at a condition
         between, with that one instead."""
-        first, last = self.conditions[0], self.conditions[-1]
-        turns = through is not None and through not in (first, last)
-        named = [one for one in (first, through if turns else None, last) if one is not None]
+        named = [self.conditions[0], self.conditions[-1]]
+        turns = through is not None and through not in named
+        if through is not None and turns:
+            named.insert(1, through)
         found, show = self.overall, self.measure.show
         values = [f"{bounded(one, show)} at {one.label}" for one in named]
         text = f"{sentence(self.measure.name)}: {', '.join(values)}"

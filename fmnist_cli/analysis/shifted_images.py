@@ -175,12 +175,12 @@ def _highest(
         verdict = "no clear difference"
     n = min(len(sets[IN_DOMAIN]) for sets in models.values())
     said = [opening(verdict, n)]
-    left = [model for model in models if model not in out]
     by_model: dict[str, list[str]] = {}
     for name, model in highest.items():
         by_model.setdefault(model, []).append(name if name in clearly else f"{name} (not clearly)")
     if by_model:
         text = "; ".join(f"{model} on {listing(sets)}" for model, sets in by_model.items())
+        left = [model for model in models if model not in out]
         if verdict == "no counterexample" and left != list(by_model):
             text += f"; none is clearly ahead of {listing(left)}"
         said.append(f"Highest accuracy: {text}.")

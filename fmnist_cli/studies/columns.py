@@ -114,10 +114,8 @@ def condition_table(
     """One row per condition; the note says what columns are of that do not say so themselves."""
     columns = with_interval(result, columns)
     rows = tuple(tuple(cell(runs) for _, cell in columns) for runs in result.by_label().values())
-    if BEST_EPOCH in columns:
-        note = note or BEST_NOTE
-    notes = (*([note] if note else []), *seeds_notes(rows))
-    notes = (*notes, *limit_note(run.run for run in result.runs))
+    of_columns = [note or BEST_NOTE] if note or BEST_EPOCH in columns else []
+    notes = (*of_columns, *seeds_notes(rows), *limit_note(run.run for run in result.runs))
     diverged = sum(run.diverged for run in result.runs)
     if diverged and len(result.runs) > len(rows):
         notes = (*notes, f"Diverged runs ({diverged} of {len(result.runs)}) are in no mean.")

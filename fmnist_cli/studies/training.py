@@ -10,7 +10,7 @@ from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.formatting import format_count, percent, pluralize, seconds
 from fmnist_cli.studies import columns
 from fmnist_cli.studies.study import Conditions, Study, View
-from fmnist_cli.tables import Column, Table, Value
+from fmnist_cli.tables import FEW_SEEDS, Column, Table, Value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,10 +26,11 @@ COLUMNS = (
     Column("training time", key="train_seconds", show=seconds),
     Column("ended", numeric=False),
 )
-SHOWN: Mapping[str, tuple[str, Callable[[float], str]]] = {
-    "test_accuracy": ("test accuracy", percent),
-    "best_epoch": ("best epoch", format_count),
-    "train_seconds": ("training time", seconds),
+Show = Callable[[float], str]
+SHOWN: Mapping[str, tuple[str, Show, Show]] = {  # in words, a value, a standard deviation
+    "test_accuracy": ("test accuracy", percent, columns.points),
+    "best_epoch": ("best epoch", format_count, format_count),
+    "train_seconds": ("training time", seconds, seconds),
 }
 
 
@@ -67,39 +68,35 @@ def _details(result: StudyResult, view: View) -> list[Table]:
     from fmnist_cli.analysis.statistics import summarise
 
     runs = [run for run in result.runs if not run.diverged]
+    has_interval = len(runs) >= FEW_SEEDS
     rows: list[tuple[Value, ...]] = []
-    for name, (words, show) in SHOWN.items():
+    for name, (words, show, show_sd) in SHOWN.items():
         found = summarise(getattr(run.run, name) for run in runs)
         if found is None:
             continue
+        of_mean = columns.interval(attrgetter(f"run.{name}"), show, SUMMARISED[name])(runs)
         rows.append(
             (
                 words,
                 found.n,
                 show(found.mean),
-                None
-                if found.sd is None
-                else columns.points(found.sd)
-                if show is percent
-                else show(found.sd),
-                columns.interval(attrgetter(f"run.{name}"), show, SUMMARISED[name])(runs),
+                None if found.sd is None else show_sd(found.sd),
+                *([of_mean] if has_interval else []),
                 show(found.minimum),
                 show(found.maximum),
             )
         )
     if not rows:
         return []
-    heads: tuple[Column, ...] = (
+    heads = (
         Column("over the seeds", numeric=False),
         Column("n"),
         Column("mean"),
         Column("standard deviation", short="sd"),
-        Column("95 % interval"),
+        *([Column("95 % interval")] if has_interval else []),
         Column("lowest"),
         Column("highest"),
     )
-    if all(row[4] is None for row in rows):  # no interval from so few
-        heads, rows = heads[:4] + heads[5:], [row[:4] + row[5:] for row in rows]
     return [Table(f"Over {pluralize(len(runs), 'seed')}", heads, tuple(rows))]
 
 

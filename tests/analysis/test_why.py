@@ -135,7 +135,9 @@ def test_where_the_batch_itself_hurts_it_is_blamed_and_the_way_is_not(n_seeds: i
     found = batch_world(lambda c, s: 0.85 - 0.03 * math.log10(c.batch), n_seeds)
     assert set(outcomes(found, "The batch itself at batch 500").values()) == {"supported"}
     assert set(outcomes(found, "Fewer updates").values()) == {"tested, not supported"}
-    assert "supported" not in outcomes(found, "The learning rate").values()
+    few = {"within the noise"} if n_seeds < 5 else set()
+    unclaimed = {"tested, not supported"}
+    assert unclaimed <= set(outcomes(found, "The learning rate").values()) <= unclaimed | few
     assert "The batch itself at batch 500 explained" in found[1].answer
     table = causes_table(found[1])
     shares = {cause: share for cause, _, _, share in table.cells}

@@ -305,7 +305,7 @@ def test_the_run_of_a_worker_that_is_killed_is_taken_up_again(fmnist: Fmnist) ->
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 0, stderr
     assert len(set(killed)) == 2
-    assert "Run 1 continues after epoch" in stderr  # it may be killed before it can say so
+    assert 1 <= stderr.count("continues after epoch") <= 2  # or is killed before it can say so
     document = json.loads(stdout)
     assert document["failures"] == []
     assert timeless(document) == timeless(undisturbed)

@@ -320,8 +320,8 @@ def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
     without = trial.without
     seeds = _seeds(trial)
     if without is None or not seeds:
-        fell = without is not None and without.diverged > 0
-        said = (trial.effect.text, "diverged") if fell else ("", "")
+        all_diverged = without is not None and without.is_there and not without.values
+        said = (trial.effect.text, "diverged") if all_diverged else ("", "")
         return Cause(
             trial.name, trial.at, "not tested", None, None, None, trial.counterfactual,
             trial.refuted_by, *said,
@@ -330,13 +330,13 @@ def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
         judged[_key(role, one)] for role, one in _comparisons(trial).items()
     )
     share, low, high = _share(trial, seeds)
+    few_agree = effect.agree and part.agree and len(seeds) < SEEDS_FOR_INTERVAL
+    little = shown and (share or 0.0) < LEAST_SHARE
     outcome: Outcome = "tested, not supported"
-    if part.direction == effect.direction:
-        if shown and taken:
-            outcome = "supported"
-        elif effect.agree and part.agree and len(seeds) < SEEDS_FOR_INTERVAL:
-            much = share is not None and share >= LEAST_SHARE
-            outcome = "within the noise" if much or not shown else outcome
+    if part.direction == effect.direction and shown and taken:
+        outcome = "supported"
+    elif part.direction == effect.direction and few_agree and not little:
+        outcome = "within the noise"
     return Cause(
         trial.name,
         trial.at,

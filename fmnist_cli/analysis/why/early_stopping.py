@@ -53,7 +53,7 @@ def explain_early_stopping(
     noise = math.sqrt(fmean(epoch_noise(run) ** 2 for run in runs))
     effect = Effect(Sample(best, noise), Sample(kept, noise), "share")
     images = runs[0].run.val_size
-    error = validation_error(runs)
+    error, about_trend = validation_error(runs), validation_noise(runs)
     causes = attribute(
         [
             Trial(
@@ -78,12 +78,11 @@ def explain_early_stopping(
     chances = stops_by_chance(runs, tried)
     measured = []
     if chances:
-        about = validation_noise(runs)
         shown = dict.fromkeys([tried[0], 3 if 3 in tried else tried[-1]])
         each = listing(f"{percent(chances[p], 0)} (patience {p})" for p in shown)
         measured = [
             "The noise of the validation accuracy about its trend is "
-            f"{100 * about:.1f} points (standard deviation, from epoch to epoch). On "
+            f"{100 * about_trend:.1f} points (standard deviation, from epoch to epoch). On "
             f"{images:,} images its standard error is {100 * error:.1f} points.",
             "Along the mean curve the noise about the trend alone would end a training too early, "
             f"with more than the standard error still to be gained, in {each} of cases.",
@@ -98,7 +97,7 @@ def explain_early_stopping(
             {
                 "smallest_patience_that_keeps_the_best": enough,
                 "validation_standard_error": error,
-                "validation_noise": validation_noise(runs),
+                "validation_noise": about_trend,
                 "stopped_after": stops,
                 "premature_stops": chances,
             },

@@ -213,10 +213,10 @@ def _advice(
             "tested."
         )
     if not step:
-        seeds = {seed for cause in causes for seed in cause.evidence.get("seeds", ())}
+        n = max(len(cause.evidence.get("seeds", ())) for cause in causes)
         how = "clearly gains anything"
-        if len(seeds) < SEEDS_FOR_INTERVAL:
-            how = f"gains more than the noise of {pluralize(len(seeds), 'seed')}"
+        if n < SEEDS_FOR_INTERVAL:
+            how = f"gains more than the noise of {pluralize(n, 'seed')}"
         return f"Neither the longer step that it makes nor the averaging {how}."
     if twins.differ:
         return "What they buy is the longer step, and a larger learning rate alone ends elsewhere."

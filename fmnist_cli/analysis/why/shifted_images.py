@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from fmnist_cli.analysis.answers import basis, listing
+from fmnist_cli.analysis.answers import basis, listing, sentence
 from fmnist_cli.analysis.noise import SHIFTED_SPREAD
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.sampling import standard_error
@@ -37,10 +37,8 @@ from fmnist_cli.formatting import percent
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
 
-OF_WHAT = (
-    f"Points: of accuracy, on the first {IMAGES:,} test images. Per cent: of the model's accuracy, "
-    "on all of them."
-)
+POINTS_NOTE = f"Points: of accuracy, on the first {IMAGES:,} test images."
+CAUSES_NOTE = f"{POINTS_NOTE} Per cent: of the model's accuracy, on all of them."
 PLACES = (
     "The move is two places of cnn2's last features and one of cnn3's, each of which sees more."
 )
@@ -122,7 +120,7 @@ def explain_shifted_images(
                 "plot ood",
                 {"accuracies": {model: means[model, name] for model in models}},
                 measured=_translation(runs, figures, models, name),
-                note=OF_WHAT,
+                note=CAUSES_NOTE,
             )
         )
     if between or (shifts and not figures and {"cnn2", "cnn3"} <= set(models)):
@@ -137,7 +135,7 @@ def explain_shifted_images(
                 "plot ood",
                 {"accuracies": {model: means[model, name] for model in models}},
                 measured=_rotation(runs, figures, models, name, means),
-                note=OF_WHAT,
+                note=CAUSES_NOTE,
             )
         )
     return tuple(found)
@@ -312,7 +310,7 @@ def _cnn3(
         sure,
         "plot ood",
         measured=tuple(measured),
-        note=OF_WHAT.partition(". ")[0] + ".",
+        note=POINTS_NOTE,
     )
 
 
@@ -382,7 +380,7 @@ def _rotation(
     best = max(models, key=lambda model: means[model, name])
     if given := _answers_given(runs, best, name):
         said.append(
-            f"{best[0].upper()}{best[1:]} answers {listing(given)} of the images of {name}, where "
+            f"{sentence(best)} answers {listing(given)} of the images of {name}, where "
             "10 % are of each class."
         )
     half, kept = "rot180", means.get((best, "rot180"), 0.0)
