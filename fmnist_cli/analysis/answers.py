@@ -40,14 +40,14 @@ class Answer:
     kind: Kind = "description"
 
 
-def opening(verdict: Verdict, n_seeds: int) -> str:
+def opening(verdict: Verdict, n_seeds: int = 0) -> str:
     """How a statement begins: on one seed, and on few, it says so."""
     if verdict == "no counterexample":
-        return "No counterexample among these settings."
+        return "Not refuted by these settings."
     text = verdict[0].upper() + verdict[1:]
     if n_seeds == 1:
         return f"{text}, on this seed."
-    if verdict == "yes" and n_seeds < 5:
+    if verdict == "yes" and 0 < n_seeds < 5:
         return f"{text}, in every seed."
     return f"{text}."
 
