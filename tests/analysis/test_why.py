@@ -757,8 +757,10 @@ def test_a_study_batch_whose_seeds_diverge_is_counted_in_the_effect() -> None:
     study = [run_of(f"batch {b}", BASE.but(batch=b), s, 0.8) for b in (5, 500) for s in range(3)]
     study[-1] = changed(study[-1], stop_reason="diverged")
     why = [run_of("batch 500, lr scaled", BASE.but(batch=500, lr=1.0), s, 0.8) for s in range(3)]
-    ((_, effect, _, _),) = causes_table(batch_size.explain_batch_size(study, why)[1]).cells
+    table = causes_table(batch_size.explain_batch_size(study, why)[1])
+    ((_, effect, _, _),) = table.cells
     assert effect == "80.0 % to 80.0 % (1 of 3 diverged)"
+    assert any("the test accuracy of batch 5, then of the larger batch" in n for n in table.notes)
 
 
 def test_a_counterfactual_that_makes_it_worse_supports_nothing() -> None:

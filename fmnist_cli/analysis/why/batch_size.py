@@ -120,6 +120,8 @@ def explain_batch_size(
                 *_as_far(runs, why, reference, sizes[-1]),
                 *_measured(runs, why, figures or {}, reference),
             ),
+            note=f"Effect: the test accuracy of batch {reference}, then of the larger batch. "
+            "In the test: that of the runs of the test.",
         ),
         _collapse(runs, fewer, equal, sure),
     )

@@ -132,7 +132,7 @@ class Explanation:
     measured : tuple of str
         What was measured that bears on it, each as short as the answer.
     note : str
-        What the numbers of its causes are of, where that is not the study's own images.
+        What the numbers of its causes are of, where the table does not say so.
     part : str
         Where the question stands in the assignment.
     """
