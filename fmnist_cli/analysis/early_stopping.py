@@ -248,8 +248,8 @@ def _widens(patience: int, results: Sequence[PatienceOutcome], widening: Contras
     apart = verdict == "yes" and (_moves(train), _moves(val)) == ("falls", "rises")
     end = ": the model overfits" if apart else ""
     said = (
-        f"Along their trends the training loss {_moves(train)} {_from_to(train)} and the "
-        f"validation loss {_moves(val)} {_from_to(val)}{end}."
+        f"Along their trends the training loss {_course(train)} and the validation loss "
+        f"{_course(val)}{end}."
     )
     evidence = _trends_evidence(patience, results) | {"gap_trend": asdict(widening)}
     text = f"{opening(verdict, len(results))} {said}"
@@ -263,9 +263,10 @@ def _moves(lines: Sequence[tuple[float, float]]) -> str:
     return "falls" if all(first > last for first, last in lines) else "goes"
 
 
-def _from_to(lines: Sequence[tuple[float, float]]) -> str:
+def _course(lines: Sequence[tuple[float, float]]) -> str:
+    """``falls from 0.306 to 0.174``, by the means over the seeds."""
     first, last = (loss(fmean(ends)) for ends in zip(*lines, strict=True))
-    return f"from {first} to {last}"
+    return f"stays at {first}" if first == last else f"{_moves(lines)} from {first} to {last}"
 
 
 def _verdict(rise: Contrast) -> Verdict:
