@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
 from fmnist_cli.analysis.answers import Answer, Verdict, listing, opening
-from fmnist_cli.analysis.noise import epoch_noise
+from fmnist_cli.analysis.claims import loss
+from fmnist_cli.analysis.noise import curve_noise, epoch_noise
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import Contrast, Sample, contrast, share_level
 from fmnist_cli.engine.stopping import stop_epoch
@@ -31,6 +32,10 @@ class Trend:
         does not decide.
     gap_at_stop, gap_at_end : float
         Train accuracy less test accuracy.
+    train_loss, val_loss : (float, float)
+        Where that line of the loss begins and ends, in nats per example.
+    test_level : float
+        The mean test accuracy of these epochs.
     """
 
     train_change: float
@@ -40,6 +45,15 @@ class Trend:
     test_trend: float
     gap_at_stop: float
     gap_at_end: float
+    train_loss: tuple[float, float]
+    val_loss: tuple[float, float]
+    test_level: float
+
+    @property
+    def loss_gap_change(self) -> float:
+        """Of the validation loss less the training loss."""
+        val, train = (last - first for first, last in (self.val_loss, self.train_loss))
+        return round(val - train, 12)
 
 
 @dataclass(frozen=True)
@@ -118,7 +132,8 @@ def early_stop_answers(runs: Sequence[RecordedRun], patiences: Sequence[int]) ->
     Returns
     -------
     For each patience: does it keep the curve's best model? Does the test accuracy still rise
-    after its stop, and what do the others? Then once: does too small a patience cost test accuracy?
+    after its stop, and what do the other accuracies? Does the gap between training and validation
+    loss widen there? Then once: does too small a patience cost test accuracy?
     Nothing without runs.
     """
     by_seed = {run.seed: run for run in runs if not run.diverged}  # a repetition adds nothing
@@ -129,15 +144,19 @@ def early_stop_answers(runs: Sequence[RecordedRun], patiences: Sequence[int]) ->
     results = {p: [apply_patience(run, p) for run in runs] for p in {1, *patiences}}
     smallest = min(results)
     cost = _cost(runs, results[smallest])
-    rises = {p: _rise(runs, results[p]) for p in patiences}
-    shared = iter(share_level([cost, *(rise for rise in rises.values() if rise is not None)]))
-    cost = next(shared)
+    tested = [p for p in patiences if any(result.trend for result in results[p])]
+    changes = [
+        _change_after_stop(runs, results[p], *how) for p in tested for how in (_TEST, _LOSS_GAP)
+    ]
+    cost, *shared = share_level([cost, *changes])
+    rises = dict(zip(tested, zip(shared[::2], shared[1::2], strict=True), strict=True))
     answers = []
     for patience in patiences:
-        rise = None if rises[patience] is None else next(shared)
+        test, gap = rises.get(patience, (None, None))
         answers += [
             _keeps(patience, results[patience], len(runs[0].epochs)),
-            _rises(patience, results[patience], rise),
+            _rises(patience, results[patience], test),
+            _widens(patience, results[patience], gap),
         ]
     return (*answers, _too_small(runs, smallest, results[smallest], cost))
 
@@ -185,13 +204,10 @@ def _keeps(patience: int, results: Sequence[PatienceOutcome], length: int) -> An
 
 def _rises(patience: int, results: Sequence[PatienceOutcome], rise: Contrast | None) -> Answer:
     question = f"Does the test accuracy still rise after the stop of patience {patience}?"
-    trends = [result.trend for result in results if result.trend is not None]
-    evidence: dict[str, Any] = {"patience": patience, "runs": [_plain(r) for r in results]}
     if rise is None:
-        nothing = "It leaves too few epochs after its stop to judge by."
-        text = f"{opening('not settled', len(results))} {nothing}"
-        return Answer(question, "not settled", text, evidence, "trend")
-    verdict: Verdict = "flat" if not rise.clear else "yes" if rise.direction > 0 else "no"
+        return _no_stop(question, patience, results)
+    trends = [result.trend for result in results if result.trend is not None]
+    verdict = _verdict(rise)
     after = f"Along its trend it changes by {100 * rise.change:+.1f} points to the last epoch"
     others = ["val", "train"]
     if rise.low is not None and rise.high is not None:
@@ -201,12 +217,75 @@ def _rises(patience: int, results: Sequence[PatienceOutcome], rise: Contrast | N
     words = {"val": "validation", "train": "training"}
     each = [f"the {words[name]} accuracy by {100 * by[name]:+.1f}" for name in others]
     said = [opening(verdict, len(results)), f"{after}, {listing(each)}."]
-    if verdict == "flat" and fmean(result.cost for result in results) > 0:
-        said.append(
-            "About the flat trend single epochs move up and down: a later one may be better."
-        )
-    evidence |= {"test_trend": asdict(rise), "runs_without_a_stop": len(results) - len(trends)}
+    if verdict == "flat":
+        said += _cost_beside_flat_trend(results)
+    evidence = _trends_evidence(patience, results) | {"test_trend": asdict(rise)}
     return Answer(question, verdict, " ".join(said), evidence, "trend")
+
+
+def _cost_beside_flat_trend(results: Sequence[PatienceOutcome]) -> list[str]:
+    """Why a stop costs accuracy where the curve after it is flat; nothing where it costs none."""
+    stopped = [(result, result.trend) for result in results if result.trend is not None]
+    if fmean(result.cost for result, _ in stopped) <= 0:
+        return []
+    level = fmean(trend.test_level for _, trend in stopped)
+    where = []
+    if fmean(result.test_accuracy for result, _ in stopped) < level:
+        where.append("the epoch kept lies below the mean after the stop")
+    if fmean(result.curve_test_accuracy for result, _ in stopped) > level:
+        where.append(f"the best epoch lies above {'it' if where else 'the mean after the stop'}")
+    return [f"Stopping costs accuracy all the same: {listing(where)}."]
+
+
+def _widens(patience: int, results: Sequence[PatienceOutcome], widening: Contrast | None) -> Answer:
+    question = "Does the gap between training and validation loss widen after the stop of "
+    question += f"patience {patience}?"
+    if widening is None:
+        return _no_stop(question, patience, results)
+    trends = [result.trend for result in results if result.trend is not None]
+    verdict = _verdict(widening)
+    train, val = [t.train_loss for t in trends], [t.val_loss for t in trends]
+    apart = verdict == "yes" and (_moves(train), _moves(val)) == ("falls", "rises")
+    end = ": the model overfits" if apart else ""
+    said = (
+        f"Along their trends the training loss {_course(train)} and the validation loss "
+        f"{_course(val)}{end}."
+    )
+    evidence = _trends_evidence(patience, results) | {"gap_trend": asdict(widening)}
+    text = f"{opening(verdict, len(results))} {said}"
+    return Answer(question, verdict, text, evidence, "trend")
+
+
+def _moves(lines: Sequence[tuple[float, float]]) -> str:
+    """Which way the lines go: where the seeds do not agree, neither."""
+    if all(first < last for first, last in lines):
+        return "rises"
+    return "falls" if all(first > last for first, last in lines) else "goes"
+
+
+def _course(lines: Sequence[tuple[float, float]]) -> str:
+    """``falls from 0.306 to 0.174``, by the means over the seeds."""
+    first, last = (loss(fmean(ends)) for ends in zip(*lines, strict=True))
+    return f"stays at {first}" if first == last else f"{_moves(lines)} from {first} to {last}"
+
+
+def _verdict(rise: Contrast) -> Verdict:
+    return "flat" if not rise.clear else "yes" if rise.direction > 0 else "no"
+
+
+def _trends_evidence(patience: int, results: Sequence[PatienceOutcome]) -> dict[str, Any]:
+    return {
+        "patience": patience,
+        "runs": [_plain(result) for result in results],
+        "runs_without_a_stop": sum(result.trend is None for result in results),
+    }
+
+
+def _no_stop(question: str, patience: int, results: Sequence[PatienceOutcome]) -> Answer:
+    text = f"{opening('not settled', len(results))} "
+    text += "It leaves too few epochs after its stop to judge by."
+    evidence = _trends_evidence(patience, results)
+    return Answer(question, "not settled", text, evidence, "trend")
 
 
 def _too_small(
@@ -253,19 +332,28 @@ def _cost(runs: Sequence[RecordedRun], results: Sequence[PatienceOutcome]) -> Co
     return contrast(kept, best, "share")
 
 
-def _rise(runs: Sequence[RecordedRun], results: Sequence[PatienceOutcome]) -> Contrast | None:
-    """The rise of the test accuracy's line after the stop, against no rise; None without one."""
-    rises = {r.seed: r.trend.test_trend for r in results if r.trend is not None}
-    if not rises:
-        return None
+Change = Callable[[Trend], float]
+Noise = Callable[[RecordedRun], float]
+_TEST: tuple[Change, Noise] = (lambda trend: trend.test_trend, epoch_noise)
+_LOSS_GAP: tuple[Change, Noise] = (
+    lambda trend: trend.loss_gap_change,
+    lambda run: curve_noise([e.value("val_loss") - e.value("train_loss") for e in run.epochs]),
+)
+
+
+def _change_after_stop(
+    runs: Sequence[RecordedRun], results: Sequence[PatienceOutcome], change: Change, noise: Noise
+) -> Contrast:
+    """The change of a curve's line after the stop, against none; one run at least must stop."""
+    changes = {r.seed: change(r.trend) for r in results if r.trend is not None}
     errors = []
     for run, result in zip(runs, results, strict=True):
         if result.trend is not None:
             n = len(run.epochs) - (result.stopped_after or 0) + 1
             # of the least-squares line's end to end: s (n - 1) / sqrt(sum of squared offsets)
-            errors.append(epoch_noise(run) * math.sqrt(12 * (n - 1) / (n * (n + 1))))
-    noise = math.sqrt(fmean(error**2 for error in errors))
-    return contrast(Sample(dict.fromkeys(rises, 0.0)), Sample(rises, noise), "share")
+            errors.append(noise(run) * math.sqrt(12 * (n - 1) / (n * (n + 1))))
+    error = math.sqrt(fmean(error**2 for error in errors))
+    return contrast(Sample(dict.fromkeys(changes, 0.0)), Sample(changes, error), "plain")
 
 
 def _lost(cost: float) -> str:
@@ -285,7 +373,16 @@ def _trend(epochs: Sequence[Epoch]) -> Trend:
         test_trend=_along_the_line(test),
         gap_at_stop=train[0] - test[0],
         gap_at_end=train[-1] - test[-1],
+        train_loss=_line_ends([epoch.value("train_loss") for epoch in epochs]),
+        val_loss=_line_ends([epoch.value("val_loss") for epoch in epochs]),
+        test_level=fmean(test),
     )
+
+
+def _line_ends(values: Sequence[float]) -> tuple[float, float]:
+    """The least-squares line at the first value's place and at the last one's."""
+    half, mean = _along_the_line(values) / 2, fmean(values)
+    return mean - half, mean + half
 
 
 def _along_the_line(values: Sequence[float]) -> float:
@@ -308,4 +405,8 @@ def _test_accuracy(epoch: Epoch) -> float:
 
 
 def _plain(kept: PatienceOutcome) -> dict[str, Any]:
-    return {name: value for name, value in asdict(kept).items() if name != "patience"}
+    def listed(items: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: [*v] if isinstance(v, tuple) else v for name, v in items}
+
+    plain = asdict(kept, dict_factory=listed)
+    return {name: value for name, value in plain.items() if name != "patience"}

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fmnist_cli.analysis.answers import Answer, Verdict, listing, sentence
-from fmnist_cli.analysis.batch_size import TEST_ACCURACY, common_accuracy, updates_to_accuracy
+from fmnist_cli.analysis.batch_size import (
+    TEST_ACCURACY,
+    common_accuracy,
+    seeds_that_reach,
+    updates_to_accuracy,
+)
 from fmnist_cli.analysis.claims import Claim, accuracy, judge, share
 from fmnist_cli.analysis.momentum import stability_answer
 from fmnist_cli.analysis.result import RecordedRun
@@ -30,7 +35,7 @@ def learning_rate_answers(runs: Sequence[RecordedRun]) -> tuple[Answer, Answer, 
     target = common_accuracy(runs)
     test, updates = share(
         judge(runs, TEST_ACCURACY, rises=True),
-        judge(runs, updates_to_accuracy(target), rises=False),
+        judge(runs, updates_to_accuracy(target, seeds_that_reach(runs, target)), rises=False),
     )
     return (
         _best(test),

@@ -78,6 +78,8 @@ def causes_table(explanation: Explanation) -> Table:
                 share += f" ({100 * cause.low:.0f} to {100 * cause.high:.0f})"
         elif cause.share is not None and cause.likely:
             share = f"{percent(cause.share, 0)}, {cause.outcome}"
+        elif cause.outcome == "not tested" and cause.result:
+            share = "no result"
         rows.append((cause.title, cause.effect, cause.result, share))
         tests[cause.name, cause.counterfactual] = cause.refuted_by
     notes = [

@@ -105,7 +105,19 @@ def with_interval(result: StudyResult, columns: Columns) -> Columns:
     return [*columns[:at], (of, cell), *columns[at:]]
 
 
-BEST_NOTE = "Best: the epoch whose weights are kept; the test accuracy is theirs."
+def best_value(result: StudyResult) -> str:
+    """What makes an epoch the best: ``highest validation accuracy``, by what the runs watched."""
+    from fmnist_cli.epoch import METRIC_WORDS
+
+    monitors = {run.monitor for run in result.runs}
+    if len(monitors) != 1:
+        return "best watched value"
+    (monitor,) = monitors
+    return f"{'lowest' if monitor == 'val_loss' else 'highest'} {METRIC_WORDS[monitor]}"
+
+
+def _best_note(result: StudyResult) -> str:
+    return f"Best: the epoch of the {best_value(result)}; the test accuracy is of its weights."
 
 
 def condition_table(
@@ -114,7 +126,7 @@ def condition_table(
     """One row per condition; the note says what columns are of that do not say so themselves."""
     columns = with_interval(result, columns)
     rows = tuple(tuple(cell(runs) for _, cell in columns) for runs in result.by_label().values())
-    of_columns = [note or BEST_NOTE] if note or BEST_EPOCH in columns else []
+    of_columns = [note or _best_note(result)] if note or BEST_EPOCH in columns else []
     notes = (*of_columns, *seeds_notes(rows), *limit_note(run.run for run in result.runs))
     diverged = sum(run.diverged for run in result.runs)
     if diverged and len(result.runs) > len(rows):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.formatting import format_count, percent, pluralize
+from fmnist_cli.studies import columns
 from fmnist_cli.studies.study import Conditions, Figures, Study, View
 from fmnist_cli.tables import Column, Shown, Table, Value, seeds_notes
 
@@ -86,7 +87,16 @@ def _table(result: StudyResult, view: View) -> Table:
     )
     heads = tuple(column for column, _ in COLUMNS)
     caption = f"Study {result.study.id}: what each patience keeps"
-    return Table(caption, heads, rows, seeds_notes(rows))
+    return Table(caption, heads, rows, (_kept_note(result), *seeds_notes(rows)))
+
+
+def _kept_note(result: StudyResult) -> str:
+    """What the columns of the epoch kept and of the best one are of."""
+    best = columns.best_value(result)
+    return (
+        f"A patience keeps the epoch of the {best} until its stop; the best epoch has the {best} "
+        "of the whole curve. Cost: the best epoch's test accuracy less the kept one's."
+    )
 
 
 def replay_table(result: StudyResult) -> Table:
@@ -94,13 +104,17 @@ def replay_table(result: StudyResult) -> Table:
     watching the same curves."""
     from fmnist_cli.analysis.early_stopping import apply_patience, smallest_that_keeps_the_best
     from fmnist_cli.analysis.patience import PATIENCES
-    from fmnist_cli.analysis.why.early_stopping import stops_by_chance, validation_error
+    from fmnist_cli.analysis.why.early_stopping import (
+        stops_by_chance,
+        validation_error,
+        validation_noise,
+    )
 
     runs = _judged(result)
     enough = smallest_that_keeps_the_best(runs) if runs else 0
     patiences = PATIENCES[:enough]
     chances = stops_by_chance(runs, patiences) if runs else {}
-    columns = (
+    heads = (
         Column("patience"),
         Column("stops after epoch", short="stops after", show=format_count),
         Column("keeps the best epoch", short="keeps the best", numeric=False),
@@ -123,14 +137,15 @@ def replay_table(result: StudyResult) -> Table:
     notes = list(seeds_notes(rows))
     if chances:
         notes.append(
-            "Too early by chance: how often the validation accuracy's noise about its trend alone "
-            f"would stop the mean curve with more than {100 * validation_error(runs):.1f} points "
-            "(its standard error) still to be gained."
+            "Too early by chance: how often epoch-to-epoch noise alone (standard deviation "
+            f"{100 * validation_noise(runs):.1f} points) would stop the mean curve's trend with "
+            f"more than {100 * validation_error(runs):.1f} points still to be gained, the standard "
+            f"error of an accuracy on {runs[0].run.val_size:,} images."
         )
     if enough and enough < PATIENCES[-1]:
         notes.append(f"From patience {enough} on every seed keeps its best epoch.")
     caption = f"Study {result.study.id}: each patience on the same curves"
-    return Table(caption, columns, tuple(rows), tuple(notes))
+    return Table(caption, heads, tuple(rows), tuple(notes))
 
 
 def _details(result: StudyResult, view: View) -> list[Table]:
@@ -149,15 +164,17 @@ def _details(result: StudyResult, view: View) -> list[Table]:
                 f"patience {o.patience} stops" for o in of_run if o.stopped_after == epoch.epoch
             ]
             accuracies = (epoch.train_accuracy, epoch.val_accuracy, epoch.test_accuracy)
-            rows.append((epoch.epoch, *accuracies, ", ".join(notes)))
+            losses = (epoch.train_loss, epoch.val_loss)
+            rows.append((epoch.epoch, *accuracies, *losses, ", ".join(notes)))
         seed = "" if len(result.runs) == 1 else f", seed {run.seed}"
-        columns = (
+        heads = (
             Column("epoch"),
             *(Column(name, show=percent) for name in ("train", "validation", "test")),
+            *(Column(f"{name} loss", show="{:.3f}".format) for name in ("train", "validation")),
             Column("", numeric=False),
         )
-        caption = f"Study {result.study.id}, run {run.run.id}{seed}: accuracy by epoch"
-        made.append(Table(caption, columns, tuple(rows)))
+        caption = f"Study {result.study.id}, run {run.run.id}{seed}: accuracy and loss by epoch"
+        made.append(Table(caption, heads, tuple(rows)))
     return [*made, replay_table(result)] if _judged(result) else made
 
 

@@ -27,7 +27,7 @@ from fmnist_cli.analysis.why import (
     momentum,
     shifted_images,
 )
-from fmnist_cli.analysis.why.causes import Cause, Effect, Explanation, Trial, attribute
+from fmnist_cli.analysis.why.causes import Cause, Effect, Explanation, Trial, attribute, because
 from fmnist_cli.analysis.why.collapse import collapse
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.counterfactuals import cumulative_lr
@@ -288,11 +288,11 @@ def test_it_is_said_how_many_seeds_diverged_at_the_scaled_rate(n_fell: int, said
     ]  # fmt: skip
     figures = {run.run.id: {"sharpness": 10.0} for run in study}
     found = batch_size.explain_batch_size(study, why, figures)[1]
-    assert f"Scaled for batch 500 it would be 1: {said}." in " ".join(found.measured)
+    assert f"Scaled for batch 500, the learning rate is 1: {said}." in " ".join(found.measured)
     ((_, effect, in_the_test, share),) = causes_table(found).cells
     assert effect == "80.0 % to 80.0 %"
-    assert in_the_test == ("80.0 % (2 of 3 diverged)" if n_fell == 2 else "diverged")
-    assert share == ("tested, not supported" if n_fell == 2 else "not tested")
+    assert in_the_test == ("80.0 % (2 of 3 diverged)" if n_fell == 2 else "all 3 diverged")
+    assert share == ("tested, not supported" if n_fell == 2 else "no result")
 
 
 # Axes
@@ -464,7 +464,11 @@ def stopping_world(noise: float, n_seeds: int = 5, *, dip: bool = False) -> Expl
 def test_noise_that_ends_a_rising_training_is_the_cause() -> None:
     found = stopping_world(0.02)
     (cause,) = found.causes
-    assert found.measured[0].startswith("The noise of the validation accuracy about its trend is ")
+    about = 100 * found.evidence["validation_noise"]
+    assert found.measured[0].startswith(
+        f"From epoch to epoch the validation accuracy varies about its trend by {about:.1f} points "
+    )
+    assert found.measured[0].endswith("a standard error of 0.8 points.")  # sqrt(.84 * .16 / 2000)
     assert cause.outcome == "supported"
     assert cause.share == pytest.approx(1, abs=0.3)
     assert found.evidence["validation_noise"] == pytest.approx(0.02, rel=0.2)
@@ -731,6 +735,34 @@ def test_a_share_by_hand() -> None:
     assert (gone.effect, gone.result) == ("80.0 % to 75.0 %", "79.0 %")
     (missing,) = attribute([Trial("c", "", "", "", effect, None)])
     assert (missing.outcome, missing.share) == ("not tested", None)
+
+
+def test_runs_that_diverged_are_counted_wherever_a_mean_leaves_them_out() -> None:
+    # effects of 5 points, all gone without the cause, in the two seeds that all three have
+    reference = Sample(dict.fromkeys(range(3), 0.80), 0.002)
+    affected = Sample(dict.fromkeys((0, 1), 0.75), 0.002, diverged=1)
+    without = Sample(dict.fromkeys((0, 1), 0.80), 0.002, diverged=1)
+    effect = Effect(reference, affected, "share")
+    (cause,) = attribute([Trial("It", "", "", "", effect, without)])
+    assert (cause.outcome, cause.evidence["seeds"]) == ("supported", [0, 1])
+    assert cause.effect == "80.0 % to 75.0 % (1 of 3 diverged)"
+    assert cause.result == "80.0 % (1 of 3 diverged)"
+    assert because([cause], "the loss") == (
+        " It explained all of the loss, in the 2 seeds that did not diverge."
+    )
+    (lost,) = attribute([Trial("It", "", "", "", effect, Sample({2: 0.8}, 0.002, diverged=2))])
+    assert lost.result == "80.0 % (2 of 3 diverged)"  # no seed is left to compare
+    assert lost.outcome == "not tested"
+
+
+def test_a_study_batch_whose_seeds_diverge_is_counted_in_the_effect() -> None:
+    study = [run_of(f"batch {b}", BASE.but(batch=b), s, 0.8) for b in (5, 500) for s in range(3)]
+    study[-1] = changed(study[-1], stop_reason="diverged")
+    why = [run_of("batch 500, lr scaled", BASE.but(batch=500, lr=1.0), s, 0.8) for s in range(3)]
+    table = causes_table(batch_size.explain_batch_size(study, why)[1])
+    ((_, effect, _, _),) = table.cells
+    assert effect == "80.0 % to 80.0 % (1 of 3 diverged)"
+    assert any("the test accuracy of batch 5, then of the larger batch" in n for n in table.notes)
 
 
 def test_a_counterfactual_that_makes_it_worse_supports_nothing() -> None:

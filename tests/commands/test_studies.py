@@ -306,6 +306,16 @@ def test_early_stop(fmnist: Fmnist) -> None:
         assert stop["test_accuracy"] == curve["epochs"][best_epoch - 1]["test_accuracy"]
 
 
+def test_tables_say_what_makes_an_epoch_the_best(fmnist: Fmnist) -> None:
+    for monitor, best in (
+        ("val_accuracy", "highest validation accuracy"), ("val_loss", "lowest validation loss")
+    ):  # fmt: skip
+        sweep = fmnist.small("sweep-batch", *EPOCHS, "--batch", 5, "--monitor", monitor).stdout
+        assert f"Best: the epoch of the {best};" in " ".join(sweep.split())
+        stop = fmnist.small("early-stop", *EPOCHS, "--monitor", monitor).stdout
+        assert f"A patience keeps the epoch of the {best} until its stop;" in " ".join(stop.split())
+
+
 def test_momentum(fmnist: Fmnist) -> None:
     document = fmnist.small_document("momentum", *EPOCHS, "--alpha", 0, "--alpha", 0.9)
     assert [curve["momentum"] for curve in document["curves"]] == [0, 0.9]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from fmnist_cli.analysis.answers import Answer, basis, sentence
+from fmnist_cli.analysis.answers import Answer, basis, opening, sentence
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY, sweep_answers
 from fmnist_cli.analysis.claims import accuracy, count, factor, sample_of, seconds, two_digits
 from fmnist_cli.analysis.result import RecordedRun
@@ -92,18 +92,18 @@ def explain_batch_size(
     figures : mapping, optional
         By the id of a run, the ``sharpness`` and the ``noise_scale`` at its weights.
     """
-    runs = [run for run in runs if not run.diverged]
+    every, runs = runs, [run for run in runs if not run.diverged]
     sizes = sorted({run.batch for run in runs})
     if len(sizes) < 2:
         return ()
     faster, better, fewer, equal = sweep_answers(runs)
     reference = _reference(TrainConfig.batch, sizes)
-    causes = attribute(_accuracy_trials(runs, why, reference, sizes))
+    causes = attribute(_accuracy_trials(every, why, reference, sizes))
     sure = basis((run.label, run.seed) for run in runs)
     return (
         Explanation(
             faster.question,
-            f"{sentence(faster.verdict)}.{_factors_of_time(runs, sizes)}",
+            f"{opening(faster.verdict)}{_factors_of_time(runs, sizes)}",
             (),
             sure,
             "plot batch",
@@ -120,6 +120,8 @@ def explain_batch_size(
                 *_as_far(runs, why, reference, sizes[-1]),
                 *_measured(runs, why, figures or {}, reference),
             ),
+            note=f"Effect: the test accuracy of batch {reference}, then of the larger batch. "
+            "In the test: that of the runs of the test.",
         ),
         _collapse(runs, fewer, equal, sure),
     )
@@ -274,7 +276,8 @@ def _measured(
                 end = "it diverged" if fell == 1 else f"all {fell} seeds diverged"
             elif fell:
                 end = f"{fell} of {len(of_size)} seeds diverged"
-            said[-1] += f" Scaled for batch {first.batch} it would be {first.lr:g}: {end}."
+            rate = f"the learning rate is {first.lr:g}"
+            said[-1] += f" Scaled for batch {first.batch:,}, {rate}: {end}."
     return tuple(said)
 
 

@@ -109,6 +109,8 @@ class Cause:
     def seen_in(self) -> str:
         """Below five seeds, how many show it: as the end of a sentence."""
         n = len(self.evidence.get("seeds", ()))
+        if self.evidence.get("diverged") and 0 < n < SEEDS_FOR_INTERVAL:
+            return f", in the {'one seed' if n == 1 else f'{n} seeds'} that did not diverge"
         said = {1: "on this seed", 2: "in both seeds", 3: "in all 3 seeds", 4: "in all 4 seeds"}
         return f", {said[n]}" if n in said else ""
 
@@ -130,7 +132,7 @@ class Explanation:
     measured : tuple of str
         What was measured that bears on it, each as short as the answer.
     note : str
-        What the numbers of its causes are of, where that is not the study's own images.
+        What the numbers of its causes are of, where the table does not say so.
     part : str
         Where the question stands in the assignment.
     """
@@ -229,8 +231,8 @@ class Effect:
 
     @property
     def text(self) -> str:
-        after = self.show(self.affected.mean)
-        return after if self.scale == "plain" else f"{self.show(self.reference.mean)} to {after}"
+        after = _mean(self.affected, self.show)
+        return after if self.scale == "plain" else f"{_mean(self.reference, self.show)} to {after}"
 
 
 @dataclass(frozen=True)
@@ -320,8 +322,9 @@ def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
     without = trial.without
     seeds = _seeds(trial)
     if without is None or not seeds:
-        all_diverged = without is not None and without.is_there and not without.values
-        said = (trial.effect.text, "diverged") if all_diverged else ("", "")
+        said = ("", "")
+        if without is not None and without.diverged:
+            said = (trial.effect.text, _mean(without, trial.effect.show))
         return Cause(
             trial.name, trial.at, "not tested", None, None, None, trial.counterfactual,
             trial.refuted_by, *said,
@@ -347,25 +350,33 @@ def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
         trial.counterfactual,
         trial.refuted_by,
         trial.effect.text,
-        trial.effect.show(without.mean) + _fell(without),
+        _mean(without, trial.effect.show),
         {
             "effect": {**asdict(effect), "clear": shown},
             "part": {**asdict(part), "clear": taken},
             "seeds": seeds,
+            "diverged": any(side.diverged for side in _sides(trial.effect, without)),
         },
     )
 
 
-def _fell(sample: Sample) -> str:
-    """How many of its runs diverged, if some did: `` (2 of 3 diverged)``."""
+def _mean(sample: Sample, show: Callable[[float], str]) -> str:
+    """Its mean, and how many runs diverged: ``70.9 % (2 of 3 diverged)``, ``all 3 diverged``."""
+    if not sample.values:
+        return "diverged" if sample.diverged == 1 else f"all {sample.diverged} diverged"
     n = len(sample.values) + sample.diverged
-    return f" ({sample.diverged} of {n} diverged)" if sample.diverged else ""
+    fell = f" ({sample.diverged} of {n} diverged)" if sample.diverged else ""
+    return f"{show(sample.mean)}{fell}"
+
+
+def _sides(effect: Effect, without: Sample) -> tuple[Sample, Sample, Sample]:
+    return effect.reference, effect.affected, without
 
 
 def _seeds(trial: Trial) -> list[int]:
     if trial.without is None:
         return []
-    sides = (trial.effect.reference, trial.effect.affected, trial.without)
+    sides = _sides(trial.effect, trial.without)
     return sorted(set.intersection(*(set(side.values) for side in sides)))
 
 

@@ -57,10 +57,10 @@ def explain_early_stopping(
     causes = attribute(
         [
             Trial(
-                "The noise of the validation accuracy",
+                "The epoch-to-epoch noise of the validation accuracy",
                 "",
-                "the patience watches the curve's rising trend, without the noise",
-                "as early a stop and as low an accuracy without the noise",
+                "the patience watches the curve's rising trend, without that noise",
+                "as early a stop and as low an accuracy without it",
                 effect,
                 Sample(rising, noise),
             )
@@ -81,10 +81,10 @@ def explain_early_stopping(
         shown = dict.fromkeys([tried[0], 3 if 3 in tried else tried[-1]])
         each = listing(f"{percent(chances[p], 0)} (patience {p})" for p in shown)
         measured = [
-            "The noise of the validation accuracy about its trend is "
-            f"{100 * about_trend:.1f} points (standard deviation, from epoch to epoch). On "
-            f"{images:,} images its standard error is {100 * error:.1f} points.",
-            "Along the mean curve the noise about the trend alone would end a training too early, "
+            "From epoch to epoch the validation accuracy varies about its trend by "
+            f"{100 * about_trend:.1f} points (standard deviation). That it is measured on {images:,} "
+            f"images alone is another noise, a standard error of {100 * error:.1f} points.",
+            "Along the mean curve the epoch-to-epoch noise alone would end a training too early, "
             f"with more than the standard error still to be gained, in {each} of cases.",
         ]
     return (
@@ -102,6 +102,9 @@ def explain_early_stopping(
                 "premature_stops": chances,
             },
             measured=tuple(measured),
+            note="Effect: the test accuracy of the curve's best epoch, then of the epoch that "
+            f"patience {smallest} keeps. In the test: that around the epoch it keeps without the "
+            "noise, over three epochs.",
         ),
     )
 

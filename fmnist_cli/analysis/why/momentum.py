@@ -74,12 +74,12 @@ def explain_momentum(
     drawn : {"train_loss", "running_loss"}
         The loss that the figure shows, by which instability is judged.
     """
-    runs = [run for run in runs if not run.diverged]
+    every, runs = runs, [run for run in runs if not run.diverged]
     if len({run.label for run in runs}) < 2:
         return ()
     lowest, test, _, stability = momentum_answers(runs, drawn)
     plain = [run for run in why if run.label == PLAIN]
-    causes = attribute(_trials(runs, why, plain))
+    causes = attribute(_trials(every, why, plain))
     best = _best(runs)
     rivals = lowest.evidence["not_clearly_better_than"]
     answer = f"{sentence(best.label)} reaches the lowest training loss"
