@@ -11,8 +11,8 @@ from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.sampling import wilson_interval
 from fmnist_cli.formatting import count_range, percent, pluralize
 
-Verdict = Literal["yes", "no", "not refuted", "no clear difference", "flat", "not settled"]
-"""``not refuted``: a universal claim that nothing here refutes. ``no clear difference``,
+Verdict = Literal["yes", "no", "no counterexample", "no clear difference", "flat", "not settled"]
+"""``no counterexample``: a universal claim that nothing here refutes. ``no clear difference``,
 ``flat``: within the noise. ``not settled``: the runs do not reach far enough to tell."""
 
 Kind = Literal["universal", "trend", "comparison", "description"]
@@ -42,7 +42,7 @@ class Answer:
 
 def opening(verdict: Verdict, n_seeds: int = 0) -> str:
     """How a statement begins: on one seed, and on few, it says so."""
-    if verdict == "not refuted":
+    if verdict == "no counterexample":
         return "Not refuted by these settings."
     text = verdict[0].upper() + verdict[1:]
     if n_seeds == 1:

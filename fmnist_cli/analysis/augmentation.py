@@ -46,7 +46,7 @@ def augment_answer(
     )
     gain = dict(zip(sets, gains, strict=True))
     worse = [name for name in sets if gain[name].clear and gain[name].direction < 0]
-    verdict: Verdict = "not refuted"
+    verdict: Verdict = "no counterexample"
     if worse:
         verdict = "no"
     elif not any(one.clear for one in gains):

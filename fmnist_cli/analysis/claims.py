@@ -190,7 +190,7 @@ class Claim:
         """Refuted by one clear pair; else nothing here speaks against it."""
         if len(self.conditions) < 2:
             return "not settled"
-        return "no" if self.against() else "not refuted"
+        return "no" if self.against() else "no counterexample"
 
     def describe(self, through: Condition | None = None, *, interval: bool = True) -> str:
         """The overall change as a sentence, with its interval if known; if it turns at a condition

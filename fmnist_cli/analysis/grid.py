@@ -268,7 +268,7 @@ def _scales(
     if any(end is not None for end in ends):
         verdict = "no"
     elif any(tested):
-        verdict = "not refuted"
+        verdict = "no counterexample"
     # of those that decide: the longest, then that of the largest steps
     decide = ends if verdict == "no" else tested
     which = max(

@@ -111,7 +111,7 @@ def against_chance(accuracy: float, n_images: int) -> str:
 
 def _keeps(model: str, sets: BySet, drops: Mapping[str, Contrast], n_images: int) -> Answer:
     lost = [name for name, drop in drops.items() if drop.clear and drop.direction > 0]
-    verdict: Verdict = "no" if lost else "not refuted" if drops else "not settled"
+    verdict: Verdict = "no" if lost else "no counterexample" if drops else "not settled"
     means = {name: fmean(values.values()) for name, values in sets.items()}
     said = [opening(verdict, len(sets[IN_DOMAIN]))]
     if drops:
@@ -166,7 +166,7 @@ def _highest(
     winners = {highest[name] for name in clearly}
     # a model is out where another is clearly ahead of it; the claim fails when all are
     out = {other for name in ranked for other in ahead[name]}
-    verdict: Verdict = "not refuted"
+    verdict: Verdict = "no counterexample"
     if not ranked:
         verdict = "not settled"
     elif len(out) == len(models) or len(winners) > 1:
@@ -181,7 +181,7 @@ def _highest(
     if by_model:
         text = "; ".join(f"{model} on {listing(sets)}" for model, sets in by_model.items())
         left = [model for model in models if model not in out]
-        if verdict == "not refuted" and left != list(by_model):
+        if verdict == "no counterexample" and left != list(by_model):
             text += f"; none is clearly ahead of {listing(left)}"
         said.append(f"Highest accuracy: {text}.")
     at_chance = [name for name in shifted if name not in ranked]

@@ -133,16 +133,16 @@ def test_a_guarantee_is_refuted_by_one_counterexample_and_proved_by_none() -> No
         for b, s in ((5, 0.05), (50, 0.2), (500, 0.8))
     ]
     answer = sweep_answers(rising)[0]
-    assert answer.verdict == "not refuted"
+    assert answer.verdict == "no counterexample"
     assert answer.statement.startswith("Not refuted by these settings.")
-    assert sweep_answers(rising[:2])[0].verdict == "not refuted"
+    assert sweep_answers(rising[:2])[0].verdict == "no counterexample"
     turned = [rising[0], batch_run(50, best=10, accuracy=0.8, per_epoch=0.01), rising[2]]
     answer = sweep_answers(turned)[0]
     assert answer.verdict == "no"
     assert "batch 5 took 0.05" in answer.statement
     assert "the larger batch 50 only 0.01" in answer.statement
     slightly = [rising[0], batch_run(50, best=10, accuracy=0.8, per_epoch=0.045), rising[2]]
-    assert sweep_answers(slightly)[0].verdict == "not refuted"  # within a timer's noise
+    assert sweep_answers(slightly)[0].verdict == "no counterexample"  # within a timer's noise
 
 
 def test_a_guarantee_is_one_answer_whatever_the_seeds_and_the_sizes() -> None:
@@ -162,9 +162,9 @@ def test_identical_settings_are_called_different_in_at_most_5_percent_of_studies
     called = 0
     for study in range(100):
         answers = sweep_answers(sweep(n_seeds, like=50, seed=1000 * n_seeds + study))
-        assert answers[0].verdict in ("no", "not refuted")
+        assert answers[0].verdict in ("no", "no counterexample")
         called += any(
-            answer.verdict not in ("no clear difference", "not refuted", "not settled")
+            answer.verdict not in ("no clear difference", "no counterexample", "not settled")
             for answer in answers
         )
     assert called <= 11  # binomial(100, 0.05): more than 11 in 0.4 %
@@ -736,7 +736,7 @@ def test_models_are_ranked_by_accuracy_and_not_by_their_drop() -> None:
     drops = robust.evidence["drops"]
     assert drops["mlp"]["up4"] < min(drops[model]["up4"] for model in ("cnn2", "cnn3"))
     assert {row["model"] for row in robust.evidence["highest"]} == {"cnn3"}
-    assert robust.verdict == "not refuted"
+    assert robust.verdict == "no counterexample"
     assert "cnn3 on up4 and rot90" in robust.statement
     assert robust.statement.startswith(
         "Not refuted by these settings. Highest accuracy: cnn3 on up4 and rot90. "
@@ -769,7 +769,7 @@ def test_two_winners_refute_one_model_for_all() -> None:
 
 def test_a_model_that_keeps_its_accuracy_is_not_refuted() -> None:
     (answer,) = ood_answers(scores(mlp=(0.850, 0.849, 0.851, 0.848)))
-    assert answer.verdict == "not refuted"
+    assert answer.verdict == "no counterexample"
 
 
 @pytest.mark.parametrize("n", [3, 5])
@@ -807,7 +807,7 @@ def test_augmentation_repairs_and_costs() -> None:
         for seed in range(3)
     ]
     answer = augment_answer(given, runs, usual="usual", augmented="shifted")
-    assert answer.verdict == "not refuted"
+    assert answer.verdict == "no counterexample"
     assert answer.statement.endswith(
         "It costs -3.0 points in-domain and 3.0 times the training time per epoch."
     )

@@ -76,7 +76,7 @@ def study(
 def test_where_the_diagonal_holds_no_counterexample_is_found(n: int) -> None:
     suits, scales, saves = grid_answers(study(diagonal, n))
     assert suits.verdict == "yes"
-    assert scales.verdict == "not refuted"
+    assert scales.verdict == "no counterexample"
     assert "atch 5, lr 0.01 (8" in scales.statement
     assert "batch 500, lr 1 (8" in scales.statement
     assert saves.verdict == "yes"

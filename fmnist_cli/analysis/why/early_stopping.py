@@ -82,8 +82,8 @@ def explain_early_stopping(
         each = listing(f"{percent(chances[p], 0)} (patience {p})" for p in shown)
         measured = [
             "From epoch to epoch the validation accuracy varies about its trend by "
-            f"{100 * about_trend:.1f} points (standard deviation). That it is measured on {images:,} "
-            f"images alone is another noise, a standard error of {100 * error:.1f} points.",
+            f"{100 * about_trend:.1f} points (standard deviation). That it is measured on only "
+            f"{images:,} images is another noise, a standard error of {100 * error:.1f} points.",
             "Along the mean curve the epoch-to-epoch noise alone would end a training too early, "
             f"with more than the standard error still to be gained, in {each} of cases.",
         ]
