@@ -243,6 +243,8 @@ class Trial:
         The affected condition with the cause taken away; None if it was not trained.
     residual : bool
         Whether the cause is what *remains* there (the batch itself), not what goes.
+    result : str
+        What ``without`` is shown as, where that is not its mean.
     """
 
     name: str
@@ -252,6 +254,7 @@ class Trial:
     effect: Effect
     without: Sample | None
     residual: bool = False
+    result: str = ""
 
 
 def attribute(trials: Sequence[Trial]) -> tuple[Cause, ...]:
@@ -347,7 +350,7 @@ def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
         trial.counterfactual,
         trial.refuted_by,
         trial.effect.text,
-        trial.effect.show(without.mean) + _fell(without),
+        (trial.result or trial.effect.show(without.mean)) + _fell(without),
         {
             "effect": {**asdict(effect), "clear": shown},
             "part": {**asdict(part), "clear": taken},
