@@ -150,10 +150,16 @@ def details_of(runs: Sequence[RecordedRun], view: View) -> list[Table]:
     from fmnist_cli.studies.shifted_curves import curve_tables
 
     curves = [table for curve in view.curves for table in curve_tables(runs, curve)]
-    return [*_errors_tables(runs), *curves]
+    errors = _errors(runs)
+    return [*([errors] if errors else []), *curves]
 
 
-def _errors_tables(runs: Sequence[RecordedRun]) -> list[Table]:
+def errors_table(result: StudyResult) -> Table | None:
+    """What each class is taken for; None where no model was evaluated."""
+    return _errors(evaluated(result))
+
+
+def _errors(runs: Sequence[RecordedRun]) -> Table | None:
     """Of the model with the highest test accuracy: each class's most frequent error on each set."""
     from fmnist_cli.engine.ood_curves import most_frequent_errors
     from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS
@@ -164,7 +170,7 @@ def _errors_tables(runs: Sequence[RecordedRun]) -> list[Table]:
         if score.set_name == IN_DOMAIN:
             usual.setdefault(score.model, []).append(score.accuracy)
     if not usual:
-        return []
+        return None
     model = max(usual, key=lambda model: fmean(usual[model]))
     columns = [Column("class", numeric=False)]
     errors = []
@@ -182,7 +188,7 @@ def _errors_tables(runs: Sequence[RecordedRun]) -> list[Table]:
         for klass, name in enumerate(CLASS_NAMES)
     ]
     caption = f"{model}: each class's most frequent error, and its share of the class's images"
-    return [Table(caption, tuple(columns), tuple(rows))]
+    return Table(caption, tuple(columns), tuple(rows))
 
 
 def _error(found: tuple[int, float] | None) -> str:

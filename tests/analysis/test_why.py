@@ -593,8 +593,8 @@ def test_below_chance_is_explained_by_the_answer_that_most_images_get() -> None:
     rot90 = taken_for(dict.fromkeys((0, 1, 2, 3, 4, 5, 6), 8) | dict.fromkeys((7, 8, 9), 6))
     (found,) = turned(rot90=rot90)
     assert found.measured[-1] == (
-        "On rot90 cnn2 is below chance (10 %), for the errors are not random. cnn2 answers Bag to "
-        "70 % of the images, but only 10 % are of that class."
+        "On rot90 cnn2 is below chance (10 %), for the errors are not random. cnn2 takes 70 % of "
+        "the images for Bag, the class of only 10 %."
     )
     by_chance = turned(rot90=taken_for(dict.fromkeys(range(10), 8)))[0]  # the bags alone are right
     assert "below chance" not in " ".join(by_chance.measured)

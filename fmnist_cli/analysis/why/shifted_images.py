@@ -393,8 +393,8 @@ def _rotation(
         given, true = (counts.sum(axis=axis)[most] / counts.sum() for axis in (0, 1))
         said.append(
             f"On {name} {listing(low)} {'are' if len(low) > 1 else 'is'} below chance (10 %), for "
-            f"the errors are not random. {best} answers {CLASS_NAMES[most]} to "
-            f"{percent(given, 0)} of the images, but only {percent(true, 0)} are of that class."
+            f"the errors are not random. {best} takes {percent(given, 0)} of the images for "
+            f"{CLASS_NAMES[most]}, the class of only {percent(true, 0)}."
         )
     return tuple(said)
 
