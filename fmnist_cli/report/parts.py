@@ -99,8 +99,9 @@ def checks(work: Work) -> Part:
         "Is the backpropagation right?",
         (
             Prose(
-                "Each entry w of the gradient by backpropagation is compared with the central "
-                "difference (L(w + e) - L(w - e)) / 2e, in float64, L the loss on the first "
+                "For each weight w that is checked, the derivative by backpropagation is compared "
+                "with the central difference (L(w + e) - L(w - e)) / 2e, in float64, L the loss on "
+                "the first "
                 f"{summary['examples']} training images. Where a ReLU switches between w - e and "
                 "w + e, the complex step judges instead."
             ),
