@@ -182,7 +182,7 @@ def _highest(
         text = "; ".join(f"{model} on {listing(sets)}" for model, sets in by_model.items())
         left = [model for model in models if model not in out]
         if verdict == "no counterexample" and left != list(by_model):
-            text += f"; none is clearly ahead of {listing(left)}"
+            text += f", so that {' or '.join(left)} may be the best on every set"
         said.append(f"Highest accuracy: {text}.")
     at_chance = [name for name in shifted if name not in ranked]
     if at_chance:

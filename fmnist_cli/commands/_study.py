@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.commands._output import Output, escape
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.runner.command_line import figure_words
+from fmnist_cli.runner.command_line import figure_commands, figure_words
 from fmnist_cli.studies import Study
 from fmnist_cli.studies.study import View
 from fmnist_cli.tables import Table
@@ -129,7 +129,7 @@ def show_answers(out: Output, given: Sequence[Answer], runs: Sequence[RecordedRu
 
 
 def show_explanations(out: Output, explanations: Sequence[Explanation]) -> None:
-    """Each question with its causes, how each was tested, and the figure that shows it."""
+    """Each question with its causes and how each was tested; at the end, the figures of all."""
     from fmnist_cli.report.tables import causes_table
 
     for one in explanations:
@@ -137,8 +137,9 @@ def show_explanations(out: Output, explanations: Sequence[Explanation]) -> None:
             escape(f"{one.heading} ({one.part})"),
             *map(escape, (one.answer, *one.measured)),
             *((causes_table(one),) if one.causes else ()),
-            escape(f"Figure: fmnist {figure_words(one)}"),
         )
+    if explanations:
+        out.result(escape(f"Figures: {', '.join(figure_commands(explanations))}"))
 
 
 def draw_study(

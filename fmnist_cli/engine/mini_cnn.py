@@ -77,9 +77,12 @@ PATHS = {  # from the loss to each weight
 SYMBOLS = "sigma(s) = 1 / (1 + exp(-s)); H(a) = 1 where a > 0, else 0"
 
 ALGORITHM = """\
-given examples (x, y), y in {-1, +1}; the learning rate eta; a number of updates
-draw w1, w2, v1, v2 at random: at w1 = w2 = 0 every derivative is 0
-repeat
+input
+    examples (x, y), each x = (x1, x2, x3) and y in {-1, +1}
+    the learning rate eta > 0 and the number of updates T
+initialise
+    draw w1, w2, v1, v2 at random: at w1 = w2 = 0 every derivative is 0
+repeat T times
     pick an example (x, y) at random
     forward:
         a1 <- x1 w1 + x2 w2
@@ -97,7 +100,7 @@ repeat
         dw2 <- da1 x2 + da2 x3
     update all four at once, against the gradient:
         w1, w2, v1, v2 <- w1 - eta dw1, w2 - eta dw2, v1 - eta dv1, v2 - eta dv2
-until the number of updates is reached
+output w1, w2, v1, v2
 """
 """Backpropagation by stochastic gradient descent; eta is the learning rate."""
 

@@ -90,6 +90,8 @@ class Section:
         What to type to do this part again; empty where there is nothing to do.
     run_ids : tuple of int
         The recorded runs that the part rests on.
+    figures : tuple of str
+        What to type to draw what explains it.
     """
 
     key: str
@@ -97,6 +99,7 @@ class Section:
     blocks: tuple[Block, ...]
     command: str = ""
     run_ids: tuple[int, ...] = ()
+    figures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

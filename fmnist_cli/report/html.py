@@ -12,7 +12,6 @@ from fmnist_cli.analysis.answers import Answer
 from fmnist_cli.analysis.why.causes import Explanation
 from fmnist_cli.report import blocks
 from fmnist_cli.report.mathml import mathml
-from fmnist_cli.runner.command_line import figure_words
 from fmnist_cli.tables import Column, Table
 
 SHORT = 24  # characters
@@ -76,10 +75,13 @@ def _section(section: blocks.Section, report: blocks.Report) -> Iterator[str]:
     yield f'<h2 id="{section.key}">{escape(section.title)}{_badge(report)}</h2>'
     for block in section.blocks:
         yield from _block(block)
-    if section.command or section.run_ids:
+    if section.command or section.run_ids or section.figures:
         yield '<footer class="source">'
         if section.command:
             yield f"<p>Again: <code>{escape(section.command)}</code></p>"
+        if section.figures:
+            commands = ", ".join(f"<code>{escape(command)}</code>" for command in section.figures)
+            yield f"<p>Figures: {commands}</p>"
         if section.run_ids:
             links = ", ".join(
                 f'<a href="#{blocks.run_anchor(run_id)}">{run_id}</a>' for run_id in section.run_ids
@@ -105,7 +107,6 @@ def _block(block: blocks.Block) -> Iterator[str]:
         yield f"<h3>{escape(block.heading)}</h3>"
         yield f"<p>{escape(block.answer)}</p>"
         yield from (f"<p>{escape(statement)}</p>" for statement in block.measured)
-        yield f'<p class="source">Figure: <code>fmnist {escape(figure_words(block))}</code></p>'
         yield "</div>"
     elif isinstance(block, blocks.Picture):
         yield from _picture(block)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from fmnist_cli.analysis.answers import Answer
 from fmnist_cli.analysis.why.causes import Explanation
 from fmnist_cli.report import blocks
-from fmnist_cli.runner.command_line import figure_words
 from fmnist_cli.tables import Table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
@@ -46,6 +45,9 @@ def _section(section: blocks.Section) -> Iterator[str]:
     if section.command:
         yield ""
         yield f"Again: `{section.command}`"
+    if section.figures:
+        yield ""
+        yield f"Figures: {', '.join(f'`{command}`' for command in section.figures)}"
     if section.run_ids:
         yield ""
         ids = ", ".join(map(str, section.run_ids))
@@ -66,8 +68,6 @@ def _block(block: blocks.Block) -> Iterator[str]:
         for statement in (block.answer, *block.measured):
             yield ""
             yield _escape(statement)
-        yield ""
-        yield f"Figure: `fmnist {figure_words(block)}`"
     elif isinstance(block, blocks.Picture):
         yield f"![{_escape(block.alt)}]({blocks.FIGURES_FOLDER}/{block.name}.svg)"
         yield ""

@@ -22,6 +22,7 @@ from fmnist_cli.plots.from_records import caption_of, curve_of, ending_of
 from fmnist_cli.report import tables
 from fmnist_cli.report.blocks import Block, Finding, Formula, Listing, Picture, Prose, Section
 from fmnist_cli.report.work import Work, checked_run, default_run, mini_cnn_run
+from fmnist_cli.runner.command_line import figure_commands
 from fmnist_cli.runner.find import recorded
 from fmnist_cli.runner.mini_cnn import Training, examples_of, said_of_examples
 from fmnist_cli.studies import Study, View
@@ -29,7 +30,7 @@ from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING, replay_table
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.momentum import MOMENTUM
-from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES, shifted_examples
+from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES, errors_table, shifted_examples
 from fmnist_cli.studies.training import TRAINING
 from fmnist_cli.tables import Table, headings
 
@@ -73,8 +74,9 @@ def checks(work: Work) -> Part:
     few, many = magnitude["examples_few"], magnitude["examples_many"]
     agreement = (
         f"{summary['entries_checked']} entries against central differences, e = "
-        f"{summary['e']:g}: largest relative error {summary['max_relative_error']:.1e}; the "
-        f"training step's own gradient to {summary['training_step_norm_relative_error']:.1e}."
+        f"{summary['e']:g}: largest relative error {summary['max_relative_error']:.1e}. One "
+        "training step's update, divided by the learning rate, is the same gradient to "
+        f"{summary['training_step_norm_relative_error']:.1e}."
     )
     size = (
         f"The L1 norm of dL/dW1 is {magnitude['l1_few']:.3f} on {few:,} images and "
@@ -97,9 +99,11 @@ def checks(work: Work) -> Part:
         "Is the backpropagation right?",
         (
             Prose(
-                f"Backpropagation against central differences on the first {summary['examples']} "
-                "training images, in float64. An entry whose difference straddles a kink of the "
-                "ReLU is judged by the complex step instead."
+                "For each weight w that is checked, the derivative by backpropagation is compared "
+                "with the central difference (L(w + e) - L(w - e)) / 2e, in float64, L the loss on "
+                "the first "
+                f"{summary['examples']} training images. Where a ReLU switches between w - e and "
+                "w + e, the complex step judges instead."
             ),
             tables.layers_table(),
             tables.entries_table(entries),
@@ -183,7 +187,7 @@ def study_part(
     work: Work,
     values: Sequence[Any] | None = None,
     words: str = "",
-    further: Callable[[StudyResult], Table] | None = None,
+    further: Callable[[StudyResult], Table | None] | None = None,
 ) -> Part:
     """A study's figure and table, then its answers.
 
@@ -218,7 +222,7 @@ def study_part(
         (
             picture,
             study.table(result, view),
-            *((further(result),) if further else ()),
+            *((more,) if further and (more := further(result)) else ()),
             *(Prose(f"{reason[:1].upper()}{reason[1:]}") for reason in left_out),
             *((Prose(study_note(result.runs)),) if given else ()),  # on how many seeds they rest
             *given,
@@ -227,6 +231,7 @@ def study_part(
         ),
         f"{typed} --why" if work.why else typed,
         tuple(run.run.id for run in (*result.runs, *tested)),
+        figure_commands(explanations),
     )
     untested = "" if work.why or not explanations else f"{typed} --why"
     return Part(section, tuple(_finding(study.kind, answer) for answer in given), untested)
@@ -241,7 +246,6 @@ def parameters(work: Work) -> Part:
         "How many parameters",
         (
             tables.parameters_table((*counts, count("mini-cnn"))),
-            *(Prose(counted.sizes) for counted in counts if counted.sizes),
             *(Prose(statement) for statement in (*statements, *_where_they_are(counts))),
         ),
         work.command("count-params", TrainConfig(hidden=work.config.hidden), reads_data=False),
@@ -254,22 +258,29 @@ def parameters(work: Work) -> Part:
 
 def _where_they_are(counts: Sequence[ParameterCount]) -> Iterator[str]:
     """Which layer has a CNN's parameters, and why."""
-    said = []
+    said, outputs = [], {}
     for counted in counts:
         if counted.model != "mlp":
             *_, last = (layer for layer in counted.layers if layer.count)
             (reads,) = last.input_shape
             said.append(f"{last.count:,} parameters for {counted.model}'s {reads:,} features")
+            outputs[counted.model] = (last.count, counted.total - last.count)
     if said:
         yield (
             "A kernel is the same at every place, a dense weight is not: the output layers have "
-            f"{listing(said)}. So another pooling saves more parameters than a convolution adds."
+            f"{listing(said)}."
+        )
+    if {"cnn2", "cnn3"} <= outputs.keys():
+        (dense2, rest2), (dense3, rest3) = outputs["cnn2"], outputs["cnn3"]
+        yield (
+            f"cnn3's second convolution adds {rest3 - rest2:,} parameters. Its second pooling "
+            f"leaves fewer features, which saves {dense2 - dense3:,} in the output layer."
         )
 
 
 def shifted_images(work: Work) -> Part:
     """Every model on the test set and on its shifted copies, and what those look like."""
-    part = study_part(SHIFTED_IMAGES, work, MODELS, "ood --model all")
+    part = study_part(SHIFTED_IMAGES, work, MODELS, "ood --model all", further=errors_table)
     figure = partial(
         plots.ood_samples_figure,
         shifted_examples(work.dataset, {}, n_classes=SHIFTED_CLASSES),
@@ -279,7 +290,8 @@ def shifted_images(work: Work) -> Part:
         f"{SHIFTED_CLASSES} test images of different classes, each as it is, moved up by 4 pixels "
         "and rotated by 90, 180 and 270 degrees."
     )
-    samples = _picture("ood-samples", figure, "What the models are shown.", alt)
+    caption = f"One test image of each of {SHIFTED_CLASSES} classes, as it is and shifted."
+    samples = _picture("ood-samples", figure, caption, alt)
     blocks = (samples, *part.section.blocks)
     return replace(part, section=replace(part.section, blocks=blocks))
 
@@ -296,12 +308,13 @@ def mini_cnn(work: Work) -> Part:
     worst = max(one.relative_error for one in found)
     line = f"Four derivatives against differences: largest relative error {worst:.1e}."
     trained = (
-        f"Trained on {said_of_examples(training)} It goes from {start:.4f} through "
-        f"{first.train_loss:.4f} after {pluralize(first.updates, 'update')} to "
-        f"{last.train_loss:.4f} after {last.updates:,}; {percent(last.train_accuracy, 1)} of them "
-        "are right."
+        ("Initial weights", f"w = {str(exercise).partition(', w = ')[2]}"),
+        ("Learning rate", f"{training.lr:g}"),
+        ("Loss before the training", f"{start:.4f}"),
+        (f"Loss after {pluralize(first.updates, 'update')}", f"{first.train_loss:.4f}"),
+        (f"Loss after {pluralize(last.updates, 'update')}", f"{last.train_loss:.4f}"),
+        ("Examples that are right then", percent(last.train_accuracy, 1)),
     )
-
     *derived, loop = engine.worked(exercise)
     section = Section(
         "mini-cnn",
@@ -315,7 +328,9 @@ def mini_cnn(work: Work) -> Part:
             *(Listing(*map(tables.typeset, one)) for one in derived),
             Listing(*loop),
             tables.derivative_checks_table(found),
-            Prose(f"{line} {trained}"),
+            Prose(line),
+            Prose(f"The training: {said_of_examples(training)}"),
+            tables.facts_table(f"The training of run {run.id}", trained),
         ),
         work.command("mini-cnn --train", TrainConfig(seed=work.config.seed), reads_data=False),
         (run.id,),

@@ -28,21 +28,30 @@ def layers_table() -> Table:
     """The MLP's layers as they are written."""
     columns = headings("<Layer", "<Forward", "<Backward")
     rows = (
-        ("linear, W (D, H) and b (H)", "z = x W + b", "dW = xᵀ G, db = sum of G's rows, dx = G Wᵀ"),
+        ("linear", "z = x W + b", "dW = xᵀ G, db = sum of G's rows, dx = G Wᵀ"),
         ("ReLU", "h = max(0, z)", "dz = G where z > 0, else 0"),
-        ("softmax and cross-entropy", "p = exp(z) / sum of exp(z), L = mean of -ln p of the label",
+        ("softmax, loss", "p = exp(z) / sum of exp(z), L = mean of -ln p of the label",
          "dz = (p - one-hot label) / N"),
-        ("SGD with momentum α", "v ← α v + dw", "w ← w - η v; α = 0 is plain SGD"),
     )  # fmt: skip
-    notes = ("N images as rows; d.. is dL/d.., G the gradient that comes down to a layer: dL/dz of "
-             "the linear one, dL/dh of the ReLU.",)  # fmt: skip
-    return Table("The layers and the update, as they are computed", columns, rows, notes)
+    notes = (
+        "x (N, D): N images or hidden activations as rows; W (D, H), b (H). L is the loss, and dW "
+        "stands for dL/dW. G is the derivative of L by the layer's output, which backpropagation "
+        "hands down: dL/dz for the linear layer, dL/dh for the ReLU.",
+        "The update of a weight w with momentum α and learning rate η, from v = 0: v ← α v + dw, "
+        "then w ← w - η v. With α = 0 it is plain SGD.",
+    )
+    return Table("The layers, as they are computed", columns, rows, notes)
 
 
 def entries_table(entries: Sequence[CheckRecord]) -> Table:
-    """The entries of a gradient check."""
+    """The entries of a gradient check; one that is 0 on both sides gives way to another of its
+    parameter."""
+    told = {c.figures["parameter"] for c in entries if not _is_zero(c)}
+    silent = [c for c in entries if _is_zero(c) and c.figures["parameter"] in told]
     rows = []
     for check in entries:
+        if check in silent:
+            continue
         figures = check.figures
         kink = " (kink)" if figures["kink"] else ""
         rows.append(
@@ -55,12 +64,18 @@ def entries_table(entries: Sequence[CheckRecord]) -> Table:
             )
         )
     columns = headings("<Entry", "Backpropagation", "Numeric", "Relative error", "<Judged by")
-    notes = []
-    if any(check.figures["backpropagation"] == check.figures["numeric"] == 0 for check in entries):
-        notes.append("0 on both sides: no image reaches this weight, for its pixel is 0 in all of "
-                     "them or its unit is never active.")  # fmt: skip
-    notes.append("The first entry of each parameter; fmnist gradcheck --all checks every one.")
+    notes = ["The first entry of each parameter; fmnist gradcheck --all checks every one."]
+    if silent:
+        names = ", ".join(check.name for check in silent)
+        notes.append(
+            f"Left out: {names}, which is 0 on both sides, for its pixel is 0 in all these images "
+            "or its unit is never active. The largest entry of the parameter stands for it."
+        )
     return Table("Entries of the gradient", columns, tuple(rows), tuple(notes))
+
+
+def _is_zero(check: CheckRecord) -> bool:
+    return bool(check.figures["backpropagation"] == check.figures["numeric"] == 0)
 
 
 def causes_table(explanation: Explanation) -> Table:
@@ -87,10 +102,15 @@ def causes_table(explanation: Explanation) -> Table:
         for (name, test), refuted in tests.items()
     ]
     notes += [explanation.note] if explanation.note else []
-    if len(explanation.supported) > 1:
+    shown = [
+        c.share for c in explanation.causes if c.share and (c in explanation.supported or c.likely)
+    ]
+    if len(shown) > 1:
         notes.append(
             "Each cause is tested by itself: shares overlap, and need not add up to 100 %."
         )
+    if any(share > 1.005 for share in shown):
+        notes.append("Above 100 %: the test changed more than the whole effect.")
     if any(cause.low is not None for cause in explanation.supported):
         notes.append("In brackets: the share's 95 % interval.")
     return Table(f"Causes and tests: {explanation.question}", columns, tuple(rows), tuple(notes))
@@ -106,21 +126,28 @@ def parameters_table(counts: Sequence[ParameterCount]) -> Table:
                 layer.operation,
                 _shape(layer.input_shape),
                 _shape(layer.output_shape),
-                layer.formula if layer.count else "",
+                _thousands(layer.size_formula),
+                _thousands(layer.formula) if layer.count else "",
                 layer.count or "",
             )
             for layer in counted.layers
         ]
-        rows.append((counted.model, "all layers", "", "", "", counted.total))
+        rows.append((counted.model, "all layers", "", "", "", "", counted.total))
     columns = (
         Column("Model", numeric=False),
         Column("Layer", numeric=False),
         Column("In"),
         Column("Out"),
+        Column("Output size", formula=True),
         Column("Formula", formula=True),
         Column("Parameters", show="{:,}".format),
     )
     return Table("Shapes, weights and biases, layer by layer", columns, tuple(rows))
+
+
+def _thousands(formula: str) -> str:
+    """``7744 x 10`` as ``7,744 x 10``."""
+    return re.sub(r"\d{4,}", lambda number: f"{int(number[0]):,}", formula)
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,11 @@ def figure_words(explanation: Explanation) -> str:
     """What draws the figure that shows it, after ``fmnist``."""
     axis = f" --x {explanation.axis}" if explanation.axis else ""
     return f"{explanation.figure}{axis}"
+
+
+def figure_commands(explanations: Iterable[Explanation]) -> tuple[str, ...]:
+    """What draws the figures that show them, each once."""
+    return tuple(dict.fromkeys(f"fmnist {figure_words(one)}" for one in explanations))
 
 
 def resume_words(run_id: int, argv: Sequence[str], data_folder: str | None = None) -> str:

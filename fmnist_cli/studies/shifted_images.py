@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, get_args
 
 from fmnist_cli.engine.config import CLASS_NAMES, N_CLASSES, Augment, TrainConfig
@@ -149,19 +150,28 @@ def details_of(runs: Sequence[RecordedRun], view: View) -> list[Table]:
     from fmnist_cli.studies.shifted_curves import curve_tables
 
     curves = [table for curve in view.curves for table in curve_tables(runs, curve)]
-    return [*_errors_tables(runs), *curves]
+    errors = _errors(runs)
+    return [*([errors] if errors else []), *curves]
 
 
-def _errors_tables(runs: Sequence[RecordedRun]) -> list[Table]:
+def errors_table(result: StudyResult) -> Table | None:
+    """What each class is taken for; None where no model was evaluated."""
+    return _errors(evaluated(result))
+
+
+def _errors(runs: Sequence[RecordedRun]) -> Table | None:
     """Of the model with the highest test accuracy: each class's most frequent error on each set."""
     from fmnist_cli.engine.ood_curves import most_frequent_errors
     from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS
 
     names = evaluation_names()
-    usual = [score for score in scores_of(runs) if score.set_name == IN_DOMAIN]
+    usual: dict[str, list[float]] = {}
+    for score in scores_of(runs):
+        if score.set_name == IN_DOMAIN:
+            usual.setdefault(score.model, []).append(score.accuracy)
     if not usual:
-        return []
-    model = max(usual, key=lambda score: score.accuracy).model
+        return None
+    model = max(usual, key=lambda model: fmean(usual[model]))
     columns = [Column("class", numeric=False)]
     errors = []
     for shifted in SHIFTED_SETS:
@@ -177,7 +187,8 @@ def _errors_tables(runs: Sequence[RecordedRun]) -> list[Table]:
         (name, *(_error(found.get(klass)) for found in errors))
         for klass, name in enumerate(CLASS_NAMES)
     ]
-    return [Table(f"{model}: what each class is taken for most often", tuple(columns), tuple(rows))]
+    caption = f"{model}: each class's most frequent error, and its share of the class's images"
+    return Table(caption, tuple(columns), tuple(rows))
 
 
 def _error(found: tuple[int, float] | None) -> str:

@@ -753,6 +753,16 @@ def test_models_are_ranked_by_accuracy_and_not_by_their_drop() -> None:
     assert against_chance(0.1001, 10_000) == ""
 
 
+def test_where_nobody_leads_clearly_it_says_who_may_be_the_best() -> None:
+    # the MLP is out on up4; of the others neither is clearly ahead of the other anywhere
+    given = scores(
+        mlp=(0.8, 0.3, 0.2, 0.2), cnn2=(0.9, 0.60, 0.31, 0.2), cnn3=(0.9, 0.61, 0.3, 0.2)
+    )
+    robust = ood_answers(given)[-1]
+    assert robust.verdict == "no counterexample"
+    assert ", so that cnn2 or cnn3 may be the best on every set." in robust.statement
+
+
 def test_at_or_below_chance_nothing_is_ranked() -> None:
     robust = ood_answers(scores(a=(0.8, 0.3, 0.10, 0.02), b=(0.8, 0.6, 0.03, 0.08)))[-1]
     assert robust.evidence["at_or_below_chance"] == ["rot90", "rot180"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -513,8 +513,8 @@ def shifted_world(
     def measured(labels: Iterable[str]) -> list[Score]:
         return [
             Score(model=label, seed=number, set_name=name,
-                  accuracy=0.88 - (lost(label, name) if name != "in-domain" else 0)
-                  + float(rng.normal(0, 0.01)))
+                  accuracy=UNSHIFTED.get(label, 0.88) + float(rng.normal(0, 0.01))
+                  - (lost(label, name) if name != "in-domain" else 0))
             for label in labels
             for number in range(n_seeds)
             for name in ("in-domain", "up4", "rot90")
@@ -525,18 +525,19 @@ def shifted_world(
         for i, model in enumerate(MODELS)
         for number in range(n_seeds)
     ]
-    figures = {}
-    for run in runs:
-        figures[run.run.id] = of = {}
-        for name in ("up4", "rot90"):
-            drop = lost(run.label, name) + float(rng.normal(0, 0.01))
-            start = UNSHIFTED[run.label] + float(rng.normal(0, 0.005))
-            back = given_back(run.label, name) * drop + float(rng.normal(0, 0.005))
-            of |= {f"{name}/unshifted": start, f"{name}/shifted": start - drop,
-                   f"{name}/moved_back": start - drop + back, f"{name}/input_change": 0.8,
-                   f"{name}/layer_error": 0.0 if name == "up4" else 1.2}  # fmt: skip
+    scores = measured(MODELS)
+    figures: dict[int, dict[str, float]] = {run.run.id: {} for run in runs}
+    for score in scores:
+        run_id, name = 100 * MODELS.index(score.model) + score.seed, score.set_name
+        if name != "in-domain":
+            back = given_back(score.model, name) * lost(score.model, name)
+            figures[run_id] |= {
+                f"{name}/moved_back": score.accuracy + back + float(rng.normal(0, 0.005)),
+                f"{name}/input_change": 0.8,
+                f"{name}/layer_error": 0.0 if name == "up4" else 1.2,
+            }
     why = measured(("mlp + shift", "cnn2, gap"))
-    found = shifted_images.explain_shifted_images(measured(MODELS), why, runs, figures)
+    found = shifted_images.explain_shifted_images(scores, why, runs, figures)
     return {one.question: one for one in found}
 
 
@@ -548,56 +549,88 @@ def test_position_is_the_cause_under_translation_and_other_features_under_rotati
 
     found = shifted_world(lost, lambda model, name: 0.75 if name == "up4" else 0.1)
     up4, cnn3, rotation = found.values()
-    position = outcomes([up4], "The position")
-    assert position == {f"The position of what is read in {m}": "supported" for m in MODELS}
-    (of_cnn2,) = [c for c in up4.causes if c.title == "The position of what is read in cnn2"]
+    position = outcomes([up4], "The changed position")
+    assert position == {f"The changed position in {m}": "supported" for m in MODELS}
+    (of_cnn2,) = [c for c in up4.causes if c.title == "The changed position in cnn2"]
     assert of_cnn2.share == pytest.approx(0.75, abs=0.05)
     assert set(outcomes([up4], "The rows cut off").values()) == {"supported"}
     assert set(outcomes([up4], "No shifted image").values()) == {"tested, not supported"}
-    assert "The position of what is read in cnn3 explained" in up4.answer
-    features = "Other features (filters do not turn) in cnn2"
+    assert "The changed position in cnn3 explained" in up4.answer
+    features = "Changed features (filters do not turn) in cnn2"
     assert outcomes([rotation], features)[features] == "supported"
-    assert not outcomes([rotation], "Other features (filters do not turn) in mlp")
+    assert not outcomes([rotation], "Changed features (filters do not turn) in mlp")
     # the MLP's image turned back is the image: that tests nothing
-    assert "The position of what is read in mlp" not in outcomes([rotation], "The position")
+    assert "The changed position in mlp" not in outcomes([rotation], "The changed position")
     assert "differ by 120 % of their size" in rotation.measured[0]
-    assert "Other features" in rotation.answer
+    assert "Changed features" in rotation.answer
     # cnn3 loses 10 points less than cnn2, 7.5 of them position, and starts 1 point lower
     assert outcomes([cnn3], "Position")["Position, which costs cnn3 less"] == "supported"
     start = "A better cnn3 to begin with"
     assert outcomes([cnn3], start)[start] == "tested, not supported"
 
 
-def test_what_a_turned_image_is_taken_for_is_counted() -> None:
-    """Of 10 + 10 images two classes get all the answers; upside down more are right."""
-    bag = tuple(tuple([0] * 8 + [1, 0]) if k < 6 else tuple([0] * 10) for k in range(10))
-    shirt = tuple(tuple([0] * 6 + [1, 0, 0, 0]) if k >= 6 else tuple([0] * 10) for k in range(10))
-    both = tuple(tuple(map(sum, zip(*rows, strict=True))) for rows in zip(bag, shirt, strict=True))
-    of_rot90 = EvaluationRecord(
-        test_set="rot90", n=10, loss=None, accuracy=0.05, confusion=both, nonfinite={}
+def taken_for(answers: Mapping[int, int], n: int = 10) -> tuple[tuple[int, ...], ...]:
+    """Of ``n`` images of each class, all taken for its one of ``answers``, else for itself."""
+    return tuple(
+        tuple(n if k == answers.get(klass, klass) else 0 for k in range(10)) for klass in range(10)
     )
+
+
+def turned(**confusions: tuple[tuple[int, ...], ...]) -> tuple[Explanation, ...]:
+    """What is said of one cnn2 with these answers on sets of its own."""
     run = replace(
         recorded(label="cnn2", id=7),
-        evaluations=(of_rot90,),
-    )
+        evaluations=tuple(
+            EvaluationRecord(test_set=name, n=100, loss=None, accuracy=0.0, confusion=confusion,
+                             nonfinite={})
+            for name, confusion in confusions.items()
+        ),
+    )  # fmt: skip
     scores = [
-        Score(model="cnn2", seed=run.seed, set_name=name, accuracy=accuracy)
-        for name, accuracy in (("in-domain", 0.88), ("rot90", 0.05), ("rot180", 0.25))
-    ]
-    (found,) = shifted_images.explain_shifted_images(scores, [], [run])
-    assert found.measured[-2:] == (
-        "Cnn2 answers Bag to 60 % and Shirt to 40 % of the images of rot90, where 10 % are of each "
-        "class.",
-        "Upside down (rot180) a garment still stands, and cnn2 keeps 25.0 %; lying (rot90) it does "
-        "not, 5.0 %.",
+        Score(model="cnn2", seed=run.seed, set_name=name,
+              accuracy=sum(row[k] for k, row in enumerate(confusion)) / 100)
+        for name, confusion in {"in-domain": taken_for({}), **confusions}.items()
+    ]  # fmt: skip
+    return shifted_images.explain_shifted_images(scores, [], [run])
+
+
+def test_below_chance_is_explained_by_the_answer_that_most_images_get() -> None:
+    # seven classes are taken for the bag (8), the bag and two others for the shirt (6)
+    rot90 = taken_for(dict.fromkeys((0, 1, 2, 3, 4, 5, 6), 8) | dict.fromkeys((7, 8, 9), 6))
+    (found,) = turned(rot90=rot90)
+    assert found.measured[-1] == (
+        "On rot90 cnn2 is below chance (10 %), for the errors are not random. Cnn2 takes 70 % of "
+        "the images for Bag, the class of only 10 %."
     )
+    by_chance = turned(rot90=taken_for(dict.fromkeys(range(10), 8)))[0]  # the bags alone are right
+    assert "below chance" not in " ".join(by_chance.measured)
+
+
+def test_a_half_turn_is_explained_by_the_classes_that_survive_it() -> None:
+    rot90 = taken_for(dict.fromkeys(range(8), 8) | {9: 6})  # the bags alone
+    rot180 = taken_for({0: 6, 1: 3, 2: 6, 7: 8})
+    *_, half = turned(rot90=rot90, rot180=rot180, rot270=taken_for(dict.fromkeys(range(10), 9)))
+    assert half.question == "Why does rot180 cost less accuracy than rot90 and rot270?"
+    assert half.answer == (
+        "It does: cnn2 has 60.0 % on rot180, against 10.0 % on rot90 and 10.0 % on rot270."
+    )
+    assert half.measured == (
+        "Upside down (rot180) cnn2 still recognises a quarter or more of the images of Dress, "
+        "Coat, Sandal, Shirt, Bag and Ankle boot; on rot90, of Bag.",
+        "More than half of a class is taken there for one other: T-shirt/top and Pullover for "
+        "Shirt; Trouser for Dress; Sneaker for Bag.",
+    )
+    *_, other_way = turned(rot90=rot180, rot180=rot90)
+    assert other_way.answer == "It costs more: cnn2 has 10.0 % on rot180, against 60.0 % on rot90."
+    *_, alike = turned(rot90=rot90, rot180=rot90)
+    assert alike.answer.startswith("No clear difference: ")
 
 
 def test_where_training_on_shifted_images_helps_it_is_named() -> None:
     up4 = next(iter(shifted_world(lambda label, name: 0.02 if "+" in label else 0.4).values()))
     name = "No shifted image in training in mlp"
     assert outcomes([up4], name)[name] == "supported"
-    assert set(outcomes([up4], "The position").values()) == {"tested, not supported"}
+    assert set(outcomes([up4], "The changed position").values()) == {"tested, not supported"}
 
 
 def test_a_model_that_has_less_to_lose_is_no_support_for_pooling() -> None:
@@ -616,13 +649,27 @@ def test_a_model_that_has_less_to_lose_is_no_support_for_pooling() -> None:
     assert (cause.outcome, cause.share) == ("tested, not supported", pytest.approx(0))
 
 
+def test_a_test_by_another_training_shows_both_accuracies_and_compares_relative_losses() -> None:
+    scores = [
+        Score(model=model, seed=0, set_name=name, accuracy=value)
+        for model, before, after in (("mlp", 0.8, 0.4), ("mlp + shift", 0.5, 0.4))
+        for name, value in (("in-domain", before), ("up4", after))
+    ]
+    (up4,) = shifted_images.explain_shifted_images(scores[:2], scores[2:], [recorded(label="mlp")])
+    (cause,) = up4.causes
+    assert (cause.effect, cause.result) == ("80.0 % to 40.0 %", "50.0 % to 40.0 %")
+    assert cause.share == pytest.approx(1 - 0.2 / 0.5)
+    assert "relative losses" in up4.note
+
+
 def test_a_model_without_accuracy_loses_no_share_of_it() -> None:
     scores = [
         Score(model="mlp", seed=seed, set_name=name, accuracy=accuracy)
         for seed, before in ((42, 0.0), (43, 1.0))
         for name, accuracy in ((shifted_images.IN_DOMAIN, before), ("up4", 0.25))
     ]
-    assert shifted_images._lost(scores, "mlp", "up4").values == {43: 0.75}
+    accuracies = shifted_images._accuracies(scores)
+    assert shifted_images._lost(accuracies, "mlp", "up4").values == {43: 0.75}
 
 
 def test_shifted_images_that_change_nothing_need_no_cause() -> None:

@@ -95,9 +95,11 @@ def test_learning_rates_say_why(fmnist: Fmnist) -> None:
 def test_shifted_images_say_why(fmnist: Fmnist) -> None:
     document = fmnist.small_document("ood", *EPOCHS, "--why")
     assert kinds() == ["ood", "ood-why"]
-    up4, rotation = document["explanations"]
+    up4, rotation, half_turn = document["explanations"]
+    assert half_turn["question"] == "Why does rot180 cost less accuracy than rot90 and rot270?"
+    assert "Upside down (rot180) mlp still recognises" in half_turn["measured"][0]
     assert [(cause["name"], cause["at"]) for cause in up4["causes"]] == [
-        ("The position of what is read", "in mlp"),
+        ("The changed position", "in mlp"),
         ("The rows cut off at the frame", "in mlp"),
         ("No shifted image in training", "in mlp"),
     ]
@@ -109,9 +111,9 @@ def test_shifted_images_say_why(fmnist: Fmnist) -> None:
 @pytest.mark.keras
 def test_a_cnn_is_tested_without_positions(fmnist: Fmnist) -> None:
     document = fmnist.small_document("ood", "--epochs", 1, "--model", "cnn2", "--why")
-    up4, rotation = document["explanations"]
+    up4, rotation, _ = document["explanations"]
     assert {cause["name"] for cause in up4["causes"]} == {
-        "The position of what is read",
+        "The changed position",
         "The rows cut off at the frame",
         "An output layer that reads positions",
     }

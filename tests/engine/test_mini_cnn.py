@@ -182,11 +182,14 @@ def test_the_pseudo_code_is_the_loop():
             assert ours == pytest.approx((*w, *v), rel=1e-13)
 
 
-def test_the_start_that_the_pseudo_code_warns_of_has_no_gradient():
-    assert "at w1 = w2 = 0 every derivative is 0" in ALGORITHM
-    stuck = mini_cnn.Exercise(w=(0.0, 0.0))  # whatever the v: no unit is active
-    assert any(stuck.v)
-    assert {sum(terms) for terms in mini_cnn.gradients(stuck).values()} == {0.0}
+def test_the_pseudo_code_says_what_it_needs_and_why_it_cannot_begin_at_a_filter_of_zeros():
+    head = ALGORITHM.partition("repeat T times")[0]
+    for name in ("(x, y)", "eta", "T\n", "w1, w2, v1, v2"):
+        assert name in head
+    zeros = Exercise(w=(0.0, 0.0), v=(2.0, -3.0))
+    assert all(sum(terms) == 0 for terms in gradients(zeros).values())
+    some = Exercise(w=(0.5, 0.25), v=(0.0, 0.0))
+    assert any(sum(terms) != 0 for terms in gradients(some).values())
 
 
 def test_the_loop_that_is_shown_is_the_one_that_trains():

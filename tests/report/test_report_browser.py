@@ -52,6 +52,18 @@ def test_no_table_is_clipped_at_a_desk(made: Made, chromium: Chromium) -> None:
     assert chromium.evaluate(clipped) == []
 
 
+def test_what_scrolls_on_a_phone_says_so_and_its_caption_stays(
+    made: Made, chromium: Chromium
+) -> None:
+    chromium.open(made.folder / "index.html", width=390)
+    without = """[...document.querySelectorAll('.scroll')].filter(
+        box => box.scrollWidth > box.clientWidth + 1
+        && !getComputedStyle(box).backgroundImage.includes('gradient')).map(box => box.ariaLabel)"""
+    assert chromium.evaluate(without) == []
+    captions = "[...document.querySelectorAll('caption')].map(c => c.getBoundingClientRect().right)"
+    assert max(chromium.evaluate(captions)) <= 390
+
+
 def test_no_figure_is_cut_on_a_phone(made: Made, chromium: Chromium) -> None:
     chromium.open(made.folder / "index.html", width=390)
     cut = "[...document.images].filter(i => i.getBoundingClientRect().right > 390).length"

@@ -10,9 +10,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from fmnist_cli.analysis.answers import Answer
+from fmnist_cli.analysis.why.causes import Cause, Explanation
+from fmnist_cli.engine.parameters import count
 from fmnist_cli.plots import to_svg
 from fmnist_cli.plots.svg import CONTRAST, DARK_GROUND, DARK_INK, on_dark
-from fmnist_cli.registry import Registry
+from fmnist_cli.registry import CheckRecord, Registry
 from fmnist_cli.report.blocks import (
     Finding,
     Listing,
@@ -24,7 +26,8 @@ from fmnist_cli.report.blocks import (
 from fmnist_cli.report.html import to_html
 from fmnist_cli.report.markdown import to_markdown
 from fmnist_cli.report.mathml import mathml
-from fmnist_cli.report.tables import typeset
+from fmnist_cli.report.tables import causes_table, entries_table, parameters_table, typeset
+from fmnist_cli.runner.command_line import figure_commands
 from fmnist_cli.tables import Column, Table
 
 from .conftest import Made
@@ -198,6 +201,58 @@ def test_verdicts_are_sentences_of_one_colour(verdict: str, shown: str) -> None:
 
 def test_an_answer_is_not_opened_twice() -> None:
     assert '<strong class="verdict">Not settled.</strong> text' in to_html(small_report("text"))
+
+
+def test_the_commands_of_the_figures_stand_once_at_the_end_of_a_part() -> None:
+    usual = Explanation("Why a?", "a", (), "", "plot batch")
+    other = replace(usual, axis="cumulative-lr")
+    commands = figure_commands([usual, other, usual])
+    assert commands == ("fmnist plot batch", "fmnist plot batch --x cumulative-lr")
+    report = small_report("text")
+    section = replace(report.sections[0], blocks=(usual, other, usual), figures=commands)
+    report = replace(report, sections=(section,))
+    assert to_html(report).count("fmnist plot batch</code>") == 1
+    lines = to_markdown(report).splitlines()
+    assert "Figures: `fmnist plot batch`, `fmnist plot batch --x cumulative-lr`" in lines
+
+
+def test_a_gradient_of_0_gives_way_to_another_of_its_parameter() -> None:
+    def entry(parameter: str, index: int, value: float) -> CheckRecord:
+        figures = {"parameter": parameter, "backpropagation": value, "numeric": value,
+                   "relative_error": 0.0, "method": "difference", "kink": False}  # fmt: skip
+        return CheckRecord(kind="gradient", name=f"{parameter}[{index}]", figures=figures,
+                           held=True, nonfinite={})  # fmt: skip
+
+    table = entries_table([entry("W1", 0, 0.0), entry("W1", 7, 0.5), entry("b1", 0, 0.0)])
+    assert [row[0] for row in table.cells] == ["W1[7]", "b1[0]"]  # b1 has no other
+    assert [note for note in table.notes if "Left out: W1[0], which is 0" in note]
+    assert not any("Left out" in note for note in entries_table([entry("b1", 0, 0.0)]).notes)
+
+
+def cause(share: float, outcome: str = "supported") -> Cause:
+    return Cause("A cause", "", outcome, share, None, None, "a test", "a refutation")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("shares", "overlap", "above"),
+    [((0.6,), False, False), ((0.6, 0.7), True, False), ((1.2, 0.1), True, True)],
+)
+def test_shares_that_do_not_add_up_are_explained(
+    shares: tuple[float, ...], overlap: bool, above: bool
+) -> None:
+    causes = (*map(cause, shares), cause(3.0, "tested, not supported"))
+    notes = " ".join(causes_table(Explanation("Why?", "So.", causes, "", "plot")).notes)
+    assert ("need not add up to 100 %" in notes) == overlap
+    assert ("Above 100 %" in notes) == above
+
+
+def test_the_size_of_each_output_stands_beside_its_layer() -> None:
+    table = parameters_table([count("cnn2")])
+    sizes = {row[1]: row[4:6] for row in table.cells}
+    assert sizes["convolution, 64 kernels 7x7"] == ("28 - 7 + 1 = 22", "7 x 7 x 1 x 64 + 64")
+    assert sizes["max-pool 2x2"][0] == "22 / 2 = 11"
+    assert sizes["flatten"][0] == "11 x 11 x 64 = 7,744"
+    assert sizes["linear to 10"] == ("", "7,744 x 10 + 10")
 
 
 def test_name_and_course_have_a_place() -> None:

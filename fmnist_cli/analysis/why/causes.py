@@ -245,6 +245,8 @@ class Trial:
         The affected condition with the cause taken away; None if it was not trained.
     residual : bool
         Whether the cause is what *remains* there (the batch itself), not what goes.
+    show : callable or None
+        How the mean of ``without`` is shown, where not as those of the effect.
     """
 
     name: str
@@ -254,6 +256,7 @@ class Trial:
     effect: Effect
     without: Sample | None
     residual: bool = False
+    show: Callable[[float], str] | None = None
 
 
 def attribute(trials: Sequence[Trial]) -> tuple[Cause, ...]:
@@ -350,7 +353,7 @@ def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
         trial.counterfactual,
         trial.refuted_by,
         trial.effect.text,
-        _mean(without, trial.effect.show),
+        _mean(without, trial.show or trial.effect.show),
         {
             "effect": {**asdict(effect), "clear": shown},
             "part": {**asdict(part), "clear": taken},

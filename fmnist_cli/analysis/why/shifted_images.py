@@ -10,15 +10,19 @@ a head that pools over positions, that the output layer reads where a feature is
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fmnist_cli.analysis.answers import basis, listing, sentence
+from fmnist_cli.analysis.claims import accuracy
 from fmnist_cli.analysis.noise import SHIFTED_SPREAD
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.sampling import standard_error
-from fmnist_cli.analysis.shifted_images import CHANCE, Score, contrast_scores
+from fmnist_cli.analysis.shifted_images import Score, against_chance, contrast_scores
 from fmnist_cli.analysis.statistics import Sample
 from fmnist_cli.analysis.why.causes import (
     Cause,
@@ -30,20 +34,23 @@ from fmnist_cli.analysis.why.causes import (
     typical,
 )
 from fmnist_cli.engine.config import CLASS_NAMES, N_CLASSES
-from fmnist_cli.engine.equivariance import IMAGES
+from fmnist_cli.engine.ood_curves import most_frequent_errors
 from fmnist_cli.engine.shifts import IN_DOMAIN
 from fmnist_cli.formatting import percent
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.config import TrainConfig
 
-POINTS_NOTE = f"Points: of accuracy, on the first {IMAGES:,} test images."
-CAUSES_NOTE = f"{POINTS_NOTE} Per cent: of the model's accuracy, on all of them."
-PLACES = (
-    "The move is two places of cnn2's last features and one of cnn3's, each of which sees more."
+RELATIVE = (
+    "Where the test is another training, the share compares relative losses: what is lost, divided "
+    "by the accuracy on the test set as it is."
 )
+PLACES = "4 pixels are two places in cnn2's last features and one in cnn3's."
+KEPT = 0.25  # of a class's images: from here on a model is said to still recognise it
+HALF_TURN = "rot180"
 Runs = Sequence[RecordedRun]
 Figures = Mapping[int, Mapping[str, float]]
+Accuracies = Mapping[tuple[str, str], Mapping[int, float]]  # by model and set, of each seed
 
 
 def counterfactuals(
@@ -84,33 +91,41 @@ def explain_shifted_images(
     if not scores:
         return ()
     figures = figures or {}
+    accuracies = _accuracies(scores)
+    retrained = _accuracies(why)
+    n_images = min(score.n for score in scores)
     models = list(dict.fromkeys(score.model for score in scores))
     sets = [n for n in dict.fromkeys(s.set_name for s in scores) if n != IN_DOMAIN]
     shifts = [name for name in sets if _way(name) == "moved"]
     turns = [name for name in sets if _way(name) == "turned"][:1]  # one stands for all
-    means = {
-        (model, name): fmean(s.accuracy for s in scores if (s.model, s.set_name) == (model, name))
-        for model in models
-        for name in (IN_DOMAIN, *sets)
-    }
+    means = {key: fmean(by_seed.values()) for key, by_seed in accuracies.items()}
     trials: dict[str, list[Trial]] = {}
     for name in (*shifts, *turns):
         ordered = sorted(models, key=lambda model: -means[model, name])
         ordered = list(dict.fromkeys([ordered[0], ordered[-1], *ordered]))  # the ends first
-        parts = [trial for model in ordered for trial in _parts(runs, figures, model, name)]
+        parts = [
+            trial
+            for model in ordered
+            for trial in _parts(accuracies, runs, figures, model, name, n_images)
+        ]
         # position first of a shift, last of a turn
         trials[name] = sorted(parts, key=lambda trial: trial.residual is (name in shifts))
         for model in ordered:
-            trials[name] += _trained(scores, why, model, name)
-    both = _between(runs, figures, shifts[0]) if shifts else []
+            trials[name] += _trained(accuracies, retrained, model, name)
+    both = _between(accuracies, runs, figures, shifts[0]) if shifts else []
     causes = iter(attribute([*(t for of_set in trials.values() for t in of_set), *both]))
     judged = {name: tuple(next(causes) for _ in of_set) for name, of_set in trials.items()}
     between = tuple(causes)
     sure = basis((run.label, run.seed) for run in runs)
     among = "mlp" in models and len(models) > 1
     found = []
-    for name in shifts:
+    for name in (*shifts, *turns):
         question = f"Why is accuracy lost on {name}{', and less by the CNNs' if among else ''}?"
+        measured = _translation(runs, figures, models, name)
+        if name in turns:
+            also = ", by the CNNs too" if among else ""
+            question = f"Why is so much accuracy lost on {name}{also}?"
+            measured = _rotation(runs, figures, models, name, means, n_images)
         found.append(
             Explanation(
                 question,
@@ -119,116 +134,114 @@ def explain_shifted_images(
                 sure,
                 "plot ood",
                 {"accuracies": {model: means[model, name] for model in models}},
-                measured=_translation(runs, figures, models, name),
-                note=CAUSES_NOTE,
+                measured=measured,
+                note=RELATIVE if any(trial.show for trial in trials[name]) else "",
             )
         )
-    if between or (shifts and not figures and {"cnn2", "cnn3"} <= set(models)):
-        found.append(_cnn3(scores, means, between, runs, figures, shifts[0], sure))
-    for name in turns:
-        found.append(
-            Explanation(
-                f"Why does rotation cost so much{', also of the CNNs' if among else ''}?",
-                f"{_ends(means, models, name)}{because(judged[name], 'the lost accuracy')}",
-                judged[name],
-                sure,
-                "plot ood",
-                {"accuracies": {model: means[model, name] for model in models}},
-                measured=_rotation(runs, figures, models, name, means),
-                note=CAUSES_NOTE,
-            )
-        )
+        if name in shifts and (between or (not figures and {"cnn2", "cnn3"} <= set(models))):
+            found.append(_cnn3(accuracies, means, between, runs, figures, name, sure, n_images))
+    if HALF_TURN in sets and turns != [HALF_TURN]:
+        found.append(_half_turn(accuracies, means, models, runs, figures, sure, n_images))
     return tuple(found)
 
 
-def _parts(runs: Runs, figures: Figures, model: str, name: str) -> list[Trial]:
+def _accuracies(scores: Sequence[Score]) -> dict[tuple[str, str], dict[int, float]]:
+    found: dict[tuple[str, str], dict[int, float]] = {}
+    for score in scores:
+        found.setdefault((score.model, score.set_name), {})[score.seed] = score.accuracy
+    return found
+
+
+def _parts(
+    accuracies: Accuracies, runs: Runs, figures: Figures, model: str, name: str, n_images: int
+) -> list[Trial]:
     """What moving the features back (of the MLP, the image) gives back, and what it does not;
     nothing to be tested of an image that is turned back, which is the image."""
-    effect, left = _moved_back(runs, figures, model, name)
+    noise = standard_error(0.5, n_images)
+    back = Sample(_moved_back(runs, figures, model, name), noise)
     turned = _way(name) == "turned"
-    if not left.values or (model == "mlp" and turned):
+    if not back.values or (model == "mlp" and turned):
         return []
-    how = f"the features that the output layer reads {_way(name)} back"
+    before, after = (
+        Sample({seed: accuracies[model, which][seed] for seed in back.values}, noise)
+        for which in (IN_DOMAIN, name)
+    )
+    effect = Effect(before, after, "share")
+    how = f"the features before the output layer {_way(name)} back"
     if model == "mlp":
-        how = f"the image {_way(name)} back, without the rows that the frame cut off"
-    rest = "Other features (filters do not turn)" if turned else "The rows cut off at the frame"
-    position, at = "The position of what is read", f"in {model}"
+        how = "of mlp the image moved back, without the rows that were cut off"
+    rest = "Changed features (filters do not turn)" if turned else "The rows cut off at the frame"
+    at = f"in {model}"
     return [
-        Trial(position, at, how, "as large a loss with it back", effect, left),
-        Trial(rest, at, how, "no loss left with it back", effect, left, residual=True),
+        Trial("The changed position", at, how, "an unchanged loss", effect, back),
+        Trial(rest, at, how, "no loss left", effect, back, residual=True),
     ]
 
 
-def _moved_back(runs: Runs, figures: Figures, model: str, name: str) -> tuple[Effect, Sample]:
-    """A model's loss on a set, and its loss with what it reads moved back."""
-    lost, left = (
-        Sample(
-            {
-                run.seed: figures[run.run.id][f"{name}/unshifted"]
-                - figures[run.run.id][f"{name}/{after}"]
-                for run in runs
-                if run.label == model and f"{name}/{after}" in figures.get(run.run.id, {})
-            },
-            standard_error(0.5, IMAGES),
-        )
-        for after in ("shifted", "moved_back")
-    )
-    return Effect(Sample(dict.fromkeys(lost.values, 0.0)), lost, "plain", _points_lost), left
+def _moved_back(runs: Runs, figures: Figures, model: str, name: str) -> dict[int, float]:
+    """A model's accuracy on a set with what it reads moved back, by seed."""
+    return {
+        run.seed: figures[run.run.id][f"{name}/moved_back"]
+        for run in runs
+        if run.label == model and f"{name}/moved_back" in figures.get(run.run.id, {})
+    }
 
 
 def _points(change: float) -> str:
     return f"{100 * change:+.1f} points"
 
 
-def _points_lost(loss: float) -> str:
-    return _points(-loss)
-
-
-def _share_lost(loss: float) -> str:
-    return f"-{percent(loss, 0)}"
-
-
 def _way(name: str) -> str:
     return "turned" if name.startswith("rot") else "moved"
 
 
-def _trained(scores: Sequence[Score], why: Sequence[Score], model: str, name: str) -> list[Trial]:
+def _trained(accuracies: Accuracies, retrained: Accuracies, model: str, name: str) -> list[Trial]:
     """The trained counterfactuals, judged by the share of its accuracy that a model loses: one
     that is worse to begin with has less to lose."""
-    loss = _lost(scores, model, name)
-    effect = Effect(Sample(dict.fromkeys(loss.values, 0.0)), loss, "plain", _share_lost)
+    loss = _lost(accuracies, model, name)
     trials = []
-    for label, cause, counterfactual, refuted in (
+    for label, cause, counterfactual in (
         (
             f"{model}, gap",
             "An output layer that reads positions",
-            "a global average pool before it; losses relative to the accuracy",
-            "as large a loss without positions",
+            "a global average pool before it",
         ),
-        (
-            f"{model} + shift",
-            "No shifted image in training",
-            "training on shifted images; losses relative to the accuracy",
-            "as large a loss after having seen them",
-        ),
+        (f"{model} + shift", "No shifted image in training", "training on shifted images"),
     ):
-        without = _lost(why, label, name)
+        without = _lost(retrained, label, name)
         if without.values and loss.values:
-            at = f"in {model}"
-            trials.append(Trial(cause, at, counterfactual, refuted, effect, without))
+            from_to = _from_to(accuracies, model, name)
+            effect = Effect(Sample(dict.fromkeys(loss.values, 0.0)), loss, "plain", from_to)
+            trials.append(
+                Trial(
+                    cause,
+                    f"in {model}",
+                    counterfactual,
+                    "as large a relative loss",
+                    effect,
+                    without,
+                    show=_from_to(retrained, label, name),
+                )
+            )
     return trials
 
 
-def _between(runs: Runs, figures: Figures, name: str) -> list[Trial]:
+def _from_to(accuracies: Accuracies, model: str, name: str) -> Callable[[float], str]:
+    """What shows a loss as the two accuracies that it lies between."""
+    before, after = (
+        accuracy(fmean(accuracies[model, which].values())) for which in (IN_DOMAIN, name)
+    )
+    return lambda loss: f"{before} to {after}"
+
+
+def _between(accuracies: Accuracies, runs: Runs, figures: Figures, name: str) -> list[Trial]:
     """By how much cnn3 does better than cnn2 under a shift, and each part of that."""
-    found: dict[str, dict[int, tuple[float, float, float]]] = {"cnn2": {}, "cnn3": {}}
-    for run in runs:
-        of = figures.get(run.run.id, {})
-        if run.label in found and f"{name}/shifted" in of:
-            start, shifted, back = (
-                of[f"{name}/{which}"] for which in ("unshifted", "shifted", "moved_back")
-            )
-            found[run.label][run.seed] = (shifted - back, back - start, start)
+    found: dict[str, dict[int, tuple[float, float, float]]] = {}
+    for model in ("cnn2", "cnn3"):
+        found[model] = {}
+        for seed, back in _moved_back(runs, figures, model, name).items():
+            start, shifted = (accuracies[model, which][seed] for which in (IN_DOMAIN, name))
+            found[model][seed] = (shifted - back, back - start, start)
     seeds = sorted(found["cnn2"].keys() & found["cnn3"].keys())
     if not seeds:
         return []
@@ -240,15 +253,15 @@ def _between(runs: Runs, figures: Figures, name: str) -> list[Trial]:
     noise = math.sqrt(2) * SHIFTED_SPREAD
     effect = Effect(Sample(dict.fromkeys(seeds, 0.0)), Sample(whole, noise), "plain", _points)
     parts = (
-        ("Position, which costs cnn3 less", "as large a cost of position"),
-        ("The cut-off rows, which cost cnn3 less", "as large a cost of the rows"),
-        ("A better cnn3 to begin with", "no better on unshifted images"),
+        ("Position, which costs cnn3 less", "as large a cost of position in cnn3"),
+        ("The cut-off rows, which cost cnn3 less", "as large a cost of the rows in cnn3"),
+        ("A better cnn3 to begin with", "a cnn3 no better on unshifted images"),
     )
     return [
         Trial(
             cause,
             "",
-            "the difference without this part",
+            "cnn3's lead without this part",
             refuted,
             effect,
             Sample({seed: whole[seed] - ahead[seed][i] for seed in seeds}, noise),
@@ -258,69 +271,67 @@ def _between(runs: Runs, figures: Figures, name: str) -> list[Trial]:
 
 
 def _cnn3(
-    scores: Sequence[Score],
+    accuracies: Accuracies,
     means: Mapping[tuple[str, str], float],
     causes: tuple[Cause, ...],
     runs: Runs,
     figures: Figures,
     name: str,
     sure: str,
+    n_images: int,
 ) -> Explanation:
-    first, second = (
-        {s.seed: s.accuracy for s in scores if (s.model, s.set_name) == (model, name)}
-        for model in ("cnn2", "cnn3")
-    )
-    found = contrast_scores(first, second, min(score.n for score in scores))
+    pair = ("cnn2", "cnn3")
+    first, second = (accuracies[model, name] for model in pair)
+    found = contrast_scores(first, second, n_images)
     verdict = "No clear difference"
     if found.clear:
         verdict = "Yes" if found.direction > 0 else "No"
     elif found.agree and len(first) == 1:
         verdict = "Not clearly, on one seed"
-    change = {
-        model: typical(of.get(f"{name}/input_change") for of in _of(runs, figures, model))
-        for model in ("cnn2", "cnn3")
-    }
     measured = []
     cost = {
         model: typical(
-            of[f"{name}/moved_back"] - of[f"{name}/shifted"]
-            for of in _of(runs, figures, model)
-            if f"{name}/moved_back" in of
+            back - accuracies[model, name][seed]
+            for seed, back in _moved_back(runs, figures, model, name).items()
         )
-        for model in ("cnn2", "cnn3")
+        for model in pair
     }
     if cost["cnn2"] is not None and cost["cnn3"] is not None:
         measured.append(
-            f"On {IMAGES:,} images position costs cnn2 {100 * cost['cnn2']:.1f} points and cnn3 "
-            f"{100 * cost['cnn3']:.1f}."
+            f"Position costs cnn2 {100 * cost['cnn2']:.1f} points and cnn3 "
+            f"{100 * cost['cnn3']:.1f} points."
         )
+    change = {model: _input_change(runs, figures, model, name) for model in pair}
     if change["cnn2"] is not None and change["cnn3"] is not None:
         measured.append(
-            f"{PLACES} So what the output layer reads changes by "
-            f"{100 * change['cnn2']:.0f} % of its size in cnn2, {100 * change['cnn3']:.0f} % in "
+            f"{PLACES} What the output layer reads changes by "
+            f"{100 * change['cnn2']:.0f} % of its size in cnn2 and {100 * change['cnn3']:.0f} % in "
             "cnn3."
         )
     elif not figures:
         measured.append(PLACES)
     return Explanation(
         f"Why does cnn3 do better than cnn2 on {name}?",
-        f"{verdict}: {100 * means['cnn3', name]:.1f} % against {100 * means['cnn2', name]:.1f} %."
+        f"{verdict}: {accuracy(means['cnn3', name])} against {accuracy(means['cnn2', name])}."
         f"{because(causes, 'the difference')}",
         causes,
         sure,
         "plot ood",
         measured=tuple(measured),
-        note=POINTS_NOTE,
     )
+
+
+def _input_change(runs: Runs, figures: Figures, model: str, name: str) -> float | None:
+    """By how much what a model's output layer reads changes, of its size."""
+    return typical(of.get(f"{name}/input_change") for of in _of(runs, figures, model))
 
 
 def _translation(runs: Runs, figures: Figures, models: Sequence[str], name: str) -> tuple[str, ...]:
     """Where the shift is still a shift, and where it becomes something else."""
     said = []
     cnns = [model for model in models if model != "mlp"]
-    errors = [of.get(f"{name}/layer_error") for model in cnns for of in _of(runs, figures, model)]
-    error = typical(errors)
     if cnns:
+        error = _layer_error(runs, figures, cnns[-1], name)
         measured = (
             ""
             if error is None
@@ -331,7 +342,7 @@ def _translation(runs: Runs, figures: Figures, models: Sequence[str], name: str)
             f"Convolution and pooling move with the image{measured}. Only the output layer has a "
             "weight of its own for every place."
         )
-    change = typical(of.get(f"{name}/input_change") for of in _of(runs, figures, "mlp"))
+    change = _input_change(runs, figures, "mlp", name)
     if "mlp" in models:
         measured = (
             ""
@@ -344,77 +355,134 @@ def _translation(runs: Runs, figures: Figures, models: Sequence[str], name: str)
     return tuple(said)
 
 
+def _layer_error(runs: Runs, figures: Figures, model: str, name: str) -> float | None:
+    return typical(of.get(f"{name}/layer_error") for of in _of(runs, figures, model))
+
+
 def _rotation(
     runs: Runs,
     figures: Figures,
     models: Sequence[str],
     name: str,
     means: Mapping[tuple[str, str], float],
+    n_images: int,
 ) -> tuple[str, ...]:
     said = []
     cnns = [model for model in models if model != "mlp"]
-    error = typical(
-        of.get(f"{name}/layer_error") for model in cnns for of in _of(runs, figures, model)
-    )
     if cnns:
+        error = _layer_error(runs, figures, cnns[-1], name)
         measured = (
             ""
             if error is None
-            else f": they differ by {100 * error:.0f} % of their size from the features of the "
-            "image, turned (0 % if they turned along, about 140 % if unrelated)"
+            else f": {cnns[-1]}'s differ by {100 * error:.0f} % of their size from those of the "
+            "upright image, turned (0 % if they turned along, about 140 % if unrelated)"
         )
         said.append(
-            "A filter that knows an upright edge is blind to a lying one, so that features do not "
-            f"turn with the image{measured}."
+            "A filter keeps its orientation, so that features do not turn with the image"
+            f"{measured}."
         )
     elif models:
         said.append(
             "The MLP has a weight for every pixel: a turned garment meets those of other pixels."
         )
-    low = [model for model in models if means[model, name] <= CHANCE]
-    if low:
+    low = [m for m in models if against_chance(means[m, name], n_images).startswith("below")]
+    best = _best(means, models)
+    counts = _answers(runs, best, name)
+    if low and counts.any():
+        most = int(counts.sum(axis=0).argmax())
+        given, true = (counts.sum(axis=axis)[most] / counts.sum() for axis in (0, 1))
         said.append(
-            f"At {name} {listing(low)} {'are' if len(low) > 1 else 'is'} below chance (10 %): a "
-            "turned garment looks like another class, so the answers are wrong, not random."
-        )
-    best = max(models, key=lambda model: means[model, name])
-    if given := _answers_given(runs, best, name):
-        said.append(
-            f"{sentence(best)} answers {listing(given)} of the images of {name}, where "
-            "10 % are of each class."
-        )
-    half, kept = "rot180", means.get((best, "rot180"), 0.0)
-    if name != half and kept > means[best, name]:
-        said.append(
-            f"Upside down ({half}) a garment still stands, and {best} keeps {percent(kept, 1)}; "
-            f"lying ({name}) it does not, {percent(means[best, name], 1)}."
+            f"On {name} {listing(low)} {'are' if len(low) > 1 else 'is'} below chance (10 %), for "
+            f"the errors are not random. {sentence(best)} takes {percent(given, 0)} of the images "
+            f"for {CLASS_NAMES[most]}, the class of only {percent(true, 0)}."
         )
     return tuple(said)
 
 
-def _answers_given(runs: Runs, model: str, name: str) -> list[str]:
-    """The two classes that a model answers most on a set, each with its share: ``Bag to 61 %``."""
-    tables = [
-        one.confusion
-        for run in runs
-        if run.label == model
-        for one in run.evaluations
-        if one.test_set == name
-    ]
-    totals = [sum(row[k] for table in tables for row in table) for k in range(N_CLASSES)]
-    if not sum(totals):
-        return []
-    most = sorted(range(N_CLASSES), key=lambda k: -totals[k])[:2]
-    return [f"{CLASS_NAMES[k]} to {percent(totals[k] / sum(totals), 0)}" for k in most]
+def _half_turn(
+    accuracies: Accuracies,
+    means: Mapping[tuple[str, str], float],
+    models: Sequence[str],
+    runs: Runs,
+    figures: Figures,
+    sure: str,
+    n_images: int,
+) -> Explanation:
+    """Why an image upside down is recognised more often than one on its side, by the classes that
+    are."""
+    best = _best(means, models)
+    others = [n for m, n in means if m == best and _way(n) == "turned" and n != HALF_TURN]
+    other = max(others, key=lambda name: means[best, name])
+    found = contrast_scores(
+        accuracies[best, other], accuracies[best, HALF_TURN], n_images, same_weights=True
+    )
+    verdict = "No clear difference"
+    if found.clear:
+        verdict = "It does" if found.direction > 0 else "It costs more"
+    against = listing(f"{accuracy(means[best, name])} on {name}" for name in others)
+    measured = [*_classes(runs, best, other)]
+    change = [_input_change(runs, figures, best, name) for name in (HALF_TURN, other)]
+    if change[0] is not None and change[1] is not None:
+        measured.append(
+            f"What {best}'s output layer reads changes by {100 * change[0]:.0f} % of its size on "
+            f"{HALF_TURN} and by {100 * change[1]:.0f} % on {other}."
+        )
+    return Explanation(
+        f"Why does {HALF_TURN} cost less accuracy than {listing(others)}?",
+        f"{verdict}: {best} has {accuracy(means[best, HALF_TURN])} on {HALF_TURN}, against "
+        f"{against}.",
+        (),
+        sure,
+        "plot ood",
+        {"accuracies": {name: means[best, name] for name in (HALF_TURN, *others)}},
+        measured=tuple(measured),
+    )
 
 
-def _lost(scores: Sequence[Score], model: str, name: str) -> Sample:
+def _classes(runs: Runs, model: str, other: str) -> Iterator[str]:
+    """Which classes a model still recognises upside down, and what it takes the others for."""
+    counts = {name: _answers(runs, model, name) for name in (HALF_TURN, other)}
+    if not all(of_set.any() for of_set in counts.values()):
+        return
+    known = {
+        name: listing(
+            CLASS_NAMES[k] for k, row in enumerate(of_set) if row[k] >= KEPT * max(row.sum(), 1)
+        )
+        or "no class"
+        for name, of_set in counts.items()
+    }
+    yield (
+        f"Upside down ({HALF_TURN}) {model} still recognises a quarter or more of the images of "
+        f"{known[HALF_TURN]}; on {other}, of {known[other]}."
+    )
+    taken: dict[str, list[str]] = {}
+    for klass, (wrong, share) in most_frequent_errors([counts[HALF_TURN].tolist()]).items():
+        if share > 0.5:
+            taken.setdefault(CLASS_NAMES[wrong], []).append(CLASS_NAMES[klass])
+    if taken:
+        errors = "; ".join(f"{listing(of)} for {wrong}" for wrong, of in taken.items())
+        yield f"More than half of a class is taken there for one other: {errors}."
+
+
+def _answers(runs: Runs, model: str, name: str) -> NDArray[np.int64]:
+    """(K, K), what the images of each class (row) are taken for (column), over all seeds."""
+    counts = np.zeros((N_CLASSES, N_CLASSES), np.int64)
+    for run in runs:
+        if run.label == model and not run.diverged:
+            for one in run.evaluations:
+                if one.test_set == name:
+                    counts += np.asarray(one.confusion)
+    return counts
+
+
+def _best(means: Mapping[tuple[str, str], float], models: Sequence[str]) -> str:
+    """The model with the highest accuracy on the test set as it is."""
+    return max(models, key=lambda model: means[model, IN_DOMAIN])
+
+
+def _lost(accuracies: Accuracies, model: str, name: str) -> Sample:
     """The share of its accuracy that a model loses on a set, by seed."""
-    by_set: dict[str, dict[int, float]] = {}
-    for score in scores:
-        if score.model == model:
-            by_set.setdefault(score.set_name, {})[score.seed] = score.accuracy
-    before, after = by_set.get(IN_DOMAIN, {}), by_set.get(name, {})
+    before, after = (accuracies.get((model, which), {}) for which in (IN_DOMAIN, name))
     values = {
         seed: 1 - after[seed] / before[seed] for seed in before.keys() & after.keys()
         if before[seed]  # else there is nothing to lose
@@ -425,7 +493,7 @@ def _lost(scores: Sequence[Score], model: str, name: str) -> Sample:
 def _ends(means: Mapping[tuple[str, str], float], models: Sequence[str], name: str) -> str:
     order = sorted(models, key=lambda model: -means[model, name])
     ends = dict.fromkeys([order[0], order[-1]])
-    return f"On {name} {listing(f'{m} has {100 * means[m, name]:.1f} %' for m in ends)}."
+    return f"On {name} {listing(f'{m} has {accuracy(means[m, name])}' for m in ends)}."
 
 
 def _of(runs: Runs, figures: Figures, model: str) -> list[Mapping[str, float]]:
