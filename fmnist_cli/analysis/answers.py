@@ -43,7 +43,7 @@ class Answer:
 def opening(verdict: Verdict, n_seeds: int = 0) -> str:
     """How a statement begins: on one seed, and on few, it says so."""
     if verdict == "no counterexample":
-        return "Not refuted by these settings."
+        return "No counterexample among these settings."
     text = verdict[0].upper() + verdict[1:]
     if n_seeds == 1:
         return f"{text}, on this seed."

@@ -18,6 +18,8 @@ from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import UsageError
 from fmnist_cli.formatting import pluralize
 
+LEAST_LOSS = 1e-12  # nats: where float32 says 0
+
 
 @dataclass(frozen=True)
 class Trend:
@@ -33,7 +35,7 @@ class Trend:
     gap_at_stop, gap_at_end : float
         Train accuracy less test accuracy.
     train_loss, val_loss : (float, float)
-        Where that line of the loss begins and ends, in nats per example.
+        Where such a line begins and ends, in nats per example: of the loss on a log scale.
     test_level : float
         The mean test accuracy of these epochs.
     """
@@ -379,10 +381,12 @@ def _trend(epochs: Sequence[Epoch]) -> Trend:
     )
 
 
-def _line_ends(values: Sequence[float]) -> tuple[float, float]:
-    """The least-squares line at the first value's place and at the last one's."""
-    half, mean = _along_the_line(values) / 2, fmean(values)
-    return mean - half, mean + half
+def _line_ends(losses: Sequence[float]) -> tuple[float, float]:
+    """The least-squares line through their logarithms, at the first one's place and at the last
+    one's: as losses, which it keeps above 0."""
+    logs = [math.log(max(value, LEAST_LOSS)) for value in losses]
+    half, mean = _along_the_line(logs) / 2, fmean(logs)
+    return math.exp(mean - half), math.exp(mean + half)
 
 
 def _along_the_line(values: Sequence[float]) -> float:

@@ -68,8 +68,8 @@ def entries_table(entries: Sequence[CheckRecord]) -> Table:
     if silent:
         names = ", ".join(check.name for check in silent)
         notes.append(
-            f"Left out: {names}, which is 0 on both sides, for its pixel is 0 in all these images "
-            "or its unit is never active. The largest entry of the parameter stands for it."
+            f"Left out: {names}, 0 on both sides, for the pixel is 0 in all these images or the "
+            "unit is never active. The parameter's largest entry stands for it."
         )
     return Table("Entries of the gradient", columns, tuple(rows), tuple(notes))
 

@@ -61,7 +61,7 @@ COLUMNS: tuple[tuple[Column, Callable[[Outcomes], Value]], ...] = (
     (Column("stops after epoch", short="stops after", show=format_count), _stops),
     (Column("keeps epoch", show=format_count), _over_seeds(lambda one: one.best_epoch)),
     (
-        Column("test accuracy kept", short="test acc kept", key="test_accuracy", show=percent),
+        Column("test accuracy kept", short="test kept", key="test_accuracy", show=percent),
         _over_seeds(lambda one: one.test_accuracy),
     ),
     (
@@ -157,21 +157,20 @@ def _details(result: StudyResult, view: View) -> list[Table]:
         of_run = [one for one in found if one.seed == run.seed]
         rows = []
         for epoch in run.epochs:
-            notes = [
-                f"kept by patience {o.patience}" for o in of_run if o.best_epoch == epoch.epoch
-            ]
-            notes += [
-                f"patience {o.patience} stops" for o in of_run if o.stopped_after == epoch.epoch
-            ]
+            notes = [f"{o.patience} keeps" for o in of_run if o.best_epoch == epoch.epoch]
+            notes += [f"{o.patience} stops" for o in of_run if o.stopped_after == epoch.epoch]
             accuracies = (epoch.train_accuracy, epoch.val_accuracy, epoch.test_accuracy)
             losses = (epoch.train_loss, epoch.val_loss)
             rows.append((epoch.epoch, *accuracies, *losses, ", ".join(notes)))
         seed = "" if len(result.runs) == 1 else f", seed {run.seed}"
         heads = (
             Column("epoch"),
-            *(Column(name, show=percent) for name in ("train", "validation", "test")),
-            *(Column(f"{name} loss", show="{:.3f}".format) for name in ("train", "validation")),
-            Column("", numeric=False),
+            Column("train", show=percent),
+            Column("validation", short="val.", show=percent),
+            Column("test", show=percent),
+            Column("train loss", show="{:.3f}".format),
+            Column("validation loss", short="val. loss", show="{:.3f}".format),
+            Column("patience", numeric=False),
         )
         caption = f"Study {result.study.id}, run {run.run.id}{seed}: accuracy and loss by epoch"
         made.append(Table(caption, heads, tuple(rows)))

@@ -55,7 +55,7 @@ COLUMNS = (
         columns.each(lambda run: min(_known(run, "train_loss"), default=None)),
     ),
     (
-        Column("test accuracy kept", short="test acc kept", key="test_accuracy", show=percent),
+        Column("test accuracy kept", short="test kept", key="test_accuracy", show=percent),
         columns.TEST_ACCURACY[1],
     ),
     (

@@ -134,7 +134,7 @@ def test_a_guarantee_is_refuted_by_one_counterexample_and_proved_by_none() -> No
     ]
     answer = sweep_answers(rising)[0]
     assert answer.verdict == "no counterexample"
-    assert answer.statement.startswith("Not refuted by these settings.")
+    assert answer.statement.startswith("No counterexample among these settings.")
     assert sweep_answers(rising[:2])[0].verdict == "no counterexample"
     turned = [rising[0], batch_run(50, best=10, accuracy=0.8, per_epoch=0.01), rising[2]]
     answer = sweep_answers(turned)[0]
@@ -601,33 +601,33 @@ def with_losses(
 
 @pytest.mark.parametrize("n_seeds", [1, 3, 5])
 @pytest.mark.parametrize(
-    ("val_step", "verdict", "said"),
+    ("val_rate", "verdict", "said"),
     [
-        (0.01, "yes", "the validation loss rises from 0.640 to 0.680: the model overfits."),
-        (-0.01, "yes", "the validation loss falls from 0.560 to 0.520."),
-        (-0.02, "flat", "the validation loss falls from 0.520 to 0.440."),
-        (0.0, "yes", "the validation loss stays at 0.600."),
+        (0.02, "yes", "the validation loss rises from 0.542 to 0.587: the model overfits."),
+        (-0.01, "yes", "the validation loss falls from 0.480 to 0.462."),
+        (-0.05, "flat", "the validation loss falls from 0.409 to 0.335."),
+        (0.0, "yes", "the validation loss stays at 0.500."),
     ],
 )
 def test_the_losses_after_a_stop_and_their_gap(
-    n_seeds: int, val_step: float, verdict: str, said: str
+    n_seeds: int, val_rate: float, verdict: str, said: str
 ) -> None:
-    """Lines by hand, stopped by patience 3 after epoch 5 (4 steps) of 9: the training loss falls by
-    0.02 an epoch. The validation loss wobbles about its line by what leaves the line as it is: its
-    sum is 0, and it is symmetric."""
+    """Curves by hand, stopped by patience 3 after epoch 5 (4 steps) of 9: the training loss falls
+    by e^-0.05 an epoch. The validation loss wobbles about its line on the log scale by what leaves
+    the line as it is: its sum is 0, and it is symmetric."""
     wobble = [0, 0, 0, 0, 0.001, -0.001, 0, -0.001, 0.001]
     falling = [0.9, 0.91, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9]  # best at epoch 2
     runs = [
         with_losses(
             stopping_curve(falling, falling, seed=seed),
-            [0.5 - 0.02 * i for i in range(9)],
-            [0.6 + val_step * i + wobble[i] for i in range(9)],
+            [0.5 * math.exp(-0.05 * i) for i in range(9)],
+            [0.5 * math.exp(val_rate * i + wobble[i]) for i in range(9)],
         )
         for seed in range(n_seeds)
     ]
     found = early_stop_answers(runs, [3])[2]
     assert found.verdict == verdict
-    assert "the training loss falls from 0.420 to 0.340 and " in found.statement
+    assert "the training loss falls from 0.409 to 0.335 and " in found.statement
     assert found.statement.endswith(said)
 
 
@@ -635,12 +635,20 @@ def test_seeds_whose_validation_losses_part_are_given_no_direction() -> None:
     flat = [0.9] * 6
     runs = [
         with_losses(stopping_curve(flat, flat, seed=s), [1 - 0.1 * i for i in range(6)],
-                    [1 + step * i for i in range(6)])
-        for s, step in enumerate((0.01, -0.02))
+                    [math.exp(rate * i) for i in range(6)])
+        for s, rate in enumerate((0.01, -0.02))
     ]  # fmt: skip
     found = early_stop_answers(runs, [1])[2]  # stops after epoch 2
-    assert "the validation loss goes from 0.995 to 0.975." in found.statement
+    assert "the validation loss goes from 0.995 to 0.978." in found.statement
     assert "overfits" not in found.statement
+
+
+def test_losses_that_fall_fast_have_lines_that_end_above_0() -> None:
+    flat = [0.9] * 30
+    fast = [math.exp(-0.2 * i) for i in range(30)]  # a straight line through them ends below 0
+    run = with_losses(stopping_curve(flat, flat, seed=0), fast, [2 * value for value in fast])
+    found = early_stop_answers([run], [1])[2]  # stops after epoch 2
+    assert "the training loss falls from 0.819 to 0.00303 and" in found.statement
 
 
 def test_why_a_stop_costs_accuracy_where_the_curve_after_it_is_flat() -> None:
@@ -739,7 +747,7 @@ def test_models_are_ranked_by_accuracy_and_not_by_their_drop() -> None:
     assert robust.verdict == "no counterexample"
     assert "cnn3 on up4 and rot90" in robust.statement
     assert robust.statement.startswith(
-        "Not refuted by these settings. Highest accuracy: cnn3 on up4 and rot90. "
+        "No counterexample among these settings. Highest accuracy: cnn3 on up4 and rot90. "
     )
     assert "most robust" not in robust.statement
     assert mlp.verdict == "no"

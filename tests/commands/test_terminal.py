@@ -72,7 +72,7 @@ def on_terminal(
         os.killpg(process.pid, signal.SIGKILL)
         pytest.fail(sent.decode(errors="replace"))
     os.close(leader)
-    screen = pyte.Screen(columns, 300)
+    screen = pyte.Screen(columns, 600)
     pyte.ByteStream(screen).feed(sent)
     lines = [line.rstrip() for line in screen.display]
     return lines, sent, process.wait()

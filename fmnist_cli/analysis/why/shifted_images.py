@@ -169,7 +169,7 @@ def _parts(
     effect = Effect(before, after, "share")
     how = f"the features before the output layer {_way(name)} back"
     if model == "mlp":
-        how = "of mlp the image moved back, without the rows that were cut off"
+        how = "mlp's image moved back, without the rows that were cut off"
     rest = "Changed features (filters do not turn)" if turned else "The rows cut off at the frame"
     at = f"in {model}"
     return [
@@ -253,8 +253,8 @@ def _between(accuracies: Accuracies, runs: Runs, figures: Figures, name: str) ->
     noise = math.sqrt(2) * SHIFTED_SPREAD
     effect = Effect(Sample(dict.fromkeys(seeds, 0.0)), Sample(whole, noise), "plain", _points)
     parts = (
-        ("Position, which costs cnn3 less", "as large a cost of position in cnn3"),
-        ("The cut-off rows, which cost cnn3 less", "as large a cost of the rows in cnn3"),
+        ("The smaller cost of position in cnn3", "as large a cost of position in cnn3"),
+        ("The smaller cost of the cut-off rows in cnn3", "as large a cost of the rows in cnn3"),
         ("A better cnn3 to begin with", "a cnn3 no better on unshifted images"),
     )
     return [
@@ -423,9 +423,11 @@ def _half_turn(
     measured = [*_classes(runs, best, other)]
     change = [_input_change(runs, figures, best, name) for name in (HALF_TURN, other)]
     if change[0] is not None and change[1] is not None:
+        why = "A half turn leaves upright edges upright, as a quarter turn does not. "
         measured.append(
-            f"What {best}'s output layer reads changes by {100 * change[0]:.0f} % of its size on "
-            f"{HALF_TURN} and by {100 * change[1]:.0f} % on {other}."
+            f"{why if change[0] < change[1] else ''}What {best}'s output layer reads changes by "
+            f"{100 * change[0]:.0f} % of its size on {HALF_TURN} and by {100 * change[1]:.0f} % on "
+            f"{other}."
         )
     return Explanation(
         f"Why does {HALF_TURN} cost less accuracy than {listing(others)}?",
