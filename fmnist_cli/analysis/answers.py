@@ -111,7 +111,10 @@ def basis(runs: Iterable[tuple[str, int]]) -> str:
         return "One seed each, not the same for all."
     each = count_range(counts)
     if counts[-1] < 5:
-        return f"{each} seeds: too few for an interval; stated is what all of them show."
+        return (
+            f"{each} seeds are too few for an interval: a difference is clear where every seed "
+            "shows it beyond its noise."
+        )
     return f"{each} seeds; comparisons share 5 % (Holm)."
 
 

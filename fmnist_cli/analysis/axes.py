@@ -73,17 +73,23 @@ def gaps(runs: Sequence[RecordedRun], metric: Metric = "val_accuracy") -> dict[A
     By axis the mean distance over places and pairs: a difference, as a fraction, for accuracies; a
     factor >= 1 for losses. Empty if no pair can be compared.
     """
-    log = metric.endswith("loss")
-    conditions = list(_curves(runs, metric, log=log).values())
-    found: dict[Axis, list[float]] = {axis: [] for axis in AXES}
-    for first, second in combinations(conditions, 2):
-        apart = {axis: _distance(first[axis], second[axis]) for axis in AXES}
+    pairs = pair_gaps(runs, metric).values()
+    means = {axis: fmean(apart[axis] for apart in pairs) for axis in AXES if pairs}
+    return {axis: math.exp(gap) if metric.endswith("loss") else gap for axis, gap in means.items()}
+
+
+def pair_gaps(
+    runs: Sequence[RecordedRun], metric: Metric
+) -> dict[tuple[str, str], dict[Axis, float]]:
+    """The same for each pair of conditions, by their labels; of a loss the factor's logarithm."""
+    curves = _curves(runs, metric, log=metric.endswith("loss"))
+    found = {}
+    for first, second in combinations(curves, 2):
+        apart = {axis: _distance(curves[first][axis], curves[second][axis]) for axis in AXES}
         known = {axis: distance for axis, distance in apart.items() if distance is not None}
         if len(known) == len(AXES):
-            for axis, distance in known.items():
-                found[axis].append(distance)
-    means = {axis: fmean(distances) for axis, distances in found.items() if distances}
-    return {axis: math.exp(gap) if log else gap for axis, gap in means.items()}
+            found[first, second] = known
+    return found
 
 
 Curve = tuple[Sequence[float], Sequence[float]]

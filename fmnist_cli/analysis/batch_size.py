@@ -9,6 +9,7 @@ from fmnist_cli.analysis.answers import Answer, listing, sentence
 from fmnist_cli.analysis.claims import Claim, Measure, accuracy, count, judge, seconds, share
 from fmnist_cli.analysis.noise import accuracy_noise, best_epoch_noise, seconds_noise
 from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.formatting import percent
 
 
 def _at_limit(run: RecordedRun) -> int:
@@ -100,8 +101,8 @@ def updates_to_accuracy(target: float | None, seeds: str = "") -> Measure:
 
     name = "gradient updates to a validation accuracy"
     if target is not None:
-        name = f"gradient updates to {accuracy(target)} validation accuracy, the highest that "
-        name += f"every setting reaches{seeds}"
+        name = f"gradient updates (interpolated) to {percent(target)} validation accuracy, the "
+        name += f"highest that every setting reaches{seeds}"
     return Measure(
         name,
         updates,

@@ -200,7 +200,12 @@ class Claim:
         if through is not None and turns:
             named.insert(1, through)
         found, show = self.overall, self.measure.show
-        values = [f"{bounded(one, show)} at {one.label}" for one in named]
+        most = max(len(one.values) for one in self.conditions)
+        values = [
+            f"{bounded(one, show)} at {one.label}"
+            + (f" ({len(one.values)} of {most} seeds)" if len(one.values) < most else "")
+            for one in named
+        ]
         text = f"{sentence(self.measure.name)}: {', '.join(values)}"
         if turns or not interval or found.low is None or found.high is None:
             return f"{text}."

@@ -67,6 +67,22 @@ def rising_trend(curves: ArrayLike) -> Floats:
     return np.repeat([mean for mean, _ in blocks], [length for _, length in blocks])
 
 
+def smoothed(curve: Sequence[float]) -> list[float]:
+    """Of each epoch, the value of the least-squares line through it and two epochs on either side,
+    as far as there are: in the middle their mean.
+
+    Parameters
+    ----------
+    curve : E values
+    """
+    found = []
+    for i in range(len(curve)):
+        near = np.arange(max(0, i - 2), min(len(curve), i + 3))
+        values = np.asarray(curve, np.float64)[near]
+        found.append(float(np.polyval(np.polyfit(near - i, values, min(1, len(near) - 1)), 0)))
+    return found
+
+
 def stop_probabilities(
     trend: ArrayLike, noise: float, n_images: int, patiences: Sequence[int] = PATIENCES
 ) -> Floats:

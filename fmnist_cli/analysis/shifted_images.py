@@ -186,7 +186,7 @@ def _highest(
         said.append(f"Highest accuracy: {text}.")
     at_chance = [name for name in shifted if name not in ranked]
     if at_chance:
-        said.append(f"On {listing(at_chance)} all are at or below chance, where nothing is ranked.")
+        said.append(f"On {listing(at_chance)} none is better than chance: nothing is ranked there.")
     evidence: dict[str, Any] = {
         "accuracies": means,
         "drops": {

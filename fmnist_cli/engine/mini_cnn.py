@@ -328,7 +328,10 @@ def worked(exercise: Exercise) -> tuple[tuple[str, str], ...]:
         ("The derivatives: by symbols, by formulas, with the numbers put in",
          lines(found["derivatives"])),
         ("Backpropagation; eta is the learning rate", ALGORITHM),
-        ("The same in Python: the loop that trains", inspect.getsource(sgd)),
+        (
+            "The same in Python: the loop that trains; sigmoid is sigma, a Pair two floats",
+            inspect.getsource(sgd),
+        ),
     )  # fmt: skip
 
 

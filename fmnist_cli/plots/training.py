@@ -119,7 +119,8 @@ def early_stop_figure(
     *,
     band: Band = "range",
 ) -> Figure:
-    """Training, validation and test accuracy, and what each patience would have kept.
+    """Training, validation and test accuracy, training and validation loss, and what each patience
+    would have kept.
 
     The stop and the epoch kept are marked on the test curve of their seed, and again in a
     strip below it, one row per patience, where marks at the same epoch stay apart.
@@ -148,12 +149,10 @@ def early_stop_figure(
         f"Early stopping of {caption.model}",
         caption.line(),
         notes,
-        height=3.6 + (strip_height + 0.1 if patiences else 0),
+        height=5.2 + (strip_height + 0.1 if patiences else 0),
     )
-    if patiences:
-        ax, strip = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, strip_height])
-    else:
-        ax = strip = figure.subplots()
+    heights = [3.2, 1.6, *([strip_height] if patiences else [])]
+    ax, losses, *strips = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     handles: list[Artist] = []
     labels: list[str] = []
     for name, metric, look in _ACCURACIES:
@@ -161,12 +160,15 @@ def early_stop_figure(
         if line is not None:
             handles.append(line)
             labels.append(name)
+    axes.draw_curves(losses, curves, "train_loss", style.TRAIN, band=band)
+    axes.draw_curves(losses, curves, "val_loss", style.VALIDATION, band=band)
     _mark_stops(ax, curves, stops, patiences)
     axes.accuracy_axis(ax)
-    axes.epoch_axis(strip, curves)
+    axes.loss_axis(losses)
+    axes.epoch_axis(strips[0] if patiences else losses, curves)
     axes.beside(ax, handles, labels)
     if patiences:
-        _patience_strip(strip, curves, stops, patiences)
+        _patience_strip(strips[0], curves, stops, patiences)
     return style.finish(figure)
 
 

@@ -87,9 +87,9 @@ def checks(work: Work) -> Part:
     noise = (
         ""
         if predicted is None
-        else f"The noise of the single images' gradients predicts {predicted:.2f}. A mean keeps "
-        "the gradient and loses noise alone, so that its size hardly depends on how many images "
-        "there are."
+        else f"From the noise of the single images' gradients {predicted:.2f} is expected: the "
+        "mean over more images loses noise and keeps the gradient, so that its size hardly "
+        "depends on how many images there are."
     )
     # on a smaller training set the report compares fewer images than the command does
     enough = work.config.train_size >= MAGNITUDE_IMAGES[1]
@@ -267,8 +267,8 @@ def _where_they_are(counts: Sequence[ParameterCount]) -> Iterator[str]:
             outputs[counted.model] = (last.count, counted.total - last.count)
     if said:
         yield (
-            "A kernel is the same at every place, a dense weight is not: the output layers have "
-            f"{listing(said)}."
+            "A kernel is shared by all places; a dense layer needs a weight for every feature and "
+            f"class: the output layers have {listing(said)}."
         )
     if {"cnn2", "cnn3"} <= outputs.keys():
         (dense2, rest2), (dense3, rest3) = outputs["cnn2"], outputs["cnn3"]

@@ -64,12 +64,15 @@ def entries_table(entries: Sequence[CheckRecord]) -> Table:
             )
         )
     columns = headings("<Entry", "Backpropagation", "Numeric", "Relative error", "<Judged by")
-    notes = ["The first entry of each parameter; fmnist gradcheck --all checks every one."]
+    notes = [
+        "Checked are the first entry of each parameter and, where that is 0, the largest; "
+        "fmnist gradcheck --all checks every one."
+    ]
     if silent:
         names = ", ".join(check.name for check in silent)
         notes.append(
-            f"Left out: {names}, 0 on both sides, for the pixel is 0 in all these images or the "
-            "unit is never active. The parameter's largest entry stands for it."
+            f"Not shown: {names}, 0 on both sides, for the pixel is 0 in all these images or the "
+            "unit is never active."
         )
     return Table("Entries of the gradient", columns, tuple(rows), tuple(notes))
 
@@ -107,7 +110,8 @@ def causes_table(explanation: Explanation) -> Table:
     ]
     if len(shown) > 1:
         notes.append(
-            "Each cause is tested by itself: shares overlap, and need not add up to 100 %."
+            "Each test stands by itself: the shares of different tests overlap, and need not add "
+            "up to 100 %."
         )
     if any(share > 1.005 for share in shown):
         notes.append("Above 100 %: the test changed more than the whole effect.")

@@ -139,11 +139,12 @@ def replay_table(result: StudyResult) -> Table:
         notes.append(
             "Too early by chance: how often epoch-to-epoch noise alone (standard deviation "
             f"{100 * validation_noise(runs):.1f} points) would stop the mean curve's trend with "
-            f"more than {100 * validation_error(runs):.1f} points still to be gained, the standard "
-            f"error of an accuracy on {runs[0].run.val_size:,} images."
+            f"more than one standard error of the accuracy ({100 * validation_error(runs):.1f} "
+            f"points on {runs[0].run.val_size:,} images) still to be gained."
         )
     if enough and enough < PATIENCES[-1]:
-        notes.append(f"From patience {enough} on every seed keeps its best epoch.")
+        length = max(len(run.epochs) for run in runs)
+        notes.append(f"From patience {enough} on every seed keeps the best of its {length} epochs.")
     caption = f"Study {result.study.id}: each patience on the same curves"
     return Table(caption, heads, tuple(rows), tuple(notes))
 
@@ -245,6 +246,7 @@ EARLY_STOPPING = Study(
     explain=_explain,
     document=_document,
     figure=_figure,
-    caption="Accuracy by epoch without early stopping, and where a patience would have stopped.",
+    caption="Accuracy and loss by epoch without early stopping, and where a patience would have "
+    "stopped.",
     alt=_alt,
 )

@@ -66,7 +66,7 @@ def _figure(result: StudyResult, view: study.View) -> Figure:
 def _alt(result: StudyResult, view: study.View) -> str:
     rates = ", ".join(f"{runs[0].lr:g}" for runs in result.by_label().values())
     return (
-        "Line charts of training loss and validation accuracy by epoch, one line for each learning "
+        "Line charts of running loss and validation accuracy by epoch, one line for each learning "
         f"rate: {rates}."
     )
 
@@ -87,6 +87,7 @@ LEARNING_RATE = study.Study(
     explain=_explain,
     figure=_figure,
     metric="running_loss",
-    caption="Training loss and validation accuracy by epoch, one line per learning rate.",
+    caption="Running training loss (the mean over an epoch's mini-batches) and validation accuracy "
+    "by epoch, one line per learning rate.",
     alt=_alt,
 )

@@ -225,8 +225,8 @@ def test_a_gradient_of_0_gives_way_to_another_of_its_parameter() -> None:
 
     table = entries_table([entry("W1", 0, 0.0), entry("W1", 7, 0.5), entry("b1", 0, 0.0)])
     assert [row[0] for row in table.cells] == ["W1[7]", "b1[0]"]  # b1 has no other
-    assert [note for note in table.notes if "Left out: W1[0], 0 on both sides" in note]
-    assert not any("Left out" in note for note in entries_table([entry("b1", 0, 0.0)]).notes)
+    assert [note for note in table.notes if "Not shown: W1[0], 0 on both sides" in note]
+    assert not any("Not shown" in note for note in entries_table([entry("b1", 0, 0.0)]).notes)
 
 
 def cause(share: float, outcome: str = "supported") -> Cause:

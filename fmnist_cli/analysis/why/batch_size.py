@@ -7,10 +7,11 @@ from statistics import fmean
 
 from fmnist_cli.analysis.answers import Answer, basis, opening, sentence
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY, sweep_answers
-from fmnist_cli.analysis.claims import accuracy, count, factor, sample_of, seconds, two_digits
+from fmnist_cli.analysis.claims import count, factor, sample_of, seconds, two_digits
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import Sample
 from fmnist_cli.analysis.why.causes import (
+    Cause,
     Effect,
     Explanation,
     Trial,
@@ -26,6 +27,7 @@ from fmnist_cli.engine.counterfactuals import cut_short, same_patience, scaled_l
 MOST_EPOCHS = 100  # of a counterfactual: what takes longer is cut there
 MOST_PATIENCE = 40  # in epochs: a longer one is not trained, and of it nothing is claimed
 LINEAR, ROOT, PATIENCE = "lr scaled", "lr scaled by the root", "patience in updates"
+UNSCALED = "The learning rate not scaled with the batch"
 
 
 def label_of(size: int, change: str) -> str:
@@ -110,18 +112,19 @@ def explain_batch_size(
             measured=_cost_of_an_update(runs, sizes),
         ),
         Explanation(
-            better.question,
+            "Why is a larger batch less accurate?" if better.verdict == "no" else better.question,
             f"{sentence(better.verdict)}.{because(causes, 'the lost accuracy')}",
             causes,
             sure,
             "plot batch",
             measured=(
                 *_ways(runs, sizes, tested=bool(why)),
-                *_as_far(runs, why, reference, sizes[-1]),
+                *_scaled(causes),
                 *_measured(runs, why, figures or {}, reference),
             ),
             note=f"Effect: the test accuracy of batch {reference}, then of the larger batch. "
-            "In the test: that of the runs of the test.",
+            "In the test: that of the runs of the test. The patience is counted in updates where "
+            f"that is at most {MOST_PATIENCE} epochs.",
         ),
         _collapse(runs, fewer, equal, sure),
     )
@@ -146,8 +149,9 @@ def _accuracy_trials(
         ratio = "the ratio of the batches"
         tested = [
             Trial(
-                "Fewer updates at the same learning rate", at,
-                f"batch {reference} cut to the same cumulative learning rate",
+                "The shorter way (fewer updates at one learning rate)", at,
+                f"batch {reference} cut to the same cumulative learning rate, by fewer epochs at "
+                "a lower rate",
                 f"no loss of batch {reference} on the shorter way",
                 effect, cut, residual=True,
             ),
@@ -157,7 +161,7 @@ def _accuracy_trials(
                 "no difference there", effect, cut,
             ),
             Trial(
-                "The learning rate not scaled with the batch", at,
+                UNSCALED, at,
                 f"the learning rate scaled by {ratio}", "as low an accuracy at the scaled rate",
                 effect, of(label_of(size, LINEAR)),
             ),
@@ -224,17 +228,15 @@ def _ways(runs: Sequence[RecordedRun], sizes: Sequence[int], *, tested: bool) ->
     )
 
 
-def _as_far(
-    runs: Sequence[RecordedRun], why: Sequence[RecordedRun], reference: int, size: int
-) -> tuple[str, ...]:
-    """What the reference has where it goes no farther than a larger batch."""
-    cut = sample_of([run for run in why if run.label == cut_label(reference, size)], TEST_ACCURACY)
-    large = sample_of([run for run in runs if run.batch == size], TEST_ACCURACY)
-    if not (cut.values and large.values):
+def _scaled(causes: Sequence[Cause]) -> tuple[str, ...]:
+    """At which batch size a scaled learning rate recovers the most, and what it has there."""
+    recovered = [c for c in causes if c.outcome == "supported" and c.name == UNSCALED]
+    if not recovered:
         return ()
+    most = max(recovered, key=lambda cause: cause.share or 0.0)
     return (
-        f"Batch {reference}, cut to the cumulative learning rate of batch {size:,}, has "
-        f"{accuracy(cut.mean)}, where that has {accuracy(large.mean)}.",
+        f"With the learning rate scaled with it, batch {most.at.removeprefix('at batch ')} has "
+        f"{most.result} in place of {most.effect.partition(' to ')[2]}.",
     )
 
 
@@ -252,15 +254,17 @@ def _measured(
     said = []
     if noise is not None:
         said.append(
-            f"At the weights kept at batch {reference} the noise scale is about {count(noise)} "
-            "images: below it a batch's gradient is mostly noise, which averages out over many "
-            "updates; above it more images per update add little."
+            f"At the weights kept at batch {reference} the gradient noise scale, the variance of "
+            f"single images' gradients over their mean's square, is about {count(noise)} images. "
+            "In a smaller batch noise outweighs the gradient; in a larger one more images add "
+            "little."
         )
     if sharp is not None:
         shown = float(f"{sharp:.2g}")  # so that what is printed is what it says it equals
         said.append(
-            f"The sharpness there is {two_digits(shown)}: a learning rate above "
-            f"2/{two_digits(shown)} = {two_digits(2 / shown)} overshoots."
+            "The sharpness there, the largest curvature of the loss, is "
+            f"{two_digits(shown)}: a learning rate above 2/{two_digits(shown)} = "
+            f"{two_digits(2 / shown)} may diverge."
         )
         beyond = [
             run for run in why if LINEAR in run.label and ROOT not in run.label
@@ -288,7 +292,7 @@ def _collapse(runs: Sequence[RecordedRun], fewer: Answer, equal: Answer, sure: s
         f"To its own best model: {fewer.verdict}; to the same validation accuracy: {equal.verdict}."
     )
     if found.closer:
-        text += " An update brings the training about equally far, whatever its batch."
+        text += " On average an update brings the training about equally far, whatever its batch."
     elif found.apart:
         text += " It is not the updates alone that move the training."
     return Explanation(

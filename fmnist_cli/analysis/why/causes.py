@@ -151,7 +151,7 @@ class Explanation:
     @property
     def heading(self) -> str:
         """The question as one of why."""
-        return self.question if self.question.startswith("Why") else f"Why: {self.question}"
+        return self.question if "why" in self.question.lower() else f"Why: {self.question}"
 
     @property
     def supported(self) -> tuple[Cause, ...]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from fmnist_cli.analysis.axes import gap_words, gaps
+from fmnist_cli.analysis.answers import listing
+from fmnist_cli.analysis.axes import gap_words, gaps, pair_gaps
 from fmnist_cli.analysis.noise import curve_noise
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.epoch import Axis, Metric
@@ -55,7 +56,13 @@ def collapse(runs: Sequence[RecordedRun], metric: Metric = "val_accuracy") -> Co
         f"cumulative learning rate {words['cumulative-lr']}."
     ]
     if closer:
-        said.append("As far apart as at the same epoch would have refuted it.")
+        pairs = pair_gaps(runs, metric)
+        farthest = max(pairs, key=lambda pair: pairs[pair]["cumulative-lr"])
+        gap = pairs[farthest]["cumulative-lr"]
+        if len(pairs) > 1:
+            far = gap_words(math.exp(gap) if log else gap, metric)
+            said.append(f"Farthest apart there are {listing(farthest)}, by {far}.")
+        said.append("Had they lain as far apart there as at the same epoch, this would be refuted.")
     elif apart:
         said.append("That the cumulative learning rate alone decides is refuted.")
     elif by_way > by_epoch:

@@ -1,8 +1,7 @@
 """What a patience too small risks: an epoch that is worse by chance ends a training that rises.
 
-The counterfactual needs no training: the same patience watches the curve without its noise, the
-non-decreasing curve that fits it best in least squares. What it keeps there it would keep if the
-validation accuracy could be measured exactly.
+The counterfactual needs no training: the same patience watches the curve smoothed over five epochs,
+which still falls where the training itself gets worse.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from statistics import fmean
 from fmnist_cli.analysis.answers import basis, listing
 from fmnist_cli.analysis.early_stopping import apply_patience, smallest_that_keeps_the_best
 from fmnist_cli.analysis.noise import epoch_noise
-from fmnist_cli.analysis.patience import noise_of, premature_stops, rising_trend
+from fmnist_cli.analysis.patience import noise_of, premature_stops, rising_trend, smoothed
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.sampling import standard_error
 from fmnist_cli.analysis.statistics import Sample
@@ -39,16 +38,15 @@ def explain_early_stopping(
     if not runs:
         return ()
     smallest = min([1, *patiences])
-    kept, best, rising = {}, {}, {}
+    kept, best, smooth = {}, {}, {}
     stops = []
     for run in runs:
         outcome = apply_patience(run, smallest)
         kept[run.seed] = outcome.test_accuracy
         best[run.seed] = outcome.curve_test_accuracy
         watched = [epoch.value("val_accuracy") for epoch in run.epochs]
-        trend = rising_trend(watched).tolist()
-        at = stop_epoch(distinct(trend), smallest, "val_accuracy").best_epoch or 1
-        rising[run.seed] = _test_near(run, at)
+        at = stop_epoch(smoothed(watched), smallest, "val_accuracy").best_epoch or 1
+        smooth[run.seed] = _test_near(run, at)
         stops.append(outcome.stopped_after or len(run.epochs))
     noise = math.sqrt(fmean(epoch_noise(run) ** 2 for run in runs))
     effect = Effect(Sample(best, noise), Sample(kept, noise), "share")
@@ -59,20 +57,21 @@ def explain_early_stopping(
             Trial(
                 "The epoch-to-epoch noise of the validation accuracy",
                 "",
-                "the patience watches the curve's rising trend, without that noise",
-                "as early a stop and as low an accuracy without it",
+                "the patience watches the curve smoothed over five epochs",
+                "as early a stop and as low an accuracy on the smooth curve",
                 effect,
-                Sample(rising, noise),
+                Sample(smooth, noise),
             )
         ]
     )
     lost = 100 * (fmean(best.values()) - fmean(kept.values()))
     enough = smallest_that_keeps_the_best(runs)
     changes = f"loses {lost:.1f}" if lost >= 0 else f"gains {-lost:.1f}"
+    first, last = min(stops), max(stops)
+    after = pluralize(last, "epoch") if first == last else f"{first} to {last} epochs"
     answer = (
-        f"A stop by chance: patience {smallest} stops after "
-        f"{pluralize(round(fmean(stops)), 'epoch')} and {changes} points of test accuracy."
-        f"{because(causes, 'the lost accuracy')}"
+        f"A stop by chance, where training would still improve: patience {smallest} stops after "
+        f"{after} and {changes} points of test accuracy.{because(causes, 'the lost accuracy')}"
     )
     tried = sorted({smallest, *patiences})
     chances = stops_by_chance(runs, tried)
@@ -82,8 +81,8 @@ def explain_early_stopping(
         each = listing(f"{percent(chances[p], 0)} (patience {p})" for p in shown)
         measured = [
             "From epoch to epoch the validation accuracy varies about its trend by "
-            f"{100 * about_trend:.1f} points (standard deviation). That it is measured on only "
-            f"{images:,} images is another noise, a standard error of {100 * error:.1f} points.",
+            f"{100 * about_trend:.1f} points (standard deviation). Its standard error on "
+            f"{images:,} images, {100 * error:.1f} points, is a second uncertainty.",
             "Along the mean curve the epoch-to-epoch noise alone would end a training too early, "
             f"with more than the standard error still to be gained, in {each} of cases.",
         ]
@@ -103,8 +102,8 @@ def explain_early_stopping(
             },
             measured=tuple(measured),
             note="Effect: the test accuracy of the curve's best epoch, then of the epoch that "
-            f"patience {smallest} keeps. In the test: that around the epoch it keeps without the "
-            "noise, over three epochs.",
+            f"patience {smallest} keeps. In the test: that around the epoch it keeps on the smooth "
+            "curve, over three epochs.",
         ),
     )
 
@@ -137,23 +136,6 @@ def _watched(runs: Sequence[RecordedRun]) -> list[list[float]]:
     """The validation accuracies of the epochs that all have."""
     length = min(len(run.epochs) for run in runs)
     return [[epoch.value("val_accuracy") for epoch in run.epochs[:length]] for run in runs]
-
-
-def distinct(trend: Sequence[float]) -> list[float]:
-    """The trend rising through each of its level stretches, so that none of them stops it.
-
-    A stretch that was pooled rises from its value to the next one's; the last is level.
-    """
-    found = list(trend)
-    start = 0
-    for i in range(1, len(found) + 1):
-        if i == len(found):
-            break
-        if trend[i] != trend[start]:
-            for k in range(start, i):
-                found[k] = trend[start] + (trend[i] - trend[start]) * (k - start) / (i - start)
-            start = i
-    return found
 
 
 def _test_near(run: RecordedRun, at: int) -> float:

@@ -78,7 +78,7 @@ def explain_learning_rate(
     trials = []
     for rate, label, cause, counterfactual, refuted in (
         (smallest, _cut, "The shorter way (small steps, no more of them)",
-         f"lr {best:g} cut to the same cumulative learning rate",
+         f"lr {best:g} cut to the same cumulative learning rate, in fewer epochs",
          f"no loss of lr {best:g} on the shorter way"),
         (largest, _calmer, "The noise of the steps",
          "the batch enlarged as the rate is", "as low an accuracy with calmer steps"),
@@ -140,7 +140,7 @@ def _sharpness(
     if near:
         meaning = "near it steps overshoot"
     return (
-        f"The sharpness at the weights kept is {values}{ends}.",
+        f"The sharpness, the largest curvature of the loss, at the weights kept is {values}{ends}.",
         f"Curvature allows a sharpness of 2/lr, which is {factor(limit)} at lr {rate:g}: "
         f"{meaning}.",
     )

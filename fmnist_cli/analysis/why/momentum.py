@@ -87,25 +87,36 @@ def explain_momentum(
     answer += f", with no clear lead over {listing(close)}." if close else "."
     if len(close) == len({run.label for run in runs}) - 1:
         answer = f"None is clearly the best; {best.label} reaches the lowest training loss."
+    if test.verdict == "no clear difference":
+        answer = f"{answer[:-1]}; the test accuracy does not clearly change with momentum."
     answer += because(causes, "the gain")
     curves = collapse(runs, drawn)
     sure = basis((run.label, run.seed) for run in runs)
     largest = max(run.momentum for run in runs)
     memory = {f"{a:g}": 1 / (1 - a) for a in sorted({run.momentum for run in runs})}
-    twins = _twins(runs, why, largest)
+    twins = _twins(runs, why, best.momentum or largest)
     too_long = best.momentum < largest and not any(
         run.label in rivals for run in runs if run.momentum == largest
     )
+    remembered = [f"{memory[a]:.2g} at {a}" for a in map("{:g}".format, _tested(runs))]
     steps = (
         f"Momentum steps along a sum of previous gradients, about the last 1 / (1 - alpha): "
-        f"{memory[f'{largest:g}']:.3g} at {largest:g}. "
-        + _advice(causes, twins, best, largest, too_long)
+        f"{listing(remembered)}. " + _advice(causes, twins, best, largest, too_long)
     )
     measured = [*curves.measured, *(twins.measured if twins else ())]
+    if curves.apart and not curves.closer:
+        measured.insert(len(curves.measured), "A longer step does not go farther in proportion.")
     judged: Loss = stability.evidence["metric"]
     measured += _jumps(runs, why, figures or {}, largest, judged, stability.verdict == "yes")
     return (
-        Explanation("Which momentum suits, and why?", answer, causes, sure, "plot momentum"),
+        Explanation(
+            "Which momentum suits, and why?",
+            answer,
+            causes,
+            sure,
+            "plot momentum",
+            note="Effect: without momentum, then with it." if causes else "",
+        ),
         Explanation(
             "How should training rely on previous gradients?",
             steps,

@@ -289,17 +289,17 @@ def _cnn3(
     elif found.agree and len(first) == 1:
         verdict = "Not clearly, on one seed"
     measured = []
-    cost = {
-        model: typical(
-            back - accuracies[model, name][seed]
+    costs = [
+        [
+            100 * (back - accuracies[model, name][seed])
             for seed, back in _moved_back(runs, figures, model, name).items()
-        )
+        ]
         for model in pair
-    }
-    if cost["cnn2"] is not None and cost["cnn3"] is not None:
+    ]
+    if all(costs):
+        position2, position3 = map(fmean, costs)
         measured.append(
-            f"Position costs cnn2 {100 * cost['cnn2']:.1f} points and cnn3 "
-            f"{100 * cost['cnn3']:.1f} points."
+            f"Position costs cnn2 {position2:.1f} points and cnn3 {position3:.1f} points."
         )
     change = {model: _input_change(runs, figures, model, name) for model in pair}
     if change["cnn2"] is not None and change["cnn3"] is not None:
@@ -342,16 +342,8 @@ def _translation(runs: Runs, figures: Figures, models: Sequence[str], name: str)
             f"Convolution and pooling move with the image{measured}. Only the output layer has a "
             "weight of its own for every place."
         )
-    change = _input_change(runs, figures, "mlp", name)
     if "mlp" in models:
-        measured = (
-            ""
-            if change is None
-            else f": its hidden units change by {100 * change:.0f} % of their size"
-        )
-        said.append(
-            f"The MLP has a weight for every pixel, so nothing in it moves along{measured}."
-        )
+        said.append("The MLP has a weight for every pixel, so nothing in it moves along.")
     return tuple(said)
 
 
@@ -394,7 +386,7 @@ def _rotation(
         said.append(
             f"On {name} {listing(low)} {'are' if len(low) > 1 else 'is'} below chance (10 %), for "
             f"the errors are not random. {sentence(best)} takes {percent(given, 0)} of the images "
-            f"for {CLASS_NAMES[most]}, the class of only {percent(true, 0)}."
+            f"for {CLASS_NAMES[most]}, though only {percent(true, 0)} are of that class."
         )
     return tuple(said)
 
@@ -423,7 +415,8 @@ def _half_turn(
     measured = [*_classes(runs, best, other)]
     change = [_input_change(runs, figures, best, name) for name in (HALF_TURN, other)]
     if change[0] is not None and change[1] is not None:
-        why = "A half turn leaves upright edges upright, as a quarter turn does not. "
+        why = "Upside down a garment keeps its upright edges and much of its outline, lying on its "
+        why += "side it does not. "
         measured.append(
             f"{why if change[0] < change[1] else ''}What {best}'s output layer reads changes by "
             f"{100 * change[0]:.0f} % of its size on {HALF_TURN} and by {100 * change[1]:.0f} % on "
@@ -446,24 +439,22 @@ def _classes(runs: Runs, model: str, other: str) -> Iterator[str]:
     counts = {name: _answers(runs, model, name) for name in (HALF_TURN, other)}
     if not all(of_set.any() for of_set in counts.values()):
         return
-    known = {
-        name: listing(
-            CLASS_NAMES[k] for k, row in enumerate(of_set) if row[k] >= KEPT * max(row.sum(), 1)
-        )
-        or "no class"
-        for name, of_set in counts.items()
-    }
+    known = {}
+    for name, of_set in counts.items():
+        shares = of_set.diagonal() / np.maximum(of_set.sum(axis=1), 1)
+        kept = [f"{CLASS_NAMES[k]} ({percent(s, 0)})" for k, s in enumerate(shares) if s >= KEPT]
+        known[name] = listing(kept) or "no class"
     yield (
-        f"Upside down ({HALF_TURN}) {model} still recognises a quarter or more of the images of "
-        f"{known[HALF_TURN]}; on {other}, of {known[other]}."
+        f"Of these classes {model} still recognises a quarter of the images or more: on "
+        f"{HALF_TURN} {known[HALF_TURN]}; on {other} {known[other]}."
     )
     taken: dict[str, list[str]] = {}
     for klass, (wrong, share) in most_frequent_errors([counts[HALF_TURN].tolist()]).items():
-        if share > 0.5:
+        if share >= 0.5:
             taken.setdefault(CLASS_NAMES[wrong], []).append(CLASS_NAMES[klass])
     if taken:
         errors = "; ".join(f"{listing(of)} for {wrong}" for wrong, of in taken.items())
-        yield f"More than half of a class is taken there for one other: {errors}."
+        yield f"Half of a class or more is taken for one other on {HALF_TURN}: {errors}."
 
 
 def _answers(runs: Runs, model: str, name: str) -> NDArray[np.int64]:
