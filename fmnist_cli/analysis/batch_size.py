@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median_low
 
 from fmnist_cli.analysis.answers import Answer, listing, sentence
@@ -101,8 +101,8 @@ def updates_to_accuracy(target: float | None, seeds: str = "") -> Measure:
 
     name = "gradient updates to a validation accuracy"
     if target is not None:
-        name = f"gradient updates (interpolated) to {percent(target)} validation accuracy, the "
-        name += f"highest that every setting reaches{seeds}"
+        name = f"gradient updates (interpolated) to {percent(target)} validation accuracy, "
+        name += f"which every setting's best model has{seeds}"
     return Measure(
         name,
         updates,
@@ -126,8 +126,8 @@ def sweep_answers(runs: Sequence[RecordedRun]) -> tuple[Answer, Answer, Answer, 
     -------
     Answers to: does a smaller batch guarantee faster training (per epoch, and to the best model)?
     Does a larger batch give a higher test accuracy? Does it need fewer gradient updates to its own
-    best model? Does it to the same validation accuracy, the highest that every one reaches
-    in most seeds?
+    best model? Does it to the same validation accuracy, which every setting's best model has in
+    most seeds?
     """
     runs = sorted(runs, key=lambda run: (run.batch, run.label, run.seed))
     target = common_accuracy(runs)
@@ -215,13 +215,14 @@ def _to_best(updates: Claim, test: Claim) -> Answer:
     )  # fmt: skip
 
 
-def _to_equal(equal: Claim, target: float | None, at_once: Sequence[str]) -> Answer:
+def _to_equal(equal: Claim, target: float | None, at_once: Mapping[str, str]) -> Answer:
     said = []
     if len(equal.conditions) > 1:
         said.append(equal.describe(interval=False))
         if at_once:
+            labels = listing(f"{label}{seeds}" for label, seeds in at_once.items())
             reach = "reach" if len(at_once) > 1 else "reaches"
-            said.append(f"{sentence(listing(at_once))} {reach} it within the first epoch.")
+            said.append(f"{sentence(labels)} {reach} it within the first epoch.")
     return equal.answer(
         "Does a larger batch need fewer gradient updates to the same validation accuracy?",
         "trend", equal.trend(), said, {"target": target, "within_the_first_epoch": list(at_once)},
@@ -230,13 +231,14 @@ def _to_equal(equal: Claim, target: float | None, at_once: Sequence[str]) -> Ans
 
 def _split(
     runs: Sequence[RecordedRun], target: float | None
-) -> tuple[list[RecordedRun], list[str]]:
-    """The runs whose updates to the target are known, and the labels where they are not: a seed
-    is there after the first epoch, within which nothing is measured."""
-    at_once = [] if target is None else [
-        label
-        for label in dict.fromkeys(run.label for run in runs)
-        if any(epochs_to_accuracy(run, target) == 1 for run in runs if run.label == label)
-    ]  # fmt: skip
+) -> tuple[list[RecordedRun], dict[str, str]]:
+    """The runs whose updates to the target are known, and the labels where they are not, for a seed
+    is there after the first epoch, within which nothing is measured: and whether some only are."""
+    at_once = {}
+    for label in dict.fromkeys(run.label for run in runs):
+        of_one = [run for run in runs if run.label == label]
+        n = sum(target is not None and epochs_to_accuracy(run, target) == 1 for run in of_one)
+        if n:
+            at_once[label] = "" if n == len(of_one) else " (in some seeds)"
     resolved = [run for run in runs if run.label not in at_once]
-    return (resolved, at_once) if len({run.label for run in resolved}) > 1 else ([*runs], [])
+    return (resolved, at_once) if len({run.label for run in resolved}) > 1 else ([*runs], {})

@@ -30,7 +30,7 @@ from fmnist_cli.analysis.statistics import (
     mean_interval,
     share_level,
 )
-from fmnist_cli.formatting import format_count, percent
+from fmnist_cli.formatting import format_count, percent, pluralize
 
 ROUNDING = 1 / math.sqrt(12)  # standard deviation of what rounding to a whole step hides
 
@@ -203,7 +203,7 @@ class Claim:
         most = max(len(one.values) for one in self.conditions)
         values = [
             f"{bounded(one, show)} at {one.label}"
-            + (f" ({len(one.values)} of {most} seeds)" if len(one.values) < most else "")
+            + (f" ({pluralize(len(one.values), 'seed')})" if len(one.values) < most else "")
             for one in named
         ]
         text = f"{sentence(self.measure.name)}: {', '.join(values)}"

@@ -147,19 +147,22 @@ def early_stop_answers(runs: Sequence[RecordedRun], patiences: Sequence[int]) ->
     smallest = min(results)
     cost = _cost(runs, results[smallest])
     tested = [p for p in patiences if any(result.trend for result in results[p])]
-    changes = [
-        _change_after_stop(runs, results[p], *how) for p in tested for how in (_TEST, _LOSS_GAP)
-    ]
-    cost, *shared = share_level([cost, *changes])
-    rises = dict(zip(tested, zip(shared[::2], shared[1::2], strict=True), strict=True))
+    cost, *changes = share_level(
+        [cost, *(_change_after_stop(runs, results[p], *how) for p in tested for how in _CHANGES)]
+    )
+    after = iter(changes)
     answers = []
     for patience in patiences:
-        test, gap = rises.get(patience, (None, None))
-        answers += [
-            _keeps(patience, results[patience], len(runs[0].epochs)),
-            _rises(patience, results[patience], test),
-            _widens(patience, results[patience], gap),
-        ]
+        answers.append(_keeps(patience, results[patience], len(runs[0].epochs)))
+        if patience in tested:
+            test, gap, val_loss = (next(after) for _ in _CHANGES)
+            answers.append(_rises(patience, results[patience], test))
+            answers.append(_widens(patience, results[patience], gap, val_loss))
+        else:
+            answers += [
+                _no_stop(question(patience), patience, results[patience])
+                for question in (_RISES, _WIDENS)
+            ]
     return (*answers, _too_small(runs, smallest, results[smallest], cost))
 
 
@@ -204,10 +207,13 @@ def _keeps(patience: int, results: Sequence[PatienceOutcome], length: int) -> An
     )
 
 
-def _rises(patience: int, results: Sequence[PatienceOutcome], rise: Contrast | None) -> Answer:
-    question = f"Does the test accuracy still rise after the stop of patience {patience}?"
-    if rise is None:
-        return _no_stop(question, patience, results)
+_RISES = "Does the test accuracy still rise after the stop of patience {}?".format
+_WIDENS = (
+    "Does the gap between training and validation loss widen after the stop of patience {}?".format
+)
+
+
+def _rises(patience: int, results: Sequence[PatienceOutcome], rise: Contrast) -> Answer:
     trends = [result.trend for result in results if result.trend is not None]
     verdict = _verdict(rise)
     after = f"Along its trend it changes by {100 * rise.change:+.1f} points to the last epoch"
@@ -221,11 +227,11 @@ def _rises(patience: int, results: Sequence[PatienceOutcome], rise: Contrast | N
     in_noise = ", up in every seed but within the noise"
     if verdict == "flat" and len(trends) > 1 and rise.agree:
         after += in_noise if rise.direction > 0 else in_noise.replace("up", "down")
-    said = [opening(verdict, len(results)), f"{after}, {listing(each)}."]
+    said = [_opening(verdict, results), f"{after}, {listing(each)}."]
     if verdict == "flat":
         said += _cost_beside_flat_trend(results)
     evidence = _trends_evidence(patience, results) | {"test_trend": asdict(rise)}
-    return Answer(question, verdict, " ".join(said), evidence, "trend")
+    return Answer(_RISES(patience), verdict, " ".join(said), evidence, "trend")
 
 
 def _cost_beside_flat_trend(results: Sequence[PatienceOutcome]) -> list[str]:
@@ -242,23 +248,21 @@ def _cost_beside_flat_trend(results: Sequence[PatienceOutcome]) -> list[str]:
     return [f"Stopping costs accuracy all the same: {listing(where)}."]
 
 
-def _widens(patience: int, results: Sequence[PatienceOutcome], widening: Contrast | None) -> Answer:
-    question = "Does the gap between training and validation loss widen after the stop of "
-    question += f"patience {patience}?"
-    if widening is None:
-        return _no_stop(question, patience, results)
+def _widens(
+    patience: int, results: Sequence[PatienceOutcome], widening: Contrast, val_loss: Contrast
+) -> Answer:
     trends = [result.trend for result in results if result.trend is not None]
     verdict = _verdict(widening)
     train, val = [t.train_loss for t in trends], [t.val_loss for t in trends]
-    apart = verdict == "yes" and (_moves(train), _moves(val)) == ("falls", "rises")
-    end = ": the model overfits" if apart else ""
+    rises = val_loss.clear and (_moves(train), _moves(val)) == ("falls", "rises")
+    end = ": the model overfits" if verdict == "yes" and rises else ""
     said = (
         f"Along their trends the training loss {_course(train)} and the validation loss "
         f"{_course(val)}{end}."
     )
     evidence = _trends_evidence(patience, results) | {"gap_trend": asdict(widening)}
-    text = f"{opening(verdict, len(results))} {said}"
-    return Answer(question, verdict, text, evidence, "trend")
+    text = f"{_opening(verdict, results)} {said}"
+    return Answer(_WIDENS(patience), verdict, text, evidence, "trend")
 
 
 def _moves(lines: Sequence[tuple[float, float]]) -> str:
@@ -274,6 +278,14 @@ def _course(lines: Sequence[tuple[float, float]]) -> str:
     return f"stays at {first}" if first == last else f"{_moves(lines)} from {first} to {last}"
 
 
+def _opening(verdict: Verdict, results: Sequence[PatienceOutcome]) -> str:
+    """The verdict, of the seeds that stop before the last epoch, and how many those are."""
+    n, stopped = len(results), sum(result.trend is not None for result in results)
+    if stopped == n:
+        return opening(verdict, n)
+    return f"{opening(verdict)} It stops before the last epoch in {stopped} of {n} seeds."
+
+
 def _verdict(rise: Contrast) -> Verdict:
     return "flat" if not rise.clear else "yes" if rise.direction > 0 else "no"
 
@@ -287,8 +299,7 @@ def _trends_evidence(patience: int, results: Sequence[PatienceOutcome]) -> dict[
 
 
 def _no_stop(question: str, patience: int, results: Sequence[PatienceOutcome]) -> Answer:
-    text = f"{opening('not settled', len(results))} "
-    text += "It leaves too few epochs after its stop to judge by."
+    text = f"{opening('not settled', len(results))} It does not stop before the last epoch."
     evidence = _trends_evidence(patience, results)
     return Answer(question, "not settled", text, evidence, "trend")
 
@@ -339,11 +350,18 @@ def _cost(runs: Sequence[RecordedRun], results: Sequence[PatienceOutcome]) -> Co
 
 Change = Callable[[Trend], float]
 Noise = Callable[[RecordedRun], float]
-_TEST: tuple[Change, Noise] = (lambda trend: trend.test_trend, epoch_noise)
-_LOSS_GAP: tuple[Change, Noise] = (
-    lambda trend: trend.loss_gap_change,
-    lambda run: curve_noise([e.value("val_loss") - e.value("train_loss") for e in run.epochs]),
+_CHANGES: tuple[tuple[Change, Noise], ...] = (
+    (lambda trend: trend.test_trend, epoch_noise),
+    (
+        lambda trend: trend.loss_gap_change,
+        lambda run: curve_noise([e.value("val_loss") - e.value("train_loss") for e in run.epochs]),
+    ),
+    (
+        lambda trend: trend.val_loss[1] - trend.val_loss[0],
+        lambda run: curve_noise([e.value("val_loss") for e in run.epochs]),
+    ),
 )
+"""Of the test accuracy, of the gap of validation and training loss, and of the validation loss."""
 
 
 def _change_after_stop(

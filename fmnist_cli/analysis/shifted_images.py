@@ -181,8 +181,8 @@ def _highest(
     if by_model:
         text = "; ".join(f"{model} on {listing(sets)}" for model, sets in by_model.items())
         left = [model for model in models if model not in out]
-        if verdict == "no counterexample" and left != list(by_model):
-            text += f", so that {' or '.join(left)} may be the best on every set"
+        if verdict == "no counterexample" and (len(left) > 1 or left != list(by_model)):
+            text += f", so that {' or '.join(left)} may be the best on every ranked set"
         said.append(f"Highest accuracy: {text}.")
     at_chance = [name for name in shifted if name not in ranked]
     if at_chance:

@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays, Split
 from fmnist_cli.engine.config import IMAGE_SIDE, Head
+from fmnist_cli.engine.numpy_cnn.inference import CNNInference
 from fmnist_cli.engine.numpy_mlp.layers import Array
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
 from fmnist_cli.engine.shifts import rotate, shift
@@ -201,17 +202,17 @@ def _accuracy_back(
 
     ``features_back`` takes the last features, those of a blank image, and their stride.
     """
-    blank = np.zeros((1, split.images.shape[1]), split.images.dtype)
+    cnn = None if "W1" in weights else CNNInference(weights, head)
+    if cnn is not None:
+        blank = np.zeros((1, split.images.shape[1]), split.images.dtype)
+        empty, stride = cnn.features(weights, blank), 4 if "conv2/kernel" in weights else 2
     right = 0
     for images, labels in _chunks(split):
         back = there(images)
-        if "W1" in weights:
+        if cnn is None:
             back = image_back(back)
         else:
-            with blas_threads():
-                *_, (_, stride, back) = _spatial(weights, back)
-                *_, (_, _, empty) = _spatial(weights, blank)
-            back = features_back(back, empty, stride)
+            back = features_back(cnn.features(weights, back), empty, stride)
         right += int(np.sum(_logits(weights, back, head).argmax(axis=1) == labels))
     return right / len(split)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -342,7 +343,8 @@ def _explain(
     from fmnist_cli.analysis.why.shifted_images import explain_shifted_images
 
     runs = [run for run in evaluated(result) if run.run.augment == "none"]
-    return explain_shifted_images(scores_of(runs), scores_of(why), runs, figures)
+    diverged = Counter(run.name for run in why if run.diverged)
+    return explain_shifted_images(scores_of(runs), scores_of(why), runs, figures, diverged)
 
 
 SHIFTED_IMAGES = Study(

@@ -25,8 +25,8 @@ Weights = dict[str, np.ndarray]
 
 
 def cnn_weights(model: str, dtype: type = np.float64, head: str = "flatten") -> Weights:
-    """Of a cnn2 or cnn3 of 4 and 5 channels, and biases so that a blank image shows something."""
-    rng, c1, c2 = np.random.default_rng(2), 4, 5
+    """Of a cnn2 or cnn3 of 4 and 6 channels, and biases so that a blank image shows something."""
+    rng, c1, c2 = np.random.default_rng(2), 4, 6
     shapes = {"conv1/kernel": (7, 7, 1, c1), "conv1/bias": (c1,)}
     flat = 11 * 11 * c1
     if model == "cnn3":

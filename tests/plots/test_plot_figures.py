@@ -426,7 +426,8 @@ def test_seeds_give_mean_and_band_to_where_the_first_ends() -> None:
 
 def test_early_stop_marks_lie_on_the_test_curve() -> None:
     run = curve(30)
-    ax, strip = early_stop_figure(run, CAPTION, STOPS).axes
+    ax, losses, strip = early_stop_figure(run, CAPTION, STOPS).axes
+    assert list(line_of(losses, VALIDATION.colour).get_ydata()) == list(run.val_loss or ())
     assert list(line_of(ax, TEST.colour).get_ydata()) == list(run.test_accuracy or ())
     marks = {
         (int(x.get_xdata()[0]), x.get_markerfacecolor() == "white"): float(x.get_ydata()[0])

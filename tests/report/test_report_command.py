@@ -226,8 +226,11 @@ def test_a_report_without_why_gives_intuition_and_names_what_tests_it(made: Made
     page = made.markdown
     for question, said in (
         ("Does a larger batch need fewer gradient updates to converge?", ""),
-        ("What does too small a patience risk?", "A stop by chance: patience 1"),
-        ("How should training rely on previous gradients?", "whether the sum does more was not"),
+        (
+            "What does too small a patience risk?",
+            "A stop by chance, where training would still improve: patience 1",
+        ),
+        ("How should training rely on previous gradients?", "whether the sum does more is not"),
         ("Why is accuracy lost on up4", "The MLP has a weight for every pixel"),
         ("Why is so much accuracy lost on rot90", ""),
     ):

@@ -17,6 +17,7 @@ from fmnist_cli.analysis.why.causes import (
     Trial,
     attribute,
     because,
+    changed_accuracy,
     typical,
     way_to_best,
 )
@@ -99,7 +100,7 @@ def explain_batch_size(
     if len(sizes) < 2:
         return ()
     faster, better, fewer, equal = sweep_answers(runs)
-    reference = _reference(TrainConfig.batch, sizes)
+    reference = _reference(TrainConfig.batch, sorted({run.batch for run in every}))
     causes = attribute(_accuracy_trials(every, why, reference, sizes))
     sure = basis((run.label, run.seed) for run in runs)
     return (
@@ -113,7 +114,7 @@ def explain_batch_size(
         ),
         Explanation(
             "Why is a larger batch less accurate?" if better.verdict == "no" else better.question,
-            f"{sentence(better.verdict)}.{because(causes, 'the lost accuracy')}",
+            f"{sentence(better.verdict)}.{because(causes, changed_accuracy(causes))}",
             causes,
             sure,
             "plot batch",
@@ -123,7 +124,7 @@ def explain_batch_size(
                 *_measured(runs, why, figures or {}, reference),
             ),
             note=f"Effect: the test accuracy of batch {reference}, then of the larger batch. "
-            "In the test: that of the runs of the test. The patience is counted in updates where "
+            "In the test: that with the cause taken away. The patience is counted in updates where "
             f"that is at most {MOST_PATIENCE} epochs.",
         ),
         _collapse(runs, fewer, equal, sure),
@@ -136,7 +137,7 @@ def _accuracy_trials(
     base = sample_of([run for run in runs if run.batch == reference], TEST_ACCURACY)
     trials = []
     for size in reversed(sizes):
-        if size <= reference:
+        if size <= reference or not base.values:
             continue
         affected = sample_of([run for run in runs if run.batch == size], TEST_ACCURACY)
 

@@ -195,6 +195,13 @@ def because(causes: Sequence[Cause], of: str) -> str:
     return f" {named}."
 
 
+def changed_accuracy(causes: Sequence[Cause]) -> str:
+    """What ``because`` calls the effect on an accuracy, by the first cause that it names."""
+    named = [c for c in causes if c.outcome == "supported"] or [c for c in causes if c.likely]
+    gained = named and named[0].evidence["effect"]["direction"] > 0
+    return f"the {'gained' if gained else 'lost'} accuracy"
+
+
 def typical(values: Iterable[float | None]) -> float | None:
     """The median of what is known and finite; None of nothing."""
     known = [value for value in values if value is not None and math.isfinite(value)]
@@ -326,7 +333,7 @@ def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
     seeds = _seeds(trial)
     if without is None or not seeds:
         said = ("", "")
-        if without is not None and without.diverged:
+        if without is not None and any(s.diverged for s in _sides(trial.effect, without)):
             said = (trial.effect.text, _mean(without, trial.effect.show))
         return Cause(
             trial.name, trial.at, "not tested", None, None, None, trial.counterfactual,

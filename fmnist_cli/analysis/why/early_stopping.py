@@ -67,8 +67,8 @@ def explain_early_stopping(
     lost = 100 * (fmean(best.values()) - fmean(kept.values()))
     enough = smallest_that_keeps_the_best(runs)
     changes = f"loses {lost:.1f}" if lost >= 0 else f"gains {-lost:.1f}"
-    first, last = min(stops), max(stops)
-    after = pluralize(last, "epoch") if first == last else f"{first} to {last} epochs"
+    after = pluralize(round(fmean(stops)), "epoch")
+    after += " on average" if len(set(stops)) > 1 else ""
     answer = (
         f"A stop by chance, where training would still improve: patience {smallest} stops after "
         f"{after} and {changes} points of test accuracy.{because(causes, 'the lost accuracy')}"

@@ -22,6 +22,7 @@ from fmnist_cli.analysis.why.causes import (
     Trial,
     attribute,
     because,
+    changed_accuracy,
     typical,
     way_to_best,
 )
@@ -105,7 +106,7 @@ def explain_learning_rate(
         Explanation(
             suits.question,
             f"{sentence(suits.verdict)}: lr {best:g} has the highest test accuracy.{ends}"
-            f"{because(causes, 'the lost accuracy')}",
+            f"{because(causes, changed_accuracy(causes))}",
             causes,
             sure,
             "plot lr",

@@ -89,6 +89,8 @@ def explain_momentum(
         answer = f"None is clearly the best; {best.label} reaches the lowest training loss."
     if test.verdict == "no clear difference":
         answer = f"{answer[:-1]}; the test accuracy does not clearly change with momentum."
+    if diverged := listing(dict.fromkeys(run.label for run in every if run.diverged)):
+        answer += f" {sentence(diverged)} diverged."
     answer += because(causes, "the gain")
     curves = collapse(runs, drawn)
     sure = basis((run.label, run.seed) for run in runs)
@@ -217,14 +219,14 @@ def _advice(
     )
     if averaging:
         return "Averaging them helps beyond the longer step that it makes."
-    if twins is None or not causes:
+    n = max((len(cause.evidence.get("seeds", ())) for cause in causes), default=0)
+    if twins is None or not n:
         return (
             "A constant gradient moves the weights as far without momentum at "
-            f"{1 / (1 - largest):.3g} times the learning rate; whether the sum does more was not "
-            "tested."
+            f"{1 / (1 - largest):.3g} times the learning rate; whether the sum does more is not "
+            "known."
         )
     if not step:
-        n = max(len(cause.evidence.get("seeds", ())) for cause in causes)
         how = "clearly gains anything"
         if n < SEEDS_FOR_INTERVAL:
             how = f"gains more than the noise of {pluralize(n, 'seed')}"

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,6 +78,7 @@ def explain_shifted_images(
     why: Sequence[Score],
     runs: Sequence[RecordedRun],
     figures: Figures | None = None,
+    diverged: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[Explanation, ...]:
     """Why accuracy is lost under translation, why under rotation, and why cnn3 loses less.
 
@@ -87,6 +90,8 @@ def explain_shifted_images(
         The study's.
     figures : mapping, optional
         By the id of a run, what ``shift_figures`` measured at its weights.
+    diverged : mapping
+        By the label of a counterfactual condition, how many of its runs have no score.
     """
     if not scores:
         return ()
@@ -111,12 +116,12 @@ def explain_shifted_images(
         # position first of a shift, last of a turn
         trials[name] = sorted(parts, key=lambda trial: trial.residual is (name in shifts))
         for model in ordered:
-            trials[name] += _trained(accuracies, retrained, model, name)
+            trials[name] += _trained(accuracies, retrained, diverged, model, name)
     both = _between(accuracies, runs, figures, shifts[0]) if shifts else []
     causes = iter(attribute([*(t for of_set in trials.values() for t in of_set), *both]))
     judged = {name: tuple(next(causes) for _ in of_set) for name, of_set in trials.items()}
     between = tuple(causes)
-    sure = basis((run.label, run.seed) for run in runs)
+    sure = basis((run.label, run.seed) for run in runs if not run.diverged)
     among = "mlp" in models and len(models) > 1
     found = []
     for name in (*shifts, *turns):
@@ -160,7 +165,11 @@ def _parts(
     noise = standard_error(0.5, n_images)
     back = Sample(_moved_back(runs, figures, model, name), noise)
     turned = _way(name) == "turned"
-    if not back.values or (model == "mlp" and turned):
+    if (
+        not back.values
+        or (model == "mlp" and turned)
+        or not _lost(accuracies, model, name).mean > 0
+    ):
         return []
     before, after = (
         Sample({seed: accuracies[model, which][seed] for seed in back.values}, noise)
@@ -195,10 +204,18 @@ def _way(name: str) -> str:
     return "turned" if name.startswith("rot") else "moved"
 
 
-def _trained(accuracies: Accuracies, retrained: Accuracies, model: str, name: str) -> list[Trial]:
+def _trained(
+    accuracies: Accuracies,
+    retrained: Accuracies,
+    diverged: Mapping[str, int],
+    model: str,
+    name: str,
+) -> list[Trial]:
     """The trained counterfactuals, judged by the share of its accuracy that a model loses: one
     that is worse to begin with has less to lose."""
     loss = _lost(accuracies, model, name)
+    if not loss.values or loss.mean <= 0:
+        return []
     trials = []
     for label, cause, counterfactual in (
         (
@@ -208,8 +225,8 @@ def _trained(accuracies: Accuracies, retrained: Accuracies, model: str, name: st
         ),
         (f"{model} + shift", "No shifted image in training", "training on shifted images"),
     ):
-        without = _lost(retrained, label, name)
-        if without.values and loss.values:
+        without = replace(_lost(retrained, label, name), diverged=diverged.get(label, 0))
+        if without.is_there:
             from_to = _from_to(accuracies, model, name)
             effect = Effect(Sample(dict.fromkeys(loss.values, 0.0)), loss, "plain", from_to)
             trials.append(
@@ -228,10 +245,9 @@ def _trained(accuracies: Accuracies, retrained: Accuracies, model: str, name: st
 
 def _from_to(accuracies: Accuracies, model: str, name: str) -> Callable[[float], str]:
     """What shows a loss as the two accuracies that it lies between."""
-    before, after = (
+    return lambda loss: " to ".join(
         accuracy(fmean(accuracies[model, which].values())) for which in (IN_DOMAIN, name)
     )
-    return lambda loss: f"{before} to {after}"
 
 
 def _between(accuracies: Accuracies, runs: Runs, figures: Figures, name: str) -> list[Trial]:
@@ -252,10 +268,15 @@ def _between(accuracies: Accuracies, runs: Runs, figures: Figures, name: str) ->
     whole = {seed: sum(parts) for seed, parts in ahead.items()}
     noise = math.sqrt(2) * SHIFTED_SPREAD
     effect = Effect(Sample(dict.fromkeys(seeds, 0.0)), Sample(whole, noise), "plain", _points)
+    gains = [fmean(parts[i] for parts in ahead.values()) > 0 for i in range(3)]
+    position, rows = ("smaller" if gain else "larger" for gain in gains[:2])
     parts = (
-        ("The smaller cost of position in cnn3", "as large a cost of position in cnn3"),
-        ("The smaller cost of the cut-off rows in cnn3", "as large a cost of the rows in cnn3"),
-        ("A better cnn3 to begin with", "a cnn3 no better on unshifted images"),
+        (f"The {position} cost of position in cnn3", "as large a cost of position in cnn3"),
+        (f"The {rows} cost of the cut-off rows in cnn3", "as large a cost of the rows in cnn3"),
+        (
+            f"A {'better' if gains[2] else 'worse'} cnn3 to begin with",
+            "the same accuracy on unshifted images",
+        ),
     )
     return [
         Trial(
@@ -285,7 +306,7 @@ def _cnn3(
     found = contrast_scores(first, second, n_images)
     verdict = "No clear difference"
     if found.clear:
-        verdict = "Yes" if found.direction > 0 else "No"
+        verdict = "It does"
     elif found.agree and len(first) == 1:
         verdict = "Not clearly, on one seed"
     measured = []
@@ -311,7 +332,7 @@ def _cnn3(
     elif not figures:
         measured.append(PLACES)
     return Explanation(
-        f"Why does cnn3 do better than cnn2 on {name}?",
+        f"Why does cnn3 do {'better' if found.direction >= 0 else 'worse'} than cnn2 on {name}?",
         f"{verdict}: {accuracy(means['cnn3', name])} against {accuracy(means['cnn2', name])}."
         f"{because(causes, 'the difference')}",
         causes,
@@ -378,11 +399,13 @@ def _rotation(
             "The MLP has a weight for every pixel: a turned garment meets those of other pixels."
         )
     low = [m for m in models if against_chance(means[m, name], n_images).startswith("below")]
-    best = _best(means, models)
+    if not low:
+        return tuple(said)
+    best = _best(means, low)
     counts = _answers(runs, best, name)
-    if low and counts.any():
-        most = int(counts.sum(axis=0).argmax())
-        given, true = (counts.sum(axis=axis)[most] / counts.sum() for axis in (0, 1))
+    most = int(counts.sum(axis=0).argmax())
+    given, true = (counts.sum(axis=axis)[most] / max(counts.sum(), 1) for axis in (0, 1))
+    if given > 2 * true:
         said.append(
             f"On {name} {listing(low)} {'are' if len(low) > 1 else 'is'} below chance (10 %), for "
             f"the errors are not random. {sentence(best)} takes {percent(given, 0)} of the images "
@@ -405,12 +428,15 @@ def _half_turn(
     best = _best(means, models)
     others = [n for m, n in means if m == best and _way(n) == "turned" and n != HALF_TURN]
     other = max(others, key=lambda name: means[best, name])
-    found = contrast_scores(
-        accuracies[best, other], accuracies[best, HALF_TURN], n_images, same_weights=True
-    )
-    verdict = "No clear difference"
-    if found.clear:
-        verdict = "It does" if found.direction > 0 else "It costs more"
+    half = accuracies[best, HALF_TURN]
+    contrasts = [
+        contrast_scores(accuracies[best, name], half, n_images, same_weights=True)
+        for name in others
+    ]
+    ways = {one.direction if one.clear else 0 for one in contrasts}
+    verdict = "Not less than each"
+    if len(ways) == 1:
+        verdict = {1: "It does", -1: "It costs more", 0: "No clear difference"}[ways.pop()]
     against = listing(f"{accuracy(means[best, name])} on {name}" for name in others)
     measured = [*_classes(runs, best, other)]
     change = [_input_change(runs, figures, best, name) for name in (HALF_TURN, other)]
@@ -443,10 +469,10 @@ def _classes(runs: Runs, model: str, other: str) -> Iterator[str]:
     for name, of_set in counts.items():
         shares = of_set.diagonal() / np.maximum(of_set.sum(axis=1), 1)
         kept = [f"{CLASS_NAMES[k]} ({percent(s, 0)})" for k, s in enumerate(shares) if s >= KEPT]
-        known[name] = listing(kept) or "no class"
+        known[name] = listing(kept) or "none"
     yield (
-        f"Of these classes {model} still recognises a quarter of the images or more: on "
-        f"{HALF_TURN} {known[HALF_TURN]}; on {other} {known[other]}."
+        f"Classes of which {model} still recognises a quarter or more: on {HALF_TURN} "
+        f"{known[HALF_TURN]}; on {other} {known[other]}."
     )
     taken: dict[str, list[str]] = {}
     for klass, (wrong, share) in most_frequent_errors([counts[HALF_TURN].tolist()]).items():

@@ -57,13 +57,29 @@ class CNNInference:
             predicted=predicted,
         )
 
+    def features(self, weights: Mapping[str, Array], images: Array) -> Array:
+        """(N, h, w, C): what the head takes of images (N, 784)."""
+        self._load(weights)
+        worker, side = self.workers[0], TILES if self.whole.has_second else MAP_SIDE
+        found = np.empty((len(images), side**2, worker.sums.size), self.dtype)
+        for start in range(0, len(images), self.whole.chunk_images):
+            rows = np.arange(start, min(start + self.whole.chunk_images, len(images)))
+            for op, chunk in worker.forward(images.astype(self.dtype, copy=False), rows):
+                np.negative(
+                    chunk.last.out, out=found[rows[0] :, :, op.share.last_channels][: len(rows)]
+                )
+        return found.reshape(len(images), side, side, -1)
+
+    def _load(self, weights: Mapping[str, Array]) -> None:
+        for share in (self.whole, *self.shares):
+            share.load(weights)
+        for operands in (self.workers[0].whole, *self.workers[0].parts):
+            operands.make()
+
     def _run(self, weights: Mapping[str, Array], split: Split) -> Array:
         """(N, K): the logits."""
         first, second = self.workers
-        for share in (self.whole, *self.shares):
-            share.load(weights)
-        for operands in (first.whole, *first.parts):
-            operands.make()
+        self._load(weights)
         images = split.images.astype(self.dtype, copy=False)
         logits = shared_zeros((len(split), len(self.shares[0].dense)), self.dtype)
         for worker in self.workers:
@@ -125,20 +141,28 @@ class EvaluationWorker:
             yield Signal.DONE
 
     def _chunk(self, images: Array, logits: Array, rows: NDArray[np.int64]) -> None:
+        z = logits[rows[0] : rows[-1] + 1]
+        z[...] = self.whole.share.dense_bias
+        for (op, chunk), sums in zip(self.forward(images, rows), self.sums, strict=True):
+            chunk.features.forward()
+            z += np.dot(chunk.features.values, op.share.dense.T)  # (n, n_in) @ (n_in, K)
+            sums += np.dot(chunk.ones, chunk.last.out.reshape(len(chunk.ones), -1))
+
+    def forward(
+        self, images: Array, rows: NDArray[np.int64]
+    ) -> Iterator[tuple[Operands, EvaluationChunk]]:
+        """Share by share of the last channels: minus their activations, in ``last.out``."""
         n, whole = len(rows), self.whole
         if n not in self.chunks:
             self.chunks[n] = EvaluationChunk(n, whole.share, self.parts[0].share, self.head)
-        chunk, z = self.chunks[n], logits[rows[0] : rows[-1] + 1]
+        chunk = self.chunks[n]
         chunk.strips.gather(images, rows)
         if chunk.second is not None:
             chunk.first.forward(whole.share.first[1:], whole.first_bias)
             cut(chunk.first.pool.out, chunk.tiles, chunk.rows)
-        z[...] = whole.share.dense_bias
-        for op, sums in zip(self.parts, self.sums, strict=True):
+        for op in self.parts:
             if chunk.second is not None:
                 chunk.second.forward(op.share.second, op.second_bias)
             else:
                 chunk.first.forward(op.share.first[1:], op.first_bias)
-            chunk.features.forward()
-            z += np.dot(chunk.features.values, op.share.dense.T)  # (n, n_in) @ (n_in, K)
-            sums += np.dot(chunk.ones, chunk.last.out.reshape(len(chunk.ones), -1))
+            yield op, chunk
