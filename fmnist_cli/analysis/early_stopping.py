@@ -224,7 +224,7 @@ def _rises(patience: int, results: Sequence[PatienceOutcome], rise: Contrast) ->
     by = {name: fmean(getattr(trend, f"{name}_trend") for trend in trends) for name in others}
     words = {"val": "validation", "train": "training"}
     each = [f"the {words[name]} accuracy by {100 * by[name]:+.1f}" for name in others]
-    in_noise = ", up in every seed but within the noise"
+    in_noise = " (up in every seed, but within the noise)"
     if verdict == "flat" and len(trends) > 1 and rise.agree:
         after += in_noise if rise.direction > 0 else in_noise.replace("up", "down")
     said = [_opening(verdict, results), f"{after}, {listing(each)}."]

@@ -367,7 +367,8 @@ def _why(study: Study, result: StudyResult, explanations: Sequence[Explanation])
             yield tables.causes_table(one)
         if one.axis is not None:
             view = View(axis=one.axis)
-            words = f"The curves by {AXIS_TITLES[one.axis]}: the sum of lr / (1 - momentum)."
+            step = "lr / (1 - momentum)" if any(r.momentum for r in result.runs) else "lr"
+            words = f"The curves by {AXIS_TITLES[one.axis]}: the sum of {step} over the updates."
             alt = f"Line charts by {AXIS_TITLES[one.axis]}, one line each: {labels}."
             yield _picture(f"{study.kind}-why", partial(study.figure, result, view), words, alt)
 

@@ -215,8 +215,8 @@ def _alt(result: StudyResult, view: View) -> str:
     epochs = pluralize(max(len(run.epochs) for run in result.runs), "epoch")
     patiences = ", ".join(map(str, view.patiences))
     return (
-        f"Line chart of train, validation and test accuracy over {epochs}, marked where a "
-        f"patience of {patiences} stops."
+        f"Line charts of train, validation and test accuracy and of the losses over {epochs}, "
+        f"marked where a patience of {patiences} stops."
     )
 
 

@@ -102,6 +102,7 @@ def explain_batch_size(
     faster, better, fewer, equal = sweep_answers(runs)
     reference = _reference(TrainConfig.batch, sorted({run.batch for run in every}))
     causes = attribute(_accuracy_trials(every, why, reference, sizes))
+    reasons = because(causes, changed_accuracy(causes))
     sure = basis((run.label, run.seed) for run in runs)
     return (
         Explanation(
@@ -113,8 +114,11 @@ def explain_batch_size(
             measured=_cost_of_an_update(runs, sizes),
         ),
         Explanation(
-            "Why is a larger batch less accurate?" if better.verdict == "no" else better.question,
-            f"{sentence(better.verdict)}.{because(causes, changed_accuracy(causes))}",
+            *(
+                ("Why is a larger batch less accurate?", reasons.strip())
+                if better.verdict == "no" and reasons
+                else (better.question, f"{sentence(better.verdict)}.{reasons}")
+            ),
             causes,
             sure,
             "plot batch",
