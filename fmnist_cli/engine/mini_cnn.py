@@ -19,7 +19,7 @@ import inspect
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -159,14 +159,22 @@ class Exercise:
         require(self.y in (-1, 1), "y must be -1 or +1", self.y)
 
     def __str__(self) -> str:
-        x, w, v = (f"({', '.join(f'{n:g}' for n in row)})" for row in (self.x, self.w, self.v))
-        return f"x = {x}, y = {self.y:+d}, w = {w}, v = {v}"
+        return f"x = {_row(self.x)}, y = {self.y:+d}, {self.weights}"
+
+    @property
+    def weights(self) -> str:
+        """``w = (0.5, 0.25), v = (1, -0.25)``."""
+        return f"w = {_row(self.w)}, v = {_row(self.v)}"
 
     def numbers(self) -> dict[str, float]:
         """Every quantity of the forward pass by its name in Python, with ``y_hat`` for y^."""
         values = forward(np.array(self.x, np.float64), self.w, self.v)
         given = dict(zip((*NAMES, "y"), (*self.x, *self.w, *self.v, self.y), strict=True))
         return given | {name: float(value) for name, value in values.items()}
+
+
+def _row(numbers: Iterable[float]) -> str:
+    return f"({', '.join(f'{n:g}' for n in numbers)})"
 
 
 class Equation(NamedTuple):

@@ -308,7 +308,7 @@ def mini_cnn(work: Work) -> Part:
     worst = max(one.relative_error for one in found)
     line = f"Four derivatives against differences: largest relative error {worst:.1e}."
     trained = (
-        ("Initial weights", f"w = {str(exercise).partition(', w = ')[2]}"),
+        ("Initial weights", exercise.weights),
         ("Learning rate", f"{training.lr:g}"),
         ("Loss before the training", f"{start:.4f}"),
         (f"Loss after {pluralize(first.updates, 'update')}", f"{first.train_loss:.4f}"),
