@@ -245,7 +245,8 @@ def _cost_beside_flat_trend(results: Sequence[PatienceOutcome]) -> list[str]:
         where.append("the epoch kept lies below the mean after the stop")
     if fmean(result.curve_test_accuracy for result, _ in stopped) > level:
         where.append(f"the best epoch lies above {'it' if where else 'the mean after the stop'}")
-    return [f"Stopping costs accuracy all the same: {listing(where)}."]
+    mean = "on average " if len(stopped) > 1 else ""
+    return [f"Stopping costs accuracy all the same: {mean}{listing(where)}."]
 
 
 def _widens(

@@ -204,14 +204,14 @@ def stability_answer(runs: Sequence[RecordedRun], drawn: Loss, question: str) ->
     name = LOSS_NAMES[judged]
     if jumping:
         worst = max(jumping, key=lambda one: max(rise for _, rise in one.rises))
-        epoch, most = max(worst.rises, key=lambda rise: rise[1])
+        most = max(rise for _, rise in worst.rises)
         seeds = sum(one.label == worst.label for one in jumping)
         many = f" in {seeds} of {n_of[worst.label]} seeds" if len(found) > len(n_of) else ""
         also = [label for label in dict.fromkeys(o.label for o in jumping) if label != worst.label]
         others = f" (also at {listing(also)})" if also else ""
         said.append(
-            f"At {worst.label} the {name} jumps{many}, most by {100 * most:.0f} % in epoch "
-            f"{epoch}{others}."
+            f"At {worst.label} the {name} rises by more than {100 * RISES[judged]:.0f} % within an "
+            f"epoch{many}, most by {100 * most:.0f} %{others}."
         )
     if not said:
         said = [

@@ -163,6 +163,12 @@ def turn_errors(weights: Arrays, images: Array, quarter_turns: int) -> tuple[Lay
     return tuple(LayerError(name, stride, error, error) for name, stride, error in errors)
 
 
+def other_images(weights: Arrays, images: Array) -> float:
+    """The error between the last features of each image and the next one, an unrelated one."""
+    features = _spatial(weights, images)[-1][2]
+    return _relative(np.roll(features, 1, axis=0) - features, features)
+
+
 def input_change(weights: Arrays, images: Array, moved: Array, head: Head = "flatten") -> float:
     """By how much what the output layer reads changes: |f(moved) - f(images)| / |f(images)|."""
     read, of_moved = (_read(weights, x, head) for x in (images, moved))

@@ -51,8 +51,9 @@ def shift_figures(session: Session, run: RecordedRun, weights: Arrays) -> Figure
 
     For ``up4`` and ``rot90``, on all test images, ``SET/moved_back``: the accuracy with the
     features moved or turned back. On the first ``ERROR_IMAGES``, of a CNN ``SET/layer_error``, that
-    inside its last layer with places; and for every set ``SET/input_change``, by how much what the
-    output layer reads changes: |f(s x) - f(x)| / |f(x)|.
+    inside its last layer with places, and ``other_image``, that of unrelated images; and for every
+    set ``SET/input_change``, by how much what the output layer reads changes:
+    |f(s x) - f(x)| / |f(x)|.
     """
     test, config = session.dataset.test, TrainConfig(**run.run.config)
     few = test.images[: eq.ERROR_IMAGES]
@@ -76,4 +77,5 @@ def shift_figures(session: Session, run: RecordedRun, weights: Arrays) -> Figure
         errors = [layer.inside for layer in layers if layer.stride]
         if errors:
             figures[f"{name}/layer_error"] = errors[-1]
+            figures["other_image"] = eq.other_images(weights, few)
     return figures

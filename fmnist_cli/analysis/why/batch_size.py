@@ -128,7 +128,8 @@ def explain_batch_size(
                 *_measured(runs, why, figures or {}, reference),
             ),
             note=f"Effect: the test accuracy of batch {reference}, then of the larger batch. "
-            "In the test: that with the cause taken away. The patience is counted in updates where "
+            "In the test: that with the cause taken away; of the shorter way, that of "
+            f"batch {reference} with it alone. The patience is counted in updates where "
             f"that is at most {MOST_PATIENCE} epochs.",
         ),
         _collapse(runs, fewer, equal, sure),
@@ -297,7 +298,8 @@ def _collapse(runs: Sequence[RecordedRun], fewer: Answer, equal: Answer, sure: s
         f"To its own best model: {fewer.verdict}; to the same validation accuracy: {equal.verdict}."
     )
     if found.closer:
-        text += " On average an update brings the training about equally far, whatever its batch."
+        text += " An update brings the training about equally far, whatever its batch"
+        text += f", but not from {' to '.join(found.exception)}." if found.exception else "."
     elif found.apart:
         text += " It is not the updates alone that move the training."
     return Explanation(

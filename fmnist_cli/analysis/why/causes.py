@@ -185,13 +185,17 @@ def because(causes: Sequence[Cause], of: str) -> str:
             nothing = "No cause that was tested explains it"
         if likely := [cause for cause in causes if cause.likely]:
             most = max(likely, key=lambda cause: cause.share or 0.0)
-            within = "one seed's noise" if one_seed else "the noise"
-            nothing = f"{most.title} may explain {most.share_words} {of}, within {within}"
+            clearly = "one seed does not show it clearly" if one_seed else "not clearly"
+            nothing = f"{most.title} may explain {most.share_words} {of}, but {clearly}"
         return f" {nothing}." if causes else ""
     first, *others = found
     named = f"{first.title} explained {first.share_words} {of}{first.seen_in}"
     for other in others:
-        named += f"; {other.title[0].lower()}{other.title[1:]}, {other.share_words} it"
+        name = f"{other.name[0].lower()}{other.name[1:]}"
+        if other.effect == first.effect:
+            named += f"; {name} {other.at}, {other.share_words} it"
+        else:
+            named += f"; {other.at} {name}, {other.share_words} {of}"
     return f" {named}."
 
 
@@ -331,7 +335,7 @@ def _key(role: str, one: Comparison) -> Key:
 def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
     without = trial.without
     seeds = _seeds(trial)
-    if without is None or not seeds:
+    if without is None or not seeds or without.diverged > len(without.values):
         said = ("", "")
         if without is not None and any(s.diverged for s in _sides(trial.effect, without)):
             said = (trial.effect.text, _mean(without, trial.effect.show))

@@ -11,7 +11,7 @@ from fmnist_cli.analysis.answers import listing
 from fmnist_cli.analysis.axes import gap_words, gaps, pair_gaps
 from fmnist_cli.analysis.noise import curve_noise
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.epoch import Axis, Metric
+from fmnist_cli.epoch import METRIC_WORDS, Axis, Metric
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,9 @@ class Collapse:
         Whether they lie apart by epoch: more than twice as far as their noise alone would have it.
     closer : bool
         Whether they lie less than half as far apart by cumulative learning rate.
+    exception : tuple of str
+        The two conditions that lie farthest apart there, if more than twice as far as on average
+        and farther than by epoch.
     measured : tuple of str
         The two distances and what they say; none where they are not known.
     """
@@ -32,6 +35,7 @@ class Collapse:
     gaps: dict[Axis, float]
     apart: bool = False
     closer: bool = False
+    exception: tuple[str, ...] = ()
     measured: tuple[str, ...] = ()
 
 
@@ -50,21 +54,28 @@ def collapse(runs: Sequence[RecordedRun], metric: Metric = "val_accuracy") -> Co
     noise = 2 / math.sqrt(math.pi) * fmean(curve_noise(y, log=log) for y in curves)
     apart = by_epoch > 2 * noise / math.sqrt(seeds)
     closer = apart and by_way < by_epoch / 2
+    exception: tuple[str, ...] = ()
     words = {axis: gap_words(found[axis], metric) for axis in ("epoch", "cumulative-lr")}
     said = [
-        f"At the same epoch the curves lie {words['epoch']} apart on average, at the same "
-        f"cumulative learning rate {words['cumulative-lr']}."
+        f"At the same epoch the curves of the {METRIC_WORDS[metric]} lie {words['epoch']} apart on "
+        f"average, at the same cumulative learning rate {words['cumulative-lr']}."
     ]
     if closer:
+        said.append("Had they lain as far apart there as at the same epoch, this would be refuted.")
         pairs = pair_gaps(runs, metric)
         farthest = max(pairs, key=lambda pair: pairs[pair]["cumulative-lr"])
-        gap = pairs[farthest]["cumulative-lr"]
-        if len(pairs) > 1:
-            far = gap_words(math.exp(gap) if log else gap, metric)
-            said.append(f"Farthest apart there are {listing(farthest)}, by {far}.")
-        said.append("Had they lain as far apart there as at the same epoch, this would be refuted.")
+        far = {
+            axis: gap_words(math.exp(g) if log else g, metric)
+            for axis, g in pairs[farthest].items()
+        }
+        if pairs[farthest]["cumulative-lr"] > max(pairs[farthest]["epoch"], 2 * by_way):
+            exception = farthest
+            said.append(
+                f"It is for {listing(farthest)}: they lie {far['cumulative-lr']} apart there, "
+                f"{far['epoch']} at the same epoch."
+            )
     elif apart:
         said.append("That the cumulative learning rate alone decides is refuted.")
     elif by_way > by_epoch:
         said.append("So the cumulative learning rate alone does not decide.")
-    return Collapse(found, apart, closer, tuple(said))
+    return Collapse(found, apart, closer, exception, tuple(said))

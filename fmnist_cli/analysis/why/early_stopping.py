@@ -39,14 +39,15 @@ def explain_early_stopping(
         return ()
     smallest = min([1, *patiences])
     kept, best, smooth = {}, {}, {}
-    stops = []
+    stops, later = [], []
     for run in runs:
         outcome = apply_patience(run, smallest)
         kept[run.seed] = outcome.test_accuracy
         best[run.seed] = outcome.curve_test_accuracy
         watched = [epoch.value("val_accuracy") for epoch in run.epochs]
-        at = stop_epoch(smoothed(watched), smallest, "val_accuracy").best_epoch or 1
-        smooth[run.seed] = _test_near(run, at)
+        on_smooth = stop_epoch(smoothed(watched), smallest, "val_accuracy")
+        smooth[run.seed] = _test_near(run, on_smooth.best_epoch or 1)
+        later.append(on_smooth.stopped_after or len(run.epochs))
         stops.append(outcome.stopped_after or len(run.epochs))
     noise = math.sqrt(fmean(epoch_noise(run) ** 2 for run in runs))
     effect = Effect(Sample(best, noise), Sample(kept, noise), "share")
@@ -67,19 +68,21 @@ def explain_early_stopping(
     lost = 100 * (fmean(best.values()) - fmean(kept.values()))
     enough = smallest_that_keeps_the_best(runs)
     changes = f"loses {lost:.1f}" if lost >= 0 else f"gains {-lost:.1f}"
-    after = pluralize(round(fmean(stops)), "epoch")
-    after += " on average" if len(set(stops)) > 1 else ""
     answer = (
         f"A stop by chance, where training would still improve: patience {smallest} stops after "
-        f"{after} and {changes} points of test accuracy.{because(causes, 'the lost accuracy')}"
+        f"{_epochs(stops)} and {changes} points of test accuracy."
+        f"{because(causes, 'the lost accuracy')}"
     )
     tried = sorted({smallest, *patiences})
     chances = stops_by_chance(runs, tried)
-    measured = []
+    measured = [
+        f"Watching the curve smoothed over five epochs it stops after {_epochs(later)}, in place "
+        f"of {round(fmean(stops))}."
+    ]
     if chances:
         shown = dict.fromkeys([tried[0], 3 if 3 in tried else tried[-1]])
         each = listing(f"{percent(chances[p], 0)} (patience {p})" for p in shown)
-        measured = [
+        measured += [
             "From epoch to epoch the validation accuracy varies about its trend by "
             f"{100 * about_trend:.1f} points (standard deviation). Its standard error on "
             f"{images:,} images, {100 * error:.1f} points, is a second uncertainty.",
@@ -106,6 +109,11 @@ def explain_early_stopping(
             "curve, over three epochs.",
         ),
     )
+
+
+def _epochs(stops: Sequence[int]) -> str:
+    """``3 epochs on average``, or of one seed ``3 epochs``."""
+    return pluralize(round(fmean(stops)), "epoch") + (" on average" if len(stops) > 1 else "")
 
 
 def validation_error(runs: Sequence[RecordedRun]) -> float:

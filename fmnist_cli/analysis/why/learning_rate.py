@@ -137,7 +137,7 @@ def _sharpness(
     ends = ": large steps end where the loss is flatter" if flatter else ""
     near = any(sharp > limit / 2 for _, sharp, limit in found)
     rate, _, limit = found[-1]
-    meaning = "far below it noise bounds the step, not curvature"
+    meaning = "far below it curvature does not bound the step"
     if near:
         meaning = "near it steps overshoot"
     return (

@@ -87,8 +87,17 @@ def explain_momentum(
     answer += f", with no clear lead over {listing(close)}." if close else "."
     if len(close) == len({run.label for run in runs}) - 1:
         answer = f"None is clearly the best; {best.label} reaches the lowest training loss."
-    if test.verdict == "no clear difference":
-        answer = f"{answer[:-1]}; the test accuracy does not clearly change with momentum."
+    of_test = test.evidence
+    if of_test["best"] == best.label:
+        below = [
+            label
+            for label in dict.fromkeys(run.label for run in runs)
+            if label not in (best.label, *of_test["not_beaten"])
+        ]
+        where = f"above that of {listing(below)} only" if below else "not clearly higher"
+        if below and not of_test["not_beaten"]:
+            where = "the highest too"
+        answer = f"{answer[:-1]}; its test accuracy is {where}."
     if diverged := listing(dict.fromkeys(run.label for run in every if run.diverged)):
         answer += f" {sentence(diverged)} diverged."
     answer += because(causes, "the gain")
@@ -258,15 +267,17 @@ def _jumps(
             sum(instability(run, judged).unstable for run in of_one) for of_one in (longest, twins)
         )
         said.append(
-            f"The {LOSS_NAMES[judged]} jumps in {jumping} of {pluralize(len(longest), 'run')} at "
-            f"momentum {alpha:g}, in {of_twin} of {len(twins)} of its twin without momentum."
+            f"Such rises of the {LOSS_NAMES[judged]} occur in {jumping} of "
+            f"{pluralize(len(longest), 'run')} at momentum {alpha:g} and in {of_twin} of "
+            f"{len(twins)} of its twin without momentum."
         )
     sharp = typical(figures.get(run.run.id, {}).get("sharpness") for run in longest)
     if sharp is not None:
         limit = stability_limit(longest[0].lr, alpha)
         where = "below" if sharp < limit else "beyond"
-        cause = "noise, not curvature, limits its step" if sharp < limit / 2 else "its step is at "
-        cause += "" if sharp < limit / 2 else "the edge of what curvature allows"
+        cause = "curvature does not limit its step"
+        if sharp >= limit / 2:
+            cause = "its step is at the edge of what curvature allows"
         said.append(
             f"The sharpness at momentum {alpha:g}'s weights is {two_digits(sharp)}, {where} the "
             f"limit 2(1 + alpha)/lr = {factor(limit)}: {cause}."

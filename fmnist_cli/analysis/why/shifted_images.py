@@ -384,11 +384,13 @@ def _rotation(
     cnns = [model for model in models if model != "mlp"]
     if cnns:
         error = _layer_error(runs, figures, cnns[-1], name)
+        other = typical(of.get("other_image") for of in _of(runs, figures, cnns[-1]))
+        unrelated = f"; those of another image by {100 * other:.0f} %" if other else ""
         measured = (
             ""
             if error is None
             else f": {cnns[-1]}'s differ by {100 * error:.0f} % of their size from those of the "
-            "upright image, turned (0 % if they turned along, about 140 % if unrelated)"
+            f"upright image, turned (0 % if they turned along{unrelated})"
         )
         said.append(
             "A filter keeps its orientation, so that features do not turn with the image"
@@ -404,12 +406,13 @@ def _rotation(
     best = _best(means, low)
     counts = _answers(runs, best, name)
     most = int(counts.sum(axis=0).argmax())
-    given, true = (counts.sum(axis=axis)[most] / max(counts.sum(), 1) for axis in (0, 1))
-    if given > 2 * true:
+    given = counts.sum(axis=0)[most] / max(counts.sum(), 1)
+    right = counts[most, most] / max(counts[most].sum(), 1)
+    if right < given:
         said.append(
             f"On {name} {listing(low)} {'are' if len(low) > 1 else 'is'} below chance (10 %), for "
             f"the errors are not random. {sentence(best)} takes {percent(given, 0)} of the images "
-            f"for {CLASS_NAMES[most]}, though only {percent(true, 0)} are of that class."
+            f"for {CLASS_NAMES[most]}, but of those of that class only {percent(right, 0)}."
         )
     return tuple(said)
 
