@@ -253,7 +253,7 @@ def _widens(
     patience: int, results: Sequence[PatienceOutcome], widening: Contrast, val_loss: Contrast
 ) -> Answer:
     trends = [result.trend for result in results if result.trend is not None]
-    verdict = _verdict(widening)
+    verdict: Verdict = _verdict(widening) if widening.clear else "no clear difference"
     train, val = [t.train_loss for t in trends], [t.val_loss for t in trends]
     rises = val_loss.clear and (_moves(train), _moves(val)) == ("falls", "rises")
     end = ": the model overfits" if verdict == "yes" and rises else ""

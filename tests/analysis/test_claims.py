@@ -608,7 +608,7 @@ def with_losses(
     [
         (0.02, "yes", "the validation loss rises from 0.542 to 0.587: the model overfits."),
         (-0.01, "yes", "the validation loss falls from 0.480 to 0.462."),
-        (-0.05, "flat", "the validation loss falls from 0.409 to 0.335."),
+        (-0.05, "no clear difference", "the validation loss falls from 0.409 to 0.335."),
         (0.0, "yes", "the validation loss stays at 0.500."),
     ],
 )

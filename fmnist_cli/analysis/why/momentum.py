@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fmnist_cli.analysis.answers import basis, listing, sentence
+from fmnist_cli.analysis.answers import Answer, basis, listing, sentence
 from fmnist_cli.analysis.claims import factor, sample_of, two_digits
 from fmnist_cli.analysis.momentum import (
     LOSS_NAMES,
@@ -82,22 +82,7 @@ def explain_momentum(
     causes = attribute(_trials(every, why, plain))
     best = _best(runs)
     rivals = lowest.evidence["not_clearly_better_than"]
-    answer = f"{sentence(best.label)} reaches the lowest training loss"
-    close = lowest.evidence["not_beaten"]
-    answer += f", with no clear lead over {listing(close)}." if close else "."
-    if len(close) == len({run.label for run in runs}) - 1:
-        answer = f"None is clearly the best; {best.label} reaches the lowest training loss."
-    of_test = test.evidence
-    if of_test["best"] == best.label:
-        below = [
-            label
-            for label in dict.fromkeys(run.label for run in runs)
-            if label not in (best.label, *of_test["not_beaten"])
-        ]
-        where = f"above that of {listing(below)} only" if below else "not clearly higher"
-        if below and not of_test["not_beaten"]:
-            where = "the highest too"
-        answer = f"{answer[:-1]}; its test accuracy is {where}."
+    answer = _suits(runs, best, lowest, test)
     if diverged := listing(dict.fromkeys(run.label for run in every if run.diverged)):
         answer += f" {sentence(diverged)} diverged."
     answer += because(causes, "the gain")
@@ -114,9 +99,12 @@ def explain_momentum(
         f"Momentum steps along a sum of previous gradients, about the last 1 / (1 - alpha): "
         f"{listing(remembered)}. " + _advice(causes, twins, best, largest, too_long)
     )
-    measured = [*curves.measured, *(twins.measured if twins else ())]
-    if curves.apart and not curves.closer:
-        measured.insert(len(curves.measured), "A longer step does not go farther in proportion.")
+    refuted = curves.apart and not curves.closer
+    measured = [
+        *curves.measured,
+        *(["A longer step does not go farther in proportion."] if refuted else []),
+        *(twins.measured if twins else ()),
+    ]
     judged: Loss = stability.evidence["metric"]
     measured += _jumps(runs, why, figures or {}, largest, judged, stability.verdict == "yes")
     return (
@@ -139,6 +127,24 @@ def explain_momentum(
             tuple(measured),
         ),
     )
+
+
+def _suits(runs: Sequence[RecordedRun], best: RecordedRun, lowest: Answer, test: Answer) -> str:
+    """Which momentum has the lowest training loss, and whether its test accuracy is better too."""
+    labels = [label for label in dict.fromkeys(run.label for run in runs) if label != best.label]
+    close = lowest.evidence["not_beaten"]
+    said = f"{sentence(best.label)} reaches the lowest training loss"
+    if len(close) == len(labels):
+        said = f"None is clearly the best; {best.label} reaches the lowest training loss"
+    elif close:
+        said += f", with no clear lead over {listing(close)}"
+    if test.evidence["best"] != best.label:
+        return f"{said}."
+    below = [label for label in labels if label not in test.evidence["not_beaten"]]
+    where = f"above that of {listing(below)} only" if below else "not clearly higher"
+    if len(below) == len(labels):
+        where = "the highest too"
+    return f"{said}; its test accuracy is {where}."
 
 
 def _trials(
