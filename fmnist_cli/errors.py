@@ -46,6 +46,7 @@ Remedy = Literal[
     "disable_early_stopping",
     "fetch_data",
     "list_runs",  # see which runs there are
+    "list_studies",  # and which studies
     "make_room_and_resume",
     "name_data_folder",  # say where the data is
     "open_once_writable",

@@ -16,6 +16,7 @@ _ADVICE: dict[str, str] = {
     "disable_early_stopping": "Use --no-early-stop to train to the last epoch.",
     "fetch_data": "Get them with: fmnist data fetch",
     "list_runs": "See which there are: fmnist runs list",
+    "list_studies": "See which there are: fmnist runs studies",
     "make_room_and_resume": "Make room, then: fmnist runs resume",
     "name_data_folder": "Name the folder that holds the files with --data-dir.",
     "open_once_writable": "Open it once as a user who may write it: fmnist runs list",

@@ -262,7 +262,7 @@ class Reader:
         if found is None:
             raise RunNotFound(
                 f"there is no study {study_id} in {self._database.display_name}.",
-                remedy="list_runs",
+                remedy="list_studies",
                 study_id=study_id,
             )
         return found

@@ -89,7 +89,9 @@ def test_a_study_is_shown_again(fmnist: Fmnist, study: tuple[str, ...]) -> None:
     again = fmnist.document("runs", "show", "study:1")
     known = fmnist.small_document(study[0], *study[1:], *EPOCHS)
     assert again == {key: known[key] for key in known if not key.startswith("result_file")}
-    assert "there is no study 9" in fmnist.error("runs", "show", "study:9", code=1)
+    said = fmnist.error("runs", "show", "study:9", code=1)
+    assert "there is no study 9" in said
+    assert said.rstrip().endswith("fmnist runs studies")
 
 
 def test_a_figure_of_a_study_with_runs_missing_says_so(
