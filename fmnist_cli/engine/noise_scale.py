@@ -81,10 +81,6 @@ class NoiseScale:
         """E |g_B|^2 of B of the N examples, drawn without replacement as in an epoch."""
         return self.squared_gradient + self.trace * (1 / batch - 1 / self.n_population)
 
-    def signal_share(self, batch: int) -> float:
-        """|G|^2 / E |g_B|^2: the part of a batch's gradient that is not noise, in [0, 1]."""
-        return max(self.squared_gradient, 0.0) / self.squared_batch_gradient(batch)
-
 
 def measure(weights: Arrays, split: Split, *, n_examples: int | None = None) -> NoiseScale:
     """The noise scale of the MLP's mean loss over a split, in the weights' precision.

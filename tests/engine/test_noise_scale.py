@@ -87,8 +87,6 @@ def test_the_size_of_a_batchs_gradient_is_that_of_all_batches(
     for batch in range(1, 8):
         sizes = [(g[list(rows)].mean(axis=0) ** 2).sum() for rows in combinations(range(7), batch)]
         assert noise.squared_batch_gradient(batch) == pytest.approx(np.mean(sizes), rel=1e-12)
-        share = (g.mean(axis=0) ** 2).sum() / np.mean(sizes)
-        assert noise.signal_share(batch) == pytest.approx(share, rel=1e-12)
 
 
 def test_float32_weights_say_the_same(weights: dict[str, np.ndarray]) -> None:
@@ -102,7 +100,6 @@ def test_no_gradient_above_the_noise() -> None:
     nothing = NoiseScale(10, 100, mean_squared_norm=1.0, squared_norm_of_mean=0.05)
     assert nothing.squared_gradient < 0
     assert nothing.value == math.inf
-    assert nothing.signal_share(5) == 0
     assert NoiseScale(10, 10, mean_squared_norm=2.0, squared_norm_of_mean=2.0).value == 0
 
 
