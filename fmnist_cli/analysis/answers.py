@@ -40,6 +40,11 @@ class Answer:
     kind: Kind = "description"
 
 
+def every_seed(n: int) -> str:
+    """``both seeds``, ``all 3 seeds``."""
+    return "both seeds" if n == 2 else f"all {n} seeds"
+
+
 def opening(verdict: Verdict, n_seeds: int = 0) -> str:
     """How a statement begins: on one seed, and on few, it says so."""
     if verdict == "no counterexample":

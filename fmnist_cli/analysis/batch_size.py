@@ -236,9 +236,10 @@ def _split(
     is there after the first epoch, within which nothing is measured: and whether some only are."""
     at_once = {}
     for label in dict.fromkeys(run.label for run in runs):
-        of_one = [run for run in runs if run.label == label]
+        of_one = [run for run in runs if run.label == label and not run.diverged]
         n = sum(target is not None and epochs_to_accuracy(run, target) == 1 for run in of_one)
         if n:
             at_once[label] = "" if n == len(of_one) else " (in some seeds)"
     resolved = [run for run in runs if run.label not in at_once]
-    return (resolved, at_once) if len({run.label for run in resolved}) > 1 else ([*runs], {})
+    known = {run.label for run in resolved if not run.diverged}
+    return (resolved, at_once) if len(known) > 1 else ([*runs], {})

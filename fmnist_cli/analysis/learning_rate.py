@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fmnist_cli.analysis.answers import Answer, Verdict, listing, sentence
+from fmnist_cli.analysis.answers import Answer, Verdict, every_seed, listing, sentence
 from fmnist_cli.analysis.batch_size import (
     TEST_ACCURACY,
     common_accuracy,
@@ -67,14 +67,25 @@ def _best(test: Claim) -> Answer:
             above = listing(f"{one.label} ({accuracy(one.mean)})" for one in beaten[:2])
             if len(beaten) > 2:
                 above = listing(one.label for one in beaten)
-            how = "by more than the noise" if test.n == 1 else f"in all {test.n} seeds"
+            how = "by more than the noise" if test.n == 1 else f"in {every_seed(test.n)}"
             against = f"{how} above {above}"
         said.append(f"Highest: {accuracy(best.mean)} at {best.label}, {against}.")
-        if best in (test.conditions[0], test.conditions[-1]):
+        edge = best is test.conditions[0] or (best is test.conditions[-1] and not test.left_out)
+        if edge:
             said.append("It is the edge of what was tried: a rate beyond may be better.")
-        if test.left_out:
-            said.append(f"{sentence(listing(test.left_out))} diverged.")
+        if diverged := _diverged(test):
+            said.append(diverged)
     return test.answer("Is one learning rate clearly the best?", "comparison", verdict, said[:2])
+
+
+def _diverged(test: Claim) -> str:
+    """Which rates diverged, and which in some seeds only; nothing where none did."""
+    having = {condition.label for condition in test.conditions}
+    every = [label for label in test.left_out if label not in having]
+    some = [label for label in test.left_out if label in having]
+    said = [f"{listing(every)} diverged"] if every else []
+    said += [f"{listing(some)} diverged in some seeds"] if some else []
+    return f"{sentence(listing(said))}." if said else ""
 
 
 def _too_large(test: Claim) -> Answer:
@@ -91,5 +102,5 @@ def _too_large(test: Claim) -> Answer:
             said.append("The largest rate that was tried is the best of them.")
     if test.left_out:
         verdict = "yes"
-        said.insert(0, f"{sentence(listing(test.left_out))} diverged, so has no result.")
+        said.insert(0, _diverged(test))
     return test.answer("Does too large a learning rate cost accuracy?", "comparison", verdict, said)

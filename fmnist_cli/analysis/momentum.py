@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from fmnist_cli.analysis.answers import Answer, Verdict, listing, opening, sentence
+from fmnist_cli.analysis.answers import Answer, Verdict, every_seed, listing, opening, sentence
 from fmnist_cli.analysis.claims import Claim, Measure, accuracy, count, judge, loss, share
 from fmnist_cli.analysis.noise import accuracy_noise, curve_noise, loss_noise
 from fmnist_cli.analysis.result import RecordedRun
@@ -170,7 +170,7 @@ def _answer(
         beaten = claim.beaten()
         close = [one.label for one in claim.conditions if one.label != best and one not in beaten]
         said.append(claim.describe(through=claim.best, interval=interval))
-        few = f" in all {claim.n} seeds" if 1 < claim.n < SEEDS_FOR_INTERVAL else ""
+        few = f" in {every_seed(claim.n)}" if 1 < claim.n < SEEDS_FOR_INTERVAL else ""
         if not beaten:
             said.append("No momentum is clearly the best.")
         elif close:

@@ -158,6 +158,7 @@ def with_options(
     omit: tuple[str, ...] = (),
     several: tuple[str, ...] = (),
     defaults: Mapping[str, Any] | None = None,
+    further: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda values: {},
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Expand the option groups among a command's parameters.
 
@@ -170,6 +171,8 @@ def with_options(
         command gets all of them as a parameter of its own.
     defaults
         Other defaults for some fields, as this command wants them.
+    further
+        From all values, those of fields that are no option of this command, where not the default.
     """
     changed = defaults or {}
 
@@ -202,9 +205,10 @@ def with_options(
                 built: dict[str, Any] = {}
                 lists = {name: values[name] for name in several}
                 values |= {name: found[0] for name, found in lists.items()}
+                omitted = {**changed, **further(values)}
                 for name, group in groups.items():
                     given = {field: values.pop(field) for field in names[name]}
-                    given |= {n: changed[n] for n in omit if n in changed and hasattr(group, n)}
+                    given |= {n: omitted[n] for n in omit if n in omitted and hasattr(group, n)}
                     if group is Common:
                         given["argv"] = tuple(context.obj or ())
                         for line in () if given["quiet"] else unknown_variables():

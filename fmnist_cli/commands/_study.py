@@ -66,6 +66,8 @@ def run_study_command(
         explanations: tuple[Explanation, ...] = ()
         if options.why:
             explanations, _ = study.explained(session, config, result, view, **how)
+            if not explanations:
+                out.say("There is nothing to explain: too few settings have a result.")
         more = {}
         if results is not None:
             runs = [run.run for run in result.runs]

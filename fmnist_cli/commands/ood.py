@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,7 +28,14 @@ CurveWord = Literal["shift", "rotation", "both"]
 _GO_WITH_RUN = {"run_id", "curve", "plot", "data_dir", "allow_custom_data", "db", "json", "quiet"}
 
 
-@with_options(omit=("model",))
+def _with_head(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A head is one of a CNN's: of the model that is asked for, or of the CNNs among all."""
+    if values["head"] == "flatten":
+        return {}
+    return {"model": "cnn2" if values["model"] == "all" else values["model"]}
+
+
+@with_options(omit=("model",), further=_with_head)
 def ood(
     context: typer.Context,
     config: TrainConfig,

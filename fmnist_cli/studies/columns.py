@@ -105,6 +105,9 @@ def with_interval(result: StudyResult, columns: Columns) -> Columns:
     return [*columns[:at], (of, cell), *columns[at:]]
 
 
+NO_RESULT = "No run has a result: all diverged."
+
+
 def best_value(result: StudyResult) -> str:
     """What makes an epoch the best: ``highest validation accuracy``, by what the runs watched."""
     from fmnist_cli.epoch import METRIC_WORDS

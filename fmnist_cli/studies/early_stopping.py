@@ -29,8 +29,8 @@ def _conditions(config: TrainConfig, patiences: Sequence[int]) -> Conditions:
 
 
 def _judged(result: StudyResult) -> list[RecordedRun]:
-    """The runs with a best epoch, on which a patience can be judged."""
-    return [run for run in result.runs if run.best_epoch is not None]
+    """The runs on which a patience can be judged: with a best epoch, and not diverged."""
+    return [run for run in result.runs if run.best_epoch is not None and not run.diverged]
 
 
 def outcomes(result: StudyResult, view: View) -> list[PatienceOutcome]:
@@ -87,7 +87,8 @@ def _table(result: StudyResult, view: View) -> Table:
     )
     heads = tuple(column for column, _ in COLUMNS)
     caption = f"Study {result.study.id}: what each patience keeps"
-    return Table(caption, heads, rows, (_kept_note(result), *seeds_notes(rows)))
+    note = _kept_note(result) if rows else columns.NO_RESULT
+    return Table(caption, heads, rows, (note, *seeds_notes(rows)))
 
 
 def _kept_note(result: StudyResult) -> str:
@@ -144,7 +145,8 @@ def replay_table(result: StudyResult) -> Table:
         )
     if enough and enough < PATIENCES[-1]:
         length = max(len(run.epochs) for run in runs)
-        notes.append(f"From patience {enough} on every seed keeps the best of its {length} epochs.")
+        of_all = pluralize(length, "epoch")
+        notes.append(f"From patience {enough} on every seed keeps the best of its {of_all}.")
     caption = f"Study {result.study.id}: each patience on the same curves"
     return Table(caption, heads, tuple(rows), tuple(notes))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from fmnist_cli.engine.config import CLASS_NAMES, N_CLASSES, Augment, TrainConfig
 from fmnist_cli.formatting import percent, pluralize
+from fmnist_cli.studies.columns import NO_RESULT
 from fmnist_cli.studies.study import Conditions, Figures, Study, View
 from fmnist_cli.tables import Column, Shown, Table, Value, over_seeds, seeds_notes
 
@@ -104,7 +105,8 @@ def scores_table(runs: Sequence[RecordedRun], caption: str) -> Table:
         ),
     )
     named = [f"{shifted.name}: {shifted.title}" for shifted in SHIFTED_SETS[1:]]
-    return Table(caption, columns, tuple(rows), (*seeds_notes(rows), f"{'; '.join(named)}."))
+    notes = (*seeds_notes(rows), f"{'; '.join(named)}.") if rows else (NO_RESULT,)
+    return Table(caption, columns, tuple(rows), notes)
 
 
 def _change(differences: Sequence[float]) -> Shown:

@@ -499,6 +499,44 @@ def test_a_stop_without_noise_or_where_training_gets_worse_is_not_put_down_to_it
     assert cause.outcome == "tested, not supported"
 
 
+def test_the_patience_of_the_test_watches_what_the_runs_watched() -> None:
+    """The loss falls all the way; the accuracy, which nobody watched, jumps about."""
+    rng = np.random.default_rng(0)
+    run = recorded(
+        [
+            epoch(i + 1, val_loss=1 - 0.01 * i, val_accuracy=0.8 + float(rng.normal(0, 0.02)),
+                  test_accuracy=0.8)
+            for i in range(20)
+        ],
+        monitor="val_loss", best_epoch=20, test_accuracy=0.8, best_val_accuracy=0.8,
+    )  # fmt: skip
+    (found,) = early_stopping.explain_early_stopping([run], [1])
+    (cause,) = found.causes
+    assert cause.name == "The epoch-to-epoch noise of the validation loss"
+    assert cause.outcome == "tested, not supported"
+    assert "patience 1 does not stop and loses 0.0 points" in found.answer
+    assert found.measured == ("Watching the curve smoothed over five epochs it does not stop.",)
+
+
+def test_a_network_that_learnt_nothing_tests_nothing() -> None:
+    scores = [
+        Score(model=m, seed=0, set_name=name, accuracy=accuracy)
+        for m, accuracies in {"cnn2": (0.8, 0.4), "cnn2, gap": (0.1, 0.1)}.items()
+        for name, accuracy in zip(("in-domain", "up4"), accuracies, strict=True)
+    ]
+    study, why = ([s for s in scores if (s.model == "cnn2") is own] for own in (True, False))
+    (up4,) = shifted_images.explain_shifted_images(study, why, [recorded(label="cnn2", seed=0)])
+    assert up4.causes == ()
+
+
+def test_a_loss_that_momentum_raises_is_no_gain() -> None:
+    cause = Cause("The longer step", "at momentum 0.9 (training loss)", "supported", 0.86, None,
+                  None, "", "", "", "", {"effect": {"direction": 1, "clear": True}})  # fmt: skip
+    assert momentum._changed([cause]) == "the higher loss"
+    better = replace(cause, evidence={"effect": {"direction": -1, "clear": True}})
+    assert momentum._changed([better]) == "the gain"
+
+
 def test_the_rising_fit_is_the_nearest_rising_curve() -> None:
     rng = np.random.default_rng(0)
     values = list(np.arange(12) / 10 + rng.normal(0, 0.3, 12))

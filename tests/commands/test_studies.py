@@ -420,3 +420,17 @@ def test_plots_of_what_is_not_there(fmnist: Fmnist) -> None:
     fmnist.small("train", "--epochs", 1)
     assert fmnist.error("plot", "momentum", code=1).endswith(" yet. Make one: fmnist momentum")
     assert "there is no run 99" in fmnist.error("plot", "train", "--run", 99, code=1)
+
+
+def test_shifted_images_with_a_global_pool(fmnist: Fmnist) -> None:
+    fmnist.small("ood", *EPOCHS, "--model", "all", "--head", "gap")
+    heads = {run["model"]: run["head"] for run in fmnist.document("runs", "list")["runs"]}
+    assert heads == {"mlp": "flatten", "cnn2": "gap", "cnn3": "gap"}
+    said = fmnist.error("ood", "--head", "gap", code=2)
+    assert "head is for cnn2 and cnn3" in said
+
+
+def test_a_seed_that_diverged_is_in_no_row_of_early_stopping(fmnist: Fmnist) -> None:
+    lines = fmnist.small("early-stop", *EPOCHS, "--lr", 1000, "--why", code=4)
+    assert "No run has a result: all diverged." in lines.stdout
+    assert "There is nothing to explain" in lines.stderr

@@ -101,14 +101,13 @@ def test_shifted_images_say_why(fmnist: Fmnist) -> None:
         "Classes of which mlp still recognises a quarter or more: on rot180 "
         in half_turn["measured"][0]
     )
+    # the network trained on shifted images has not learnt anything yet, which would test nothing
     assert [(cause["name"], cause["at"]) for cause in up4["causes"]] == [
         ("The changed position", "in mlp"),
         ("The rows cut off at the frame", "in mlp"),
-        ("No shifted image in training", "in mlp"),
     ]
-    # the MLP's image turned back is the image: that tests nothing
-    names = [cause["name"] for cause in rotation["causes"]]
-    assert names == ["No shifted image in training"]
+    # the MLP's image turned back is the image, and none was trained on turned ones
+    assert rotation["causes"] == []
 
 
 @pytest.mark.keras

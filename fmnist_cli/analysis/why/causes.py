@@ -101,7 +101,7 @@ class Cause:
     def share_words(self) -> str:
         """Its share in words: what stands before the name of the effect."""
         share = self.share or 0.0
-        if share < 0.95:
+        if share < 0.995:
             return f"{100 * share:.0f} % of"
         return "all of" if self.low is None or self.low <= 1 else "more than all of"
 

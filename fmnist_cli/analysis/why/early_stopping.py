@@ -19,6 +19,7 @@ from fmnist_cli.analysis.sampling import standard_error
 from fmnist_cli.analysis.statistics import Sample
 from fmnist_cli.analysis.why.causes import Effect, Explanation, Trial, attribute, because
 from fmnist_cli.engine.stopping import stop_epoch
+from fmnist_cli.epoch import METRIC_WORDS
 from fmnist_cli.formatting import percent, pluralize
 
 
@@ -44,11 +45,11 @@ def explain_early_stopping(
         outcome = apply_patience(run, smallest)
         kept[run.seed] = outcome.test_accuracy
         best[run.seed] = outcome.curve_test_accuracy
-        watched = [epoch.value("val_accuracy") for epoch in run.epochs]
-        on_smooth = stop_epoch(smoothed(watched), smallest, "val_accuracy")
+        watched = [epoch.value(run.monitor) for epoch in run.epochs]
+        on_smooth = stop_epoch(smoothed(watched), smallest, run.monitor)
         smooth[run.seed] = _test_near(run, on_smooth.best_epoch or 1)
-        later.append(on_smooth.stopped_after or len(run.epochs))
-        stops.append(outcome.stopped_after or len(run.epochs))
+        later.append(on_smooth.stopped_after)
+        stops.append(outcome.stopped_after)
     noise = math.sqrt(fmean(epoch_noise(run) ** 2 for run in runs))
     effect = Effect(Sample(best, noise), Sample(kept, noise), "share")
     images = runs[0].run.val_size
@@ -56,7 +57,7 @@ def explain_early_stopping(
     causes = attribute(
         [
             Trial(
-                "The epoch-to-epoch noise of the validation accuracy",
+                f"The epoch-to-epoch noise of the {METRIC_WORDS[runs[0].monitor]}",
                 "",
                 "the patience watches the curve smoothed over five epochs",
                 "as early a stop and as low an accuracy on the smooth curve",
@@ -69,16 +70,13 @@ def explain_early_stopping(
     enough = smallest_that_keeps_the_best(runs)
     changes = f"loses {lost:.1f}" if lost >= 0 else f"gains {-lost:.1f}"
     answer = (
-        f"A stop by chance, where training would still improve: patience {smallest} stops after "
-        f"{_epochs(stops)} and {changes} points of test accuracy."
+        f"A stop by chance, where training would still improve: patience {smallest} "
+        f"{_stops(stops)} and {changes} points of test accuracy."
         f"{because(causes, 'the lost accuracy')}"
     )
     tried = sorted({smallest, *patiences})
     chances = stops_by_chance(runs, tried)
-    measured = [
-        f"Watching the curve smoothed over five epochs it stops after {_epochs(later)}, in place "
-        f"of {round(fmean(stops))}."
-    ]
+    measured = [f"Watching the curve smoothed over five epochs it {_stops(later)}."]
     if chances:
         shown = dict.fromkeys([tried[0], 3 if 3 in tried else tried[-1]])
         each = listing(f"{percent(chances[p], 0)} (patience {p})" for p in shown)
@@ -111,9 +109,14 @@ def explain_early_stopping(
     )
 
 
-def _epochs(stops: Sequence[int]) -> str:
-    """``3 epochs on average``, or of one seed ``3 epochs``."""
-    return pluralize(round(fmean(stops)), "epoch") + (" on average" if len(stops) > 1 else "")
+def _stops(stops: Sequence[int | None]) -> str:
+    """``stops after 3 epochs on average``, in how many seeds if not in all; or that it does not."""
+    reached = [stop for stop in stops if stop is not None]
+    if not reached:
+        return "does not stop"
+    said = f"stops after {pluralize(round(fmean(reached)), 'epoch')}"
+    said += " on average" if len(reached) > 1 else ""
+    return said if len(reached) == len(stops) else f"{said} in {len(reached)} of {len(stops)} seeds"
 
 
 def validation_error(runs: Sequence[RecordedRun]) -> float:
@@ -123,9 +126,10 @@ def validation_error(runs: Sequence[RecordedRun]) -> float:
 
 def stops_by_chance(runs: Sequence[RecordedRun], patiences: Sequence[int]) -> dict[int, float]:
     """By patience, the probability that it stops too early on the mean trend: with more than the
-    validation accuracy's standard error still to be gained. Empty where no noise is known."""
+    validation accuracy's standard error still to be gained. Empty where no noise is known, or where
+    the patience watches something else."""
     noise = validation_noise(runs)
-    if not noise > 0:  # NaN without a validation set
+    if any(run.monitor != "val_accuracy" for run in runs) or not noise > 0:  # NaN without images
         return {}
     trend = rising_trend(_watched(runs))
     gain = validation_error(runs)

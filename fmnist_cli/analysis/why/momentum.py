@@ -85,7 +85,7 @@ def explain_momentum(
     answer = _suits(runs, best, lowest, test)
     if diverged := listing(dict.fromkeys(run.label for run in every if run.diverged)):
         answer += f" {sentence(diverged)} diverged."
-    answer += because(causes, "the gain")
+    answer += because(causes, _changed(causes))
     curves = collapse(runs, drawn)
     sure = basis((run.label, run.seed) for run in runs)
     largest = max(run.momentum for run in runs)
@@ -145,6 +145,17 @@ def _suits(runs: Sequence[RecordedRun], best: RecordedRun, lowest: Answer, test:
     if len(below) == len(labels):
         where = "the highest too"
     return f"{said}; its test accuracy is {where}."
+
+
+def _changed(causes: Sequence[Cause]) -> str:
+    """What ``because`` calls the effect of the first cause that it names."""
+    named = [c for c in causes if c.outcome == "supported"] or [c for c in causes if c.likely]
+    if not named:
+        return "the change"
+    rises, of_loss = named[0].evidence["effect"]["direction"] > 0, "training loss" in named[0].at
+    if rises == of_loss:
+        return "the higher loss" if of_loss else "the lost accuracy"
+    return "the gain"
 
 
 def _trials(

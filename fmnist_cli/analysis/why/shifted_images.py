@@ -24,7 +24,7 @@ from fmnist_cli.analysis.claims import accuracy
 from fmnist_cli.analysis.noise import SHIFTED_SPREAD
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.sampling import standard_error
-from fmnist_cli.analysis.shifted_images import Score, against_chance, contrast_scores
+from fmnist_cli.analysis.shifted_images import CHANCE, Score, against_chance, contrast_scores
 from fmnist_cli.analysis.statistics import Sample
 from fmnist_cli.analysis.why.causes import (
     Cause,
@@ -48,6 +48,7 @@ RELATIVE = (
     "by the accuracy on the test set as it is."
 )
 PLACES = "4 pixels are two places in cnn2's last features and one in cnn3's."
+LEARNT = 2 * CHANCE  # accuracy from which on a model has learnt something
 KEPT = 0.25  # of a class's images: from here on a model is said to still recognise it
 HALF_TURN = "rot180"
 Runs = Sequence[RecordedRun]
@@ -66,8 +67,8 @@ def counterfactuals(
     found = []
     for model in models:
         if model == "mlp":
-            found.append(("mlp + shift", config.but(model="mlp", augment="shift")))
-        elif model == next(name for name in models if name != "mlp"):
+            found.append(("mlp + shift", config.but(model="mlp", head="flatten", augment="shift")))
+        elif config.head == "flatten" and model == next(m for m in models if m != "mlp"):
             pooled = config.but(model=model, engine="auto", head="gap")
             found.append((f"{model}, gap", pooled))
     return tuple(found)
@@ -225,6 +226,8 @@ def _trained(
         ),
         (f"{model} + shift", "No shifted image in training", "training on shifted images"),
     ):
+        if _way(name) == "turned" and label.endswith("shift"):
+            continue  # it was not trained on turned images
         without = replace(_lost(retrained, label, name), diverged=diverged.get(label, 0))
         if without.is_there:
             from_to = _from_to(accuracies, model, name)
@@ -507,7 +510,7 @@ def _lost(accuracies: Accuracies, model: str, name: str) -> Sample:
     before, after = (accuracies.get((model, which), {}) for which in (IN_DOMAIN, name))
     values = {
         seed: 1 - after[seed] / before[seed] for seed in before.keys() & after.keys()
-        if before[seed]  # else there is nothing to lose
+        if before[seed] > LEARNT  # else there is next to nothing to lose
     }  # fmt: skip
     return Sample(dict(sorted(values.items())), SHIFTED_SPREAD)
 
