@@ -527,6 +527,10 @@ def test_a_network_that_learnt_nothing_tests_nothing() -> None:
     study, why = ([s for s in scores if (s.model == "cnn2") is own] for own in (True, False))
     (up4,) = shifted_images.explain_shifted_images(study, why, [recorded(label="cnn2", seed=0)])
     assert up4.causes == ()
+    learnt = [replace(score, accuracy=0.7) for score in why]  # and keeps all of it
+    (up4,) = shifted_images.explain_shifted_images(study, learnt, [recorded(label="cnn2", seed=0)])
+    name = "An output layer that reads positions in cnn2"
+    assert outcomes([up4], name) == {name: "supported"}
 
 
 def test_a_loss_that_momentum_raises_is_no_gain() -> None:
