@@ -18,6 +18,7 @@ import numpy as np
 from fmnist_cli.analysis.answers import listing
 from fmnist_cli.analysis.claims import factor
 from fmnist_cli.analysis.result import RecordedRun
+from fmnist_cli.analysis.statistics import SMALLEST
 from fmnist_cli.epoch import AXES, METRIC_WORDS, Axis, Metric
 
 AXIS_TITLES: dict[Axis, str] = {
@@ -34,7 +35,6 @@ AT_EQUAL: dict[Axis, str] = {
     "seconds": "after as much training time",
     "cumulative-lr": "at the same cumulative learning rate",
 }
-TINY = 1e-12  # a loss of 0 has no logarithm
 PLACES = 24  # along an axis, at which the distance between two curves is measured
 
 
@@ -73,14 +73,19 @@ def gaps(runs: Sequence[RecordedRun], metric: Metric = "val_accuracy") -> dict[A
     By axis the mean distance over places and pairs: a difference, as a fraction, for accuracies; a
     factor >= 1 for losses. Empty if no pair can be compared.
     """
-    pairs = pair_gaps(runs, metric).values()
-    means = {axis: fmean(apart[axis] for apart in pairs) for axis in AXES if pairs}
+    return mean_gaps(pair_gaps(runs, metric), metric)
+
+
+PairGaps = Mapping[tuple[str, str], Mapping[Axis, float]]
+
+
+def mean_gaps(pairs: PairGaps, metric: Metric) -> dict[Axis, float]:
+    """The same, of the distances that ``pair_gaps`` returns."""
+    means = {axis: fmean(apart[axis] for apart in pairs.values()) for axis in AXES if pairs}
     return {axis: math.exp(gap) if metric.endswith("loss") else gap for axis, gap in means.items()}
 
 
-def pair_gaps(
-    runs: Sequence[RecordedRun], metric: Metric
-) -> dict[tuple[str, str], dict[Axis, float]]:
+def pair_gaps(runs: Sequence[RecordedRun], metric: Metric) -> PairGaps:
     """The same for each pair of conditions, by their labels; of a loss the factor's logarithm."""
     curves = _curves(runs, metric, log=metric.endswith("loss"))
     found = {}
@@ -105,7 +110,7 @@ def _curves(
         if run.diverged or len(y) < 2 or not all(map(math.isfinite, y)):
             continue
         if log:
-            y = [math.log(max(value, TINY)) for value in y]
+            y = [math.log(max(value, SMALLEST)) for value in y]
         of_one = found.setdefault(run.label, {axis: [] for axis in AXES})
         for axis in AXES:
             of_one[axis].append((positions(run, axis), y))

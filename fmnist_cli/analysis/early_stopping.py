@@ -12,13 +12,11 @@ from fmnist_cli.analysis.answers import Answer, Verdict, listing, opening
 from fmnist_cli.analysis.claims import loss
 from fmnist_cli.analysis.noise import curve_noise, epoch_noise
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.analysis.statistics import Contrast, Sample, contrast, share_level
+from fmnist_cli.analysis.statistics import SMALLEST, Contrast, Sample, contrast, share_level
 from fmnist_cli.engine.stopping import stop_epoch
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import UsageError
 from fmnist_cli.formatting import pluralize
-
-LEAST_LOSS = 1e-12  # nats: where float32 says 0
 
 
 @dataclass(frozen=True)
@@ -215,7 +213,7 @@ _WIDENS = (
 
 def _rises(patience: int, results: Sequence[PatienceOutcome], rise: Contrast) -> Answer:
     trends = [result.trend for result in results if result.trend is not None]
-    verdict = _verdict(rise)
+    verdict = _verdict(rise, "flat")
     after = f"Along its trend it changes by {100 * rise.change:+.1f} points to the last epoch"
     others = ["val", "train"]
     if rise.low is not None and rise.high is not None:
@@ -224,9 +222,9 @@ def _rises(patience: int, results: Sequence[PatienceOutcome], rise: Contrast) ->
     by = {name: fmean(getattr(trend, f"{name}_trend") for trend in trends) for name in others}
     words = {"val": "validation", "train": "training"}
     each = [f"the {words[name]} accuracy by {100 * by[name]:+.1f}" for name in others]
-    in_noise = " (up in every seed, but within the noise)"
     if verdict == "flat" and len(trends) > 1 and rise.agree:
-        after += in_noise if rise.direction > 0 else in_noise.replace("up", "down")
+        way = "up" if rise.direction > 0 else "down"
+        after += f" ({way} in every seed, but within the noise)"
     said = [_opening(verdict, results), f"{after}, {listing(each)}."]
     if verdict == "flat":
         said += _cost_beside_flat_trend(results)
@@ -253,7 +251,7 @@ def _widens(
     patience: int, results: Sequence[PatienceOutcome], widening: Contrast, val_loss: Contrast
 ) -> Answer:
     trends = [result.trend for result in results if result.trend is not None]
-    verdict: Verdict = _verdict(widening) if widening.clear else "no clear difference"
+    verdict = _verdict(widening, "no clear difference")
     train, val = [t.train_loss for t in trends], [t.val_loss for t in trends]
     rises = val_loss.clear and (_moves(train), _moves(val)) == ("falls", "rises")
     end = ": the model overfits" if verdict == "yes" and rises else ""
@@ -287,8 +285,8 @@ def _opening(verdict: Verdict, results: Sequence[PatienceOutcome]) -> str:
     return f"{opening(verdict)} It stops before the last epoch in {stopped} of {n} seeds."
 
 
-def _verdict(rise: Contrast) -> Verdict:
-    return "flat" if not rise.clear else "yes" if rise.direction > 0 else "no"
+def _verdict(rise: Contrast, unclear: Verdict) -> Verdict:
+    return unclear if not rise.clear else "yes" if rise.direction > 0 else "no"
 
 
 def _trends_evidence(patience: int, results: Sequence[PatienceOutcome]) -> dict[str, Any]:
@@ -406,7 +404,7 @@ def _trend(epochs: Sequence[Epoch]) -> Trend:
 def _line_ends(losses: Sequence[float]) -> tuple[float, float]:
     """The least-squares line through their logarithms, at the first one's place and at the last
     one's: as losses, which it keeps above 0."""
-    logs = [math.log(max(value, LEAST_LOSS)) for value in losses]
+    logs = [math.log(max(value, SMALLEST)) for value in losses]
     half, mean = _along_the_line(logs) / 2, fmean(logs)
     return math.exp(mean - half), math.exp(mean + half)
 

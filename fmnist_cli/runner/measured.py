@@ -57,7 +57,7 @@ def shift_figures(session: Session, run: RecordedRun, weights: Arrays) -> Figure
     """
     test, config = session.dataset.test, TrainConfig(**run.run.config)
     few = test.images[: eq.ERROR_IMAGES]
-    figures: Figures = {}
+    figures: Figures = {} if "W1" in weights else {"other_image": eq.other_images(weights, few)}
     for shifted in SHIFTED_SETS:
         name, turns = shifted.name, shifted.quarter_turns
         if name == IN_DOMAIN:
@@ -77,5 +77,4 @@ def shift_figures(session: Session, run: RecordedRun, weights: Arrays) -> Figure
         errors = [layer.inside for layer in layers if layer.stride]
         if errors:
             figures[f"{name}/layer_error"] = errors[-1]
-            figures["other_image"] = eq.other_images(weights, few)
     return figures

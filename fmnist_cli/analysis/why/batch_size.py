@@ -103,6 +103,9 @@ def explain_batch_size(
     reference = _reference(TrainConfig.batch, sorted({run.batch for run in every}))
     causes = attribute(_accuracy_trials(every, why, reference, sizes))
     reasons = because(causes, changed_accuracy(causes))
+    question, answer = better.question, f"{sentence(better.verdict)}.{reasons}"
+    if better.verdict == "no" and reasons:
+        question, answer = "Why is a larger batch less accurate?", reasons.strip()
     sure = basis((run.label, run.seed) for run in runs)
     return (
         Explanation(
@@ -114,11 +117,8 @@ def explain_batch_size(
             measured=_cost_of_an_update(runs, sizes),
         ),
         Explanation(
-            *(
-                ("Why is a larger batch less accurate?", reasons.strip())
-                if better.verdict == "no" and reasons
-                else (better.question, f"{sentence(better.verdict)}.{reasons}")
-            ),
+            question,
+            answer,
             causes,
             sure,
             "plot batch",

@@ -183,8 +183,7 @@ def because(causes: Sequence[Cause], of: str) -> str:
         nothing = f"{noise}, so that no cause is claimed"
         if shown:
             nothing = "No cause that was tested explains it"
-        if likely := [cause for cause in causes if cause.likely]:
-            most = max(likely, key=lambda cause: cause.share or 0.0)
+        if most := first_named(causes):
             clearly = "one seed does not show it clearly" if one_seed else "not clearly"
             nothing = f"{most.title} may explain {most.share_words} {of}, but {clearly}"
         return f" {nothing}." if causes else ""
@@ -201,9 +200,18 @@ def because(causes: Sequence[Cause], of: str) -> str:
 
 def changed_accuracy(causes: Sequence[Cause]) -> str:
     """What ``because`` calls the effect on an accuracy, by the first cause that it names."""
-    named = [c for c in causes if c.outcome == "supported"] or [c for c in causes if c.likely]
-    gained = named and named[0].evidence["effect"]["direction"] > 0
+    first = first_named(causes)
+    gained = first is not None and first.evidence["effect"]["direction"] > 0
     return f"the {'gained' if gained else 'lost'} accuracy"
+
+
+def first_named(causes: Sequence[Cause]) -> Cause | None:
+    """The first cause that ``because`` names: one that is supported, else the likeliest."""
+    for cause in causes:
+        if cause.outcome == "supported":
+            return cause
+    likely = [cause for cause in causes if cause.likely]
+    return max(likely, key=lambda cause: cause.share or 0.0, default=None)
 
 
 def typical(values: Iterable[float | None]) -> float | None:

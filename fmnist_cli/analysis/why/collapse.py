@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from fmnist_cli.analysis.answers import listing
-from fmnist_cli.analysis.axes import gap_words, gaps, pair_gaps
+from fmnist_cli.analysis.axes import gap_words, mean_gaps, pair_gaps
 from fmnist_cli.analysis.noise import curve_noise
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.epoch import METRIC_WORDS, Axis, Metric
@@ -41,7 +41,8 @@ class Collapse:
 
 def collapse(runs: Sequence[RecordedRun], metric: Metric = "val_accuracy") -> Collapse:
     """Of the metric, over all pairs of conditions that have been to equal places."""
-    found = gaps(runs, metric)
+    pairs = pair_gaps(runs, metric)
+    found = mean_gaps(pairs, metric)
     if not found:
         return Collapse(found)
     log = metric.endswith("loss")
@@ -62,7 +63,6 @@ def collapse(runs: Sequence[RecordedRun], metric: Metric = "val_accuracy") -> Co
     ]
     if closer:
         said.append("Had they lain as far apart there as at the same epoch, this would be refuted.")
-        pairs = pair_gaps(runs, metric)
         farthest = max(pairs, key=lambda pair: pairs[pair]["cumulative-lr"])
         far = {
             axis: gap_words(math.exp(g) if log else g, metric)

@@ -25,6 +25,7 @@ from fmnist_cli.analysis.why.causes import (
     Trial,
     attribute,
     because,
+    first_named,
     typical,
 )
 from fmnist_cli.analysis.why.collapse import collapse
@@ -94,7 +95,7 @@ def explain_momentum(
     too_long = best.momentum < largest and not any(
         run.label in rivals for run in runs if run.momentum == largest
     )
-    remembered = [f"{memory[a]:.2g} at {a}" for a in map("{:g}".format, _tested(runs))]
+    remembered = [f"{1 / (1 - a):.2g} at {a:g}" for a in _tested(runs)]
     steps = (
         f"Momentum steps along a sum of previous gradients, about the last 1 / (1 - alpha): "
         f"{listing(remembered)}. " + _advice(causes, twins, best, largest, too_long)
@@ -149,10 +150,10 @@ def _suits(runs: Sequence[RecordedRun], best: RecordedRun, lowest: Answer, test:
 
 def _changed(causes: Sequence[Cause]) -> str:
     """What ``because`` calls the effect of the first cause that it names."""
-    named = [c for c in causes if c.outcome == "supported"] or [c for c in causes if c.likely]
-    if not named:
+    first = first_named(causes)
+    if first is None:
         return "the change"
-    rises, of_loss = named[0].evidence["effect"]["direction"] > 0, "training loss" in named[0].at
+    rises, of_loss = first.evidence["effect"]["direction"] > 0, "training loss" in first.at
     if rises == of_loss:
         return "the higher loss" if of_loss else "the lost accuracy"
     return "the gain"

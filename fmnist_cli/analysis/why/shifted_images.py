@@ -217,6 +217,8 @@ def _trained(
     loss = _lost(accuracies, model, name)
     if not loss.values or loss.mean <= 0:
         return []
+    from_to = _from_to(accuracies, model, name)
+    effect = Effect(Sample(dict.fromkeys(loss.values, 0.0)), loss, "plain", from_to)
     trials = []
     for label, cause, counterfactual in (
         (
@@ -230,8 +232,6 @@ def _trained(
             continue  # it was not trained on turned images
         without = replace(_lost(retrained, label, name), diverged=diverged.get(label, 0))
         if without.is_there:
-            from_to = _from_to(accuracies, model, name)
-            effect = Effect(Sample(dict.fromkeys(loss.values, 0.0)), loss, "plain", from_to)
             trials.append(
                 Trial(
                     cause,

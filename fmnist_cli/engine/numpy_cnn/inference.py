@@ -61,13 +61,13 @@ class CNNInference:
         """(N, h, w, C): what the head takes of images (N, 784)."""
         self._load(weights)
         worker, side = self.workers[0], TILES if self.whole.has_second else MAP_SIDE
+        images = images.astype(self.dtype, copy=False)
         found = np.empty((len(images), side**2, worker.sums.size), self.dtype)
         for start in range(0, len(images), self.whole.chunk_images):
             rows = np.arange(start, min(start + self.whole.chunk_images, len(images)))
-            for op, chunk in worker.forward(images.astype(self.dtype, copy=False), rows):
-                np.negative(
-                    chunk.last.out, out=found[rows[0] :, :, op.share.last_channels][: len(rows)]
-                )
+            for op, chunk in worker.forward(images, rows):
+                here = found[start : start + len(rows), :, op.share.last_channels]
+                np.negative(chunk.last.out, out=here)
         return found.reshape(len(images), side, side, -1)
 
     def _load(self, weights: Mapping[str, Array]) -> None:
