@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +23,7 @@ PLANTED = {
     "no time": RUN.format("ended_at = 'yesterday'"),
     "no JSON": RUN.format("argv = '{nope'"),
     "other JSON": RUN.format("argv = '[1, null]'"),
-    "a blob for a number": RUN.format("lr = x'0102'"),
+    "a blob for a number": RUN.format("lr = x'706c616e746564'"),  # "planted"
     "a text for a number": RUN.format("test_accuracy = 'good'"),
     "infinity": RUN.format("momentum = 9e999"),
     "a path for a uuid": RUN.format("uuid = '../../x'"),
@@ -108,7 +109,7 @@ def test_it_is_left_out_of_a_list(fmnist: Fmnist) -> None:
     for args in (("list",), ("export",), ("list", "--json"), ("export", "--epochs")):
         result = fmnist("runs", *args)
         assert "Left out, since its lr is none: run 7\n" in result.stderr
-        assert "0102" not in result.stdout
+        assert not re.search("planted|706c616e746564", result.stdout)
     assert {run["id"] for run in fmnist.document("runs", "list")["runs"]} == {
         *(1, 2, 3, 4, 5, 6, 8, 9)
     }
