@@ -9,8 +9,8 @@ from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.config import HEADS, Head, TrainConfig
 from fmnist_cli.engine.numpy_cnn import blocks, layers, meeting
 from fmnist_cli.engine.numpy_cnn.backend import NumPyCNN
-from fmnist_cli.engine.numpy_cnn.blocks import CHUNK_IMAGES
 from fmnist_cli.engine.numpy_cnn.gradcheck import check_cnn
+from fmnist_cli.engine.numpy_cnn.inference import CHUNK_IMAGES
 from fmnist_cli.engine.numpy_cnn.layers import CNN, initial_weights
 from fmnist_cli.engine.seeding import epoch_order, weights_rng
 from fmnist_cli.engine.training import make_backend

@@ -17,7 +17,6 @@ from fmnist_cli.engine.config import Head
 from fmnist_cli.engine.numpy_cnn import meeting
 from fmnist_cli.engine.numpy_cnn.blocks import (
     BY_PARITY,
-    CHUNK_IMAGES,
     IN_ORDER,
     Strips,
     by_columns,
@@ -28,7 +27,7 @@ from fmnist_cli.engine.numpy_cnn.blocks import (
     spread,
     spread_columns,
 )
-from fmnist_cli.engine.numpy_cnn.kernel import ConvolutionalKernel
+from fmnist_cli.engine.numpy_cnn.kernel import CHUNK_IMAGES, ConvolutionalKernel
 from fmnist_cli.engine.numpy_cnn.layers import CNN
 from fmnist_cli.engine.numpy_mlp.layers import sgd_step
 from fmnist_cli.engine.numpy_mlp.negated import Sgd
@@ -299,7 +298,7 @@ def test_ended_processes_that_nobody_waits_for_are_no_obstacle(monkeypatch):
 def test_strips_are_what_the_windows_see_of_pairs_of_columns(order, dtype):
     images = np.random.default_rng(0).random((4, 784)).astype(dtype)
     strips = Strips(3, order, dtype)
-    strips.gather(images, np.array([2, 0, 3]))
+    strips.gather(images[[2, 0, 3]])
     columns = [i for part in order for i in range(11)[part]]
     assert len(set(columns)) == 11
     upper, lower, shared = (

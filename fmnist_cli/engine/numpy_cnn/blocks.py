@@ -40,7 +40,6 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
 from fmnist_cli.engine.config import IMAGE_SIDE, Head
 from fmnist_cli.engine.numpy_mlp.negated import Array, sign_mask
@@ -52,10 +51,6 @@ KERNEL_PARTS = slice(0, 28), slice(28, 49), slice(49, N_FACTORS)
 MAP_SIDE = 11  # of the pooled first layer
 TILES = 5  # a side: of the second
 N_PIXELS, N_TILES = MAP_SIDE**2, TILES**2
-CHUNK_IMAGES = {1: 10, 2: 5}
-"""At a time, by the number of convolutions: more take fewer calls, but their arrays leave the
-second-level cache. Epochs at batch 50 with 4, 5, 7, 10 images took 0.57, 0.51, 0.48, 0.45 s (cnn2)
-and 1.83, 1.56, 1.60, 1.84 s (cnn3)."""
 
 IN_ORDER = (slice(None),)
 BY_PARITY = (slice(0, None, 2), slice(1, None, 2))
@@ -139,7 +134,6 @@ class Strips:
     """
 
     def __init__(self, n: int, order: Sequence[slice], dtype: Any) -> None:
-        self.pixels = np.empty((n, IMAGE_SIDE**2), dtype)
         columns = np.zeros((3, n, IMAGE_SIDE, IMAGE_SIDE // 2), dtype)
         self.columns = columns.reshape(3, -1)
         self.copies: list[tuple[Array, Array]] = []
@@ -163,10 +157,9 @@ class Strips:
         ]
         return windows.reshape(len(flat), MAP_SIDE, 2, -1).transpose(2, 1, 0, 3)
 
-    def gather(self, images: Array, rows: NDArray[np.int64]) -> None:
-        """Of ``images[rows]``, (n, D)."""
-        images.take(rows, axis=0, out=self.pixels, mode="clip")
-        even, odd = self.pixels.reshape(-1, 2).T
+    def gather(self, images: Array) -> None:
+        """Of these images, (n, D)."""
+        even, odd = images.reshape(-1, 2).T
         upper, lower, shared = self.columns
         np.subtract(even, odd, out=upper)
         np.copyto(shared, odd)
@@ -199,7 +192,7 @@ class FirstConvolution:
     def __init__(self, strips: Strips, n: int, n_kernels: int) -> None:
         self.seen = strips.upper, strips.lower, strips.shared
         self.transposed = [part.swapaxes(2, 3) for part in self.seen]
-        dtype = strips.pixels.dtype
+        dtype = strips.columns.dtype
         # windows of even and of odd rows, by rows of pooled pixels
         windows = np.empty((3, 2, MAP_SIDE, n, MAP_SIDE, n_kernels), dtype)
         self.products = windows.reshape(3, 2, MAP_SIDE, -1, n_kernels)

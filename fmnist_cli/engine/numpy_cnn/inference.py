@@ -6,10 +6,9 @@ so that one that is held up for a moment does not hold up the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Evaluation, Split
 from fmnist_cli.engine.config import Head
@@ -30,7 +29,10 @@ from fmnist_cli.engine.numpy_mlp.negated import Array, loss_sum
 
 TURN_IMAGES = 20  # of a worker between two meetings, or a multiple: whole chunks
 TURNS = 100  # of each worker, at most
-SHARES = 2  # of the last channels, one after the other: small products, little in the cache
+CHUNK_IMAGES = {1: 10, 2: 4}
+"""At a time, by the number of convolutions. With all channels at once 4, 5, 10 and 20 images took
+90.3, 94.8, 92.8 us per image (cnn3; 4, 5 and 10) and 37.6, 41.1 us (cnn2; 10 and 20) on one core;
+with half of the channels at a time 93.0, 90.0, 95.1 us and 39.5, 37.2 us."""
 
 
 class CNNInference:
@@ -38,10 +40,9 @@ class CNNInference:
 
     def __init__(self, like: Mapping[str, Array], head: Head = "flatten") -> None:
         self.dtype = like["conv1/bias"].dtype
-        self.shares = [Share(like, part, SHARES, self.dtype) for part in range(SHARES)]
-        self.whole = Share(like, 0, 1, self.dtype)
-        whole, *parts = (Operands(share) for share in (self.whole, *self.shares))
-        self.workers = tuple(EvaluationWorker(index, whole, parts, head) for index in range(2))
+        self.share = Share(like, 0, 1, self.dtype)
+        self.operands = Operands(self.share)
+        self.workers = tuple(EvaluationWorker(index, self.operands, head) for index in range(2))
 
     def evaluate(self, weights: Mapping[str, Array], split: Split) -> Evaluation:
         """The losses are summed in float64; of equal logits the first class is the prediction."""
@@ -60,28 +61,23 @@ class CNNInference:
     def features(self, weights: Mapping[str, Array], images: Array) -> Array:
         """(N, h, w, C): what the head takes of images (N, 784)."""
         self._load(weights)
-        worker, side = self.workers[0], TILES if self.whole.has_second else MAP_SIDE
+        worker, side = self.workers[0], TILES if self.share.has_second else MAP_SIDE
         images = images.astype(self.dtype, copy=False)
         found = np.empty((len(images), side**2, worker.sums.size), self.dtype)
-        for start in range(0, len(images), self.whole.chunk_images):
-            rows = np.arange(start, min(start + self.whole.chunk_images, len(images)))
-            for op, chunk in worker.forward(images, rows):
-                here = found[start : start + len(rows), :, op.share.last_channels]
-                np.negative(chunk.last.out, out=here)
+        for rows in worker.chunks_of(0, len(images)):
+            np.negative(worker.forward(images, rows).last.out, out=found[rows])
         return found.reshape(len(images), side, side, -1)
 
     def _load(self, weights: Mapping[str, Array]) -> None:
-        for share in (self.whole, *self.shares):
-            share.load(weights)
-        for operands in (self.workers[0].whole, *self.workers[0].parts):
-            operands.make()
+        self.share.load(weights)
+        self.operands.make()
 
     def _run(self, weights: Mapping[str, Array], split: Split) -> Array:
         """(N, K): the logits."""
         first, second = self.workers
         self._load(weights)
         images = split.images.astype(self.dtype, copy=False)
-        logits = shared_zeros((len(split), len(self.shares[0].dense)), self.dtype)
+        logits = shared_zeros((len(split), len(self.share.dense)), self.dtype)
         for worker in self.workers:
             worker.sums[...] = 0
         run_in_step(
@@ -97,24 +93,18 @@ def turn_images(n: int) -> int:
 
 
 class EvaluationChunk:
-    """A worker's arrays for n images and the channels of one share at a time.
+    """A worker's arrays for n images."""
 
-    Where a second convolution follows, the first is done whole: its tiles are cut in long loops,
-    and nothing has to be put together. (cnn3: 88 us per image in place of 96.)
-    """
-
-    def __init__(self, n: int, whole: Share, part: Share, head: Head) -> None:
-        dtype = part.first.dtype
-        self.strips = Strips(n, BY_PARITY if part.has_second else IN_ORDER, dtype)
-        first = whole if part.has_second else part
-        n_channels = first.first.shape[1]
+    def __init__(self, n: int, share: Share, head: Head) -> None:
+        dtype, n_channels = share.first.dtype, share.first.shape[1]
+        self.strips = Strips(n, BY_PARITY if share.has_second else IN_ORDER, dtype)
         self.first = FirstConvolution(self.strips, n, n_channels)
         self.second: SecondConvolution | None = None
         self.last = self.first.pool
-        if part.has_second:
+        if share.has_second:
             self.tiles = np.empty((3, 3, n, TILES, TILES, n_channels), dtype)
             self.rows = np.empty((3, n, TILES, MAP_SIDE, n_channels), dtype)
-            self.second = SecondConvolution(self.tiles, len(part.second_bias))
+            self.second = SecondConvolution(self.tiles, len(share.second_bias))
             self.last = self.second.pool
         self.features = Features(self.last, head)
         self.ones = np.ones(n * self.last.out.shape[1], dtype)
@@ -123,46 +113,44 @@ class EvaluationChunk:
 class EvaluationWorker:
     """One of the two, 0 or 1, and of each of the last channels the sum of minus its activations."""
 
-    def __init__(self, index: int, whole: Operands, parts: Sequence[Operands], head: Head) -> None:
-        self.index, self.whole, self.parts, self.head = index, whole, parts, head
+    def __init__(self, index: int, operands: Operands, head: Head) -> None:
+        self.index, self.operands, self.head = index, operands, head
         self.chunks: dict[int, EvaluationChunk] = {}
-        share = parts[0].share
-        self.sums = shared_zeros((SHARES, share.last_channels.stop), share.first.dtype)
+        share = operands.share
+        self.sums = shared_zeros((share.last_channels.stop,), share.first.dtype)
 
     def run(self, images: Array, logits: Array, start: int) -> Iterator[Signal]:
         """From the given turn on: fill ``logits`` (N, K), and add to ``sums``."""
-        size, at_once = turn_images(len(images)), self.whole.share.chunk_images
+        size = turn_images(len(images))
         for turn in range(2 * start + self.index, 2 * -(-len(images) // (2 * size)), 2):
-            rows = np.arange(turn * size, min((turn + 1) * size, len(images)))
-            for first in range(0, len(rows), at_once):
-                self._chunk(images, logits, rows[first : first + at_once])
+            for rows in self.chunks_of(turn * size, min((turn + 1) * size, len(images))):
+                self._evaluate(images, logits, rows)
             yield Signal.READY
             yield Signal.NEEDED
             yield Signal.DONE
 
-    def _chunk(self, images: Array, logits: Array, rows: NDArray[np.int64]) -> None:
-        z = logits[rows[0] : rows[-1] + 1]
-        z[...] = self.whole.share.dense_bias
-        for (op, chunk), sums in zip(self.forward(images, rows), self.sums, strict=True):
-            chunk.features.forward()
-            z += np.dot(chunk.features.values, op.share.dense.T)  # (n, n_in) @ (n_in, K)
-            sums += np.dot(chunk.ones, chunk.last.out.reshape(len(chunk.ones), -1))
+    def chunks_of(self, start: int, stop: int) -> Iterator[slice]:
+        """The images from ``start`` on, a few at a time."""
+        at_once = CHUNK_IMAGES[1 + self.operands.share.has_second]
+        for first in range(start, stop, at_once):
+            yield slice(first, min(first + at_once, stop))
 
-    def forward(
-        self, images: Array, rows: NDArray[np.int64]
-    ) -> Iterator[tuple[Operands, EvaluationChunk]]:
-        """Share by share of the last channels: minus their activations, in ``last.out``."""
-        n, whole = len(rows), self.whole
+    def _evaluate(self, images: Array, logits: Array, rows: slice) -> None:
+        share, chunk = self.operands.share, self.forward(images, rows)
+        chunk.features.forward()
+        # (n, n_in) @ (n_in, K)
+        np.add(np.dot(chunk.features.values, share.dense.T), share.dense_bias, out=logits[rows])
+        self.sums += np.dot(chunk.ones, chunk.last.out.reshape(len(chunk.ones), -1))
+
+    def forward(self, images: Array, rows: slice) -> EvaluationChunk:
+        """Minus the last convolution's activations, in ``last.out`` of what is returned."""
+        op, share, n = self.operands, self.operands.share, rows.stop - rows.start
         if n not in self.chunks:
-            self.chunks[n] = EvaluationChunk(n, whole.share, self.parts[0].share, self.head)
+            self.chunks[n] = EvaluationChunk(n, share, self.head)
         chunk = self.chunks[n]
-        chunk.strips.gather(images, rows)
+        chunk.strips.gather(images[rows])
+        chunk.first.forward(share.first[1:], op.first_bias)
         if chunk.second is not None:
-            chunk.first.forward(whole.share.first[1:], whole.first_bias)
             cut(chunk.first.pool.out, chunk.tiles, chunk.rows)
-        for op in self.parts:
-            if chunk.second is not None:
-                chunk.second.forward(op.share.second, op.second_bias)
-            else:
-                chunk.first.forward(op.share.first[1:], op.first_bias)
-            yield op, chunk
+            chunk.second.forward(share.second, op.second_bias)
+        return chunk

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from fmnist_cli.engine.numpy_cnn.blocks import (
-    CHUNK_IMAGES,
     KERNEL_SIDE,
     N_FACTORS,
     N_PIXELS,
@@ -39,8 +38,6 @@ class Share:
     ----------
     channels : slice
         Of the first layer.
-    chunk_images : int
-        How many images to work on at a time.
     first : (1 + 77, F)
         The biases, and the first kernels: their even columns, their odd ones, and sums of both
         (``blocks.spread_columns`` fills them).
@@ -58,7 +55,6 @@ class Share:
         self.channels, self.second_channels = (
             slice(part * n // parts, (part + 1) * n // parts) for n in (n_first, n_second)
         )
-        self.chunk_images = CHUNK_IMAGES[1 + self.has_second]
         self.last_channels = self.second_channels if self.has_second else self.channels
         n_own = self.channels.stop - self.channels.start
         n_out = self.second_channels.stop - self.second_channels.start
