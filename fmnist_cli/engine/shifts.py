@@ -46,7 +46,7 @@ def shift(images: NDArray[Scalar], dy: int, dx: int) -> NDArray[Scalar]:
     """
     source = _as_squares(images)
     moved = np.zeros(source.shape, dtype=source.dtype)
-    (to_y, from_y), (to_x, from_x) = _overlap(dy), _overlap(dx)
+    (to_y, from_y), (to_x, from_x) = overlap(dy, IMAGE_SIDE), overlap(dx, IMAGE_SIDE)
     moved[:, to_y, to_x] = source[:, from_y, from_x]
     return moved.reshape(-1, N_INPUTS)  # (N, 28, 28) -> (N, 784)
 
@@ -123,8 +123,8 @@ def _as_squares(images: NDArray[Scalar]) -> NDArray[Scalar]:
     return images.reshape(-1, IMAGE_SIDE, IMAGE_SIDE)  # (N, 784) -> (N, 28, 28)
 
 
-def _overlap(distance: int) -> tuple[slice, slice]:
+def overlap(distance: int, side: int) -> tuple[slice, slice]:
     """Along one axis: where the part that stays in the frame goes to, and comes from."""
-    length = max(IMAGE_SIDE - abs(distance), 0)
+    length = max(side - abs(distance), 0)
     there, here = max(distance, 0), max(-distance, 0)
     return slice(there, there + length), slice(here, here + length)

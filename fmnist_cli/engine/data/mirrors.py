@@ -12,9 +12,8 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fmnist_cli.engine.data.folder import verify_official
+from fmnist_cli.engine.data.folder import Progress, verify_official
 from fmnist_cli.engine.data.official import DataFile
-from fmnist_cli.engine.data.progress import Progress
 from fmnist_cli.errors import ChecksumError, DataError
 from fmnist_cli.version import __version__
 

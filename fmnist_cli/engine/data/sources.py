@@ -24,6 +24,7 @@ from fmnist_cli.engine.data.folder import (
     Contents,
     FileReport,
     Folder,
+    Progress,
     bytes_below,
     locate_files,
     missing_names,
@@ -32,7 +33,6 @@ from fmnist_cli.engine.data.folder import (
     verify_official,
 )
 from fmnist_cli.engine.data.official import LICENCE, DataFile
-from fmnist_cli.engine.data.progress import Progress, silent
 from fmnist_cli.errors import ChecksumError, DataError
 from fmnist_cli.files import expand
 
@@ -42,14 +42,6 @@ _PARTIAL_PREFIX = ".partial-"
 _LOCK_POLL_SECONDS = 0.1
 
 SourceState = Literal["absent", "incomplete", "unusable", "custom", "official"]
-
-
-@dataclass(frozen=True)
-class Found:
-    """A folder that may be used, with its content."""
-
-    folder: Folder
-    decoded: Decoded
 
 
 @dataclass(frozen=True)
@@ -116,8 +108,8 @@ def candidates() -> list[tuple[str, Path]]:
     ]
 
 
-def find(data_dir: Path | None = None, *, allow_custom: bool = False) -> Found | None:
-    """The folder that is used, or None where a download is needed; never downloads.
+def find(data_dir: Path | None = None, *, allow_custom: bool = False) -> Decoded | None:
+    """The content of the folder that is used, or None where a download is needed; never downloads.
 
     Raises
     ------
@@ -129,7 +121,7 @@ def find(data_dir: Path | None = None, *, allow_custom: bool = False) -> Found |
     return _explicit(data_dir, allow_custom) if data_dir is not None else _look_around([])
 
 
-def _explicit(path: Path, allow_custom: bool) -> Found:
+def _explicit(path: Path, allow_custom: bool) -> Decoded:
     folder = open_folder(path, _GIVEN)
     decoded = decode(folder)
     if not allow_custom:
@@ -140,22 +132,21 @@ def _explicit(path: Path, allow_custom: bool) -> Found:
                     f"{held} must be Fashion-MNIST's, of SHA-256 {file.sha256}. Found: {digest}.",
                     remedy="allow_custom_data",
                 )
-    return Found(folder, decoded)
+    return decoded
 
 
-def _look_around(reasons: list[str]) -> Found | None:
+def _look_around(reasons: list[str]) -> Decoded | None:
     """The first candidate that is complete and official; why others were passed over."""
     for source, path in candidates():
         try:
             if not locate_files(path):
                 continue
-            folder = open_folder(path, source)
-            decoded = decode(folder)
+            decoded = decode(open_folder(path, source))
         except DataError as error:
             reasons.append(str(error).rstrip("."))
             continue
         if decoded.contents.is_official:
-            return Found(folder, decoded)
+            return decoded
         reasons.append(f"{path} holds other data (SHA-256 differs)")
     return None
 
@@ -188,7 +179,7 @@ def fetch(
     DataError
         When no source has them; its message says what was wrong with each.
     """
-    on_progress = on_progress or silent
+    on_progress = on_progress or (lambda label, done_bytes, total_bytes: None)
     urls = official.MIRRORS if mirror_urls is None else mirror_urls
     reasons: list[str] = []
     if not force and (found := _look_around(reasons)) is not None:
