@@ -168,7 +168,11 @@ class HessianProduct:
 
     def __call__(self, vector: Array) -> Array:
         """(P,) -> (P,)."""
-        V1, c1, V2, c2 = self._parts(vector)
+        stops = np.cumsum([math.prod(shape) for shape in self.shapes])[:-1]
+        V1, c1, V2, c2 = (
+            part.reshape(shape)
+            for part, shape in zip(np.split(vector, stops), self.shapes, strict=True)
+        )
         with blas_threads():
             Rh = np.where(self.active, self.x @ V1 + c1, 0)  # (N, D) @ (D, H) + (H,) -> (N, H)
             Rz2 = Rh @ self.W2 + self.h @ V2 + c2  # (N, H) @ (H, K) + (K,) -> (N, K)
@@ -182,11 +186,6 @@ class HessianProduct:
                 Rd2.sum(axis=0),
             )
         return np.concatenate([part.ravel() for part in parts])
-
-    def _parts(self, vector: Array) -> list[Array]:
-        stops = np.cumsum([math.prod(shape) for shape in self.shapes])[:-1]
-        parts = np.split(vector, stops)
-        return [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
 
 def measure(

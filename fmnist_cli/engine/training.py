@@ -121,15 +121,14 @@ def confusion_matrix(
 
 def assess(backend: Backend, split: Split) -> Assessment:
     """Loss, accuracy, predictions and confusion matrix on a split."""
-    evaluation = backend.evaluate(split)
-    predicted = evaluation.predicted
+    found = backend.evaluate(split)
     return Assessment(
         n=len(split),
-        loss=evaluation.loss,
-        accuracy=evaluation.accuracy,
-        confusion=confusion_matrix(split.labels, predicted),
-        predicted=predicted,
-        correct=predicted == split.labels,
+        loss=found.loss,
+        accuracy=found.accuracy,
+        confusion=confusion_matrix(split.labels, found.predicted),
+        predicted=found.predicted,
+        correct=found.predicted == split.labels,
     )
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -191,9 +192,8 @@ def fetch(
             store.mkdir(exist_ok=True)
             wanted = [file for file in official.FILES if force or not _is_official(file, store)]
             with tempfile.TemporaryDirectory(dir=cache, prefix=_PARTIAL_PREFIX) as work:
-                left = _download(
-                    wanted, store, Path(work), urls, on_progress, reasons, answer_seconds
-                )
+                sources = _downloads(Path(work), urls, answer_seconds, on_progress)
+                left = _download(wanted, store, sources, reasons)
     except OSError as error:
         raise DataError(
             f"fmnist's cache {cache} must be writable to download Fashion-MNIST. "
@@ -219,38 +219,46 @@ def _is_official(file: DataFile, store: Path) -> bool:
 def _download(
     wanted: Sequence[DataFile],
     store: Path,
-    work: Path,
-    mirror_urls: Sequence[str],
-    on_progress: Progress,
+    get_file: Iterable[Callable[[DataFile], Path]],
     reasons: list[str],
-    answer_seconds: float | None,
 ) -> list[DataFile]:
-    """From the mirrors, then by apt; the files that neither gave. Caller holds the lock."""
+    """From the first source that has them; the files that none gave. Caller holds the lock."""
+    left = list(wanted)
+    for get in get_file:
+        try:
+            while left:
+                path = get(left[0])
+                path.replace(store / path.name)
+                left.pop(0)
+        except DataError as error:
+            reasons.append(str(error).rstrip("."))
+    return left
+
+
+def _downloads(
+    work: Path, mirror_urls: Sequence[str], answer_seconds: float | None, on_progress: Progress
+) -> list[Callable[[DataFile], Path]]:
+    """The sources of a download in order, the mirrors and apt: each fetches a file into ``work``,
+    verifies it and returns its path, or raises a DataError."""
     from fmnist_cli.engine.data import mirrors  # brings http and ssl, of use only here
 
-    def keep(file: DataFile, path: Path) -> None:
-        path.replace(store / f"{file.name}.gz")
+    seconds = mirrors.ANSWER_SECONDS if answer_seconds is None else answer_seconds
 
-    left, refused = mirrors.download(
-        wanted,
-        mirror_urls,
-        work,
-        keep,
-        on_progress,
-        mirrors.ANSWER_SECONDS if answer_seconds is None else answer_seconds,
-    )
-    reasons += refused
-    if not left:
-        return []
-    try:
-        unpacked = apt.fetch_package(work, on_progress)
-        while left:
-            path = unpacked / f"{left[0].name}.gz"
-            verify_official(left[0], path)
-            keep(left.pop(0), path)
-    except DataError as error:
-        reasons.append(str(error).rstrip("."))
-    return left
+    @functools.cache
+    def unpacked() -> Path:
+        return apt.fetch_package(work, on_progress)
+
+    def from_apt(file: DataFile) -> Path:
+        path = unpacked() / f"{file.name}.gz"
+        verify_official(file, path)
+        return path
+
+    def from_mirror(url: str) -> Callable[[DataFile], Path]:
+        return lambda file: mirrors.fetch_file(
+            file, work, on_progress, mirror=url, answer_seconds=seconds
+        )
+
+    return [*map(from_mirror, mirror_urls), from_apt]
 
 
 @contextlib.contextmanager

@@ -27,25 +27,21 @@ class Inference:
 
     def evaluate(self, weights: Mapping[str, Array], split: Split) -> Evaluation:
         """The losses are summed in float64; of equal logits the first class is the prediction."""
-        predicted = self._run(weights, split)
-        alive = self.lanes[0].alive | self.lanes[1].alive
+        images, labels, predicted = split.images, split.labels, np.empty(len(split), np.int64)
+        half = len(split) // 2
+        first, second = self.lanes
+        run_on_two_threads(
+            lambda: first.run(weights, images[:half], labels[:half], predicted[:half]),
+            lambda: second.run(weights, images[half:], labels[half:], predicted[half:]),
+        )
+        alive = first.alive | second.alive
         return Evaluation(
-            loss=(self.lanes[0].loss + self.lanes[1].loss) / len(split),
+            loss=(first.loss + second.loss) / len(split),
             accuracy=float(np.mean(predicted == split.labels)),
             dead_units=int(np.sum(~alive)),
             hidden_units=len(alive),
             predicted=predicted,
         )
-
-    def _run(self, weights: Mapping[str, Array], split: Split) -> NDArray[np.int64]:
-        predicted = np.empty(len(split), np.int64)
-        half = len(split) // 2
-        first, second = self.lanes
-        run_on_two_threads(
-            lambda: first.run(weights, split.images[:half], split.labels[:half], predicted[:half]),
-            lambda: second.run(weights, split.images[half:], split.labels[half:], predicted[half:]),
-        )
-        return predicted
 
 
 class _EvaluationWorker:
