@@ -15,12 +15,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.augment import augmented
 from fmnist_cli.engine.backend import Arrays, Backend, Evaluation, Split
 from fmnist_cli.engine.checkpoint import Checkpoint
 from fmnist_cli.engine.config import N_CLASSES, USER_ENGINE, TrainConfig
 from fmnist_cli.engine.data import Dataset
 from fmnist_cli.engine.seeding import epoch_order
+from fmnist_cli.engine.shifts import augmented
 from fmnist_cli.engine.stopping import EarlyStopping
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import UsageError
