@@ -10,9 +10,8 @@ pool before it forgets position, and moves only by what has crossed the border.
 
     equivariance error = |f(s x) - s f(x)| / |f(x)|,
 
-over all images and features; *inside* over the places that both have, *whole* with s f(x)
-continued by what a blank image shows. For a layer without places s f(x) is f(x). Where S does not
-divide the shift, s f(x) is the nearer of both whole moves: what remains is aliasing.
+over all images, and the features at the places that both have. Where S does not divide the shift,
+s f(x) is the nearer of both whole moves: what remains is aliasing.
 
 What a shift costs in accuracy has two causes: what has left the frame, and the position of what
 has not. Moving the features back by s / S before the head (a dense network's image, by s) undoes
@@ -50,29 +49,25 @@ _CHUNK = 50  # images: their features at stride 1 stay small
 
 @dataclass(frozen=True)
 class LayerError:
-    """The equivariance error of one layer.
+    """The equivariance error of one layer that has places.
 
     Attributes
     ----------
     layer : str
-        ``conv1``, ``pool1``, ``conv2``, ``pool2`` (after the ReLU), ``gap``, ``gmp``, ``hidden`` or
-        ``logits``.
+        ``conv1``, ``pool1``, ``conv2`` or ``pool2`` (after the ReLU).
     stride : int
-        S; 0 for a layer without places.
-    inside, whole : float >= 0
-        0 inside means to the last bit or to rounding.
+        S.
+    inside : float >= 0
+        0 means to the last bit or to rounding.
     """
 
     layer: str
     stride: int
     inside: float
-    whole: float
 
 
-def equivariance(
-    weights: Arrays, images: Array, dy: int, dx: int, *, head: Head = "flatten"
-) -> tuple[LayerError, ...]:
-    """The error of every layer under a shift.
+def equivariance(weights: Arrays, images: Array, dy: int, dx: int) -> tuple[LayerError, ...]:
+    """The error under a shift of every layer with places: none of a dense network.
 
     Parameters
     ----------
@@ -82,22 +77,16 @@ def equivariance(
         1,000 of them say it to well below a per cent.
     dy, dx : int
         Pixels down and to the right, each below 14 in size.
-    head : {"flatten", "gap", "gmp"}
-        Of a CNN.
     """
     require(max(abs(dy), abs(dx)) < IMAGE_SIDE // 2, "a shift must be below 14 pixels", (dy, dx))
-    moved = shift(images, dy, dx)
-    blank = np.zeros((1, images.shape[1]), images.dtype)
     errors = []
-    for (name, stride, fx), (_, _, fsx), (_, _, empty) in zip(
-        *(_layers(weights, x, head) for x in (images, moved, blank)), strict=True
+    for (name, stride, fx), (_, _, fsx) in zip(
+        _spatial(weights, images), _spatial(weights, shift(images, dy, dx)), strict=True
     ):
-        if stride:
-            steps = product(*({math.floor(d / stride), math.ceil(d / stride)} for d in (dy, dx)))
-            inside, whole = min(_move_errors(fx, fsx, empty, step) for step in steps)
-        else:
-            inside = whole = _relative(fsx - fx, fx)
-        errors.append(LayerError(name, stride, inside, whole))
+        steps = product(*({math.floor(d / stride), math.ceil(d / stride)} for d in (dy, dx)))
+        parts = (_overlap(fx, *step) for step in steps)
+        inside = min(_relative(fsx[to] - fx[source], fx[source]) for to, source in parts)
+        errors.append(LayerError(name, stride, inside))
     return tuple(errors)
 
 
@@ -110,7 +99,7 @@ def shifted_back(
 
     Parameters
     ----------
-    weights, head
+    weights
         As in ``equivariance``.
     dy, dx : int
         Multiples of the model's stride: 2 for a cnn2, 4 for a cnn3.
@@ -169,16 +158,13 @@ def _accuracy_back(
 
 
 def turn_errors(weights: Arrays, images: Array, quarter_turns: int) -> tuple[LayerError, ...]:
-    """``equivariance`` under quarter turns, of the layers with places: none of a dense network.
-
-    A grid turns onto itself, so that nothing is outside: ``inside`` and ``whole`` are one.
-    """
+    """``equivariance`` under quarter turns, which keep all places: a grid turns onto itself."""
     errors = []
     for (name, stride, fx), (_, _, of_turned) in zip(
         _spatial(weights, images), _spatial(weights, rotate(images, quarter_turns)), strict=True
     ):
         error = _relative(of_turned - _turned(fx, quarter_turns), fx)
-        errors.append(LayerError(name, stride, error, error))
+        errors.append(LayerError(name, stride, error))
     return tuple(errors)
 
 
@@ -192,16 +178,6 @@ def input_change(weights: Arrays, images: Array, moved: Array, head: Head = "fla
     """By how much what the output layer reads changes: |f(moved) - f(images)| / |f(images)|."""
     read, of_moved = (_read(weights, _last_features(weights, x), head) for x in (images, moved))
     return _relative(of_moved - read, read)
-
-
-def _layers(weights: Arrays, images: Array, head: Head) -> list[tuple[str, int, Array]]:
-    """Name, stride (0 without places) and output of every layer."""
-    spatial = _spatial(weights, images)
-    read = _read(weights, spatial[-1][2] if spatial else images, head)
-    layers = [*spatial, ("logits", 0, _logits(weights, read))]
-    if not spatial or head != "flatten":  # what is read is a layer's output too
-        layers.insert(-1, (head if spatial else "hidden", 0, read))
-    return layers
 
 
 def _spatial(weights: Arrays, images: Array) -> list[tuple[str, int, Array]]:
@@ -283,15 +259,6 @@ def _overlap(features: Array, dy: int, dx: int) -> tuple[tuple[slice, ...], tupl
     """Where the places that stay go to, and where they come from."""
     (to_y, from_y), (to_x, from_x) = overlap(dy, features.shape[1]), overlap(dx, features.shape[2])
     return (slice(None), to_y, to_x), (slice(None), from_y, from_x)
-
-
-def _move_errors(fx: Array, fsx: Array, empty: Array, step: tuple[int, int]) -> tuple[float, float]:
-    """The errors inside and on the whole, s f(x) being f(x) moved by ``step`` places."""
-    to, source = _overlap(fx, *step)
-    return (
-        _relative(fsx[to] - fx[source], fx[source]),
-        _relative(fsx - _moved(fx, empty, *step), fx),
-    )
 
 
 def _relative(difference: Array, of: Array) -> float:

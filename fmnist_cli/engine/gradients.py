@@ -116,7 +116,6 @@ class ParameterCheck:
     """
 
     parameter: str
-    shape: tuple[int, ...]
     indices: Indices
     analytic: Array
     difference: Array
@@ -441,7 +440,6 @@ def _check_parameter(
         exact[rows] = shifted.imag / _COMPLEX_STEP
     return ParameterCheck(
         parameter=name,
-        shape=gradient.shape,
         indices=indices,
         analytic=analytic,
         difference=difference,

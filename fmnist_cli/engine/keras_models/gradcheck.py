@@ -109,21 +109,20 @@ def check_keras_gradients(
     config: TrainConfig,
     examples: Split,
     *,
-    weights: Arrays | None = None,
     e: float = gradients.E,
     select: gradients.Selection = "first",
     rng: np.random.Generator,
 ) -> KerasGradientCheck:
     """Check the gradient of a Keras model's mean loss over some examples.
 
+    At the initial weights of the seed, with the CNNs' biases drawn from N(0, 0.1^2): they start at
+    0, where every black window of an image sits exactly on the ReLU's corner and the loss has no
+    slope to compare with.
+
     Parameters
     ----------
     config : TrainConfig
         Its model, hidden, head and seed of the weights are used.
-    weights : optional
-        Where to check. By default the initial weights of the seed, with the CNNs' biases drawn
-        from N(0, 0.1^2): they start at 0, where every black window of an image sits exactly on
-        the ReLU's corner and the loss has no slope to compare with.
     e : float in [1e-9, 1]
         Step of the central difference.
     select
@@ -147,14 +146,12 @@ def check_keras_gradients(
         dtype="float64",
     )
     backend = KerasBackend(model, examples, batch=len(examples), lr=lr, momentum=0.0)
-    if weights is None:
-        weights = {
-            name: rng.normal(0.0, BIAS_STD, w.shape) if name.endswith("/bias") else w
-            for name, w in backend.weights().items()
-        }
-    backend.set_weights(weights)
+    at = {
+        name: rng.normal(0.0, BIAS_STD, w.shape) if name.endswith("/bias") else w
+        for name, w in backend.weights().items()
+    }
+    backend.set_weights(at)
     head = head_of(model)
-    at = {name: np.asarray(w, np.float64) for name, w in backend.weights().items()}
     x = tf.constant(examples.images.astype(np.float64))
     labels = tf.constant(examples.labels.astype(np.int32))
 
@@ -185,9 +182,7 @@ def check_keras_gradients(
     )
 
 
-def _central_difference(
-    weights: Mapping[str, Array], x: Any, labels: Any, head: Head
-) -> Difference:
+def _central_difference(weights: Arrays, x: Any, labels: Any, head: Head) -> Difference:
     """Of the mean loss at these weights on these examples."""
     tf = import_tensorflow()
     tensors = {name: tf.constant(w) for name, w in weights.items()}
