@@ -219,12 +219,12 @@ def _is_official(file: DataFile, store: Path) -> bool:
 def _download(
     wanted: Sequence[DataFile],
     store: Path,
-    get_file: Iterable[Callable[[DataFile], Path]],
+    sources: Iterable[Callable[[DataFile], Path]],
     reasons: list[str],
 ) -> list[DataFile]:
     """From the first source that has them; the files that none gave. Caller holds the lock."""
     left = list(wanted)
-    for get in get_file:
+    for get in sources:
         try:
             while left:
                 path = get(left[0])
@@ -253,12 +253,10 @@ def _downloads(
         verify_official(file, path)
         return path
 
-    def from_mirror(url: str) -> Callable[[DataFile], Path]:
-        return lambda file: mirrors.fetch_file(
-            file, work, on_progress, mirror=url, answer_seconds=seconds
-        )
-
-    return [*map(from_mirror, mirror_urls), from_apt]
+    from_mirror = functools.partial(
+        mirrors.fetch_file, work=work, on_progress=on_progress, answer_seconds=seconds
+    )
+    return [*(functools.partial(from_mirror, mirror=url) for url in mirror_urls), from_apt]
 
 
 @contextlib.contextmanager

@@ -59,7 +59,6 @@ class KerasGradientCheck:
         all parameters.
     """
 
-    model: str
     n_examples: int
     e: float
     entries: tuple[gradients.Entry, ...]
@@ -172,7 +171,6 @@ def check_keras_gradients(
         )
     ]
     return KerasGradientCheck(
-        model=config.model,
         n_examples=len(examples),
         e=e,
         entries=tuple(entries),
