@@ -62,9 +62,8 @@ class Checkpoint:
         """The content of its file."""
         # right after an improvement the best weights are the weights
         same = self.best_weights is self.weights
-        groups = {"weights": self.weights, "velocity": self.velocity}
-        if not same:
-            groups["best_weights"] = self.best_weights
+        best = {} if same else self.best_weights
+        groups = {"weights": self.weights, "velocity": self.velocity, "best_weights": best}
         state = {
             "config": dict(self.config),
             "epochs": [vars(epoch) for epoch in self.epochs],

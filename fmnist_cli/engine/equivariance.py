@@ -10,9 +10,8 @@ pool before it forgets position, and moves only by what has crossed the border.
 
     equivariance error = |f(s x) - s f(x)| / |f(x)|,
 
-over all images and features; *inside* over the places that both have, *whole* with s f(x)
-continued by what a blank image shows. For a layer without places s f(x) is f(x). Where S does not
-divide the shift, s f(x) is the nearer of both whole moves: what remains is aliasing.
+over all images, and the features at the places that both have. Where S does not divide the shift,
+s f(x) is the nearer of both whole moves: what remains is aliasing.
 
 What a shift costs in accuracy has two causes: what has left the frame, and the position of what
 has not. Moving the features back by s / S before the head (a dense network's image, by s) undoes
@@ -29,19 +28,19 @@ N images of h x w places and C channels: (N, h, w, C).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Arrays, Split
 from fmnist_cli.engine.config import IMAGE_SIDE, Head
 from fmnist_cli.engine.numpy_cnn.inference import CNNInference
 from fmnist_cli.engine.numpy_mlp.layers import Array
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
-from fmnist_cli.engine.shifts import rotate, shift
+from fmnist_cli.engine.shifts import overlap, rotate, shift
 from fmnist_cli.errors import require
 
 ERROR_IMAGES = 200  # say a layer's error to a per cent
@@ -50,29 +49,25 @@ _CHUNK = 50  # images: their features at stride 1 stay small
 
 @dataclass(frozen=True)
 class LayerError:
-    """The equivariance error of one layer.
+    """The equivariance error of one layer that has places.
 
     Attributes
     ----------
     layer : str
-        ``conv1``, ``pool1``, ``conv2``, ``pool2`` (after the ReLU), ``gap``, ``gmp``, ``hidden`` or
-        ``logits``.
+        ``conv1``, ``pool1``, ``conv2`` or ``pool2`` (after the ReLU).
     stride : int
-        S; 0 for a layer without places.
-    inside, whole : float >= 0
-        0 inside means to the last bit or to rounding.
+        S.
+    inside : float >= 0
+        0 means to the last bit or to rounding.
     """
 
     layer: str
     stride: int
     inside: float
-    whole: float
 
 
-def equivariance(
-    weights: Arrays, images: Array, dy: int, dx: int, *, head: Head = "flatten"
-) -> tuple[LayerError, ...]:
-    """The error of every layer under a shift.
+def equivariance(weights: Arrays, images: Array, dy: int, dx: int) -> tuple[LayerError, ...]:
+    """The error under a shift of every layer with places: none of a dense network.
 
     Parameters
     ----------
@@ -82,22 +77,16 @@ def equivariance(
         1,000 of them say it to well below a per cent.
     dy, dx : int
         Pixels down and to the right, each below 14 in size.
-    head : {"flatten", "gap", "gmp"}
-        Of a CNN.
     """
     require(max(abs(dy), abs(dx)) < IMAGE_SIDE // 2, "a shift must be below 14 pixels", (dy, dx))
-    moved = shift(images, dy, dx)
-    blank = np.zeros((1, images.shape[1]), images.dtype)
     errors = []
-    for (name, stride, fx), (_, _, fsx), (_, _, empty) in zip(
-        *(_layers(weights, x, head) for x in (images, moved, blank)), strict=True
+    for (name, stride, fx), (_, _, fsx) in zip(
+        _spatial(weights, images), _spatial(weights, shift(images, dy, dx)), strict=True
     ):
-        if stride:
-            steps = product(*({math.floor(d / stride), math.ceil(d / stride)} for d in (dy, dx)))
-            inside, whole = min(_move_errors(fx, fsx, empty, step) for step in steps)
-        else:
-            inside = whole = _relative(fsx - fx, fx)
-        errors.append(LayerError(name, stride, inside, whole))
+        steps = product(*({math.floor(d / stride), math.ceil(d / stride)} for d in (dy, dx)))
+        parts = (_overlap(fx, *step) for step in steps)
+        inside = min(_relative(fsx[to] - fx[source], fx[source]) for to, source in parts)
+        errors.append(LayerError(name, stride, inside))
     return tuple(errors)
 
 
@@ -110,7 +99,7 @@ def shifted_back(
 
     Parameters
     ----------
-    weights, head
+    weights
         As in ``equivariance``.
     dy, dx : int
         Multiples of the model's stride: 2 for a cnn2, 4 for a cnn3.
@@ -127,9 +116,7 @@ def shifted_back(
         )
         return _moved(features, empty, -dy // stride, -dx // stride)
 
-    return _accuracy_back(
-        weights, split, head, lambda x: shift(x, dy, dx), lambda x: shift(x, -dy, -dx), back
-    )
+    return _accuracy_back(weights, split, head, lambda x: shift(x, dy, dx), back)
 
 
 def turned_back(
@@ -141,116 +128,99 @@ def turned_back(
         split,
         head,
         lambda x: rotate(x, quarter_turns),
-        lambda x: rotate(x, -quarter_turns),
         lambda features, empty, stride: _turned(features, -quarter_turns),
     )
-
-
-def turn_errors(weights: Arrays, images: Array, quarter_turns: int) -> tuple[LayerError, ...]:
-    """``equivariance`` under quarter turns, of the layers with places: none of a dense network.
-
-    A grid turns onto itself, so that nothing is outside: ``inside`` and ``whole`` are one.
-    """
-    if "W1" in weights:
-        return ()
-    turned = rotate(images, quarter_turns)
-    with blas_threads():
-        pairs = zip(_spatial(weights, images), _spatial(weights, turned), strict=True)
-    errors = [
-        (name, stride, _relative(of_turned - _turned(fx, quarter_turns), fx))
-        for (name, stride, fx), (_, _, of_turned) in pairs
-    ]
-    return tuple(LayerError(name, stride, error, error) for name, stride, error in errors)
-
-
-def other_images(weights: Arrays, images: Array) -> float:
-    """The error between the last features of each image and the next one, an unrelated one."""
-    features = _spatial(weights, images)[-1][2]
-    return _relative(np.roll(features, 1, axis=0) - features, features)
-
-
-def input_change(weights: Arrays, images: Array, moved: Array, head: Head = "flatten") -> float:
-    """By how much what the output layer reads changes: |f(moved) - f(images)| / |f(images)|."""
-    read, of_moved = (_read(weights, x, head) for x in (images, moved))
-    return _relative(of_moved - read, read)
-
-
-def _layers(weights: Arrays, images: Array, head: Head) -> list[tuple[str, int, Array]]:
-    """Name, stride (0 without places) and output of every layer."""
-    with blas_threads():
-        if "W1" in weights:
-            hidden = ("hidden", 0, _read(weights, images, head))
-            return [hidden, ("logits", 0, _logits(weights, images, head))]
-        spatial = _spatial(weights, images)
-        features = spatial[-1][2]
-        pooled = [(head, 0, _flat(features, head))] if head != "flatten" else []
-        return [*spatial, *pooled, ("logits", 0, _logits(weights, features, head))]
-
-
-def _read(weights: Arrays, images: Array, head: Head) -> Array:
-    """What the output layer reads: the hidden units, or the last features as rows."""
-    with blas_threads():
-        if "W1" in weights:
-            hidden = np.maximum(images @ weights["W1"] + weights["b1"], 0)  # (N, D) -> (N, H)
-            return np.asarray(hidden)
-        return _flat(_spatial(weights, images)[-1][2], head)
 
 
 def _accuracy_back(
     weights: Arrays,
     split: Split,
     head: Head,
-    there: Callable[[Array], Array],
-    image_back: Callable[[Array], Array],
-    features_back: Callable[[Array, Array, int], Array],
+    move: Callable[[Array], Array],
+    back: Callable[[Array, Array, int], Array],
 ) -> float:
-    """The accuracy on images moved ``there``, with what undoes it on images and on features.
+    """The accuracy on images that went through ``move``, with ``back`` on their features.
 
-    ``features_back`` takes the last features, those of a blank image, and their stride.
+    ``back`` takes the last features with places (a dense network's: the images), those of a blank
+    image, and their stride.
     """
-    cnn = None if "W1" in weights else CNNInference(weights, head)
-    if cnn is not None:
-        blank = np.zeros((1, split.images.shape[1]), split.images.dtype)
-        empty, stride = cnn.features(weights, blank), 4 if "conv2/kernel" in weights else 2
+    features, stride = _squares, 1
+    if "W1" not in weights:
+        features = partial(CNNInference(weights, head).features, weights)
+        stride = 4 if "conv2/kernel" in weights else 2
+    empty = features(np.zeros((1, split.images.shape[1]), split.images.dtype))
     right = 0
-    for images, labels in _chunks(split):
-        back = there(images)
-        if cnn is None:
-            back = image_back(back)
-        else:
-            back = features_back(cnn.features(weights, back), empty, stride)
-        right += int(np.sum(_logits(weights, back, head).argmax(axis=1) == labels))
+    for start in range(0, len(split), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        read = _read(weights, back(features(move(split.images[rows])), empty, stride), head)
+        right += int(np.sum(_logits(weights, read).argmax(axis=1) == split.labels[rows]))
     return right / len(split)
 
 
+def turn_errors(weights: Arrays, images: Array, quarter_turns: int) -> tuple[LayerError, ...]:
+    """``equivariance`` under quarter turns, which keep all places: a grid turns onto itself."""
+    errors = []
+    for (name, stride, fx), (_, _, of_turned) in zip(
+        _spatial(weights, images), _spatial(weights, rotate(images, quarter_turns)), strict=True
+    ):
+        error = _relative(of_turned - _turned(fx, quarter_turns), fx)
+        errors.append(LayerError(name, stride, error))
+    return tuple(errors)
+
+
+def other_images(weights: Arrays, images: Array) -> float:
+    """The error between the last features of each image and the next one, an unrelated one."""
+    features = _last_features(weights, images)
+    return _relative(np.roll(features, 1, axis=0) - features, features)
+
+
+def input_change(weights: Arrays, images: Array, moved: Array, head: Head = "flatten") -> float:
+    """By how much what the output layer reads changes: |f(moved) - f(images)| / |f(images)|."""
+    read, of_moved = (_read(weights, _last_features(weights, x), head) for x in (images, moved))
+    return _relative(of_moved - read, read)
+
+
 def _spatial(weights: Arrays, images: Array) -> list[tuple[str, int, Array]]:
-    """Name, stride and output of a CNN's layers that have places."""
-    y = images.reshape(-1, IMAGE_SIDE, IMAGE_SIDE, 1)
+    """Name, stride and output of the layers that have places: none of a dense network."""
+    y = _squares(images)
     found, stride = [], 1
-    for i in (1, 2):
-        if f"conv{i}/kernel" in weights:
-            y = _convolve(y, weights[f"conv{i}/kernel"], weights[f"conv{i}/bias"])
-            found.append((f"conv{i}", stride, y))
-            stride *= 2
-            y = _pool(y)
-            found.append((f"pool{i}", stride, y))
+    with blas_threads():
+        for i in (1, 2):
+            if f"conv{i}/kernel" in weights:
+                y = _convolve(y, weights[f"conv{i}/kernel"], weights[f"conv{i}/bias"])
+                found.append((f"conv{i}", stride, y))
+                stride *= 2
+                y = _pool(y)
+                found.append((f"pool{i}", stride, y))
     return found
 
 
-def _flat(features: Array, head: Head) -> Array:
-    """(N, h, w, C) -> (N, h w C), or (N, C) by a global pool."""
+def _last_features(weights: Arrays, images: Array) -> Array:
+    spatial = _spatial(weights, images)
+    return spatial[-1][2] if spatial else images
+
+
+def _read(weights: Arrays, features: Array, head: Head) -> Array:
+    """What the output layer reads: a CNN's last features as rows (N, h w C), or pooled (N, C); of a
+    dense network's images the hidden units (N, H)."""
+    if "W1" in weights:
+        with blas_threads():
+            x = features.reshape(len(features), -1)
+            return np.asarray(np.maximum(x @ weights["W1"] + weights["b1"], 0))  # (N, D) -> (N, H)
     if head == "flatten":
         return features.reshape(len(features), -1)
     return np.asarray((np.mean if head == "gap" else np.max)(features, axis=(1, 2)))
 
 
-def _logits(weights: Arrays, features: Array, head: Head) -> Array:
-    """(N, K) from the last features, or from the images of a dense network."""
+def _logits(weights: Arrays, read: Array) -> Array:
+    """(N, K) from what the output layer reads."""
+    kernel, bias = ("W2", "b2") if "W1" in weights else ("output/kernel", "output/bias")
     with blas_threads():
-        if "W1" in weights:
-            hidden = _read(weights, features, head)
-            return hidden @ weights["W2"] + weights["b2"]  # (N, H) @ (H, K) -> (N, K)
-        return _flat(features, head) @ weights["output/kernel"] + weights["output/bias"]
+        return read @ weights[kernel] + weights[bias]
+
+
+def _squares(images: Array) -> Array:
+    return images.reshape(-1, IMAGE_SIDE, IMAGE_SIDE, 1)  # (N, 784) -> (N, 28, 28, 1)
 
 
 def _convolve(y: Array, kernel: Array, bias: Array) -> Array:
@@ -287,26 +257,10 @@ def _turned(features: Array, quarter_turns: int) -> Array:
 
 def _overlap(features: Array, dy: int, dx: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Where the places that stay go to, and where they come from."""
-    sides = features.shape[1:3]
-    to = (slice(max(d, 0), n + min(d, 0)) for d, n in zip((dy, dx), sides, strict=True))
-    source = (slice(max(-d, 0), n + min(-d, 0)) for d, n in zip((dy, dx), sides, strict=True))
-    return (slice(None), *to), (slice(None), *source)
-
-
-def _move_errors(fx: Array, fsx: Array, empty: Array, step: tuple[int, int]) -> tuple[float, float]:
-    """The errors inside and on the whole, s f(x) being f(x) moved by ``step`` places."""
-    to, source = _overlap(fx, *step)
-    return (
-        _relative(fsx[to] - fx[source], fx[source]),
-        _relative(fsx - _moved(fx, empty, *step), fx),
-    )
+    (to_y, from_y), (to_x, from_x) = overlap(dy, features.shape[1]), overlap(dx, features.shape[2])
+    return (slice(None), to_y, to_x), (slice(None), from_y, from_x)
 
 
 def _relative(difference: Array, of: Array) -> float:
     size = float(np.linalg.norm(of))
     return float(np.linalg.norm(difference)) / size if size else 0.0
-
-
-def _chunks(split: Split) -> Iterator[tuple[Array, NDArray[np.int64]]]:
-    for start in range(0, len(split), _CHUNK):
-        yield split.images[start : start + _CHUNK], split.labels[start : start + _CHUNK]

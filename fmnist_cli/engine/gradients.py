@@ -116,7 +116,6 @@ class ParameterCheck:
     """
 
     parameter: str
-    shape: tuple[int, ...]
     indices: Indices
     analytic: Array
     difference: Array
@@ -248,13 +247,9 @@ def check_mlp(
     images = examples.images.astype(np.float64)
     network = MLP(weights)
     network.forward(images, examples.labels)
-    logits = len(examples) * len(weights["b2"])
     return check_network(
         network.backward(),
-        {
-            name: (perturbation, logits)
-            for name, perturbation in _perturbations(weights, images, examples.labels).items()
-        },
+        _perturbations(weights, images, examples.labels),
         training_gradient=training_gradient,
         n_examples=len(examples),
         e=e,
@@ -445,7 +440,6 @@ def _check_parameter(
         exact[rows] = shifted.imag / _COMPLEX_STEP
     return ParameterCheck(
         parameter=name,
-        shape=gradient.shape,
         indices=indices,
         analytic=analytic,
         difference=difference,
@@ -459,7 +453,7 @@ def _check_parameter(
 
 def _perturbations(
     weights: Mapping[str, Array], x: Array, labels: NDArray[np.integer]
-) -> dict[str, Perturbation]:
+) -> dict[str, tuple[Perturbation, int]]:
     """For each parameter: the M losses after adding delta to one entry at a time.
 
     An entry of W1 or b1 moves one hidden unit only, an entry of W2 or b2 one logit only; what
@@ -482,10 +476,10 @@ def _perturbations(
         return mean_losses(logits, labels), active
 
     return {
-        "W1": lambda at, delta: move_hidden(at[1], x.T[at[0]], delta),
-        "b1": lambda at, delta: move_hidden(at[0], ones, delta),
-        "W2": lambda at, delta: move_logit(z2, labels, at[1], a1.T[at[0]], delta),
-        "b2": lambda at, delta: move_logit(z2, labels, at[0], ones, delta),
+        "W1": (lambda at, delta: move_hidden(at[1], x.T[at[0]], delta), z2.size),
+        "b1": (lambda at, delta: move_hidden(at[0], ones, delta), z2.size),
+        "W2": (lambda at, delta: move_logit(z2, labels, at[1], a1.T[at[0]], delta), z2.size),
+        "b2": (lambda at, delta: move_logit(z2, labels, at[0], ones, delta), z2.size),
     }
 
 

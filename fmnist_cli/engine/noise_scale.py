@@ -35,10 +35,6 @@ from fmnist_cli.engine.backend import Arrays, Split
 from fmnist_cli.engine.numpy_mlp.per_example import gradient_and_norms
 from fmnist_cli.errors import require
 
-EXAMPLES = 2_000
-"""Of a training set of 10,000, this many say the noise scale to about a fifth, at a tenth of the
-time of an epoch and its evaluations."""
-
 
 @dataclass(frozen=True)
 class NoiseScale:

@@ -21,7 +21,7 @@ class ForwardPass(Protocol):
 
 
 class NumPyBackend:
-    """The part of a ``Backend`` that does not depend on the model.
+    """The part of a ``Backend``, which says what each method does, that all models have.
 
     Parameters
     ----------
@@ -41,22 +41,17 @@ class NumPyBackend:
         self._velocity = {name: np.zeros_like(w) for name, w in self._weights.items()}
 
     def evaluate(self, split: Split) -> Evaluation:
-        """Mean loss, accuracy, dead units (of a CNN: channels) and predictions on a split."""
         with blas_threads(), np.errstate(all="ignore"):
             return self._inference.evaluate(self._weights, split)
 
     def weights(self) -> dict[str, NDArray[np.floating]]:
-        """Copies of the weights, by name."""
         return {name: w.copy() for name, w in self._weights.items()}
 
     def set_weights(self, weights: Arrays) -> None:
-        """Replace the weights; ArtefactError on a wrong name, shape or type."""
         replace_arrays(self._weights, weights, "weights")
 
     def velocity(self) -> dict[str, NDArray[np.floating]]:
-        """Copies of the momentum arrays; zeros where momentum is 0."""
         return {name: v.copy() for name, v in self._velocity.items()}
 
     def set_velocity(self, velocity: Arrays) -> None:
-        """Replace the momentum arrays; ArtefactError on a wrong name, shape or type."""
         replace_arrays(self._velocity, velocity, "velocity")

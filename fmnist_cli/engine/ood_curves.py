@@ -1,26 +1,18 @@
 """Curves of accuracy against the distance of a shift, and against the angle of a rotation; a map
 of it under all shifts; and what the images of a class are taken for.
-
-A shift is exact (``shifts.py``). A rotation by a multiple of 90 degrees is exact too; by another
-angle it is bilinear: each pixel of the turned image is looked up where it came from, turned back
-about the middle of the image, (13.5, 13.5), and is the mean of the four pixels around that place,
-weighted by nearness. What comes from outside the frame is zero.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Backend, Split
-from fmnist_cli.engine.config import IMAGE_SIDE, N_INPUTS
-from fmnist_cli.engine.shifts import DIRECTIONS, Direction, move, rotate, shift
+from fmnist_cli.engine.shifts import DIRECTIONS, Direction, move, shift, turn
 
 REACH = 8  # pixels
 CurveName = Literal["shift", "rotation"]
@@ -70,53 +62,6 @@ def curve_split(split: Split, point: CurvePoint) -> Split:
         return Split(turn(split.images, point.x), split.labels)
     direction: Direction = point.series  # type: ignore[assignment]
     return Split(move(split.images, direction, point.x), split.labels)
-
-
-def turn(images: NDArray[np.float32], degrees: int) -> NDArray[np.float32]:
-    """The images turned counter-clockwise about their middle, bilinear, with zero fill.
-
-    Parameters
-    ----------
-    images : (N, 784)
-    degrees : int
-        Any; a multiple of 90 is exact.
-
-    Returns
-    -------
-    (N, 784) float32, a new array
-    """
-    if degrees % 90 == 0:
-        return rotate(images, degrees // 90)
-    rows, weights = _sources(degrees % 360)
-    # pixels as rows, so that a pixel of all images is fetched in one piece
-    by_pixel = np.zeros((N_INPUTS + 1, len(images)), np.float32)  # the last row is the outside
-    by_pixel[:-1] = images.T
-    turned = np.zeros((N_INPUTS, len(images)), np.float32)
-    for row, weight in zip(rows, weights, strict=True):
-        turned += by_pixel[row] * weight[:, None]
-    return np.ascontiguousarray(turned.T)
-
-
-@lru_cache(maxsize=360)
-def _sources(degrees: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Where each pixel of the turned image comes from, and with which weights: both (4, 784).
-
-    Pixel 784 stands for everything outside the frame.
-    """
-    middle = (IMAGE_SIDE - 1) / 2
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    y, x = np.mgrid[:IMAGE_SIDE, :IMAGE_SIDE].reshape(2, -1) - middle  # rows go down
-    from_y = middle + cos * y + sin * x
-    from_x = middle - sin * y + cos * x
-    top, left = np.floor(from_y), np.floor(from_x)
-    rows, weights = [], []
-    for dy in (0, 1):
-        for dx in (0, 1):
-            at_y, at_x = top + dy, left + dx
-            inside = (at_y >= 0) & (at_y < IMAGE_SIDE) & (at_x >= 0) & (at_x < IMAGE_SIDE)
-            rows.append(np.where(inside, at_y * IMAGE_SIDE + at_x, N_INPUTS).astype(np.intp))
-            weights.append((1 - np.abs(from_y - at_y)) * (1 - np.abs(from_x - at_x)))
-    return np.array(rows), np.array(weights, np.float32)
 
 
 def accuracy_map(

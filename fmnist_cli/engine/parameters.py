@@ -107,36 +107,75 @@ def count(model: CountedModel, hidden: int = 128, head: Head = "flatten") -> Par
     require(1 <= hidden <= 65_536, "hidden must be between 1 and 65536", hidden)
     require(head in HEADS, f"head must be one of {', '.join(HEADS)}", repr(head))
     layers: list[Layer] = []
-    image = (IMAGE_SIDE, IMAGE_SIDE, 1)
-    match model:
-        case "mlp":
-            _linear(layers, "linear1", (N_INPUTS,), hidden)
-            _same(layers, "relu", "ReLU")
-            _linear(layers, "linear2", (hidden,), N_CLASSES)
-            _same(layers, "softmax", "softmax")
-        case "cnn2":
-            _convolution_block(layers, 1, image, kernels=64, side=7)
-            _classifier(layers, head)
-        case "cnn3":
-            _convolution_block(layers, 1, image, kernels=64, side=7)
-            _convolution_block(layers, 2, layers[-1].output_shape, kernels=128, side=2)
-            _classifier(layers, head)
-        case "mini-cnn":
-            # One filter of two weights over three inputs, and no bias anywhere.
-            layers.append(Layer("filter", "convolution, 1 filter of 2", (3,), (2,), "2", 2))
-            _same(layers, "relu", "ReLU")
-            layers.append(Layer("linear", "linear, no bias", (2,), (1,), "2 x 1", 2))
+
+    def add(
+        name: str,
+        operation: str,
+        input_shape: Shape | None = None,
+        output_shape: Shape | None = None,
+        factors: tuple[int, ...] = (),
+        size_formula: str = "",
+    ) -> None:
+        """A layer after the last, of its shape where none is given; as many weights as the product
+        of the factors, and as many biases as the last of them."""
+        input_shape = input_shape or layers[-1].output_shape
+        formula = f"{' x '.join(map(str, factors))} + {factors[-1]}" if factors else "0"
+        n = math.prod(factors) + factors[-1] if factors else 0
+        output_shape = output_shape or input_shape
+        layers.append(Layer(name, operation, input_shape, output_shape, formula, n, size_formula))
+
+    def add_linear(name: str, n_in: int, n_out: int) -> None:
+        add(name, f"linear to {n_out}", (n_in,), (n_out,), (n_in, n_out))
+
+    def add_convolution(number: int, input_shape: Shape, kernels: int, side: int) -> None:
+        """Convolution (valid), ReLU, max-pool 2x2."""
+        rows, columns, channels = input_shape
+        convolved = (rows - side + 1, columns - side + 1, kernels)
+        pooled = (convolved[0] // 2, convolved[1] // 2, kernels)
+        add(
+            f"conv{number}",
+            f"convolution, {kernels} kernels {side}x{side}",
+            input_shape,
+            convolved,
+            (side, side, channels, kernels),
+            f"{rows} - {side} + 1 = {convolved[0]}",
+        )
+        add(f"relu{number}", "ReLU")
+        halved = f"{convolved[0]} / 2 = {pooled[0]}"
+        add(f"pool{number}", "max-pool 2x2", convolved, pooled, size_formula=halved)
+
+    if model == "mlp":
+        add_linear("linear1", N_INPUTS, hidden)
+        add("relu", "ReLU")
+        add_linear("linear2", hidden, N_CLASSES)
+        add("softmax", "softmax")
+    elif model == "mini-cnn":
+        # One filter of two weights over three inputs, and no bias anywhere.
+        layers.append(Layer("filter", "convolution, 1 filter of 2", (3,), (2,), "2", 2))
+        add("relu", "ReLU")
+        layers.append(Layer("linear", "linear, no bias", (2,), (1,), "2 x 1", 2))
+    else:
+        add_convolution(1, (IMAGE_SIDE, IMAGE_SIDE, 1), 64, 7)
+        if model == "cnn3":
+            add_convolution(2, layers[-1].output_shape, 128, 2)
+        shape = layers[-1].output_shape
+        if head == "flatten":
+            flat = math.prod(shape)
+            size = f"{' x '.join(map(str, shape))} = {flat}"
+            add("flatten", "flatten", shape, (flat,), size_formula=size)
+        else:
+            pool = "global average pool" if head == "gap" else "global max-pool"
+            add(head, pool, shape, shape[-1:])
+        add_linear("linear", layers[-1].output_shape[0], N_CLASSES)
+        add("softmax", "softmax")
     return ParameterCount(model, tuple(layers), sum(layer.count for layer in layers))
 
 
 def compare(first: ParameterCount, second: ParameterCount) -> CountComparison:
     """Which of two models has fewer parameters, and by how many, from their totals."""
     if first.total == second.total:
-        return CountComparison(
-            None,
-            0,
-            f"{first.model} and {second.model} have {first.total:,} parameters each.",
-        )
+        equal = f"{first.model} and {second.model} have {first.total:,} parameters each."
+        return CountComparison(None, 0, equal)
     small, large = sorted((first, second), key=lambda counted: counted.total)
     difference = large.total - small.total
     share = 100 * difference / large.total
@@ -151,54 +190,6 @@ def compare(first: ParameterCount, second: ParameterCount) -> CountComparison:
 def compare_in_order(counts: tuple[ParameterCount, ...]) -> tuple[CountComparison, ...]:
     """Each model against the one before it: cnn2 against mlp, cnn3 against cnn2."""
     return tuple(compare(second, first) for first, second in pairwise(counts))
-
-
-def _linear(layers: list[Layer], name: str, input_shape: Shape, n_out: int) -> None:
-    (n_in,) = input_shape
-    formula = f"{n_in} x {n_out} + {n_out}"
-    layers.append(
-        Layer(name, f"linear to {n_out}", input_shape, (n_out,), formula, n_in * n_out + n_out)
-    )
-
-
-def _same(layers: list[Layer], name: str, operation: str) -> None:
-    """A layer that changes neither the shape nor the count."""
-    shape = layers[-1].output_shape
-    layers.append(Layer(name, operation, shape, shape, "0", 0))
-
-
-def _convolution_block(
-    layers: list[Layer], number: int, input_shape: Shape, *, kernels: int, side: int
-) -> None:
-    """Convolution (valid), ReLU, max-pool 2x2."""
-    rows, columns, channels = input_shape
-    convolved = (rows - side + 1, columns - side + 1, kernels)
-    pooled = (convolved[0] // 2, convolved[1] // 2, kernels)
-    layers.append(
-        Layer(
-            f"conv{number}",
-            f"convolution, {kernels} kernels {side}x{side}",
-            input_shape,
-            convolved,
-            f"{side} x {side} x {channels} x {kernels} + {kernels}",
-            side * side * channels * kernels + kernels,
-            f"{rows} - {side} + 1 = {convolved[0]}",
-        )
-    )
-    _same(layers, f"relu{number}", "ReLU")
-    halved = f"{convolved[0]} / 2 = {pooled[0]}"
-    layers.append(Layer(f"pool{number}", "max-pool 2x2", convolved, pooled, "0", 0, halved))
-
-
-def _classifier(layers: list[Layer], head: Head) -> None:
-    """Flatten or a global pool, linear to the classes, softmax."""
-    shape = layers[-1].output_shape
-    flat = (math.prod(shape),) if head == "flatten" else (shape[-1],)
-    size = f"{' x '.join(map(str, shape))} = {flat[0]}" if head == "flatten" else ""
-    operations = {"flatten": "flatten", "gap": "global average pool", "gmp": "global max-pool"}
-    layers.append(Layer(head, operations[head], shape, flat, "0", 0, size))
-    _linear(layers, "linear", flat, N_CLASSES)
-    _same(layers, "softmax", "softmax")
 
 
 def built_total(model: str, hidden: int, head: Head) -> int:

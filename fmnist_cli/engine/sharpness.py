@@ -47,7 +47,7 @@ from fmnist_cli.engine.numpy_mlp.layers import PARAMETERS, Array
 from fmnist_cli.engine.numpy_mlp.threads import blas_threads
 from fmnist_cli.errors import require
 
-EXAMPLES = 1_000
+EXAMPLES = 1_000  # a product costs two gradients of these
 TOLERANCE = 1e-2
 MOST_PRODUCTS = 60
 
@@ -168,7 +168,11 @@ class HessianProduct:
 
     def __call__(self, vector: Array) -> Array:
         """(P,) -> (P,)."""
-        V1, c1, V2, c2 = self._parts(vector)
+        stops = np.cumsum([math.prod(shape) for shape in self.shapes])[:-1]
+        V1, c1, V2, c2 = (
+            part.reshape(shape)
+            for part, shape in zip(np.split(vector, stops), self.shapes, strict=True)
+        )
         with blas_threads():
             Rh = np.where(self.active, self.x @ V1 + c1, 0)  # (N, D) @ (D, H) + (H,) -> (N, H)
             Rz2 = Rh @ self.W2 + self.h @ V2 + c2  # (N, H) @ (H, K) + (K,) -> (N, K)
@@ -183,43 +187,20 @@ class HessianProduct:
             )
         return np.concatenate([part.ravel() for part in parts])
 
-    def _parts(self, vector: Array) -> list[Array]:
-        stops = np.cumsum([math.prod(shape) for shape in self.shapes])[:-1]
-        parts = np.split(vector, stops)
-        return [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
+def measure(weights: Arrays, split: Split) -> Sharpness:
+    """The sharpness of the MLP's mean loss on the first ``EXAMPLES`` examples of a split.
 
-def measure(
-    weights: Arrays,
-    split: Split,
-    *,
-    rng: np.random.Generator | None = None,
-    n_examples: int = EXAMPLES,
-    tolerance: float = TOLERANCE,
-    most_products: int = MOST_PRODUCTS,
-) -> Sharpness:
-    """The sharpness of the MLP's mean loss on the first examples of a split.
+    Lanczos starts from one seed, so that a measurement repeats bit for bit; what is found does not
+    depend on it beyond the tolerance.
 
     Parameters
     ----------
     weights : W1 (D, H), b1 (H,), W2 (H, K), b2 (K,)
-    rng : np.random.Generator, optional
-        Draws where Lanczos starts, on which what is found does not depend beyond the tolerance;
-        by default always from one seed, so that a measurement repeats bit for bit.
-    n_examples : int >= 1
-        That many at most: a product costs two gradients of these examples.
-    tolerance, most_products
-        As in ``largest_eigenvalue``.
     """
-    require(n_examples >= 1, "n_examples must be at least 1", n_examples)
-    head = Split(split.images[:n_examples], split.labels[:n_examples])
+    head = Split(split.images[:EXAMPLES], split.labels[:EXAMPLES])
     with np.errstate(all="ignore"):  # weights that have diverged
         hessian = HessianProduct(weights, head)
-        start = (rng or np.random.default_rng(0)).normal(size=hessian.size)
+        start = np.random.default_rng(0).normal(size=hessian.size)
         start /= np.linalg.norm(start)
-        return largest_eigenvalue(
-            hessian,
-            start.astype(weights["W1"].dtype),
-            tolerance=tolerance,
-            most_products=most_products,
-        )
+        return largest_eigenvalue(hessian, start.astype(weights["W1"].dtype))

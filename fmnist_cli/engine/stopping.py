@@ -8,6 +8,7 @@ row without improvement.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -58,12 +59,16 @@ class EarlyStopping:
 
     def update(self, epoch: int, value: float) -> bool:
         """Take in the epoch's value and say whether it improved; NaN and infinities never do."""
-        if self._is_better(value):
+        better = operator.gt if self.monitor == "val_accuracy" else operator.lt
+        improved = math.isfinite(value) and (
+            self.best_value is None or better(value, self.best_value)
+        )
+        if improved:
             self.best_epoch, self.best_value = epoch, value
             self.epochs_without_improvement = 0
-            return True
-        self.epochs_without_improvement += 1
-        return False
+        else:
+            self.epochs_without_improvement += 1
+        return improved
 
     @property
     def should_stop(self) -> bool:
@@ -80,15 +85,6 @@ class EarlyStopping:
         stopping = cls(state["patience"], state["monitor"])
         vars(stopping).update(state)
         return stopping
-
-    def _is_better(self, value: float) -> bool:
-        if not math.isfinite(value):
-            return False
-        if self.best_value is None:
-            return True
-        return (
-            value > self.best_value if self.monitor == "val_accuracy" else value < self.best_value
-        )
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.augment import augmented
 from fmnist_cli.engine.backend import Arrays, Backend, Evaluation, Split
 from fmnist_cli.engine.checkpoint import Checkpoint
 from fmnist_cli.engine.config import N_CLASSES, USER_ENGINE, TrainConfig
 from fmnist_cli.engine.data import Dataset
 from fmnist_cli.engine.seeding import epoch_order
+from fmnist_cli.engine.shifts import augmented
 from fmnist_cli.engine.stopping import EarlyStopping
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import UsageError
@@ -121,15 +121,14 @@ def confusion_matrix(
 
 def assess(backend: Backend, split: Split) -> Assessment:
     """Loss, accuracy, predictions and confusion matrix on a split."""
-    evaluation = backend.evaluate(split)
-    predicted = evaluation.predicted
+    found = backend.evaluate(split)
     return Assessment(
         n=len(split),
-        loss=evaluation.loss,
-        accuracy=evaluation.accuracy,
-        confusion=confusion_matrix(split.labels, predicted),
-        predicted=predicted,
-        correct=predicted == split.labels,
+        loss=found.loss,
+        accuracy=found.accuracy,
+        confusion=confusion_matrix(split.labels, found.predicted),
+        predicted=found.predicted,
+        correct=found.predicted == split.labels,
     )
 
 

@@ -72,9 +72,8 @@ def shift_figures(session: Session, run: RecordedRun, weights: Arrays) -> Figure
             layers = eq.turn_errors(weights, few, turns)
         else:
             back = eq.shifted_back(weights, test, *shifted.move, head=config.head)
-            layers = eq.equivariance(weights, few, *shifted.move, head=config.head)
+            layers = eq.equivariance(weights, few, *shifted.move)
         figures[f"{name}/moved_back"] = back
-        errors = [layer.inside for layer in layers if layer.stride]
-        if errors:
-            figures[f"{name}/layer_error"] = errors[-1]
+        if layers:
+            figures[f"{name}/layer_error"] = layers[-1].inside
     return figures

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.augment import augmented
 from fmnist_cli.engine.backend import Arrays, Evaluation, Split
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
 from fmnist_cli.engine.numpy_mlp.layers import PARAMETERS, initial_weights
 from fmnist_cli.engine.seeding import epoch_order, weights_rng
+from fmnist_cli.engine.shifts import augmented
 from fmnist_cli.errors import ArtefactError, FmnistError, UsageError
 from fmnist_cli.usercode.examine import main_layout, read_source
 from fmnist_cli.usercode.models import LAYOUT, Model, backward, laid_out, layer_of, through, updated

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fmnist_cli.engine.augment import augmented
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.data import Dataset
 from fmnist_cli.engine.numpy_mlp.backend import NumPyMLP
-from fmnist_cli.engine.ood_curves import turn
 from fmnist_cli.engine.seeding import epoch_order
-from fmnist_cli.engine.shifts import shift
+from fmnist_cli.engine.shifts import augmented, shift, turn
 from fmnist_cli.engine.training import make_backend, train
 
 

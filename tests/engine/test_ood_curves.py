@@ -16,10 +16,9 @@ from fmnist_cli.engine.ood_curves import (
     curve_split,
     is_complete,
     most_frequent_errors,
-    turn,
     worst_class,
 )
-from fmnist_cli.engine.shifts import rotate, shift
+from fmnist_cli.engine.shifts import rotate, shift, turn
 
 
 def images(n: int = 3) -> np.ndarray:

@@ -15,8 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fmnist_cli.engine.data.folder import bytes_below
-from fmnist_cli.engine.data.progress import Progress
+from fmnist_cli.engine.data.folder import Progress, bytes_below
 from fmnist_cli.errors import DataError
 
 PACKAGE = "dataset-fashion-mnist"
@@ -70,22 +69,18 @@ def fetch_package(work: Path, on_progress: Progress) -> Path:
     (root / "state/status").touch()
     configuration = root / "apt.conf"
     configuration.write_text(_CONFIGURATION.format(root=root))
+    apt_get = ["apt-get", "-c", str(configuration)]
 
     # One broken source of the machine's makes `update` fail as a whole; whether the package is
     # found in the others, `download` tells.
-    updated = _run(
-        ["apt-get", "-c", str(configuration), "update"], root, "package lists", on_progress
-    )
-    fetched = _run(
-        ["apt-get", "-c", str(configuration), "download", PACKAGE], root, PACKAGE, on_progress
-    )
+    updated = _run([*apt_get, "update"], root, "package lists", on_progress)
+    fetched = _run([*apt_get, "download", PACKAGE], root, PACKAGE, on_progress)
     packages = sorted(root.glob(f"{PACKAGE}_*.deb"))
     if not packages:
         raise DataError(f"apt-get download {PACKAGE} failed: {fetched or updated or 'no package'}")
     unpacked = root / "unpacked"
-    complaint = _run(
-        ["dpkg-deb", "-x", str(packages[0]), str(unpacked)], root, PACKAGE, on_progress
-    )
+    unpack = ["dpkg-deb", "-x", str(packages[0]), str(unpacked)]
+    complaint = _run(unpack, root, PACKAGE, on_progress)
     folder = unpacked / INSTALLED_FOLDER.relative_to("/")
     if not folder.is_dir():
         raise DataError(f"dpkg-deb -x {packages[0].name} failed: {complaint or 'no data in it'}")

@@ -13,8 +13,9 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,17 @@ from numpy.typing import NDArray
 
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.config import N_INPUTS
-from fmnist_cli.engine.data.folder import Contents, Folder, Pixels, read_folder
+from fmnist_cli.engine.data.folder import SECTIONS, Contents, Folder, Sections, read_folder
 from fmnist_cli.files import TEMPORARY, replace_file
 
 _FORMAT = "fmnist-decoded/1"
-_SECTIONS = ("train_images", "train_labels", "test_images", "test_labels")
 _BLOCK_ROWS = 1000  # 784 kB of pixels: hashed and converted while in the processor's cache
 _MOST_HEADER_BYTES = 1 << 24
 _KEPT_ENTRIES = 4
 NO_CACHE = Path("/dev/null/fmnist")  # which cannot be made, not even by root
 _ABANDONED_SECONDS = 3600.0
 
-Rows = NDArray[np.uint8]
+Blocks = Iterator[tuple[int, NDArray[np.uint8]]]  # (first row, rows) of a section
 Stamp = list[list[Any]]
 
 
@@ -44,18 +44,15 @@ class DamagedEntryError(Exception):
 
 
 @dataclass(frozen=True)
-class _Entry:
-    path: Path
-    n_header_bytes: int
-    block_digests: dict[str, list[str]]
-
-
-@dataclass(frozen=True)
 class Decoded:
-    """The content of a folder, to be read from a cache entry or, without one, from memory."""
+    """The content of a folder that may be used, to be read from a cache entry or from memory.
 
+    ``_blocks`` takes a section and how many of its rows to read, block by block.
+    """
+
+    folder: Folder
     contents: Contents
-    _origin: _Entry | Pixels
+    _blocks: Callable[[str, int], Blocks]
 
     def train(self, n: int) -> Split:
         """The first ``n`` examples of the training file; DamagedEntryError if the entry is."""
@@ -74,14 +71,6 @@ class Decoded:
             labels[start : start + len(rows)] = rows[:, 0]
         images.flags.writeable = labels.flags.writeable = False
         return Split(images, labels)
-
-    def _blocks(self, section: str, n: int) -> Iterator[tuple[int, Rows]]:
-        """(first row, rows) of the first ``n`` rows of a section, block by block."""
-        if isinstance(self._origin, _Entry):
-            return _read_blocks(self._origin, self.contents, section, n)
-        array = getattr(self._origin, section)
-        rows = array.reshape(len(array), -1)[:n]
-        return ((i, rows[i : i + _BLOCK_ROWS]) for i in range(0, n, _BLOCK_ROWS))
 
 
 def cache_folder() -> Path:
@@ -110,13 +99,13 @@ def decode(folder: Folder) -> Decoded:
     """
     path = entry_path(folder)
     before = _stamp(folder)
-    if before is not None and (decoded := _open_entry(path, before)) is not None:
+    if before is not None and (decoded := _open_entry(path, folder, before)):
         return decoded
-    contents, pixels = read_folder(folder)
+    contents, sections = read_folder(folder)
     if before is not None and _stamp(folder) == before:
         with contextlib.suppress(OSError):
-            _write_entry(path, before, contents, pixels)
-    return Decoded(contents, pixels)
+            _write_entry(path, before, contents, sections)
+    return Decoded(folder, contents, partial(_memory_blocks, sections))
 
 
 def forget(folder: Folder) -> None:
@@ -137,7 +126,7 @@ def _stamp(folder: Folder) -> Stamp | None:
 def _layout(contents: Contents) -> dict[str, tuple[int, int, int]]:
     """Of each section its offset in the data, its rows and the bytes of a row."""
     layout, offset = {}, 0
-    for section in _SECTIONS:
+    for section in SECTIONS:
         n = contents.n_train if section.startswith("train") else contents.n_test
         row_bytes = N_INPUTS if section.endswith("images") else 1
         layout[section] = (offset, n, row_bytes)
@@ -145,7 +134,7 @@ def _layout(contents: Contents) -> dict[str, tuple[int, int, int]]:
     return layout
 
 
-def _open_entry(path: Path, stamp: Stamp) -> Decoded | None:
+def _open_entry(path: Path, folder: Folder, stamp: Stamp) -> Decoded | None:
     """The entry, or None where there is none, or it is stale, damaged or of another format."""
     try:
         with path.open("rb") as file:
@@ -163,41 +152,50 @@ def _open_entry(path: Path, stamp: Stamp) -> Decoded | None:
     data_bytes = (n_train + n_test) * (N_INPUTS + 1)
     if header["stamp"] != stamp or n_bytes != n_header_bytes + data_bytes:
         return None
-    return Decoded(contents, _Entry(path, n_header_bytes, header["block_digests"]))
+    read = partial(_entry_blocks, path, n_header_bytes, contents, header["block_digests"])
+    return Decoded(folder, contents, read)
 
 
 def _first_line(second: bytes) -> bytes:
     return f"{_FORMAT} {hashlib.sha256(second).hexdigest()}\n".encode()
 
 
-def _read_blocks(
-    entry: _Entry, contents: Contents, section: str, n: int
-) -> Iterator[tuple[int, Rows]]:
+def _memory_blocks(sections: Sections, section: str, n: int) -> Blocks:
+    array = sections[section]
+    rows = array.reshape(len(array), -1)[:n]
+    return ((i, rows[i : i + _BLOCK_ROWS]) for i in range(0, n, _BLOCK_ROWS))
+
+
+def _entry_blocks(
+    path: Path,
+    n_header_bytes: int,
+    contents: Contents,
+    digests: Mapping[str, list[str]],
+    section: str,
+    n: int,
+) -> Blocks:
     offset, n_stored, row_bytes = _layout(contents)[section]
     buffer = np.empty((min(_BLOCK_ROWS, n_stored), row_bytes), np.uint8)
     try:
-        with entry.path.open("rb", buffering=0) as file:
-            file.seek(entry.n_header_bytes + offset)
-            for i, digest in zip(
-                range(0, n, _BLOCK_ROWS), entry.block_digests[section], strict=False
-            ):
+        with path.open("rb", buffering=0) as file:
+            file.seek(n_header_bytes + offset)
+            for i, digest in zip(range(0, n, _BLOCK_ROWS), digests[section], strict=False):
                 block = buffer[: min(_BLOCK_ROWS, n_stored - i)]  # whole, for its digest
                 file.readinto(block.data.cast("B"))
                 if hashlib.sha256(block.data).hexdigest() != digest:
-                    raise DamagedEntryError(f"{entry.path}: {section}, block at row {i}")
+                    raise DamagedEntryError(f"{path}: {section}, block at row {i}")
                 yield i, block[: n - i]
     except OSError as error:
-        raise DamagedEntryError(f"{entry.path}: {error}") from error
+        raise DamagedEntryError(f"{path}: {error}") from error
 
 
-def _write_entry(path: Path, stamp: Stamp, contents: Contents, pixels: Pixels) -> None:
-    sections = {name: getattr(pixels, name) for name in _SECTIONS}
+def _write_entry(path: Path, stamp: Stamp, contents: Contents, sections: Sections) -> None:
     header = {
         "stamp": stamp,
         "contents": asdict(contents),
         "block_digests": {
             name: [
-                hashlib.sha256(array[i : i + _BLOCK_ROWS]).hexdigest()
+                hashlib.sha256(array[i : i + _BLOCK_ROWS].data).hexdigest()
                 for i in range(0, len(array), _BLOCK_ROWS)
             ]
             for name, array in sections.items()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.data.cache import DamagedEntryError, Decoded, decode, forget
-from fmnist_cli.engine.data.progress import Progress
-from fmnist_cli.engine.data.sources import Found, fetch, find
+from fmnist_cli.engine.data.folder import Progress
+from fmnist_cli.engine.data.sources import fetch, find
 from fmnist_cli.errors import DataError, require
 
 
@@ -77,23 +77,21 @@ def load(
         f"{train_size} and {val_size}",
     )
     data_dir = None if data_dir is None else Path(data_dir)
-    found = find(data_dir, allow_custom=allow_custom) or _fetched(on_progress)
+
+    def found() -> Decoded:
+        held = find(data_dir, allow_custom=allow_custom)
+        return held or decode(fetch(on_progress=on_progress))
+
+    decoded = found()
     try:
-        return _split(found, train_size, val_size, fit)
+        return _split(decoded, train_size, val_size, fit)
     except DamagedEntryError:
-        forget(found.folder)
+        forget(decoded.folder)
     # Now from the files themselves, which are judged anew: they may have been damaged too.
-    found = find(data_dir, allow_custom=allow_custom) or _fetched(on_progress)
-    return _split(found, train_size, val_size, fit)
+    return _split(found(), train_size, val_size, fit)
 
 
-def _fetched(on_progress: Progress | None) -> Found:
-    folder = fetch(on_progress=on_progress)
-    return Found(folder, decode(folder))
-
-
-def _split(found: Found, train_size: int, val_size: int, fit: bool) -> Dataset:
-    decoded: Decoded = found.decoded
+def _split(decoded: Decoded, train_size: int, val_size: int, fit: bool) -> Dataset:
     n_train = decoded.contents.n_train
     if fit and train_size + val_size > n_train:
         train_size = n_train * train_size // (train_size + val_size)
@@ -101,7 +99,7 @@ def _split(found: Found, train_size: int, val_size: int, fit: bool) -> Dataset:
     if train_size + val_size > n_train:
         raise DataError(
             f"train-size and val-size together must be at most {n_train}, the training images "
-            f"in {found.folder.path}. Received: {train_size} + {val_size}."
+            f"in {decoded.folder.path}. Received: {train_size} + {val_size}."
         )
     head = decoded.train(train_size + val_size)
     return Dataset(
@@ -109,7 +107,7 @@ def _split(found: Found, train_size: int, val_size: int, fit: bool) -> Dataset:
         val=Split(head.images[train_size:], head.labels[train_size:]),
         test=decoded.test(),
         fingerprint=decoded.contents.fingerprint,
-        source=found.folder.title,
-        folder=found.folder.path,
+        source=decoded.folder.title,
+        folder=decoded.folder.path,
         is_official=decoded.contents.is_official,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,13 @@ from fmnist_cli.engine.data.idx import read_idx, refusal
 from fmnist_cli.engine.data.official import DataFile, fingerprint
 from fmnist_cli.errors import ChecksumError, DataError
 from fmnist_cli.formatting import printable
+
+Sections = dict[str, NDArray[np.uint8]]
+"""The four files decoded, by ``SECTIONS``: images (N, 28, 28) and labels (N,)."""
+SECTIONS = ("train_images", "train_labels", "test_images", "test_labels")
+
+Progress = Callable[[str, int, int | None], object]
+"""Told often while bytes arrive: what and from where, how many, of how many (None if unknown)."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +68,6 @@ class Contents:
     @property
     def fingerprint(self) -> str:
         return fingerprint(self.digests)
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """The four files decoded: images (N, 28, 28), labels (N,), all uint8."""
-
-    train_images: NDArray[np.uint8]
-    train_labels: NDArray[np.uint8]
-    test_images: NDArray[np.uint8]
-    test_labels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -152,7 +149,7 @@ def _locate_files_of_folder(path: Path) -> dict[str, Path]:
     return held
 
 
-def read_folder(folder: Folder) -> tuple[Contents, Pixels]:
+def read_folder(folder: Folder) -> tuple[Contents, Sections]:
     """Decode all four files; a DataError if one is bad or their counts disagree."""
     parts = [
         read_idx(path, file.item_shape)
@@ -166,42 +163,44 @@ def read_folder(folder: Folder) -> tuple[Contents, Pixels]:
     contents = Contents(
         tuple(part.sha256 for part in parts), len(parts[0].array), len(parts[2].array)
     )
-    return contents, Pixels(*(part.array for part in parts))
+    return contents, {name: part.array for name, part in zip(SECTIONS, parts, strict=True)}
 
 
 def verify_official(file: DataFile, path: Path) -> None:
     """DataError unless the file at ``path`` is the official one; ChecksumError if well formed."""
-    found = read_idx(path, file.item_shape).sha256
-    if found != file.sha256:
-        raise ChecksumError(str(refusal(path, f"of SHA-256 {file.sha256}", found)))
+    _require_official(file, path, read_idx(path, file.item_shape).sha256)
+
+
+def _require_official(file: DataFile, path: Path, sha256: str) -> None:
+    if sha256 != file.sha256:
+        raise ChecksumError(str(refusal(path, f"of SHA-256 {file.sha256}", sha256)))
 
 
 def verify_folder(path: Path) -> list[FileReport]:
     """Compare each of the four files with the official one; the decoded cache is not asked."""
     held = _locate_files_of_folder(path)
-    return [_report(path, held.get(file.name), file) for file in official.FILES]
+    return [
+        _report(file, held.get(file.name, path / f"{file.name}.gz"), file.name in held)
+        for file in official.FILES
+    ]
 
 
-def _report(folder: Path, path: Path | None, file: DataFile) -> FileReport:
-    if path is None:
-        path = folder / f"{file.name}.gz"
-        return _unreadable(path, file, f"{path} is missing.")
+def _report(file: DataFile, path: Path, is_there: bool) -> FileReport:
+    idx, problem = None, None
     try:
+        if not is_there:
+            raise DataError(f"{path} is missing.")
         idx = read_idx(path, file.item_shape)
+        _require_official(file, path, idx.sha256)
     except DataError as error:
-        return _unreadable(path, file, str(error))
-    ok = idx.sha256 == file.sha256
+        problem = str(error)
     return FileReport(
         path=path,
         name=file.name,
         expected_sha256=file.sha256,
-        found_sha256=idx.sha256,
-        ok=ok,
-        n=len(idx.array),
-        shape=idx.array.shape,
-        error=None if ok else str(refusal(path, f"of SHA-256 {file.sha256}", idx.sha256)),
+        found_sha256=idx.sha256 if idx else None,
+        ok=problem is None,
+        n=len(idx.array) if idx else None,
+        shape=idx.array.shape if idx else None,
+        error=problem,
     )
-
-
-def _unreadable(path: Path, file: DataFile, error: str) -> FileReport:
-    return FileReport(path, file.name, file.sha256, None, False, None, None, error)

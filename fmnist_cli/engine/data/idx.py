@@ -26,9 +26,7 @@ from fmnist_cli.errors import DataError
 
 MAX_ITEMS = 1_000_000
 _MAGIC = 0x0800
-_MAX_DEFLATE_RATIO = (
-    1032  # deflate spends at least a bit on 258 bytes (zlib's technical notes: 1032)
-)
+_MAX_DEFLATE_RATIO = 1032  # a bit at least for 258 bytes (zlib's technical notes: 1032)
 _CHUNK_BYTES = 1 << 20
 
 

@@ -9,12 +9,10 @@ import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fmnist_cli.engine.data.folder import verify_official
+from fmnist_cli.engine.data.folder import Progress, verify_official
 from fmnist_cli.engine.data.official import DataFile
-from fmnist_cli.engine.data.progress import Progress
 from fmnist_cli.errors import ChecksumError, DataError
 from fmnist_cli.version import __version__
 
@@ -24,62 +22,33 @@ _MOST_BYTES = 64 << 20  # the largest file has 26 MB
 _CHUNK_BYTES = 1 << 16
 
 
-def download(
-    files: Sequence[DataFile],
-    mirrors: Sequence[str],
-    work: Path,
-    keep: Callable[[DataFile, Path], None],
-    on_progress: Progress,
-    answer_seconds: float,
-) -> tuple[list[DataFile], list[str]]:
-    """Fetch files from the first mirror that has them; on a failure try the next.
+def fetch_file(
+    file: DataFile, work: Path, on_progress: Progress, *, mirror: str, answer_seconds: float
+) -> Path:
+    """Fetch one file from a mirror into ``work``, a private folder, and verify it.
 
-    Parameters
-    ----------
-    work : Path
-        A private folder for what is not yet verified.
-    keep : callable
-        Given each verified file's gzipped copy in ``work``, to put it where it belongs.
-    answer_seconds : float > 0
-        How long a mirror may take to answer; then the next one is asked.
+    ``answer_seconds`` is how long the mirror may take to answer.
 
-    Returns
-    -------
-    files, reasons
-        The files that no mirror gave, and one sentence per mirror that failed.
+    Raises
+    ------
+    DataError
+        Which says, after the mirror's name and in a few words, why it is given up.
     """
-    left, reasons = list(files), []
-    for mirror in mirrors:
-        try:
-            while left:
-                path = work / f"{left[0].name}.gz"
-                _download_file(left[0], mirror, path, on_progress, answer_seconds)
-                keep(left.pop(0), path)
-        except _RefusedError as error:
-            reasons.append(f"{urllib.parse.urlsplit(mirror).netloc}: {error}")
-    return left, reasons
-
-
-class _RefusedError(Exception):
-    """Why a mirror is given up, in a few words."""
-
-
-def _download_file(
-    file: DataFile, mirror: str, path: Path, on_progress: Progress, answer_seconds: float
-) -> None:
-    url = f"{mirror.rstrip('/')}/{path.name}"
-    label = f"{path.name} from {urllib.parse.urlsplit(mirror).netloc}"
+    name, host = f"{file.name}.gz", urllib.parse.urlsplit(mirror).netloc
+    path = work / name
     try:
-        with _open(url, answer_seconds) as response:
-            _receive(response, path, label, on_progress)
-    except (OSError, http.client.HTTPException) as error:
-        raise _RefusedError(_words(error)) from None
-    try:
+        with _open(f"{mirror.rstrip('/')}/{name}", answer_seconds) as response:
+            _receive(response, path, f"{name} from {host}", on_progress)
         verify_official(file, path)
+    except (OSError, http.client.HTTPException) as error:
+        reason = _words(error)
     except ChecksumError:
-        raise _RefusedError(f"{path.name} is not the official file (SHA-256 differs)") from None
+        reason = f"{name} is not the official file (SHA-256 differs)"
     except DataError as error:
-        raise _RefusedError(str(error).replace(str(path), path.name).rstrip(".")) from None
+        reason = str(error).replace(str(path), name).rstrip(".")
+    else:
+        return path
+    raise DataError(f"{host}: {reason}")
 
 
 def _receive(
@@ -87,7 +56,7 @@ def _receive(
 ) -> None:
     kind = response.headers.get_content_type()
     if kind in ("text/html", "application/xhtml+xml"):
-        raise _RefusedError(f"{path.name} came as a web page")
+        raise DataError(f"{path.name} came as a web page")
     announced = response.headers.get("Content-Length")
     total = int(announced) if announced is not None and announced.isdecimal() else None
     done = 0
@@ -97,12 +66,12 @@ def _receive(
             out.write(chunk)
             done += len(chunk)
             if done > _MOST_BYTES:
-                raise _RefusedError(f"{path.name} has more than {_MOST_BYTES} bytes")
+                raise DataError(f"{path.name} has more than {_MOST_BYTES} bytes")
             on_progress(label, done, total)
         out.flush()
         os.fsync(out.fileno())
     if total is not None and done != total:
-        raise _RefusedError(f"{path.name} ended after {done} of {total} bytes")
+        raise DataError(f"{path.name} ended after {done} of {total} bytes")
 
 
 def _open(url: str, answer_seconds: float) -> http.client.HTTPResponse:
@@ -130,7 +99,7 @@ def _open(url: str, answer_seconds: float) -> http.client.HTTPResponse:
         result = answer.get(timeout=answer_seconds)
     except queue.Empty:
         given_up.set()
-        raise _RefusedError(f"no answer within {answer_seconds:g} s") from None
+        raise DataError(f"no answer within {answer_seconds:g} s") from None
     if isinstance(result, urllib.error.HTTPError):
         result.close()
     if isinstance(result, Exception):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,6 +25,7 @@ from fmnist_cli.engine.data.folder import (
     Contents,
     FileReport,
     Folder,
+    Progress,
     bytes_below,
     locate_files,
     missing_names,
@@ -32,7 +34,6 @@ from fmnist_cli.engine.data.folder import (
     verify_official,
 )
 from fmnist_cli.engine.data.official import LICENCE, DataFile
-from fmnist_cli.engine.data.progress import Progress, silent
 from fmnist_cli.errors import ChecksumError, DataError
 from fmnist_cli.files import expand
 
@@ -42,14 +43,6 @@ _PARTIAL_PREFIX = ".partial-"
 _LOCK_POLL_SECONDS = 0.1
 
 SourceState = Literal["absent", "incomplete", "unusable", "custom", "official"]
-
-
-@dataclass(frozen=True)
-class Found:
-    """A folder that may be used, with its content."""
-
-    folder: Folder
-    decoded: Decoded
 
 
 @dataclass(frozen=True)
@@ -116,8 +109,8 @@ def candidates() -> list[tuple[str, Path]]:
     ]
 
 
-def find(data_dir: Path | None = None, *, allow_custom: bool = False) -> Found | None:
-    """The folder that is used, or None where a download is needed; never downloads.
+def find(data_dir: Path | None = None, *, allow_custom: bool = False) -> Decoded | None:
+    """The content of the folder that is used, or None where a download is needed; never downloads.
 
     Raises
     ------
@@ -129,7 +122,7 @@ def find(data_dir: Path | None = None, *, allow_custom: bool = False) -> Found |
     return _explicit(data_dir, allow_custom) if data_dir is not None else _look_around([])
 
 
-def _explicit(path: Path, allow_custom: bool) -> Found:
+def _explicit(path: Path, allow_custom: bool) -> Decoded:
     folder = open_folder(path, _GIVEN)
     decoded = decode(folder)
     if not allow_custom:
@@ -140,22 +133,21 @@ def _explicit(path: Path, allow_custom: bool) -> Found:
                     f"{held} must be Fashion-MNIST's, of SHA-256 {file.sha256}. Found: {digest}.",
                     remedy="allow_custom_data",
                 )
-    return Found(folder, decoded)
+    return decoded
 
 
-def _look_around(reasons: list[str]) -> Found | None:
+def _look_around(reasons: list[str]) -> Decoded | None:
     """The first candidate that is complete and official; why others were passed over."""
     for source, path in candidates():
         try:
             if not locate_files(path):
                 continue
-            folder = open_folder(path, source)
-            decoded = decode(folder)
+            decoded = decode(open_folder(path, source))
         except DataError as error:
             reasons.append(str(error).rstrip("."))
             continue
         if decoded.contents.is_official:
-            return Found(folder, decoded)
+            return decoded
         reasons.append(f"{path} holds other data (SHA-256 differs)")
     return None
 
@@ -188,7 +180,7 @@ def fetch(
     DataError
         When no source has them; its message says what was wrong with each.
     """
-    on_progress = on_progress or silent
+    on_progress = on_progress or (lambda label, done_bytes, total_bytes: None)
     urls = official.MIRRORS if mirror_urls is None else mirror_urls
     reasons: list[str] = []
     if not force and (found := _look_around(reasons)) is not None:
@@ -200,9 +192,8 @@ def fetch(
             store.mkdir(exist_ok=True)
             wanted = [file for file in official.FILES if force or not _is_official(file, store)]
             with tempfile.TemporaryDirectory(dir=cache, prefix=_PARTIAL_PREFIX) as work:
-                left = _download(
-                    wanted, store, Path(work), urls, on_progress, reasons, answer_seconds
-                )
+                sources = _downloads(Path(work), urls, answer_seconds, on_progress)
+                left = _download(wanted, store, sources, reasons)
     except OSError as error:
         raise DataError(
             f"fmnist's cache {cache} must be writable to download Fashion-MNIST. "
@@ -228,38 +219,44 @@ def _is_official(file: DataFile, store: Path) -> bool:
 def _download(
     wanted: Sequence[DataFile],
     store: Path,
-    work: Path,
-    mirror_urls: Sequence[str],
-    on_progress: Progress,
+    sources: Iterable[Callable[[DataFile], Path]],
     reasons: list[str],
-    answer_seconds: float | None,
 ) -> list[DataFile]:
-    """From the mirrors, then by apt; the files that neither gave. Caller holds the lock."""
+    """From the first source that has them; the files that none gave. Caller holds the lock."""
+    left = list(wanted)
+    for get in sources:
+        try:
+            while left:
+                path = get(left[0])
+                path.replace(store / path.name)
+                left.pop(0)
+        except DataError as error:
+            reasons.append(str(error).rstrip("."))
+    return left
+
+
+def _downloads(
+    work: Path, mirror_urls: Sequence[str], answer_seconds: float | None, on_progress: Progress
+) -> list[Callable[[DataFile], Path]]:
+    """The sources of a download in order, the mirrors and apt: each fetches a file into ``work``,
+    verifies it and returns its path, or raises a DataError."""
     from fmnist_cli.engine.data import mirrors  # brings http and ssl, of use only here
 
-    def keep(file: DataFile, path: Path) -> None:
-        path.replace(store / f"{file.name}.gz")
+    seconds = mirrors.ANSWER_SECONDS if answer_seconds is None else answer_seconds
 
-    left, refused = mirrors.download(
-        wanted,
-        mirror_urls,
-        work,
-        keep,
-        on_progress,
-        mirrors.ANSWER_SECONDS if answer_seconds is None else answer_seconds,
+    @functools.cache
+    def unpacked() -> Path:
+        return apt.fetch_package(work, on_progress)
+
+    def from_apt(file: DataFile) -> Path:
+        path = unpacked() / f"{file.name}.gz"
+        verify_official(file, path)
+        return path
+
+    from_mirror = functools.partial(
+        mirrors.fetch_file, work=work, on_progress=on_progress, answer_seconds=seconds
     )
-    reasons += refused
-    if not left:
-        return []
-    try:
-        unpacked = apt.fetch_package(work, on_progress)
-        while left:
-            path = unpacked / f"{left[0].name}.gz"
-            verify_official(left[0], path)
-            keep(left.pop(0), path)
-    except DataError as error:
-        reasons.append(str(error).rstrip("."))
-    return left
+    return [*(functools.partial(from_mirror, mirror=url) for url in mirror_urls), from_apt]
 
 
 @contextlib.contextmanager

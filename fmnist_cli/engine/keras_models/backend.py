@@ -62,10 +62,15 @@ class KerasBackend:
         self._shards = shards
         compiled = model.name == "mlp"
         self._part = len(train) if compiled else max(1, PART_IMAGES // batch) * batch
-        self._steps = tf.function(self._steps_graph, jit_compile=compiled, autograph=False)
-        self._last = tf.function(self._last_graph, jit_compile=compiled, autograph=False)
-        self._chunk = tf.function(self._chunk_graph, jit_compile=compiled, autograph=False)
-        self._slope = tf.function(self._slope_graph, jit_compile=compiled, autograph=False)
+        self._steps, self._last, self._chunk, self._loss_and_gradients = (
+            tf.function(graph, jit_compile=compiled, autograph=False)
+            for graph in (
+                self._steps_graph,
+                self._last_graph,
+                self._chunk_graph,
+                self._gradients_graph,
+            )
+        )
 
     @classmethod
     def from_config(cls, config: TrainConfig, train: Split) -> KerasBackend:
@@ -111,7 +116,7 @@ class KerasBackend:
     def gradient(self, split: Split) -> dict[str, NDArray[np.floating]]:
         total = {name: np.zeros(v.shape) for name, v in self._variables.items()}
         for images, labels in self._chunks(split):
-            for name, mean in self._slope(images, labels).items():
+            for name, mean in self._loss_and_gradients(images, labels)[1].items():
                 total[name] += mean.numpy() * len(labels)
         return {name: array / len(split) for name, array in total.items()}
 
@@ -151,27 +156,18 @@ class KerasBackend:
         """(B,) int32 -> the batch's summed loss, float64; one update of the variables."""
         tf = import_tensorflow()
         x, labels = tf.gather(images, rows), tf.gather(self._labels, rows)
-        loss, gradients = self._loss_and_gradients(x, labels)
-        for name, w in self._variables.items():
-            self._update(w, self._velocity[name], gradients[name])
+        loss, gradients = self._gradients_graph(x, labels)
+        lr, momentum = (tf.constant(rate, self._dtype) for rate in (self._lr, self._momentum))
+        for name, w in self._variables.items():  # one pass over the numbers each
+            w, v, g = w.handle, self._velocity[name].handle, gradients[name]
+            if self._momentum:  # v <- alpha v + g, w <- w - eta v
+                tf.raw_ops.ResourceApplyMomentum(var=w, accum=v, lr=lr, grad=g, momentum=momentum)
+            else:
+                tf.raw_ops.ResourceApplyGradientDescent(var=w, alpha=lr, delta=g)
         return tf.cast(loss, tf.float64) * rows.shape[0]
 
-    def _update(self, w: Any, v: Any, g: Any) -> None:
-        """v <- alpha v + g, w <- w - eta v: one pass over the numbers each."""
-        tf = import_tensorflow()
-        lr, momentum = tf.constant(self._lr, g.dtype), tf.constant(self._momentum, g.dtype)
-        if self._momentum:
-            tf.raw_ops.ResourceApplyMomentum(
-                var=w.handle, accum=v.handle, lr=lr, grad=g, momentum=momentum
-            )
-        else:
-            tf.raw_ops.ResourceApplyGradientDescent(var=w.handle, alpha=lr, delta=g)
-
-    def _slope_graph(self, images: Any, labels: Any) -> dict[str, Any]:
-        """The gradient of the mean loss, by parameter name."""
-        return self._loss_and_gradients(images, labels)[1]
-
-    def _loss_and_gradients(self, images: Any, labels: Any) -> tuple[Any, dict[str, Any]]:
+    def _gradients_graph(self, images: Any, labels: Any) -> tuple[Any, dict[str, Any]]:
+        """The mean loss of the images, and its gradient by parameter name."""
         return graphs.loss_and_gradients(
             self._variables, images, labels, head=self._head, shards=self._shards
         )

@@ -14,7 +14,7 @@ learning rate, is the gradient that the step used.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,8 @@ from fmnist_cli.engine.keras_models.runtime import import_tensorflow
 from fmnist_cli.errors import require
 
 Array = NDArray[np.float64]
+Difference = Callable[[str, tuple[int, ...], float], tuple[float, bool]]
+"""(F(w + e) - F(w - e)) / 2e of an entry, and whether a corner lies between the two points."""
 
 SMALLEST_E = 1e-9
 SMOOTH_E = 1e-5
@@ -57,7 +59,6 @@ class KerasGradientCheck:
         all parameters.
     """
 
-    model: str
     n_examples: int
     e: float
     entries: tuple[gradients.Entry, ...]
@@ -107,21 +108,20 @@ def check_keras_gradients(
     config: TrainConfig,
     examples: Split,
     *,
-    weights: Arrays | None = None,
     e: float = gradients.E,
     select: gradients.Selection = "first",
     rng: np.random.Generator,
 ) -> KerasGradientCheck:
     """Check the gradient of a Keras model's mean loss over some examples.
 
+    At the initial weights of the seed, with the CNNs' biases drawn from N(0, 0.1^2): they start at
+    0, where every black window of an image sits exactly on the ReLU's corner and the loss has no
+    slope to compare with.
+
     Parameters
     ----------
     config : TrainConfig
         Its model, hidden, head and seed of the weights are used.
-    weights : optional
-        Where to check. By default the initial weights of the seed, with the CNNs' biases drawn
-        from N(0, 0.1^2): they start at 0, where every black window of an image sits exactly on
-        the ReLU's corner and the loss has no slope to compare with.
     e : float in [1e-9, 1]
         Step of the central difference.
     select
@@ -137,24 +137,20 @@ def check_keras_gradients(
     require(select in ("first", "all") or int(select) >= 1, "samples must be at least 1", select)
     tf = import_tensorflow()
     lr = 0.5  # not 1, so that a rate that is ignored shows; a power of two divides exactly
-    backend = KerasBackend(
-        build(
-            config.model,
-            hidden=config.hidden,
-            head=config.head,
-            seed=config.weights_seed,
-            dtype="float64",
-        ),
-        examples,
-        batch=len(examples),
-        lr=lr,
-        momentum=0.0,
+    model = build(
+        config.model,
+        hidden=config.hidden,
+        head=config.head,
+        seed=config.weights_seed,
+        dtype="float64",
     )
-    if weights is None:
-        weights = _off_the_corner(backend.weights(), rng)
-    backend.set_weights(weights)
-    head = head_of(backend.model)
-    at = {name: np.asarray(w, np.float64) for name, w in backend.weights().items()}
+    backend = KerasBackend(model, examples, batch=len(examples), lr=lr, momentum=0.0)
+    at = {
+        name: rng.normal(0.0, BIAS_STD, w.shape) if name.endswith("/bias") else w
+        for name, w in backend.weights().items()
+    }
+    backend.set_weights(at)
+    head = head_of(model)
     x = tf.constant(examples.images.astype(np.float64))
     labels = tf.constant(examples.labels.astype(np.int32))
 
@@ -166,16 +162,15 @@ def check_keras_gradients(
     after = backend.weights()
     training = {name: (at[name] - after[name]) / lr for name in at}
 
-    differences = _Differences(at, x, labels, head)
+    difference = _central_difference(at, x, labels, head)
     entries = [
-        _check_entry(differences, name, index, float(g[index]), e)
+        _check_entry(difference, name, index, float(g[index]), e)
         for name, g in gradient.items()
         for index in zip(
             *(axis.tolist() for axis in gradients.select_entries(g, select, rng)), strict=True
         )
     ]
     return KerasGradientCheck(
-        model=config.model,
         n_examples=len(examples),
         e=e,
         entries=tuple(entries),
@@ -185,50 +180,44 @@ def check_keras_gradients(
     )
 
 
-class _Differences:
-    """Central differences of the mean loss at fixed weights and examples."""
+def _central_difference(weights: Arrays, x: Any, labels: Any, head: Head) -> Difference:
+    """Of the mean loss at these weights on these examples."""
+    tf = import_tensorflow()
+    tensors = {name: tf.constant(w) for name, w in weights.items()}
 
-    def __init__(self, weights: Mapping[str, Array], x: Any, labels: Any, head: Head) -> None:
-        tf = import_tensorflow()
-        self._weights = weights
-        self._tensors = {name: tf.constant(w) for name, w in weights.items()}
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+    def loss_and_sides(weights: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+        passed = graphs.forward(weights, x, head=head)
+        return tf.reduce_mean(graphs.losses(passed.logits, labels)), graphs.sides(passed)
 
-        @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-        def at(weights: Mapping[str, Any]) -> tuple[Any, list[Any]]:
-            passed = graphs.forward(weights, x, head=head)
-            loss = tf.reduce_mean(graphs.losses(passed.logits, labels))
-            return loss, graphs.sides(passed)
+    def moved(name: str, index: tuple[int, ...], e: float) -> tuple[Any, list[Any]]:
+        array = weights[name].copy()
+        array[index] += e
+        loss, sides = loss_and_sides({**tensors, name: tf.constant(array)})
+        return loss, sides
 
-        self._at = at
-
-    def __call__(self, name: str, index: tuple[int, ...], e: float) -> tuple[float, bool]:
-        """(F(w + e) - F(w - e)) / 2e, and whether the two points have a corner between them."""
-        above, sides_above = self._moved(name, index, e)
-        below, sides_below = self._moved(name, index, -e)
+    def difference(name: str, index: tuple[int, ...], e: float) -> tuple[float, bool]:
+        above, sides_above = moved(name, index, e)
+        below, sides_below = moved(name, index, -e)
         kink = any(
             not np.array_equal(one.numpy(), other.numpy())
             for one, other in zip(sides_above, sides_below, strict=True)
         )
         return (float(above) - float(below)) / (2 * e), kink
 
-    def _moved(self, name: str, index: tuple[int, ...], e: float) -> tuple[Any, list[Any]]:
-        tf = import_tensorflow()
-        moved = self._weights[name].copy()
-        moved[index] += e
-        loss, sides = self._at({**self._tensors, name: tf.constant(moved)})
-        return loss, sides
+    return difference
 
 
 def _check_entry(
-    differences: _Differences, name: str, index: tuple[int, ...], analytic: float, e: float
+    difference: Difference, name: str, index: tuple[int, ...], analytic: float, e: float
 ) -> gradients.Entry:
-    numeric, kink = differences(name, index, e)
+    numeric, kink = difference(name, index, e)
     method, step, crossed = "difference", e, kink
     while step > (SMALLEST_E if crossed else SMOOTH_E) and (
         crossed or not agrees(analytic, numeric, step)
     ):
         step = max(step / 10, SMALLEST_E)
-        numeric, crossed = differences(name, index, step)
+        numeric, crossed = difference(name, index, step)
         method = "smaller difference"
     return gradients.Entry(
         parameter=name,
@@ -240,10 +229,3 @@ def _check_entry(
         e=step,
         method="unresolved" if crossed else method,
     )
-
-
-def _off_the_corner(weights: Arrays, rng: np.random.Generator) -> Arrays:
-    return {
-        name: rng.normal(0.0, BIAS_STD, w.shape) if name.endswith("/bias") else w
-        for name, w in weights.items()
-    }

@@ -73,10 +73,10 @@ def forward(
     k = min(shards, n)
     sizes = [n // k + (i < n % k) for i in range(k)]
     images = tf.reshape(x, (n, IMAGE_SIDE, IMAGE_SIDE, 1))
-    parts = [_convolutions(weights, part) for part in tf.split(images, sizes)]
-    hidden = tf.concat([part[0] for part in parts], axis=0)
-    pooled_from = [tf.concat(z, axis=0) for z in zip(*(part[1] for part in parts), strict=True)]
-    rectified_from = [tf.concat(a, axis=0) for a in zip(*(part[2] for part in parts), strict=True)]
+    hidden, pooled_from, rectified_from = tf.nest.map_structure(
+        lambda *parts: tf.concat(parts, axis=0),
+        *(_convolutions(weights, part) for part in tf.split(images, sizes)),
+    )
     if head == "flatten":
         flat = tf.reshape(hidden, (n, -1))  # (N, h, w, C) -> (N, h w C)
     else:

@@ -38,27 +38,17 @@ def build(
     import_tensorflow()
     import keras
 
-    def conv(filters: int, side: int, name: str) -> Any:
-        return keras.layers.Conv2D(
-            filters,
-            side,
-            activation="relu",
-            data_format="channels_last",
-            dtype=dtype,
-            name=name,
-        )
+    options = {"data_format": "channels_last", "dtype": dtype}
 
-    def pool() -> Any:
-        return keras.layers.MaxPooling2D(2, data_format="channels_last", dtype=dtype)
+    def block(filters: int, side: int, name: str) -> list[Any]:
+        conv = keras.layers.Conv2D(filters, side, activation="relu", name=name, **options)
+        return [conv, keras.layers.MaxPooling2D(2, **options)]
 
-    def ahead() -> Any:  # of the dense layer
-        layers = {
-            "flatten": keras.layers.Flatten,
-            "gap": keras.layers.GlobalAveragePooling2D,
-            "gmp": keras.layers.GlobalMaxPooling2D,
-        }
-        return layers[head](data_format="channels_last", dtype=dtype, name=head)
-
+    heads = {
+        "flatten": keras.layers.Flatten,
+        "gap": keras.layers.GlobalAveragePooling2D,
+        "gmp": keras.layers.GlobalMaxPooling2D,
+    }
     if model == "mlp":
         layers = [
             keras.Input((N_INPUTS,), dtype=dtype),
@@ -67,10 +57,10 @@ def build(
         drawn = numpy_mlp.initial_weights(weights_rng(seed), hidden=hidden)
     else:
         image = keras.Input((IMAGE_SIDE, IMAGE_SIDE, 1), dtype=dtype)
-        layers = [image, conv(64, 7, "conv1"), pool()]  # 28x28 -> 22x22 -> 11x11
+        layers = [image, *block(64, 7, "conv1")]  # 28x28 -> 22x22 -> 11x11
         if model == "cnn3":
-            layers += [conv(128, 2, "conv2"), pool()]  # 11x11 -> 10x10 -> 5x5
-        layers.append(ahead())
+            layers += block(128, 2, "conv2")  # 11x11 -> 10x10 -> 5x5
+        layers.append(heads[head](name=head, **options))
         drawn = numpy_cnn.initial_weights(weights_rng(seed), model=model, head=head)
     layers.append(keras.layers.Dense(N_CLASSES, dtype=dtype, name="output"))
     network = keras.Sequential(layers, name=model)

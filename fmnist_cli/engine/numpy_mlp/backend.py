@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_cli.engine.backend import Split
+from fmnist_cli.engine.backend import Evaluation, Split
 from fmnist_cli.engine.config import SMALLEST_LR, TrainConfig
 from fmnist_cli.engine.numpy_backend import NumPyBackend
 from fmnist_cli.engine.numpy_mlp.chunked import MIN_LANE_ROWS, ChunkedGradients
 from fmnist_cli.engine.numpy_mlp.delayed import DelayedUpdates
-from fmnist_cli.engine.numpy_mlp.inference import Inference
 from fmnist_cli.engine.numpy_mlp.layers import PARAMETERS, Array, initial_weights
-from fmnist_cli.engine.numpy_mlp.negated import NegatedWeights, Sgd
+from fmnist_cli.engine.numpy_mlp.negated import NegatedWeights, Sgd, loss_sum
 from fmnist_cli.engine.numpy_mlp.per_example import gradient_and_norms
-from fmnist_cli.engine.numpy_mlp.threads import blas_threads
+from fmnist_cli.engine.numpy_mlp.threads import blas_threads, run_on_two_threads
 from fmnist_cli.engine.seeding import weights_rng
 from fmnist_cli.errors import require
 
+CHUNK_ROWS = 250
 FEWEST_CHUNKED = 2 * MIN_LANE_ROWS  # smaller batches are not halved between the lanes
 
 
@@ -103,3 +103,71 @@ class NumPyMLP(NumPyBackend):
         """The gradient of the mean loss over a split; products in this dtype, sums in float64."""
         gradient, _ = gradient_and_norms(self._weights, split.images, split.labels)
         return dict(gradient)
+
+
+class Inference:
+    """The forward pass over a whole split, half of the rows on each thread (``threads.py``).
+
+    In row chunks, so that the activations stay in the cache and nothing of the data's size is
+    allocated.
+    """
+
+    def __init__(self, n_inputs: int, hidden: int, n_classes: int, dtype: Any) -> None:
+        self.lanes = [_EvaluationWorker(n_inputs, hidden, n_classes, dtype) for _ in range(2)]
+
+    def evaluate(self, weights: Mapping[str, Array], split: Split) -> Evaluation:
+        """The losses are summed in float64; of equal logits the first class is the prediction."""
+        images, labels, predicted = split.images, split.labels, np.empty(len(split), np.int64)
+        half = len(split) // 2
+        first, second = self.lanes
+        run_on_two_threads(
+            lambda: first.run(weights, images[:half], labels[:half], predicted[:half]),
+            lambda: second.run(weights, images[half:], labels[half:], predicted[half:]),
+        )
+        alive = first.alive | second.alive
+        return Evaluation(
+            loss=(first.loss + second.loss) / len(split),
+            accuracy=float(np.mean(predicted == split.labels)),
+            dead_units=int(np.sum(~alive)),
+            hidden_units=len(alive),
+            predicted=predicted,
+        )
+
+
+class _EvaluationWorker:
+    """One thread's buffers for a chunk of C rows, and what it has found."""
+
+    def __init__(self, n_inputs: int, hidden: int, n_classes: int, dtype: Any) -> None:
+        self.x = np.empty((CHUNK_ROWS, n_inputs), dtype)
+        self.h = np.empty((CHUNK_ROWS, hidden), dtype)
+        self.z = np.empty((CHUNK_ROWS, n_classes), dtype)
+        self.alive = np.zeros(hidden, bool)
+        self.loss = 0.0
+
+    def run(
+        self,
+        weights: Mapping[str, Array],
+        images: Array,
+        labels: NDArray[np.int64],
+        predicted: NDArray[np.int64],
+    ) -> None:
+        """Fill ``predicted``; leave the summed loss and which units were ever active."""
+        self.loss = 0.0
+        self.alive[...] = False
+        for start in range(0, len(labels), CHUNK_ROWS):
+            rows = slice(start, start + CHUNK_ROWS)
+            x = images[rows]
+            c = len(x)
+            h, z = self.h[:c], self.z[:c]
+            if x.dtype != h.dtype:
+                self.x[:c] = x
+                x = self.x[:c]
+            np.dot(x, weights["W1"], out=h)  # (C, D) @ (D, H) -> (C, H)
+            h += weights["b1"]
+            np.maximum(h, 0, out=h)
+            self.alive |= h.max(axis=0) > 0  # (H,)
+            np.dot(h, weights["W2"], out=z)  # (C, H) @ (H, K) -> (C, K)
+            z += weights["b2"]
+            np.argmax(z, axis=1, out=predicted[rows])
+            z -= z.max(axis=1, keepdims=True)
+            self.loss += loss_sum(z, labels[rows])
