@@ -18,16 +18,15 @@ from fmnist_cli.files import replace_file
 from fmnist_cli.registry import layout, schema
 from fmnist_cli.registry.database import open_database
 from fmnist_cli.registry.database.base import Database
-from fmnist_cli.registry.digest import stored_digest
 from fmnist_cli.registry.labels import is_taken_as_id
 from fmnist_cli.registry.locks import RunLock
 from fmnist_cli.registry.migrate import prepare, stored_revision
-from fmnist_cli.registry.rows import insert_row
+from fmnist_cli.registry.records import BY_ITSELF
+from fmnist_cli.registry.rows import insert_row, stored_digest
 from fmnist_cli.registry.soundness import unsound
 
 SECONDS_A_DAY = 86_400
 STAGING = ".import-"  # and more: a folder under runs.files
-BY_ITSELF = ("finished", "diverged")
 
 Verdict = Literal["new", "further", "known", "unfinished", "damaged", "differing"]
 

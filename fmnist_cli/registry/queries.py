@@ -20,9 +20,9 @@ from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError, RegistryError, RunNotFound
 from fmnist_cli.registry import records, schema
 from fmnist_cli.registry.database.base import Database
-from fmnist_cli.registry.digest import stored_digest
 from fmnist_cli.registry.layout import artefact_file, found_folder, sha256_of
 from fmnist_cli.registry.liveness import dead_runs
+from fmnist_cli.registry.rows import stored_digest
 from fmnist_cli.registry.soundness import MAX_TEXT, unsound
 from fmnist_cli.registry.values import to_datetime
 
@@ -121,7 +121,7 @@ class Reader:
             run = schema.run.c
             needed = select(run.id, run.uuid, run.status).where(run.id == int(which))
             rows = [self._sound(schema.run, row) for row in self._rows(needed)]
-            if not rows or rows[0].status not in ("finished", "failed", "interrupted", "diverged"):
+            if not rows or rows[0].status not in records.ENDED:
                 raise
             return records.UnsoundRun(rows[0].id, rows[0].uuid, rows[0].status)
 
@@ -329,15 +329,14 @@ class Reader:
     def _studies(self, statement: Select[Any]) -> list[records.StudyRecord]:
         return [
             records.StudyRecord(
-                id=row.id,
-                uuid=row.uuid,
-                kind=row.kind,
-                name=row.name,
-                arms=tuple(json.loads(row.arms)),
-                config=json.loads(row.config),
-                created_at=datetime.fromisoformat(row.created_at),
+                **{
+                    **self._sound(schema.study, row)._mapping,
+                    "arms": tuple(json.loads(row.arms)),
+                    "config": json.loads(row.config),
+                    "created_at": datetime.fromisoformat(row.created_at),
+                }
             )
-            for row in (self._sound(schema.study, row) for row in self._rows(statement))
+            for row in self._rows(statement)
         ]
 
     def _rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:

@@ -16,6 +16,9 @@ from typing import Any, Literal
 Status = Literal["running", "finished", "failed", "interrupted", "diverged", "lost"]
 StopReason = Literal["patience", "max_epochs", "diverged", "interrupted"]
 
+BY_ITSELF = ("finished", "diverged")  # how a training ends that nothing broke off
+ENDED = (*BY_ITSELF, "failed", "interrupted")
+
 _CONFIG = (
     *("model", "engine", "batch", "lr", "momentum", "epochs", "patience", "monitor", "seed"),
     *("hidden", "train_size", "val_size", "augment", "head", "init_seed", "order_seed"),

@@ -11,12 +11,12 @@ from typing import Any
 from fmnist_cli.errors import UsageError
 from fmnist_cli.registry import labels, schema
 from fmnist_cli.registry.database import open_database
-from fmnist_cli.registry.journal import SUFFIX
+from fmnist_cli.registry.database.base import Database
+from fmnist_cli.registry.journal import SUFFIX, Recovered, find_journals, recover_journal
 from fmnist_cli.registry.merging import Merged, merge
 from fmnist_cli.registry.migrate import prepare
 from fmnist_cli.registry.queries import Reader
 from fmnist_cli.registry.records import RunRecord, RunSpec, StudyRecord, UnsoundRun
-from fmnist_cli.registry.recovery import Recovered, find_journals, recover_journal
 from fmnist_cli.registry.resume import RESUMABLE, ResumedRun, refuse_to_resume
 from fmnist_cli.registry.retention import Removal, delete_runs, garbage
 from fmnist_cli.registry.rows import insert_row
@@ -33,7 +33,31 @@ class Registry(Reader):
         with Registry.open("runs.db") as registry, registry.run(spec) as run:
             run.record_epoch(Epoch(epoch=1, ...))
             run.finish(Outcome(stop_reason="max_epochs", ...))
+
+    Attributes
+    ----------
+    target : str
+        What opens it in another process: an absolute path, or a URL with its password.
+    display_name : str
+        It as the user named it, without a password, for messages.
+    files : Path
+        The folder for what its runs save, made when something is.
+    folder : Path
+        What the paths of artefacts are relative to.
+    is_shared : bool
+        Whether several machines may record runs in it.
+    warning : str or None
+        What the user must know of before relying on it.
     """
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.target = database.target
+        self.display_name = database.display_name
+        self.files = database.files
+        self.folder = database.folder
+        self.is_shared = database.is_shared
+        self.warning = database.warning
 
     @classmethod
     def open(cls, target: str | Path, *, readonly: bool = False) -> Registry:
@@ -71,36 +95,6 @@ class Registry(Reader):
     def close(self) -> None:
         """Let go of the file; a closed registry opens it again when it is used."""
         self._database.dispose()
-
-    @property
-    def target(self) -> str:
-        """What opens it in another process: an absolute path, or a URL with its password."""
-        return self._database.target
-
-    @property
-    def display_name(self) -> str:
-        """It as the user named it, without a password, for messages."""
-        return self._database.display_name
-
-    @property
-    def folder(self) -> Path:
-        """What the paths of artefacts are relative to."""
-        return self._database.folder
-
-    @property
-    def files(self) -> Path:
-        """The folder for what its runs save, made when something is."""
-        return self._database.files
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether several machines may record runs in it."""
-        return self._database.is_shared
-
-    @property
-    def warning(self) -> str | None:
-        """What the user must know of before relying on it."""
-        return self._database.warning
 
     def study(
         self,

@@ -24,7 +24,7 @@ from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.journal import SUFFIX
 from fmnist_cli.registry.locks import RunLock, is_held
 from fmnist_cli.registry.queries import Reader
-from fmnist_cli.registry.records import RunRecord, UnsoundRun
+from fmnist_cli.registry.records import BY_ITSELF, RunRecord, UnsoundRun
 
 SECONDS_A_DAY = 86_400
 BATCH = 50  # runs that are deleted at once, each with an open file
@@ -174,7 +174,7 @@ def _garbage(database: Database, reader: Reader, keep_days: float) -> list[Remov
             and not is_held(layout.lock_file(database.files, run.uuid))
         ):
             for file in sorted([*entry.glob("checkpoint-*.ckpt"), *entry.glob(".*.tmp")]):
-                by_itself = run.status in ("finished", "diverged")
+                by_itself = run.status in BY_ITSELF
                 if by_itself or file.suffix == ".tmp":
                     why = f"run {run.id} has ended"
                 elif file.stat().st_mtime < oldest:

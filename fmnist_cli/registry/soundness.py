@@ -110,14 +110,15 @@ def _length(column: Column[Any]) -> int:
 
 def _wrong_json(text: str, check: Callable[[Any], bool]) -> str | None:
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=refuse_constant)
         return None if check(value) and _depth(value) <= MAX_DEPTH else "is not such JSON"
     except (ValueError, RecursionError):
         return "is no JSON"
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+def refuse_constant(constant: str) -> None:
+    """For ``json.loads``: NaN and infinities are no JSON."""
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def _depth(value: Any) -> int:

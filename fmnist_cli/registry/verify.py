@@ -20,10 +20,7 @@ from fmnist_cli.registry import schema
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.layout import artefact_file
 from fmnist_cli.registry.queries import Reader
-from fmnist_cli.registry.records import ArtefactRecord, RunRecord
-
-BY_ITSELF = ("finished", "diverged")
-ENDED = (*BY_ITSELF, "failed", "interrupted")
+from fmnist_cli.registry.records import BY_ITSELF, ENDED, ArtefactRecord, RunRecord
 
 
 @dataclass(frozen=True)

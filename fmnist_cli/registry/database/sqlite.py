@@ -19,9 +19,9 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from fmnist_cli.errors import RegistryError, RegistryUnavailable, Remedy
 from fmnist_cli.formatting import printable
+from fmnist_cli.host import network_mount
 from fmnist_cli.registry.database.base import BUSY_SECONDS, Database
 from fmnist_cli.registry.layout import files_folder
-from fmnist_cli.registry.mounts import network_mount
 
 _BACKUP_TIME = "%Y%m%dT%H%M%SZ"
 _LONGEST_NAME = 255  # bytes, of a file on any system
