@@ -51,19 +51,9 @@ class Removal:
 
 
 def delete_runs(database: Database, reader: Reader, runs: Sequence[Deletable]) -> list[Path]:
-    """Remove runs, all that was recorded of them, and their folders.
+    """See ``Registry.delete``.
 
     The rows go before the folders: what a kill leaves behind is found by ``garbage``.
-
-    Returns
-    -------
-    list of Path
-        Artefacts elsewhere than in the registry's own folder, which stay.
-
-    Raises
-    ------
-    UsageError
-        When one of them is running; none is removed then.
     """
     for run in runs:
         if isinstance(run, RunRecord) and run.status == "running":
