@@ -23,8 +23,7 @@ from fmnist_cli.errors import RegistryError
 from fmnist_cli.files import open_regular, temporary_folders
 from fmnist_cli.registry import schema
 from fmnist_cli.registry.database.base import Database
-from fmnist_cli.registry.layout import lock_file
-from fmnist_cli.registry.locks import RunLock
+from fmnist_cli.registry.liveness import RunLock, lock_file
 from fmnist_cli.registry.rows import TABLES, Entry, insert_row, put_entries
 from fmnist_cli.registry.soundness import refuse_constant, unsound
 from fmnist_cli.registry.values import to_json

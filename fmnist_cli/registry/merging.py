@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Row, Table, delete, insert, select, update
@@ -19,7 +19,7 @@ from fmnist_cli.registry import layout, schema
 from fmnist_cli.registry.database import open_database
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.labels import is_taken_as_id
-from fmnist_cli.registry.locks import RunLock
+from fmnist_cli.registry.liveness import RunLock, lock_file
 from fmnist_cli.registry.migrate import prepare, stored_revision
 from fmnist_cli.registry.records import BY_ITSELF
 from fmnist_cli.registry.rows import insert_row, stored_digest
@@ -173,16 +173,14 @@ def _staging(database: Database) -> Iterator[Path]:
         for old in files.glob(f"{STAGING}*"):  # of an import that was killed
             if time.time() - old.stat().st_mtime > SECONDS_A_DAY:
                 shutil.rmtree(old, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=files))
+        folder = TemporaryDirectory(prefix=STAGING, dir=files, ignore_cleanup_errors=True)
     except OSError as error:
         raise RegistryError(
             f"an import needs room in {files}, which cannot be written: {error.strerror}.",
             path=files,
         ) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with folder as path:
+        yield Path(path)
 
 
 @contextmanager
@@ -278,7 +276,7 @@ def _merge(
                 new[row.id] = insert_row(writing, run, _without_id(row) | values)
             for row in further:
                 # that it is not resumed meanwhile
-                held.enter_context(RunLock(layout.lock_file(database.files, row.uuid)))
+                held.enter_context(RunLock(lock_file(database.files, row.uuid)))
                 updated[row.id] = here[row.uuid]
                 _forget(writing, here[row.uuid], row)
             come += further

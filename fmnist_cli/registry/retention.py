@@ -22,7 +22,7 @@ from fmnist_cli.files import replace_file
 from fmnist_cli.registry import layout, schema
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.journal import SUFFIX
-from fmnist_cli.registry.locks import RunLock, is_held
+from fmnist_cli.registry.liveness import RunLock, is_held, lock_file
 from fmnist_cli.registry.queries import Reader
 from fmnist_cli.registry.records import BY_ITSELF, RunRecord, UnsoundRun
 
@@ -75,7 +75,7 @@ def _delete(database: Database, reader: Reader, runs: Sequence[Deletable]) -> li
     with ExitStack() as held:
         for run in runs:
             # so that it is not resumed meanwhile
-            held.enter_context(RunLock(layout.lock_file(database.files, run.uuid)))
+            held.enter_context(RunLock(lock_file(database.files, run.uuid)))
             with suppress(RegistryError):  # of rows that hold what none holds
                 stay += _elsewhere(database, reader, run, folders)
         try:
@@ -161,7 +161,7 @@ def _garbage(database: Database, reader: Reader, keep_days: float) -> list[Remov
         elif (
             run.status != "running"
             and layout.is_ours(database, entry)
-            and not is_held(layout.lock_file(database.files, run.uuid))
+            and not is_held(lock_file(database.files, run.uuid))
         ):
             for file in sorted([*entry.glob("checkpoint-*.ckpt"), *entry.glob(".*.tmp")]):
                 by_itself = run.status in BY_ITSELF

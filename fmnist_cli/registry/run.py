@@ -21,9 +21,8 @@ from fmnist_cli.formatting import printable
 from fmnist_cli.registry import provenance, schema
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.journal import Journal
-from fmnist_cli.registry.layout import artefact_file, claim, lock_file, run_folder, sha256_of
-from fmnist_cli.registry.liveness import Heartbeat
-from fmnist_cli.registry.locks import RunLock
+from fmnist_cli.registry.layout import artefact_file, claim, run_folder, sha256_of
+from fmnist_cli.registry.liveness import Heartbeat, RunLock, lock_file
 from fmnist_cli.registry.records import BY_ITSELF, CONFIG_COLUMNS, ArtefactRecord, Outcome, RunSpec
 from fmnist_cli.registry.rows import Entry, end_run, insert_row, put_entries, put_epochs
 from fmnist_cli.registry.urls import without_password

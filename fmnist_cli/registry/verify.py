@@ -181,16 +181,9 @@ def _end(run: RunRecord, epochs: Sequence[Epoch]) -> Iterator[str]:
 
 def _best(run: RunRecord, epochs: Sequence[Epoch]) -> Epoch | None:
     """The first of the best by what early stopping watched."""
-    best: Epoch | None = None
-    best_value = -math.inf
-    for epoch in epochs:
-        value = epoch.val_accuracy if run.monitor == "val_accuracy" else epoch.val_loss
-        if value is None or not math.isfinite(value):
-            continue
-        value = value if run.monitor == "val_accuracy" else -value
-        if value > best_value:
-            best, best_value = epoch, value
-    return best
+    metric, sign = ("val_accuracy", 1) if run.monitor == "val_accuracy" else ("val_loss", -1)
+    judged = [epoch for epoch in epochs if math.isfinite(epoch.value(metric))]
+    return max(judged, key=lambda epoch: sign * epoch.value(metric), default=None)
 
 
 def _evaluations(reader: Reader, run: RunRecord) -> Iterator[str]:

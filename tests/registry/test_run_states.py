@@ -295,7 +295,7 @@ def test_a_run_that_ends_while_it_is_judged_is_not_lost(
             run.finish(OUTCOME_AT_ONCE)
             return False
 
-        monkeypatch.setattr("fmnist_cli.registry.locks.is_held", ends_now)
+        monkeypatch.setattr("fmnist_cli.registry.liveness.is_held", ends_now)
         assert registry.get_run(run.id).status == "finished"
 
 
@@ -304,7 +304,7 @@ def test_listing_ended_runs_touches_no_lock(
 ) -> None:
     with registry.run(spec()) as run:
         run.finish(OUTCOME_AT_ONCE)
-    monkeypatch.setattr("fmnist_cli.registry.locks.is_held", lambda _: pytest.fail("touched"))
+    monkeypatch.setattr("fmnist_cli.registry.liveness.is_held", lambda _: pytest.fail("touched"))
     assert len(registry.list_runs()) == 1
 
 
