@@ -293,14 +293,13 @@ def _merge(
                     _label(reading, writing, row, (here | places)[row.uuid])
             files.place(places)
         files.keep()
-    except OSError as error:
+    except BaseException as error:
         files.take_back()
-        raise RegistryError(
-            f"the files of {there.display_name} cannot be copied to {database.files}: "
-            f"{error.strerror}; nothing was imported."
-        ) from error
-    except BaseException:
-        files.take_back()
+        if isinstance(error, OSError):
+            raise RegistryError(
+                f"the files of {there.display_name} cannot be copied to {database.files}: "
+                f"{error.strerror}; nothing was imported."
+            ) from error
         raise
     return Merged(
         runs=tuple(new.values()),

@@ -11,7 +11,6 @@ from typing import Any
 from fmnist_cli.errors import UsageError
 from fmnist_cli.registry import labels, schema
 from fmnist_cli.registry.database import open_database
-from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.journal import SUFFIX, Recovered, find_journals, recover_journal
 from fmnist_cli.registry.merging import Merged, merge
 from fmnist_cli.registry.migrate import prepare
@@ -33,31 +32,7 @@ class Registry(Reader):
         with Registry.open("runs.db") as registry, registry.run(spec) as run:
             run.record_epoch(Epoch(epoch=1, ...))
             run.finish(Outcome(stop_reason="max_epochs", ...))
-
-    Attributes
-    ----------
-    target : str
-        What opens it in another process: an absolute path, or a URL with its password.
-    display_name : str
-        It as the user named it, without a password, for messages.
-    files : Path
-        The folder for what its runs save, made when something is.
-    folder : Path
-        What the paths of artefacts are relative to.
-    is_shared : bool
-        Whether several machines may record runs in it.
-    warning : str or None
-        What the user must know of before relying on it.
     """
-
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
-        self.target = database.target
-        self.display_name = database.display_name
-        self.files = database.files
-        self.folder = database.folder
-        self.is_shared = database.is_shared
-        self.warning = database.warning
 
     @classmethod
     def open(cls, target: str | Path, *, readonly: bool = False) -> Registry:

@@ -88,7 +88,6 @@ class ResumedRun(Run):
             changed = {
                 name: value for name, value in ran_on.items() if value != environment.get(name)
             }
-            changed.pop("resumed", None)
             environment["resumed"] = [*environment.get("resumed", []), {"at": now(), **changed}]
             values = {
                 **_NO_END,
@@ -110,9 +109,7 @@ class ResumedRun(Run):
         found = found_folder(self._database, self.id, self.uuid)
         if found != own:
             try:
-                shutil.copytree(
-                    found, own, ignore=lambda _, names: {n for n in names if n[0] == "."}
-                )
+                shutil.copytree(found, own, ignore=shutil.ignore_patterns(".*"))
             except OSError as error:
                 raise RegistryError(
                     f"{found} cannot be copied to {own}: {error.strerror}.", run_id=self.id

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +133,9 @@ def garbage(database: Database, reader: Reader, *, keep_days: float, remove: boo
     if not database.files.is_dir():
         return []
     with layout.import_or_gc(database):
-        removals = _garbage(database, reader, keep_days)
+        removals = [
+            Removal(path, why, _size(path)) for path, why in _garbage(database, reader, keep_days)
+        ]
         for removal in removals if remove else ():
             if removal.path.suffix == ".lock":
                 with suppress(RegistryError), RunLock(removal.path):  # a run has begun meanwhile
@@ -143,13 +145,13 @@ def garbage(database: Database, reader: Reader, *, keep_days: float, remove: boo
     return removals
 
 
-def _garbage(database: Database, reader: Reader, keep_days: float) -> list[Removal]:
+def _garbage(database: Database, reader: Reader, keep_days: float) -> Iterator[tuple[Path, str]]:
+    """What can go, and why."""
     oldest = time.time() - keep_days * SECONDS_A_DAY
     # in this order: a folder that is seen belongs to a run that was committed before
     entries = sorted(database.files.iterdir())
     locks = sorted(database.files.glob("locks/*.lock"))
     runs = {layout.run_folder(database, run.id, run.uuid).name: run for run in reader.list_runs()}
-    found: list[Removal] = []
     for entry in entries:
         if not _FOLDER.fullmatch(entry.name):
             continue
@@ -157,25 +159,18 @@ def _garbage(database: Database, reader: Reader, keep_days: float) -> list[Remov
         if run is None:
             # a journal holds a run that the registry has lost
             if _is_undecided(entry, database) and not any(entry.glob(f"*{SUFFIX}")):
-                found.append(Removal(entry, "its run is not in the registry", _size(entry)))
+                yield entry, "its run is not in the registry"
         elif (
             run.status != "running"
             and layout.is_ours(database, entry)
             and not is_held(lock_file(database.files, run.uuid))
         ):
             for file in sorted([*entry.glob("checkpoint-*.ckpt"), *entry.glob(".*.tmp")]):
-                by_itself = run.status in BY_ITSELF
-                if by_itself or file.suffix == ".tmp":
-                    why = f"run {run.id} has ended"
+                if run.status in BY_ITSELF or file.suffix == ".tmp":
+                    yield file, f"run {run.id} has ended"
                 elif file.stat().st_mtime < oldest:
-                    why = f"run {run.id} was interrupted more than {keep_days:g} days ago"
-                else:
-                    continue
-                found.append(Removal(file, why, _size(file)))
-    found += [
-        Removal(lock, "no process holds it", _size(lock)) for lock in locks if not is_held(lock)
-    ]
-    return found
+                    yield file, f"run {run.id} was interrupted more than {keep_days:g} days ago"
+    yield from ((lock, "no process holds it") for lock in locks if not is_held(lock))
 
 
 def _remove(path: Path, root: Path) -> None:

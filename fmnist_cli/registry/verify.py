@@ -63,7 +63,7 @@ class Verification:
 
 def verify(database: Database, reader: Reader) -> Verification:
     """Check the whole registry; a file too damaged to be read is a finding, too."""
-    findings = list(_structure(database))
+    findings = [Defect(None, what) for what in _structure(database)]
     runs: list[RunRecord] = []
     n_epochs = n_artefacts = elsewhere = 0
     try:
@@ -124,13 +124,12 @@ def _is_elsewhere(database: Database, run: RunRecord, artefact: ArtefactRecord) 
         return False  # which is a finding
 
 
-def _structure(database: Database) -> Iterator[Defect]:
+def _structure(database: Database) -> Iterator[str]:
     try:
         with database.read() as connection:
-            for what in database.integrity_errors(connection):
-                yield Defect(None, what)
+            yield from database.integrity_errors(connection)
     except RegistryError as error:
-        yield Defect(None, str(error))
+        yield str(error)
 
 
 def _epochs(run: RunRecord, epochs: Sequence[Epoch]) -> Iterator[str]:
