@@ -22,10 +22,8 @@ from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.layout import artefact_file, found_folder, sha256_of
 from fmnist_cli.registry.liveness import dead_runs
 from fmnist_cli.registry.rows import stored_digest
-from fmnist_cli.registry.soundness import MAX_TEXT, unsound
+from fmnist_cli.registry.soundness import unsound
 from fmnist_cli.registry.values import to_datetime
-
-_MAX_ID = 2**63 - 1
 
 _recorded_epochs = (
     select(func.max(schema.epoch.c.epoch))
@@ -64,7 +62,7 @@ class Reader:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
         self.target = database.target
         self.display_name = database.display_name
         self.files = database.files
@@ -74,7 +72,7 @@ class Reader:
 
     def find_run(self, run_id: int) -> records.RunRecord | None:
         """The run of that id, or None."""
-        if not 0 < run_id <= _MAX_ID:
+        if not 0 < run_id <= records.MAX_INTEGER:
             return None
         matching = self._runs(_SELECT_RUN.where(schema.run.c.id == run_id))
         return matching[0] if matching else None
@@ -226,7 +224,7 @@ class Reader:
 
     def run_folder(self, run: records.RunRecord) -> Path:
         """The folder that holds what the run saved, there or not."""
-        return found_folder(self._database, run.id, run.uuid)
+        return found_folder(self.database, run.id, run.uuid)
 
     def artefact_path(self, artefact: records.ArtefactRecord) -> Path:
         """Where the file is, once its content has been compared with its checksum.
@@ -238,7 +236,7 @@ class Reader:
         """
         run = schema.run.c
         (uuid,) = self._rows(select(run.uuid).where(run.id == artefact.run_id))[0]
-        path = artefact_file(self._database, uuid, artefact.path)
+        path = artefact_file(self.database, uuid, artefact.path)
         what = f"{artefact.path} of run {artefact.run_id}"
         about: dict[str, Any] = {"run_id": artefact.run_id, "path": path}
         try:
@@ -255,7 +253,7 @@ class Reader:
 
     def computed_digest(self, run_id: int) -> str:
         """The digest of what is stored now; an ended, undamaged run's equals ``run.digest``."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             found = stored_digest(connection, run_id)
         if found is None:
             raise RunNotFound(f"there is no run {run_id} in {self.display_name}.")
@@ -263,7 +261,7 @@ class Reader:
 
     def get_study(self, study_id: int) -> records.StudyRecord:
         """The study of that id; RunNotFound when there is none."""
-        if 0 < study_id <= _MAX_ID:
+        if 0 < study_id <= records.MAX_INTEGER:
             found = self._studies(select(schema.study).where(schema.study.c.id == study_id))
             if found:
                 return found[0]
@@ -307,8 +305,8 @@ class Reader:
         ]
 
     def _clock(self) -> datetime:
-        with self._database.read() as connection:
-            return self._database.clock(connection)
+        with self.database.read() as connection:
+            return self.database.clock(connection)
 
     def _part(self, table: Table, run_id: int) -> Sequence[Row[Any]]:
         """The rows of a table that belong to the run, in the order they were recorded."""
@@ -321,7 +319,7 @@ class Reader:
         values = {name: value for name, value in row._mapping.items() if name in table.c}
         wrong = unsound(table, values, displayable=False)
         tags = row._mapping.get("tags")
-        if tags is not None and (not isinstance(tags, str) or len(tags) > MAX_TEXT):
+        if tags is not None and (not isinstance(tags, str) or len(tags) > records.MAX_TEXT):
             wrong = "tags that are none"
         if wrong is not None:
             of = "study" if table is schema.study else "run"
@@ -348,7 +346,7 @@ class Reader:
         ]
 
     def _rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return connection.execute(statement).all()
 
 

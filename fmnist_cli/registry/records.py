@@ -26,6 +26,8 @@ _CONFIG = (
 # the columns of ``run`` that hold the configuration, by their names in ``TrainConfig``
 CONFIG_COLUMNS = {name: "max_epochs" if name == "epochs" else name for name in _CONFIG}
 
+MAX_INTEGER = 2**63 - 1  # which the databases can take
+MAX_TEXT = 1_000_000  # characters of one text
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 
 

@@ -69,7 +69,7 @@ class Registry(Reader):
 
     def close(self) -> None:
         """Let go of the file; a closed registry opens it again when it is used."""
-        self._database.dispose()
+        self.database.dispose()
 
     def study(
         self,
@@ -100,13 +100,13 @@ class Registry(Reader):
                 "created_at": now(),
             },
         )
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             study_id = insert_row(connection, schema.study, row)
         return self.get_study(study_id)
 
     def run(self, spec: RunSpec, *, clock: Callable[[], float] = time.monotonic) -> Run:
         """A run to train inside: ``with registry.run(spec) as run: ...``."""
-        return NewRun(self._database, spec, clock)
+        return NewRun(self.database, spec, clock)
 
     def resumable(self, which: int | str, *, take_over: bool = False) -> RunRecord:
         """The run of that id, uuid or ``latest``, which was interrupted and is not running.
@@ -140,29 +140,29 @@ class Registry(Reader):
 
     def resume(self, run: RunRecord, *, clock: Callable[[], float] = time.monotonic) -> ResumedRun:
         """A ``resumable`` run, to train on inside; ``rewind_to`` comes first."""
-        return ResumedRun(self._database, run, clock)
+        return ResumedRun(self.database, run, clock)
 
     def journals(self) -> list[Path]:
         """The journals of runs that could not be recorded."""
-        return find_journals(self._database)
+        return find_journals(self.database)
 
     def recover(self, journal: Path) -> Recovered:
         """Bring a journal into the registry and remove it; RegistryError when that cannot be."""
-        return recover_journal(self._database, journal)
+        return recover_journal(self.database, journal)
 
     def tag(self, run_id: int, tags: Sequence[str], *, remove: bool = False) -> RunRecord:
         """Put tags on a run, or take them off it."""
-        (labels.remove_tags if remove else labels.add_tags)(self._database, run_id, tags)
+        (labels.remove_tags if remove else labels.add_tags)(self.database, run_id, tags)
         return self.get_run(run_id)
 
     def note(self, run_id: int, text: str) -> RunRecord:
         """Set a run's note; an empty text takes it away."""
-        labels.set_text(self._database, run_id, "note", text)
+        labels.set_text(self.database, run_id, "note", text)
         return self.get_run(run_id)
 
     def rename(self, run_id: int, name: str) -> RunRecord:
         """Set a run's name; an empty text takes it away."""
-        labels.set_text(self._database, run_id, "name", name)
+        labels.set_text(self.database, run_id, "name", name)
         return self.get_run(run_id)
 
     def merge(
@@ -172,11 +172,11 @@ class Registry(Reader):
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Merged:
         """Copy the runs of another registry that are not here yet; see ``merging.merge``."""
-        return merge(self._database, other, on_progress)
+        return merge(self.database, other, on_progress)
 
     def verify(self) -> Verification:
         """Check everything that is recorded; see ``Verification``."""
-        return verify(self._database, self)
+        return verify(self)
 
     def delete(self, runs: Sequence[RunRecord | UnsoundRun]) -> list[Path]:
         """Delete runs and their folders; the artefacts elsewhere, which stay, are returned.
@@ -186,12 +186,12 @@ class Registry(Reader):
         UsageError
             When one of them is running; none is deleted then.
         """
-        return delete_runs(self._database, self, runs)
+        return delete_runs(self, runs)
 
     def garbage(self, *, keep_days: float) -> list[Removal]:
         """What no run needs in the registry's own folder; see ``retention.garbage``."""
-        return garbage(self._database, self, keep_days=keep_days, remove=False)
+        return garbage(self, keep_days=keep_days, remove=False)
 
     def collect(self, *, keep_days: float) -> list[Removal]:
         """Remove what ``garbage`` finds, and return it."""
-        return garbage(self._database, self, keep_days=keep_days, remove=True)
+        return garbage(self, keep_days=keep_days, remove=True)

@@ -50,7 +50,7 @@ class Removal:
     size: int
 
 
-def delete_runs(database: Database, reader: Reader, runs: Sequence[Deletable]) -> list[Path]:
+def delete_runs(reader: Reader, runs: Sequence[Deletable]) -> list[Path]:
     """See ``Registry.delete``.
 
     The rows go before the folders: what a kill leaves behind is found by ``garbage``.
@@ -64,24 +64,26 @@ def delete_runs(database: Database, reader: Reader, runs: Sequence[Deletable]) -
             )
     stay: list[Path] = []
     for i in range(0, len(runs), BATCH):
-        stay += _delete(database, reader, runs[i : i + BATCH])
+        stay += _delete(reader, runs[i : i + BATCH])
     return stay
 
 
-def _delete(database: Database, reader: Reader, runs: Sequence[Deletable]) -> list[Path]:
+def _delete(reader: Reader, runs: Sequence[Deletable]) -> list[Path]:
     stay: list[Path] = []
-    own = (layout.run_folder(database, run.id, run.uuid) for run in runs)
-    folders = [folder for folder in own if folder.is_dir() and layout.is_ours(database, folder)]
+    own = (layout.run_folder(reader.database, run.id, run.uuid) for run in runs)
+    folders = [
+        folder for folder in own if folder.is_dir() and layout.is_ours(reader.database, folder)
+    ]
     with ExitStack() as held:
         for run in runs:
             # so that it is not resumed meanwhile
-            held.enter_context(RunLock(lock_file(database.files, run.uuid)))
+            held.enter_context(RunLock(lock_file(reader.files, run.uuid)))
             with suppress(RegistryError):  # of rows that hold what none holds
-                stay += _elsewhere(database, reader, run, folders)
+                stay += _elsewhere(reader, run, folders)
         try:
             for folder in folders:
-                replace_file(folder / layout.UNDECIDED, database.identity)
-            with database.write() as connection:
+                replace_file(folder / layout.UNDECIDED, reader.database.identity)
+            with reader.database.write() as connection:
                 ids = [run.id for run in runs]
                 connection.execute(delete(schema.run).where(schema.run.c.id.in_(ids)))
         except OSError as error:
@@ -89,18 +91,16 @@ def _delete(database: Database, reader: Reader, runs: Sequence[Deletable]) -> li
                 f"{error.filename} cannot be written: {error.strerror}; nothing of it was deleted."
             ) from error
         for folder in folders:
-            _remove(folder, database.files)
+            _remove(folder, reader.files)
     return stay
 
 
-def _elsewhere(
-    database: Database, reader: Reader, run: Deletable, folders: Sequence[Path]
-) -> list[Path]:
+def _elsewhere(reader: Reader, run: Deletable, folders: Sequence[Path]) -> list[Path]:
     """The run's files that are in none of the folders."""
     found = []
     for artefact in reader.artefacts(run.id):
         with suppress(ArtefactError):
-            path = layout.artefact_file(database, run.uuid, artefact.path)
+            path = layout.artefact_file(reader.database, run.uuid, artefact.path)
             if path.exists() and not any(_is_within(path, own) for own in folders):
                 found.append(path)
     return found
@@ -114,7 +114,7 @@ def _is_undecided(folder: Path, database: Database) -> bool:
         return False
 
 
-def garbage(database: Database, reader: Reader, *, keep_days: float, remove: bool) -> list[Removal]:
+def garbage(reader: Reader, *, keep_days: float, remove: bool) -> list[Removal]:
     """What no run needs: what an interrupted deletion or import left, locks, checkpoints.
 
     Parameters
@@ -130,40 +130,40 @@ def garbage(database: Database, reader: Reader, *, keep_days: float, remove: boo
     RegistryError
         When the system does not let it.
     """
-    if not database.files.is_dir():
+    if not reader.files.is_dir():
         return []
-    with layout.import_or_gc(database):
-        removals = [
-            Removal(path, why, _size(path)) for path, why in _garbage(database, reader, keep_days)
-        ]
+    with layout.import_or_gc(reader.database):
+        removals = [Removal(path, why, _size(path)) for path, why in _garbage(reader, keep_days)]
         for removal in removals if remove else ():
             if removal.path.suffix == ".lock":
                 with suppress(RegistryError), RunLock(removal.path):  # a run has begun meanwhile
                     pass
             else:
-                _remove(removal.path, database.files)
+                _remove(removal.path, reader.files)
     return removals
 
 
-def _garbage(database: Database, reader: Reader, keep_days: float) -> Iterator[tuple[Path, str]]:
+def _garbage(reader: Reader, keep_days: float) -> Iterator[tuple[Path, str]]:
     """What can go, and why."""
     oldest = time.time() - keep_days * SECONDS_A_DAY
     # in this order: a folder that is seen belongs to a run that was committed before
-    entries = sorted(database.files.iterdir())
-    locks = sorted(database.files.glob("locks/*.lock"))
-    runs = {layout.run_folder(database, run.id, run.uuid).name: run for run in reader.list_runs()}
+    entries = sorted(reader.files.iterdir())
+    locks = sorted(reader.files.glob("locks/*.lock"))
+    runs = {
+        layout.run_folder(reader.database, run.id, run.uuid).name: run for run in reader.list_runs()
+    }
     for entry in entries:
         if not _FOLDER.fullmatch(entry.name):
             continue
         run = runs.get(entry.name)
         if run is None:
             # a journal holds a run that the registry has lost
-            if _is_undecided(entry, database) and not any(entry.glob(f"*{SUFFIX}")):
+            if _is_undecided(entry, reader.database) and not any(entry.glob(f"*{SUFFIX}")):
                 yield entry, "its run is not in the registry"
         elif (
             run.status != "running"
-            and layout.is_ours(database, entry)
-            and not is_held(lock_file(database.files, run.uuid))
+            and layout.is_ours(reader.database, entry)
+            and not is_held(lock_file(reader.files, run.uuid))
         ):
             for file in sorted([*entry.glob("checkpoint-*.ckpt"), *entry.glob(".*.tmp")]):
                 if run.status in BY_ITSELF or file.suffix == ".tmp":

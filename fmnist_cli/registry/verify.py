@@ -61,13 +61,13 @@ class Verification:
         }
 
 
-def verify(database: Database, reader: Reader) -> Verification:
+def verify(reader: Reader) -> Verification:
     """Check the whole registry; a file too damaged to be read is a finding, too."""
-    findings = [Defect(None, what) for what in _structure(database)]
+    findings = [Defect(None, what) for what in _structure(reader.database)]
     runs: list[RunRecord] = []
     n_epochs = n_artefacts = elsewhere = 0
     try:
-        for run in _runs(database, reader, findings):
+        for run in _runs(reader, findings):
             runs.append(run)
             try:
                 epochs = reader.epochs(run.id)
@@ -78,7 +78,7 @@ def verify(database: Database, reader: Reader) -> Verification:
                 if run.status in ENDED and run.digest != reader.computed_digest(run.id):
                     problems.append("its numbers are not those that were recorded (digest)")
                 for artefact in artefacts:
-                    if _is_elsewhere(database, run, artefact):
+                    if _is_elsewhere(reader, run, artefact):
                         elsewhere += 1
                         continue
                     try:
@@ -101,9 +101,9 @@ def verify(database: Database, reader: Reader) -> Verification:
     )
 
 
-def _runs(database: Database, reader: Reader, findings: list[Defect]) -> Iterator[RunRecord]:
+def _runs(reader: Reader, findings: list[Defect]) -> Iterator[RunRecord]:
     """Every run that can be read; of the others, the findings."""
-    with database.read() as connection:
+    with reader.database.read() as connection:
         ids = connection.execute(select(schema.run.c.id).order_by(schema.run.c.id)).scalars().all()
     for run_id in ids:
         try:
@@ -115,11 +115,11 @@ def _runs(database: Database, reader: Reader, findings: list[Defect]) -> Iterato
                 yield run
 
 
-def _is_elsewhere(database: Database, run: RunRecord, artefact: ArtefactRecord) -> bool:
-    if not database.is_shared or run.host == os.uname().nodename:
+def _is_elsewhere(reader: Reader, run: RunRecord, artefact: ArtefactRecord) -> bool:
+    if not reader.is_shared or run.host == os.uname().nodename:
         return False
     try:
-        return not artefact_file(database, run.uuid, artefact.path).exists()
+        return not artefact_file(reader.database, run.uuid, artefact.path).exists()
     except ArtefactError:
         return False  # which is a finding
 
