@@ -280,17 +280,19 @@ def _merge(
                 updated[row.id] = here[row.uuid]
                 _forget(writing, here[row.uuid], row)
             come += further
-            places = {row.uuid: (new | updated)[row.id] for row in come}
+            ids = new | updated
+            places = {row.uuid: ids[row.id] for row in come}
             for done, row in enumerate(come, start=1):
-                run_id = places[row.uuid]
-                folder = layout.run_folder(database, run_id, row.uuid).relative_to(database.folder)
+                folder = layout.run_folder(database, ids[row.id], row.uuid)
+                folder = folder.relative_to(database.folder)
                 paths = [(folder / name).as_posix() for name in names[row.id]]
-                _copy_parts(reading, writing, row.id, run_id, paths)
+                _copy_parts(reading, writing, row.id, ids[row.id], paths)
                 on_progress(done, len(come))
             tagged = set(reading.execute(select(schema.tag.c.run_id)).scalars())
+            here |= places
             for row in (*come, *known):
                 if row.name is not None or row.note is not None or row.id in tagged:
-                    _label(reading, writing, row, (here | places)[row.uuid])
+                    _label(reading, writing, row, here[row.uuid])
             files.place(places)
         files.keep()
     except BaseException as error:
