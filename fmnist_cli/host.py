@@ -141,8 +141,7 @@ def signals_deferred() -> Iterator[None]:
     if current_thread() is not main_thread():  # the one that handles them
         yield
         return
-    handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
-    handlers = {number: one for number, one in handlers.items() if callable(one)}
+    handlers = {n: handler for n in ENDING_SIGNALS if callable(handler := signal.getsignal(n))}
     came: list[int] = []
     for number in handlers:
         signal.signal(number, lambda number, _: came.append(number))

@@ -212,9 +212,7 @@ def recover_journal(database: Database, path: Path) -> Recovered:
     row.pop("registry", None)
     with RunLock(lock_file(database.files, row["uuid"])):
         with database.write() as connection:
-            run_id, is_there = _find_or_insert(connection, row, entries, path)
-            if not is_there:
-                put_entries(connection, run_id, entries)
+            run_id = _bring_in(connection, row, entries, path)
         try:
             path.unlink()
         except OSError as error:
@@ -230,10 +228,10 @@ def recover_journal(database: Database, path: Path) -> Recovered:
     )
 
 
-def _find_or_insert(
-    connection: Connection, row: Mapping[str, Any], entries: Sequence[Entry], path: Path
-) -> tuple[int, bool]:
-    """The run's id, and whether the registry has all of the journal already."""
+def _bring_in(
+    connection: Connection, row: dict[str, Any], entries: Sequence[Entry], path: Path
+) -> int:
+    """Put into the registry what it has not, the run's ``row`` first; the run's id there."""
     run, study = schema.run, schema.study.c
     this = select(run).where(run.c.uuid == row["uuid"]).with_for_update()
     there = connection.execute(this).first()
@@ -248,7 +246,7 @@ def _find_or_insert(
             )
         if there.status != "running" and there.resumes == resumes:
             if _is_recorded(connection, there.id, entries):
-                return int(there.id), True
+                return int(there.id)
             raise RegistryError(
                 f"{path} must not change a run that has ended. Received: run {there.id}, "
                 f"{there.status}.",
@@ -258,27 +256,27 @@ def _find_or_insert(
         if there.resumes < resumes:  # an older copy of the registry was put in its place
             values = {k: v for k, v in row.items() if k not in ("id", "study_id", "name", "note")}
             connection.execute(update(run).where(run.c.id == there.id).values(values))
-        return int(there.id), False
-    # a registry that has lost the run, or another one: ids, too, may be taken, and a server
-    # would give this one again
-    new = dict(row)
-    if (
-        connection.dialect.name != "sqlite"
-        or connection.execute(select(run.c.id).where(run.c.id == row["id"])).first() is not None
-    ):
-        del new["id"]
-    if connection.execute(select(study.id).where(study.id == row["study_id"])).first() is None:
-        new["study_id"] = None
-    return insert_row(connection, schema.run, new), False
+        run_id = int(there.id)
+    else:
+        # a registry that has lost the run, or another one: ids, too, may be taken, and a server
+        # would give this one again
+        taken = select(run.c.id).where(run.c.id == row["id"])
+        if connection.dialect.name != "sqlite" or connection.execute(taken).first() is not None:
+            row = {name: value for name, value in row.items() if name != "id"}
+        if connection.execute(select(study.id).where(study.id == row["study_id"])).first() is None:
+            row = row | {"study_id": None}
+        run_id = insert_row(connection, run, row)
+    put_entries(connection, run_id, entries)
+    return run_id
 
 
 def _is_recorded(connection: Connection, run_id: int, entries: Sequence[Entry]) -> bool:
     """Whether every row of the journal is in the registry as it is there."""
     for kind, row in entries:
         if kind in TABLES:
-            table = TABLES[kind]
-            same = [table.c[k] == v for k, v in row.items() if v is not None and k != "run_id"]
-            found = select(table.c.run_id).where(table.c.run_id == run_id, *same)
+            of = TABLES[kind].c
+            same = [of[k] == v for k, v in row.items() if v is not None and k != "run_id"]
+            found = select(of.run_id).where(of.run_id == run_id, *same)
             if connection.execute(found).first() is None:
                 return False
     return True
