@@ -138,9 +138,9 @@ class Registry(Reader):
             refuse_to_resume(run.id, run.status)
         return run
 
-    def resume(self, run: RunRecord, *, clock: Callable[[], float] = time.monotonic) -> ResumedRun:
+    def resume(self, run: RunRecord) -> ResumedRun:
         """A ``resumable`` run, to train on inside; ``rewind_to`` comes first."""
-        return ResumedRun(self.database, run, clock)
+        return ResumedRun(self.database, run)
 
     def journals(self) -> list[Path]:
         """The journals of runs that could not be recorded."""

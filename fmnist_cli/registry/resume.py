@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -35,8 +36,8 @@ class ResumedRun(Run):
     before anything is recorded.
     """
 
-    def __init__(self, database: Database, run: RunRecord, clock: Callable[[], float]) -> None:
-        super().__init__(database, run.uuid, clock)
+    def __init__(self, database: Database, run: RunRecord) -> None:
+        super().__init__(database, run.uuid, time.monotonic)
         self.id = run.id
         self._resumes = run.resumes + 1
 

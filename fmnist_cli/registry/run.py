@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Table, delete, select, update
 from fmnist_cli import errors, host
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.files import temporary_folders
-from fmnist_cli.formatting import printable
+from fmnist_cli.formatting import printable, without_password
 from fmnist_cli.registry import provenance, schema
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.journal import Journal
@@ -25,7 +25,6 @@ from fmnist_cli.registry.layout import artefact_file, claim, run_folder, sha256_
 from fmnist_cli.registry.liveness import Heartbeat, RunLock, lock_file
 from fmnist_cli.registry.records import BY_ITSELF, CONFIG_COLUMNS, ArtefactRecord, Outcome, RunSpec
 from fmnist_cli.registry.rows import Entry, end_run, insert_row, put_entries, put_epochs
-from fmnist_cli.registry.urls import without_password
 from fmnist_cli.registry.values import now, to_row, utc_text
 from fmnist_cli.version import __version__
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,12 +117,10 @@ def _runs(reader: Reader, findings: list[Defect]) -> Iterator[RunRecord]:
 
 
 def _is_elsewhere(reader: Reader, run: RunRecord, artefact: ArtefactRecord) -> bool:
-    if not reader.is_shared or run.host == os.uname().nodename:
-        return False
-    try:
-        return not artefact_file(reader.database, run.uuid, artefact.path).exists()
-    except ArtefactError:
-        return False  # which is a finding
+    with suppress(ArtefactError):  # which is a finding
+        if reader.is_shared and run.host != os.uname().nodename:
+            return not artefact_file(reader.database, run.uuid, artefact.path).exists()
+    return False
 
 
 def _structure(database: Database) -> Iterator[str]:

@@ -15,10 +15,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fmnist_cli.errors import RegistryError, UsageError
+from fmnist_cli.formatting import without_password
 from fmnist_cli.registry.liveness import Running
 from fmnist_cli.registry.migrations import HEAD
 from fmnist_cli.registry.sql import reader
-from fmnist_cli.registry.urls import without_password
 
 
 class PostgresReader(reader.SqlReader):
