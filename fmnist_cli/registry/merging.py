@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 
-from fmnist_cli.errors import ArtefactError, RegistryError, UsageError
+from fmnist_cli.errors import ArtefactError, RegistryError, require
 from fmnist_cli.files import replace_file
 from fmnist_cli.registry import layout, schema
 from fmnist_cli.registry.database import open_database
@@ -134,10 +134,8 @@ def merge(database: Database, other: str | Path, on_progress: Callable[[int, int
         When ``other`` is no registry.
     """
     with another(other) as there:
-        if there.identity == database.identity:
-            raise UsageError(
-                f"import must take another registry than this one. Received: {there.display_name}."
-            )
+        is_another = there.identity != database.identity
+        require(is_another, "import must take another registry than this one", there.display_name)
         with _staging(database) as staging:
             with _of_another():
                 source = there.snapshot(staging)
