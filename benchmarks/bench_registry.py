@@ -26,9 +26,9 @@ from bench_epoch import ROOT, cpu
 
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.epoch import Epoch
+from fmnist_cli.formatting import without_password
 from fmnist_cli.registry import Outcome, Registry, RunSpec
 from fmnist_cli.registry.run import FLUSH_SECONDS
-from fmnist_cli.registry.urls import without_password
 
 WRITERS = (1, 4, 12)
 

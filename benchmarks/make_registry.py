@@ -19,7 +19,7 @@ from sqlalchemy import insert, update
 
 from fmnist_cli import __version__
 from fmnist_cli.registry import Registry, schema
-from fmnist_cli.registry.digest import stored_digest
+from fmnist_cli.registry.rows import stored_digest
 from fmnist_cli.registry.values import to_row, utc_text
 
 BATCHES = (1, 5, 50, 500, 5000)
@@ -115,7 +115,7 @@ def main() -> None:
             runs = [run_row(i, options.epochs, rng) for i in numbers]
             epochs = [row for run in runs for row in epoch_rows(run, rng)]
             tags = [{"run_id": run["id"], "tag": f"batch{run['batch']}"} for run in runs[::10]]
-            with registry._database.write() as connection:
+            with registry.database.write() as connection:
                 connection.execute(insert(schema.run), runs)
                 connection.execute(insert(schema.epoch), epochs)
                 connection.execute(insert(schema.tag), tags)

@@ -79,10 +79,9 @@ class Epoch:
 
     def document(self) -> dict[str, Any]:
         """The epoch as strict JSON holds it: what is not finite is null, and named beside it."""
-        values = dict(vars(self))
-        kinds = {}
-        for name, value in values.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                values[name] = None
-                kinds[name] = "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
-        return values | {"nonfinite": kinds}
+        kinds = {
+            name: str(value)  # nan, inf or -inf
+            for name, value in vars(self).items()
+            if isinstance(value, float) and not math.isfinite(value)
+        }
+        return vars(self) | dict.fromkeys(kinds) | {"nonfinite": kinds}

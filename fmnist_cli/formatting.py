@@ -1,4 +1,4 @@
-"""Numbers as text: for people (percent, seconds, counts) and for programs (strict JSON)."""
+"""Values as text: for people (percent, seconds, counts) and for programs (strict JSON)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
     "\ufeff\ufff9-\ufffb\ufffe\uffff]"
 )
+_IN_USER = re.compile(r"(://[^:@/\s]*):[^?\s]*@")  # to the last @: a password may hold one
+_IN_QUERY = re.compile(r"(?i)([?&](?:[a-z_]*passw(?:or)?d|passfile|secret|token)=)[^&\s]*")
 
 
 def printable(text: str) -> str:
@@ -23,6 +25,11 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def without_password(text: str) -> str:
+    """A path, a URL or an option that holds one, fit to be shown and recorded."""
+    return _IN_QUERY.sub(r"\1***", _IN_USER.sub(r"\1:***@", text))
 
 
 def count_range(counts: Iterable[int]) -> str:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from fmnist_cli.errors import FmnistError, Stopped
-from fmnist_cli.registry.urls import without_password
+from fmnist_cli.formatting import without_password
 from fmnist_cli.runner.command_line import continue_command, option_words, resume_words
 
 _ADVICE: dict[str, str] = {

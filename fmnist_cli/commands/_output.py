@@ -131,7 +131,7 @@ class Output:
     def command(self, words: str) -> str:
         """``fmnist WORDS``, with the registry that this command was given."""
         from fmnist_cli.commands._settings import read_settings, source_of
-        from fmnist_cli.registry.urls import without_password
+        from fmnist_cli.formatting import without_password
 
         usual, _ = source_of("db", read_settings())
         shown = shlex.quote(without_password(self.db))

@@ -32,7 +32,7 @@ def show(common: Common) -> None:
       # for a program
       fmnist config show --json
     """
-    from fmnist_cli.registry.urls import without_password
+    from fmnist_cli.formatting import without_password
     from fmnist_cli.studies.early_stopping import EARLY_STOPPING
 
     out = Output(common)

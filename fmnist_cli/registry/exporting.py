@@ -24,11 +24,6 @@ def csv_parts(answer: QueryResult) -> Iterator[str]:
         yield text.getvalue()
 
 
-def as_csv(answer: QueryResult) -> str:
-    """The parts of ``csv_parts``, as one text."""
-    return "".join(csv_parts(answer))
-
-
 def _harmless(value: object) -> object:
     """A text that a spreadsheet would take for a formula, with an apostrophe before it."""
     is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
@@ -66,7 +61,7 @@ def as_parquet(answer: QueryResult) -> bytes:
 
 
 FORMATS: Mapping[str, Callable[[QueryResult], str | bytes]] = {
-    "csv": as_csv,
+    "csv": lambda answer: "".join(csv_parts(answer)),
     "jsonl": as_jsonl,
     "parquet": as_parquet,
 }

@@ -3,7 +3,8 @@
 A file of lines, each the JSON of ``[kind, row]``, a tab, and the SHA-256 of that and of the line
 before (the first versions wrote the JSON alone), and on the disk before the training continues:
 first the run's own row and the registry's path, then every epoch and whatever else was recorded,
-last its end. It is complete, so that even a registry that has lost the run gets it back.
+last its end. It is complete, so that even a registry that has lost the run gets it back
+(``recover_journal``).
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection, select, update
+
 from fmnist_cli.errors import RegistryError
-from fmnist_cli.files import open_regular
+from fmnist_cli.files import open_regular, temporary_folders
 from fmnist_cli.registry import schema
-from fmnist_cli.registry.rows import TABLES, Entry
-from fmnist_cli.registry.soundness import unsound
+from fmnist_cli.registry.database.base import Database
+from fmnist_cli.registry.liveness import RunLock, lock_file
+from fmnist_cli.registry.rows import TABLES, Entry, insert_row, put_entries
+from fmnist_cli.registry.soundness import refuse_constant, unsound
 from fmnist_cli.registry.values import to_json
 
 SUFFIX = ".journal"
@@ -117,7 +123,7 @@ def read_journal(path: Path) -> list[Entry]:
             digest = _chained(digest, text)
             if has_digests and found != digest:
                 raise ValueError(f"line {len(entries) + 1} is not the one that was written")
-            kind, row = json.loads(text, parse_constant=_refuse)
+            kind, row = json.loads(text, parse_constant=refuse_constant)
             entries.append((kind, dict(row)))
     except (ValueError, TypeError, RecursionError) as error:
         raise RegistryError(f"{path} is damaged: {error}.", path=path) from error
@@ -158,5 +164,119 @@ def _chained(before: str, text: str) -> str:
     return hashlib.sha256(f"{before}{text}".encode()).hexdigest()
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
+@dataclass(frozen=True, kw_only=True)
+class Recovered:
+    """A journal that was brought in.
+
+    Attributes
+    ----------
+    epochs : int
+        How many it held.
+    ended : bool
+        Whether it held the run's end; if not, the run can be resumed.
+    """
+
+    run_id: int
+    uuid: str
+    path: Path
+    epochs: int
+    ended: bool
+
+
+def find_journals(database: Database) -> list[Path]:
+    """This user's journals of this registry: in its folder, and where there was no room in it."""
+    elsewhere = []
+    found = [path for folder in temporary_folders() for path in folder.glob(f"*{SUFFIX}")]
+    for path in sorted(found):
+        if path.is_symlink() or not path.is_file() or path.stat().st_uid != os.getuid():
+            continue  # anyone can put files there
+        try:
+            row = dict(read_journal(path)[0][1])
+        except RegistryError:
+            continue
+        if row.get("registry") == database.identity:
+            elsewhere.append(path)
+    return [*sorted(database.files.glob(f"*/*{SUFFIX}")), *elsewhere]
+
+
+def recover_journal(database: Database, path: Path) -> Recovered:
+    """Bring one journal in, in one transaction, and remove it; harmless to repeat.
+
+    Raises
+    ------
+    RegistryError
+        When it is damaged, or its run is still training.
+    """
+    entries = read_journal(path)
+    row = dict(entries[0][1])
+    row.pop("registry", None)
+    with RunLock(lock_file(database.files, row["uuid"])):
+        with database.write() as connection:
+            run_id = _bring_in(connection, row, entries, path)
+        try:
+            path.unlink()
+        except OSError as error:
+            raise RegistryError(
+                f"{path} is in the registry, and cannot be removed: {error.strerror}."
+            ) from error
+    return Recovered(
+        run_id=run_id,
+        uuid=row["uuid"],
+        path=path,
+        epochs=len({row["epoch"] for kind, row in entries if kind == schema.epoch.name}),
+        ended=entries[-1][0] == "end",
+    )
+
+
+def _bring_in(
+    connection: Connection, row: dict[str, Any], entries: Sequence[Entry], path: Path
+) -> int:
+    """Put into the registry what it has not, the run's ``row`` first; the run's id there."""
+    run, study = schema.run, schema.study.c
+    this = select(run).where(run.c.uuid == row["uuid"]).with_for_update()
+    there = connection.execute(this).first()
+    resumes = row.get("resumes", 0)
+    if there is not None:
+        if there.resumes > resumes:
+            raise RegistryError(
+                f"{path} must be of run {there.id} as it is. Received: from before it was resumed; "
+                "what it holds was trained again, so it can be removed.",
+                run_id=there.id,
+                path=path,
+            )
+        if there.status != "running" and there.resumes == resumes:
+            if _is_recorded(connection, there.id, entries):
+                return int(there.id)
+            raise RegistryError(
+                f"{path} must not change a run that has ended. Received: run {there.id}, "
+                f"{there.status}.",
+                run_id=there.id,
+                path=path,
+            )
+        if there.resumes < resumes:  # an older copy of the registry was put in its place
+            values = {k: v for k, v in row.items() if k not in ("id", "study_id", "name", "note")}
+            connection.execute(update(run).where(run.c.id == there.id).values(values))
+        run_id = int(there.id)
+    else:
+        # a registry that has lost the run, or another one: ids, too, may be taken, and a server
+        # would give this one again
+        taken = select(run.c.id).where(run.c.id == row["id"])
+        if connection.dialect.name != "sqlite" or connection.execute(taken).first() is not None:
+            row = {name: value for name, value in row.items() if name != "id"}
+        if connection.execute(select(study.id).where(study.id == row["study_id"])).first() is None:
+            row = row | {"study_id": None}
+        run_id = insert_row(connection, run, row)
+    put_entries(connection, run_id, entries)
+    return run_id
+
+
+def _is_recorded(connection: Connection, run_id: int, entries: Sequence[Entry]) -> bool:
+    """Whether every row of the journal is in the registry as it is there."""
+    for kind, row in entries:
+        if kind in TABLES:
+            of = TABLES[kind].c
+            same = [of[k] == v for k, v in row.items() if v is not None and k != "run_id"]
+            found = select(of.run_id).where(of.run_id == run_id, *same)
+            if connection.execute(found).first() is None:
+                return False
+    return True

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, insert, select, update
 
-from fmnist_cli.errors import UsageError, require
+from fmnist_cli.errors import require
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.schema import run, tag
 from fmnist_cli.registry.soundness import is_displayable
@@ -21,11 +21,9 @@ def add_tags(database: Database, run_id: int, tags: Sequence[str]) -> None:
     """Put tags on a run; UsageError for one that cannot be a tag."""
     for one in tags:
         # no commas, which separate tags, nor what a shell or a terminal takes for its own
-        if not re.fullmatch(rf"[\w.:/+@=-]{{1,{MAX_TAG}}}", one):
-            raise UsageError(
-                f"a tag must be 1 to {MAX_TAG} letters, digits or any of ._:/+@=- in a row. "
-                f"Received: {one!r}."
-            )
+        is_tag = re.fullmatch(rf"[\w.:/+@=-]{{1,{MAX_TAG}}}", one) is not None
+        must = f"a tag must be 1 to {MAX_TAG} letters, digits or any of ._:/+@=- in a row"
+        require(is_tag, must, repr(one))
     with database.write() as connection:
         connection.execute(select(run.c.id).where(run.c.id == run_id).with_for_update())
         there = set(connection.execute(select(tag.c.tag).where(tag.c.run_id == run_id)).scalars())
@@ -50,12 +48,10 @@ def set_text(database: Database, run_id: int, column: str, text: str) -> None:
 
     UsageError for one that is too long or holds control characters.
     """
-    if len(text) > MAX_TEXT:
-        raise UsageError(
-            f"a {column} must have at most {MAX_TEXT:,} characters. Received: {len(text):,}."
-        )
-    if not is_displayable(text, allowed="\n\t" if column == "note" else ""):
-        raise UsageError(f"a {column} must have no control characters. Received: {text[:100]!r}.")
+    must = f"a {column} must have at most {MAX_TEXT:,} characters"
+    require(len(text) <= MAX_TEXT, must, f"{len(text):,}")
+    is_shown = is_displayable(text, allowed="\n\t" if column == "note" else "")
+    require(is_shown, f"a {column} must have no control characters", repr(text[:100]))
     value = clean(text, {}) or None
     if column == "name" and value is not None:
         require(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from fmnist_cli.errors import ArtefactError, RegistryError
 from fmnist_cli.files import open_regular, replace_file
-from fmnist_cli.registry.locks import one_at_a_time
+from fmnist_cli.registry.liveness import lock_file, one_at_a_time
 
 if TYPE_CHECKING:  # SQLAlchemy takes longer to import than a list of runs to make
     from fmnist_cli.registry.database.base import Database
@@ -39,11 +39,6 @@ def files_folder(database: Path) -> Path:
     return database.with_name(f"{database.name}-files")
 
 
-def lock_file(files: Path, uuid: str) -> Path:
-    """The file whose lock a live run holds."""
-    return files / "locks" / f"{uuid}.lock"
-
-
 def import_or_gc(database: Database) -> AbstractContextManager[None]:
     """For the one of the two that puts folders in their places, or takes folders for garbage."""
     deadline = time.monotonic() + IMPORT_SECONDS
@@ -56,7 +51,7 @@ def import_or_gc(database: Database) -> AbstractContextManager[None]:
             )
         time.sleep(0.01)
 
-    return one_at_a_time(database.files / "locks" / "import.lock", wait)
+    return one_at_a_time(lock_file(database.files, "import"), wait)
 
 
 def run_folder(database: Database, run_id: int, uuid: str) -> Path:

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Row, Table, delete, insert, select, update
 
-from fmnist_cli.errors import ArtefactError, RegistryError, UsageError
+from fmnist_cli.errors import ArtefactError, RegistryError, require
 from fmnist_cli.files import replace_file
 from fmnist_cli.registry import layout, schema
 from fmnist_cli.registry.database import open_database
 from fmnist_cli.registry.database.base import Database
-from fmnist_cli.registry.digest import stored_digest
 from fmnist_cli.registry.labels import is_taken_as_id
-from fmnist_cli.registry.locks import RunLock
+from fmnist_cli.registry.liveness import RunLock, lock_file
 from fmnist_cli.registry.migrate import prepare, stored_revision
-from fmnist_cli.registry.rows import insert_row
+from fmnist_cli.registry.records import BY_ITSELF
+from fmnist_cli.registry.rows import insert_row, stored_digest
 from fmnist_cli.registry.soundness import unsound
 
-BATCH = 200  # runs whose rows are in memory at once
 SECONDS_A_DAY = 86_400
 STAGING = ".import-"  # and more: a folder under runs.files
+
+Verdict = Literal["new", "further", "known", "unfinished", "damaged", "differing"]
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,8 @@ def merge(database: Database, other: str | Path, on_progress: Callable[[int, int
         When ``other`` is no registry.
     """
     with another(other) as there:
-        if there.identity == database.identity:
-            raise UsageError(
-                f"import must take another registry than this one. Received: {there.display_name}."
-            )
+        is_another = there.identity != database.identity
+        require(is_another, "import must take another registry than this one", there.display_name)
         with _staging(database) as staging:
             with _of_another():
                 source = there.snapshot(staging)
@@ -172,16 +171,14 @@ def _staging(database: Database) -> Iterator[Path]:
         for old in files.glob(f"{STAGING}*"):  # of an import that was killed
             if time.time() - old.stat().st_mtime > SECONDS_A_DAY:
                 shutil.rmtree(old, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=files))
+        folder = TemporaryDirectory(prefix=STAGING, dir=files, ignore_cleanup_errors=True)
     except OSError as error:
         raise RegistryError(
             f"an import needs room in {files}, which cannot be written: {error.strerror}.",
             path=files,
         ) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with folder as path:
+        yield Path(path)
 
 
 @contextmanager
@@ -195,70 +192,52 @@ def _of_another() -> Iterator[None]:
         raise
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What is done with the runs of the other registry: the ids there."""
-
-    new: list[Row[Any]] = field(default_factory=list)
-    further: list[Row[Any]] = field(default_factory=list)
-    known: list[Row[Any]] = field(default_factory=list)
-    unfinished: list[int] = field(default_factory=list)
-    damaged: list[int] = field(default_factory=list)
-    differing: list[int] = field(default_factory=list)
-
-
-def _plan(reading: Connection, here: Connection) -> _Plan:
-    run = schema.run
-    plan = _Plan()
+def _plan(reading: Connection, here: Connection) -> dict[Verdict, list[Row[Any]]]:
+    """The runs of the other registry, by what becomes of them."""
+    run, study = schema.run, schema.study
+    plan: dict[Verdict, list[Row[Any]]] = {verdict: [] for verdict in get_args(Verdict)}
     ours = {row.uuid: row for row in here.execute(select(run))}
     _read_any_text(reading)
-    study = schema.study
     studies = {row.id for row in reading.execute(select(study)) if not unsound(study, row)}
     for row in reading.execute(select(run).order_by(run.c.id)).all():
-        mine = ours.get(row.uuid)
-        if not _is_sound(reading, row) or row.study_id not in studies | {None}:
-            plan.damaged.append(row.id)
-        elif row.status == "running":
-            plan.unfinished.append(row.id)
-        elif mine is None:
-            plan.new.append(row)
-        elif mine.digest == row.digest:
-            plan.known.append(row)
+        if row.study_id in studies | {None} and _is_sound(reading, row):
+            plan[_verdict(reading, row, here, ours.get(row.uuid))].append(row)
         else:
-            comes, is_here = _progress(reading, row), _progress(here, mine)
-            n = min(len(comes.scores), len(is_here.scores))
-            if comes.scores[:n] != is_here.scores[:n] or comes.rank == is_here.rank:
-                plan.differing.append(row.id)
-            elif comes.rank < is_here.rank:
-                plan.known.append(row)
-            elif len(comes.scores) >= len(is_here.scores) or comes.by_itself:
-                plan.further.append(row)
-            else:
-                plan.differing.append(row.id)
+            plan["damaged"].append(row)
     return plan
 
 
-@dataclass(frozen=True)
-class _Progress:
-    """How far a run has got: its epochs without their times."""
+def _verdict(
+    reading: Connection, row: Row[Any], here: Connection, mine: Row[Any] | None
+) -> Verdict:
+    """What becomes of a sound run, which is ``mine`` here."""
+    if row.status == "running":
+        return "unfinished"
+    if mine is None:
+        return "new"
+    if mine.digest == row.digest:
+        return "known"
+    theirs, ours = _scores(reading, row), _scores(here, mine)
+    n = min(len(theirs), len(ours))
+    their_rank, our_rank = _rank(row, len(theirs)), _rank(mine, len(ours))
+    if theirs[:n] != ours[:n] or their_rank == our_rank:
+        return "differing"
+    if their_rank < our_rank:
+        return "known"
+    return "further" if n == len(ours) or row.status in BY_ITSELF else "differing"
 
-    resumes: int
-    by_itself: bool
-    scores: list[tuple[Any, ...]]
 
-    @property
-    def rank(self) -> tuple[int, bool, int]:
-        return self.resumes, self.by_itself, len(self.scores)
+def _rank(run: Row[Any], n_epochs: int) -> tuple[int, bool, int]:
+    """How far a run has got."""
+    return run.resumes, run.status in BY_ITSELF, n_epochs
 
 
-def _progress(connection: Connection, run: Row[Any]) -> _Progress:
+def _scores(connection: Connection, run: Row[Any]) -> list[tuple[Any, ...]]:
+    """A run's epochs without their times."""
     epoch = schema.epoch
     timeless = [c for c in epoch.c if c.name not in ("run_id", "train_seconds", "eval_seconds")]
-    rows = connection.execute(
-        select(*timeless).where(epoch.c.run_id == run.id).order_by(epoch.c.epoch)
-    )
-    by_itself = run.status in ("finished", "diverged")
-    return _Progress(run.resumes, by_itself, [tuple(row) for row in rows])
+    statement = select(*timeless).where(epoch.c.run_id == run.id).order_by(epoch.c.epoch)
+    return [tuple(row) for row in connection.execute(statement)]
 
 
 def _merge(
@@ -271,12 +250,14 @@ def _merge(
     run = schema.run
     with database.read() as connection:
         plan = _plan(reading, connection)
-    come = [*plan.new, *plan.further]
-    ids: dict[int, int] = {}
+    known, further = plan["known"], plan["further"]
+    new: dict[int, int] = {}  # the ids here, by those there
+    updated: dict[int, int] = {}
     try:
         # the copying of files takes its time, so it comes before the transaction
         names = {
-            row.id: files.copy(row.uuid, _rows(reading, schema.artefact, [row.id])) for row in come
+            row.id: files.copy(row.uuid, _rows(reading, schema.artefact, row.id))
+            for row in (*plan["new"], *further)
         }
         # the files are in their places before the rows can be seen
         with (
@@ -284,43 +265,49 @@ def _merge(
             ExitStack() as held,
             database.write(interruptible=True) as writing,
         ):
-            here = {row.uuid: row for row in writing.execute(select(run.c.uuid, run.c.id))}
-            new = [row for row in plan.new if row.uuid not in here]  # by another import, just now
-            studies = _studies(reading, writing, {row.study_id for row in new} - {None})
-            for i in range(0, len(new), BATCH):
-                batch = new[i : i + BATCH]
-                ids |= _copy_runs(writing, batch, studies)
-                _copy_parts(reading, writing, batch, ids, _paths(database, batch, ids, names))
-                on_progress(len(ids), len(come))
-            updated = {row.id: here[row.uuid].id for row in plan.further if row.uuid in here}
-            for row in plan.further:
+            here = {row.uuid: row.id for row in writing.execute(select(run.c.uuid, run.c.id))}
+            # but for those that another import has brought just now
+            come = [row for row in plan["new"] if row.uuid not in here]
+            studies = _studies(reading, writing, {row.study_id for row in come} - {None})
+            for row in come:
+                values = {"study_id": studies.get(row.study_id), "name": None}
+                new[row.id] = insert_row(writing, run, _without_id(row) | values)
+            for row in further:
                 # that it is not resumed meanwhile
-                held.enter_context(RunLock(layout.lock_file(database.files, row.uuid)))
-                _forget(writing, updated[row.id], row)
-                paths = _paths(database, [row], updated, names)
-                _copy_parts(reading, writing, [row], updated, paths, labels=False)
+                held.enter_context(RunLock(lock_file(database.files, row.uuid)))
+                updated[row.id] = here[row.uuid]
+                _forget(writing, here[row.uuid], row)
+            come += further
+            ids = new | updated
+            places = {row.uuid: ids[row.id] for row in come}
+            for done, row in enumerate(come, start=1):
+                folder = layout.run_folder(database, ids[row.id], row.uuid)
+                folder = folder.relative_to(database.folder)
+                paths = [(folder / name).as_posix() for name in names[row.id]]
+                _copy_parts(reading, writing, row.id, ids[row.id], paths)
+                on_progress(done, len(come))
             tagged = set(reading.execute(select(schema.tag.c.run_id)).scalars())
-            for row in (*plan.known, *plan.further):
+            here |= places
+            for row in (*come, *known):
                 if row.name is not None or row.note is not None or row.id in tagged:
-                    _label(reading, writing, row, here[row.uuid].id)
-            files.place({row.uuid: (ids | updated)[row.id] for row in (*new, *plan.further)})
+                    _label(reading, writing, row, here[row.uuid])
+            files.place(places)
         files.keep()
-    except OSError as error:
+    except BaseException as error:
         files.take_back()
-        raise RegistryError(
-            f"the files of {there.display_name} cannot be copied to {database.files}: "
-            f"{error.strerror}; nothing was imported."
-        ) from error
-    except BaseException:
-        files.take_back()
+        if isinstance(error, OSError):
+            raise RegistryError(
+                f"the files of {there.display_name} cannot be copied to {database.files}: "
+                f"{error.strerror}; nothing was imported."
+            ) from error
         raise
     return Merged(
-        runs=tuple(ids.values()),
+        runs=tuple(new.values()),
         updated=tuple(updated.values()),
-        known=len(plan.known),
-        unfinished=tuple(plan.unfinished),
-        damaged=tuple(plan.damaged),
-        differing=tuple(plan.differing),
+        known=len(known),
+        unfinished=tuple(row.id for row in plan["unfinished"]),
+        damaged=tuple(row.id for row in plan["damaged"]),
+        differing=tuple(row.id for row in plan["differing"]),
         files_missing=tuple(files.missing),
     )
 
@@ -336,11 +323,20 @@ def _is_sound(reading: Connection, row: Row[Any]) -> bool:
     if unsound(schema.run, row):
         return False
     for table in (*schema.PARTS, schema.tag):
-        for part in _rows(reading, table, [row.id]):
-            if unsound(table, part):
-                return False
+        if any(unsound(table, part) for part in _rows(reading, table, row.id)):
+            return False
     recorded: str | None = row.digest
     return row.status == "running" or recorded == stored_digest(reading, row.id)
+
+
+def _studies(reading: Connection, writing: Connection, wanted: set[int]) -> dict[int, int]:
+    """The ids here of the studies there, which are copied where they are not here yet."""
+    study = schema.study
+    here = {uuid: i for i, uuid in writing.execute(select(study.c.id, study.c.uuid))}
+    there = reading.execute(select(study).where(study.c.id.in_(wanted)).order_by(study.c.id))
+    return {
+        row.id: here.get(row.uuid) or insert_row(writing, study, _without_id(row)) for row in there
+    }
 
 
 def _forget(writing: Connection, run_id: int, row: Row[Any]) -> None:
@@ -353,79 +349,16 @@ def _forget(writing: Connection, run_id: int, row: Row[Any]) -> None:
     writing.execute(update(run).where(run.c.id == run_id).values(values))
 
 
-def _copy_runs(
-    writing: Connection, batch: Sequence[Row[Any]], studies: Mapping[int, int]
-) -> dict[int, int]:
-    """Insert the runs; their ids here, by those there."""
-    run = schema.run
-    taken = set(writing.execute(select(run.c.name)).scalars())
-    copies = []
-    for row in batch:
-        values = {name: value for name, value in row._mapping.items() if name != "id"}
-        if row.name in taken or is_taken_as_id(row.name or ""):  # a name says which run is meant
-            values["name"] = None
-        taken.add(row.name)
-        copies.append(values | {"study_id": studies.get(row.study_id)})
-    writing.execute(insert(run), copies)
-    uuids = [row.uuid for row in batch]
-    here = {
-        uuid: i
-        for i, uuid in writing.execute(select(run.c.id, run.c.uuid).where(run.c.uuid.in_(uuids)))
-    }
-    return {row.id: here[row.uuid] for row in batch}
-
-
-def _paths(
-    database: Database,
-    batch: Sequence[Row[Any]],
-    ids: Mapping[int, int],
-    names: Mapping[int, Sequence[str]],
-) -> dict[int, Iterator[str]]:
-    """By the run's id there, where its files are to be, in their order."""
-    base = database.folder
-    return {
-        row.id: iter(
-            [
-                (layout.run_folder(database, ids[row.id], row.uuid) / name)
-                .relative_to(base)
-                .as_posix()
-                for name in names[row.id]
-            ]
-        )
-        for row in batch
-    }
-
-
 def _copy_parts(
-    reading: Connection,
-    writing: Connection,
-    batch: Sequence[Row[Any]],
-    ids: Mapping[int, int],
-    paths: Mapping[int, Iterator[str]],
-    *,
-    labels: bool = True,
+    reading: Connection, writing: Connection, there: int, here: int, paths: Sequence[str]
 ) -> None:
-    for table in (*schema.PARTS, schema.tag) if labels else schema.PARTS:
-        parts = []
-        for part in _rows(reading, table, [row.id for row in batch]):
-            values = {name: value for name, value in part._mapping.items() if name != "id"}
-            if table is schema.artefact:
-                values["path"] = next(paths[part.run_id])
-            values["run_id"] = ids[part.run_id]
-            parts.append(values)
+    """Copy what belongs to a run, by its ids; its files are to be in ``paths``, in their order."""
+    for table in schema.PARTS:
+        parts = [_without_id(part) | {"run_id": here} for part in _rows(reading, table, there)]
+        if table is schema.artefact:
+            parts = [part | {"path": path} for part, path in zip(parts, paths, strict=True)]
         if parts:
             writing.execute(insert(table), parts)
-
-
-def _studies(reading: Connection, writing: Connection, wanted: set[int]) -> dict[int, int]:
-    """The ids here of the studies there, which are copied where they are not here yet."""
-    study = schema.study
-    here = {uuid: i for i, uuid in writing.execute(select(study.c.id, study.c.uuid))}
-    ids = {}
-    for row in reading.execute(select(study).where(study.c.id.in_(wanted)).order_by(study.c.id)):
-        values = {name: value for name, value in row._mapping.items() if name != "id"}
-        ids[row.id] = here.get(row.uuid) or insert_row(writing, study, values)
-    return ids
 
 
 def _label(reading: Connection, writing: Connection, row: Row[Any], run_id: int) -> None:
@@ -433,18 +366,22 @@ def _label(reading: Connection, writing: Connection, row: Row[Any], run_id: int)
     run, tag = schema.run, schema.tag
     for column in ("name", "note"):
         value = row._mapping[column]
-        if column == "name" and value is not None:
+        if column == "name" and value is not None:  # it says which run is meant
             taken = writing.execute(select(run.c.id).where(run.c.name == value)).first()
             value = None if taken or is_taken_as_id(value) else value
         if value is not None:
             unset = update(run).where(run.c.id == run_id, run.c[column].is_(None))
             writing.execute(unset.values({column: value}))
-    there = {part.tag for part in _rows(reading, tag, [row.id])}
-    here = {part.tag for part in _rows(writing, tag, [run_id])}
+    there = {part.tag for part in _rows(reading, tag, row.id)}
+    here = {part.tag for part in _rows(writing, tag, run_id)}
     if new := sorted(there - here):
         writing.execute(insert(tag), [{"run_id": run_id, "tag": one} for one in new])
 
 
-def _rows(connection: Connection, table: Table, run_ids: Sequence[int]) -> Sequence[Row[Any]]:
-    statement = select(table).where(table.c.run_id.in_(run_ids)).order_by(*table.primary_key)
+def _rows(connection: Connection, table: Table, run_id: int) -> Sequence[Row[Any]]:
+    statement = select(table).where(table.c.run_id == run_id).order_by(*table.primary_key)
     return connection.execute(statement).all()
+
+
+def _without_id(row: Row[Any]) -> dict[str, Any]:
+    return {name: value for name, value in row._mapping.items() if name != "id"}

@@ -22,12 +22,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def prepare(database: Database, *, readonly: bool) -> None:
     """Make the registry usable: created if absent (not by a reader), upgraded if behind.
 
-    Raises
-    ------
-    RegistryError
-        When it cannot be a registry; it is left untouched.
-    SchemaTooNew
-        When a newer fmnist wrote it; it is left untouched.
+    What cannot be a registry (RegistryError), or is too new (SchemaTooNew), is left untouched.
     """
     database.check_usable(readonly=readonly)
     with database.read() as connection:

@@ -9,24 +9,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, Select, Table, func, select
 
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import ArtefactError, RegistryError, RunNotFound
 from fmnist_cli.registry import records, schema
 from fmnist_cli.registry.database.base import Database
-from fmnist_cli.registry.digest import stored_digest
 from fmnist_cli.registry.layout import artefact_file, found_folder, sha256_of
 from fmnist_cli.registry.liveness import dead_runs
-from fmnist_cli.registry.soundness import MAX_TEXT, unsound
+from fmnist_cli.registry.rows import stored_digest
+from fmnist_cli.registry.soundness import unsound
 from fmnist_cli.registry.values import to_datetime
-
-_MAX_ID = 2**63 - 1
 
 _recorded_epochs = (
     select(func.max(schema.epoch.c.epoch))
@@ -46,14 +43,36 @@ _SELECT_RUN = select(
 
 
 class Reader:
-    """The reading half of ``Registry``."""
+    """The reading half of ``Registry``.
+
+    Attributes
+    ----------
+    target : str
+        What opens it in another process: an absolute path, or a URL with its password.
+    display_name : str
+        It as the user named it, without a password, for messages.
+    files : Path
+        The folder for what its runs save, made when something is.
+    folder : Path
+        What the paths of artefacts are relative to.
+    is_shared : bool
+        Whether several machines may record runs in it.
+    warning : str or None
+        What the user must know of before relying on it.
+    """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
+        self.target = database.target
+        self.display_name = database.display_name
+        self.files = database.files
+        self.folder = database.folder
+        self.is_shared = database.is_shared
+        self.warning = database.warning
 
     def find_run(self, run_id: int) -> records.RunRecord | None:
         """The run of that id, or None."""
-        if not 0 < run_id <= _MAX_ID:
+        if not 0 < run_id <= records.MAX_INTEGER:
             return None
         matching = self._runs(_SELECT_RUN.where(schema.run.c.id == run_id))
         return matching[0] if matching else None
@@ -78,9 +97,7 @@ class Reader:
         if text == "latest":
             matching = self.list_runs(limit=1)
             if not matching:
-                raise RunNotFound(
-                    f"{self._database.display_name} holds no run yet.", remedy="train_first"
-                )
+                raise RunNotFound(f"{self.display_name} holds no run yet.", remedy="train_first")
             return matching[0]
         if re.fullmatch(r"[0-9]{1,19}", text) and (record := self.find_run(int(text))):
             return record
@@ -88,7 +105,7 @@ class Reader:
             return named[0]
         if named:
             raise RunNotFound(
-                f"one run in {self._database.display_name} must have the name {text!r}; "
+                f"one run in {self.display_name} must have the name {text!r}; "
                 f"several have, such as {named[0].id} and {named[1].id}.",
                 remedy="list_runs",
             )
@@ -100,11 +117,11 @@ class Reader:
                 return matching[0]
             if matching:
                 raise RunNotFound(
-                    f"one run in {self._database.display_name} must have a uuid that begins with "
+                    f"one run in {self.display_name} must have a uuid that begins with "
                     f"{text}; several have."
                 )
         raise RunNotFound(
-            f"there is no run {text or repr(text)} in {self._database.display_name}.",
+            f"there is no run {text or repr(text)} in {self.display_name}.",
             remedy="list_runs",
         )
 
@@ -121,7 +138,7 @@ class Reader:
             run = schema.run.c
             needed = select(run.id, run.uuid, run.status).where(run.id == int(which))
             rows = [self._sound(schema.run, row) for row in self._rows(needed)]
-            if not rows or rows[0].status not in ("finished", "failed", "interrupted", "diverged"):
+            if not rows or rows[0].status not in records.ENDED:
                 raise
             return records.UnsoundRun(rows[0].id, rows[0].uuid, rows[0].status)
 
@@ -138,13 +155,9 @@ class Reader:
         """The runs that fit, newest (highest id) first."""
         run = schema.run.c
         statement = _SELECT_RUN.order_by(run.id.desc())
-        for column, wanted in (
-            (run.study_id, study_id),
-            (run.model, model),
-            (run.command, command),
-        ):
+        for name, wanted in {"study_id": study_id, "model": model, "command": command}.items():
             if wanted is not None:
-                statement = statement.where(column == wanted)
+                statement = statement.where(run[name] == wanted)
         if tag is not None:
             tagged = select(schema.tag.c.run_id).where(schema.tag.c.tag == tag)
             statement = statement.where(run.id.in_(tagged))
@@ -159,7 +172,7 @@ class Reader:
         """What the run ran on, as ``provenance.environment`` found it."""
         found = self.environments([run_id])
         if not found:
-            raise RunNotFound(f"there is no run {run_id} in {self._database.display_name}.")
+            raise RunNotFound(f"there is no run {run_id} in {self.display_name}.")
         return found[run_id]
 
     def environments(self, run_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
@@ -170,28 +183,24 @@ class Reader:
 
     def epochs(self, run_id: int) -> tuple[Epoch, ...]:
         """The run's epochs, in order."""
-        rows = self._part(schema.epoch, run_id, schema.epoch.c.epoch)
-        return tuple(map(_epoch, rows))
+        return tuple(map(_epoch, self._part(schema.epoch, run_id)))
 
     def dynamics(self, run_id: int) -> dict[str, list[tuple[int, float | None]]]:
         """The run's further figures: by name, (epoch, value) in order; None is not finite."""
-        rows = self._part(schema.dynamics, run_id, schema.dynamics.c.epoch)
         figures: dict[str, list[tuple[int, float | None]]] = {}
-        for row in rows:
+        for row in self._part(schema.dynamics, run_id):
             figures.setdefault(row.name, []).append((row.epoch, row.value))
         return figures
 
     def checks(self, run_id: int) -> tuple[records.CheckRecord, ...]:
         """The run's checks, in the order they were made."""
-        rows = self._part(schema.run_check, run_id, schema.run_check.c.id)
         return tuple(
             records.CheckRecord(**{**_plain(row), "figures": json.loads(row.figures)})
-            for row in rows
+            for row in self._part(schema.run_check, run_id)
         )
 
     def evaluations(self, run_id: int) -> tuple[records.EvaluationRecord, ...]:
         """The run's evaluations, in the order they were made."""
-        rows = self._part(schema.evaluation, run_id, schema.evaluation.c.id)
         return tuple(
             records.EvaluationRecord(
                 **{
@@ -200,21 +209,22 @@ class Reader:
                     "answers": None if row.answers is None else bytes.fromhex(row.answers),
                 }
             )
-            for row in rows
+            for row in self._part(schema.evaluation, run_id)
         )
 
     def artefacts(
         self, run_id: int, *, kind: str | None = None
     ) -> tuple[records.ArtefactRecord, ...]:
         """The run's saved files (of one kind), in the order they were added."""
-        rows = self._part(schema.artefact, run_id, schema.artefact.c.id)
-        names = [field.name for field in fields(records.ArtefactRecord)]
-        found = (records.ArtefactRecord(**{n: row._mapping[n] for n in names}) for row in rows)
-        return tuple(record for record in found if kind in (None, record.kind))
+        return tuple(
+            records.ArtefactRecord(**{k: v for k, v in row._mapping.items() if k != "id"})
+            for row in self._part(schema.artefact, run_id)
+            if kind in (None, row.kind)
+        )
 
     def run_folder(self, run: records.RunRecord) -> Path:
         """The folder that holds what the run saved, there or not."""
-        return found_folder(self._database, run.id, run.uuid)
+        return found_folder(self.database, run.id, run.uuid)
 
     def artefact_path(self, artefact: records.ArtefactRecord) -> Path:
         """Where the file is, once its content has been compared with its checksum.
@@ -226,7 +236,7 @@ class Reader:
         """
         run = schema.run.c
         (uuid,) = self._rows(select(run.uuid).where(run.id == artefact.run_id))[0]
-        path = artefact_file(self._database, uuid, artefact.path)
+        path = artefact_file(self.database, uuid, artefact.path)
         what = f"{artefact.path} of run {artefact.run_id}"
         about: dict[str, Any] = {"run_id": artefact.run_id, "path": path}
         try:
@@ -243,39 +253,33 @@ class Reader:
 
     def computed_digest(self, run_id: int) -> str:
         """The digest of what is stored now; an ended, undamaged run's equals ``run.digest``."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             found = stored_digest(connection, run_id)
         if found is None:
-            raise RunNotFound(f"there is no run {run_id} in {self._database.display_name}.")
+            raise RunNotFound(f"there is no run {run_id} in {self.display_name}.")
         return found
-
-    def find_study(self, study_id: int) -> records.StudyRecord | None:
-        """The study of that id, or None."""
-        if not 0 < study_id <= _MAX_ID:
-            return None
-        studies = self._studies(select(schema.study).where(schema.study.c.id == study_id))
-        return studies[0] if studies else None
 
     def get_study(self, study_id: int) -> records.StudyRecord:
         """The study of that id; RunNotFound when there is none."""
-        found = self.find_study(study_id)
-        if found is None:
-            raise RunNotFound(
-                f"there is no study {study_id} in {self._database.display_name}.",
-                remedy="list_studies",
-                study_id=study_id,
-            )
-        return found
+        if 0 < study_id <= records.MAX_INTEGER:
+            found = self._studies(select(schema.study).where(schema.study.c.id == study_id))
+            if found:
+                return found[0]
+        raise RunNotFound(
+            f"there is no study {study_id} in {self.display_name}.",
+            remedy="list_studies",
+            study_id=study_id,
+        )
 
     def latest_study(self, kind: str) -> records.StudyRecord | None:
         """The newest study of that kind, or None."""
-        newest = select(schema.study).where(schema.study.c.kind == kind)
-        studies = self._studies(newest.order_by(schema.study.c.id.desc()).limit(1))
-        return studies[0] if studies else None
+        return next(iter(self.list_studies(kind=kind, limit=1)), None)
 
-    def list_studies(self, *, kind: str | None = None) -> list[records.StudyRecord]:
+    def list_studies(
+        self, *, kind: str | None = None, limit: int | None = None
+    ) -> list[records.StudyRecord]:
         """The studies (of one kind), newest first."""
-        statement = select(schema.study).order_by(schema.study.c.id.desc())
+        statement = select(schema.study).order_by(schema.study.c.id.desc()).limit(limit)
         return self._studies(
             statement if kind is None else statement.where(schema.study.c.kind == kind)
         )
@@ -292,7 +296,7 @@ class Reader:
     def _runs(self, statement: Select[Any]) -> list[records.RunRecord]:
         rows = self._rows(statement)
         running: list[Any] = [row for row in rows if row.status == "running"]
-        lost = dead_runs(running, self._database.files, self._clock)
+        lost = dead_runs(running, self.files, self._clock)
         if lost:  # or ended since: the end is committed before the lock is let go
             rows = self._rows(statement)
         return [
@@ -301,10 +305,12 @@ class Reader:
         ]
 
     def _clock(self) -> datetime:
-        with self._database.read() as connection:
-            return self._database.clock(connection)
+        with self.database.read() as connection:
+            return self.database.clock(connection)
 
-    def _part(self, table: Any, run_id: int, order: Any) -> Sequence[Row[Any]]:
+    def _part(self, table: Table, run_id: int) -> Sequence[Row[Any]]:
+        """The rows of a table that belong to the run, in the order they were recorded."""
+        order = table.c.epoch if "epoch" in table.c else table.c.id
         rows = self._rows(select(table).where(table.c.run_id == run_id).order_by(order))
         return [self._sound(table, row) for row in rows]
 
@@ -313,13 +319,13 @@ class Reader:
         values = {name: value for name, value in row._mapping.items() if name in table.c}
         wrong = unsound(table, values, displayable=False)
         tags = row._mapping.get("tags")
-        if tags is not None and (not isinstance(tags, str) or len(tags) > MAX_TEXT):
+        if tags is not None and (not isinstance(tags, str) or len(tags) > records.MAX_TEXT):
             wrong = "tags that are none"
         if wrong is not None:
             of = "study" if table is schema.study else "run"
             owner = row.run_id if "run_id" in row._fields else row.id
             raise RegistryError(
-                f"{of} {owner} of {self._database.display_name} must hold what a {of} holds. "
+                f"{of} {owner} of {self.display_name} must hold what a {of} holds. "
                 f"Received: {wrong}.",
                 remedy="verify" if of == "study" else "verify_or_delete",
                 run_id=owner,
@@ -329,19 +335,18 @@ class Reader:
     def _studies(self, statement: Select[Any]) -> list[records.StudyRecord]:
         return [
             records.StudyRecord(
-                id=row.id,
-                uuid=row.uuid,
-                kind=row.kind,
-                name=row.name,
-                arms=tuple(json.loads(row.arms)),
-                config=json.loads(row.config),
-                created_at=datetime.fromisoformat(row.created_at),
+                **{
+                    **self._sound(schema.study, row)._mapping,
+                    "arms": tuple(json.loads(row.arms)),
+                    "config": json.loads(row.config),
+                    "created_at": datetime.fromisoformat(row.created_at),
+                }
             )
-            for row in (self._sound(schema.study, row) for row in self._rows(statement))
+            for row in self._rows(statement)
         ]
 
     def _rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return connection.execute(statement).all()
 
 

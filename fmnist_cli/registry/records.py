@@ -16,6 +16,9 @@ from typing import Any, Literal
 Status = Literal["running", "finished", "failed", "interrupted", "diverged", "lost"]
 StopReason = Literal["patience", "max_epochs", "diverged", "interrupted"]
 
+BY_ITSELF = ("finished", "diverged")  # how a training ends that nothing broke off
+ENDED = (*BY_ITSELF, "failed", "interrupted")
+
 _CONFIG = (
     *("model", "engine", "batch", "lr", "momentum", "epochs", "patience", "monitor", "seed"),
     *("hidden", "train_size", "val_size", "augment", "head", "init_seed", "order_seed"),
@@ -23,6 +26,8 @@ _CONFIG = (
 # the columns of ``run`` that hold the configuration, by their names in ``TrainConfig``
 CONFIG_COLUMNS = {name: "max_epochs" if name == "epochs" else name for name in _CONFIG}
 
+MAX_INTEGER = 2**63 - 1  # which the databases can take
+MAX_TEXT = 1_000_000  # characters of one text
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 
 

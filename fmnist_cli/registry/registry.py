@@ -11,12 +11,11 @@ from typing import Any
 from fmnist_cli.errors import UsageError
 from fmnist_cli.registry import labels, schema
 from fmnist_cli.registry.database import open_database
-from fmnist_cli.registry.journal import SUFFIX
+from fmnist_cli.registry.journal import SUFFIX, Recovered, find_journals, recover_journal
 from fmnist_cli.registry.merging import Merged, merge
 from fmnist_cli.registry.migrate import prepare
 from fmnist_cli.registry.queries import Reader
 from fmnist_cli.registry.records import RunRecord, RunSpec, StudyRecord, UnsoundRun
-from fmnist_cli.registry.recovery import Recovered, find_journals, recover_journal
 from fmnist_cli.registry.resume import RESUMABLE, ResumedRun, refuse_to_resume
 from fmnist_cli.registry.retention import Removal, delete_runs, garbage
 from fmnist_cli.registry.rows import insert_row
@@ -70,37 +69,7 @@ class Registry(Reader):
 
     def close(self) -> None:
         """Let go of the file; a closed registry opens it again when it is used."""
-        self._database.dispose()
-
-    @property
-    def target(self) -> str:
-        """What opens it in another process: an absolute path, or a URL with its password."""
-        return self._database.target
-
-    @property
-    def display_name(self) -> str:
-        """It as the user named it, without a password, for messages."""
-        return self._database.display_name
-
-    @property
-    def folder(self) -> Path:
-        """What the paths of artefacts are relative to."""
-        return self._database.folder
-
-    @property
-    def files(self) -> Path:
-        """The folder for what its runs save, made when something is."""
-        return self._database.files
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether several machines may record runs in it."""
-        return self._database.is_shared
-
-    @property
-    def warning(self) -> str | None:
-        """What the user must know of before relying on it."""
-        return self._database.warning
+        self.database.dispose()
 
     def study(
         self,
@@ -131,13 +100,13 @@ class Registry(Reader):
                 "created_at": now(),
             },
         )
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             study_id = insert_row(connection, schema.study, row)
         return self.get_study(study_id)
 
     def run(self, spec: RunSpec, *, clock: Callable[[], float] = time.monotonic) -> Run:
         """A run to train inside: ``with registry.run(spec) as run: ...``."""
-        return NewRun(self._database, spec, clock)
+        return NewRun(self.database, spec, clock)
 
     def resumable(self, which: int | str, *, take_over: bool = False) -> RunRecord:
         """The run of that id, uuid or ``latest``, which was interrupted and is not running.
@@ -169,31 +138,31 @@ class Registry(Reader):
             refuse_to_resume(run.id, run.status)
         return run
 
-    def resume(self, run: RunRecord, *, clock: Callable[[], float] = time.monotonic) -> ResumedRun:
+    def resume(self, run: RunRecord) -> ResumedRun:
         """A ``resumable`` run, to train on inside; ``rewind_to`` comes first."""
-        return ResumedRun(self._database, run, clock)
+        return ResumedRun(self.database, run)
 
     def journals(self) -> list[Path]:
         """The journals of runs that could not be recorded."""
-        return find_journals(self._database)
+        return find_journals(self.database)
 
     def recover(self, journal: Path) -> Recovered:
         """Bring a journal into the registry and remove it; RegistryError when that cannot be."""
-        return recover_journal(self._database, journal)
+        return recover_journal(self.database, journal)
 
     def tag(self, run_id: int, tags: Sequence[str], *, remove: bool = False) -> RunRecord:
         """Put tags on a run, or take them off it."""
-        (labels.remove_tags if remove else labels.add_tags)(self._database, run_id, tags)
+        (labels.remove_tags if remove else labels.add_tags)(self.database, run_id, tags)
         return self.get_run(run_id)
 
     def note(self, run_id: int, text: str) -> RunRecord:
         """Set a run's note; an empty text takes it away."""
-        labels.set_text(self._database, run_id, "note", text)
+        labels.set_text(self.database, run_id, "note", text)
         return self.get_run(run_id)
 
     def rename(self, run_id: int, name: str) -> RunRecord:
         """Set a run's name; an empty text takes it away."""
-        labels.set_text(self._database, run_id, "name", name)
+        labels.set_text(self.database, run_id, "name", name)
         return self.get_run(run_id)
 
     def merge(
@@ -203,11 +172,11 @@ class Registry(Reader):
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Merged:
         """Copy the runs of another registry that are not here yet; see ``merging.merge``."""
-        return merge(self._database, other, on_progress)
+        return merge(self.database, other, on_progress)
 
     def verify(self) -> Verification:
         """Check everything that is recorded; see ``Verification``."""
-        return verify(self._database, self)
+        return verify(self)
 
     def delete(self, runs: Sequence[RunRecord | UnsoundRun]) -> list[Path]:
         """Delete runs and their folders; the artefacts elsewhere, which stay, are returned.
@@ -217,12 +186,12 @@ class Registry(Reader):
         UsageError
             When one of them is running; none is deleted then.
         """
-        return delete_runs(self._database, self, runs)
+        return delete_runs(self, runs)
 
     def garbage(self, *, keep_days: float) -> list[Removal]:
         """What no run needs in the registry's own folder; see ``retention.garbage``."""
-        return garbage(self._database, self, keep_days=keep_days, remove=False)
+        return garbage(self, keep_days=keep_days, remove=False)
 
     def collect(self, *, keep_days: float) -> list[Removal]:
         """Remove what ``garbage`` finds, and return it."""
-        return garbage(self._database, self, keep_days=keep_days, remove=True)
+        return garbage(self, keep_days=keep_days, remove=True)

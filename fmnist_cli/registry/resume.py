@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -35,8 +36,8 @@ class ResumedRun(Run):
     before anything is recorded.
     """
 
-    def __init__(self, database: Database, run: RunRecord, clock: Callable[[], float]) -> None:
-        super().__init__(database, run.uuid, clock)
+    def __init__(self, database: Database, run: RunRecord) -> None:
+        super().__init__(database, run.uuid, time.monotonic)
         self.id = run.id
         self._resumes = run.resumes + 1
 
@@ -88,7 +89,6 @@ class ResumedRun(Run):
             changed = {
                 name: value for name, value in ran_on.items() if value != environment.get(name)
             }
-            changed.pop("resumed", None)
             environment["resumed"] = [*environment.get("resumed", []), {"at": now(), **changed}]
             values = {
                 **_NO_END,
@@ -110,9 +110,7 @@ class ResumedRun(Run):
         found = found_folder(self._database, self.id, self.uuid)
         if found != own:
             try:
-                shutil.copytree(
-                    found, own, ignore=lambda _, names: {n for n in names if n[0] == "."}
-                )
+                shutil.copytree(found, own, ignore=shutil.ignore_patterns(".*"))
             except OSError as error:
                 raise RegistryError(
                     f"{found} cannot be copied to {own}: {error.strerror}.", run_id=self.id

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,9 @@ from fmnist_cli.files import replace_file
 from fmnist_cli.registry import layout, schema
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.journal import SUFFIX
-from fmnist_cli.registry.locks import RunLock, is_held
+from fmnist_cli.registry.liveness import RunLock, is_held, lock_file
 from fmnist_cli.registry.queries import Reader
-from fmnist_cli.registry.records import RunRecord, UnsoundRun
+from fmnist_cli.registry.records import BY_ITSELF, RunRecord, UnsoundRun
 
 SECONDS_A_DAY = 86_400
 BATCH = 50  # runs that are deleted at once, each with an open file
@@ -50,20 +50,10 @@ class Removal:
     size: int
 
 
-def delete_runs(database: Database, reader: Reader, runs: Sequence[Deletable]) -> list[Path]:
-    """Remove runs, all that was recorded of them, and their folders.
+def delete_runs(reader: Reader, runs: Sequence[Deletable]) -> list[Path]:
+    """See ``Registry.delete``.
 
     The rows go before the folders: what a kill leaves behind is found by ``garbage``.
-
-    Returns
-    -------
-    list of Path
-        Artefacts elsewhere than in the registry's own folder, which stay.
-
-    Raises
-    ------
-    UsageError
-        When one of them is running; none is removed then.
     """
     for run in runs:
         if isinstance(run, RunRecord) and run.status == "running":
@@ -74,24 +64,26 @@ def delete_runs(database: Database, reader: Reader, runs: Sequence[Deletable]) -
             )
     stay: list[Path] = []
     for i in range(0, len(runs), BATCH):
-        stay += _delete(database, reader, runs[i : i + BATCH])
+        stay += _delete(reader, runs[i : i + BATCH])
     return stay
 
 
-def _delete(database: Database, reader: Reader, runs: Sequence[Deletable]) -> list[Path]:
+def _delete(reader: Reader, runs: Sequence[Deletable]) -> list[Path]:
     stay: list[Path] = []
-    own = (layout.run_folder(database, run.id, run.uuid) for run in runs)
-    folders = [folder for folder in own if folder.is_dir() and layout.is_ours(database, folder)]
+    own = (layout.run_folder(reader.database, run.id, run.uuid) for run in runs)
+    folders = [
+        folder for folder in own if folder.is_dir() and layout.is_ours(reader.database, folder)
+    ]
     with ExitStack() as held:
         for run in runs:
             # so that it is not resumed meanwhile
-            held.enter_context(RunLock(layout.lock_file(database.files, run.uuid)))
+            held.enter_context(RunLock(lock_file(reader.files, run.uuid)))
             with suppress(RegistryError):  # of rows that hold what none holds
-                stay += _elsewhere(database, reader, run, folders)
+                stay += _elsewhere(reader, run, folders)
         try:
             for folder in folders:
-                replace_file(folder / layout.UNDECIDED, database.identity)
-            with database.write() as connection:
+                replace_file(folder / layout.UNDECIDED, reader.database.identity)
+            with reader.database.write() as connection:
                 ids = [run.id for run in runs]
                 connection.execute(delete(schema.run).where(schema.run.c.id.in_(ids)))
         except OSError as error:
@@ -99,18 +91,16 @@ def _delete(database: Database, reader: Reader, runs: Sequence[Deletable]) -> li
                 f"{error.filename} cannot be written: {error.strerror}; nothing of it was deleted."
             ) from error
         for folder in folders:
-            _remove(folder, database.files)
+            _remove(folder, reader.files)
     return stay
 
 
-def _elsewhere(
-    database: Database, reader: Reader, run: Deletable, folders: Sequence[Path]
-) -> list[Path]:
+def _elsewhere(reader: Reader, run: Deletable, folders: Sequence[Path]) -> list[Path]:
     """The run's files that are in none of the folders."""
     found = []
     for artefact in reader.artefacts(run.id):
         with suppress(ArtefactError):
-            path = layout.artefact_file(database, run.uuid, artefact.path)
+            path = layout.artefact_file(reader.database, run.uuid, artefact.path)
             if path.exists() and not any(_is_within(path, own) for own in folders):
                 found.append(path)
     return found
@@ -124,7 +114,7 @@ def _is_undecided(folder: Path, database: Database) -> bool:
         return False
 
 
-def garbage(database: Database, reader: Reader, *, keep_days: float, remove: bool) -> list[Removal]:
+def garbage(reader: Reader, *, keep_days: float, remove: bool) -> list[Removal]:
     """What no run needs: what an interrupted deletion or import left, locks, checkpoints.
 
     Parameters
@@ -140,52 +130,47 @@ def garbage(database: Database, reader: Reader, *, keep_days: float, remove: boo
     RegistryError
         When the system does not let it.
     """
-    if not database.files.is_dir():
+    if not reader.files.is_dir():
         return []
-    with layout.import_or_gc(database):
-        removals = _garbage(database, reader, keep_days)
+    with layout.import_or_gc(reader.database):
+        removals = [Removal(path, why, _size(path)) for path, why in _garbage(reader, keep_days)]
         for removal in removals if remove else ():
             if removal.path.suffix == ".lock":
                 with suppress(RegistryError), RunLock(removal.path):  # a run has begun meanwhile
                     pass
             else:
-                _remove(removal.path, database.files)
+                _remove(removal.path, reader.files)
     return removals
 
 
-def _garbage(database: Database, reader: Reader, keep_days: float) -> list[Removal]:
+def _garbage(reader: Reader, keep_days: float) -> Iterator[tuple[Path, str]]:
+    """What can go, and why."""
     oldest = time.time() - keep_days * SECONDS_A_DAY
     # in this order: a folder that is seen belongs to a run that was committed before
-    entries = sorted(database.files.iterdir())
-    locks = sorted(database.files.glob("locks/*.lock"))
-    runs = {layout.run_folder(database, run.id, run.uuid).name: run for run in reader.list_runs()}
-    found: list[Removal] = []
+    entries = sorted(reader.files.iterdir())
+    locks = sorted(reader.files.glob("locks/*.lock"))
+    runs = {
+        layout.run_folder(reader.database, run.id, run.uuid).name: run for run in reader.list_runs()
+    }
     for entry in entries:
         if not _FOLDER.fullmatch(entry.name):
             continue
         run = runs.get(entry.name)
         if run is None:
             # a journal holds a run that the registry has lost
-            if _is_undecided(entry, database) and not any(entry.glob(f"*{SUFFIX}")):
-                found.append(Removal(entry, "its run is not in the registry", _size(entry)))
+            if _is_undecided(entry, reader.database) and not any(entry.glob(f"*{SUFFIX}")):
+                yield entry, "its run is not in the registry"
         elif (
             run.status != "running"
-            and layout.is_ours(database, entry)
-            and not is_held(layout.lock_file(database.files, run.uuid))
+            and layout.is_ours(reader.database, entry)
+            and not is_held(lock_file(reader.files, run.uuid))
         ):
             for file in sorted([*entry.glob("checkpoint-*.ckpt"), *entry.glob(".*.tmp")]):
-                by_itself = run.status in ("finished", "diverged")
-                if by_itself or file.suffix == ".tmp":
-                    why = f"run {run.id} has ended"
+                if run.status in BY_ITSELF or file.suffix == ".tmp":
+                    yield file, f"run {run.id} has ended"
                 elif file.stat().st_mtime < oldest:
-                    why = f"run {run.id} was interrupted more than {keep_days:g} days ago"
-                else:
-                    continue
-                found.append(Removal(file, why, _size(file)))
-    found += [
-        Removal(lock, "no process holds it", _size(lock)) for lock in locks if not is_held(lock)
-    ]
-    return found
+                    yield file, f"run {run.id} was interrupted more than {keep_days:g} days ago"
+    yield from ((lock, "no process holds it") for lock in locks if not is_held(lock))
 
 
 def _remove(path: Path, root: Path) -> None:

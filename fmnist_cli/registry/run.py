@@ -17,16 +17,14 @@ from sqlalchemy import Connection, Table, delete, select, update
 from fmnist_cli import errors, host
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.files import temporary_folders
-from fmnist_cli.formatting import printable
+from fmnist_cli.formatting import printable, without_password
 from fmnist_cli.registry import provenance, schema
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.journal import Journal
-from fmnist_cli.registry.layout import artefact_file, claim, lock_file, run_folder, sha256_of
-from fmnist_cli.registry.liveness import Heartbeat
-from fmnist_cli.registry.locks import RunLock
-from fmnist_cli.registry.records import CONFIG_COLUMNS, ArtefactRecord, Outcome, RunSpec
+from fmnist_cli.registry.layout import artefact_file, claim, run_folder, sha256_of
+from fmnist_cli.registry.liveness import Heartbeat, RunLock, lock_file
+from fmnist_cli.registry.records import BY_ITSELF, CONFIG_COLUMNS, ArtefactRecord, Outcome, RunSpec
 from fmnist_cli.registry.rows import Entry, end_run, insert_row, put_entries, put_epochs
-from fmnist_cli.registry.urls import without_password
 from fmnist_cli.registry.values import now, to_row, utc_text
 from fmnist_cli.version import __version__
 
@@ -105,11 +103,8 @@ class Run(ABC):
             with host.signals_deferred():
                 row = self._begin()
                 self._entries.append(("run", {**row, "registry": self._database.identity}))
-                folders = (
-                    run_folder(self._database, self.id, self.uuid),
-                    *temporary_folders(),
-                )
-                self._journal = Journal(self._entries, folders, self.uuid)
+                own = run_folder(self._database, self.id, self.uuid)
+                self._journal = Journal(self._entries, (own, *temporary_folders()), self.uuid)
                 self._started = self._flushed = self._clock()
                 if self._heartbeat is not None:
                     self._heartbeat.start()
@@ -167,19 +162,10 @@ class Run(ABC):
 
     def flush(self) -> None:
         """Commit the epochs that wait for the next transaction, now."""
-        if not self._pending:
-            return
-        if self.write_error is None:
-            try:
-                with self._database.write() as connection:
-                    self._assert_owner(connection)
-                    put_epochs(connection, self._pending)
-            except errors.RegistryUnavailable as error:
-                self.write_error = error
-        if self.write_error is not None:
-            self._journal.sync()
-        self._pending.clear()
-        self._flushed = self._clock()
+        if self._pending:
+            self._write(lambda connection: put_epochs(connection, self._pending))
+            self._pending.clear()
+            self._flushed = self._clock()
 
     def record_check(self, kind: str, name: str, figures: Mapping[str, Any], held: bool) -> None:
         """Record a check's figures, and whether it held: ``("gradient", "W1", {...}, True)``."""
@@ -290,14 +276,18 @@ class Run(ABC):
     def _add(self, table: Table, values: Mapping[str, Any]) -> None:
         self._must_be_open()
         row = to_row(table, {"run_id": self.id, **values})
+        self._write(lambda connection: insert_row(connection, table, row), (table.name, row))
+
+    def _write(self, write: Callable[[Connection], object], *entries: Entry) -> None:
+        """Write to the registry, or the ``entries`` and what waits for it to the journal."""
         if self.write_error is None:
             try:
                 with self._database.write() as connection:
                     self._assert_owner(connection)
-                    insert_row(connection, table, row)
+                    write(connection)
             except errors.RegistryUnavailable as error:
                 self.write_error = error
-        self._entries.append((table.name, row))
+        self._entries += entries
         if self.write_error is not None:
             self._journal.sync()
 
@@ -319,7 +309,7 @@ class Run(ABC):
                 if self.write_error is not None:
                     put_entries(connection, self.id, self._entries)
                 put_epochs(connection, self._pending)
-                if status in ("finished", "diverged"):
+                if status in BY_ITSELF:
                     # a resumed run may, on another machine, have ended earlier than it once got
                     connection.execute(delete(epoch).where(later))
                 end_run(connection, self.id, values)
@@ -341,9 +331,9 @@ class NewRun(Run):
     def __init__(self, database: Database, spec: RunSpec, clock: Callable[[], float]) -> None:
         super().__init__(database, spec.uuid or uuid.uuid4().hex, clock)
         self._columns = _run_columns(spec)
-        folder = spec.data_folder
-        where = {} if folder is None else {"data_folder": str(folder.absolute())}
-        self._more_environment = {**spec.facts, **where}
+        self._more_environment = dict(spec.facts)
+        if spec.data_folder is not None:
+            self._more_environment["data_folder"] = str(spec.data_folder.absolute())
 
     def _begin(self) -> Mapping[str, Any]:
         row = to_row(

@@ -53,9 +53,8 @@ study = sa.Table(
     sa.Column("uuid", sa.String(32), nullable=False, unique=True),
     sa.Column("kind", sa.String(64), nullable=False),
     sa.Column("name", sa.Text),
-    sa.Column(
-        "arms", sa.Text, nullable=False
-    ),  # JSON list: the labels, in the order they are shown
+    # JSON list: the labels, in the order they are shown
+    sa.Column("arms", sa.Text, nullable=False),
     sa.Column("config", sa.Text, nullable=False),  # JSON object
     sa.Column("created_at", sa.String(27), nullable=False),
     sqlite_autoincrement=True,  # an id is never given twice, even after a deletion
@@ -110,7 +109,7 @@ run = sa.Table(
     sa.Column("train_seconds", sa.Float),
     sa.Column("total_seconds", sa.Float),
     sa.Column("nonfinite", sa.Text),
-    sa.Column("digest", sa.String(64)),  # SHA-256 of the ended run's values, see digest.py
+    sa.Column("digest", sa.String(64)),  # SHA-256 of the ended run's values, see rows.py
     # since revision 0002
     sa.Column("augment", sa.String(16), nullable=False, server_default="none"),
     sa.Column("note", sa.Text),
@@ -219,13 +218,8 @@ tag = sa.Table(
     sqlite_with_rowid=False,
 )
 
-PARTS = (
-    epoch,
-    run_check,
-    evaluation,
-    artefact,
-    dynamics,
-)  # what belongs to a run, in the digest's order
+# what belongs to a run, in the digest's order
+PARTS = (epoch, run_check, evaluation, artefact, dynamics)
 
 # The views are made anew whenever the schema is upgraded, so migrations need not carry them.
 # Tags hold no comma.

@@ -16,15 +16,17 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, Row, String, Table
 
-from fmnist_cli.registry.records import is_time
+from fmnist_cli.registry.records import MAX_TEXT, is_time
 
-MAX_TEXT = 1_000_000  # characters of one text
 MAX_DEPTH = 20  # of JSON
 KINDS = ("nan", "inf", "-inf")
 
-_UUID = re.compile("[0-9a-f]{32}")
-_BYTES = re.compile("(?:[0-9a-f]{2})*")
-_SHA256 = re.compile("[0-9a-f]{64}")
+_HEXADECIMAL = {
+    "uuid": re.compile("[0-9a-f]{32}"),
+    "sha256": re.compile("[0-9a-f]{64}"),
+    "digest": re.compile("[0-9a-f]{64}"),
+    "answers": re.compile("(?:[0-9a-f]{2})*"),
+}
 _DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 # what a person wrote or a program said, with lines
 _FREE = {("run", "message"), ("run", "note"), ("run", "argv"), ("run", "environment")}
@@ -80,8 +82,9 @@ def _wrong(column: Column[Any], value: Any, displayable: bool) -> str | None:
         return None if number and abs(value) <= sys.float_info.max else "is no finite number"
     if not isinstance(value, str):
         return "is no text"
-    if len(value) > _length(column):
-        return f"has more than {_length(column):,} characters"
+    longest = (column.type.length if isinstance(column.type, String) else None) or MAX_TEXT
+    if len(value) > longest:
+        return f"has more than {longest:,} characters"
     is_free = not displayable or where in _FREE or column.name in _JSON
     if not is_free and not is_displayable(value, allowed="\t\n" if where in _PATHS else ""):
         return "has characters that cannot be shown"
@@ -93,8 +96,7 @@ def _wrong(column: Column[Any], value: Any, displayable: bool) -> str | None:
         return "has a NUL"
     if column.name.endswith("_at") or column.name == "process_started":
         return None if is_time(value) else "is no time"
-    patterns = {"uuid": _UUID, "sha256": _SHA256, "digest": _SHA256, "answers": _BYTES}
-    if pattern := patterns.get(column.name):
+    if pattern := _HEXADECIMAL.get(column.name):
         return None if pattern.fullmatch(value) else "is none"
     if where == ("epoch", "nonfinite"):
         names = column.table.c
@@ -104,20 +106,17 @@ def _wrong(column: Column[Any], value: Any, displayable: bool) -> str | None:
     return None
 
 
-def _length(column: Column[Any]) -> int:
-    return (column.type.length if isinstance(column.type, String) else None) or MAX_TEXT
-
-
 def _wrong_json(text: str, check: Callable[[Any], bool]) -> str | None:
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=refuse_constant)
         return None if check(value) and _depth(value) <= MAX_DEPTH else "is not such JSON"
     except (ValueError, RecursionError):
         return "is no JSON"
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+def refuse_constant(constant: str) -> None:
+    """For ``json.loads``: NaN and infinities are no JSON."""
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def _depth(value: Any) -> int:

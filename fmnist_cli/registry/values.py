@@ -33,7 +33,7 @@ def clean(value: object, kinds: dict[str, str], where: str = "") -> Any:
     if hasattr(value, "tolist"):  # NumPy's scalars and arrays, without importing NumPy
         value = value.tolist()
     if isinstance(value, float) and not math.isfinite(value):
-        kinds[where] = "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+        kinds[where] = str(value)
         return None
     if value is None or isinstance(value, bool | int | float):
         return value

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +21,7 @@ from fmnist_cli.registry import schema
 from fmnist_cli.registry.database.base import Database
 from fmnist_cli.registry.layout import artefact_file
 from fmnist_cli.registry.queries import Reader
-from fmnist_cli.registry.records import ArtefactRecord, RunRecord
-
-BY_ITSELF = ("finished", "diverged")
-ENDED = (*BY_ITSELF, "failed", "interrupted")
+from fmnist_cli.registry.records import BY_ITSELF, ENDED, ArtefactRecord, RunRecord
 
 
 @dataclass(frozen=True)
@@ -64,13 +62,13 @@ class Verification:
         }
 
 
-def verify(database: Database, reader: Reader) -> Verification:
+def verify(reader: Reader) -> Verification:
     """Check the whole registry; a file too damaged to be read is a finding, too."""
-    findings = list(_structure(database))
+    findings = [Defect(None, what) for what in _structure(reader.database)]
     runs: list[RunRecord] = []
     n_epochs = n_artefacts = elsewhere = 0
     try:
-        for run in _runs(database, reader, findings):
+        for run in _runs(reader, findings):
             runs.append(run)
             try:
                 epochs = reader.epochs(run.id)
@@ -81,7 +79,7 @@ def verify(database: Database, reader: Reader) -> Verification:
                 if run.status in ENDED and run.digest != reader.computed_digest(run.id):
                     problems.append("its numbers are not those that were recorded (digest)")
                 for artefact in artefacts:
-                    if _is_elsewhere(database, run, artefact):
+                    if _is_elsewhere(reader, run, artefact):
                         elsewhere += 1
                         continue
                     try:
@@ -104,9 +102,9 @@ def verify(database: Database, reader: Reader) -> Verification:
     )
 
 
-def _runs(database: Database, reader: Reader, findings: list[Defect]) -> Iterator[RunRecord]:
+def _runs(reader: Reader, findings: list[Defect]) -> Iterator[RunRecord]:
     """Every run that can be read; of the others, the findings."""
-    with database.read() as connection:
+    with reader.database.read() as connection:
         ids = connection.execute(select(schema.run.c.id).order_by(schema.run.c.id)).scalars().all()
     for run_id in ids:
         try:
@@ -118,22 +116,19 @@ def _runs(database: Database, reader: Reader, findings: list[Defect]) -> Iterato
                 yield run
 
 
-def _is_elsewhere(database: Database, run: RunRecord, artefact: ArtefactRecord) -> bool:
-    if not database.is_shared or run.host == os.uname().nodename:
-        return False
-    try:
-        return not artefact_file(database, run.uuid, artefact.path).exists()
-    except ArtefactError:
-        return False  # which is a finding
+def _is_elsewhere(reader: Reader, run: RunRecord, artefact: ArtefactRecord) -> bool:
+    with suppress(ArtefactError):  # which is a finding
+        if reader.is_shared and run.host != os.uname().nodename:
+            return not artefact_file(reader.database, run.uuid, artefact.path).exists()
+    return False
 
 
-def _structure(database: Database) -> Iterator[Defect]:
+def _structure(database: Database) -> Iterator[str]:
     try:
         with database.read() as connection:
-            for what in database.integrity_errors(connection):
-                yield Defect(None, what)
+            yield from database.integrity_errors(connection)
     except RegistryError as error:
-        yield Defect(None, str(error))
+        yield str(error)
 
 
 def _epochs(run: RunRecord, epochs: Sequence[Epoch]) -> Iterator[str]:
@@ -184,16 +179,9 @@ def _end(run: RunRecord, epochs: Sequence[Epoch]) -> Iterator[str]:
 
 def _best(run: RunRecord, epochs: Sequence[Epoch]) -> Epoch | None:
     """The first of the best by what early stopping watched."""
-    best: Epoch | None = None
-    best_value = -math.inf
-    for epoch in epochs:
-        value = epoch.val_accuracy if run.monitor == "val_accuracy" else epoch.val_loss
-        if value is None or not math.isfinite(value):
-            continue
-        value = value if run.monitor == "val_accuracy" else -value
-        if value > best_value:
-            best, best_value = epoch, value
-    return best
+    metric, sign = ("val_accuracy", 1) if run.monitor == "val_accuracy" else ("val_loss", -1)
+    judged = [epoch for epoch in epochs if math.isfinite(epoch.value(metric))]
+    return max(judged, key=lambda epoch: sign * epoch.value(metric), default=None)
 
 
 def _evaluations(reader: Reader, run: RunRecord) -> Iterator[str]:

@@ -21,7 +21,7 @@ from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import Kept, UsageError, require
 from fmnist_cli.formatting import pluralize
 from fmnist_cli.registry import Registry, RunRecord, StudyRecord
-from fmnist_cli.registry.locks import one_at_a_time
+from fmnist_cli.registry.liveness import one_at_a_time
 from fmnist_cli.registry.resume import RESUMABLE
 from fmnist_cli.runner.find import recorded
 from fmnist_cli.runner.jobs import (

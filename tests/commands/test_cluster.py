@@ -319,7 +319,7 @@ def test_the_run_of_another_machine_is_taken_over_at_once(
     client.communicate(timeout=WAIT_SECONDS)
     cluster.worker()
     with Registry.open(shared_db) as registry:
-        with registry._database.write() as connection:
+        with registry.database.write() as connection:
             columns = {"host": "node7", "boot_id": "another boot"}
             connection.execute(update(schema.run).values(columns))
         (run,) = registry.list_runs()

@@ -16,7 +16,7 @@ from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands._settings import FILE_NAME
 from fmnist_cli.errors import Kept, Terminated
-from fmnist_cli.registry.urls import without_password
+from fmnist_cli.formatting import without_password
 
 from .conftest import Fmnist
 

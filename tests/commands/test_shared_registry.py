@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_cli.registry import Registry, mounts
+from fmnist_cli import host
+from fmnist_cli.registry import Registry
 
 from .conftest import SMALL, Fmnist
 
@@ -102,10 +103,10 @@ def test_a_network_mount_is_named(
         f"40 22 0:45 / {point} rw,relatime shared:9 - nfs4 host:/export rw,vers=4.2\n"
         f"41 22 0:46 / {point}/disk rw - ext4 /dev/sdb1 rw\n"
     )
-    monkeypatch.setattr(mounts, "MOUNTS", listed)
-    assert mounts.network_mount(mounted / "runs.db") == "nfs4"
-    assert mounts.network_mount(mounted / "disk" / "runs.db") is None
-    assert mounts.network_mount(tmp_path / "net work too" / "runs.db") is None
+    monkeypatch.setattr(host, "MOUNTS", listed)
+    assert host.network_mount(mounted / "runs.db") == "nfs4"
+    assert host.network_mount(mounted / "disk" / "runs.db") is None
+    assert host.network_mount(tmp_path / "net work too" / "runs.db") is None
     db = mounted / "runs.db"
     said = fmnist.small("sweep-batch", "--batch", "5", "--batch", "50", "--db", db).stderr
     assert said.count("is on a network mount (nfs4), where SQLite's locks cannot be trusted") == 1
@@ -113,5 +114,5 @@ def test_a_network_mount_is_named(
     with Registry.open(db) as registry:  # and a run says that it lives, for the other machines
         assert registry.get_run("latest").heartbeat_at is not None
     assert "network mount" in fmnist("doctor", "--allow-custom-data", "--db", db, code=3).stdout
-    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "absent")
-    assert mounts.network_mount(db) is None
+    monkeypatch.setattr(host, "MOUNTS", tmp_path / "absent")
+    assert host.network_mount(db) is None

@@ -22,10 +22,10 @@ from fmnist_cli.errors import (
     SchemaTooNew,
     UsageError,
 )
+from fmnist_cli.formatting import without_password
 from fmnist_cli.registry import Registry, Selection, migrate, open_reader, schema
 from fmnist_cli.registry.database import open_database
 from fmnist_cli.registry.liveness import GRACE_SECONDS
-from fmnist_cli.registry.urls import without_password
 from fmnist_cli.registry.values import utc_text
 
 

@@ -61,7 +61,7 @@ def test_writers_and_a_reader(db: Target, registry: Registry, writers: int, epoc
 def test_a_writer_holds_the_lock_from_the_start(db: Target, registry: Registry) -> None:
     """So that what it reads cannot change before it writes."""
     other = sqlite3.connect(db, timeout=0, isolation_level=None)
-    with registry._database.write(), pytest.raises(sqlite3.OperationalError, match="is locked"):
+    with registry.database.write(), pytest.raises(sqlite3.OperationalError, match="is locked"):
         other.execute("BEGIN IMMEDIATE")
     other.execute("BEGIN IMMEDIATE")
     other.close()

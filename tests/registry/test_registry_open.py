@@ -344,7 +344,7 @@ def test_opening_does_not_drop_the_locks_of_a_transaction_in_this_process(
     db: Path, registry: Registry
 ) -> None:
     """Closing any descriptor of a file drops the process's POSIX locks on it."""
-    with registry._database.write() as connection:
+    with registry.database.write() as connection:
         connection.exec_driver_sql("INSERT INTO study VALUES (1, 'u', 'k', NULL, '[]', '{}', '')")
         with Registry.open(db, readonly=True) as second:
             assert second.list_studies() == []

@@ -95,7 +95,7 @@ def test_deleting_a_run_takes_its_parts_along(db: Target, registry: Registry) ->
     with registry.run(spec()) as run:
         run.record_check("gradient", "W1", {}, True)
         run.finish(OUTCOME_AT_ONCE)
-    with registry._database.write() as connection:
+    with registry.database.write() as connection:
         connection.exec_driver_sql("DELETE FROM run")
     assert raw(db, "SELECT count(*) FROM run_check") == [(0,)]
 

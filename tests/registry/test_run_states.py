@@ -295,7 +295,7 @@ def test_a_run_that_ends_while_it_is_judged_is_not_lost(
             run.finish(OUTCOME_AT_ONCE)
             return False
 
-        monkeypatch.setattr("fmnist_cli.registry.locks.is_held", ends_now)
+        monkeypatch.setattr("fmnist_cli.registry.liveness.is_held", ends_now)
         assert registry.get_run(run.id).status == "finished"
 
 
@@ -304,7 +304,7 @@ def test_listing_ended_runs_touches_no_lock(
 ) -> None:
     with registry.run(spec()) as run:
         run.finish(OUTCOME_AT_ONCE)
-    monkeypatch.setattr("fmnist_cli.registry.locks.is_held", lambda _: pytest.fail("touched"))
+    monkeypatch.setattr("fmnist_cli.registry.liveness.is_held", lambda _: pytest.fail("touched"))
     assert len(registry.list_runs()) == 1
 
 
@@ -366,7 +366,7 @@ def test_an_interrupt_after_the_end_was_committed_does_not_replace_it(registry: 
 def test_a_registry_that_vanishes_within_a_transaction(db: Target, registry: Registry) -> None:
     with (
         pytest.raises(RegistryError, match=r"runs\.db was moved or removed while it was in use"),
-        registry._database.write() as connection,
+        registry.database.write() as connection,
     ):
         db.unlink()
         connection.exec_driver_sql("INSERT INTO study VALUES (1, 'u', 'k', NULL, '[]', '{}', '')")
@@ -375,7 +375,7 @@ def test_a_registry_that_vanishes_within_a_transaction(db: Target, registry: Reg
 def test_readers_cannot_write(registry: Registry) -> None:
     with (
         pytest.raises(RegistryError, match="cannot be written"),
-        registry._database.read() as connection,
+        registry.database.read() as connection,
     ):
         connection.exec_driver_sql("DELETE FROM run")
 

@@ -165,9 +165,9 @@ def import_(
       # into a registry other than runs.db
       fmnist runs import laptop.db --db all.db
     """
+    from fmnist_cli.formatting import without_password
     from fmnist_cli.registry import Registry
     from fmnist_cli.registry.merging import another
-    from fmnist_cli.registry.urls import without_password
 
     out = Output(common)
     with another(other):  # before our own is made

@@ -15,8 +15,8 @@ from sqlalchemy.exc import ArgumentError
 
 from fmnist_cli.errors import RegistryError
 from fmnist_cli.files import expand
+from fmnist_cli.formatting import without_password
 from fmnist_cli.registry.database.base import Database
-from fmnist_cli.registry.urls import without_password
 
 
 def open_database(target: str | Path) -> Database:

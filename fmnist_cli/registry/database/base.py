@@ -104,15 +104,15 @@ class Database(ABC):
     def dispose(self) -> None:
         """Let go of whatever the connections hold."""
 
+    @staticmethod
     @abstractmethod
-    def translate_error(self, error: BaseException | None) -> RegistryError:
-        """What a driver's error means, and what to do."""
+    def translate_error(name: str, error: BaseException | None) -> RegistryError:
+        """What a driver's error means for the registry of that name, and what to do."""
 
     @contextmanager
     def _translating_errors(self) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
-            raise self.translate_error(error.orig) from error
         except SQLAlchemyError as error:
-            raise self.translate_error(error) from error
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            raise self.translate_error(self.display_name, cause) from error

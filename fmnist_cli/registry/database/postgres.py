@@ -93,8 +93,23 @@ class Postgres(Database):
     def dispose(self) -> None:
         self._writer.dispose()
 
-    def translate_error(self, error: BaseException | None) -> RegistryError:
-        return translate_error(self.display_name, error)
+    @staticmethod
+    def translate_error(name: str, error: BaseException | None) -> RegistryError:
+        import psycopg
+
+        said = " ".join(str(error).split()).rstrip(".")
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            return RegistryError(f"{name} does not let this login do that ({said}); ask its owner.")
+        if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+            return RegistryError(f"{name} cannot be written ({said}).")
+        if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+            return RegistryUnavailable(f"{name} is not whole ({said}).")
+        if isinstance(error, psycopg.OperationalError):
+            return RegistryUnavailable(
+                f"{name} cannot be used just now ({said}); see that the server runs, and lets this "
+                "login in."
+            )
+        return RegistryError(f"{name}: {said}.")
 
     def _own_folder(self) -> Path:
         """This user's folder for the files of the runs that this machine records there."""
@@ -125,22 +140,3 @@ class Postgres(Database):
 
 def needs_psycopg(name: str) -> str:
     return f"{name} needs psycopg, which is not installed: pip install 'fmnist[postgres]'"
-
-
-def translate_error(name: str, error: BaseException | None) -> RegistryError:
-    """What psycopg's error means for the registry ``name``, and what to do."""
-    import psycopg
-
-    said = " ".join(str(error).split()).rstrip(".")
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return RegistryError(f"{name} does not let this login do that ({said}); ask its owner.")
-    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-        return RegistryError(f"{name} cannot be written ({said}).")
-    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
-        return RegistryUnavailable(f"{name} is not whole ({said}).")
-    if isinstance(error, psycopg.OperationalError):
-        return RegistryUnavailable(
-            f"{name} cannot be used just now ({said}); see that the server runs, and lets this "
-            "login in."
-        )
-    return RegistryError(f"{name}: {said}.")

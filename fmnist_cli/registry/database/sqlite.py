@@ -1,4 +1,4 @@
-"""A registry in an SQLite file. What is SQLite's own is here and in ``sql.py``.
+"""A registry in an SQLite file. What is SQLite's own is here and in ``sql/sqlite.py``.
 
 A connection lives for one transaction. That costs under a millisecond, and a file that was
 moved away or replaced in the meantime is noticed instead of written to blindly.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,13 +19,12 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from fmnist_cli.errors import RegistryError, RegistryUnavailable, Remedy
 from fmnist_cli.formatting import printable
+from fmnist_cli.host import network_mount
 from fmnist_cli.registry.database.base import BUSY_SECONDS, Database
 from fmnist_cli.registry.layout import files_folder
-from fmnist_cli.registry.mounts import network_mount
 
-_BACKUP_TIME = "%Y%m%dT%H%M%SZ"
-_LONGEST_NAME = 255  # bytes, of a file on any system
 _LONGEST_ENDING = ".backup-0000-20260101T000000Z.part-journal"  # of the names of files beside one
+_LONGEST_NAME = 255 - len(_LONGEST_ENDING)  # bytes; 255 those of a file on any system
 
 
 class SQLite(Database):
@@ -58,8 +57,12 @@ class SQLite(Database):
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        if self.path.with_name(self.path.name + "-journal").exists():
-            self._recover()
+        journal = self.path.with_name(self.path.name + "-journal")
+        if journal.exists() and os.access(self.path, os.W_OK):
+            # a writer that was killed in mid-transaction leaves it, which a read-only connection
+            # may not roll back; reading through a writable one does
+            with self._translating_errors(), closing(_connect(self.path, "rw")) as writable:
+                writable.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
         with super().read() as connection:
             yield connection
 
@@ -78,8 +81,8 @@ class SQLite(Database):
             engine.dispose()
 
     def back_up(self, connection: Connection, revision: str) -> None:
-        stamp = datetime.now(UTC).strftime(_BACKUP_TIME)
-        self._copy(self.path.with_name(f"{self.path.name}.backup-{revision}-{stamp}"))
+        name = f"{self.path.name}.backup-{revision}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        self._copy(self.path.with_name(name))
 
     def snapshot(self, folder: Path) -> SQLite:
         copy = SQLite(folder / "runs.db")
@@ -97,8 +100,20 @@ class SQLite(Database):
         for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
             yield f"a row of {row[0]} belongs to a run that is not there"
 
-    def translate_error(self, error: BaseException | None) -> RegistryError:
-        return translate_error(self.display_name, error)
+    @staticmethod
+    def translate_error(name: str, error: BaseException | None) -> RegistryError:
+        code = getattr(error, "sqlite_errorcode", None) or 0
+        explain = _EXPLANATIONS.get(code) or _EXPLANATIONS.get(code & 0xFF)
+        if str(error).startswith(("no such table", "no such column")):
+            return RegistryUnavailable(f"{name} is not whole: {error}.")
+        if code & 0xFF == sqlite3.SQLITE_CANTOPEN and not _can_open():
+            return RegistryUnavailable(
+                f"{name} cannot be opened: this process may open no more files (ulimit -n)."
+            )
+        if explain is None:
+            return RegistryError(f"{name}: {error}.")
+        remedy = _REMEDIES.get(code) or _REMEDIES.get(code & 0xFF)
+        return RegistryUnavailable(f"{name} {explain}.", remedy=remedy)
 
     def _copy(self, to: Path) -> None:
         """Copy the file, as of the last commit; ``to`` appears whole or not at all."""
@@ -142,11 +157,10 @@ class SQLite(Database):
         if not path.exists():
             if readonly:
                 raise RegistryError(f"{name} does not exist.", remedy="train_first")
-            longest = _LONGEST_NAME - len(_LONGEST_ENDING)
-            if len(os.fsencode(path.name)) > longest:
+            if len(os.fsencode(path.name)) > _LONGEST_NAME:
                 raise RegistryError(
-                    f"the registry's name must be of at most {longest} bytes, for files beside it "
-                    f"have longer ones. Received: {path.name}.",
+                    f"the registry's name must be of at most {_LONGEST_NAME} bytes, for files "
+                    f"beside it have longer ones. Received: {path.name}.",
                     remedy="another_registry",
                 )
         elif not path.is_file():
@@ -170,36 +184,13 @@ class SQLite(Database):
         with self._translating_errors(), closing(_connect(self.path, "rw")) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
 
-    def _recover(self) -> None:
-        # a writer that was killed in mid-transaction leaves its journal, which a read-only
-        # connection may not roll back; reading through a writable one does
-        if os.access(self.path, os.W_OK):
-            with self._translating_errors(), closing(_connect(self.path, "rw")) as connection:
-                connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-
     @contextmanager
     def _translating_errors(self) -> Iterator[None]:
         try:
             with super()._translating_errors():
                 yield
         except sqlite3.Error as error:  # of a connection that SQLAlchemy does not know
-            raise self.translate_error(error) from error
-
-
-def translate_error(name: str, error: BaseException | None) -> RegistryError:
-    """What a database's error means for the file ``name``, and what to do."""
-    code = getattr(error, "sqlite_errorcode", None) or 0
-    explain = _EXPLANATIONS.get(code) or _EXPLANATIONS.get(code & 0xFF)
-    if str(error).startswith(("no such table", "no such column")):
-        return RegistryUnavailable(f"{name} is not whole: {error}.")
-    if code & 0xFF == sqlite3.SQLITE_CANTOPEN and not _can_open():
-        return RegistryUnavailable(
-            f"{name} cannot be opened: this process may open no more files (ulimit -n)."
-        )
-    if explain is None:
-        return RegistryError(f"{name}: {error}.")
-    remedy = _REMEDIES.get(code) or _REMEDIES.get(code & 0xFF)
-    return RegistryUnavailable(f"{name} {explain}.", remedy=remedy)
+            raise self.translate_error(self.display_name, error) from error
 
 
 def _can_open() -> bool:
@@ -243,8 +234,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def _engine(path: Path, mode: str, begin: str, *, foreign_keys: bool = True) -> Engine:
-    creator: Callable[[], sqlite3.Connection] = lambda: _connect(path, mode)  # noqa: E731
-    engine = create_engine("sqlite://", creator=creator, poolclass=NullPool)
+    engine = create_engine("sqlite://", creator=lambda: _connect(path, mode), poolclass=NullPool)
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fmnist_cli.registry.sql.reader import MAX_INTEGER as MAX_INTEGER
+from fmnist_cli.registry.records import MAX_INTEGER as MAX_INTEGER
 from fmnist_cli.registry.sql.reader import QueryResult as QueryResult
 from fmnist_cli.registry.sql.reader import Selection as Selection
 from fmnist_cli.registry.sql.reader import SqlReader

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fmnist_cli.errors import RegistryError, UsageError
+from fmnist_cli.formatting import without_password
 from fmnist_cli.registry.liveness import Running
 from fmnist_cli.registry.migrations import HEAD
 from fmnist_cli.registry.sql import reader
-from fmnist_cli.registry.urls import without_password
 
 
 class PostgresReader(reader.SqlReader):
@@ -33,24 +34,20 @@ class PostgresReader(reader.SqlReader):
         self._error: type[Exception] = psycopg.Error
         self.display_name = without_password(target)
         try:
-            self._connection = psycopg.connect(conninfo(target), autocommit=True)
-        except psycopg.Error as error:
-            raise self._unreadable(error) from error
-        try:
-            if not self._is_ready():
-                from fmnist_cli.registry.registry import Registry
+            with ExitStack() as on_error:
+                self._connection = psycopg.connect(conninfo(target), autocommit=True)
+                on_error.callback(self._connection.close)
+                if not self._is_ready():
+                    from fmnist_cli.registry.registry import Registry
 
-                Registry.open(target, readonly=True).close()
-            self._show_lost(target)
-            self._connection.execute(f"SET statement_timeout = '{reader.QUERY_SECONDS:g}s'")
-            self._connection.autocommit = False
-            self._connection.read_only = True
+                    Registry.open(target, readonly=True).close()
+                self._show_lost(target)
+                self._connection.execute(f"SET statement_timeout = '{reader.QUERY_SECONDS:g}s'")
+                self._connection.autocommit = False
+                self._connection.read_only = True
+                on_error.pop_all()
         except psycopg.Error as error:
-            self.close()
             raise self._unreadable(error) from error
-        except BaseException:
-            self.close()
-            raise
 
     def close(self) -> None:
         self._connection.close()
@@ -106,9 +103,8 @@ class PostgresReader(reader.SqlReader):
         return rows == [(HEAD,)]
 
     def _show_lost(self, target: str) -> None:
-        running = [
-            Running._make(row) for row in self._connection.execute(reader.RUNNING).fetchall()
-        ]
+        rows = self._connection.execute(reader.RUNNING).fetchall()
+        running = [Running._make(row) for row in rows]
         if running:
             from fmnist_cli.registry.database import open_database
 
@@ -138,9 +134,9 @@ class PostgresReader(reader.SqlReader):
         return self._unreadable(error)
 
     def _unreadable(self, error: BaseException) -> RegistryError:
-        from fmnist_cli.registry.database.postgres import translate_error
+        from fmnist_cli.registry.database.postgres import Postgres
 
-        return translate_error(self.display_name, error)
+        return Postgres.translate_error(self.display_name, error)
 
 
 def conninfo(target: str) -> str:

@@ -22,13 +22,11 @@ from typing import Any
 from fmnist_cli.epoch import Epoch
 from fmnist_cli.errors import UsageError
 from fmnist_cli.registry.liveness import Running, dead_runs
-from fmnist_cli.registry.records import RunRecord, is_time
+from fmnist_cli.registry.records import MAX_INTEGER, MAX_TEXT, RunRecord, is_time
 
 QUERY_SECONDS = 10.0
 MAX_ROWS = 100_000
 MAX_ANSWER_BYTES = 200_000_000  # of a query's texts and blobs
-MAX_TEXT = 1_000_000  # characters of one text
-MAX_INTEGER = 2**63 - 1  # which the databases can take
 
 UNCHANGED = "; nothing was changed"
 WANTED = {

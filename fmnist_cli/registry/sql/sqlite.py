@@ -121,9 +121,9 @@ class SqliteReader(reader.SqlReader):
         return reader.refused(what, asked, text)
 
     def _unreadable(self, error: BaseException) -> RegistryError:
-        from fmnist_cli.registry.database.sqlite import translate_error
+        from fmnist_cli.registry.database.sqlite import SQLite
 
-        return translate_error(self.display_name, error)
+        return SQLite.translate_error(self.display_name, error)
 
 
 def _authorise(action: int, first: str | None, *_: str | None) -> int:
