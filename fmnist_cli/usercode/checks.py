@@ -47,11 +47,7 @@ class Check:
     after: str = LOADS
 
     def result(
-        self,
-        status: Status,
-        message: str,
-        diagnosis: Diagnosis | None = None,
-        **figures: float,
+        self, status: Status, message: str, diagnosis: Diagnosis | None = None, **figures: float
     ) -> CheckResult:
         return CheckResult(self.name, self.title, status, message, diagnosis, figures)
 
@@ -65,13 +61,7 @@ class Check:
         return self.result("skipped", message)
 
     def compare(
-        self,
-        exam: Exam,
-        probes: Sequence[Probe],
-        array: str,
-        message: str = "",
-        *,
-        of: str = "",
+        self, exam: Exam, probes: Sequence[Probe], array: str, message: str = "", *, of: str = ""
     ) -> CheckResult:
         """Passed where every probe agrees; else with a diagnosis.
 

@@ -14,8 +14,8 @@ from fmnist_cli.engine.config import N_CLASSES, N_INPUTS
 from fmnist_cli.usercode import cases
 from fmnist_cli.usercode.cases import Array, LayerCase, ModelCase, UpdateCase
 from fmnist_cli.usercode.diagnosis import Observed, Probe
+from fmnist_cli.usercode.following import BATCH
 from fmnist_cli.usercode.locate import Sources
-from fmnist_cli.usercode.main_loop import BATCH
 from fmnist_cli.usercode.models import LAYOUT, Layout
 from fmnist_cli.usercode.results import CheckResult
 from fmnist_cli.usercode.subject import Subject, Unanswered, unanswered

@@ -19,12 +19,10 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fmnist_cli.usercode import shim
+from fmnist_cli.usercode.shim import Array
 from fmnist_cli.usercode.structure import find_by_structure, handed_over, parsed
-
-Array = NDArray[Any]
 
 NAMES = {
     "linear": ("linear_layer", "linear", "dense", "dense_layer", "fully_connected", "affine"),
