@@ -8,6 +8,7 @@ told apart: a backward pass is right if it gives the derivative of the textbook'
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,14 +89,12 @@ def loads(exam: Exam, check: Check) -> CheckResult:
 
 def conduct(exam: Exam, check: Check) -> CheckResult:
     """What the file tried that it may not, and whether NumPy is still NumPy."""
-    subject = exam.subject
+    subject, replaced = exam.subject, list[str]()
     if subject.banned:
         names = ", ".join(subject.banned)
         return check.failed(f"The file imports {names}, which is not allowed here.")
-    try:
+    with suppress(Unanswered):
         replaced = subject.numpy_replaced()
-    except Unanswered:
-        replaced = []
     if subject.refusals:
         return check.failed(f"The file tried to {', '.join(subject.refusals)}.")
     if replaced:
@@ -175,7 +174,7 @@ def layer_array(part: str, array: str, message: str) -> Callable[[Exam, Check], 
     """The check of what a layer makes: forward, dX, dW or db."""
 
     def run(exam: Exam, check: Check) -> CheckResult:
-        probes, name = exam.probes(part, array), "the output" if array == "forward" else array
+        probes = exam.probes(part, array)
         if array != "forward":
             if not exam.forward_is_right(part) and _is_own_derivative(exam, part, array):
                 return check.passed(f"{array} is the derivative of your forward pass, which is not "
@@ -184,7 +183,7 @@ def layer_array(part: str, array: str, message: str) -> Callable[[Exam, Check], 
             some = 0 < len(usable) < len(probes) and all(usable)
             if some and not _raises_at(exam, array, probes):
                 return check.passed(f"{array} is right where backward gets that far.")
-        result = check.compare(exam, probes, name, message)
+        result = check.compare(exam, probes, _called(array), message)
         if array == "forward" and result.diagnosis and not result.diagnosis.mistake:
             return _params_not_used(exam, part, check, result)
         return result

@@ -102,17 +102,10 @@ def check_file(
     path = Path(path)
     text = read_source(path)
     source = Source(path.name, text, restricted=restricted, forbidden=tuple(forbidden))
-    begin = time.perf_counter()
+    program, begin = text.decode("utf-8", "replace"), time.perf_counter()
     with ProcessSubject(source, limits or Limits()) as subject:
         try:
-            results = run_checks(
-                CHECKS,
-                subject,
-                text.decode("utf-8", "replace"),
-                images or real_images(),
-                seed,
-                only,
-            )
+            results = run_checks(CHECKS, subject, program, images or real_images(), seed, only)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             why = ("What came back from the file's process makes no sense "
                    f"({type(error).__name__}: {error}): it has changed fmnist's own functions "

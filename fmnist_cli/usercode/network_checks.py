@@ -18,7 +18,7 @@ from fmnist_cli.engine.backend import Split
 from fmnist_cli.usercode.cases import Array, SampledCase
 from fmnist_cli.usercode.checks import LOADS, Check
 from fmnist_cli.usercode.diagnosis import Observed, Probe, agrees, diagnose
-from fmnist_cli.usercode.exam import Exam, observed
+from fmnist_cli.usercode.exam import Exam, asked_once, observed
 from fmnist_cli.usercode.examine import real_images, run_checks
 from fmnist_cli.usercode.guard import Limits
 from fmnist_cli.usercode.locate import Place
@@ -50,11 +50,9 @@ def check_network(network: Any, images: Split | None = None, *, seed: int = 0) -
     return _report("", Subject(NetworkBench(network, "")), images or real_images(), seed)
 
 
-def check_interface(
-    interface: str, images: Split, *, folder: Path, seed: int = 0, limits: Limits | None = None
-) -> CheckReport:
+def check_interface(interface: str, images: Split, *, folder: Path, seed: int = 0) -> CheckReport:
     """Examine what ``module:factory`` makes, in a process of its own; the code is one's own."""
-    limits = limits or Limits(memory_bytes=8 << 30, file_bytes=1 << 30)
+    limits = Limits(memory_bytes=8 << 30, file_bytes=1 << 30)
     source = Source(interface, interface=interface, import_folder=str(folder), restricted=False)
     with ProcessSubject(source, limits) as subject:
         return _report(interface, subject, images, seed)
@@ -70,24 +68,22 @@ def _arrays(outcomes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: observed(outcome).array for name, outcome in outcomes.items()}
 
 
+@asked_once
 def _parameters(exam: Exam) -> dict[str, Any]:
-    return exam.once("parameters", lambda: _arrays(exam.subject.call("parameters")["parameters"]))
+    return _arrays(exam.subject.call("parameters")["parameters"])
 
 
+@asked_once
 def _passes(exam: Exam) -> list[tuple[Array, Array, dict[str, Any]]]:
     """x (n, 784) of real images, a gradient of the logits (n, 10), and the record of both passes,
     batch by batch."""
-
-    def ask() -> list[tuple[Array, Array, dict[str, Any]]]:
-        rng, batches = exam.rng(0), []
-        for n in BATCHES:
-            rows = rng.choice(len(exam.images), n, replace=False)
-            x = exam.images.images[rows].astype(np.float64)
-            batches.append((x, rng.normal(0, 1 / n, (n, 10))))
-        records = exam.subject.call("passes", steps=batches)["steps"]
-        return [(x, d, record) for (x, d), record in zip(batches, records, strict=True)]
-
-    return exam.once("passes", ask)
+    rng, batches = exam.rng(0), []
+    for n in BATCHES:
+        rows = rng.choice(len(exam.images), n, replace=False)
+        x = exam.images.images[rows].astype(np.float64)
+        batches.append((x, rng.normal(0, 1 / n, (n, 10))))
+    records = exam.subject.call("passes", steps=batches)["steps"]
+    return [(x, d, record) for (x, d), record in zip(batches, records, strict=True)]
 
 
 def loads(exam: Exam, check: Check) -> CheckResult:
@@ -129,8 +125,8 @@ def network_gradients(exam: Exam, check: Check) -> CheckResult:
         entries = [(name, index) for name in names for index in _drawn(gradients[name], rng)]
         reply = exam.subject.call("differences", x=x, entries=entries, step=step)["logits"]
         values = (np.asarray(reply) * d).sum(axis=(2, 3))  # (M, 4, N, K) -> (M, 4)
-        whole, half = (values[:, 0] - values[:, 1]) / (2 * step), (
-            values[:, 2] - values[:, 3]) / step  # fmt: skip
+        whole = (values[:, 0] - values[:, 1]) / (2 * step)
+        half = (values[:, 2] - values[:, 3]) / step
         least = SMALL * max(float(np.abs(half).max(initial=0)), 1e-12)
         smooth = np.abs(whole - half) <= tolerance * np.maximum(np.abs(half), least)
         n_entries, n_kinks = n_entries + len(entries), n_kinks + int((~smooth).sum())
