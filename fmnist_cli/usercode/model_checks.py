@@ -178,7 +178,6 @@ def backward_pass(exam: Exam, check: Check) -> CheckResult:
 
 
 def batch_mean(exam: Exam, check: Check) -> CheckResult:
-    """Ten copies of a batch have the gradient of the batch."""
     case = exam.model_cases[0]
     replies = [exam.model_replies()[0], exam.model_reply(case, times=10)]
     one, ten = (_gradient(reply["own" if "own" in reply else "order"]) for reply in replies)

@@ -88,7 +88,6 @@ def error_outcome(error: BaseException, filename: str) -> Outcome:
 
 
 def _is_model(value: Any) -> bool:
-    """Whether it is a dictionary of layers."""
     return isinstance(value, dict) and any(hasattr(one, "forward") for one in value.values())
 
 

@@ -64,7 +64,7 @@ class Parts:
     found_as: Mapping[str, str] | None = None
 
 
-def find_parts(names: Mapping[str, Any], source: str = "") -> Parts:
+def find_parts(names: Mapping[str, Any], source: str) -> Parts:
     """The parts among a module's names, and what its text shows under a name of its own.
 
     A loss that is the supplied one is not the file's.
@@ -91,9 +91,7 @@ def find_parts(names: Mapping[str, Any], source: str = "") -> Parts:
     return replace(Parts(**found), found_as=found_as, handed=handed)
 
 
-def load_source(
-    source: bytes | str, filename: str, *, built_ins: dict[str, Any] | None = None
-) -> Parts:
+def load_source(source: bytes, filename: str, *, built_ins: dict[str, Any] | None = None) -> Parts:
     """Run a file's text in a module of its own and find its parts.
 
     Whatever the text raises is raised here.
@@ -104,8 +102,7 @@ def load_source(
         vars(module)["__builtins__"] = built_ins
     sys.modules[MODULE_NAME] = module  # dataclasses and pickle look a class's module up
     exec(compile(source, filename, "exec", dont_inherit=True), vars(module))
-    text = source.decode("utf-8", "replace") if isinstance(source, bytes) else source
-    return find_parts(vars(module), text)
+    return find_parts(vars(module), source.decode("utf-8", "replace"))
 
 
 def is_usual(name: str, part: str) -> bool:

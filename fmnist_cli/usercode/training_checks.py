@@ -60,7 +60,6 @@ def learns(exam: Exam, check: Check) -> CheckResult:
 
 
 def overfits(exam: Exam, check: Check) -> CheckResult:
-    """20 images are learnt by heart."""
     run = _train(exam, "overfits")
     return _judge(
         check, run, f"{pluralize(run.n_due, 'update')} on the same {run.n_images} images",
