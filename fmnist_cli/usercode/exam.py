@@ -36,7 +36,7 @@ def asked_once(ask: Callable[Concatenate[Exam, P], T]) -> Callable[Concatenate[E
 
     @wraps(ask)
     def answer(exam: Exam, /, *given: P.args, **named: P.kwargs) -> T:
-        key = (ask, *given)
+        key = (ask, given, tuple(named.items()))
         if key not in exam.answers:
             try:
                 exam.answers[key] = ask(exam, *given, **named)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fmnist_cli.usercode.mistakes.seen import SEEN
-from fmnist_cli.usercode.parts import GRADIENT_NAMES
+from fmnist_cli.usercode.parts import KEPT
 from fmnist_cli.usercode.results import Diagnosis
 from fmnist_cli.usercode.structure import parsed
 
@@ -109,20 +109,16 @@ def _base(target: ast.expr) -> str | None:
     return target.id if isinstance(target, ast.Name) else None
 
 
-def _stored(key: str, holders: tuple[str, ...], attributes: tuple[str, ...]) -> Finder:
-    targets = re.compile(
-        rf"\.({'|'.join(holders)})\[['\"]{key}['\"]\]|\.({'|'.join(attributes)})(\[|$)"
-    )
+def _stored(what: str, key: str) -> Finder:
+    holders, attributes = KEPT[what]
+    names = "|".join(attribute.format(key) for attribute in attributes)
+    targets = re.compile(rf"\.({'|'.join(holders)})\[['\"]{key}['\"]\]|\.({names})(\[|$)")
 
     def find(scope: ast.AST) -> int | None:
         lines = (line for one, line in _assignments(scope) if targets.search(ast.unparse(one)))
         return max(lines, default=None)
 
     return find
-
-
-def _gradient(key: str) -> Finder:
-    return _stored(key, GRADIENT_NAMES, (f"d{key}", f"grad_{key}", f"{key}_grad"))
 
 
 def _compared(scope: ast.AST) -> int | None:
@@ -142,10 +138,10 @@ def _nowhere(scope: ast.AST) -> int | None:
 
 # where a check's array is made; of a check that is not here the part has its name
 _WHERE: dict[str, tuple[str, str, Finder]] = {
-    "linear_init": ("linear", "__init__", _stored("W", ("params",), ("W",))),
+    "linear_init": ("linear", "__init__", _stored("params", "W")),
     "linear_forward": ("linear", "forward", _returned),
-    "linear_dW": ("linear", "backward", _gradient("W")),
-    "linear_db": ("linear", "backward", _gradient("b")),
+    "linear_dW": ("linear", "backward", _stored("gradient", "W")),
+    "linear_db": ("linear", "backward", _stored("gradient", "b")),
     "linear_dX": ("linear", "backward", _returned),
     "relu_forward": ("relu", "forward", _returned),
     "relu_backward": ("relu", "backward", _returned),

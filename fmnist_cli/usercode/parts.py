@@ -40,6 +40,11 @@ NAMES = {
 
 MODULE_NAME = "fmnist_user_code"  # not __main__: the file's main is not run
 GRADIENT_NAMES = ("gradient", "gradients", "grads", "grad")
+KEPT = {
+    "params": (("params",), ("{}",)),
+    "gradient": (GRADIENT_NAMES, ("d{}", "grad_{}", "{}_grad")),
+}
+"""Where a layer may keep its arrays: in these dictionaries, or as these attributes."""
 
 
 class NotFoundError(Exception):
@@ -151,7 +156,7 @@ class UserLayer:
     def _find(self, what: str, name: str, *, new: bool = False) -> tuple[Any, str]:
         """What holds an array, a dictionary or the layer, and under which name; ``new``: where it
         may be put."""
-        holders, attributes = _KEPT[what]
+        holders, attributes = KEPT[what]
         for holder in (getattr(self.layer, one, None) for one in holders):
             if isinstance(holder, Mapping) and (new or name in holder):
                 return holder, name
@@ -173,13 +178,6 @@ class UserLayer:
     def set_gradient(self, name: str, value: Array) -> None:
         holder, key = self._find("gradient", name, new=True)
         _write(holder, key, _like(_read(holder, key), value))
-
-
-_KEPT = {
-    "params": (("params",), ("{}",)),
-    "gradient": (GRADIENT_NAMES, ("d{}", "grad_{}", "{}_grad")),
-}
-"""Where a layer may keep its arrays: in these dictionaries, or as these attributes."""
 
 
 def _read(holder: Any, name: str) -> Any:

@@ -110,9 +110,6 @@ class ProcessSubject(Subject):
             process.kill()
 
     def load(self) -> dict[str, Any]:
-        self._require_time()
-        if self._process is None:
-            self._start()
         return self._ask("load", {}, self.limits.call_seconds)
 
     def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
@@ -166,7 +163,13 @@ class ProcessSubject(Subject):
             raise RuntimeError(f"the worker did not start: {said}") from error
 
     def _ask(self, operation: str, arguments: dict[str, Any], seconds: float) -> dict[str, Any]:
-        self._require_time()
+        if self._left <= 0:
+            raise Unanswered(
+                f"the file as a whole used more than {self.limits.file_seconds:g} s; the rest was "
+                "not run."
+            )
+        if self._process is None:
+            self._start()
         begin = time.monotonic()
         try:
             wire.send(self._pipes[0].fileno(), {"operation": operation, "arguments": arguments})
@@ -195,13 +198,6 @@ class ProcessSubject(Subject):
             raise unanswered(message["failed"], self._where())
         reply: dict[str, Any] = message["reply"]
         return reply
-
-    def _require_time(self) -> None:
-        if self._left <= 0:
-            raise Unanswered(
-                f"the file as a whole used more than {self.limits.file_seconds:g} s; the rest was "
-                "not run."
-            )
 
     def _where(self) -> str:
         try:
