@@ -18,7 +18,7 @@ from fmnist_cli.engine.numpy_mlp.layers import INITIAL_STD
 from fmnist_cli.usercode import cases
 from fmnist_cli.usercode.cases import Array
 from fmnist_cli.usercode.diagnosis import Probe, agrees, diagnose
-from fmnist_cli.usercode.exam import Exam, observed
+from fmnist_cli.usercode.exam import Exam, arrays_of, observed
 from fmnist_cli.usercode.mistakes import BY_ARRAYS
 from fmnist_cli.usercode.parts import NAMES
 from fmnist_cli.usercode.results import CheckResult, Diagnosis, Status
@@ -324,5 +324,5 @@ def _update_resets(exam: Exam) -> bool:
         _, (reply, *_) = exam.updated()
     except Unanswered:
         return False
-    left = [observed(outcome).array for outcome in reply["steps"][0]["gradients"].values()]
-    return all(array is not None and not array.any() for array in left)
+    left = arrays_of(reply["steps"][0]["gradients"])
+    return all(array is not None and not array.any() for array in left.values())

@@ -75,11 +75,6 @@ class Exam:
         """Those of the checks that failed."""
         return [name for name in names if self.result_of(name).status == "failed"]
 
-    def mistake(self, name: str) -> str:
-        """The named mistake that a check found; empty where it found none."""
-        diagnosis = self.result_of(name).diagnosis
-        return diagnosis.mistake if diagnosis else ""
-
     def rng(self, key: int) -> np.random.Generator:
         """A generator of its own for every use."""
         return np.random.default_rng(np.random.SeedSequence(self.rng_seed, spawn_key=(key,)))
@@ -235,6 +230,11 @@ def observed(outcome: Mapping[str, Any]) -> Observed:
         whole = array.dtype.kind in "iub"
         array = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
     return Observed(array, str(outcome["kind"]), whole=whole)
+
+
+def arrays_of(outcomes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The arrays of outcomes, by name; None where there is none."""
+    return {name: observed(outcome).array for name, outcome in outcomes.items()}
 
 
 def observed_mapping(outcomes: Mapping[str, Mapping[str, Any]]) -> Observed:

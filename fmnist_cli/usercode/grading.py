@@ -214,10 +214,9 @@ def record_reports(
                 run.record_check("layers", printable(name), who | mistakes | statuses, report.holds)
                 continue
             for result in report.results:
-                mistake = result.diagnosis.mistake if result.diagnosis else ""
-                figures: dict[str, Any] = {"status": result.status, "mistake": mistake or None}
+                found = {"status": result.status, "mistake": result.mistake or None}
                 held = result.status not in ("failed", "unclear")
-                run.record_check("layers", result.check, who | figures | dict(result.figures), held)
+                run.record_check("layers", result.check, who | found | dict(result.figures), held)
         run.finish(Outcome(stop_reason=None, train_seconds=0.0))
     return run.id
 

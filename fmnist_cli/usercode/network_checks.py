@@ -8,7 +8,6 @@ difference and one of half its step disagree is at a kink, and says nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from fmnist_cli.engine.backend import Split
 from fmnist_cli.usercode.cases import Array, SampledCase
 from fmnist_cli.usercode.checks import LOADS, Check
 from fmnist_cli.usercode.diagnosis import Observed, Probe, agrees, diagnose
-from fmnist_cli.usercode.exam import Exam, asked_once, observed
+from fmnist_cli.usercode.exam import Exam, arrays_of, asked_once, observed
 from fmnist_cli.usercode.examine import real_images, run_checks
 from fmnist_cli.usercode.guard import Limits
 from fmnist_cli.usercode.locate import Place
@@ -64,13 +63,9 @@ def _report(name: str, subject: Subject, images: Split, seed: int) -> CheckRepor
     return CheckReport(name, "", tuple(results), time.perf_counter() - begin)
 
 
-def _arrays(outcomes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: observed(outcome).array for name, outcome in outcomes.items()}
-
-
 @asked_once
 def _parameters(exam: Exam) -> dict[str, Any]:
-    return _arrays(exam.subject.call("parameters")["parameters"])
+    return arrays_of(exam.subject.call("parameters")["parameters"])
 
 
 @asked_once
@@ -103,7 +98,7 @@ def network_shapes(exam: Exam, check: Check) -> CheckResult:
             came = "no array" if logits is None else f"{logits.shape}"
             must = f"forward must give logits of shape ({len(x)}, 10)"
             return check.failed(f"{must}. Received: {came}.")
-        gradients = _arrays(record["gradients"])
+        gradients = arrays_of(record["gradients"])
         for name, value in parameters.items():
             gradient = gradients.get(name)
             if value is None or gradient is None or gradient.shape != value.shape:
@@ -121,7 +116,7 @@ def network_gradients(exam: Exam, check: Check) -> CheckResult:
     for x, d, record in _passes(exam):
         single = np.asarray(record["logits"]["array"]).dtype == np.float32
         step, tolerance = (SINGLE_STEP, SINGLE_TOLERANCE) if single else (STEP, TOLERANCE)
-        gradients = _arrays(record["gradients"])
+        gradients = arrays_of(record["gradients"])
         entries = [(name, index) for name in names for index in _drawn(gradients[name], rng)]
         reply = exam.subject.call("differences", x=x, entries=entries, step=step)["logits"]
         values = (np.asarray(reply) * d).sum(axis=(2, 3))  # (M, 4, N, K) -> (M, 4)
@@ -159,8 +154,8 @@ def _drawn(gradient: Array, rng: np.random.Generator) -> list[list[int]]:
 def network_fresh(exam: Exam, check: Check) -> CheckResult:
     x, d, record = _passes(exam)[0]
     again = exam.subject.call("passes", steps=[(x, d), (x, d)])["steps"]
-    first, second = (_arrays(one["gradients"]) for one in again)
-    for name, once in _arrays(record["gradients"]).items():
+    first, second = (arrays_of(one["gradients"]) for one in again)
+    for name, once in arrays_of(record["gradients"]).items():
         if agrees(second[name], once):
             continue
         place = Place("backward", None)
