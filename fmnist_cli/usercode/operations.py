@@ -374,7 +374,7 @@ class Bench:
                 n_dimensions = 1 if bias is None else bias.ndim
         if n_dimensions > 1:
             weights = {n: w if n[0] == "W" else w[None] for n, w in weights.items()}
-        return models.laid_out(layout, weights, models.RightLinear, models.RightReLU)
+        return models.reference_model(layout, weights)
 
 
 def _filled_defaults(function: Callable[..., Any] | None) -> list[int]:
