@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from fmnist_cli.progress import TqdmListener as TqdmListener
     from fmnist_cli.registry import Registry as Registry
     from fmnist_cli.runner.listener import Listener as Listener
-    from fmnist_cli.usercode.assertions import assert_layers as assert_layers
+    from fmnist_cli.usercode.examine import assert_layers as assert_layers
     from fmnist_cli.usercode.examine import check_file as check_file
     from fmnist_cli.usercode.examine import check_layers as check_layers
     from fmnist_cli.usercode.network_checks import check_network as check_network
@@ -87,8 +87,7 @@ _MODULES = {
     "progress": ("TqdmListener",),
     "registry": ("Registry",),
     "runner.listener": ("Listener",),
-    "usercode.assertions": ("assert_layers",),
-    "usercode.examine": ("check_file", "check_layers"),
+    "usercode.examine": ("assert_layers", "check_file", "check_layers"),
     "usercode.network_checks": ("check_network",),
 }
 _PUBLIC = {name: module for module, names in _MODULES.items() for name in names}

@@ -81,10 +81,8 @@ def check(
     from fmnist_cli.formatting import to_json
     from fmnist_cli.registry import Registry
     from fmnist_cli.usercode.examine import check_file, read_source
-    from fmnist_cli.usercode.gradescope import results
-    from fmnist_cli.usercode.grading import grade
+    from fmnist_cli.usercode.grading import grade, gradescope_results, record_reports
     from fmnist_cli.usercode.network_checks import check_interface
-    from fmnist_cli.usercode.recording import record_reports
     from fmnist_cli.usercode.results import HINT_LEVELS
     from fmnist_cli.usercode.rubric import read_rubric
 
@@ -106,7 +104,7 @@ def check(
         graded = grade(file, scheme, dataset.train)
         out.result(f"{graded.score:g} of {graded.max_score:g} points", "")
         if gradescope is not None:
-            write_file(gradescope, to_json(results(graded, scheme)) + "\n", parents=True)
+            write_file(gradescope, to_json(gradescope_results(graded, scheme)) + "\n", parents=True)
         report = graded.report
     run_id = None
     if record:

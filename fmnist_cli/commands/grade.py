@@ -70,9 +70,7 @@ def grade(
       fmnist grade --make-autograder autograder --rubric rubric.toml
     """
     from fmnist_cli.registry import Registry
-    from fmnist_cli.usercode import gradescope as export
     from fmnist_cli.usercode import grading
-    from fmnist_cli.usercode.recording import record_reports, write_pages
     from fmnist_cli.usercode.rubric import read_rubric
 
     out = Output(common)
@@ -80,8 +78,8 @@ def grade(
     require(1 <= jobs <= 256, "jobs must be between 1 and 256", jobs)
     files = [] if folder is None else grading.find_files(folder, scheme.files)
     if make_autograder is not None:
-        text = rubric.read_text(encoding="utf-8") if rubric else export.default_rubric_text()
-        for name, (content, mode) in export.autograder_files(text, scheme).items():
+        text = rubric.read_text(encoding="utf-8") if rubric else grading.default_rubric_text()
+        for name, (content, mode) in grading.autograder_files(text, scheme).items():
             write_file(make_autograder / name, content, parents=True)
             (make_autograder / name).chmod(mode)
         out.say(f"Written: {make_autograder}. Its README.md says how to upload it.")
@@ -97,14 +95,14 @@ def grade(
         for graded in all_graded:
             grades.append(graded)
             bar.update()
-            write_pages(graded, scheme, feedback, gradescope)
+            grading.write_pages(graded, scheme, feedback, gradescope)
     if csv is not None:
         write_file(csv, grading.to_csv(grades), parents=True)
     reports = {one.name: one.report for one in grades}
     run_id = None
     if record:
         with Registry.open(common.db) as registry:
-            run_id = record_reports(registry, "grade", reports, dataset, out.argv)
+            run_id = grading.record_reports(registry, "grade", reports, dataset, out.argv)
     out.document("fmnist.grade/1", {
         "id": run_id,
         "max_score": scheme.max_score,

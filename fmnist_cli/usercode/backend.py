@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -53,22 +54,26 @@ def textbook_losses(config: TrainConfig, train: Split) -> Iterator[float]:
 def load_parts(path: Path) -> Parts:
     """The parts of a file of one's own; UserCodeError where it cannot be loaded."""
     text = read_source(path)
-    with supplied():
-        try:
-            parts = load_source(text, path.name)
-        except BaseException as error:
-            if is_from_outside(error, path.name):
-                raise
-            raise _told(path, error) from error
+    with supplied(), _reported(path):
+        parts = load_source(text, path.name)
     missing = [NAMES[n][0] for n in ("linear", "relu", "update") if getattr(parts, n) is None]
     if missing:
         raise UsageError(f"{path} must define {', '.join(missing)}. Try: fmnist check {path}")
     return parts
 
 
-def _told(path: Path, error: BaseException) -> UserCodeError:
-    sentence = unanswered(error_outcome(error, path.name), "").sentence
-    return UserCodeError(f"{path}: {sentence} Try: fmnist check {path}")
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """In the body, what the file's own code raises becomes a UserCodeError."""
+    try:
+        yield
+    except FmnistError:
+        raise
+    except BaseException as error:  # sys.exit is the file's own failure too
+        if is_from_outside(error, path.name):
+            raise
+        sentence = unanswered(error_outcome(error, path.name), "").sentence
+        raise UserCodeError(f"{path}: {sentence} Try: fmnist check {path}") from error
 
 
 class UserNetwork:
@@ -116,16 +121,9 @@ class UserNetwork:
         return bench.parts_for(self._layout)
 
     def _running(self, action: Callable[[], Any]) -> Any:
-        try:
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
-                warnings.simplefilter("ignore")
-                return action()
-        except FmnistError:
-            raise
-        except BaseException as error:  # sys.exit is the file's own failure too
-            if is_from_outside(error, self._path.name):
-                raise
-            raise _told(self._path, error) from error
+        with _reported(self._path), warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            return action()
 
     def _build(self, weights: Mapping[str, Array]) -> dict[str, Any]:
         linear, relu = self._parts.linear, self._parts.relu
@@ -213,6 +211,6 @@ def _copies(model: Model, read: Callable[[UserLayer, str], Any]) -> dict[str, ND
     """What is read of every layer, as W1, b1, W2 and b2."""
     found: dict[str, NDArray[np.floating]] = {}
     for name in PARAMETERS:
-        plain = np.array(read(layer_of(model, name), name[0]), np.float64)
-        found[name] = plain.reshape(-1) if name[0] == "b" else plain
+        array = np.array(read(layer_of(model, name), name[0]), np.float64)
+        found[name] = array.reshape(-1) if name[0] == "b" else array
     return found

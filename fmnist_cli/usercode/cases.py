@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_cli.engine.numpy_mlp.layers import Linear, ReLU, SoftmaxCrossEntropy
-
-Array = NDArray[Any]
+from fmnist_cli.usercode.shim import Array as Array
 
 SHAPES = ((5, 7, 4), (1, 6, 3), (50, 5, 4), (4, 4, 4))
 """(N, D, H): batches of 1, 5 and 50, for a factor of N to show; and a square one, where a

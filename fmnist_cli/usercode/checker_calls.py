@@ -12,16 +12,10 @@ from typing import Any
 import numpy as np
 
 from fmnist_cli.usercode import shim
-from fmnist_cli.usercode.models import (
-    back_through,
-    layer_of,
-    layers_of,
-    linear_layers,
-    through,
-)
+from fmnist_cli.usercode.following import Call, patched
+from fmnist_cli.usercode.models import back_through, layer_of, layers_of, linear_layers, through
 from fmnist_cli.usercode.outcomes import Outcome, Printed, numbers_of
 from fmnist_cli.usercode.parts import UserLayer, required
-from fmnist_cli.usercode.route import Call, patched
 from fmnist_cli.usercode.shim import Array
 
 N_CHECKED = 5  # examples for a checker that is handed x and y

@@ -16,7 +16,7 @@ from fmnist_cli.usercode.cases import Array, ModelCase, model_weights
 from fmnist_cli.usercode.checker_calls import N_CHECKED
 from fmnist_cli.usercode.checks import LAYER_CHECKS, Check
 from fmnist_cli.usercode.diagnosis import agrees
-from fmnist_cli.usercode.exam import Exam, observed
+from fmnist_cli.usercode.exam import Exam, arrays_of
 from fmnist_cli.usercode.locate import Place
 from fmnist_cli.usercode.results import CheckResult, Diagnosis
 from fmnist_cli.usercode.subject import Unanswered
@@ -85,7 +85,9 @@ def _pass_is_wrong(exam: Exam) -> bool:
     """Whether the file's backward pass, which its checkers call, is wrong by itself."""
     if "backward_pass" not in exam.parts:
         return False
-    of_loop = exam.mistake("training_loop").startswith("loop-")  # around the pass, not in it
+    of_loop = exam.result_of("training_loop").mistake.startswith(
+        "loop-"
+    )  # around the pass, not in it
     return bool(exam.failed("backward_pass", *([] if of_loop else ["training_loop"])))
 
 
@@ -199,7 +201,7 @@ def gradient_checker(exam: Exam, check: Check) -> CheckResult:
     right = _ask_first(exam, check, case)
     if isinstance(right, CheckResult):
         return right
-    left = {name: observed(outcome).array for name, outcome in right["weights"].items()}
+    left = arrays_of(right["weights"])
     if not all(a is not None and agrees(a.reshape(case.w[n].shape), case.w[n])
                for n, a in left.items()):  # fmt: skip
         return check.failed("The weights are not what they were before it ran.",

@@ -8,6 +8,7 @@ told apart: a backward pass is right if it gives the derivative of the textbook'
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from fmnist_cli.engine.numpy_mlp.layers import INITIAL_STD
 from fmnist_cli.usercode import cases
 from fmnist_cli.usercode.cases import Array
 from fmnist_cli.usercode.diagnosis import Probe, agrees, diagnose
-from fmnist_cli.usercode.exam import Exam, observed
+from fmnist_cli.usercode.exam import Exam, arrays_of, observed
 from fmnist_cli.usercode.mistakes import BY_ARRAYS
 from fmnist_cli.usercode.parts import NAMES
 from fmnist_cli.usercode.results import CheckResult, Diagnosis, Status
@@ -47,11 +48,7 @@ class Check:
     after: str = LOADS
 
     def result(
-        self,
-        status: Status,
-        message: str,
-        diagnosis: Diagnosis | None = None,
-        **figures: float,
+        self, status: Status, message: str, diagnosis: Diagnosis | None = None, **figures: float
     ) -> CheckResult:
         return CheckResult(self.name, self.title, status, message, diagnosis, figures)
 
@@ -65,13 +62,7 @@ class Check:
         return self.result("skipped", message)
 
     def compare(
-        self,
-        exam: Exam,
-        probes: Sequence[Probe],
-        array: str,
-        message: str = "",
-        *,
-        of: str = "",
+        self, exam: Exam, probes: Sequence[Probe], array: str, message: str = "", *, of: str = ""
     ) -> CheckResult:
         """Passed where every probe agrees; else with a diagnosis.
 
@@ -98,14 +89,12 @@ def loads(exam: Exam, check: Check) -> CheckResult:
 
 def conduct(exam: Exam, check: Check) -> CheckResult:
     """What the file tried that it may not, and whether NumPy is still NumPy."""
-    subject = exam.subject
+    subject, replaced = exam.subject, list[str]()
     if subject.banned:
         names = ", ".join(subject.banned)
         return check.failed(f"The file imports {names}, which is not allowed here.")
-    try:
+    with suppress(Unanswered):
         replaced = subject.numpy_replaced()
-    except Unanswered:
-        replaced = []
     if subject.refusals:
         return check.failed(f"The file tried to {', '.join(subject.refusals)}.")
     if replaced:
@@ -185,7 +174,7 @@ def layer_array(part: str, array: str, message: str) -> Callable[[Exam, Check], 
     """The check of what a layer makes: forward, dX, dW or db."""
 
     def run(exam: Exam, check: Check) -> CheckResult:
-        probes, name = exam.probes(part, array), "the output" if array == "forward" else array
+        probes = exam.probes(part, array)
         if array != "forward":
             if not exam.forward_is_right(part) and _is_own_derivative(exam, part, array):
                 return check.passed(f"{array} is the derivative of your forward pass, which is not "
@@ -194,7 +183,7 @@ def layer_array(part: str, array: str, message: str) -> Callable[[Exam, Check], 
             some = 0 < len(usable) < len(probes) and all(usable)
             if some and not _raises_at(exam, array, probes):
                 return check.passed(f"{array} is right where backward gets that far.")
-        result = check.compare(exam, probes, name, message)
+        result = check.compare(exam, probes, _called(array), message)
         if array == "forward" and result.diagnosis and not result.diagnosis.mistake:
             return _params_not_used(exam, part, check, result)
         return result
@@ -253,7 +242,6 @@ def relu_at_zero(exam: Exam, check: Check) -> CheckResult:
 
 
 def inputs_kept(exam: Exam, check: Check) -> CheckResult:
-    """Neither X nor grad is changed by a pass."""
     for part in ("linear", "relu"):
         for records, case in zip(exam.layer_replies(part), exam.cases[part], strict=True):
             for name, method, before in (("X", "forward", case.X), ("X", "backward", case.X),
@@ -336,5 +324,5 @@ def _update_resets(exam: Exam) -> bool:
         _, (reply, *_) = exam.updated()
     except Unanswered:
         return False
-    left = [observed(outcome).array for outcome in reply["steps"][0]["gradients"].values()]
-    return all(array is not None and not array.any() for array in left)
+    left = arrays_of(reply["steps"][0]["gradients"])
+    return all(array is not None and not array.any() for array in left.values())

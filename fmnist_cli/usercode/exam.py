@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, TypeVar, cast
+from functools import cached_property, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from fmnist_cli.engine.config import N_CLASSES, N_INPUTS
 from fmnist_cli.usercode import cases
 from fmnist_cli.usercode.cases import Array, LayerCase, ModelCase, UpdateCase
 from fmnist_cli.usercode.diagnosis import Observed, Probe
+from fmnist_cli.usercode.following import BATCH
 from fmnist_cli.usercode.locate import Sources
-from fmnist_cli.usercode.main_loop import BATCH
 from fmnist_cli.usercode.models import LAYOUT, Layout
 from fmnist_cli.usercode.results import CheckResult
 from fmnist_cli.usercode.subject import Subject, Unanswered, unanswered
@@ -25,8 +25,28 @@ STEP = 1e-3
 N_BATCHES = 4  # in an epoch of main
 N_IMAGES = N_BATCHES * BATCH
 N_UPDATES = 3 * N_BATCHES + 2  # more than three epochs
+P = ParamSpec("P")
 T = TypeVar("T")
 Replies = list[dict[str, Any]]
+
+
+def asked_once(ask: Callable[Concatenate[Exam, P], T]) -> Callable[Concatenate[Exam, P], T]:
+    """What is asked of an exam by these arguments, asked for once; where there was no answer,
+    ``Unanswered`` every time."""
+
+    @wraps(ask)
+    def answer(exam: Exam, /, *given: P.args, **named: P.kwargs) -> T:
+        key = (ask, given, tuple(named.items()))
+        if key not in exam.answers:
+            try:
+                exam.answers[key] = ask(exam, *given, **named)
+            except Unanswered as error:
+                exam.answers[key] = error
+        if isinstance(exam.answers[key], Unanswered):
+            raise exam.answers[key]
+        return cast(T, exam.answers[key])
+
+    return answer
 
 
 @dataclass
@@ -39,12 +59,13 @@ class Exam:
     images: Split  # real ones, for what is trained
     seconds: float  # wall time that one training may take
     result_of: Callable[[str], CheckResult]  # another check's, by its name
-    _answers: dict[str, Any] = field(default_factory=dict)
+    answers: dict[Any, Any] = field(default_factory=dict)
 
     @property
+    @asked_once
     def parts(self) -> Mapping[str, str]:
         """The names that the file has its parts under; to ask for them loads it."""
-        return self.once("load", lambda: self.subject.load()["parts"])
+        return cast(Mapping[str, str], self.subject.load()["parts"])
 
     @cached_property
     def sources(self) -> Sources:
@@ -54,25 +75,9 @@ class Exam:
         """Those of the checks that failed."""
         return [name for name in names if self.result_of(name).status == "failed"]
 
-    def mistake(self, name: str) -> str:
-        """The named mistake that a check found; empty where it found none."""
-        diagnosis = self.result_of(name).diagnosis
-        return diagnosis.mistake if diagnosis else ""
-
     def rng(self, key: int) -> np.random.Generator:
         """A generator of its own for every use."""
         return np.random.default_rng(np.random.SeedSequence(self.rng_seed, spawn_key=(key,)))
-
-    def once(self, key: str, ask: Callable[[], T]) -> T:
-        """The answer, asked for once; where there was none, ``Unanswered`` every time."""
-        if key not in self._answers:
-            try:
-                self._answers[key] = ask()
-            except Unanswered as error:
-                self._answers[key] = error
-        if isinstance(self._answers[key], Unanswered):
-            raise self._answers[key]
-        return cast(T, self._answers[key])
 
     # --- a layer by itself: ``part`` is linear or relu
 
@@ -85,19 +90,16 @@ class Exam:
         """For each case another X and G of the same shapes."""
         return {"linear": cases.linear_cases(self.rng(1)), "relu": cases.relu_cases(self.rng(4))}
 
+    @asked_once
     def layer_replies(self, part: str) -> list[Replies]:
         """For each case the records of two batches on one layer, and of the second alone."""
-
-        def ask() -> list[Replies]:
-            given = [
-                {**case.parameters, "steps": [(one.X, one.G) for one in steps]}
-                for case, second in zip(self.cases[part], self.second_cases[part], strict=True)
-                for steps in ((case, second), (second,))
-            ]
-            reply = self.subject.call("layer", part=part, cases=given)["cases"]
-            return [pair + alone for pair, alone in zip(reply[::2], reply[1::2], strict=True)]
-
-        return self.once(part, ask)
+        given = [
+            {**case.parameters, "steps": [(one.X, one.G) for one in steps]}
+            for case, second in zip(self.cases[part], self.second_cases[part], strict=True)
+            for steps in ((case, second), (second,))
+        ]
+        reply = self.subject.call("layer", part=part, cases=given)["cases"]
+        return [pair + alone for pair, alone in zip(reply[::2], reply[1::2], strict=True)]
 
     def probes(self, part: str, array: str) -> list[Probe]:
         """forward, dX, dW or db of the first batch, case by case."""
@@ -109,6 +111,7 @@ class Exam:
     def forward_is_right(self, part: str) -> bool:
         return all(probe.agrees for probe in self.probes(part, "forward"))
 
+    @asked_once
     def differences(self, part: str) -> dict[str, Array] | None:
         """dX, dW and db of the user's own forward pass on the first case, by differences.
 
@@ -117,10 +120,7 @@ class Exam:
         """
         case = self.cases[part][0]
         arrays = {**case.parameters, "X": case.X}
-        reply = self.once(
-            f"differences of {part}",
-            lambda: self.subject.call("differences", part=part, arrays=arrays, step=STEP),
-        )
+        reply = self.subject.call("differences", part=part, arrays=arrays, step=STEP)
         slopes = {}
         for name, array in arrays.items():
             moved = np.asarray(reply[name], np.float64)  # (2M, N, H): each of M entries up, down
@@ -149,10 +149,10 @@ class Exam:
             sets[name] = images, labels
         return sets
 
+    @asked_once
     def main_reply(self) -> dict[str, Any]:
         """What the file's ``main`` does on these images."""
-        sets = list(self.main_sets.values())
-        return self.once("main", lambda: self.subject.call("main", sets=sets, n_updates=N_UPDATES))
+        return self.subject.call("main", sets=list(self.main_sets.values()), n_updates=N_UPDATES)
 
     def layout(self, n_layers: int = 0) -> Layout:
         """The model as the file's own ``main`` builds it; else, and where that has not ``n_layers``
@@ -172,10 +172,11 @@ class Exam:
     def model_cases(self) -> list[ModelCase]:
         return cases.model_cases(self.rng(6))
 
+    @asked_once
     def model_replies(self) -> Replies:
         """For each case the gradient by the file's own pass, where it can be called, and in the
         right order."""
-        return self.once("model", lambda: [self.model_reply(case) for case in self.model_cases])
+        return [self.model_reply(case) for case in self.model_cases]
 
     def model_reply(self, case: ModelCase, times: int = 1) -> dict[str, Any]:
         """The same for ``times`` copies of a batch."""
@@ -187,6 +188,7 @@ class Exam:
     def update_cases(self) -> list[UpdateCase]:
         return cases.update_cases(self.rng(5))
 
+    @asked_once
     def updated(self) -> tuple[Layout, Replies]:
         """The model that the gradient descent is for, and one step of it on every case.
 
@@ -199,16 +201,13 @@ class Exam:
                 for c in self.update_cases
             ]
 
-        def ask() -> tuple[Layout, Replies]:
-            try:
-                return steps(LAYOUT)
-            except Unanswered:
-                if self.layout(2) == LAYOUT:
-                    raise
-                self.subject.forget()
-                return steps(self.layout(2))
-
-        return self.once("update", ask)
+        try:
+            return steps(LAYOUT)
+        except Unanswered:
+            if self.layout(2) == LAYOUT:
+                raise
+            self.subject.forget()
+            return steps(self.layout(2))
 
 
 def _seen(record: Mapping[str, Any], array: str) -> Observed:
@@ -231,6 +230,11 @@ def observed(outcome: Mapping[str, Any]) -> Observed:
         whole = array.dtype.kind in "iub"
         array = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
     return Observed(array, str(outcome["kind"]), whole=whole)
+
+
+def arrays_of(outcomes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The arrays of outcomes, by name; None where there is none."""
+    return {name: observed(outcome).array for name, outcome in outcomes.items()}
 
 
 def observed_mapping(outcomes: Mapping[str, Mapping[str, Any]]) -> Observed:

@@ -11,13 +11,7 @@ from typing import Any
 
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.errors import UsageError
-from fmnist_cli.usercode import (
-    checker_checks,
-    checks,
-    loop_checks,
-    model_checks,
-    training_checks,
-)
+from fmnist_cli.usercode import checker_checks, checks, loop_checks, model_checks, training_checks
 from fmnist_cli.usercode.checks import CONDUCT, LOADS, Check
 from fmnist_cli.usercode.exam import Exam
 from fmnist_cli.usercode.guard import Limits
@@ -108,17 +102,10 @@ def check_file(
     path = Path(path)
     text = read_source(path)
     source = Source(path.name, text, restricted=restricted, forbidden=tuple(forbidden))
-    begin = time.perf_counter()
+    program, begin = text.decode("utf-8", "replace"), time.perf_counter()
     with ProcessSubject(source, limits or Limits()) as subject:
         try:
-            results = run_checks(
-                CHECKS,
-                subject,
-                text.decode("utf-8", "replace"),
-                images or real_images(),
-                seed,
-                only,
-            )
+            results = run_checks(CHECKS, subject, program, images or real_images(), seed, only)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             why = ("What came back from the file's process makes no sense "
                    f"({type(error).__name__}: {error}): it has changed fmnist's own functions "
@@ -170,6 +157,48 @@ def check_layers(
     subject = Subject(Bench(parts, ""))
     results = run_checks(CHECKS, subject, "", images or real_images(), seed, only)
     return CheckReport("", "", tuple(results), time.perf_counter() - begin)
+
+
+def assert_layers(
+    *layers: Any,
+    file: Path | str | None = None,
+    checks: Collection[str] = CHECK_NAMES,
+    hints: int = 1,
+    images: Split | None = None,
+    **parts: Any,
+) -> CheckReport:
+    """Raise AssertionError, with the diagnosis, unless every check holds.
+
+    Parameters
+    ----------
+    *layers : ``linear_layer, relu, miniBatchGradientDescent``, as far as there are any
+    file : path, optional
+        A file to check in a process of its own, in place of the layers.
+    checks : collection of str
+        The checks to hold, by name; all by default.
+    hints : 0, 1 or 2
+    images : Split, optional
+        Fashion-MNIST's by default.
+    **parts : further parts, as ``check_layers`` takes them
+
+    Raises
+    ------
+    AssertionError
+    """
+    images = images or real_images()
+    wanted = {*checks, "loads", "conduct"}
+    if file is not None:
+        report = check_file(file, images, only=wanted)
+    else:
+        report = check_layers(*layers, images=images, only=wanted, **parts)
+    # a check that was asked for by name must have been run
+    wrong = ("failed",) if checks is CHECK_NAMES else ("failed", "skipped", "absent")
+    failed = [r for r in report.results if r.status in wrong and r.check in wanted]
+    if failed:
+        raise AssertionError(
+            "\n".join(f"{r.title}: {' '.join(r.explanation(hints))}" for r in failed)
+        )
+    return report
 
 
 def main_layout(path: Path, images: Split) -> Layout:

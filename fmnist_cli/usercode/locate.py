@@ -1,4 +1,8 @@
-"""The line of the user's file where an array is made, as far as its text tells."""
+"""What a user's file tells by its text: where an array is made, and how the best model is chosen.
+
+A best value is kept where one is compared with it in a loop, or is looked for afterwards among the
+values of all epochs (``np.argmax(val_acc)``). Nothing is run.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from fmnist_cli.usercode.mistakes.seen import SEEN
-from fmnist_cli.usercode.parts import GRADIENT_NAMES
+from fmnist_cli.usercode.parts import KEPT
 from fmnist_cli.usercode.results import Diagnosis
 from fmnist_cli.usercode.structure import parsed
 
 _OVER_ENTRIES = ("range", "ndindex", "nditer", "ndenumerate")
 Finder = Callable[[ast.AST], int | None]
+BEST = re.compile(r"best|highest|top|max|peak|lowest")
+_PICKS = {"argmax": True, "max": True, "argmin": False, "min": False}
+_SETS = {"val": r"(?<!e)val(?!u)|xva|dev", "test": r"test|te_|_te\b|xte", "train": "train"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class Sources:
 
     def place(self, check: str) -> Place:
         """Where the array of a check is made."""
-        part, method, finder = _WHERE[check]
+        part, method, finder = _WHERE.get(check, (check, "", _nowhere))
         scope, name = self._scope(part, method), self._found_as.get(part, part)
         text = f"{name}.{method}" if method else name
         if scope is None:
@@ -102,20 +109,16 @@ def _base(target: ast.expr) -> str | None:
     return target.id if isinstance(target, ast.Name) else None
 
 
-def _stored(key: str, holders: tuple[str, ...], attributes: tuple[str, ...]) -> Finder:
-    targets = re.compile(
-        rf"\.({'|'.join(holders)})\[['\"]{key}['\"]\]|\.({'|'.join(attributes)})(\[|$)"
-    )
+def _stored(what: str, key: str) -> Finder:
+    holders, attributes = KEPT[what]
+    names = "|".join(attribute.format(key) for attribute in attributes)
+    targets = re.compile(rf"\.({'|'.join(holders)})\[['\"]{key}['\"]\]|\.({names})(\[|$)")
 
     def find(scope: ast.AST) -> int | None:
         lines = (line for one, line in _assignments(scope) if targets.search(ast.unparse(one)))
         return max(lines, default=None)
 
     return find
-
-
-def _gradient(key: str) -> Finder:
-    return _stored(key, GRADIENT_NAMES, (f"d{key}", f"grad_{key}", f"{key}_grad"))
 
 
 def _compared(scope: ast.AST) -> int | None:
@@ -129,27 +132,126 @@ def _last_assignment(scope: ast.AST) -> int | None:
     return max(lines, default=None)
 
 
-def _nothing(scope: ast.AST) -> int | None:
+def _nowhere(scope: ast.AST) -> int | None:
     return None
 
 
+# where a check's array is made; of a check that is not here the part has its name
 _WHERE: dict[str, tuple[str, str, Finder]] = {
-    "linear_init": ("linear", "__init__", _stored("W", ("params",), ("W",))),
+    "linear_init": ("linear", "__init__", _stored("params", "W")),
     "linear_forward": ("linear", "forward", _returned),
-    "linear_dW": ("linear", "backward", _gradient("W")),
-    "linear_db": ("linear", "backward", _gradient("b")),
+    "linear_dW": ("linear", "backward", _stored("gradient", "W")),
+    "linear_db": ("linear", "backward", _stored("gradient", "b")),
     "linear_dX": ("linear", "backward", _returned),
     "relu_forward": ("relu", "forward", _returned),
     "relu_backward": ("relu", "backward", _returned),
     "relu_at_zero": ("relu", "", _compared),
-    "linear_backward": ("linear", "backward", _nothing),
+    "linear_backward": ("linear", "backward", _nowhere),
     "update": ("update", "", _last_assignment),
     "second_update": ("update", "", _last_assignment),
-    "forward_pass": ("forward_pass", "", _nothing),
-    "backward_pass": ("backward_pass", "", _nothing),
-    "gradient_checker": ("gradient_checker", "", _nothing),
-    "training_loop": ("main", "", _nothing),
-    "magnitude_checker": ("magnitude_checker", "", _nothing),
+    "training_loop": ("main", "", _nowhere),
     "loss_forward": ("loss", "forward", _returned),
     "loss_backward": ("loss", "backward", _returned),
 }
+
+
+def wrong_choice(tree: ast.Module) -> Diagnosis | None:
+    """What is wrong with the choice of the best model; None where nothing is seen to be."""
+    text = _Text(tree)
+    for scope in (node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)):
+        nodes = list(ast.walk(scope))
+        loops = [node for node in nodes if isinstance(node, ast.For | ast.While)]
+        found = [text.compared(node, loop) for loop in loops for node in ast.walk(loop)]
+        found += [text.picked(node) for node in nodes]
+        for wrong in found:
+            if wrong is not None:
+                return wrong
+    return None
+
+
+class _Text:
+    """A file's expressions, and what the names in them stand for."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.made: dict[str, list[ast.expr]] = {}  # what is assigned to a name
+        self.rows: dict[str, list[ast.expr]] = {}  # the tuples that a list gets
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign):
+                for target in node.targets:
+                    self.made.setdefault(ast.unparse(target), []).append(node.value)
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".append"):
+                rows = ast.unparse(node.func).removesuffix(".append")
+                self.rows.update(
+                    (rows, one.elts) for one in node.args if isinstance(one, ast.Tuple)
+                )
+
+    def words(self, node: ast.expr) -> str:
+        """The text of an expression; where its names do not say of which images it is, with what
+        they stand for."""
+        said, inner = ast.unparse(node).lower(), list(ast.walk(node))
+        for name in (one.id for one in inner if isinstance(one, ast.Name)):
+            if name in self.rows:
+                row = dict(enumerate(self.rows[name]))
+                columns = (getattr(one.slice, "value", None) for one in inner
+                           if isinstance(one, ast.Subscript))  # fmt: skip
+                said = " ".join(self.words(row[i]) for i in columns if i in row)
+            elif len(self.made.get(name, ())) == 1 and not _sets(said):
+                said += " " + ast.unparse(self.made[name][0]).lower()
+        return said
+
+    def compared(self, node: ast.AST, loop: ast.AST) -> Diagnosis | None:
+        """``if value > best: best = value`` in a loop."""
+        for test in ast.walk(node.test) if isinstance(node, ast.If) else ():
+            if not isinstance(test, ast.Compare):
+                continue
+            sides = {bool(BEST.search(ast.unparse(side).lower())): side
+                     for side in (test.left, test.comparators[0])}  # fmt: skip
+            if len(sides) < 2 or not isinstance(test.ops[0], ast.Gt | ast.GtE | ast.Lt | ast.LtE):
+                continue
+            best, words = ast.unparse(sides[True]), self.words(sides[False])
+            if isinstance(sides[False], ast.Constant) or not (
+                isinstance(sides[True], ast.Name | ast.Attribute)
+                and {"val", "test"} & _sets(words + best.lower())
+            ):
+                continue
+            stored = [ast.unparse(one) for one in ast.walk(loop)
+                      if isinstance(getattr(one, "ctx", None), ast.Store)]  # fmt: skip
+            if best not in stored:
+                return _at(test, "loop-best-not-kept", best=best)
+            larger = isinstance(test.ops[0], ast.Gt | ast.GtE) == (sides[False] is test.left)
+            if wrong := _of_values(test, words, larger):
+                return wrong
+        return None
+
+    def picked(self, node: ast.AST) -> Diagnosis | None:
+        """``np.argmax(values)``, ``max(epochs, key=...)``."""
+        if not isinstance(node, ast.Call) or _called(node.func) not in _PICKS or not node.args:
+            return None
+        keys = [one.value for one in node.keywords if one.arg == "key"]
+        words = " ".join(self.words(one) for one in [node.args[0], *keys])
+        if not re.search("acc|loss|eval|score|curve|hist", words):
+            return None
+        return _of_values(node, words, _PICKS[_called(node.func)])
+
+
+def _called(function: ast.expr) -> str:
+    return ast.unparse(function).rpartition(".")[2]
+
+
+def _sets(words: str) -> set[str]:
+    """Which of the three sets of images some words name."""
+    return {name for name, pattern in _SETS.items() if re.search(pattern, words)}
+
+
+def _of_values(node: ast.expr, words: str, larger: bool) -> Diagnosis | None:
+    """What is wrong with taking the largest, or else the smallest, of these values."""
+    if _sets(words) == {"test"}:
+        return _at(node, "loop-best-by-test")
+    if ("acc" in words) != ("loss" in words) and larger != ("acc" in words):
+        return _at(node, "loop-best-is-worst", which="largest loss" if larger else
+                   "smallest accuracy")  # fmt: skip
+    return None
+
+
+def _at(node: ast.expr, mistake: str, **values: Any) -> Diagnosis:
+    return Place(f"line {node.lineno}", node.lineno).diagnosis(mistake, **values)

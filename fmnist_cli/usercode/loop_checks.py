@@ -16,15 +16,13 @@ import numpy as np
 from fmnist_cli.engine.config import N_INPUTS
 from fmnist_cli.usercode.cases import Array, ModelCase
 from fmnist_cli.usercode.checks import LAYER_CHECKS, Check
-from fmnist_cli.usercode.choice import BEST, wrong_choice
-from fmnist_cli.usercode.diagnosis import Observed, Probe, agrees, diagnose
-from fmnist_cli.usercode.exam import N_BATCHES, N_UPDATES, Exam, observed
-from fmnist_cli.usercode.locate import Place
-from fmnist_cli.usercode.main_loop import BATCH
+from fmnist_cli.usercode.diagnosis import Observed, Probe, agrees, diagnose, of_pass, wrong_turn
+from fmnist_cli.usercode.exam import N_BATCHES, N_UPDATES, Exam, arrays_of, observed
+from fmnist_cli.usercode.following import BATCH
+from fmnist_cli.usercode.locate import BEST, Place, wrong_choice
 from fmnist_cli.usercode.mistakes import BY_ARRAYS
 from fmnist_cli.usercode.results import CheckResult, Diagnosis
 from fmnist_cli.usercode.subject import Unanswered
-from fmnist_cli.usercode.turns import of_pass, wrong_turn
 
 N_LAYERS = 2  # linear, in the model whose mistakes have names
 WRONG_UPDATE = "An update of main is not the one that its batch asks for."
@@ -110,7 +108,7 @@ def _read(
     for entry in entries:
         arrays = {}
         for key in ("before", "gradient", "after"):
-            arrays[key] = {name: observed(outcome).array for name, outcome in entry[key].items()}
+            arrays[key] = arrays_of(entry[key])
             if any(array is None for array in arrays[key].values()):
                 return None
             arrays[key] |= {n: a.reshape(-1) for n, a in arrays[key].items() if n[0] == "b"}

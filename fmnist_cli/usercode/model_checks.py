@@ -10,12 +10,11 @@ import numpy as np
 
 from fmnist_cli.usercode import cases
 from fmnist_cli.usercode.checks import LAYER_CHECKS, Check
-from fmnist_cli.usercode.diagnosis import Observed, Probe, agrees
+from fmnist_cli.usercode.diagnosis import Observed, Probe, agrees, of_pass, wrong_turn
 from fmnist_cli.usercode.exam import Exam, observed, observed_mapping
 from fmnist_cli.usercode.locate import Place
 from fmnist_cli.usercode.mistakes.seen import THREE_STEPS
 from fmnist_cli.usercode.results import CheckResult, Diagnosis
-from fmnist_cli.usercode.turns import of_pass, wrong_turn
 
 ALPHA, LAMBDA = 0.9, 0.1  # with which momentum and weight decay are tried, where they are taken
 N_STEPS = 3  # with momentum
@@ -179,7 +178,6 @@ def backward_pass(exam: Exam, check: Check) -> CheckResult:
 
 
 def batch_mean(exam: Exam, check: Check) -> CheckResult:
-    """Ten copies of a batch have the gradient of the batch."""
     case = exam.model_cases[0]
     replies = [exam.model_replies()[0], exam.model_reply(case, times=10)]
     one, ten = (_gradient(reply["own" if "own" in reply else "order"]) for reply in replies)

@@ -8,7 +8,6 @@ difference and one of half its step disagree is at a kink, and says nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from fmnist_cli.engine.backend import Split
 from fmnist_cli.usercode.cases import Array, SampledCase
 from fmnist_cli.usercode.checks import LOADS, Check
 from fmnist_cli.usercode.diagnosis import Observed, Probe, agrees, diagnose
-from fmnist_cli.usercode.exam import Exam, observed
+from fmnist_cli.usercode.exam import Exam, arrays_of, asked_once, observed
 from fmnist_cli.usercode.examine import real_images, run_checks
 from fmnist_cli.usercode.guard import Limits
 from fmnist_cli.usercode.locate import Place
@@ -50,11 +49,9 @@ def check_network(network: Any, images: Split | None = None, *, seed: int = 0) -
     return _report("", Subject(NetworkBench(network, "")), images or real_images(), seed)
 
 
-def check_interface(
-    interface: str, images: Split, *, folder: Path, seed: int = 0, limits: Limits | None = None
-) -> CheckReport:
+def check_interface(interface: str, images: Split, *, folder: Path, seed: int = 0) -> CheckReport:
     """Examine what ``module:factory`` makes, in a process of its own; the code is one's own."""
-    limits = limits or Limits(memory_bytes=8 << 30, file_bytes=1 << 30)
+    limits = Limits(memory_bytes=8 << 30, file_bytes=1 << 30)
     source = Source(interface, interface=interface, import_folder=str(folder), restricted=False)
     with ProcessSubject(source, limits) as subject:
         return _report(interface, subject, images, seed)
@@ -66,28 +63,22 @@ def _report(name: str, subject: Subject, images: Split, seed: int) -> CheckRepor
     return CheckReport(name, "", tuple(results), time.perf_counter() - begin)
 
 
-def _arrays(outcomes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: observed(outcome).array for name, outcome in outcomes.items()}
-
-
+@asked_once
 def _parameters(exam: Exam) -> dict[str, Any]:
-    return exam.once("parameters", lambda: _arrays(exam.subject.call("parameters")["parameters"]))
+    return arrays_of(exam.subject.call("parameters")["parameters"])
 
 
+@asked_once
 def _passes(exam: Exam) -> list[tuple[Array, Array, dict[str, Any]]]:
     """x (n, 784) of real images, a gradient of the logits (n, 10), and the record of both passes,
     batch by batch."""
-
-    def ask() -> list[tuple[Array, Array, dict[str, Any]]]:
-        rng, batches = exam.rng(0), []
-        for n in BATCHES:
-            rows = rng.choice(len(exam.images), n, replace=False)
-            x = exam.images.images[rows].astype(np.float64)
-            batches.append((x, rng.normal(0, 1 / n, (n, 10))))
-        records = exam.subject.call("passes", steps=batches)["steps"]
-        return [(x, d, record) for (x, d), record in zip(batches, records, strict=True)]
-
-    return exam.once("passes", ask)
+    rng, batches = exam.rng(0), []
+    for n in BATCHES:
+        rows = rng.choice(len(exam.images), n, replace=False)
+        x = exam.images.images[rows].astype(np.float64)
+        batches.append((x, rng.normal(0, 1 / n, (n, 10))))
+    records = exam.subject.call("passes", steps=batches)["steps"]
+    return [(x, d, record) for (x, d), record in zip(batches, records, strict=True)]
 
 
 def loads(exam: Exam, check: Check) -> CheckResult:
@@ -107,7 +98,7 @@ def network_shapes(exam: Exam, check: Check) -> CheckResult:
             came = "no array" if logits is None else f"{logits.shape}"
             must = f"forward must give logits of shape ({len(x)}, 10)"
             return check.failed(f"{must}. Received: {came}.")
-        gradients = _arrays(record["gradients"])
+        gradients = arrays_of(record["gradients"])
         for name, value in parameters.items():
             gradient = gradients.get(name)
             if value is None or gradient is None or gradient.shape != value.shape:
@@ -125,12 +116,12 @@ def network_gradients(exam: Exam, check: Check) -> CheckResult:
     for x, d, record in _passes(exam):
         single = np.asarray(record["logits"]["array"]).dtype == np.float32
         step, tolerance = (SINGLE_STEP, SINGLE_TOLERANCE) if single else (STEP, TOLERANCE)
-        gradients = _arrays(record["gradients"])
+        gradients = arrays_of(record["gradients"])
         entries = [(name, index) for name in names for index in _drawn(gradients[name], rng)]
         reply = exam.subject.call("differences", x=x, entries=entries, step=step)["logits"]
         values = (np.asarray(reply) * d).sum(axis=(2, 3))  # (M, 4, N, K) -> (M, 4)
-        whole, half = (values[:, 0] - values[:, 1]) / (2 * step), (
-            values[:, 2] - values[:, 3]) / step  # fmt: skip
+        whole = (values[:, 0] - values[:, 1]) / (2 * step)
+        half = (values[:, 2] - values[:, 3]) / step
         least = SMALL * max(float(np.abs(half).max(initial=0)), 1e-12)
         smooth = np.abs(whole - half) <= tolerance * np.maximum(np.abs(half), least)
         n_entries, n_kinks = n_entries + len(entries), n_kinks + int((~smooth).sum())
@@ -163,8 +154,8 @@ def _drawn(gradient: Array, rng: np.random.Generator) -> list[list[int]]:
 def network_fresh(exam: Exam, check: Check) -> CheckResult:
     x, d, record = _passes(exam)[0]
     again = exam.subject.call("passes", steps=[(x, d), (x, d)])["steps"]
-    first, second = (_arrays(one["gradients"]) for one in again)
-    for name, once in _arrays(record["gradients"]).items():
+    first, second = (arrays_of(one["gradients"]) for one in again)
+    for name, once in arrays_of(record["gradients"]).items():
         if agrees(second[name], once):
             continue
         place = Place("backward", None)

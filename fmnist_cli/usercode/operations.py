@@ -18,19 +18,12 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fmnist_cli.usercode import models, shim
 from fmnist_cli.usercode.checker_calls import as_function, call_checker
-from fmnist_cli.usercode.main_loop import Enough, run_main
+from fmnist_cli.usercode.following import Enough, Route, followed_by, run_main
 from fmnist_cli.usercode.models import LAYOUT, Layout, Model, layer_of, linear_layer
-from fmnist_cli.usercode.outcomes import (
-    Outcome,
-    OutputLimitError,
-    error_outcome,
-    outcome_of,
-    quiet,
-)
+from fmnist_cli.usercode.outcomes import Outcome, OutputLimitError, error_outcome, outcome_of, quiet
 from fmnist_cli.usercode.parts import (
     GRADIENT_NAMES,
     NAMES,
@@ -42,10 +35,9 @@ from fmnist_cli.usercode.parts import (
     required,
     update_roles,
 )
-from fmnist_cli.usercode.route import Route, followed_by
+from fmnist_cli.usercode.shim import Array
 
 T = TypeVar("T")
-Array = NDArray[Any]
 Weights = Mapping[str, Array]
 """By W1, b1, W2, ..."""
 _array = np.array  # by reference: a file may replace NumPy's names
@@ -72,9 +64,7 @@ class Bench:
         self._defaults = _filled_defaults(parts.update)
 
     def call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Carry an operation out; its name is one of ``OPERATIONS``."""
-        if operation not in OPERATIONS:
-            raise ValueError(operation)
+        """Carry an operation out: a method of this name."""
         with quiet():
             try:
                 reply: dict[str, Any] = getattr(self, operation)(**arguments)
@@ -102,15 +92,16 @@ class Bench:
         shapes = {"W1": (3, 4), "b1": (4,), "W2": (4, 2), "b2": (2,)}
         weights = {name: rng.normal(0, 1, shape) for name, shape in shapes.items()}
         x, y = rng.normal(0, 1, (5, 3)), np.array([[0.0], [1.0], [1.0], [0.0], [1.0]])
-        with quiet():
-            _, outcome = self.attempt_value("backward_pass", self._try_pass, layout, weights, x, y)
-        return "" if outcome is None else str(outcome["error"])
 
-    def _try_pass(self, layout: Layout, weights: Weights, x: Array, y: Array) -> None:
-        model = self._model(weights, layout)
-        own = models.own_backward(self.parts, model, models.through(model, x), y)
-        if own is not None:  # else its arguments are not known, which is said
-            own()
+        def call_pass() -> None:
+            model = self._model(weights, layout)
+            own = models.own_backward(self.parts, model, models.through(model, x), y)
+            if own is not None:  # else its arguments are not known, which is said
+                own()
+
+        with quiet():
+            _, outcome = self.attempt_value("backward_pass", call_pass)
+        return "" if outcome is None else str(outcome["error"])
 
     def parts_for(self, layout: Layout) -> Parts:
         """The parts; without the backward pass where that is for a model of other keys."""
@@ -151,10 +142,10 @@ class Bench:
         """What ``read`` finds in a model's layers for W1, b1, W2, ..."""
         return {n: self.attempt(name, read, layer_of(model, n), n[0]) for n in names}
 
-    def _layer(self, part: str, W: Array | None = None, b: Array | None = None) -> UserLayer:
-        """A new layer of the file's: linear with these parameters, or relu."""
-        if W is not None and b is not None:
-            return linear_layer(self.parts, W, b)
+    def _layer(self, **parameters: Array) -> UserLayer:
+        """A new layer of the file's: linear with these parameters, or relu, which has none."""
+        if parameters:
+            return linear_layer(self.parts, **parameters)
         assert self.parts.relu is not None
         return UserLayer(self.parts.relu())
 
@@ -211,7 +202,7 @@ class Bench:
         replies = []
         for case in cases:
             made = {name: value for name, value in case.items() if name != "steps"}
-            layer = self._value(NAMES[part][0], functools.partial(self._layer, part, **made))
+            layer = self._value(NAMES[part][0], functools.partial(self._layer, **made))
             replies.append([self._step(part, layer, X, grad) for X, grad in case["steps"]])
         return {"cases": replies}
 
@@ -224,7 +215,7 @@ class Bench:
                 changed = {key: value.copy() for key, value in arrays.items()}
                 changed[name][index] += sign
                 X = changed.pop("X")
-                layer = self._layer(part, **changed)
+                layer = self._layer(**changed)
                 moved.append(self.attempt(f"{NAMES[part][0]}.forward", layer.forward, X))
                 if moved[-1].get("array") is None:
                     raise _Failed(moved[-1])
@@ -284,12 +275,17 @@ class Bench:
         """
         reply: dict[str, Any] = {}
         parts = self.parts_for(layout)
-        for by, makes in (("order", _in_order), ("own", models.own_backward)):
+        for by in ("order", "own"):
             model, route = self._model(weights, layout), Route(x.shape[1], self.filename)
             with followed_by(parts, route):
                 made, outcome = self.attempt_value("forward", models.through, model, x.copy())
                 if outcome is None:
-                    backward_pass = makes(parts, model, made, y.copy())
+                    given = model, made, y.copy()
+                    backward_pass = (
+                        models.own_backward(parts, *given)
+                        if by == "own"
+                        else functools.partial(models.back_through, *given)
+                    )
                     if backward_pass is None:
                         continue
                     _, outcome = self.attempt_value("backward_pass", backward_pass)
@@ -363,7 +359,7 @@ class Bench:
         return reply | {"weights": self._arrays("params", UserLayer.parameter, model, weights)}
 
     def main(self, sets: Sequence[tuple[Array, Array]], n_updates: int) -> dict[str, Any]:
-        """What the file's own training loop does on these images: ``main_loop.run_main``."""
+        """What the file's own training loop does on these images: ``following.run_main``."""
         if not isinstance(self.parts.linear, type):
             return {"updates": [], "layout": []}
         return run_main(self.parts, self.attempt_value, sets, n_updates)
@@ -376,14 +372,9 @@ class Bench:
             if outcome is None:
                 bias = self.attempt("params", UserLayer(layer).parameter, "b").get("array")
                 n_dimensions = 1 if bias is None else bias.ndim
-        return models.reference_model(
-            layout,
-            {n: w if n[0] == "W" or n_dimensions < 2 else w[None] for n, w in weights.items()},
-        )
-
-
-def _in_order(parts: Parts, model: Model, given: list[Array], y: Array) -> Callable[[], None]:
-    return functools.partial(models.back_through, model, given, y)
+        if n_dimensions > 1:
+            weights = {n: w if n[0] == "W" else w[None] for n, w in weights.items()}
+        return models.reference_model(layout, weights)
 
 
 def _filled_defaults(function: Callable[..., Any] | None) -> list[int]:
@@ -398,9 +389,3 @@ def _is_aliased(layer: UserLayer, name: str) -> bool:
         return layer.parameter(name) is layer.gradient(name)
     except NotFoundError:
         return False
-
-
-OPERATIONS = (
-    "init", "layer", "differences", "moved", "update", "model", "own_loss", "train", "checker",
-    "main",
-)  # fmt: skip

@@ -53,7 +53,7 @@ def outcome_of(value: Any) -> Outcome:
 def numbers_of(value: Any) -> list[float]:
     """The numbers in a returned value, in order: a number, a sequence, a dictionary of them."""
     if isinstance(value, Mapping):
-        return [number for item in value.values() for number in numbers_of(item)]
+        value = list(value.values())
     if isinstance(value, list | tuple):
         return [number for item in value for number in numbers_of(item)]
     if isinstance(value, _ndarray):
@@ -88,7 +88,6 @@ def error_outcome(error: BaseException, filename: str) -> Outcome:
 
 
 def _is_model(value: Any) -> bool:
-    """Whether it is a dictionary of layers."""
     return isinstance(value, dict) and any(hasattr(one, "forward") for one in value.values())
 
 

@@ -19,12 +19,10 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fmnist_cli.usercode import shim
+from fmnist_cli.usercode.shim import Array
 from fmnist_cli.usercode.structure import find_by_structure, handed_over, parsed
-
-Array = NDArray[Any]
 
 NAMES = {
     "linear": ("linear_layer", "linear", "dense", "dense_layer", "fully_connected", "affine"),
@@ -42,6 +40,11 @@ NAMES = {
 
 MODULE_NAME = "fmnist_user_code"  # not __main__: the file's main is not run
 GRADIENT_NAMES = ("gradient", "gradients", "grads", "grad")
+KEPT = {
+    "params": (("params",), ("{}",)),
+    "gradient": (GRADIENT_NAMES, ("d{}", "grad_{}", "{}_grad")),
+}
+"""Where a layer may keep its arrays: in these dictionaries, or as these attributes."""
 
 
 class NotFoundError(Exception):
@@ -66,7 +69,7 @@ class Parts:
     found_as: Mapping[str, str] | None = None
 
 
-def find_parts(names: Mapping[str, Any], source: str = "") -> Parts:
+def find_parts(names: Mapping[str, Any], source: str) -> Parts:
     """The parts among a module's names, and what its text shows under a name of its own.
 
     A loss that is the supplied one is not the file's.
@@ -93,9 +96,7 @@ def find_parts(names: Mapping[str, Any], source: str = "") -> Parts:
     return replace(Parts(**found), found_as=found_as, handed=handed)
 
 
-def load_source(
-    source: bytes | str, filename: str, *, built_ins: dict[str, Any] | None = None
-) -> Parts:
+def load_source(source: bytes, filename: str, *, built_ins: dict[str, Any] | None = None) -> Parts:
     """Run a file's text in a module of its own and find its parts.
 
     Whatever the text raises is raised here.
@@ -106,8 +107,7 @@ def load_source(
         vars(module)["__builtins__"] = built_ins
     sys.modules[MODULE_NAME] = module  # dataclasses and pickle look a class's module up
     exec(compile(source, filename, "exec", dont_inherit=True), vars(module))
-    text = source.decode("utf-8", "replace") if isinstance(source, bytes) else source
-    return find_parts(vars(module), text)
+    return find_parts(vars(module), source.decode("utf-8", "replace"))
 
 
 def is_usual(name: str, part: str) -> bool:
@@ -156,7 +156,7 @@ class UserLayer:
     def _find(self, what: str, name: str, *, new: bool = False) -> tuple[Any, str]:
         """What holds an array, a dictionary or the layer, and under which name; ``new``: where it
         may be put."""
-        holders, attributes = _KEPT[what]
+        holders, attributes = KEPT[what]
         for holder in (getattr(self.layer, one, None) for one in holders):
             if isinstance(holder, Mapping) and (new or name in holder):
                 return holder, name
@@ -178,13 +178,6 @@ class UserLayer:
     def set_gradient(self, name: str, value: Array) -> None:
         holder, key = self._find("gradient", name, new=True)
         _write(holder, key, _like(_read(holder, key), value))
-
-
-_KEPT = {
-    "params": (("params",), ("{}",)),
-    "gradient": (GRADIENT_NAMES, ("d{}", "grad_{}", "{}_grad")),
-}
-"""Where a layer may keep its arrays: in these dictionaries, or as these attributes."""
 
 
 def _read(holder: Any, name: str) -> Any:

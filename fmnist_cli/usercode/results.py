@@ -64,6 +64,11 @@ class CheckResult:
     diagnosis: Diagnosis | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def mistake(self) -> str:
+        """The named mistake; empty where there is none."""
+        return self.diagnosis.mistake if self.diagnosis else ""
+
     def explanation(self, hints: int) -> list[str]:
         """The message and the hints up to a level."""
         return [self.message, *(self.diagnosis.hints(hints) if self.diagnosis else ())]
@@ -107,8 +112,7 @@ class CheckReport:
     @property
     def mistakes(self) -> tuple[str, ...]:
         """The names of the mistakes, in the order of the checks, each once."""
-        named = [r.diagnosis.mistake for r in self.results if r.diagnosis is not None]
-        return tuple(dict.fromkeys(name for name in named if name))
+        return tuple(dict.fromkeys(r.mistake for r in self.results if r.mistake))
 
     def document(self, hints: int) -> dict[str, Any]:
         """The report as plain values, with hints up to a level."""
@@ -120,7 +124,7 @@ class CheckReport:
             "checks": [
                 {
                     **{k: v for k, v in asdict(r).items() if k != "diagnosis"},
-                    "mistake": (r.diagnosis.mistake or None) if r.diagnosis else None,
+                    "mistake": r.mistake or None,
                     "line": r.diagnosis.line if r.diagnosis and hints >= 1 else None,
                     "hints": r.diagnosis.hints(hints) if r.diagnosis else [],
                 }

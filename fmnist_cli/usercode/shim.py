@@ -166,13 +166,11 @@ def supplied_modules() -> dict[str, ModuleType]:
 def supplied() -> Iterator[None]:
     """Within the body, ``import utils`` and the others find the modules supplied here."""
     ours = supplied_modules()
-    before = {name: sys.modules.get(name) for name in ours}
+    before = {name: sys.modules[name] for name in ours if name in sys.modules}
     sys.modules.update(ours)
     try:
         yield
     finally:
-        for name, module in before.items():
-            if module is None:
-                sys.modules.pop(name, None)
-            else:
-                sys.modules[name] = module
+        for name in ours:
+            sys.modules.pop(name, None)
+        sys.modules.update(before)

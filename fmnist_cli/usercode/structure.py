@@ -57,18 +57,12 @@ def find_by_structure(tree: ast.Module, known: Mapping[str, str]) -> dict[str, s
         for name in candidates
         if name not in checkers and isinstance(tops[name], ast.FunctionDef)
     }
+    for name, n in n_backward.items():
+        if n and any(isinstance(node, ast.For) for node in _walk(tops[name])):
+            n_backward[name] += 3  # in a loop it counts more
     found = {}
-    if any(n_backward.values()):  # in a loop it counts more
-        found["backward_pass"] = max(
-            n_backward,
-            key=lambda name: (
-                bool(n_backward[name])
-                * (
-                    n_backward[name]
-                    + 3 * any(isinstance(node, ast.For) for node in _walk(tops[name]))
-                )
-            ),
-        )
+    if any(n_backward.values()):
+        found["backward_pass"] = max(n_backward, key=lambda name: n_backward[name])
     inner = {_name(call) for name in checkers for call in _calls(tops[name]) if _name(call) != name}
     outermost = [name for name in checkers if name not in inner]
     if outermost:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from fmnist_cli.usercode.guard import Limits
 from fmnist_cli.usercode.network import NetworkBench
 from fmnist_cli.usercode.operations import Bench
 from fmnist_cli.usercode.structure import imported
-from fmnist_cli.usercode.worker import PROGRESS_FILE
+from fmnist_cli.usercode.worker import PROGRESS_BYTES, PROGRESS_FILE
 
 _LARGEST_STDERR = 2_000
 _IS_NAME = re.compile(r"[A-Za-z_.' ]{1,80}").fullmatch
@@ -109,9 +110,6 @@ class ProcessSubject(Subject):
             process.kill()
 
     def load(self) -> dict[str, Any]:
-        self._require_time()
-        if self._process is None:
-            self._start()
         return self._ask("load", {}, self.limits.call_seconds)
 
     def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
@@ -129,20 +127,18 @@ class ProcessSubject(Subject):
     def _start(self) -> None:
         root = str(Path(__file__).resolve().parents[2])
         code = (
-            f"import sys; sys.path.append({root!r}); "
-            "from fmnist_cli.usercode.worker import main; main()"
+            f"import sys; sys.path.append({root!r}); from fmnist_cli.usercode import guard; "
+            # before NumPy is imported: a user namespace can be entered by a single thread only
+            "guard.without_network(); from fmnist_cli.usercode.worker import main; main()"
         )
-        threads = dict.fromkeys(
-            ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
-            "1",
-        )
-        folder = tempfile.mkdtemp(dir=self._folder)
+        self._work = folder = tempfile.mkdtemp(dir=self._folder)
         environment = {
-            "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": folder, "TMPDIR": folder, **threads,
+            "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": folder, "TMPDIR": folder,
         }  # fmt: skip
-        self._work = Path(folder)
+        for library in ("OPENBLAS", "OMP", "MKL", "NUMEXPR"):
+            environment[f"{library}_NUM_THREADS"] = "1"
         self._stderr = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
-        self._process = subprocess.Popen(
+        self._process = process = subprocess.Popen(
             [sys.executable, "-I", "-B", "-X", "utf8", "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -151,22 +147,33 @@ class ProcessSubject(Subject):
             env=environment,
             start_new_session=True,
         )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._pipes = process.stdin, process.stdout
         text = self.source.text.decode("utf-8", "surrogateescape")
-        limits = asdict(self.limits)
-        self._send(asdict(self.source) | {"text": text, "limits": limits})
+        wire.send(
+            process.stdin.fileno(),
+            asdict(self.source) | {"text": text, "limits": asdict(self.limits)},
+        )
         try:
-            self._receive(time.monotonic() + _START_SECONDS)
+            wire.receive(process.stdout.fileno(), time.monotonic() + _START_SECONDS)
         except (EOFError, TimeoutError) as error:
             self._stderr.seek(0)
             said = self._stderr.read()[-_LARGEST_STDERR:].decode("utf-8", "replace")
             raise RuntimeError(f"the worker did not start: {said}") from error
 
     def _ask(self, operation: str, arguments: dict[str, Any], seconds: float) -> dict[str, Any]:
-        self._require_time()
+        if self._left <= 0:
+            raise Unanswered(
+                f"the file as a whole used more than {self.limits.file_seconds:g} s; the rest was "
+                "not run."
+            )
+        if self._process is None:
+            self._start()
         begin = time.monotonic()
         try:
-            self._send({"operation": operation, "arguments": arguments})
-            message = self._receive(begin + min(seconds, self._left))
+            wire.send(self._pipes[0].fileno(), {"operation": operation, "arguments": arguments})
+            message = wire.receive(self._pipes[1].fileno(), begin + min(seconds, self._left))
         except wire.WireError:
             self._end()
             raise Unanswered(
@@ -192,30 +199,13 @@ class ProcessSubject(Subject):
         reply: dict[str, Any] = message["reply"]
         return reply
 
-    def _require_time(self) -> None:
-        if self._left <= 0:
-            raise Unanswered(
-                f"the file as a whole used more than {self.limits.file_seconds:g} s; the rest was "
-                "not run."
-            )
-
-    def _send(self, message: dict[str, Any]) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        wire.send(self._process.stdin.fileno(), message)
-
-    def _receive(self, deadline: float) -> dict[str, Any]:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        return wire.receive(self._process.stdout.fileno(), deadline)
-
     def _where(self) -> str:
         try:
-            name = (self._work / PROGRESS_FILE).read_bytes()[:80].decode("utf-8", "replace")
+            written = Path(self._work, PROGRESS_FILE).read_bytes()[:PROGRESS_BYTES]
         except OSError:
-            name = ""
-        # the file can write there too
-        return name.strip() if _IS_NAME(name.strip()) else "the file"
+            written = b""
+        name = written.decode("utf-8", "replace").strip()
+        return name if _IS_NAME(name) else "the file"  # which can write there too
 
     def _how_it_died(self) -> str:
         assert self._process is not None
@@ -239,12 +229,9 @@ class ProcessSubject(Subject):
             os.killpg(self._process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             self._process.kill()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    continue
+        for pipe in self._pipes:
+            with suppress(BrokenPipeError):
+                pipe.close()
         self._process.wait()
         self._stderr.close()
         self._process = None
@@ -261,7 +248,7 @@ def stop_all() -> None:
 
 def _unless_failed(reply: dict[str, Any]) -> dict[str, Any]:
     """The reply, where the user's code raised nothing that ends the operation."""
-    if "error" in reply and isinstance(reply["error"], dict):
+    if isinstance(reply.get("error"), dict):
         raise unanswered(reply["error"], "")
     return reply
 
@@ -269,20 +256,20 @@ def _unless_failed(reply: dict[str, Any]) -> dict[str, Any]:
 def unanswered(outcome: dict[str, Any], where: str) -> Unanswered:
     """An outcome without a value, as a sentence."""
     name, text = str(outcome.get("error")), str(outcome.get("text")).rstrip(".")
-    line = outcome.get("line")
-    at = f" in line {line}" if isinstance(line, int) else ""
-    place = f"{where}: " if where else ""
+    line = outcome["line"] if isinstance(outcome.get("line"), int) else None
+    at = "" if line is None else f" in line {line}"
+    not_python = f"the file is not valid Python: {text}."
     known = {
         "NotFound": f"{text}.",
         "SystemExit": f"it called sys.exit{at}, which ends the program.",
         "MemoryError": f"it asked for more memory than it may have{at}.",
         "OutputLimitError": f"it {text}{at}.",
-        "SyntaxError": f"the file is not valid Python: {text}.",
-        "IndentationError": f"the file is not valid Python: {text}.",
-        "TabError": f"the file is not valid Python: {text}.",
+        "SyntaxError": not_python,
+        "IndentationError": not_python,
+        "TabError": not_python,
         "RecursionError": f"it calls itself without end{at}.",
         "RefusedError": f"{text}{at}.",
     }
     sentence = known.get(name, f"it raised {name}{at}: {text}." if text else f"{name}{at}.")
-    where_raised = line if isinstance(line, int) else None
-    return Unanswered(f"{place}{sentence}", where_raised, str(outcome.get("lacking")))
+    place = f"{where}: " if where else ""
+    return Unanswered(f"{place}{sentence}", line, str(outcome.get("lacking")))

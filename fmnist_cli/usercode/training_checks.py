@@ -18,7 +18,7 @@ from fmnist_cli.formatting import pluralize, seconds
 from fmnist_cli.usercode.cases import Array
 from fmnist_cli.usercode.checks import Check
 from fmnist_cli.usercode.diagnosis import agrees
-from fmnist_cli.usercode.exam import Exam, observed
+from fmnist_cli.usercode.exam import Exam, asked_once, observed
 from fmnist_cli.usercode.results import CheckResult, Diagnosis
 
 HIDDEN = 128
@@ -60,7 +60,6 @@ def learns(exam: Exam, check: Check) -> CheckResult:
 
 
 def overfits(exam: Exam, check: Check) -> CheckResult:
-    """20 images are learnt by heart."""
     run = _train(exam, "overfits")
     return _judge(
         check, run, f"{pluralize(run.n_due, 'update')} on the same {run.n_images} images",
@@ -106,11 +105,8 @@ def speed(exam: Exam, check: Check) -> CheckResult:
     return check.passed(message, epoch_seconds=own, textbook_epoch_seconds=textbook, ratio=ratio)
 
 
+@asked_once
 def _train(exam: Exam, which: str) -> LayerTraining:
-    return exam.once(which, lambda: _run(exam, which))
-
-
-def _run(exam: Exam, which: str) -> LayerTraining:
     rng = exam.rng(8 if which == "learns" else 9)
     if which == "learns":
         n, lr = min(N_IMAGES, len(exam.images)), LR

@@ -18,12 +18,8 @@ import numpy as np
 LARGEST_BYTES = 1 << 28
 PREFIX_BYTES = 8  # of the length
 # by reference: a user's file may replace numpy's names in the process that it runs in
-_ndarray, _ascontiguousarray, _frombuffer, _dtype = (
-    np.ndarray,
-    np.ascontiguousarray,
-    np.frombuffer,
-    np.dtype,
-)
+_ndarray, _dtype = np.ndarray, np.dtype
+_ascontiguousarray, _frombuffer = np.ascontiguousarray, np.frombuffer
 
 
 class WireError(Exception):

@@ -25,7 +25,7 @@ CheckText = Callable[..., CheckReport]
 def check_here(text: str, seed: int, images: Split) -> CheckReport:
     """A text checked in this process, without trainings: for many texts on many seeds."""
     with supplied(), quiet():
-        parts = load_source(text, "neural_networks.py")
+        parts = load_source(text.encode(), "neural_networks.py")
     given = {names[0]: getattr(parts, part) for part, names in NAMES.items()
              if getattr(parts, part) is not None}  # fmt: skip
     return check_layers(**given, images=images, seed=seed, only=WITHOUT_TRAINING)

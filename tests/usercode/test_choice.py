@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fmnist_cli.usercode.choice import wrong_choice
+from fmnist_cli.usercode.locate import wrong_choice
 from fmnist_cli.usercode.structure import parsed
 
 LOOP = """\

@@ -16,9 +16,8 @@ import pytest
 
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.errors import UsageError
-from fmnist_cli.usercode import gradescope, grading, wire
-from fmnist_cli.usercode.assertions import assert_layers
-from fmnist_cli.usercode.examine import CHECK_NAMES, CHECKS
+from fmnist_cli.usercode import grading, wire
+from fmnist_cli.usercode.examine import CHECK_NAMES, CHECKS, assert_layers
 from fmnist_cli.usercode.results import CheckReport, CheckResult
 from fmnist_cli.usercode.rubric import Rubric, read_rubric, rubric_from
 
@@ -110,20 +109,20 @@ def test_feedback_names_checks_by_their_titles_and_waived_ones_have_no_points(
 ) -> None:
     ben = by_name(graded)["ben"]
     titles = {result.check: result.title for result in ben.report.results}
-    page = grading.feedback(ben, Rubric())
+    page = grading.feedback_text(ben, Rubric())
     assert f'It follows from "{titles["linear_dW"]}".' in page
     assert "linear_dW" not in page
     waived = [r.title for r in ben.report.results if r.status == "absent"]
     assert waived
     for title in waived:
         assert f"| {title} | absent | – |" in page
-    strict = grading.feedback(ben, Rubric(optional=()))
+    strict = grading.feedback_text(ben, Rubric(optional=()))
     assert f"| {waived[0]} | absent | 0/" in strict
 
 
 def test_feedback_has_the_hints_of_its_level_and_no_solution(graded: list[grading.Grade]) -> None:
     ben = by_name(graded)["ben"]
-    pages = [grading.feedback(ben, Rubric(hints=level)) for level in (0, 1, 2)]
+    pages = [grading.feedback_text(ben, Rubric(hints=level)) for level in (0, 1, 2)]
     assert "dW is N times too small" in pages[0]
     assert "line" not in pages[0].partition("## Linear layer: dW")[2].partition("##")[0]
     assert "linear_layer.backward, line 22" in pages[1]
@@ -177,14 +176,14 @@ def validate(document: dict[str, Any]) -> None:
 def test_results_json_has_the_published_form(graded: list[grading.Grade]) -> None:
     rubric = Rubric(visibility={"linear_dW": "after_due_date"})
     for grade in graded:
-        document = gradescope.results(grade, rubric)
+        document = grading.gradescope_results(grade, rubric)
         validate(json.loads(json.dumps(document)))
         assert document["score"] == grade.score
         given, most = (sum(test.get(k, 0) for test in document["tests"])
                        for k in ("score", "max_score"))  # fmt: skip
         assert grade.score == pytest.approx(100 * given / most, abs=0.005)  # without what is absent
         assert sum(test.get("max_score", 0) for test in document["tests"]) <= 100
-    ben = gradescope.results(by_name(graded)["ben"], rubric)
+    ben = grading.gradescope_results(by_name(graded)["ben"], rubric)
     (dW,) = [test for test in ben["tests"] if test["tags"] == ["linear_dW"]]
     assert dW["visibility"] == "after_due_date"
     assert dW["score"] == 0
@@ -197,8 +196,8 @@ def test_the_autograder_runs_in_gradescopes_tree(
 ) -> None:
     for folder in ("source", "submission", "results"):
         (tmp_path / folder).mkdir()
-    text = gradescope.default_rubric_text()
-    for name, (content, mode) in gradescope.autograder_files(text, Rubric()).items():
+    text = grading.default_rubric_text()
+    for name, (content, mode) in grading.autograder_files(text, Rubric()).items():
         path = tmp_path / "source" / name
         path.write_text(content)
         path.chmod(mode)
@@ -241,7 +240,7 @@ def test_a_rubric_says_what_a_check_gives(tmp_path: Path) -> None:
 
 def test_the_default_rubric_is_the_text_that_the_autograder_gets(tmp_path: Path) -> None:
     path = tmp_path / "rubric.toml"
-    path.write_text(gradescope.default_rubric_text())
+    path.write_text(grading.default_rubric_text())
     assert read_rubric(path) == Rubric()
 
 

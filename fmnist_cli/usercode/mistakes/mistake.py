@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fmnist_cli.usercode.cases import Array
-
 
 @dataclass(frozen=True)
 class Mistake:
@@ -29,30 +27,3 @@ def variants(
 ) -> tuple[Mistake, ...]:
     """One mistake that gives one array or another."""
     return tuple(Mistake(name, what, question, one) for one in gives)
-
-
-SUM = "The loss is a mean over the batch, and its 1/N is in the gradient that comes in already. "
-
-
-def scaled(part: str, right: Callable[[Any], Array]) -> tuple[Mistake, ...]:
-    """The right array times a factor that the shapes give."""
-    return (
-        Mistake(f"{part}-divided-by-N",
-                f"{part} is N times too small: it is divided by the batch size once more.",
-                SUM + "Who divides a second time?", lambda c: right(c) / len(c.X)),
-        Mistake(f"{part}-times-N", f"{part} is N times too large.",
-                SUM + "What multiplies by the batch size here?", lambda c: right(c) * len(c.X)),
-        Mistake(f"{part}-divided-by-D", f"{part} is divided by the number of inputs.",
-                "Which axis of X counts the examples, and which the inputs? Is a division due at "
-                "all?", lambda c: right(c) / c.X.shape[1]),
-        Mistake(f"{part}-divided-by-outputs",
-                f"{part} is divided by the number of columns of the gradient that comes in.",
-                "Which axis of grad counts the examples? Is a division due at all?",
-                lambda c: right(c) / c.G.shape[1]),
-        Mistake(f"{part}-sign", f"{part} has the wrong sign.",
-                "Backward computes the gradient; where does descending it put the minus?",
-                lambda c: -right(c)),
-        Mistake(f"{part}-doubled", f"{part} is twice what it should be.",
-                "Is the same contribution added twice, or a factor taken from a squared loss?",
-                lambda c: 2 * right(c)),
-    )  # fmt: skip
