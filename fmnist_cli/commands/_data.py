@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_session(
-    db: str,
     config: TrainConfig,
     options: DataOptions,
     out: Output,
@@ -44,7 +43,7 @@ def open_session(
         for name, folder in folders.items():
             refusals.enter_context(folders_removed_on_error(folder))
             writable_folder(folder, f"--{name}")
-        registry = Registry.open(db)
+        registry = Registry.open(out.db)
     with registry:
         yield Session(registry, dataset, out, out.argv)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
-    from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
+    from fmnist_cli.commands._option_groups import DataOptions, StudyOptions
 
 _USUAL = View()
 
@@ -28,7 +28,7 @@ def run_study_command(
     values: Sequence[Any] | None,
     options: StudyOptions,
     data: DataOptions,
-    common: Common,
+    out: Output,
     *,
     view: View = _USUAL,
     results: Path | None = None,
@@ -50,7 +50,6 @@ def run_study_command(
     from fmnist_cli.runner.result_file import hand_in_recorded
     from fmnist_cli.runner.study import require_size
 
-    out = Output(common)
     if values is None:
         values, left_out = study.usual_values(config)
     seeds = options.seeds_from(config.seed)
@@ -60,7 +59,7 @@ def run_study_command(
         out.say(line)
     how = options.how(config.seed)
     folders = {} if results is None else {"results": results}
-    with open_session(common.db, config, data, out, **folders) as session:
+    with open_session(config, data, out, **folders) as session:
         newest = max((run.id for run in session.registry.list_runs(limit=1)), default=0)
         result = study.run(session, config, values, view, reuse=not options.new, **how)
         explanations: tuple[Explanation, ...] = ()

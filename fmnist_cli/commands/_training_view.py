@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fmnist_cli.analysis.agreement import agreement_statement
 from fmnist_cli.analysis.sampling import with_interval
 from fmnist_cli.commands._data import load_data, open_existing
-from fmnist_cli.commands._option_groups import Common, DataOptions
+from fmnist_cli.commands._option_groups import DataOptions
 from fmnist_cli.commands._output import Output, escape, make_facts
 from fmnist_cli.commands.gradcheck import show_gradient, show_magnitude
 from fmnist_cli.engine.config import TrainConfig
@@ -89,12 +89,11 @@ def train_one(
     out.next(f"plot train --run {run_id}", f"runs show {run_id}", "runs list")
 
 
-def resume_training(which: str, data: DataOptions, common: Common, results: Path) -> None:
+def resume_training(which: str, data: DataOptions, out: Output, results: Path) -> None:
     """Train a run that was interrupted to its end, and show how it went."""
     from fmnist_cli.runner.resume import had_dynamics, resumable_training
 
-    out = Output(common)
-    with open_existing(common.db) as registry:
+    with open_existing(out.db) as registry:
         run = resumable_training(registry, which)
         session = session_of_run(registry, run, data, out)
         writable_folder(results, "--results")

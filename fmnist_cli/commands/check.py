@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common, DataOptions
+from fmnist_cli.commands._option_groups import DataOptions
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.engine.config import TrainConfig
@@ -30,7 +30,7 @@ Hints = Annotated[
 @with_options(omit=("seed",))
 def check(
     data: DataOptions,
-    common: Common,
+    out: Output,
     file: Annotated[
         Path | None,
         typer.Argument(metavar="FILE", help="A file with the layers.", show_default=False),
@@ -94,7 +94,6 @@ def check(
     require((file is None) != (interface is None), "check takes a file or an interface", received)
     if file is not None and rubric is None and gradescope is None:
         read_source(file)  # refused before any data is looked for; a grade says it of the file
-    out = Output(common)
     dataset = load_images(data, out)
     if file is None:
         assert interface is not None
@@ -110,7 +109,7 @@ def check(
         report = graded.report
     run_id = None
     if record:
-        with Registry.open(common.db) as registry:
+        with Registry.open(out.db) as registry:
             run_id = record_reports(registry, "check", {report.file: report}, dataset, out.argv)
     out.document("fmnist.check/1", {"id": run_id, **report.document(hints)})
     show(out, report, hints)

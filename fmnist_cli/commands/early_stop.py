@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
+from fmnist_cli.commands._option_groups import DataOptions, StudyOptions
 from fmnist_cli.commands._options import with_options
+from fmnist_cli.commands._output import Output
 from fmnist_cli.commands._study import run_study_command
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
@@ -19,7 +20,7 @@ def early_stop(
     config: TrainConfig,
     study: StudyOptions,
     data: DataOptions,
-    common: Common,
+    out: Output,
     patience: Annotated[
         list[int] | None,
         typer.Option("--patience", help="A patience; give it several times.", show_default=str(3)),
@@ -38,4 +39,4 @@ def early_stop(
       fmnist early-stop --patience 1 --patience 3 --patience 5 --plot stop.png
     """
     view = View(patiences=tuple(sorted(patience or EARLY_STOPPING.values)))
-    run_study_command(EARLY_STOPPING, config, view.patiences, study, data, common, view=view)
+    run_study_command(EARLY_STOPPING, config, view.patiences, study, data, out, view=view)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
+from fmnist_cli.commands._option_groups import DataOptions, StudyOptions
 from fmnist_cli.commands._options import with_options
+from fmnist_cli.commands._output import Output
 from fmnist_cli.commands._study import run_study_command
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import require
@@ -11,7 +12,7 @@ from fmnist_cli.studies.luck import LUCK
 
 
 @with_options(omit=("seed_list", "why", "init_seed", "order_seed"), defaults=LUCK.defaults)
-def luck(config: TrainConfig, study: StudyOptions, data: DataOptions, common: Common) -> None:
+def luck(config: TrainConfig, study: StudyOptions, data: DataOptions, out: Output) -> None:
     """Train N initial weights with N orders, and see how much of the test accuracy is luck.
 
     Every one of N draws of initial weights is trained with every one of N orders of the examples: N
@@ -28,4 +29,4 @@ def luck(config: TrainConfig, study: StudyOptions, data: DataOptions, common: Co
     """
     require(2 <= study.seeds <= 30, "seeds must be between 2 and 30 (N x N runs)", study.seeds)
     values = study.seeds_from(config.seed)
-    run_study_command(LUCK, config, values, study, data, common)
+    run_study_command(LUCK, config, values, study, data, out)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.commands._study import show_tables
@@ -25,7 +24,7 @@ _TRAINING = ("examples", "n", "lr", "steps", "seed")
 @with_options()
 def mini_cnn(
     context: typer.Context,
-    common: Common,
+    out: Output,
     x: Annotated[
         tuple[float, float, float] | None,
         typer.Option("--x", help="The three inputs.", show_default="1 2 -1"),
@@ -83,14 +82,13 @@ def mini_cnn(
     both = f"{given.get('examples')} {given.get('n')}"
     must = "--data and --examples exclude each other"
     require(not {"examples", "n"} <= given.keys(), must, both)
-    out = Output(common)
     numbers = {"x": x, "y": y, "w": w, "v": v}
     exercise = engine.Exercise(**{name: one for name, one in numbers.items() if one is not None})  # type: ignore[arg-type]
     training = Training(examples, n, lr, steps, seed) if train else None
     derivation, checks = engine.derive(exercise), engine.check(exercise, e=e)
     if train and examples is not None:
         read_examples(examples)  # what is refused leaves no registry
-    with Registry.open(common.db) as registry:
+    with Registry.open(out.db) as registry:
         run, result = record_exercise(registry, out, out.argv, exercise, checks, training)
 
     out.document(
@@ -126,14 +124,14 @@ def mini_cnn(
         raise Diverged(f"{result.divergence}; try a smaller lr. It is recorded as run {run.id}.")
 
 
-def check_mini_cnn(out: Output, db: str, *, e: float) -> None:
+def check_mini_cnn(out: Output, *, e: float) -> None:
     """`gradcheck --model mini-cnn`: the four derivatives at the default values."""
     from fmnist_cli.engine.mini_cnn import Exercise, check
     from fmnist_cli.registry import Registry
     from fmnist_cli.report.tables import derivative_checks_table
 
     checks = check(Exercise(), e=e)
-    with Registry.open(db) as registry:
+    with Registry.open(out.db) as registry:
         run, _ = record_exercise(registry, out, out.argv, Exercise(), checks, command="gradcheck")
     out.document(
         "fmnist.gradcheck/1",

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
+from fmnist_cli.commands._option_groups import DataOptions, StudyOptions
 from fmnist_cli.commands._options import with_options
+from fmnist_cli.commands._output import Output
 from fmnist_cli.commands._study import run_study_command
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.studies.momentum import MOMENTUM
@@ -19,7 +20,7 @@ def momentum(
     config: TrainConfig,
     study: StudyOptions,
     data: DataOptions,
-    common: Common,
+    out: Output,
     alpha: Annotated[
         list[float] | None,
         typer.Option(
@@ -43,4 +44,4 @@ def momentum(
       fmnist momentum --alpha 0 --alpha 0.9 --seeds 5 --jobs 2
     """
     view = View(every_epoch=every)
-    run_study_command(MOMENTUM, config, alpha, study, data, common, view=view)
+    run_study_command(MOMENTUM, config, alpha, study, data, out, view=view)

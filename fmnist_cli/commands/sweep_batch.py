@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
+from fmnist_cli.commands._option_groups import DataOptions, StudyOptions
 from fmnist_cli.commands._options import with_options
+from fmnist_cli.commands._output import Output
 from fmnist_cli.commands._study import run_study_command
 from fmnist_cli.commands.train import ResultsFolder
 from fmnist_cli.engine.config import TrainConfig
@@ -21,7 +22,7 @@ def sweep_batch(
     config: TrainConfig,
     study: StudyOptions,
     data: DataOptions,
-    common: Common,
+    out: Output,
     lr: list[float],
     batch: Annotated[
         list[int] | None,
@@ -51,4 +52,4 @@ def sweep_batch(
     """
     of = grid.GRID if len(lr) > 1 else BATCH_SIZE
     values, left = grid.pairs(config, batch, lr) if of is grid.GRID else (batch, ())
-    run_study_command(of, config, values, study, data, common, results=results, left_out=left)
+    run_study_command(of, config, values, study, data, out, results=results, left_out=left)

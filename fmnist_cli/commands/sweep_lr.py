@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
+from fmnist_cli.commands._option_groups import DataOptions, StudyOptions
 from fmnist_cli.commands._options import with_options
+from fmnist_cli.commands._output import Output
 from fmnist_cli.commands._study import run_study_command
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.studies import grid
@@ -19,7 +20,7 @@ def sweep_lr(
     config: TrainConfig,
     study: StudyOptions,
     data: DataOptions,
-    common: Common,
+    out: Output,
     batch: list[int],
     lr: Annotated[
         list[float] | None,
@@ -46,4 +47,4 @@ def sweep_lr(
     """
     of = grid.GRID if len(batch) > 1 else LEARNING_RATE
     values, left = grid.pairs(config, batch, lr) if of is grid.GRID else (lr, ())
-    run_study_command(of, config, values, study, data, common, left_out=left)
+    run_study_command(of, config, values, study, data, out, left_out=left)

@@ -33,6 +33,7 @@ from fmnist_cli.runner.jobs import (
     Elsewhere,
     Event,
     Events,
+    Executor,
     Failed,
     Job,
     JobProgress,
@@ -56,7 +57,7 @@ MOST_SUBMISSIONS = 3  # of a job that no worker has begun
 
 
 @dataclass(frozen=True)
-class Cluster:
+class Cluster(Executor):
     """Trains jobs on the workers of the Dask scheduler that has this address."""
 
     address: str
@@ -136,7 +137,8 @@ class Cluster:
 
                 def submit(job: Job) -> None:
                     submissions[job.name] += 1
-                    task = _Task.of(job, recipe, session)
+                    key = f"fmnist-{uuid.uuid4().hex}"
+                    task = _Task(key, with_uuid(job), recipe, Elsewhere.of(session), machine())
                     future = client.submit(_train_one, task, key=task.key, pure=False, retries=0)
                     waiting[task.key] = task.job, future
                     future.add_done_callback(events.put)
@@ -278,11 +280,6 @@ class _Task:
     origin: Elsewhere
     home: str
 
-    @classmethod
-    def of(cls, job: Job, recipe: Recipe, session: Session) -> _Task:
-        key = f"fmnist-{uuid.uuid4().hex}"
-        return cls(key, with_uuid(job), recipe, Elsewhere.of(session), machine())
-
 
 _one_at_a_time = threading.Lock()
 _training: set[str] = set()  # the keys of this worker's tasks
@@ -315,9 +312,11 @@ def _train_one(task: _Task) -> Done | Failed:
 @contextmanager
 def _turn(channel: _WorkerChannel) -> Iterator[None]:
     """Wait for the other threads of this worker; BLAS, lanes and TensorFlow are the process's."""
-    channel.require_wanted()
-    while not _one_at_a_time.acquire(timeout=REPORT_SECONDS):
-        channel.require_wanted()
+    while channel.is_wanted():
+        if _one_at_a_time.acquire(timeout=REPORT_SECONDS):
+            break
+    else:
+        raise KeyboardInterrupt
     try:
         yield
     finally:
@@ -334,9 +333,7 @@ def _train(task: _Task, channel: _WorkerChannel) -> None:
         train_elsewhere(task.job, task.recipe, task.origin, registry, listener)
 
 
-@lru_cache(maxsize=1)  # its compiled statements serve the tasks that follow
-def _registry(db: str) -> Registry:
-    return Registry.open(db)
+_registry = lru_cache(maxsize=1)(Registry.open)  # its compiled statements serve later tasks
 
 
 class _WorkerChannel:
@@ -357,7 +354,7 @@ class _WorkerChannel:
         BrokenPipeError
             When nobody wants the run any more.
         """
-        if not self._is_wanted():
+        if not self.is_wanted():
             raise BrokenPipeError
         if isinstance(event, JobProgress):
             if time.monotonic() < self._next:
@@ -365,11 +362,8 @@ class _WorkerChannel:
             self._next = time.monotonic() + REPORT_SECONDS
         self.worker.log_event(TOPIC, {"key": self.key, "event": asdict(event)})
 
-    def require_wanted(self) -> None:
-        if not self._is_wanted():
-            raise KeyboardInterrupt
-
-    def _is_wanted(self) -> bool:
+    def is_wanted(self) -> bool:
+        """Whether somebody still waits for the run."""
         from distributed import Status
 
         task = self.worker.state.tasks.get(self.key)

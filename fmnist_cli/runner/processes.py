@@ -37,8 +37,8 @@ from fmnist_cli.runner.jobs import (
     Elsewhere,
     Event,
     Events,
+    Executor,
     Failed,
-    InProcess,
     Job,
     JobProgress,
     RemoteListener,
@@ -54,22 +54,16 @@ DEATHS = 3  # of workers, by a signal, after which a run is given up
 
 
 @dataclass(frozen=True)
-class Processes:
+class Processes(Executor):
     """Trains up to ``n`` jobs at a time, each in a process of its own."""
 
     n: int
 
     @property
     def recorded(self) -> Mapping[str, Any]:
-        return {"jobs": self.n} if self.n > 1 else {}
-
-    def check(self, session: Session) -> None:
-        pass
+        return {"jobs": self.n}
 
     def run(self, session: Session, jobs: Sequence[Job], recipe: Recipe) -> Events:
-        if self.n == 1:
-            yield from InProcess().run(session, jobs, recipe)
-            return
         context = multiprocessing.get_context("spawn")
         count = min(self.n, len(jobs))
         waiting = deque(with_uuid(job) for job in jobs)

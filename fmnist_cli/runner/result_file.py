@@ -74,13 +74,14 @@ def recorded_content(registry: Registry, run: RunRecord) -> str:
     return result_content(run.id, run.uuid, registry.epochs(run.id), run.test_accuracy, seconds)
 
 
-def keep_result_file(run: Run, backend: Backend, result: TrainResult, data: Dataset) -> None:
-    """Put the file into the run's own folder, as an artefact (an ``After``)."""
+def keep_result_file(run: Run, backend: Backend, result: TrainResult, data: Dataset) -> str:
+    """Put the file into the run's own folder, as an artefact (an ``After``); its content."""
     test = None if result.test is None else result.test.accuracy
     path = run.folder / ARTEFACT_NAME
     content = result_content(run.id, run.uuid, result.epochs, test, result.train_seconds)
     write_artefact(path, content)
     run.add_artefact("result", path)
+    return content
 
 
 def hand_in(folder: Path, name: str, content: str, listener: Listener) -> Path:

@@ -29,7 +29,7 @@ from fmnist_cli.registry.resume import ResumedRun
 from fmnist_cli.runner.listener import Listener, Silent
 
 Before = Callable[[Run, Backend], None]
-After = Callable[[Run, Backend, training.TrainResult, Dataset], None]
+After = Callable[[Run, Backend, training.TrainResult, Dataset], object]
 BackendOf = Callable[[TrainConfig, Split], Backend]
 
 
@@ -323,7 +323,7 @@ def record_assessment(run: Run, test_set: str, assessment: training.Assessment) 
     )
 
 
-def outcome_of(result: training.TrainResult) -> Any:
+def outcome_of(result: training.TrainResult) -> Outcome:
     """The engine's result as the registry's outcome."""
     best, test = result.best, result.test
     return Outcome(

@@ -220,10 +220,8 @@ def _follow(events: Events, listener: Listener, bar: ProgressBar) -> list[str]:
 def require_size(n_arms: int, seeds: Sequence[int]) -> None:
     """UsageError for a study of more runs than a registry can hold."""
     n = n_arms * len(seeds)
-    must = f"a study must have at most {MOST_RUNS:,} runs"
-    require(
-        n <= MOST_RUNS, must, f"{n:,}, {n_arms:,} settings with {pluralize(len(seeds), 'seed')}"
-    )
+    received = f"{n:,}, {n_arms:,} settings with {pluralize(len(seeds), 'seed')}"
+    require(n <= MOST_RUNS, f"a study must have at most {MOST_RUNS:,} runs", received)
 
 
 def executor_of(jobs: int, scheduler: str | None = None) -> Executor:
@@ -245,10 +243,7 @@ def read_study(registry: Registry, study: StudyRecord) -> StudyResult:
     """The study's newest result of each arm and seed."""
     place = {arm: i for i, arm in enumerate(study.arms)}
     found = sorted(_results(registry, study).items(), key=lambda item: (place[item[0][0]], item[0]))
-    return StudyResult(
-        study,
-        tuple(recorded(registry, run) for _, run in found),
-    )
+    return StudyResult(study, tuple(recorded(registry, run) for _, run in found))
 
 
 def overview(registry: Registry, study: StudyRecord) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from fmnist_cli.commands._completion import complete_run
-from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.runs._common import Columns, Filters, column_names
@@ -25,7 +23,7 @@ Program = Literal["mlflow", "tensorboard"]
 def export(
     context: typer.Context,
     filters: Filters,
-    common: Common,
+    output: Output,
     ids: Annotated[
         list[str] | None,
         typer.Argument(
@@ -76,20 +74,19 @@ def export(
     from fmnist_cli.runner.result_file import hand_in_recorded, recorded_content
 
     if out is None and "json" not in typed(context):
-        common = replace(common, json=False)  # which a file or the environment set
-    output = Output(common)
+        output.json = False  # which a file or the environment set
     what = f"--to {to}" if to else f"--format {form}"
     somewhere = out is not None or not (to or form == "parquet")
     require(somewhere, "--out must name where to write", f"{what} without --out")
     must = "--json must have --out, for the runs go to stdout"
-    require(out is not None or not common.json, must, "--json without --out")
+    require(out is not None or not output.json, must, "--json without --out")
     named = column_names(columns)
     other = bool(named) and (every_epoch or to is not None or form not in FORMATS)
     received = f"--columns {columns} and another form"
     require(not other, "--columns go with one row per run", received)
     if to is None and form != "course" and out is not None:
         require_writable(out, "--out")
-    with open_reader(common.db) as reader, Registry.open(common.db, readonly=True) as registry:
+    with open_reader(output.db) as reader, Registry.open(output.db, readonly=True) as registry:
         chosen = filters.selection([registry.get_run(one).id for one in ids] if ids else None)
         answer = reader.summaries(chosen, sort="run_id")
         written = [row["run_id"] for row in answer]
@@ -142,7 +139,7 @@ def export(
 
 @with_options()
 def import_(
-    common: Common,
+    out: Output,
     other: Annotated[
         str,
         typer.Argument(
@@ -169,9 +166,8 @@ def import_(
     from fmnist_cli.registry.merging import another
     from fmnist_cli.registry.urls import without_password
 
-    out = Output(common)
     with another(other):  # before our own is made
-        registry = Registry.open(common.db)
+        registry = Registry.open(out.db)
     with registry, out.bar(None, "import", unit="run") as bar:
 
         def progress(done: int, total: int) -> None:
