@@ -328,7 +328,7 @@ def _train(task: _Task, channel: _WorkerChannel) -> None:
     if not database.is_shared and machine() != task.home:
         _refuse_file(database.display_name, [os.uname().nodename])
     use_cores(channel.worker.state.nthreads)
-    listener = RemoteListener(channel, task.job.name)
+    listener = RemoteListener(channel.send, task.job.name)
     with _registry(task.origin.db) as registry:
         train_elsewhere(task.job, task.recipe, task.origin, registry, listener)
 
@@ -337,7 +337,7 @@ _registry = lru_cache(maxsize=1)(Registry.open)  # its compiled statements serve
 
 
 class _WorkerChannel:
-    """A task's channel to its client; it takes a pipe's place."""
+    """A task's channel to its client."""
 
     def __init__(self, key: str) -> None:
         from distributed import get_worker

@@ -11,12 +11,12 @@ import os
 import time
 import traceback
 import uuid
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from fmnist_cli import host
 from fmnist_cli.engine.config import TrainConfig
@@ -259,23 +259,22 @@ def use_cores(n: int) -> None:
         use_single_thread()
 
 
-class Channel(Protocol):
-    """What leads from a worker to the process that shows what happens."""
-
-    def send(self, event: Event, /) -> None:
-        """Raises BrokenPipeError where nobody listens any more."""
-
-
 class RemoteListener(Silent):
     """A worker's listener: what it hears of a job goes to the process that shows it; which has
-    heard the warnings itself."""
+    heard the warnings itself.
 
-    def __init__(self, channel: Channel, name: str) -> None:
-        self.channel, self.name = channel, name
+    Parameters
+    ----------
+    pass_on : callable
+        Raises BrokenPipeError where nobody listens any more.
+    """
+
+    def __init__(self, pass_on: Callable[[Event], object], name: str) -> None:
+        self.pass_on, self.name = pass_on, name
 
     def send(self, event: Event) -> None:
         try:
-            self.channel.send(event)
+            self.pass_on(event)
         except BrokenPipeError:
             raise KeyboardInterrupt from None  # nobody listens: the run is interrupted
 

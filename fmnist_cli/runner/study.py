@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import asdict, replace
 from functools import cache
@@ -128,33 +128,35 @@ def run_study(
 def _alone(session: Session, kind: str, asked: Mapping[str, Any]) -> AbstractContextManager[None]:
     """For the one process that trains a study; while another does, it waits, and says who."""
     registry = session.registry
-
-    @cache
-    def tell() -> None:
-        study = _same_study(registry, kind, asked, reuse=False, timed=True)
-        session.listener.message(_who_trains(registry, study))
-
-    def wait() -> None:
-        tell()
-        time.sleep(WAIT_SECONDS)
-
+    wait = _waiter(session, lambda: _same_study(registry, kind, asked, reuse=False, timed=True))
     digest = hashlib.sha256(json.dumps([kind, asked], sort_keys=True).encode()).hexdigest()
     return one_at_a_time(registry.files / "locks" / f"study-{digest[:16]}.lock", wait)
 
 
 def _await_other_machines(session: Session, study: StudyRecord) -> None:
     """Wait for runs that processes train which do not share this machine's locks."""
-    tell = cache(lambda: session.listener.message(_who_trains(session.registry, study)))
+    wait = _waiter(session, lambda: study)
     while any(run.status == "running" for run in session.registry.study_runs(study.id)):
+        wait()
+
+
+def _waiter(session: Session, find: Callable[[], StudyRecord | None]) -> Callable[[], None]:
+    """What waits a moment, and the first time says who trains the study that ``find`` finds."""
+
+    @cache
+    def tell() -> None:
+        study = find()
+        runs = session.registry.study_runs(study.id) if study else []
+        where = [f"process {r.pid} on {r.host} (run {r.id})" for r in runs if r.status == "running"]
+        which = f"Study {study.id}" if study else "The same study"
+        by = ", ".join(where) or "another process"
+        session.listener.message(f"{which} is being trained by {by}; waiting for it.")
+
+    def wait() -> None:
         tell()
         time.sleep(WAIT_SECONDS)
 
-
-def _who_trains(registry: Registry, study: StudyRecord | None) -> str:
-    runs = registry.study_runs(study.id) if study else []
-    where = [f"process {r.pid} on {r.host} (run {r.id})" for r in runs if r.status == "running"]
-    which = f"Study {study.id}" if study else "The same study"
-    return f"{which} is being trained by {', '.join(where) or 'another process'}; waiting for it."
+    return wait
 
 
 def _train_missing(

@@ -147,11 +147,11 @@ def reproduce(run_id: OneRun, data: DataOptions, out: Output) -> None:
       fmnist runs reproduce 3
     """
     from fmnist_cli.commands._training_view import session_of_run
-    from fmnist_cli.runner import reproduce as runner
+    from fmnist_cli.runner import again
 
     with open_existing(out.db) as registry:
-        run = runner.reproducible(registry, run_id)
-        found = runner.reproduce(session_of_run(registry, run, data, out), run)
+        run = again.reproducible(registry, run_id)
+        found = again.reproduce(session_of_run(registry, run, data, out), run)
     comparison, differences = found.comparison, found.environment_differences
     out.document("fmnist.runs.reproduce/1", found.document())
     words = {
