@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,8 +119,6 @@ def show_tables(out: Output, tables: Sequence[Table]) -> None:
 def show_answers(out: Output, given: Sequence[Answer], runs: Sequence[RecordedRun]) -> None:
     """On how many seeds the answers rest, then each question with its answer; questions in a row
     that have the same answer share it."""
-    from itertools import groupby
-
     from fmnist_cli.analysis.answers import study_note
 
     if given:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fmnist_cli.commands._data import open_registry
 from fmnist_cli.commands._option_groups import DataOptions
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.errors import CheckFailed, require
+from fmnist_cli.errors import CheckFailed, DataError, require
+from fmnist_cli.files import write_file
+from fmnist_cli.formatting import to_json
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.data import Dataset
@@ -77,9 +80,6 @@ def check(
       # any other network, by the second interface
       fmnist check --interface mynet:make_network
     """
-    from fmnist_cli.files import write_file
-    from fmnist_cli.formatting import to_json
-    from fmnist_cli.registry import Registry
     from fmnist_cli.usercode.examine import check_file, read_source
     from fmnist_cli.usercode.gradescope import results
     from fmnist_cli.usercode.grading import grade
@@ -109,7 +109,7 @@ def check(
         report = graded.report
     run_id = None
     if record:
-        with Registry.open(out.db) as registry:
+        with open_registry(out.db) as registry:
             run_id = record_reports(registry, "check", {report.file: report}, dataset, out.argv)
     out.document("fmnist.check/1", {"id": run_id, **report.document(hints)})
     show(out, report, hints)
@@ -124,7 +124,6 @@ def check(
 def load_images(data: DataOptions, out: Output) -> Dataset:
     """The images that layers are trained on, from the head of the training file."""
     from fmnist_cli.commands._data import load_data
-    from fmnist_cli.errors import DataError
 
     config = TrainConfig(train_size=N_IMAGES, val_size=1)
     try:

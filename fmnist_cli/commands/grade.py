@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fmnist_cli.commands._data import open_registry
 from fmnist_cli.commands._option_groups import DataOptions
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table
@@ -69,7 +70,6 @@ def grade(
       # an autograder to upload to Gradescope
       fmnist grade --make-autograder autograder --rubric rubric.toml
     """
-    from fmnist_cli.registry import Registry
     from fmnist_cli.usercode import gradescope as export
     from fmnist_cli.usercode import grading
     from fmnist_cli.usercode.recording import record_reports, write_pages
@@ -102,7 +102,7 @@ def grade(
     reports = {one.name: one.report for one in grades}
     run_id = None
     if record:
-        with Registry.open(out.db) as registry:
+        with open_registry(out.db) as registry:
             run_id = record_reports(registry, "grade", reports, dataset, out.argv)
     out.document("fmnist.grade/1", {
         "id": run_id,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fmnist_cli.commands._data import open_registry
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.commands._study import show_tables
@@ -18,6 +19,7 @@ from fmnist_cli.runner.mini_cnn import Training, check_document, record_exercise
 if TYPE_CHECKING:
     from fmnist_cli.engine.mini_cnn import DerivativeCheck, MiniCNNResult
 
+MOST_ROWS = 12  # of the table of a training
 _TRAINING = ("examples", "n", "lr", "steps", "seed")
 
 
@@ -72,7 +74,6 @@ def mini_cnn(
     """
     from fmnist_cli.engine import mini_cnn as engine
     from fmnist_cli.engine.mini_cnn_examples import read_examples
-    from fmnist_cli.registry import Registry
     from fmnist_cli.report.tables import derivative_checks_table
 
     given = typed(context)
@@ -88,7 +89,7 @@ def mini_cnn(
     derivation, checks = engine.derive(exercise), engine.check(exercise, e=e)
     if train and examples is not None:
         read_examples(examples)  # what is refused leaves no registry
-    with Registry.open(out.db) as registry:
+    with open_registry(out.db) as registry:
         run, result = record_exercise(registry, out, out.argv, exercise, checks, training)
 
     out.document(
@@ -127,11 +128,10 @@ def mini_cnn(
 def check_mini_cnn(out: Output, *, e: float) -> None:
     """`gradcheck --model mini-cnn`: the four derivatives at the default values."""
     from fmnist_cli.engine.mini_cnn import Exercise, check
-    from fmnist_cli.registry import Registry
     from fmnist_cli.report.tables import derivative_checks_table
 
     checks = check(Exercise(), e=e)
-    with Registry.open(out.db) as registry:
+    with open_registry(out.db) as registry:
         run, _ = record_exercise(registry, out, out.argv, Exercise(), checks, command="gradcheck")
     out.document(
         "fmnist.gradcheck/1",
@@ -155,9 +155,9 @@ def _raise_unless_held(checks: tuple[DerivativeCheck, ...]) -> None:
         )
 
 
-def _training_table(result: MiniCNNResult, most: int = 12) -> Any:
+def _training_table(result: MiniCNNResult) -> Any:
     history = result.history
-    step = max(1, (len(history) - 1) // (most - 1))
+    step = max(1, (len(history) - 1) // (MOST_ROWS - 1))
     table = make_table(">updates", ">loss (nats)", ">accuracy", ">w1", ">w2", ">v1", ">v2")
     for state in [*history[:-1:step], history[-1]]:
         weights = [_fixed(value, 4) for value in (*state.w, *state.v)]

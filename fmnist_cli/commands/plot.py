@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from fmnist_cli.commands._completion import complete_metric, complete_run, complete_study
-from fmnist_cli.commands._data import load_data
+from fmnist_cli.commands._data import load_data, open_registry
 from fmnist_cli.commands._option_groups import DataOptions
 from fmnist_cli.commands._options import require_distinct, typed, with_options
 from fmnist_cli.commands._output import Output
@@ -433,15 +432,12 @@ def _gaps(
     return {"metric": metric, "gap_by_axis": gap}
 
 
-@contextmanager
-def _registry(output: Output, out: Path | None) -> Iterator[Registry]:
+def _registry(output: Output, out: Path | None) -> Registry:
     """The registry to be read, once it is known that the figure can be saved."""
     from fmnist_cli import plots
-    from fmnist_cli.registry import Registry
 
     plots.check_path(out)
-    with Registry.open(output.db, readonly=True) as registry:
-        yield registry
+    return open_registry(output.db, readonly=True)
 
 
 def _save(

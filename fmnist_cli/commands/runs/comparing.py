@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fmnist_cli.commands._completion import complete_run
+from fmnist_cli.commands._data import open_registry
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table, stdout_console
 from fmnist_cli.commands.runs._columns import plain, shortened
@@ -61,9 +62,8 @@ def compare(
     from fmnist_cli.analysis.agreement import agreement_statement
     from fmnist_cli.analysis.groups import by_image_statement
     from fmnist_cli.api import compare_runs
-    from fmnist_cli.registry import Registry
 
-    with Registry.open(out.db, readonly=True) as registry:
+    with open_registry(out.db, readonly=True) as registry:
         found = compare_runs(registry, names)
     out.document("fmnist.runs.compare/1", found.document())
     if out.json:

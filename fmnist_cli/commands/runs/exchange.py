@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from fmnist_cli.commands._completion import complete_run
+from fmnist_cli.commands._data import open_registry
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.runs._common import Columns, Filters, column_names
@@ -66,7 +67,6 @@ def export(
       # the table of study 1, to paste into a text
       fmnist runs export --study 1 --format md
     """
-    from fmnist_cli.registry import Registry
     from fmnist_cli.registry.exporting import FORMATS
     from fmnist_cli.registry.sql import Selection, open_reader
     from fmnist_cli.report.paste import table_to_paste
@@ -86,7 +86,7 @@ def export(
     require(not other, "--columns go with one row per run", received)
     if to is None and form != "course" and out is not None:
         require_writable(out, "--out")
-    with open_reader(output.db) as reader, Registry.open(output.db, readonly=True) as registry:
+    with open_reader(output.db) as reader, open_registry(output.db, readonly=True) as registry:
         chosen = filters.selection([registry.get_run(one).id for one in ids] if ids else None)
         answer = reader.summaries(chosen, sort="run_id")
         written = [row["run_id"] for row in answer]
@@ -162,12 +162,11 @@ def import_(
       # into a registry other than runs.db
       fmnist runs import laptop.db --db all.db
     """
-    from fmnist_cli.registry import Registry
     from fmnist_cli.registry.merging import another
     from fmnist_cli.registry.urls import without_password
 
     with another(other):  # before our own is made
-        registry = Registry.open(out.db)
+        registry = open_registry(out.db)
     with registry, out.bar(None, "import", unit="run") as bar:
 
         def progress(done: int, total: int) -> None:

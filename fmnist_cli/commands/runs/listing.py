@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fmnist_cli.commands._completion import complete_columns
+from fmnist_cli.commands._data import open_registry
 from fmnist_cli.commands._options import nearness, typed, with_options
 from fmnist_cli.commands._output import Output, escape, make_table, stdout_console
 from fmnist_cli.commands.runs import _columns
@@ -100,12 +101,11 @@ def studies(
       # those of momentum
       fmnist runs studies --kind momentum --limit 5
     """
-    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.study import overview
     from fmnist_cli.studies import STUDIES
 
     require(limit >= 1, "limit must be at least 1", limit)
-    with Registry.open(out.db, readonly=True) as registry:
+    with open_registry(out.db, readonly=True) as registry:
         if kind is not None:
             known = dict.fromkeys([*STUDIES, *(study.kind for study in registry.list_studies())])
             require(kind in known, f"kind must be one of {', '.join(known)}", kind)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fmnist_cli.commands._data import open_existing
+from fmnist_cli.commands._data import open_existing, open_registry
 from fmnist_cli.commands._option_groups import DataOptions
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table, write_message
@@ -62,10 +62,9 @@ def recover(
       # those that lie elsewhere
       fmnist runs recover /media/stick/*.journal
     """
-    from fmnist_cli.registry import Registry
 
     recovered, failures = [], []
-    with Registry.open(out.db) as registry:
+    with open_registry(out.db) as registry:
         for journal in journals or registry.journals():
             try:
                 recovered.append(registry.recover(journal))
@@ -100,10 +99,9 @@ def verify(out: Output) -> None:
       # another one
       fmnist runs verify --db backup.db
     """
-    from fmnist_cli.registry import Registry
 
     try:
-        with Registry.open(out.db, readonly=True) as registry:
+        with open_registry(out.db, readonly=True) as registry:
             found = registry.verify()
     except RegistryUnavailable as error:
         raise CheckFailed(str(error)) from error

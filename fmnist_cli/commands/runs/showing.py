@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fmnist_cli.commands._data import open_registry
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_facts, make_table, parts
 from fmnist_cli.commands.runs._common import STATUS_STYLE, OneRun, repeat_of, resume_of
@@ -52,7 +53,6 @@ def show(
       # as a picture, to hand in
       fmnist runs show 3 --svg run3.svg
     """
-    from fmnist_cli.registry import Registry
     from fmnist_cli.report.run_sheet import run_facts, test_interval
 
     if svg is not None:
@@ -64,7 +64,7 @@ def show(
         require(svg is None, "svg must be of a run", run_id)
         _show_study(out, int(which), every_epoch)
         return
-    with Registry.open(out.db, readonly=True) as registry:
+    with open_registry(out.db, readonly=True) as registry:
         run = registry.get_run(run_id)
         curve = registry.epochs(run.id)
         checks = registry.checks(run.id)
@@ -136,10 +136,9 @@ def explain(
       # run 3, for a program
       fmnist runs explain 3 --json
     """
-    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.find import explain_run
 
-    with Registry.open(out.db, readonly=True) as registry:
+    with open_registry(out.db, readonly=True) as registry:
         run = registry.get_run(run_id)
         findings = explain_run(registry, run)
         hint = resume_of(context, registry, run)
@@ -155,11 +154,10 @@ def explain(
 def _show_study(out: Output, study_id: int, every_epoch: bool) -> None:
     """What the study's command printed, of the runs that are there."""
     from fmnist_cli.commands._study import draw_study, show_study
-    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.study import read_study
     from fmnist_cli.studies import View, study_of
 
-    with Registry.open(out.db, readonly=True) as registry:
+    with open_registry(out.db, readonly=True) as registry:
         result = read_study(registry, registry.get_study(study_id))
     if not result.runs:
         raise RegistryError(f"study {study_id} must have a finished run. It has none yet.")
