@@ -42,7 +42,6 @@ from fmnist_cli.runner.jobs import (
     machine,
     train_elsewhere,
     use_cores,
-    with_uuid,
 )
 from fmnist_cli.runner.run import Recipe, Session
 from fmnist_cli.version import __version__
@@ -138,9 +137,9 @@ class Cluster(Executor):
                 def submit(job: Job) -> None:
                     submissions[job.name] += 1
                     key = f"fmnist-{uuid.uuid4().hex}"
-                    task = _Task(key, with_uuid(job), recipe, Elsewhere.of(session), machine())
-                    future = client.submit(_train_one, task, key=task.key, pure=False, retries=0)
-                    waiting[task.key] = task.job, future
+                    task = _Task(key, job, recipe, Elsewhere.of(session), machine())
+                    future = client.submit(_train_one, task, key=key, pure=False, retries=0)
+                    waiting[key] = job, future
                     future.add_done_callback(events.put)
 
                 for job in jobs:
@@ -194,7 +193,6 @@ def _has_begun(registry: Registry, job: Job) -> bool:
     Dask blames a worker's death on every task that was assigned to it, those included that were
     still waiting there for another one to end.
     """
-    assert job.run_uuid is not None
     try:
         run = registry.get_run(job.run_uuid)
     except RunNotFound:

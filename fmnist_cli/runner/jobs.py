@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 import traceback
-import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -45,15 +44,16 @@ class Job:
     ----------
     name : str
         What messages call it.
-    run_uuid : str, optional
-        Of the run that it begins: what it is found by, should it have to be begun again.
+    run_uuid : str
+        Of the run that it begins or continues: by it a second worker finds what the first one
+        began.
     """
 
     name: str
     config: TrainConfig
     condition: StudyCondition
+    run_uuid: str
     resume: RunRecord | None = None
-    run_uuid: str | None = None
 
 
 # What happens to jobs
@@ -206,17 +206,10 @@ class Elsewhere:
         return replace(data, source=self.data_source) if there else data
 
 
-def with_uuid(job: Job) -> Job:
-    """The job with its run's uuid, by which a second worker finds what the first one began."""
-    return replace(job, run_uuid=job.resume.uuid if job.resume else uuid.uuid4().hex)
-
-
 def train_elsewhere(
     job: Job, recipe: Recipe, origin: Elsewhere, registry: Registry, listener: RemoteListener
 ) -> None:
-    """Train a job that has a run's uuid in this worker, or continue it where a worker that died
-    left it."""
-    assert job.run_uuid is not None
+    """Train a job in this worker, or continue it where a worker that died left it."""
     run = _begun(registry, job.run_uuid)
     if run is not None and run.status in ("finished", "diverged"):
         listener.message(f"{job.name}: run {run.id} has its result already.")

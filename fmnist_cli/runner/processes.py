@@ -45,7 +45,6 @@ from fmnist_cli.runner.jobs import (
     share_of,
     train_elsewhere,
     use_cores,
-    with_uuid,
 )
 from fmnist_cli.runner.run import Recipe, Session
 
@@ -66,7 +65,7 @@ class Processes(Executor):
     def run(self, session: Session, jobs: Sequence[Job], recipe: Recipe) -> Events:
         context = multiprocessing.get_context("spawn")
         count = min(self.n, len(jobs))
-        waiting = deque(with_uuid(job) for job in jobs)
+        waiting = deque(jobs)
         deaths: Counter[str] = Counter()
         workers: dict[Any, _Worker] = {}
 

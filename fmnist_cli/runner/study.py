@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import asdict, replace
@@ -175,16 +176,13 @@ def _train_missing(
     elif done:
         listener.message(f"Continuing study {study.id}: {len(done)} of {len(runs)} runs are done.")
     several_seeds = len(runs) > len(study.arms)
-    jobs = [
-        Job(
-            f"{label}, seed {seed}" if several_seeds else label,
-            config,
-            StudyCondition(study.id, label),
-            interrupted.get((label, seed)),
-        )
-        for (label, seed), config in runs.items()
-        if (label, seed) not in done
-    ]
+    jobs = []
+    for (label, seed), config in runs.items():
+        if (label, seed) not in done:
+            name = f"{label}, seed {seed}" if several_seeds else label
+            begun = interrupted.get((label, seed))
+            run_uuid = begun.uuid if begun else uuid.uuid4().hex
+            jobs.append(Job(name, config, StudyCondition(study.id, label), run_uuid, begun))
 
     def kept() -> Kept:
         n = len(_results(registry, study))
