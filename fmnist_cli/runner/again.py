@@ -13,6 +13,7 @@ from fmnist_cli.errors import UsageError
 from fmnist_cli.formatting import pluralize
 from fmnist_cli.registry import Registry, RunRecord
 from fmnist_cli.registry.resume import RESUMABLE
+from fmnist_cli.runner.command_line import asked_for_dynamics
 from fmnist_cli.runner.find import find_fitting_run, has_epochs
 from fmnist_cli.runner.run import Recipe, Recorded, Session, train_recorded
 
@@ -61,7 +62,7 @@ def require_its_data(run: RunRecord, dataset: Dataset) -> None:
 
 def had_dynamics(registry: Registry, run: RunRecord) -> bool:
     """Whether the run records the figures of ``engine.dynamics``."""
-    return "--dynamics" in run.argv or bool(registry.dynamics(run.id))
+    return asked_for_dynamics(run.argv) or bool(registry.dynamics(run.id))
 
 
 def resume_training(session: Session, which: int | str) -> Recorded:

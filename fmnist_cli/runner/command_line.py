@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 _TAKEN_ALONG = ("--check-gradient", "--check-magnitude", "--dynamics")
 
 
+def asked_for_dynamics(argv: Sequence[str]) -> bool:
+    """Whether the command line asks for each epoch's dynamics."""
+    return "--dynamics" in argv
+
+
 def was_typed(argv: Sequence[str]) -> bool:
     """Whether it is a command line; a call from Python is recorded as one word."""
     return len(argv) > 1
