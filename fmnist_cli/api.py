@@ -20,11 +20,9 @@ from fmnist_cli.errors import require
 from fmnist_cli.files import writable_folder
 from fmnist_cli.registry import Registry
 from fmnist_cli.registry.queries import Reader
-from fmnist_cli.runner import checks, find
-from fmnist_cli.runner import reproduce as reproduction
+from fmnist_cli.runner import again, checks, find
 from fmnist_cli.runner import study as studying
 from fmnist_cli.runner.listener import Listener, Silent
-from fmnist_cli.runner.resume import resume_training
 from fmnist_cli.runner.run import Recipe, Session
 from fmnist_cli.runner.shifted import evaluate_run
 from fmnist_cli.runner.training import Extras, train_with_checks
@@ -170,16 +168,16 @@ def resume(
     UsageError
         When it was not interrupted, belongs to a study, or began with other data.
     """
-    recorded = resume_training(_session(data, registry, listener, "resume(...)"), which)
+    recorded = again.resume_training(_session(data, registry, listener, "resume(...)"), which)
     return read_run(registry, recorded.run.id)
 
 
 def reproduce(
     which: int | str, data: Dataset, registry: Registry, *, listener: Listener | None = None
-) -> reproduction.Reproduction:
+) -> again.Reproduction:
     """Train a recorded configuration again, as a new run, and compare epoch by epoch."""
     session = _session(data, registry, listener, "reproduce(...)")
-    return reproduction.reproduce(session, reproduction.reproducible(registry, which))
+    return again.reproduce(session, again.reproducible(registry, which))
 
 
 def evaluate_shifted(

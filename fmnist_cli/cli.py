@@ -32,7 +32,8 @@ from fmnist_cli.version import __version__
 INTERRUPTED = 130
 HELP_NAMES = ["-h", "--help"]
 
-# as `fmnist --help` lists them: functions of modules of their names, imported when asked for
+# as `fmnist --help` lists them: functions of modules of their names (of the studies: of one),
+# imported when asked for
 PANELS = {
     "Train and check": ("train", "gradcheck", "check", "grade"),
     "Studies": ("sweep-batch", "sweep-lr", "early-stop", "momentum", "ood", "luck"),
@@ -40,6 +41,7 @@ PANELS = {
     "Write up": ("report", "plot"),
     "Records, data and settings": ("runs", "data", "config", "doctor"),
 }
+MODULES = dict.fromkeys(("sweep-batch", "sweep-lr", "early-stop", "momentum", "luck"), "studies")
 COMMANDS = tuple(name for names in PANELS.values() for name in names)
 GROUPS = {
     "plot": "Draw figures of recorded runs, and of the data.",
@@ -167,7 +169,7 @@ def _made(name: str) -> Any:
         command: Any = CommandGroup(name)
     else:
         function = name.replace("-", "_")
-        module = import_module(f"fmnist_cli.commands.{function}")
+        module = import_module(f"fmnist_cli.commands.{MODULES.get(name, function)}")
         command = _command(CommandInfo(name, callback=getattr(module, function)))
     command.rich_help_panel = next(panel for panel, names in PANELS.items() if name in names)
     return command

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_session(
-    db: str,
     config: TrainConfig,
     options: DataOptions,
     out: Output,
@@ -35,7 +34,6 @@ def open_session(
     data is there.
     """
     from fmnist_cli.files import folders_removed_on_error, writable_folder
-    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.run import Session
 
     dataset = load_data(config, options, out, fit=fit)
@@ -44,17 +42,22 @@ def open_session(
         for name, folder in folders.items():
             refusals.enter_context(folders_removed_on_error(folder))
             writable_folder(folder, f"--{name}")
-        registry = Registry.open(db)
+        registry = open_registry(out.db)
     with registry:
         yield Session(registry, dataset, out, out.argv)
 
 
-def open_existing(db: str) -> Registry:
-    """A registry whose runs are asked for, to be written: it is not made where there is none."""
+def open_registry(db: str, *, readonly: bool = False) -> Registry:
+    """As ``Registry.open``, whose import takes time that no help page should."""
     from fmnist_cli.registry import Registry
 
-    Registry.open(db, readonly=True).close()
-    return Registry.open(db)
+    return Registry.open(db, readonly=readonly)
+
+
+def open_existing(db: str) -> Registry:
+    """A registry whose runs are asked for, to be written: it is not made where there is none."""
+    open_registry(db, readonly=True).close()
+    return open_registry(db)
 
 
 def load_data(

@@ -4,7 +4,7 @@ A command written as ::
 
     @app.command()
     @with_options()
-    def train(config: TrainConfig, data: DataOptions, common: Common, check: bool = False)
+    def train(config: TrainConfig, data: DataOptions, out: Output, check: bool = False)
 
 has an option for every field of the three dataclasses, with the default and the help that the
 field declares, and is called with the finished (validated) objects.
@@ -27,7 +27,7 @@ from fmnist_cli.commands._option_groups import (
     environment_variable,
     options_of,
 )
-from fmnist_cli.commands._output import write_message
+from fmnist_cli.commands._output import Output
 from fmnist_cli.commands._settings import settings_file, unknown_variables
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.errors import UsageError, require
@@ -179,6 +179,7 @@ def with_options(
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)
         signature = inspect.signature(command)
+        hints = {n: Common if hint is Output else hint for n, hint in hints.items()}
         groups = {n: hints[n] for n in signature.parameters if is_dataclass(hints[n])}
         own = {n: p for n, p in signature.parameters.items() if n not in (*groups, *several)}
         parameters = [_parameter(n, hints[n], p.default) for n, p in own.items()]
@@ -209,11 +210,12 @@ def with_options(
                 for name, group in groups.items():
                     given = {field: values.pop(field) for field in names[name]}
                     given |= {n: omitted[n] for n in omit if n in omitted and hasattr(group, n)}
-                    if group is Common:
-                        given["argv"] = tuple(context.obj or ())
-                        for line in () if given["quiet"] else unknown_variables():
-                            write_message(line)
-                    built[name] = group(**given)
+                    if group is not Common:
+                        built[name] = group(**given)
+                        continue
+                    built[name] = out = Output(Common(**given, argv=tuple(context.obj or ())))
+                    for line in () if out.quiet else unknown_variables():
+                        out.say(line)
                 command(**built, **lists, **values)
             except UsageError as error:
                 error.args = (_as_user_knows_it(error, context),)

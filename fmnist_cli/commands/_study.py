@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
-    from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
+    from fmnist_cli.commands._option_groups import DataOptions, StudyOptions
 
 _USUAL = View()
 
@@ -28,7 +29,7 @@ def run_study_command(
     values: Sequence[Any] | None,
     options: StudyOptions,
     data: DataOptions,
-    common: Common,
+    out: Output,
     *,
     view: View = _USUAL,
     results: Path | None = None,
@@ -50,7 +51,6 @@ def run_study_command(
     from fmnist_cli.runner.result_file import hand_in_recorded
     from fmnist_cli.runner.study import require_size
 
-    out = Output(common)
     if values is None:
         values, left_out = study.usual_values(config)
     seeds = options.seeds_from(config.seed)
@@ -60,7 +60,7 @@ def run_study_command(
         out.say(line)
     how = options.how(config.seed)
     folders = {} if results is None else {"results": results}
-    with open_session(common.db, config, data, out, **folders) as session:
+    with open_session(config, data, out, **folders) as session:
         newest = max((run.id for run in session.registry.list_runs(limit=1)), default=0)
         result = study.run(session, config, values, view, reuse=not options.new, **how)
         explanations: tuple[Explanation, ...] = ()
@@ -119,8 +119,6 @@ def show_tables(out: Output, tables: Sequence[Table]) -> None:
 def show_answers(out: Output, given: Sequence[Answer], runs: Sequence[RecordedRun]) -> None:
     """On how many seeds the answers rest, then each question with its answer; questions in a row
     that have the same answer share it."""
-    from itertools import groupby
-
     from fmnist_cli.analysis.answers import study_note
 
     if given:

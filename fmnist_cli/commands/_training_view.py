@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fmnist_cli.analysis.agreement import agreement_statement
 from fmnist_cli.analysis.sampling import with_interval
 from fmnist_cli.commands._data import load_data, open_existing
-from fmnist_cli.commands._option_groups import Common, DataOptions
+from fmnist_cli.commands._option_groups import DataOptions
 from fmnist_cli.commands._output import Output, escape, make_facts
 from fmnist_cli.commands.gradcheck import show_gradient, show_magnitude
 from fmnist_cli.engine.config import TrainConfig
@@ -21,6 +21,7 @@ from fmnist_cli.errors import Diverged
 from fmnist_cli.files import writable_folder
 from fmnist_cli.formatting import percent, pluralize, seconds
 from fmnist_cli.registry import Registry, RunRecord
+from fmnist_cli.runner.again import had_dynamics, require_its_data, resumable_training
 from fmnist_cli.runner.checks import GradientReport
 from fmnist_cli.runner.run import Session
 from fmnist_cli.runner.training import CheckedTraining, Extras, train_with_checks
@@ -89,12 +90,9 @@ def train_one(
     out.next(f"plot train --run {run_id}", f"runs show {run_id}", "runs list")
 
 
-def resume_training(which: str, data: DataOptions, common: Common, results: Path) -> None:
+def resume_training(which: str, data: DataOptions, out: Output, results: Path) -> None:
     """Train a run that was interrupted to its end, and show how it went."""
-    from fmnist_cli.runner.resume import had_dynamics, resumable_training
-
-    out = Output(common)
-    with open_existing(common.db) as registry:
+    with open_existing(out.db) as registry:
         run = resumable_training(registry, which)
         session = session_of_run(registry, run, data, out)
         writable_folder(results, "--results")
@@ -110,8 +108,6 @@ def session_of_run(
     registry: Registry, run: RunRecord, options: DataOptions, out: Output
 ) -> Session:
     """A session with the data that a run saw; UsageError where other data is found."""
-    from fmnist_cli.runner.resume import require_its_data
-
     # what it is, is settled by the fingerprint
     options = replace(options, allow_custom_data=True)
     dataset = load_data(TrainConfig(**run.config), options, out)

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common, DataOptions
+from fmnist_cli.commands._data import open_registry
+from fmnist_cli.commands._option_groups import DataOptions
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.engine.config import TrainConfig
-from fmnist_cli.errors import CheckFailed, require
+from fmnist_cli.errors import CheckFailed, DataError, require
+from fmnist_cli.files import write_file
+from fmnist_cli.formatting import to_json
 
 if TYPE_CHECKING:
     from fmnist_cli.engine.data import Dataset
@@ -30,7 +33,7 @@ Hints = Annotated[
 @with_options(omit=("seed",))
 def check(
     data: DataOptions,
-    common: Common,
+    out: Output,
     file: Annotated[
         Path | None,
         typer.Argument(metavar="FILE", help="A file with the layers.", show_default=False),
@@ -77,9 +80,6 @@ def check(
       # any other network, by the second interface
       fmnist check --interface mynet:make_network
     """
-    from fmnist_cli.files import write_file
-    from fmnist_cli.formatting import to_json
-    from fmnist_cli.registry import Registry
     from fmnist_cli.usercode.examine import check_file, read_source
     from fmnist_cli.usercode.grading import grade, gradescope_results, record_reports
     from fmnist_cli.usercode.network_checks import check_interface
@@ -92,7 +92,6 @@ def check(
     require((file is None) != (interface is None), "check takes a file or an interface", received)
     if file is not None and rubric is None and gradescope is None:
         read_source(file)  # refused before any data is looked for; a grade says it of the file
-    out = Output(common)
     dataset = load_images(data, out)
     if file is None:
         assert interface is not None
@@ -108,7 +107,7 @@ def check(
         report = graded.report
     run_id = None
     if record:
-        with Registry.open(common.db) as registry:
+        with open_registry(out.db) as registry:
             run_id = record_reports(registry, "check", {report.file: report}, dataset, out.argv)
     out.document("fmnist.check/1", {"id": run_id, **report.document(hints)})
     show(out, report, hints)
@@ -123,7 +122,6 @@ def check(
 def load_images(data: DataOptions, out: Output) -> Dataset:
     """The images that layers are trained on, from the head of the training file."""
     from fmnist_cli.commands._data import load_data
-    from fmnist_cli.errors import DataError
 
     config = TrainConfig(train_size=N_IMAGES, val_size=1)
     try:

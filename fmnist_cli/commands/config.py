@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common, environment_variable
+from fmnist_cli.commands._option_groups import environment_variable
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.commands._settings import (
@@ -20,7 +20,7 @@ app = typer.Typer()
 
 @app.command()
 @with_options(omit=("db",))
-def show(common: Common) -> None:
+def show(out: Output) -> None:
     """Show every option's value where no flag sets it, and where that value comes from.
 
     A flag wins over FMNIST_* in the environment, and that over a file: $FMNIST_CONFIG, or
@@ -35,7 +35,6 @@ def show(common: Common) -> None:
     from fmnist_cli.formatting import without_password
     from fmnist_cli.studies.early_stopping import EARLY_STOPPING
 
-    out = Output(common)
     settings = read_settings()
     rows = []
     for name in known_options():

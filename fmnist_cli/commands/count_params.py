@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.engine.config import MODELS, Head, TrainConfig
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 @with_options(omit=("db",))
 def count_params(
-    common: Common,
+    out: Output,
     model: Annotated[
         Literal["mlp", "cnn2", "cnn3", "mini-cnn", "all"],
         typer.Option("--model", help="One model; all: those of the course, side by side."),
@@ -56,7 +55,6 @@ def count_params(
     """
     from fmnist_cli.engine.parameters import built_total, compare_in_order, count
 
-    out = Output(common)
     names = MODELS if model == "all" else (model,)
     counts = tuple(count(name, hidden, head) for name in names)
     comparisons = compare_in_order(counts)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common, DataOptions
+from fmnist_cli.commands._option_groups import DataOptions
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.errors import ChecksumError, require
@@ -18,7 +18,7 @@ app = typer.Typer()
 @app.command()
 @with_options(omit=("db",))
 def fetch(
-    common: Common,
+    out: Output,
     force: Annotated[
         bool, typer.Option("--force", help="Download even if this machine has the files.")
     ] = False,
@@ -51,7 +51,6 @@ def fetch(
 
     in_range = timeout is None or 0 < timeout <= 3600
     require(in_range, "--timeout must be above 0 and at most 3600 seconds", timeout)
-    out = Output(common)
     with data_progress(out) as progress:
         folder = data.fetch(force=force, answer_seconds=timeout, on_progress=progress)
     out.document(
@@ -63,7 +62,7 @@ def fetch(
 
 @app.command()
 @with_options(omit=("db", "allow_custom_data"))
-def verify(common: Common, where: DataOptions) -> None:
+def verify(out: Output, where: DataOptions) -> None:
     """Compare the four files with the official ones, bit for bit.
 
     Prints one row per file: what is in it, the head of its SHA-256, and the verdict.
@@ -78,7 +77,6 @@ def verify(common: Common, where: DataOptions) -> None:
     """
     from fmnist_cli.engine import data
 
-    out = Output(common)
     reports = data.verify(where.data_dir)
     table = make_table("<file", "<content", "<SHA-256", "verdict")
     for report in reports:
@@ -101,7 +99,7 @@ def verify(common: Common, where: DataOptions) -> None:
 
 @app.command()
 @with_options(omit=("db", "allow_custom_data"))
-def info(common: Common, where: DataOptions) -> None:
+def info(out: Output, where: DataOptions) -> None:
     """Show where the images are looked for, which place wins, and what is cached.
 
     Prints one row per place and the fingerprint of the data, by which every run names what it saw.
@@ -114,7 +112,6 @@ def info(common: Common, where: DataOptions) -> None:
     """
     from fmnist_cli.engine import data
 
-    out = Output(common)
     found = data.info(where.data_dir)
     out.document("fmnist.data.info/1", asdict(found))
     table = make_table("source", "folder", "state")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fmnist_cli.commands._option_groups import Common, DataOptions
+from fmnist_cli.commands._option_groups import DataOptions
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.commands._settings import read_settings, settings_file
@@ -22,7 +22,7 @@ COMMANDS = {
 
 
 @with_options()
-def doctor(data: DataOptions, common: Common) -> None:
+def doctor(data: DataOptions, out: Output) -> None:
     """Look at versions, BLAS, data, registry and disk, and say how to fix what is missing.
 
     Prints one row for each, with the command that fixes it; changes nothing.
@@ -37,8 +37,7 @@ def doctor(data: DataOptions, common: Common) -> None:
     """
     from fmnist_cli.runner.doctor import examine
 
-    out = Output(common)
-    checks = examine(common.db, data.data_dir, allow_custom_data=data.allow_custom_data)
+    checks = examine(out.db, data.data_dir, allow_custom_data=data.allow_custom_data)
     findings = [replace(one, mend=COMMANDS.get(one.mend, one.mend)) for one in checks]
     findings.append(_settings())
     bad = [finding for finding in findings if not finding.ok]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common, DataOptions
+from fmnist_cli.commands._option_groups import DataOptions
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.engine.config import SMALLEST_STEPS, TrainConfig
@@ -29,7 +29,7 @@ def gradcheck(
     context: typer.Context,
     config: TrainConfig,
     data: DataOptions,
-    common: Common,
+    out: Output,
     model: Annotated[
         Literal["mlp", "mini-cnn", "cnn2", "cnn3"], typer.Option("--model", help="The model.")
     ] = "mlp",
@@ -82,13 +82,12 @@ def gradcheck(
             "--e and --all",
             " ".join(others.values()),
         )
-        check_mini_cnn(Output(common), common.db, e=e)
+        check_mini_cnn(out, e=e)
         return
     config = config.but(model=model)
     least = SMALLEST_STEPS[config.engine]
     require(least <= e <= 1, f"e must be between {least:g} and 1", e)
-    out = Output(common)
-    with open_session(common.db, config, data, out) as session:
+    with open_session(config, data, out) as session:
         select: Selection = "all" if every else samples or "first"
         run, check = run_gradient_check(session, config, n=config.batch, e=e, select=select)
     out.document("fmnist.gradcheck/1", {"id": run.id, "model": model, **check.document()})

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common, DataOptions
+from fmnist_cli.commands._data import open_registry
+from fmnist_cli.commands._option_groups import DataOptions
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.commands.check import load_images
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @with_options()
 def grade(
     data: DataOptions,
-    common: Common,
+    out: Output,
     folder: Annotated[
         Path | None,
         typer.Argument(metavar="FOLDER", help="The folder with the files.", show_default=False),
@@ -69,11 +70,9 @@ def grade(
       # an autograder to upload to Gradescope
       fmnist grade --make-autograder autograder --rubric rubric.toml
     """
-    from fmnist_cli.registry import Registry
     from fmnist_cli.usercode import grading
     from fmnist_cli.usercode.rubric import read_rubric
 
-    out = Output(common)
     scheme = read_rubric(rubric)
     require(1 <= jobs <= 256, "jobs must be between 1 and 256", jobs)
     files = [] if folder is None else grading.find_files(folder, scheme.files)
@@ -101,7 +100,7 @@ def grade(
     reports = {one.name: one.report for one in grades}
     run_id = None
     if record:
-        with Registry.open(common.db) as registry:
+        with open_registry(out.db) as registry:
             run_id = grading.record_reports(registry, "grade", reports, dataset, out.argv)
     out.document("fmnist.grade/1", {
         "id": run_id,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common
+from fmnist_cli.commands._data import open_registry
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output, make_table
 from fmnist_cli.commands._study import show_tables
@@ -19,13 +19,14 @@ from fmnist_cli.runner.mini_cnn import Training, check_document, record_exercise
 if TYPE_CHECKING:
     from fmnist_cli.engine.mini_cnn import DerivativeCheck, MiniCNNResult
 
+MOST_ROWS = 12  # of the table of a training
 _TRAINING = ("examples", "n", "lr", "steps", "seed")
 
 
 @with_options()
 def mini_cnn(
     context: typer.Context,
-    common: Common,
+    out: Output,
     x: Annotated[
         tuple[float, float, float] | None,
         typer.Option("--x", help="The three inputs.", show_default="1 2 -1"),
@@ -73,7 +74,6 @@ def mini_cnn(
     """
     from fmnist_cli.engine import mini_cnn as engine
     from fmnist_cli.engine.mini_cnn_examples import read_examples
-    from fmnist_cli.registry import Registry
     from fmnist_cli.report.tables import derivative_checks_table
 
     given = typed(context)
@@ -83,14 +83,13 @@ def mini_cnn(
     both = f"{given.get('examples')} {given.get('n')}"
     must = "--data and --examples exclude each other"
     require(not {"examples", "n"} <= given.keys(), must, both)
-    out = Output(common)
     numbers = {"x": x, "y": y, "w": w, "v": v}
     exercise = engine.Exercise(**{name: one for name, one in numbers.items() if one is not None})  # type: ignore[arg-type]
     training = Training(examples, n, lr, steps, seed) if train else None
     derivation, checks = engine.derive(exercise), engine.check(exercise, e=e)
     if train and examples is not None:
         read_examples(examples)  # what is refused leaves no registry
-    with Registry.open(common.db) as registry:
+    with open_registry(out.db) as registry:
         run, result = record_exercise(registry, out, out.argv, exercise, checks, training)
 
     out.document(
@@ -126,14 +125,13 @@ def mini_cnn(
         raise Diverged(f"{result.divergence}; try a smaller lr. It is recorded as run {run.id}.")
 
 
-def check_mini_cnn(out: Output, db: str, *, e: float) -> None:
+def check_mini_cnn(out: Output, *, e: float) -> None:
     """`gradcheck --model mini-cnn`: the four derivatives at the default values."""
     from fmnist_cli.engine.mini_cnn import Exercise, check
-    from fmnist_cli.registry import Registry
     from fmnist_cli.report.tables import derivative_checks_table
 
     checks = check(Exercise(), e=e)
-    with Registry.open(db) as registry:
+    with open_registry(out.db) as registry:
         run, _ = record_exercise(registry, out, out.argv, Exercise(), checks, command="gradcheck")
     out.document(
         "fmnist.gradcheck/1",
@@ -157,9 +155,9 @@ def _raise_unless_held(checks: tuple[DerivativeCheck, ...]) -> None:
         )
 
 
-def _training_table(result: MiniCNNResult, most: int = 12) -> Any:
+def _training_table(result: MiniCNNResult) -> Any:
     history = result.history
-    step = max(1, (len(history) - 1) // (most - 1))
+    step = max(1, (len(history) - 1) // (MOST_ROWS - 1))
     table = make_table(">updates", ">loss (nats)", ">accuracy", ">w1", ">w2", ">v1", ">v2")
     for state in [*history[:-1:step], history[-1]]:
         weights = [_fixed(value, 4) for value in (*state.w, *state.v)]

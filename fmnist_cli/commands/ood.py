@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fmnist_cli.commands._completion import complete_run
-from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
+from fmnist_cli.commands._option_groups import DataOptions, StudyOptions
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands._study import run_study_command, show_answers, show_tables
@@ -41,7 +41,7 @@ def ood(
     config: TrainConfig,
     study: StudyOptions,
     data: DataOptions,
-    common: Common,
+    out: Output,
     model: Annotated[
         Literal["mlp", "cnn2", "cnn3", "all"],
         typer.Option("--model", help="The model to train; all: each of them."),
@@ -83,12 +83,12 @@ def ood(
     view = View(curves=curves)
     if run_id is None:
         models = MODELS if model == "all" else (model,)
-        run_study_command(SHIFTED_IMAGES, config, models, study, data, common, view=view)
+        run_study_command(SHIFTED_IMAGES, config, models, study, data, out, view=view)
         return
     others = " ".join(typed(context, but=_GO_WITH_RUN).values())
     must = "run evaluates recorded weights, so no option may ask for a training"
     require(not others, must, f"--run {run_id} {others}")
-    _evaluate(run_id, view, study.plot, data, common)
+    _evaluate(run_id, view, study.plot, data, out)
 
 
 def curves_of(word: CurveWord | None) -> tuple[CurveName, ...]:
@@ -98,9 +98,7 @@ def curves_of(word: CurveWord | None) -> tuple[CurveName, ...]:
     return ("shift", "rotation") if word == "both" else (word,)
 
 
-def _evaluate(
-    run_id: str, view: View, path: Path | None, data: DataOptions, common: Common
-) -> None:
+def _evaluate(run_id: str, view: View, path: Path | None, data: DataOptions, out: Output) -> None:
     """Evaluate the weights of a recorded run as a new run, and show that."""
     from fmnist_cli import plots
     from fmnist_cli.commands._data import load_data, open_existing
@@ -109,9 +107,8 @@ def _evaluate(
     from fmnist_cli.runner.run import Session
     from fmnist_cli.runner.shifted import evaluate_run
 
-    out = Output(common)
     plots.check_path(path)
-    with open_existing(common.db) as registry:
+    with open_existing(out.db) as registry:
         record = find_fitting_run(registry, run_id, has_weights(registry), "have saved its weights")
         dataset = load_data(TrainConfig(**record.config), data, out)
         session = Session(registry, dataset, out, out.argv)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from fmnist_cli.commands._completion import complete_metric, complete_run, complete_study
-from fmnist_cli.commands._data import load_data
-from fmnist_cli.commands._option_groups import Common, DataOptions
+from fmnist_cli.commands._data import load_data, open_registry
+from fmnist_cli.commands._option_groups import DataOptions
 from fmnist_cli.commands._options import require_distinct, typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.ood import CurveWord, curves_of
@@ -92,7 +91,7 @@ OneMetric = Annotated[
 @with_options()
 def train(
     context: typer.Context,
-    common: Common,
+    output: Output,
     run: RunId = "latest",
     study: Annotated[
         int | None,
@@ -115,21 +114,21 @@ def train(
     if study is not None:
         one = typed(context).get("run")
         require(not one, "--run and --study exclude each other", f"--study {study} {one}")
-        _draw(common, (TRAINING,), study, out, View(band=band))
+        _draw(output, (TRAINING,), study, out, View(band=band))
         return
     from fmnist_cli.plots.from_records import run_figure
     from fmnist_cli.runner.find import find_fitting_run, has_epochs, recorded
 
-    with _registry(common, out) as registry:
+    with _registry(output, out) as registry:
         record = find_fitting_run(registry, run, has_epochs, "have recorded an epoch")
         figure = run_figure(recorded(registry, record))
-    _save(common, figure, out, "train", f"train-run{record.id}", run=record.id)
+    _save(output, figure, out, "train", f"train-run{record.id}", run=record.id)
 
 
 @app.command()
 @with_options(omit=("db",))
 def samples(
-    common: Common,
+    output: Output,
     data: DataOptions,
     per_class: Annotated[int, typer.Option("--per-class", help="Images a class.")] = 10,
     out: Out = None,
@@ -146,17 +145,16 @@ def samples(
     """
     from fmnist_cli import plots
 
-    output = Output(common)
     plots.check_path(out)
     train = load_data(TrainConfig(), data, output, fit=True).train
     figure = plots.samples_figure(train.images, train.labels, per_class=per_class)
-    _save(common, figure, out, "samples", "samples")
+    _save(output, figure, out, "samples", "samples")
 
 
 @app.command()
 @with_options()
 def batch(
-    common: Common, study: StudyId = None, x: X = None, band: Band = "ci", out: Out = None
+    output: Output, study: StudyId = None, x: X = None, band: Band = "ci", out: Out = None
 ) -> None:
     """Draw a batch-size sweep: test accuracy, time, epochs and updates to the best model.
 
@@ -172,13 +170,13 @@ def batch(
       # study 1, where it has several seeds from the lowest to the highest
       fmnist plot batch --study 1 --band range --out sweep.pdf
     """
-    _draw(common, (BATCH_SIZE, GRID), study, out, View(band=band, axis=x))
+    _draw(output, (BATCH_SIZE, GRID), study, out, View(band=band, axis=x))
 
 
 @app.command()
 @with_options()
 def lr(
-    common: Common,
+    output: Output,
     study: StudyId = None,
     metric: OneMetric = LEARNING_RATE.metric,
     x: X = None,
@@ -196,12 +194,12 @@ def lr(
       # study 2, by the validation loss
       fmnist plot lr --study 2 --metric val_loss --out lr.svg
     """
-    _draw(common, (LEARNING_RATE,), study, out, View(metric=metric, band=band, axis=x))
+    _draw(output, (LEARNING_RATE,), study, out, View(metric=metric, band=band, axis=x))
 
 
 @app.command()
 @with_options()
-def luck(common: Common, study: StudyId = None, out: Out = None) -> None:
+def luck(output: Output, study: StudyId = None, out: Out = None) -> None:
     """Draw how much is luck: every run's test accuracy, by its initial weights.
 
     Reads a study of fmnist luck from the registry, trains nothing, and prints the name of the file
@@ -213,13 +211,13 @@ def luck(common: Common, study: StudyId = None, out: Out = None) -> None:
       # study 3
       fmnist plot luck --study 3 --out luck.svg
     """
-    _draw(common, (LUCK,), study, out, View())
+    _draw(output, (LUCK,), study, out, View())
 
 
 @app.command("early-stop")
 @with_options()
 def early_stop(
-    common: Common,
+    output: Output,
     study: StudyId = None,
     patience: Annotated[
         list[int] | None,
@@ -240,13 +238,13 @@ def early_stop(
       fmnist plot early-stop --patience 1 --patience 3 --patience 5
     """
     view = View(patiences=tuple(sorted(patience or [3])), band=band)
-    _draw(common, (EARLY_STOPPING,), study, out, view)
+    _draw(output, (EARLY_STOPPING,), study, out, view)
 
 
 @app.command()
 @with_options()
 def momentum(
-    common: Common,
+    output: Output,
     study: StudyId = None,
     metric: OneMetric = MOMENTUM.metric,
     x: X = None,
@@ -264,13 +262,13 @@ def momentum(
       # study 3, by the loss over the whole training set after each epoch
       fmnist plot momentum --study 3 --metric train_loss --out momentum.svg
     """
-    _draw(common, (MOMENTUM,), study, out, View(metric=metric, band=band, axis=x))
+    _draw(output, (MOMENTUM,), study, out, View(metric=metric, band=band, axis=x))
 
 
 @app.command()
 @with_options()
 def ood(
-    common: Common,
+    output: Output,
     data: DataOptions,
     study: StudyId = None,
     samples: Annotated[
@@ -306,14 +304,13 @@ def ood(
     given = ["--samples"] * samples + [f"--curve {curve}"] * bool(curve) + ["--map"] * map
     require(len(given) < 2, "--samples, --curve and --map exclude each other", " ".join(given))
     if not (samples or map):
-        _draw(common, (SHIFTED_IMAGES,), study, out, View(curves=curves_of(curve), band=band))
+        _draw(output, (SHIFTED_IMAGES,), study, out, View(curves=curves_of(curve), band=band))
         return
     from fmnist_cli.plots.from_records import drawable
     from fmnist_cli.runner.find import find_study
     from fmnist_cli.runner.study import read_study
 
-    output = Output(common)
-    with _registry(common, out) as registry:
+    with _registry(output, out) as registry:
         result = read_study(registry, find_study(registry, [SHIFTED_IMAGES.kind], study))
         dataset = load_data(TrainConfig(**drawable(result)[0].run.config), data, output)
         if map:
@@ -321,12 +318,12 @@ def ood(
         else:
             figure = samples_figure(registry, result, dataset)
     study_id, what = result.study.id, "map" if map else "samples"
-    _save(common, figure, out, "ood", f"ood-{what}-study{study_id}", study=study_id)
+    _save(output, figure, out, "ood", f"ood-{what}-study{study_id}", study=study_id)
 
 
 @app.command()
 @with_options()
-def dynamics(common: Common, run: RunId = "latest", out: Out = None) -> None:
+def dynamics(output: Output, run: RunId = "latest", out: Out = None) -> None:
     """Draw what train --dynamics recorded: gradients, changes and dead units by layer.
 
     Reads the registry, trains nothing, and prints the name of the file that it saves.
@@ -341,7 +338,7 @@ def dynamics(common: Common, run: RunId = "latest", out: Out = None) -> None:
     from fmnist_cli.plots.from_records import run_caption
     from fmnist_cli.runner.find import find_fitting_run, has_dynamics
 
-    with _registry(common, out) as registry:
+    with _registry(output, out) as registry:
         must = "have recorded its dynamics"
         record = find_fitting_run(registry, run, has_dynamics(registry), must, "train_dynamics")
         figures = registry.dynamics(record.id)
@@ -350,13 +347,13 @@ def dynamics(common: Common, run: RunId = "latest", out: Out = None) -> None:
             f"run {record.id} must have recorded its dynamics. It has not: fmnist train --dynamics"
         )
     figure = plots.dynamics_figure(figures, run_caption(record, record.epochs_run))
-    _save(common, figure, out, "dynamics", f"dynamics-run{record.id}", run=record.id)
+    _save(output, figure, out, "dynamics", f"dynamics-run{record.id}", run=record.id)
 
 
 @app.command()
 @with_options()
 def compare(
-    common: Common,
+    output: Output,
     names: Groups,
     metric: Annotated[
         list[str] | None,
@@ -392,15 +389,15 @@ def compare(
     for one in metrics:
         require(one in METRICS, f"metric must be one of {', '.join(METRICS)}", one)
     require_distinct("metric", metrics)
-    with _registry(common, out) as registry:
+    with _registry(output, out) as registry:
         groups = told_apart(find_groups(registry, names))
     figure = groups_figure(groups, metrics=metrics, axis=x or "epoch", band=band)
-    gap = _gaps(common, labelled(groups), x, metrics[0])
-    _save(common, figure, out, "compare", "compare", **gap)
+    gap = _gaps(output, labelled(groups), x, metrics[0])
+    _save(output, figure, out, "compare", "compare", **gap)
 
 
 def _draw(
-    common: Common,
+    output: Output,
     studies: tuple[Study, ...],
     study_id: int | None,
     out: Path | None,
@@ -410,7 +407,7 @@ def _draw(
     from fmnist_cli.runner.find import find_study
     from fmnist_cli.runner.study import read_study
 
-    with _registry(common, out) as registry:
+    with _registry(output, out) as registry:
         record = find_study(registry, [study.kind for study in studies], study_id)
         result = read_study(registry, record)
     (study,) = (one for one in studies if one.kind == record.kind)
@@ -418,12 +415,12 @@ def _draw(
     by += f"-{view.curves_word}" if view.curves else ""
     name, number = study.plot_name, result.study.id
     figure = study.figure(result, view)
-    gap = _gaps(common, result.runs, view.axis, view.metric or study.metric)
-    _save(common, figure, out, name, f"{name}{by}-study{number}", study=number, **gap)
+    gap = _gaps(output, result.runs, view.axis, view.metric or study.metric)
+    _save(output, figure, out, name, f"{name}{by}-study{number}", study=number, **gap)
 
 
 def _gaps(
-    common: Common, runs: Sequence[RecordedRun], axis: Axis | None, metric: Metric
+    output: Output, runs: Sequence[RecordedRun], axis: Axis | None, metric: Metric
 ) -> dict[str, Any]:
     """Say how far the curves lie apart on the axis, if one is asked for; it, for the document."""
     from fmnist_cli.analysis.axes import gap_note, gaps
@@ -431,28 +428,24 @@ def _gaps(
     if axis is None:
         return {}
     gap = gaps(runs, metric)
-    Output(common).text(f"{gap_note(gap, axis, metric)}\n")
+    output.text(f"{gap_note(gap, axis, metric)}\n")
     return {"metric": metric, "gap_by_axis": gap}
 
 
-@contextmanager
-def _registry(common: Common, out: Path | None) -> Iterator[Registry]:
+def _registry(output: Output, out: Path | None) -> Registry:
     """The registry to be read, once it is known that the figure can be saved."""
     from fmnist_cli import plots
-    from fmnist_cli.registry import Registry
 
     plots.check_path(out)
-    with Registry.open(common.db, readonly=True) as registry:
-        yield registry
+    return open_registry(output.db, readonly=True)
 
 
 def _save(
-    common: Common, figure: Figure, out: Path | None, kind: str, name: str, **content: Any
+    output: Output, figure: Figure, out: Path | None, kind: str, name: str, **content: Any
 ) -> None:
     """Write the figure, and say where it is."""
     from fmnist_cli import plots
 
-    output = Output(common)
     path = out or writable_folder(DEFAULT_FOLDER, "the plot's folder") / f"{name}.png"
     plots.save(figure, path)
     output.document(f"fmnist.plot.{kind}/1", {"file": path, **content})

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
+from fmnist_cli.commands._option_groups import DataOptions, StudyOptions
 from fmnist_cli.commands._options import nearness, with_options
 from fmnist_cli.commands._output import Output, escape, make_table
 from fmnist_cli.engine.config import TrainConfig
@@ -30,7 +30,7 @@ def report(
     config: TrainConfig,
     study: StudyOptions,
     data: DataOptions,
-    common: Common,
+    output: Output,
     out: Annotated[Path, typer.Option("--out", help="Folder for the pages.")] = FOLDER,
     quick: Annotated[
         bool,
@@ -62,11 +62,10 @@ def report(
     from fmnist_cli.report.work import Work, quick_config
     from fmnist_cli.report.write import write_report
 
-    output = Output(common)
     if quick:
         config = quick_config(config)
     seeds, executor = study.seeds_from(config.seed), study.executor()
-    with open_session(common.db, config, data, output, quick, out=out) as session:
+    with open_session(config, data, output, quick, out=out) as session:
         found = len(session.dataset.train), len(session.dataset.val)
         if found != (config.train_size, config.val_size):
             output.say(f"The data set is small: {found[0]:,} images to train, {found[1]:,} beside.")

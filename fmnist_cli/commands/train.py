@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common, DataOptions, StudyOptions
+from fmnist_cli.commands._option_groups import DataOptions, StudyOptions
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, USER_ENGINE, TrainConfig
@@ -29,7 +29,7 @@ def train(
     config: TrainConfig,
     study: StudyOptions,
     data: DataOptions,
-    common: Common,
+    out: Output,
     check_gradient: Annotated[
         bool,
         typer.Option("--check-gradient", help="First compare backpropagation with differences."),
@@ -89,13 +89,12 @@ def train(
     from fmnist_cli.commands._training_view import train_one
     from fmnist_cli.runner.training import Extras
 
-    out = Output(common)
     if resume is not None:
         from fmnist_cli.commands._training_view import resume_training
 
         other = " ".join(typed(context, but=_GO_WITH_RESUME).values())
         require(not other, "a resumed run keeps the settings it began with", other)
-        resume_training(resume, data, common, results)
+        resume_training(resume, data, out, results)
         return
     require(
         config.model == "mlp" or not check_magnitude,
@@ -132,7 +131,7 @@ def train(
         config = config.but(engine=USER_ENGINE)
         parts = load_parts(layers)  # refused before anything is made
     extras = Extras(check_gradient, check_magnitude, dynamics, layers=layers)
-    with open_session(common.db, config, data, out, results=results) as session:
+    with open_session(config, data, out, results=results) as session:
         train_one(session, config, out, extras, results, log=log, parts=parts)
 
 
@@ -157,7 +156,7 @@ def _train_seeds(
     from fmnist_cli.studies.training import TRAINING
 
     how = study.how(config.seed)
-    with open_session(out.db, config, data, out, results=results) as session:
+    with open_session(config, data, out, results=results) as session:
         result = run_study(
             session,
             Recipe(TRAINING.kind, dynamics=dynamics, after=keep_result_file),

@@ -33,6 +33,7 @@ from fmnist_cli.runner.jobs import (
     Elsewhere,
     Event,
     Events,
+    Executor,
     Failed,
     Job,
     JobProgress,
@@ -41,7 +42,6 @@ from fmnist_cli.runner.jobs import (
     machine,
     train_elsewhere,
     use_cores,
-    with_uuid,
 )
 from fmnist_cli.runner.run import Recipe, Session
 from fmnist_cli.version import __version__
@@ -56,7 +56,7 @@ MOST_SUBMISSIONS = 3  # of a job that no worker has begun
 
 
 @dataclass(frozen=True)
-class Cluster:
+class Cluster(Executor):
     """Trains jobs on the workers of the Dask scheduler that has this address."""
 
     address: str
@@ -136,9 +136,10 @@ class Cluster:
 
                 def submit(job: Job) -> None:
                     submissions[job.name] += 1
-                    task = _Task.of(job, recipe, session)
-                    future = client.submit(_train_one, task, key=task.key, pure=False, retries=0)
-                    waiting[task.key] = task.job, future
+                    key = f"fmnist-{uuid.uuid4().hex}"
+                    task = _Task(key, job, recipe, Elsewhere.of(session), machine())
+                    future = client.submit(_train_one, task, key=key, pure=False, retries=0)
+                    waiting[key] = job, future
                     future.add_done_callback(events.put)
 
                 for job in jobs:
@@ -192,7 +193,6 @@ def _has_begun(registry: Registry, job: Job) -> bool:
     Dask blames a worker's death on every task that was assigned to it, those included that were
     still waiting there for another one to end.
     """
-    assert job.run_uuid is not None
     try:
         run = registry.get_run(job.run_uuid)
     except RunNotFound:
@@ -278,11 +278,6 @@ class _Task:
     origin: Elsewhere
     home: str
 
-    @classmethod
-    def of(cls, job: Job, recipe: Recipe, session: Session) -> _Task:
-        key = f"fmnist-{uuid.uuid4().hex}"
-        return cls(key, with_uuid(job), recipe, Elsewhere.of(session), machine())
-
 
 _one_at_a_time = threading.Lock()
 _training: set[str] = set()  # the keys of this worker's tasks
@@ -315,9 +310,11 @@ def _train_one(task: _Task) -> Done | Failed:
 @contextmanager
 def _turn(channel: _WorkerChannel) -> Iterator[None]:
     """Wait for the other threads of this worker; BLAS, lanes and TensorFlow are the process's."""
-    channel.require_wanted()
-    while not _one_at_a_time.acquire(timeout=REPORT_SECONDS):
-        channel.require_wanted()
+    while channel.is_wanted():
+        if _one_at_a_time.acquire(timeout=REPORT_SECONDS):
+            break
+    else:
+        raise KeyboardInterrupt
     try:
         yield
     finally:
@@ -329,18 +326,16 @@ def _train(task: _Task, channel: _WorkerChannel) -> None:
     if not database.is_shared and machine() != task.home:
         _refuse_file(database.display_name, [os.uname().nodename])
     use_cores(channel.worker.state.nthreads)
-    listener = RemoteListener(channel, task.job.name)
+    listener = RemoteListener(channel.send, task.job.name)
     with _registry(task.origin.db) as registry:
         train_elsewhere(task.job, task.recipe, task.origin, registry, listener)
 
 
-@lru_cache(maxsize=1)  # its compiled statements serve the tasks that follow
-def _registry(db: str) -> Registry:
-    return Registry.open(db)
+_registry = lru_cache(maxsize=1)(Registry.open)  # its compiled statements serve later tasks
 
 
 class _WorkerChannel:
-    """A task's channel to its client; it takes a pipe's place."""
+    """A task's channel to its client."""
 
     def __init__(self, key: str) -> None:
         from distributed import get_worker
@@ -357,7 +352,7 @@ class _WorkerChannel:
         BrokenPipeError
             When nobody wants the run any more.
         """
-        if not self._is_wanted():
+        if not self.is_wanted():
             raise BrokenPipeError
         if isinstance(event, JobProgress):
             if time.monotonic() < self._next:
@@ -365,11 +360,8 @@ class _WorkerChannel:
             self._next = time.monotonic() + REPORT_SECONDS
         self.worker.log_event(TOPIC, {"key": self.key, "event": asdict(event)})
 
-    def require_wanted(self) -> None:
-        if not self._is_wanted():
-            raise KeyboardInterrupt
-
-    def _is_wanted(self) -> bool:
+    def is_wanted(self) -> bool:
+        """Whether somebody still waits for the run."""
         from distributed import Status
 
         task = self.worker.state.tasks.get(self.key)

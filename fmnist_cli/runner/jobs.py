@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 import time
 import traceback
-import uuid
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from fmnist_cli import host
 from fmnist_cli.engine.config import TrainConfig
@@ -25,7 +24,7 @@ from fmnist_cli.engine.keras_models.runtime import limit_pool
 from fmnist_cli.engine.numpy_mlp.threads import use_single_thread
 from fmnist_cli.errors import DataError, FmnistError, RunNotFound, shortage
 from fmnist_cli.registry import Registry, RunRecord
-from fmnist_cli.runner.listener import ProgressBar
+from fmnist_cli.runner.listener import ProgressBar, Silent, SilentBar
 from fmnist_cli.runner.run import (
     Recipe,
     Session,
@@ -45,15 +44,16 @@ class Job:
     ----------
     name : str
         What messages call it.
-    run_uuid : str, optional
-        Of the run that it begins: what it is found by, should it have to be begun again.
+    run_uuid : str
+        Of the run that it begins or continues: by it a second worker finds what the first one
+        began.
     """
 
     name: str
     config: TrainConfig
     condition: StudyCondition
+    run_uuid: str
     resume: RunRecord | None = None
-    run_uuid: str | None = None
 
 
 # What happens to jobs
@@ -103,12 +103,13 @@ Event = Message | JobProgress | Done | Failed
 Events = Generator[Event, None, None]
 
 
-class Executor(Protocol):
+class Executor:
     """Who trains the jobs of a study."""
 
     @property
     def recorded(self) -> Mapping[str, Any]:
         """What the study's configuration says of it, for times depend on it."""
+        return {}
 
     def check(self, session: Session) -> None:
         """Refuse a session whose jobs it could not train, before anything is recorded."""
@@ -118,15 +119,11 @@ class Executor(Protocol):
 
         A job that fails does not keep the others from being trained.
         """
+        raise NotImplementedError
 
 
-class InProcess:
+class InProcess(Executor):
     """Trains one job after the other, in this process."""
-
-    recorded: Mapping[str, Any] = {}
-
-    def check(self, session: Session) -> None:
-        pass
 
     def run(self, session: Session, jobs: Sequence[Job], recipe: Recipe) -> Events:
         for job in jobs:
@@ -193,36 +190,26 @@ class Elsewhere:
         DataError
             When it is not the same data.
         """
-        dataset = _load(
-            *(config.train_size, config.val_size),
-            *(self.data_folder, self.data_source, self.data_fingerprint),
-        )
+        dataset = self._load(config.train_size, config.val_size)
         return Session(registry, dataset, listener, self.argv)
 
-
-@lru_cache(maxsize=1)  # a worker's jobs have the same
-def _load(train_size: int, val_size: int, folder: Path, source: str, fingerprint: str) -> Dataset:
-    there = folder.is_dir()
-    data = load(train_size, val_size, data_dir=folder if there else None, allow_custom=True)
-    if data.fingerprint != fingerprint:
-        raise DataError(
-            f"the data in {data.folder} must be those that the study began with, fingerprint "
-            f"{fingerprint[:12]}. Received: {data.fingerprint[:12]}."
-        )
-    return replace(data, source=source) if there else data
-
-
-def with_uuid(job: Job) -> Job:
-    """The job with its run's uuid, by which a second worker finds what the first one began."""
-    return replace(job, run_uuid=job.resume.uuid if job.resume else uuid.uuid4().hex)
+    @lru_cache(maxsize=1)  # noqa: B019  (a worker's jobs have the same)
+    def _load(self, train_size: int, val_size: int) -> Dataset:
+        there = self.data_folder.is_dir()
+        folder = self.data_folder if there else None
+        data = load(train_size, val_size, data_dir=folder, allow_custom=True)
+        if data.fingerprint != self.data_fingerprint:
+            raise DataError(
+                f"the data in {data.folder} must be those that the study began with, fingerprint "
+                f"{self.data_fingerprint[:12]}. Received: {data.fingerprint[:12]}."
+            )
+        return replace(data, source=self.data_source) if there else data
 
 
 def train_elsewhere(
     job: Job, recipe: Recipe, origin: Elsewhere, registry: Registry, listener: RemoteListener
 ) -> None:
-    """Train a job that has a run's uuid in this worker, or continue it where a worker that died
-    left it."""
-    assert job.run_uuid is not None
+    """Train a job in this worker, or continue it where a worker that died left it."""
     run = _begun(registry, job.run_uuid)
     if run is not None and run.status in ("finished", "diverged"):
         listener.message(f"{job.name}: run {run.id} has its result already.")
@@ -265,30 +252,27 @@ def use_cores(n: int) -> None:
         use_single_thread()
 
 
-class Channel(Protocol):
-    """What leads from a worker to the process that shows what happens."""
+class RemoteListener(Silent):
+    """A worker's listener: what it hears of a job goes to the process that shows it; which has
+    heard the warnings itself.
 
-    def send(self, event: Event, /) -> None:
-        """Raises BrokenPipeError where nobody listens any more."""
+    Parameters
+    ----------
+    pass_on : callable
+        Raises BrokenPipeError where nobody listens any more.
+    """
 
-
-class RemoteListener:
-    """A worker's listener: what it hears of a job goes to the process that shows it."""
-
-    def __init__(self, channel: Channel, name: str) -> None:
-        self.channel, self.name = channel, name
+    def __init__(self, pass_on: Callable[[Event], object], name: str) -> None:
+        self.pass_on, self.name = pass_on, name
 
     def send(self, event: Event) -> None:
         try:
-            self.channel.send(event)
+            self.pass_on(event)
         except BrokenPipeError:
             raise KeyboardInterrupt from None  # nobody listens: the run is interrupted
 
     def message(self, text: str, /) -> None:
         self.send(Message(text))
-
-    def warning(self, text: str | None, /) -> None:
-        pass  # the process that listens has heard it
 
     def progress(
         self, total: int, label: str, *, unit: str, initial: int = 0
@@ -296,14 +280,11 @@ class RemoteListener:
         return nullcontext(_RemoteBar(self, initial, total))
 
 
-class _RemoteBar:
+class _RemoteBar(SilentBar):
     """Sends how far the job has come."""
 
     def __init__(self, listener: RemoteListener, epoch: int, epochs: int) -> None:
         self.listener, self.epoch, self.epochs = listener, epoch, epochs
-
-    def status(self, text: str, /) -> None:
-        pass
 
     def update(self, n: int = 1, /) -> None:
         self.epoch += n

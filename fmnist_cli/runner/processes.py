@@ -37,15 +37,14 @@ from fmnist_cli.runner.jobs import (
     Elsewhere,
     Event,
     Events,
+    Executor,
     Failed,
-    InProcess,
     Job,
     JobProgress,
     RemoteListener,
     share_of,
     train_elsewhere,
     use_cores,
-    with_uuid,
 )
 from fmnist_cli.runner.run import Recipe, Session
 
@@ -54,25 +53,19 @@ DEATHS = 3  # of workers, by a signal, after which a run is given up
 
 
 @dataclass(frozen=True)
-class Processes:
+class Processes(Executor):
     """Trains up to ``n`` jobs at a time, each in a process of its own."""
 
     n: int
 
     @property
     def recorded(self) -> Mapping[str, Any]:
-        return {"jobs": self.n} if self.n > 1 else {}
-
-    def check(self, session: Session) -> None:
-        pass
+        return {"jobs": self.n}
 
     def run(self, session: Session, jobs: Sequence[Job], recipe: Recipe) -> Events:
-        if self.n == 1:
-            yield from InProcess().run(session, jobs, recipe)
-            return
         context = multiprocessing.get_context("spawn")
         count = min(self.n, len(jobs))
-        waiting = deque(with_uuid(job) for job in jobs)
+        waiting = deque(jobs)
         deaths: Counter[str] = Counter()
         workers: dict[Any, _Worker] = {}
 
@@ -109,7 +102,7 @@ class Processes:
                         if waiting:
                             yield worker.give(waiting.popleft())
                         else:
-                            worker.dismiss()
+                            worker.send(None)
         except BaseException as error:
             _stop(workers.values(), error)
             raise
@@ -126,7 +119,6 @@ class _Worker:
         )
 
     def start(self) -> None:
-        """Start the process."""
         # the mask is inherited, and holds from the worker's first instruction on
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
         try:
@@ -136,16 +128,12 @@ class _Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def give(self, job: Job) -> Event:
-        """Send the next job."""
         self.job = job
-        self._send(job)
+        self.send(job)
         return JobProgress(job.name, 0, job.config.epochs)
 
-    def dismiss(self) -> None:
-        """Say that there is no other job."""
-        self._send(None)
-
-    def _send(self, job: Job | None) -> None:
+    def send(self, job: Job | None) -> None:
+        """None: there is no other job."""
         with suppress(BrokenPipeError):  # it ended on its own; reading its connection tells so
             self.connection.send(job)
 
@@ -187,21 +175,16 @@ def _work(connection: Connection, recipe: Recipe, origin: Elsewhere, count: int)
         INTERRUPT: KeyboardInterrupt,
     }
     raise_at(ends)
-    try:
+    registry: Registry | None = None
+    # told to end, or nobody is there any more
+    ending = suppress(KeyboardInterrupt, Stopped, EOFError, ConnectionError)
+    with ending, ExitStack() as stack:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
         use_cores(share_of(count))
-        _train_all(connection, recipe, origin)
-    except (KeyboardInterrupt, Stopped, EOFError, ConnectionError):
-        pass  # told to end, or nobody is there any more
-
-
-def _train_all(connection: Connection, recipe: Recipe, origin: Elsewhere) -> None:
-    registry: Registry | None = None
-    with ExitStack() as stack:
         for job in iter(connection.recv, None):
             try:
                 registry = registry or stack.enter_context(Registry.open(origin.db))
-                listener = RemoteListener(connection, job.name)
+                listener = RemoteListener(connection.send, job.name)
                 train_elsewhere(job, recipe, origin, registry, listener)
             except Exception as error:
                 connection.send(Failed.by(job.name, error))

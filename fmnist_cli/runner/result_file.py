@@ -50,9 +50,8 @@ def result_file_name(config: TrainConfig, data_fingerprint: str, *, diverged: bo
     return f"{'_'.join(words)}.json"
 
 
-def result_content(
-    run_id: int,
-    run_uuid: str,
+def _content(
+    run: Run | RunRecord,
     epochs: Sequence[Epoch],
     test_accuracy: float | None,
     train_seconds: float | None,
@@ -63,24 +62,24 @@ def result_content(
         "val": [epoch.val_accuracy for epoch in epochs],
         "test": test_accuracy,
         "time": train_seconds,
-        "run": {"id": run_id, "uuid": run_uuid},
+        "run": {"id": run.id, "uuid": run.uuid},
     }
     return to_json(content) + "\n"
 
 
 def recorded_content(registry: Registry, run: RunRecord) -> str:
     """The file of a recorded run."""
-    seconds = run.train_seconds
-    return result_content(run.id, run.uuid, registry.epochs(run.id), run.test_accuracy, seconds)
+    return _content(run, registry.epochs(run.id), run.test_accuracy, run.train_seconds)
 
 
-def keep_result_file(run: Run, backend: Backend, result: TrainResult, data: Dataset) -> None:
-    """Put the file into the run's own folder, as an artefact (an ``After``)."""
+def keep_result_file(run: Run, backend: Backend, result: TrainResult, data: Dataset) -> str:
+    """Put the file into the run's own folder, as an artefact (an ``After``); its content."""
     test = None if result.test is None else result.test.accuracy
     path = run.folder / ARTEFACT_NAME
-    content = result_content(run.id, run.uuid, result.epochs, test, result.train_seconds)
+    content = _content(run, result.epochs, test, result.train_seconds)
     write_artefact(path, content)
     run.add_artefact("result", path)
+    return content
 
 
 def hand_in(folder: Path, name: str, content: str, listener: Listener) -> Path:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from fmnist_cli.registry.resume import ResumedRun
 from fmnist_cli.runner.listener import Listener, Silent
 
 Before = Callable[[Run, Backend], None]
-After = Callable[[Run, Backend, training.TrainResult, Dataset], None]
+After = Callable[[Run, Backend, training.TrainResult, Dataset], object]
 BackendOf = Callable[[TrainConfig, Split], Backend]
 
 
@@ -85,7 +84,6 @@ class Recorded:
 
     run: Run
     result: training.TrainResult
-    weights_path: Path | None
 
 
 def train_recorded(
@@ -126,7 +124,6 @@ def train_recorded(
     """
     registry, dataset, listener = session.registry, session.dataset, session.listener
     listener.warning(registry.warning)
-    weights_path = None
     # before the run begins: an engine that cannot start leaves none
     backend = (backend_of or training.make_backend)(config, dataset.train)
     spec = run_spec(session, recipe.command, asdict(config), condition, run_uuid)
@@ -179,7 +176,7 @@ def train_recorded(
     if run.write_error is not None:
         raise RegistryUnavailable(run.unrecorded, remedy="recover_journal", run_id=run.id)
     checkpoints.remove()
-    return Recorded(run=run, result=result, weights_path=weights_path)
+    return Recorded(run, result)
 
 
 @contextmanager
@@ -222,12 +219,10 @@ class _Warnings:
             self.listener.message(self.run.unrecorded)
 
     def check(self) -> None:
-        """Warn of a registry that cannot be written."""
         if self.run.write_error is not None:
             self._warn("registry", f"{self.run.write_error} Training continues, in a journal.")
 
     def unsaved(self, error: OSError) -> None:
-        """Warn of a checkpoint that could not be saved."""
         self._warn(
             "checkpoint",
             f"no checkpoint can be saved: {error.strerror}. Training continues; if it is "
@@ -323,7 +318,7 @@ def record_assessment(run: Run, test_set: str, assessment: training.Assessment) 
     )
 
 
-def outcome_of(result: training.TrainResult) -> Any:
+def outcome_of(result: training.TrainResult) -> Outcome:
     """The engine's result as the registry's outcome."""
     best, test = result.best, result.test
     return Outcome(

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import asdict, replace
 from functools import cache
@@ -128,33 +129,35 @@ def run_study(
 def _alone(session: Session, kind: str, asked: Mapping[str, Any]) -> AbstractContextManager[None]:
     """For the one process that trains a study; while another does, it waits, and says who."""
     registry = session.registry
-
-    @cache
-    def tell() -> None:
-        study = _same_study(registry, kind, asked, reuse=False, timed=True)
-        session.listener.message(_who_trains(registry, study))
-
-    def wait() -> None:
-        tell()
-        time.sleep(WAIT_SECONDS)
-
+    wait = _waiter(session, lambda: _same_study(registry, kind, asked, reuse=False, timed=True))
     digest = hashlib.sha256(json.dumps([kind, asked], sort_keys=True).encode()).hexdigest()
     return one_at_a_time(registry.files / "locks" / f"study-{digest[:16]}.lock", wait)
 
 
 def _await_other_machines(session: Session, study: StudyRecord) -> None:
     """Wait for runs that processes train which do not share this machine's locks."""
-    tell = cache(lambda: session.listener.message(_who_trains(session.registry, study)))
+    wait = _waiter(session, lambda: study)
     while any(run.status == "running" for run in session.registry.study_runs(study.id)):
+        wait()
+
+
+def _waiter(session: Session, find: Callable[[], StudyRecord | None]) -> Callable[[], None]:
+    """What waits a moment, and the first time says who trains the study that ``find`` finds."""
+
+    @cache
+    def tell() -> None:
+        study = find()
+        runs = session.registry.study_runs(study.id) if study else []
+        where = [f"process {r.pid} on {r.host} (run {r.id})" for r in runs if r.status == "running"]
+        which = f"Study {study.id}" if study else "The same study"
+        by = ", ".join(where) or "another process"
+        session.listener.message(f"{which} is being trained by {by}; waiting for it.")
+
+    def wait() -> None:
         tell()
         time.sleep(WAIT_SECONDS)
 
-
-def _who_trains(registry: Registry, study: StudyRecord | None) -> str:
-    runs = registry.study_runs(study.id) if study else []
-    where = [f"process {r.pid} on {r.host} (run {r.id})" for r in runs if r.status == "running"]
-    which = f"Study {study.id}" if study else "The same study"
-    return f"{which} is being trained by {', '.join(where) or 'another process'}; waiting for it."
+    return wait
 
 
 def _train_missing(
@@ -173,16 +176,13 @@ def _train_missing(
     elif done:
         listener.message(f"Continuing study {study.id}: {len(done)} of {len(runs)} runs are done.")
     several_seeds = len(runs) > len(study.arms)
-    jobs = [
-        Job(
-            f"{label}, seed {seed}" if several_seeds else label,
-            config,
-            StudyCondition(study.id, label),
-            interrupted.get((label, seed)),
-        )
-        for (label, seed), config in runs.items()
-        if (label, seed) not in done
-    ]
+    jobs = []
+    for (label, seed), config in runs.items():
+        if (label, seed) not in done:
+            name = f"{label}, seed {seed}" if several_seeds else label
+            begun = interrupted.get((label, seed))
+            run_uuid = begun.uuid if begun else uuid.uuid4().hex
+            jobs.append(Job(name, config, StudyCondition(study.id, label), run_uuid, begun))
 
     def kept() -> Kept:
         n = len(_results(registry, study))
@@ -220,10 +220,8 @@ def _follow(events: Events, listener: Listener, bar: ProgressBar) -> list[str]:
 def require_size(n_arms: int, seeds: Sequence[int]) -> None:
     """UsageError for a study of more runs than a registry can hold."""
     n = n_arms * len(seeds)
-    must = f"a study must have at most {MOST_RUNS:,} runs"
-    require(
-        n <= MOST_RUNS, must, f"{n:,}, {n_arms:,} settings with {pluralize(len(seeds), 'seed')}"
-    )
+    received = f"{n:,}, {n_arms:,} settings with {pluralize(len(seeds), 'seed')}"
+    require(n <= MOST_RUNS, f"a study must have at most {MOST_RUNS:,} runs", received)
 
 
 def executor_of(jobs: int, scheduler: str | None = None) -> Executor:
@@ -245,10 +243,7 @@ def read_study(registry: Registry, study: StudyRecord) -> StudyResult:
     """The study's newest result of each arm and seed."""
     place = {arm: i for i, arm in enumerate(study.arms)}
     found = sorted(_results(registry, study).items(), key=lambda item: (place[item[0][0]], item[0]))
-    return StudyResult(
-        study,
-        tuple(recorded(registry, run) for _, run in found),
-    )
+    return StudyResult(study, tuple(recorded(registry, run) for _, run in found))
 
 
 def overview(registry: Registry, study: StudyRecord) -> dict[str, Any]:

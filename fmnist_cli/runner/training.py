@@ -24,13 +24,8 @@ from fmnist_cli.runner.checks import (
     record_checks,
     require_checks,
 )
-from fmnist_cli.runner.result_file import (
-    hand_in,
-    keep_result_file,
-    result_content,
-    result_file_name,
-)
-from fmnist_cli.runner.run import BackendOf, Recipe, Recorded, Session, train_recorded
+from fmnist_cli.runner.result_file import hand_in, keep_result_file, result_file_name
+from fmnist_cli.runner.run import BackendOf, Recipe, Recorded, Session, outcome_of, train_recorded
 
 N_BESIDE = 10  # epochs that are compared with other losses
 
@@ -66,15 +61,13 @@ class CheckedTraining:
     def document(self) -> dict[str, Any]:
         """The training as plain values."""
         run, result = self.recorded.run, self.recorded.result
-        best, test = result.best, result.test
+        outcome, test = outcome_of(result), result.test
         low, high = accuracy_interval(test.accuracy, test.n) if test else (None, None)
-        checks: dict[str, Any] = {}
-        if self.gradient is not None:
-            checks["gradient"] = self.gradient.document()
-        if self.magnitude is not None:
-            checks["magnitude"] = magnitude_document(self.magnitude)
-        if self.beside is not None:
-            checks["textbook"] = self.beside
+        checks = {
+            "gradient": self.gradient and self.gradient.document(),
+            "magnitude": self.magnitude and magnitude_document(self.magnitude),
+            "textbook": self.beside,
+        }
         return {
             "id": run.id,
             "uuid": run.uuid,
@@ -83,16 +76,16 @@ class CheckedTraining:
             "stop_reason": result.stop_reason,
             "still_improving": result.still_improving,
             "epochs_run": len(result.epochs),
-            "best_epoch": best.epoch if best else None,
-            "updates_to_best": best.updates if best else None,
-            "best_val_accuracy": best.val_accuracy if best else None,
-            "best_val_loss": best.val_loss if best else None,
-            "test_accuracy": test.accuracy if test else None,
+            "best_epoch": outcome.best_epoch,
+            "updates_to_best": outcome.updates_to_best,
+            "best_val_accuracy": outcome.best_val_accuracy,
+            "best_val_loss": outcome.best_val_loss,
+            "test_accuracy": outcome.test_accuracy,
             "test_accuracy_low": low,
             "test_accuracy_high": high,
-            "test_loss": test.loss if test else None,
+            "test_loss": outcome.test_loss,
             "train_seconds": result.train_seconds,
-            "checks": checks,
+            "checks": {name: one for name, one in checks.items() if one is not None},
             "result_file": self.result_file,
             "epochs": result.epochs,
         }
@@ -155,11 +148,9 @@ def train_with_checks(
             run.record_check("layers", "textbook", asdict(follows), follows.parted_by is None)
         if results is None:
             return
-        keep_result_file(run, backend, result, data)
+        content = keep_result_file(run, backend, result, data)
         diverged = result.stop_reason == "diverged"
         name = result_file_name(config, data.fingerprint, diverged=diverged)
-        test = None if result.test is None else result.test.accuracy
-        content = result_content(run.id, run.uuid, result.epochs, test, result.train_seconds)
         result_file = hand_in(results, name, content, session.listener)
 
     recorded = train_recorded(

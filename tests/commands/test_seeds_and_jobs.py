@@ -29,9 +29,8 @@ from fmnist_cli.errors import DataError, FmnistError, Terminated
 from fmnist_cli.host import raise_at
 from fmnist_cli.registry import Registry
 from fmnist_cli.runner import jobs as _jobs
-from fmnist_cli.runner import processes
 from fmnist_cli.runner.run import Recipe, Session
-from fmnist_cli.runner.study import run_study
+from fmnist_cli.runner.study import executor_of, run_study
 
 from .conftest import SMALL, Fmnist
 
@@ -260,7 +259,7 @@ def with_after(after: Any, jobs: int, seeds: int = 3) -> StudyResult:
             Recipe("train", after=after),
             [("arm", CONFIG)],
             seeds=range(42, 42 + seeds),
-            executor=processes.Processes(jobs),
+            executor=executor_of(jobs),
         )
 
 

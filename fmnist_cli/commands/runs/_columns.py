@@ -156,10 +156,10 @@ def age(delta: timedelta) -> str:
     return f"{total}s"
 
 
-def shortened(text: str, length: int = MAX_TEXT) -> str:
-    """The text on one line, at most so long."""
+def shortened(text: str) -> str:
+    """The text on one line, of at most ``MAX_TEXT`` characters."""
     line = " ".join(text.split())
-    return line if len(line) <= length else f"{line[: length - 1]}…"
+    return line if len(line) <= MAX_TEXT else f"{line[: MAX_TEXT - 1]}…"
 
 
 def _text(name: str) -> Callable[[Row], str]:

@@ -14,6 +14,7 @@ from fmnist_cli.commands._completion import (
     complete_study,
     complete_tag,
 )
+from fmnist_cli.commands._settings import set_today, taken_today
 from fmnist_cli.registry.records import Status
 
 if TYPE_CHECKING:
@@ -99,7 +100,6 @@ Columns = Annotated[
 def resume_of(context: typer.Context, registry: Reader, run: RunRecord) -> str | None:
     """What to type after ``fmnist`` to continue the run, whatever the file and the environment
     set at present; None where there is nothing to continue."""
-    from fmnist_cli.commands._settings import taken_today
     from fmnist_cli.runner.command_line import resume_hint
 
     seeds: set[int] = set()
@@ -114,7 +114,6 @@ def resume_of(context: typer.Context, registry: Reader, run: RunRecord) -> str |
 
 def repeat_of(context: typer.Context, registry: Reader, run: RunRecord) -> str:
     """What repeats the run, whatever the file and the environment set at present."""
-    from fmnist_cli.commands._settings import set_today
     from fmnist_cli.runner.command_line import repeat_command
 
     command = _command(context, "train" if run.arm is not None else run.command)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fmnist_cli.commands._completion import complete_run
-from fmnist_cli.commands._option_groups import Common
+from fmnist_cli.commands._data import open_registry
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table, stdout_console
 from fmnist_cli.commands.runs._columns import plain, shortened
@@ -37,7 +37,7 @@ VALUE_WIDTH = 20
 
 @with_options()
 def compare(
-    common: Common,
+    out: Output,
     names: Groups,
     every: Annotated[
         bool, typer.Option("--all", help="What is the same in all of them, too.")
@@ -62,10 +62,8 @@ def compare(
     from fmnist_cli.analysis.agreement import agreement_statement
     from fmnist_cli.analysis.groups import by_image_statement
     from fmnist_cli.api import compare_runs
-    from fmnist_cli.registry import Registry
 
-    out = Output(common)
-    with Registry.open(common.db, readonly=True) as registry:
+    with open_registry(out.db, readonly=True) as registry:
         found = compare_runs(registry, names)
     out.document("fmnist.runs.compare/1", found.document())
     if out.json:

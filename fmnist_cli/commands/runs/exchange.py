@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from fmnist_cli.commands._completion import complete_run
-from fmnist_cli.commands._option_groups import Common
+from fmnist_cli.commands._data import open_registry
 from fmnist_cli.commands._options import typed, with_options
 from fmnist_cli.commands._output import Output
 from fmnist_cli.commands.runs._common import Columns, Filters, column_names
@@ -25,7 +24,7 @@ Program = Literal["mlflow", "tensorboard"]
 def export(
     context: typer.Context,
     filters: Filters,
-    common: Common,
+    output: Output,
     ids: Annotated[
         list[str] | None,
         typer.Argument(
@@ -68,7 +67,6 @@ def export(
       # the table of study 1, to paste into a text
       fmnist runs export --study 1 --format md
     """
-    from fmnist_cli.registry import Registry
     from fmnist_cli.registry.exporting import FORMATS
     from fmnist_cli.registry.sql import Selection, open_reader
     from fmnist_cli.report.paste import table_to_paste
@@ -76,20 +74,19 @@ def export(
     from fmnist_cli.runner.result_file import hand_in_recorded, recorded_content
 
     if out is None and "json" not in typed(context):
-        common = replace(common, json=False)  # which a file or the environment set
-    output = Output(common)
+        output.json = False  # which a file or the environment set
     what = f"--to {to}" if to else f"--format {form}"
     somewhere = out is not None or not (to or form == "parquet")
     require(somewhere, "--out must name where to write", f"{what} without --out")
     must = "--json must have --out, for the runs go to stdout"
-    require(out is not None or not common.json, must, "--json without --out")
+    require(out is not None or not output.json, must, "--json without --out")
     named = column_names(columns)
     other = bool(named) and (every_epoch or to is not None or form not in FORMATS)
     received = f"--columns {columns} and another form"
     require(not other, "--columns go with one row per run", received)
     if to is None and form != "course" and out is not None:
         require_writable(out, "--out")
-    with open_reader(common.db) as reader, Registry.open(common.db, readonly=True) as registry:
+    with open_reader(output.db) as reader, open_registry(output.db, readonly=True) as registry:
         chosen = filters.selection([registry.get_run(one).id for one in ids] if ids else None)
         answer = reader.summaries(chosen, sort="run_id")
         written = [row["run_id"] for row in answer]
@@ -142,7 +139,7 @@ def export(
 
 @with_options()
 def import_(
-    common: Common,
+    out: Output,
     other: Annotated[
         str,
         typer.Argument(
@@ -166,12 +163,10 @@ def import_(
       fmnist runs import laptop.db --db all.db
     """
     from fmnist_cli.formatting import without_password
-    from fmnist_cli.registry import Registry
     from fmnist_cli.registry.merging import another
 
-    out = Output(common)
     with another(other):  # before our own is made
-        registry = Registry.open(common.db)
+        registry = open_registry(out.db)
     with registry, out.bar(None, "import", unit="run") as bar:
 
         def progress(done: int, total: int) -> None:

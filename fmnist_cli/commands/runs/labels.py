@@ -8,7 +8,6 @@ import typer
 
 from fmnist_cli.commands._completion import complete_tag
 from fmnist_cli.commands._data import open_existing
-from fmnist_cli.commands._option_groups import Common
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape
 from fmnist_cli.commands.runs._common import OneRun
@@ -17,7 +16,7 @@ from fmnist_cli.registry import RunRecord
 
 @with_options()
 def tag(
-    common: Common,
+    out: Output,
     run: OneRun,
     tags: Annotated[
         list[str],
@@ -36,14 +35,14 @@ def tag(
       # and one off again
       fmnist runs tag 3 lr-study --remove
     """
-    with open_existing(common.db) as registry:
+    with open_existing(out.db) as registry:
         record = registry.tag(registry.get_run(run).id, tags, remove=remove)
-    _show(common, "fmnist.runs.tag/1", record, f"tags {', '.join(record.tags) or 'none'}")
+    _show(out, "fmnist.runs.tag/1", record, f"tags {', '.join(record.tags) or 'none'}")
 
 
 @with_options()
 def note(
-    common: Common,
+    out: Output,
     run: OneRun,
     text: Annotated[str, typer.Argument(metavar="TEXT", help='"" takes the note away.')],
 ) -> None:
@@ -58,14 +57,14 @@ def note(
       # and away with it
       fmnist runs note 3 ""
     """
-    with open_existing(common.db) as registry:
+    with open_existing(out.db) as registry:
         record = registry.note(registry.get_run(run).id, text)
-    _show(common, "fmnist.runs.note/1", record, f"note {record.note or 'none'}")
+    _show(out, "fmnist.runs.note/1", record, f"note {record.note or 'none'}")
 
 
 @with_options()
 def rename(
-    common: Common,
+    out: Output,
     run: OneRun,
     name: Annotated[str, typer.Argument(metavar="NAME", help='"" takes the name away.')],
 ) -> None:
@@ -80,13 +79,12 @@ def rename(
       # and has no name again
       fmnist runs rename 3 ""
     """
-    with open_existing(common.db) as registry:
+    with open_existing(out.db) as registry:
         record = registry.rename(registry.get_run(run).id, name)
-    _show(common, "fmnist.runs.rename/1", record, f"name {record.name or 'none'}")
+    _show(out, "fmnist.runs.rename/1", record, f"name {record.name or 'none'}")
 
 
-def _show(common: Common, schema: str, run: RunRecord, words: str) -> None:
-    out = Output(common)
+def _show(out: Output, schema: str, run: RunRecord, words: str) -> None:
     document = {"id": run.id, "name": run.name, "note": run.note, "tags": run.tags}
     out.document(schema, document)
     out.result(escape(f"Run {run.id}: {words}"))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
 from fmnist_cli.commands._completion import complete_columns
-from fmnist_cli.commands._option_groups import Common
+from fmnist_cli.commands._data import open_registry
 from fmnist_cli.commands._options import nearness, typed, with_options
 from fmnist_cli.commands._output import Output, escape, make_table, stdout_console
 from fmnist_cli.commands.runs import _columns
@@ -24,7 +23,7 @@ SHOWN_ROWS = 500  # of a table; --csv and --json have no such end
 def list_runs(
     context: typer.Context,
     filters: Filters,
-    common: Common,
+    out: Output,
     limit: Annotated[int, typer.Option("--limit", "-n", help="Maximum number of runs.")] = 20,
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
     sort: Annotated[
@@ -58,9 +57,8 @@ def list_runs(
     require(limit >= 1, "limit must be at least 1", limit)
     require(limit < MAX_INTEGER, f"limit must be less than {MAX_INTEGER}; or give --all", limit)
     named = column_names(columns)
-    out = Output(common)
     chosen = filters.selection()
-    with open_reader(common.db) as reader:
+    with open_reader(out.db) as reader:
         reader.check_columns("columns", named)
         answer = reader.summaries(chosen, sort=sort, limit=None if every else limit + 1)
         nothing = [] if answer.rows else reader.filters_without_runs(chosen)
@@ -88,7 +86,7 @@ def list_runs(
 
 @with_options()
 def studies(
-    common: Common,
+    out: Output,
     limit: Annotated[int, typer.Option("--limit", "-n", help="Maximum number of studies.")] = 20,
     kind: Annotated[str | None, typer.Option("--kind", help="Only those of this command.")] = None,
 ) -> None:
@@ -103,13 +101,11 @@ def studies(
       # those of momentum
       fmnist runs studies --kind momentum --limit 5
     """
-    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.study import overview
     from fmnist_cli.studies import STUDIES
 
     require(limit >= 1, "limit must be at least 1", limit)
-    out = Output(common)
-    with Registry.open(common.db, readonly=True) as registry:
+    with open_registry(out.db, readonly=True) as registry:
         if kind is not None:
             known = dict.fromkeys([*STUDIES, *(study.kind for study in registry.list_studies())])
             require(kind in known, f"kind must be one of {', '.join(known)}", kind)
@@ -145,7 +141,7 @@ def studies(
 @with_options()
 def query(
     context: typer.Context,
-    common: Common,
+    out: Output,
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT.", show_default=False)],
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
@@ -165,15 +161,14 @@ def query(
     from fmnist_cli.registry.exporting import csv_parts
     from fmnist_cli.registry.sql import open_reader
 
-    if as_csv and common.json:
+    if as_csv and out.json:
         if nearness(context, "json") == nearness(context, "as_csv"):
             raise UsageError("--csv and --json exclude each other. Received: --csv --json.")
-        common = replace(common, json=False)  # which a file or the environment set
-    out = Output(common)
-    with open_reader(common.db) as reader:
+        out.json = False  # which a file or the environment set
+    with open_reader(out.db) as reader:
         answer = reader.query(sql)
     out.documents("fmnist.runs.query/1", {"columns": answer.columns}, "rows", answer.rows)
-    if common.json:
+    if out.json:
         return
     if as_csv:
         for part in csv_parts(answer):

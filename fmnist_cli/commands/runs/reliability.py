@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from fmnist_cli.commands._data import open_existing
-from fmnist_cli.commands._option_groups import Common, DataOptions
+from fmnist_cli.commands._data import open_existing, open_registry
+from fmnist_cli.commands._option_groups import DataOptions
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_table, write_message
 from fmnist_cli.commands.runs._common import OneRun
@@ -23,7 +23,7 @@ from fmnist_cli.registry.records import UnsoundRun
 def resume(
     run_id: OneRun,
     data: DataOptions,
-    common: Common,
+    out: Output,
     results: ResultsFolder = Path("results"),
 ) -> None:
     """Go on with a run that was interrupted, killed or failed, from its newest checkpoint.
@@ -41,12 +41,12 @@ def resume(
     """
     from fmnist_cli.commands._training_view import resume_training
 
-    resume_training(run_id, data, common, results)
+    resume_training(run_id, data, out, results)
 
 
 @with_options()
 def recover(
-    common: Common,
+    out: Output,
     journals: Annotated[
         list[Path] | None,
         typer.Argument(metavar="JOURNAL...", help="Only these; by default all that are found."),
@@ -62,11 +62,9 @@ def recover(
       # those that lie elsewhere
       fmnist runs recover /media/stick/*.journal
     """
-    from fmnist_cli.registry import Registry
 
-    out = Output(common)
     recovered, failures = [], []
-    with Registry.open(common.db) as registry:
+    with open_registry(out.db) as registry:
         for journal in journals or registry.journals():
             try:
                 recovered.append(registry.recover(journal))
@@ -86,7 +84,7 @@ def recover(
 
 
 @with_options()
-def verify(common: Common) -> None:
+def verify(out: Output) -> None:
     """Check that the registry is as it was recorded.
 
     Looks at its structure, at every run's numbers against their digest and against each other, and
@@ -101,11 +99,9 @@ def verify(common: Common) -> None:
       # another one
       fmnist runs verify --db backup.db
     """
-    from fmnist_cli.registry import Registry
 
-    out = Output(common)
     try:
-        with Registry.open(common.db, readonly=True) as registry:
+        with open_registry(out.db, readonly=True) as registry:
             found = registry.verify()
     except RegistryUnavailable as error:
         raise CheckFailed(str(error)) from error
@@ -134,7 +130,7 @@ def verify(common: Common) -> None:
 
 
 @with_options()
-def reproduce(run_id: OneRun, data: DataOptions, common: Common) -> None:
+def reproduce(run_id: OneRun, data: DataOptions, out: Output) -> None:
     """Train a recorded configuration again, as a new run, and compare epoch by epoch.
 
     Prints whether all numbers are bit for bit the same, the same within rounding, or different from
@@ -149,12 +145,11 @@ def reproduce(run_id: OneRun, data: DataOptions, common: Common) -> None:
       fmnist runs reproduce 3
     """
     from fmnist_cli.commands._training_view import session_of_run
-    from fmnist_cli.runner import reproduce as runner
+    from fmnist_cli.runner import again
 
-    out = Output(common)
-    with open_existing(common.db) as registry:
-        run = runner.reproducible(registry, run_id)
-        found = runner.reproduce(session_of_run(registry, run, data, out), run)
+    with open_existing(out.db) as registry:
+        run = again.reproducible(registry, run_id)
+        found = again.reproduce(session_of_run(registry, run, data, out), run)
     comparison, differences = found.comparison, found.environment_differences
     out.document("fmnist.runs.reproduce/1", found.document())
     words = {
@@ -185,7 +180,7 @@ def reproduce(run_id: OneRun, data: DataOptions, common: Common) -> None:
 @with_options()
 def delete(
     run_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The runs.")],
-    common: Common,
+    out: Output,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete runs with all that was recorded of them, and their folders.
@@ -200,8 +195,7 @@ def delete(
       # two, without
       fmnist runs delete 3 4 --yes
     """
-    out = Output(common)
-    with open_existing(common.db) as registry:
+    with open_existing(out.db) as registry:
         runs = {run.id: run for run in map(registry.get_run_to_delete, run_ids)}
         if not yes:
             if sys.stdin is None or sys.stdin.closed:
@@ -224,7 +218,7 @@ def delete(
 
 @with_options()
 def gc(
-    common: Common,
+    out: Output,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be removed.")
     ] = False,
@@ -246,8 +240,7 @@ def gc(
       fmnist runs gc --keep-days 0
     """
     require(keep_days >= 0, "keep-days must be at least 0", keep_days)
-    out = Output(common)
-    with open_existing(common.db) as registry:
+    with open_existing(out.db) as registry:
         sweep = registry.garbage if dry_run else registry.collect
         removals = sweep(keep_days=keep_days)
         root = registry.folder

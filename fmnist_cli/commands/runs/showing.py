@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fmnist_cli.commands._option_groups import Common
+from fmnist_cli.commands._data import open_registry
 from fmnist_cli.commands._options import with_options
 from fmnist_cli.commands._output import Output, escape, make_facts, make_table, parts
 from fmnist_cli.commands.runs._common import STATUS_STYLE, OneRun, repeat_of, resume_of
@@ -30,7 +30,7 @@ SVG_WIDTH = 100  # columns
 @with_options()
 def show(
     context: typer.Context,
-    common: Common,
+    out: Output,
     run_id: OneRun = "latest",
     every_epoch: Annotated[bool, typer.Option("--epochs", help="Every epoch's numbers.")] = False,
     svg: Annotated[
@@ -53,20 +53,18 @@ def show(
       # as a picture, to hand in
       fmnist runs show 3 --svg run3.svg
     """
-    from fmnist_cli.registry import Registry
     from fmnist_cli.report.run_sheet import run_facts, test_interval
 
     if svg is not None:
         require(svg.suffix == ".svg", "svg must be a file that ends in .svg", svg)
-    out = Output(common)
     kind, colon, which = run_id.partition(":")
     if (kind, colon) == ("study", ":"):
         digits = which.isascii() and which.isdecimal()
         require(digits, "a study must be named study:ID, such as study:2", run_id)
         require(svg is None, "svg must be of a run", run_id)
-        _show_study(out, common.db, int(which), every_epoch)
+        _show_study(out, int(which), every_epoch)
         return
-    with Registry.open(common.db, readonly=True) as registry:
+    with open_registry(out.db, readonly=True) as registry:
         run = registry.get_run(run_id)
         curve = registry.epochs(run.id)
         checks = registry.checks(run.id)
@@ -123,7 +121,7 @@ def show(
 @with_options()
 def explain(
     context: typer.Context,
-    common: Common,
+    out: Output,
     run_id: OneRun = "latest",
 ) -> None:
     """Say in a few sentences why a run went as it did.
@@ -138,11 +136,9 @@ def explain(
       # run 3, for a program
       fmnist runs explain 3 --json
     """
-    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.find import explain_run
 
-    out = Output(common)
-    with Registry.open(common.db, readonly=True) as registry:
+    with open_registry(out.db, readonly=True) as registry:
         run = registry.get_run(run_id)
         findings = explain_run(registry, run)
         hint = resume_of(context, registry, run)
@@ -155,14 +151,13 @@ def explain(
     out.next(hint, f"runs show {run.id}", f"plot train --run {run.id}")
 
 
-def _show_study(out: Output, db: str, study_id: int, every_epoch: bool) -> None:
+def _show_study(out: Output, study_id: int, every_epoch: bool) -> None:
     """What the study's command printed, of the runs that are there."""
     from fmnist_cli.commands._study import draw_study, show_study
-    from fmnist_cli.registry import Registry
     from fmnist_cli.runner.study import read_study
     from fmnist_cli.studies import View, study_of
 
-    with Registry.open(db, readonly=True) as registry:
+    with open_registry(out.db, readonly=True) as registry:
         result = read_study(registry, registry.get_study(study_id))
     if not result.runs:
         raise RegistryError(f"study {study_id} must have a finished run. It has none yet.")

@@ -1,4 +1,4 @@
-"""Training a recorded configuration again, and comparing the two epoch by epoch."""
+"""Training a recorded run on, as if it had not been interrupted, or once more, to compare."""
 
 from __future__ import annotations
 
@@ -7,13 +7,76 @@ from typing import Any
 
 from fmnist_cli.analysis.comparison import Comparison, compare_curves, environment_differences
 from fmnist_cli.engine.config import USER_ENGINE, TrainConfig
+from fmnist_cli.engine.data import Dataset
 from fmnist_cli.engine.seeding import EARLIER_CNN_WEIGHTS
 from fmnist_cli.errors import UsageError
 from fmnist_cli.formatting import pluralize
 from fmnist_cli.registry import Registry, RunRecord
+from fmnist_cli.registry.resume import RESUMABLE
+from fmnist_cli.runner.command_line import asked_for_dynamics
 from fmnist_cli.runner.find import find_fitting_run, has_epochs
-from fmnist_cli.runner.resume import require_its_data
-from fmnist_cli.runner.run import Recipe, Session, train_recorded
+from fmnist_cli.runner.run import Recipe, Recorded, Session, train_recorded
+
+
+def resumable_training(registry: Registry, which: int | str) -> RunRecord:
+    """An interrupted training outside of studies; ``latest`` is the newest one.
+
+    Raises
+    ------
+    RunNotFound
+        When there is none.
+    UsageError
+        When it has ended by itself, still runs, belongs to a study or is no training.
+    """
+
+    def fits(run: RunRecord) -> bool:
+        return run.status in RESUMABLE and run.command == "train" and run.study_id is None
+
+    run = registry.resumable(find_fitting_run(registry, which, fits, "be interrupted").id)
+    if run.study_id is not None:
+        raise UsageError(
+            f"run {run.id} continues, from where it stopped, with study {run.study_id}.",
+            remedy="continue_study",
+            run_id=run.id,
+            study_id=run.study_id,
+            argv=run.argv,
+        )
+    if run.command != "train":
+        raise UsageError(
+            f"only a run that trains can be resumed. Received: {run.command}.", run_id=run.id
+        )
+    return run
+
+
+def require_its_data(run: RunRecord, dataset: Dataset) -> None:
+    """UsageError where the data is not what the run saw."""
+    if dataset.fingerprint != run.data_fingerprint:
+        raise UsageError(
+            f"run {run.id} must have the data it began with, fingerprint "
+            f"{run.data_fingerprint[:12]} ({run.data_source}). "
+            f"Received: {dataset.fingerprint[:12]}.",
+            remedy="name_data_folder",
+            run_id=run.id,
+        )
+
+
+def had_dynamics(registry: Registry, run: RunRecord) -> bool:
+    """Whether the run records the figures of ``engine.dynamics``."""
+    return asked_for_dynamics(run.argv) or bool(registry.dynamics(run.id))
+
+
+def resume_training(session: Session, which: int | str) -> Recorded:
+    """Train an interrupted run to its end, with the numbers that it would have had.
+
+    Raises
+    ------
+    UsageError
+        As ``resumable_training``, and where the session's data is not the run's.
+    """
+    run = resumable_training(session.registry, which)
+    require_its_data(run, session.dataset)
+    recipe = Recipe(run.command, dynamics=had_dynamics(session.registry, run))
+    return train_recorded(session, TrainConfig(**run.config), recipe, resume=run)
 
 
 @dataclass(frozen=True)
@@ -57,10 +120,12 @@ def reproducible(registry: Registry, which: int | str) -> RunRecord:
     RunNotFound, UsageError
         When there is none, or it is none.
     """
-    run = find_fitting_run(
-        registry, which, lambda run: has_epochs(run) and run.status != "running", "have trained"
-    )
-    if run.status == "running" or not has_epochs(run):
+
+    def fits(run: RunRecord) -> bool:
+        return has_epochs(run) and run.status != "running"
+
+    run = find_fitting_run(registry, which, fits, "have trained")
+    if not fits(run):
         raise UsageError(
             "a run must have ended, and have trained, to be reproduced. "
             f"Received: run {run.id}, {run.status}, {pluralize(run.epochs_run, 'epoch')}.",
