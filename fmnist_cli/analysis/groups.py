@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from fmnist_cli.analysis.agreement import Agreement, agreement
+from fmnist_cli.analysis.comparison import Agreement, agreement
 from fmnist_cli.analysis.noise import accuracy_noise
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.sampling import McNemar, mcnemar, unpack_answers

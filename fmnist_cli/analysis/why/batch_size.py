@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from fmnist_cli.analysis.answers import Answer, basis, opening, sentence
+from fmnist_cli.analysis.axes import collapse
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY, sweep_answers
 from fmnist_cli.analysis.claims import count, factor, sample_of, seconds, two_digits
 from fmnist_cli.analysis.result import RecordedRun
@@ -21,7 +22,6 @@ from fmnist_cli.analysis.why.causes import (
     typical,
     way_to_best,
 )
-from fmnist_cli.analysis.why.collapse import collapse
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.counterfactuals import cut_short, same_patience, scaled_lr
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.answers import Answer, basis, listing, sentence
+from fmnist_cli.analysis.axes import collapse
 from fmnist_cli.analysis.claims import factor, sample_of, two_digits
 from fmnist_cli.analysis.momentum import (
     LOSS_NAMES,
@@ -28,7 +29,6 @@ from fmnist_cli.analysis.why.causes import (
     first_named,
     typical,
 )
-from fmnist_cli.analysis.why.collapse import collapse
 from fmnist_cli.engine.counterfactuals import momentum_twins
 from fmnist_cli.engine.sharpness import stability_limit
 from fmnist_cli.formatting import pluralize
