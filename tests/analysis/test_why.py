@@ -875,7 +875,7 @@ def test_a_share_by_hand() -> None:
     assert gone.low < 0.8 < gone.high
     assert gone.share_words == "80 % of"
     assert (gone.effect, gone.result) == ("80.0 % to 75.0 %", "79.0 %")
-    (missing,) = attribute([Trial("c", "", "", "", effect, None)])
+    (missing,) = attribute([Trial("c", "", "", "", effect, Sample({}))])
     assert (missing.outcome, missing.share) == ("not tested", None)
 
 
