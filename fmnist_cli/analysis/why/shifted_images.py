@@ -286,11 +286,11 @@ class _Study:
         effect = Effect(none, Sample(whole, noise), "plain", lambda x: f"{100 * x:+.1f} points")
         gains = [fmean(parts[i] for parts in ahead.values()) > 0 for i in range(3)]
         position, rows = ("smaller" if gain else "larger" for gain in gains[:2])
-        start = "better" if gains[2] else "worse"
+        beginning = "better" if gains[2] else "worse"
         causes = (
             (f"The {position} cost of position in cnn3", "as large a cost of position in cnn3"),
             (f"The {rows} cost of the cut-off rows in cnn3", "as large a cost of the rows in cnn3"),
-            (f"A {start} cnn3 to begin with", "the same accuracy on unshifted images"),
+            (f"A {beginning} cnn3 to begin with", "the same accuracy on unshifted images"),
         )
         return [
             Trial(
