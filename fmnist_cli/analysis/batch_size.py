@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import median_low
 
 from fmnist_cli.analysis.answers import Answer, listing, sentence
@@ -161,25 +162,23 @@ def _faster(to_best: Claim, per_epoch: Claim) -> Answer:
             f"To its best model {fastest.label} took {seconds(fastest.mean)}, against "
             f"{seconds(other.mean)} at {other.label}."
         )
-        against = per_epoch.against() or to_best.against()
-        where = "per epoch" if per_epoch.against() else "to the best model"
-        claim = per_epoch if per_epoch.against() else to_best
-        if against:
-            largest = max(against, key=claim.size)
-            small, large = (claim.conditions[i] for i in largest)
+        claim, where = to_best, "to the best model"
+        if per_epoch.against():
+            claim, where = per_epoch, "per epoch"
+        if against := claim.against():
+            small, large = (claim.conditions[i] for i in max(against, key=claim.size))
             said.append(
                 f"Against the claim, {where}: {small.label} took {seconds(small.mean)}, the larger "
                 f"{large.label} only {seconds(large.mean)}."
             )
     evidence = {"to_best": to_best.evidence(), "per_epoch": per_epoch.evidence()}
     question = "Does a smaller batch guarantee faster training?"
-    answer = to_best.answer(question, "universal", verdict, said, evidence)
-    return Answer(question, verdict, answer.statement, evidence, "universal")
+    return replace(to_best.answer(question, "universal", verdict, said), evidence=evidence)
 
 
 def _accuracy(test: Claim, updates: Claim, runs: Sequence[RecordedRun]) -> Answer:
     said = []
-    evidence: dict[str, object] = {}
+    evidence = {}
     if len(test.conditions) > 1:
         said.append(test.describe())
         if len({run.lr for run in runs}) == 1:

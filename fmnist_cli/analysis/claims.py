@@ -329,21 +329,22 @@ def share(*claims: Claim) -> tuple[Claim, ...]:
 
 def sample_of(runs: Sequence[RecordedRun], measure: Measure) -> Sample:
     """The measure by seed, of the runs that did not diverge and have it; repetitions averaged."""
-    by_seed: dict[int, list[float]] = {}
-    having = []
     diverged = sum(run.diverged for run in runs)
-    for run in runs:
-        value = None if run.diverged else measure.value(run)
-        if value is not None:
-            by_seed.setdefault(run.seed, []).append(value)
-            having.append(run)
-    if not having:
+    known = [
+        (run, value)
+        for run in runs
+        if not run.diverged and (value := measure.value(run)) is not None
+    ]
+    if not known:
         return Sample({}, diverged=diverged)
+    by_seed: dict[int, list[float]] = {}
+    for run, value in known:
+        by_seed.setdefault(run.seed, []).append(value)
     values = {seed: fmean(repeated) for seed, repeated in by_seed.items()}
-    resolution = ROUNDING * max(measure.step(run) for run in having)
+    resolution = ROUNDING * max(measure.step(run) for run, _ in known)
     if measure.scale == "ratio":
         resolution /= max(fmean(values.values()), resolution) or 1.0
-    noise = math.sqrt(fmean(measure.noise(run) ** 2 for run in having))
+    noise = math.sqrt(fmean(measure.noise(run) ** 2 for run, _ in known))
     return Sample(values, noise, resolution, diverged)
 
 
