@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from fmnist_cli.analysis.noise import n_test_images
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.analysis.sampling import wilson_interval
+from fmnist_cli.analysis.sampling import accuracy_interval
 from fmnist_cli.formatting import count_range, percent, pluralize
 
 Verdict = Literal["yes", "no", "no counterexample", "no clear difference", "flat", "not settled"]
@@ -94,7 +94,7 @@ def _image_note(runs: Sequence[RecordedRun]) -> list[str]:
         return []
     best = max(known, key=lambda run: run.test_accuracy or 0.0)
     accuracy, n = best.test_accuracy or 0.0, n_test_images(best)
-    low, high = wilson_interval(round(accuracy * n), n)
+    low, high = accuracy_interval(accuracy, n)
     return [
         f"With {n:,} test images the 95 % interval of {percent(accuracy, 1)} is "
         f"{percent(low, 1)} to {percent(high, 1)} (Wilson)."

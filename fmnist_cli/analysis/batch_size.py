@@ -7,10 +7,10 @@ from dataclasses import replace
 from statistics import median_low
 
 from fmnist_cli.analysis.answers import Answer, listing, sentence
-from fmnist_cli.analysis.claims import Claim, Measure, accuracy, count, judge, seconds, share
+from fmnist_cli.analysis.claims import Claim, Measure, accuracy, judge, seconds, share
 from fmnist_cli.analysis.noise import accuracy_noise, best_epoch_noise, seconds_noise
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.formatting import percent
+from fmnist_cli.formatting import format_count, percent
 
 
 def _at_limit(run: RecordedRun) -> int:
@@ -42,7 +42,7 @@ TEST_ACCURACY = Measure(
 UPDATES_TO_BEST = Measure(
     "gradient updates to the best model",
     lambda run: run.updates_to_best,
-    count,
+    format_count,
     "ratio",
     best_epoch_noise,
     step=lambda run: run.epochs[0].updates if run.epochs else 0,
@@ -107,7 +107,7 @@ def updates_to_accuracy(target: float | None, seeds: str = "") -> Measure:
     return Measure(
         name,
         updates,
-        count,
+        format_count,
         "ratio",
         best_epoch_noise,
         step=lambda run: run.epochs[0].updates if run.epochs else 0,
@@ -183,7 +183,7 @@ def _accuracy(test: Claim, updates: Claim, runs: Sequence[RecordedRun]) -> Answe
         said.append(test.describe())
         if len({run.lr for run in runs}) == 1:
             few = updates.best
-            after = f" ({count(few.mean)})" if test.overall.low is None else ""
+            after = f" ({format_count(few.mean)})" if test.overall.low is None else ""
             said.append(
                 f"The learning rate was the same and patience counts epochs: {few.label}'s best "
                 f"model also had the fewest updates{after}."

@@ -93,6 +93,9 @@ class PatienceOutcome:
         """All but the patience, as plain values."""
         plain = asdict(self)
         del plain["patience"]
+        if self.trend is not None:
+            for loss in ("train_loss", "val_loss"):
+                plain["trend"][loss] = list(plain["trend"][loss])
         return plain
 
 

@@ -21,8 +21,6 @@ from fmnist_cli.analysis.claims import (
     Claim,
     Measure,
     accuracy,
-    bounded,
-    count,
     factor,
     judge,
     share,
@@ -345,8 +343,8 @@ def _saves(grid: Grid, updates: Claim) -> Answer:
     if len(updates.conditions) > 1:
         first, last = updates.conditions[0], updates.conditions[-1]
         said.append(
-            f"From {first.label} to {last.label} they go from {bounded(first, count)} to "
-            f"{bounded(last, count)}."
+            f"From {first.label} to {last.label} they go from {updates.shown(first)} to "
+            f"{updates.shown(last)}."
         )
         times = examples[last.label] / examples[first.label]
         bound = last.bound - first.bound

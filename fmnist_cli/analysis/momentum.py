@@ -10,10 +10,11 @@ from itertools import pairwise
 from typing import Literal
 
 from fmnist_cli.analysis.answers import Answer, Verdict, every_seed, listing, opening, sentence
-from fmnist_cli.analysis.claims import Claim, Measure, accuracy, count, judge, loss, share
+from fmnist_cli.analysis.claims import Claim, Measure, accuracy, judge, loss, share
 from fmnist_cli.analysis.noise import accuracy_noise, curve_noise, loss_noise
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import SEEDS_FOR_INTERVAL
+from fmnist_cli.formatting import format_count
 
 Loss = Literal["train_loss", "running_loss"]
 RISES: dict[Loss, float] = {"train_loss": 0.35, "running_loss": 0.05}
@@ -118,7 +119,7 @@ def epochs_to(threshold: float | None) -> Measure:
     name = "epochs to the training loss that all reach"
     if threshold is not None:
         name += f", {loss(threshold)}"
-    return Measure(name, epochs, count, "ratio", noise, step=lambda run: 1.0)
+    return Measure(name, epochs, format_count, "ratio", noise, step=lambda run: 1.0)
 
 
 def momentum_answers(

@@ -211,11 +211,9 @@ def _highest(
 def _is_ahead(
     rivals: Mapping[tuple[str, str, str], Contrast], name: str, best: str, other: str
 ) -> bool:
-    found = rivals.get((name, best, other))
-    if found is not None:
-        return found.clear and found.direction < 0
-    found = rivals[name, other, best]
-    return found.clear and found.direction > 0
+    pair = (name, best, other)
+    found = rivals[pair] if pair in rivals else rivals[name, other, best]
+    return found.clear and found.direction == (-1 if pair in rivals else 1)
 
 
 def augment_answer(

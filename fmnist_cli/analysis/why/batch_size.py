@@ -8,7 +8,7 @@ from statistics import fmean
 from fmnist_cli.analysis.answers import Answer, basis, opening, sentence
 from fmnist_cli.analysis.axes import collapse
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY, sweep_answers
-from fmnist_cli.analysis.claims import count, factor, sample_of, seconds, two_digits
+from fmnist_cli.analysis.claims import factor, sample_of, seconds, two_digits
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.why.causes import (
     Cause,
@@ -23,6 +23,7 @@ from fmnist_cli.analysis.why.causes import (
 )
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.counterfactuals import cut_short, same_patience, scaled_lr
+from fmnist_cli.formatting import format_count
 
 MOST_EPOCHS = 100  # of a counterfactual: what takes longer is cut there
 MOST_PATIENCE = 40  # in epochs: a longer one is not trained, and of it nothing is claimed
@@ -243,9 +244,9 @@ def _measured(
     if noise is not None:
         said.append(
             f"At the weights kept at batch {reference} the gradient noise scale, the variance of "
-            f"single images' gradients over their mean's square, is about {count(noise)} images. "
-            "In a smaller batch noise outweighs the gradient; in a larger one more images add "
-            "little."
+            "single images' gradients over their mean's square, is about "
+            f"{format_count(noise)} images. In a smaller batch noise outweighs the gradient; in a "
+            "larger one more images add little."
         )
     if sharp is not None:
         shown = float(f"{sharp:.2g}")  # so that what is printed is what it says it equals
