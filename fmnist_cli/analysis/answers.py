@@ -61,23 +61,15 @@ def study_note(runs: Sequence[RecordedRun]) -> str:
     """On how many seeds a study's answers rest, and what is left out: said once per study."""
     healthy = [run for run in runs if not run.diverged]
     notes = [basis((run.label, run.seed) for run in healthy), *_image_note(healthy)]
+    diverged = [run for run in runs if run.diverged]
+    interrupted = [run for run in runs if run.stop_reason == "interrupted"]
+    limited = [run for run in healthy if run.still_improving]
     for counted, one, several in (
-        (
-            [run for run in runs if run.diverged],
-            "diverged and is in no mean",
-            "diverged and are in no mean",
-        ),
-        (
-            [run for run in runs if run.stop_reason == "interrupted"],
-            "was interrupted",
-            "were interrupted",
-        ),
-        (
-            [run for run in runs if run.still_improving and not run.diverged],
-            "was still improving at its epoch limit",
-            "were still improving at their epoch limits",
-        ),
-    ):
+        (diverged, "diverged and is in no mean", "diverged and are in no mean"),
+        (interrupted, "was interrupted", "were interrupted"),
+        (limited, "was still improving at its epoch limit",
+         "were still improving at their epoch limits"),
+    ):  # fmt: skip
         if counted:
             labels = listing(dict.fromkeys(run.label or f"run {run.run.id}" for run in counted))
             n = len(counted)

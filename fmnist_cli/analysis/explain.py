@@ -264,18 +264,18 @@ def _patience(run: RecordedRun, longer: RecordedRun | None) -> Observation | Non
             "longer_best_epoch": other.epoch,
             f"longer_{monitor}": there,
         }
+        rule: Rule = "patience_too_small" if better else "patience_enough"
+        sentence = (
+            f"Patience {patience} was enough: {name}, the same training that went on to "
+            f"epoch {longer.epochs[-1].epoch}, has no better {watched} than {shown(here)}."
+        )
         if better:
             sentence = (
                 f"Patience {patience} was too small: {name}, the same training that went "
                 f"on, reached {watched} {shown(there)} in epoch {other.epoch}, against "
                 f"{shown(here)} in epoch {best.epoch}."
             )
-            return Observation("patience_too_small", sentence, figures)
-        sentence = (
-            f"Patience {patience} was enough: {name}, the same training that went on to "
-            f"epoch {longer.epochs[-1].epoch}, has no better {watched} than {shown(here)}."
-        )
-        return Observation("patience_enough", sentence, figures)
+        return Observation(rule, sentence, figures)
     lowest = min(run.epochs, key=lambda epoch: epoch.value("val_loss"))
     if monitor == "val_accuracy" and lowest.epoch > best.epoch:
         return Observation(

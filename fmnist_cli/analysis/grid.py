@@ -17,14 +17,7 @@ from statistics import geometric_mean
 
 from fmnist_cli.analysis.answers import Answer, Verdict, sentence
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY, typical_best, updates_to_accuracy
-from fmnist_cli.analysis.claims import (
-    Claim,
-    Measure,
-    accuracy,
-    factor,
-    judge,
-    share,
-)
+from fmnist_cli.analysis.claims import Claim, Measure, accuracy, factor, judge, share
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import SEEDS_FOR_INTERVAL
 
@@ -150,11 +143,11 @@ def grid_answers(runs: Sequence[RecordedRun]) -> tuple[Answer, Answer, Answer]:
     ]
     accuracies = [_accuracy(cells) for cells in (*ends, *diagonals, *unscaled)]
     front = [run for cell in grid.front() for run in cell.runs]
-    small, large, *others, updates = share(*accuracies, judge(front, grid.updates, rises=False))
+    small, large, *shared, updates = share(*accuracies, judge(front, grid.updates, rises=False))
     n = len(diagonals)
     return (
         _suits(ends, (small, large)),
-        _scales([_Diagonal(*one) for one in zip(diagonals, others[:n], others[n:], strict=True)]),
+        _scales(diagonals, shared[:n], shared[n:]),
         _saves(grid, updates),
     )
 
@@ -176,7 +169,7 @@ def _shows(claim: Claim, first: str, second: str) -> int:
     """
     i, j = _place(claim, first), _place(claim, second)
     if i is None or j is None:
-        return (i is None) - (j is None) if (i, j) != (None, None) else 0
+        return (i is None) - (j is None)
     return claim.shows(i, j) if i < j else -claim.shows(j, i)
 
 
@@ -250,89 +243,65 @@ def _suits(ends: Sequence[Sequence[Cell]], claims: Sequence[Claim]) -> Answer:
     return replace(answer, evidence=evidence)
 
 
-@dataclass(frozen=True)
-class _Diagonal:
-    """Cells with one lr / batch, against the first of them.
-
-    Attributes
-    ----------
-    unscaled : Claim
-        The first cell against the one with its learning rate at the last one's batch.
-    """
-
-    cells: Sequence[Cell]
-    claim: Claim
-    unscaled: Claim
-
-    @cached_property
-    def end(self) -> int | None:
-        """The place of the first cell that clearly differs: a counterexample."""
-        first, *others = self.cells
-        for place, cell in enumerate(others, start=1):
-            if _shows(self.claim, first.label, cell.label):
-                return place
-        return None
-
-    @property
-    def tested(self) -> bool:
-        """Whether the learning rate unscaled makes a clear difference, so that scaling it tells."""
-        return bool(self.unscaled.contrasts) and bool(self.unscaled.shows(0, 1))
-
-    def shown(self, place: int) -> str:
-        label = self.cells[place].label
-        return f"{label} ({_value(self.claim, label)})"
-
-    def describe(self) -> str:
-        """How far it holds; where it does to its last cell, beside the rate that is not scaled."""
-        if self.end == 1:
-            return f"It does not hold from {self.shown(0)} to {self.shown(1)}."
-        if self.end is not None:
-            return (
-                f"It holds from {self.shown(0)} to {self.shown(self.end - 1)}, not to "
-                f"{self.shown(self.end)}."
-            )
-        first, other = self.cells[0].label, self.unscaled.conditions[-1]
-        words = {1: "higher", -1: "lower"}
-        ends_apart = _seen(self.claim, first, self.cells[-1].label)
-        rate_apart = _seen(self.unscaled, first, other.label)
-        said = f"{sentence(self.shown(0))} and {self.shown(-1)} are alike"
-        if ends_apart:
-            said = f"{sentence(self.shown(-1))} is {words[ends_apart]} than {self.shown(0)}"
-        said += f"; at the same rate {other.label} ({accuracy(other.mean)}) is "
-        if self.tested or not rate_apart:
-            return said + ("not." if self.tested or ends_apart else "too.")
-        limited = ", at its epoch limit" if other.bound > 0 else ""
-        return f"{said}{words[rate_apart]}{limited}."
-
-    def document(self) -> dict[str, object]:
-        return {
-            "lr_per_example": self.cells[0].lr / self.cells[0].batch,
-            "settings": [cell.label for cell in self.cells],
-            "holds_to": self.cells[-1 if self.end is None else self.end - 1].label,
-            "ends_at": None if self.end is None else self.cells[self.end].label,
-            **self.claim.evidence(),
-        }
-
-
-def _scales(diagonals: Sequence[_Diagonal]) -> Answer:
+def _scales(
+    diagonals: Sequence[Sequence[Cell]], claims: Sequence[Claim], unscaled: Sequence[Claim]
+) -> Answer:
     """By every setting with the lr / batch of another: a clear difference is a counterexample."""
     if not diagonals:
         said = "Not settled. No two settings with a result have the same lr / batch."
         return Answer(SCALES, "not settled", said, {}, "universal")
-    ended = [one for one in diagonals if one.end is not None]
-    tested = [one for one in diagonals if one.tested]
+    ends = [
+        next((i for i, c in enumerate(cells) if i and _shows(claim, cells[0].label, c.label)), None)
+        for cells, claim in zip(diagonals, claims, strict=True)
+    ]
+    tested = [bool(pair.contrasts) and bool(pair.shows(0, 1)) for pair in unscaled]
     verdict: Verdict = "no clear difference"
-    if ended:
+    if any(end is not None for end in ends):
         verdict = "no"
-    elif tested:
+    elif any(tested):
         verdict = "no counterexample"
     # of those that decide: the longest, then that of the largest steps
-    deciding = max(
-        ended or tested or diagonals,
-        key=lambda one: (len(one.cells), one.cells[0].lr / one.cells[0].batch),
+    decide = ends if verdict == "no" else tested
+    which = max(
+        (i for i, one in enumerate(decide) if one or not any(decide)),
+        key=lambda i: (len(diagonals[i]), diagonals[i][0].lr / diagonals[i][0].batch),
     )
-    answer = deciding.claim.answer(SCALES, "universal", verdict, [deciding.describe()])
-    return replace(answer, evidence={"diagonals": [one.document() for one in diagonals]})
+    cells, claim, end = diagonals[which], claims[which], ends[which]
+
+    def shown(cell: Cell) -> str:
+        return f"{cell.label} ({_value(claim, cell.label)})"
+
+    if end == 1:
+        said = f"It does not hold from {shown(cells[0])} to {shown(cells[1])}."
+    elif end is not None:
+        said = f"It holds from {shown(cells[0])} to {shown(cells[end - 1])}, not to "
+        said += f"{shown(cells[end])}."
+    else:
+        other = unscaled[which].conditions[-1]
+        apart = {1: "higher", -1: "lower"}
+        ends_apart = _seen(claim, cells[0].label, cells[-1].label)
+        rate_apart = _seen(unscaled[which], cells[0].label, other.label)
+        said = f"{sentence(shown(cells[0]))} and {shown(cells[-1])} are alike"
+        if ends_apart:
+            said = f"{sentence(shown(cells[-1]))} is {apart[ends_apart]} than {shown(cells[0])}"
+        said += f"; at the same rate {other.label} ({accuracy(other.mean)}) is "
+        if tested[which] or not rate_apart:
+            said += "not." if tested[which] or ends_apart else "too."
+        else:
+            said += f"{apart[rate_apart]}{', at its epoch limit' if other.bound > 0 else ''}."
+    evidence = {
+        "diagonals": [
+            {
+                "lr_per_example": cells[0].lr / cells[0].batch,
+                "settings": [cell.label for cell in cells],
+                "holds_to": cells[-1 if end is None else end - 1].label,
+                "ends_at": None if end is None else cells[end].label,
+                **claim.evidence(),
+            }
+            for cells, claim, end in zip(diagonals, claims, ends, strict=True)
+        ],
+    }
+    return replace(claim.answer(SCALES, "universal", verdict, [said]), evidence=evidence)
 
 
 def _saves(grid: Grid, updates: Claim) -> Answer:

@@ -211,9 +211,11 @@ def _highest(
 def _is_ahead(
     rivals: Mapping[tuple[str, str, str], Contrast], name: str, best: str, other: str
 ) -> bool:
-    pair = (name, best, other)
-    found = rivals[pair] if pair in rivals else rivals[name, other, best]
-    return found.clear and found.direction == (-1 if pair in rivals else 1)
+    # each two are compared in one order only; where the best comes first, the change is a fall
+    if found := rivals.get((name, best, other)):
+        return found.clear and found.direction < 0
+    found = rivals[name, other, best]
+    return found.clear and found.direction > 0
 
 
 def augment_answer(
