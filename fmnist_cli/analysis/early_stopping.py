@@ -94,8 +94,8 @@ class PatienceOutcome:
         plain = asdict(self)
         del plain["patience"]
         if self.trend is not None:
-            for loss in ("train_loss", "val_loss"):
-                plain["trend"][loss] = list(plain["trend"][loss])
+            for name in ("train_loss", "val_loss"):
+                plain["trend"][name] = list(plain["trend"][name])
         return plain
 
 
@@ -238,13 +238,8 @@ def _rises(results: Sequence[PatienceOutcome], rise: Contrast) -> Answer:
     trends = [result.trend for result in results if result.trend is not None]
     verdict = _verdict(rise, "flat")
     after = f"Along its trend it changes by {100 * rise.change:+.1f} points to the last epoch"
-    train, val = (
-        f"the {word} accuracy by {100 * fmean(changes):+.1f}"
-        for word, changes in (
-            ("training", [trend.train_trend for trend in trends]),
-            ("validation", [trend.val_trend for trend in trends]),
-        )
-    )
+    train = f"the training accuracy by {100 * fmean(one.train_trend for one in trends):+.1f}"
+    val = f"the validation accuracy by {100 * fmean(one.val_trend for one in trends):+.1f}"
     others = [val, train]
     if rise.low is not None and rise.high is not None:
         after += f" ({100 * rise.low:+.1f} to {100 * rise.high:+.1f}, 95 % interval)"

@@ -299,8 +299,8 @@ def _fine(run: RecordedRun) -> Observation:
         return Observation("fine", "It recorded no epoch: there is nothing to explain.")
     first, last = run.epochs[0], run.epochs[-1]
     said = []
-    for name in ("running", "training"):
-        metric: Metric = "running_loss" if name == "running" else "train_loss"
+    losses: dict[Metric, str] = {"running_loss": "running", "train_loss": "training"}
+    for metric, name in losses.items():
         start, end = first.value(metric), last.value(metric)
         if math.isfinite(start) and math.isfinite(end):
             said.append(f"the {name} loss went from {start:.4f} to {end:.4f}")
