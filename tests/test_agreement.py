@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from fmnist_cli.analysis.agreement import agreement, agreement_statement
+from fmnist_cli.analysis.comparison import agreement, agreement_statement
 
 
 @pytest.mark.parametrize(

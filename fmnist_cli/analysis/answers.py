@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from fmnist_cli.analysis.noise import n_test_images
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.analysis.sampling import wilson_interval
+from fmnist_cli.analysis.sampling import accuracy_interval
 from fmnist_cli.formatting import count_range, percent, pluralize
 
 Verdict = Literal["yes", "no", "no counterexample", "no clear difference", "flat", "not settled"]
@@ -61,23 +61,15 @@ def study_note(runs: Sequence[RecordedRun]) -> str:
     """On how many seeds a study's answers rest, and what is left out: said once per study."""
     healthy = [run for run in runs if not run.diverged]
     notes = [basis((run.label, run.seed) for run in healthy), *_image_note(healthy)]
+    diverged = [run for run in runs if run.diverged]
+    interrupted = [run for run in runs if run.stop_reason == "interrupted"]
+    limited = [run for run in healthy if run.still_improving]
     for counted, one, several in (
-        (
-            [run for run in runs if run.diverged],
-            "diverged and is in no mean",
-            "diverged and are in no mean",
-        ),
-        (
-            [run for run in runs if run.stop_reason == "interrupted"],
-            "was interrupted",
-            "were interrupted",
-        ),
-        (
-            [run for run in runs if run.still_improving and not run.diverged],
-            "was still improving at its epoch limit",
-            "were still improving at their epoch limits",
-        ),
-    ):
+        (diverged, "diverged and is in no mean", "diverged and are in no mean"),
+        (interrupted, "was interrupted", "were interrupted"),
+        (limited, "was still improving at its epoch limit",
+         "were still improving at their epoch limits"),
+    ):  # fmt: skip
         if counted:
             labels = listing(dict.fromkeys(run.label or f"run {run.run.id}" for run in counted))
             n = len(counted)
@@ -94,7 +86,7 @@ def _image_note(runs: Sequence[RecordedRun]) -> list[str]:
         return []
     best = max(known, key=lambda run: run.test_accuracy or 0.0)
     accuracy, n = best.test_accuracy or 0.0, n_test_images(best)
-    low, high = wilson_interval(round(accuracy * n), n)
+    low, high = accuracy_interval(accuracy, n)
     return [
         f"With {n:,} test images the 95 % interval of {percent(accuracy, 1)} is "
         f"{percent(low, 1)} to {percent(high, 1)} (Wilson)."

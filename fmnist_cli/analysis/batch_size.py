@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import median_low
 
 from fmnist_cli.analysis.answers import Answer, listing, sentence
-from fmnist_cli.analysis.claims import Claim, Measure, accuracy, count, judge, seconds, share
+from fmnist_cli.analysis.claims import Claim, Measure, accuracy, judge, seconds, share
 from fmnist_cli.analysis.noise import accuracy_noise, best_epoch_noise, seconds_noise
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.formatting import percent
+from fmnist_cli.formatting import format_count, percent
 
 
 def _at_limit(run: RecordedRun) -> int:
@@ -41,7 +42,7 @@ TEST_ACCURACY = Measure(
 UPDATES_TO_BEST = Measure(
     "gradient updates to the best model",
     lambda run: run.updates_to_best,
-    count,
+    format_count,
     "ratio",
     best_epoch_noise,
     step=lambda run: run.epochs[0].updates if run.epochs else 0,
@@ -106,7 +107,7 @@ def updates_to_accuracy(target: float | None, seeds: str = "") -> Measure:
     return Measure(
         name,
         updates,
-        count,
+        format_count,
         "ratio",
         best_epoch_noise,
         step=lambda run: run.epochs[0].updates if run.epochs else 0,
@@ -161,30 +162,28 @@ def _faster(to_best: Claim, per_epoch: Claim) -> Answer:
             f"To its best model {fastest.label} took {seconds(fastest.mean)}, against "
             f"{seconds(other.mean)} at {other.label}."
         )
-        against = per_epoch.against() or to_best.against()
-        where = "per epoch" if per_epoch.against() else "to the best model"
-        claim = per_epoch if per_epoch.against() else to_best
-        if against:
-            largest = max(against, key=claim.size)
-            small, large = (claim.conditions[i] for i in largest)
+        claim, where = to_best, "to the best model"
+        if per_epoch.against():
+            claim, where = per_epoch, "per epoch"
+        if against := claim.against():
+            small, large = (claim.conditions[i] for i in max(against, key=claim.size))
             said.append(
                 f"Against the claim, {where}: {small.label} took {seconds(small.mean)}, the larger "
                 f"{large.label} only {seconds(large.mean)}."
             )
     evidence = {"to_best": to_best.evidence(), "per_epoch": per_epoch.evidence()}
     question = "Does a smaller batch guarantee faster training?"
-    answer = to_best.answer(question, "universal", verdict, said, evidence)
-    return Answer(question, verdict, answer.statement, evidence, "universal")
+    return replace(to_best.answer(question, "universal", verdict, said), evidence=evidence)
 
 
 def _accuracy(test: Claim, updates: Claim, runs: Sequence[RecordedRun]) -> Answer:
     said = []
-    evidence: dict[str, object] = {}
+    evidence = {}
     if len(test.conditions) > 1:
         said.append(test.describe())
         if len({run.lr for run in runs}) == 1:
             few = updates.best
-            after = f" ({count(few.mean)})" if test.overall.low is None else ""
+            after = f" ({format_count(few.mean)})" if test.overall.low is None else ""
             said.append(
                 f"The learning rate was the same and patience counts epochs: {few.label}'s best "
                 f"model also had the fewest updates{after}."

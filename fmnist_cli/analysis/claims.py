@@ -30,7 +30,7 @@ from fmnist_cli.analysis.statistics import (
     mean_interval,
     share_level,
 )
-from fmnist_cli.formatting import format_count, percent, pluralize
+from fmnist_cli.formatting import percent, pluralize
 
 ROUNDING = 1 / math.sqrt(12)  # standard deviation of what rounding to a whole step hides
 
@@ -79,7 +79,6 @@ class Condition:
     label: str
     sample: Sample
     bound: int
-    scale: Scale
 
     @property
     def values(self) -> Mapping[int, float]:
@@ -199,10 +198,10 @@ class Claim:
         turns = through is not None and through not in named
         if through is not None and turns:
             named.insert(1, through)
-        found, show = self.overall, self.measure.show
+        found = self.overall
         most = max(len(one.values) for one in self.conditions)
         values = [
-            f"{bounded(one, show)} at {one.label}"
+            f"{self.shown(one)} at {one.label}"
             + (f" ({pluralize(len(one.values), 'seed')})" if len(one.values) < most else "")
             for one in named
         ]
@@ -218,6 +217,16 @@ class Claim:
         points = " points" if self.measure.scale == "share" else ""
         return f"{text} ({ends[0]} to {ends[1]}{points}, 95 % interval)."
 
+    def shown(self, condition: Condition) -> str:
+        """A condition's mean, with ``at least`` or ``at most`` where it is a bound.
+
+        The accuracy at an epoch limit is none, for the one kept may be lower: it is so far.
+        """
+        mean = self.measure.show(condition.mean)
+        if self.measure.scale == "share" and condition.bound:
+            return f"{mean} so far"
+        return {1: "at least ", -1: "at most "}.get(condition.bound, "") + mean
+
     def step(self, pair: tuple[int, int]) -> str:
         """``batch 5 to batch 50 (84.1 % to 81.5 %)``."""
         first, second = (self.conditions[i] for i in pair)
@@ -232,9 +241,7 @@ class Claim:
             "settings": [
                 {
                     "label": condition.label,
-                    **asdict(
-                        mean_interval(list(condition.values.values()), scale=self.measure.scale)
-                    ),
+                    **asdict(mean_interval([*condition.values.values()], scale=self.measure.scale)),
                     "values_by_seed": {str(s): v for s, v in condition.values.items()},
                     "lower_bound": condition.bound > 0,
                     "upper_bound": condition.bound < 0,
@@ -300,7 +307,7 @@ def judge(runs: Sequence[RecordedRun], measure: Measure, *, rises: bool) -> Clai
             sample = sample_of(having, measure)
             bounds = {measure.bound(run) for run in having}
             bound = 1 if 1 in bounds else min(bounds)
-            conditions.append(Condition(label, sample, bound, measure.scale))
+            conditions.append(Condition(label, sample, bound))
     contrasts = {
         (i, j): contrast(conditions[i].sample, conditions[j].sample, measure.scale)
         for i, j in combinations(range(len(conditions)), 2)
@@ -329,33 +336,23 @@ def share(*claims: Claim) -> tuple[Claim, ...]:
 
 def sample_of(runs: Sequence[RecordedRun], measure: Measure) -> Sample:
     """The measure by seed, of the runs that did not diverge and have it; repetitions averaged."""
-    by_seed: dict[int, list[float]] = {}
-    having = []
     diverged = sum(run.diverged for run in runs)
-    for run in runs:
-        value = None if run.diverged else measure.value(run)
-        if value is not None:
-            by_seed.setdefault(run.seed, []).append(value)
-            having.append(run)
-    if not having:
+    known = [
+        (run, value)
+        for run in runs
+        if not run.diverged and (value := measure.value(run)) is not None
+    ]
+    if not known:
         return Sample({}, diverged=diverged)
+    by_seed: dict[int, list[float]] = {}
+    for run, value in known:
+        by_seed.setdefault(run.seed, []).append(value)
     values = {seed: fmean(repeated) for seed, repeated in by_seed.items()}
-    resolution = ROUNDING * max(measure.step(run) for run in having)
+    resolution = ROUNDING * max(measure.step(run) for run, _ in known)
     if measure.scale == "ratio":
         resolution /= max(fmean(values.values()), resolution) or 1.0
-    noise = math.sqrt(fmean(measure.noise(run) ** 2 for run in having))
+    noise = math.sqrt(fmean(measure.noise(run) ** 2 for run, _ in known))
     return Sample(values, noise, resolution, diverged)
-
-
-def bounded(condition: Condition, show: Callable[[float], str]) -> str:
-    """A condition's mean, with ``at least`` or ``at most`` where it is a bound.
-
-    The accuracy at an epoch limit is none, for the one kept may be lower: it is so far.
-    """
-    if condition.scale == "share" and condition.bound:
-        return f"{show(condition.mean)} so far"
-    words = {1: "at least ", -1: "at most "}.get(condition.bound, "")
-    return f"{words}{show(condition.mean)}"
 
 
 def accuracy(value: float) -> str:
@@ -367,10 +364,6 @@ def seconds(value: float) -> str:
     if value >= 10:
         return f"{round(value, 1 - math.floor(math.log10(value))):,.0f} s"
     return f"{value:#.2g} s".replace(". s", " s")
-
-
-def count(value: float) -> str:
-    return format_count(value)
 
 
 def factor(value: float) -> str:

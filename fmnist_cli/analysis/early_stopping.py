@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean
+from statistics import fmean, linear_regression
 from typing import Any
 
 from fmnist_cli.analysis.answers import Answer, Verdict, listing, opening
@@ -89,6 +89,15 @@ class PatienceOutcome:
     def keeps_the_best(self) -> bool:
         return self.best_epoch == self.curve_best_epoch
 
+    def document(self) -> dict[str, Any]:
+        """All but the patience, as plain values."""
+        plain = asdict(self)
+        del plain["patience"]
+        if self.trend is not None:
+            for name in ("train_loss", "val_loss"):
+                plain["trend"][name] = list(plain["trend"][name])
+        return plain
+
 
 def apply_patience(run: RecordedRun, patience: int) -> PatienceOutcome:
     """Where the patience would have stopped on this curve, and what it would have kept.
@@ -143,25 +152,23 @@ def early_stop_answers(runs: Sequence[RecordedRun], patiences: Sequence[int]) ->
     patiences = list(dict.fromkeys(patiences))
     results = {p: [apply_patience(run, p) for run in runs] for p in {1, *patiences}}
     smallest = min(results)
-    cost = _cost(runs, results[smallest])
     tested = [p for p in patiences if any(result.trend for result in results[p])]
-    cost, *changes = share_level(
-        [cost, *(_change_after_stop(runs, results[p], *how) for p in tested for how in _CHANGES)]
-    )
+    changes = [_change_after_stop(runs, results[p], *how) for p in tested for how in _CHANGES]
+    cost, *changes = share_level([_cost(runs, results[smallest]), *changes])
     after = iter(changes)
     answers = []
     for patience in patiences:
-        answers.append(_keeps(patience, results[patience], len(runs[0].epochs)))
+        of_one = results[patience]
+        answers.append(_keeps(of_one, len(runs[0].epochs)))
         if patience in tested:
             test, gap, val_loss = (next(after) for _ in _CHANGES)
-            answers.append(_rises(patience, results[patience], test))
-            answers.append(_widens(patience, results[patience], gap, val_loss))
+            answers += [_rises(of_one, test), _widens(of_one, gap, val_loss)]
         else:
+            text = opening("not settled", len(runs)) + " It does not stop before the last epoch."
             answers += [
-                _no_stop(question(patience), patience, results[patience])
-                for question in (_RISES, _WIDENS)
+                _after_stop(question, "not settled", text, of_one) for question in (_RISES, _WIDENS)
             ]
-    return (*answers, _too_small(runs, smallest, results[smallest], cost))
+    return (*answers, _too_small(runs, results[smallest], cost))
 
 
 def smallest_that_keeps_the_best(runs: Sequence[RecordedRun]) -> int | None:
@@ -177,59 +184,73 @@ def smallest_that_keeps_the_best(runs: Sequence[RecordedRun]) -> int | None:
     )
 
 
-def _keeps(patience: int, results: Sequence[PatienceOutcome], length: int) -> Answer:
+def _keeps(results: Sequence[PatienceOutcome], length: int) -> Answer:
     n, kept = len(results), sum(result.keeps_the_best for result in results)
     verdict: Verdict = "yes" if kept == n else "no"
+    patience = results[0].patience
     cost = fmean(result.cost for result in results)
+    lost = f"{100 * abs(cost):.1f} points of test accuracy are {'lost' if cost >= 0 else 'gained'}"
     if n == 1:
         (result,) = results
+        said = [f"It stops after epoch {result.stopped_after} and keeps {result.best_epoch}."]
         if result.stopped_after is None:
             said = [f"It is not used up within {pluralize(length, 'epoch')}."]
-        else:
-            said = [f"It stops after epoch {result.stopped_after} and keeps {result.best_epoch}."]
         if not result.keeps_the_best:
             said.append(
-                f"The best validation epoch is {result.curve_best_epoch}; {_lost(cost)} by "
-                "stopping."
+                f"The best validation epoch is {result.curve_best_epoch}; {lost} by stopping."
             )
     else:
         said = [f"It keeps the best epoch of the whole curve in {kept} of {n} seeds."]
         if kept < n:
-            said.append(f"On average {_lost(cost)} by stopping.")
+            said.append(f"On average {lost} by stopping.")
     return Answer(
         f"Does patience {patience} keep the best model of the curve?",
         verdict,
         " ".join([opening(verdict, n), *said]),
-        {"patience": patience, "runs": [_plain(result) for result in results]},
+        {"patience": patience, "runs": [result.document() for result in results]},
         "universal",
     )
 
 
-_RISES = "Does the test accuracy still rise after the stop of patience {}?".format
-_WIDENS = (
-    "Does the gap between training and validation loss widen after the stop of patience {}?".format
-)
+_RISES = "Does the test accuracy still rise after the stop of patience {}?"
+_WIDENS = "Does the gap between training and validation loss widen after the stop of patience {}?"
 
 
-def _rises(patience: int, results: Sequence[PatienceOutcome], rise: Contrast) -> Answer:
+def _after_stop(
+    question: str,
+    verdict: Verdict,
+    statement: str,
+    results: Sequence[PatienceOutcome],
+    **changes: Contrast,
+) -> Answer:
+    """The answer to a question about what follows the stop of a patience."""
+    patience = results[0].patience
+    evidence = {
+        "patience": patience,
+        "runs": [result.document() for result in results],
+        "runs_without_a_stop": sum(result.trend is None for result in results),
+        **{name: asdict(change) for name, change in changes.items()},
+    }
+    return Answer(question.format(patience), verdict, statement, evidence, "trend")
+
+
+def _rises(results: Sequence[PatienceOutcome], rise: Contrast) -> Answer:
     trends = [result.trend for result in results if result.trend is not None]
     verdict = _verdict(rise, "flat")
     after = f"Along its trend it changes by {100 * rise.change:+.1f} points to the last epoch"
-    others = ["val", "train"]
+    train = f"the training accuracy by {100 * fmean(one.train_trend for one in trends):+.1f}"
+    val = f"the validation accuracy by {100 * fmean(one.val_trend for one in trends):+.1f}"
+    others = [val, train]
     if rise.low is not None and rise.high is not None:
         after += f" ({100 * rise.low:+.1f} to {100 * rise.high:+.1f}, 95 % interval)"
-        others = ["train"]
-    by = {name: fmean(getattr(trend, f"{name}_trend") for trend in trends) for name in others}
-    words = {"val": "validation", "train": "training"}
-    each = [f"the {words[name]} accuracy by {100 * by[name]:+.1f}" for name in others]
+        others = [train]
     if verdict == "flat" and len(trends) > 1 and rise.agree:
         way = "up" if rise.direction > 0 else "down"
         after += f" ({way} in every seed, but within the noise)"
-    said = [_opening(verdict, results), f"{after}, {listing(each)}."]
+    said = [_opening(verdict, results), f"{after}, {listing(others)}."]
     if verdict == "flat":
         said += _cost_beside_flat_trend(results)
-    evidence = _trends_evidence(patience, results) | {"test_trend": asdict(rise)}
-    return Answer(_RISES(patience), verdict, " ".join(said), evidence, "trend")
+    return _after_stop(_RISES, verdict, " ".join(said), results, test_trend=rise)
 
 
 def _cost_beside_flat_trend(results: Sequence[PatienceOutcome]) -> list[str]:
@@ -247,21 +268,17 @@ def _cost_beside_flat_trend(results: Sequence[PatienceOutcome]) -> list[str]:
     return [f"Stopping costs accuracy all the same: {mean}{listing(where)}."]
 
 
-def _widens(
-    patience: int, results: Sequence[PatienceOutcome], widening: Contrast, val_loss: Contrast
-) -> Answer:
+def _widens(results: Sequence[PatienceOutcome], widening: Contrast, val_loss: Contrast) -> Answer:
     trends = [result.trend for result in results if result.trend is not None]
     verdict = _verdict(widening, "no clear difference")
     train, val = [t.train_loss for t in trends], [t.val_loss for t in trends]
     rises = val_loss.clear and (_moves(train), _moves(val)) == ("falls", "rises")
     end = ": the model overfits" if verdict == "yes" and rises else ""
-    said = (
-        f"Along their trends the training loss {_course(train)} and the validation loss "
-        f"{_course(val)}{end}."
+    text = (
+        f"{_opening(verdict, results)} Along their trends the training loss {_course(train)} and "
+        f"the validation loss {_course(val)}{end}."
     )
-    evidence = _trends_evidence(patience, results) | {"gap_trend": asdict(widening)}
-    text = f"{_opening(verdict, results)} {said}"
-    return Answer(_WIDENS(patience), verdict, text, evidence, "trend")
+    return _after_stop(_WIDENS, verdict, text, results, gap_trend=widening)
 
 
 def _moves(lines: Sequence[tuple[float, float]]) -> str:
@@ -289,25 +306,8 @@ def _verdict(rise: Contrast, unclear: Verdict) -> Verdict:
     return unclear if not rise.clear else "yes" if rise.direction > 0 else "no"
 
 
-def _trends_evidence(patience: int, results: Sequence[PatienceOutcome]) -> dict[str, Any]:
-    return {
-        "patience": patience,
-        "runs": [_plain(result) for result in results],
-        "runs_without_a_stop": sum(result.trend is None for result in results),
-    }
-
-
-def _no_stop(question: str, patience: int, results: Sequence[PatienceOutcome]) -> Answer:
-    text = f"{opening('not settled', len(results))} It does not stop before the last epoch."
-    evidence = _trends_evidence(patience, results)
-    return Answer(question, "not settled", text, evidence, "trend")
-
-
 def _too_small(
-    runs: Sequence[RecordedRun],
-    smallest: int,
-    results: Sequence[PatienceOutcome],
-    cost: Contrast,
+    runs: Sequence[RecordedRun], results: Sequence[PatienceOutcome], cost: Contrast
 ) -> Answer:
     verdict: Verdict = "no clear difference"
     if cost.clear:
@@ -316,6 +316,7 @@ def _too_small(
         verdict = "no"
     enough = smallest_that_keeps_the_best(runs)
     changes = "loses" if cost.change >= 0 else "gains"
+    smallest = results[0].patience
     lost = f"Patience {smallest} {changes} {100 * abs(cost.change):.1f} points of test accuracy "
     lost += "against the curve's best epoch"
     if cost.low is not None and cost.high is not None:
@@ -332,7 +333,7 @@ def _too_small(
             "patience": smallest,
             "cost": asdict(cost),
             "smallest_patience_that_keeps_the_best": enough,
-            "runs": [_plain(result) for result in results],
+            "runs": [result.document() for result in results],
         },
         "comparison",
     )
@@ -378,11 +379,6 @@ def _change_after_stop(
     return contrast(Sample(dict.fromkeys(changes, 0.0)), Sample(changes, error), "plain")
 
 
-def _lost(cost: float) -> str:
-    points = f"{100 * abs(cost):.1f} points of test accuracy are"
-    return f"{points} {'lost' if cost >= 0 else 'gained'}"
-
-
 def _trend(epochs: Sequence[Epoch]) -> Trend:
     train = [epoch.train_accuracy for epoch in epochs]
     val = [epoch.value("val_accuracy") for epoch in epochs]
@@ -411,11 +407,7 @@ def _line_ends(losses: Sequence[float]) -> tuple[float, float]:
 
 def _along_the_line(values: Sequence[float]) -> float:
     """Rise of the least-squares line from the first value's place to the last one's."""
-    middle, mean = (len(values) - 1) / 2, fmean(values)
-    offsets = [i - middle for i in range(len(values))]
-    slope = sum(
-        offset * (value - mean) for offset, value in zip(offsets, values, strict=True)
-    ) / sum(offset * offset for offset in offsets)
+    slope = linear_regression(range(len(values)), values).slope
     return round(slope * (len(values) - 1), 12)  # a flat line is 0, not 1e-17
 
 
@@ -426,11 +418,3 @@ def _test_accuracy(epoch: Epoch) -> float:
             f"epoch {epoch.epoch}."
         )
     return epoch.test_accuracy
-
-
-def _plain(kept: PatienceOutcome) -> dict[str, Any]:
-    def listed(items: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        return {name: [*v] if isinstance(v, tuple) else v for name, v in items}
-
-    plain = asdict(kept, dict_factory=listed)
-    return {name: value for name, value in plain.items() if name != "patience"}

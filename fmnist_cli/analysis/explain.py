@@ -10,11 +10,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from statistics import fmean, linear_regression
 from typing import Any, Literal
 
 from fmnist_cli.analysis.answers import listing
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.engine.config import TrainConfig
+from fmnist_cli.epoch import Epoch, Metric
 from fmnist_cli.formatting import percent
 
 Rule = Literal[
@@ -66,37 +68,32 @@ def explain(run: RecordedRun, longer: RecordedRun | None = None) -> tuple[Observ
     """
     if run.diverged:
         return (_diverged(run),)
-    found: list[Observation] = []
-    if run.stop_reason == "interrupted":
-        n = len(run.epochs)
-        found.append(
-            Observation(
-                "interrupted",
-                f"It did not come to an end of its own; it recorded {_epochs(n)}.",
-                {"epochs": n},
-            )
-        )
+    rules = [_interrupted(run)]
     if run.epochs:
-        found += [
-            finding
-            for finding in (
-                _unstable(run),
-                _still_improving(run),
-                _lr_too_small(run),
-                _overfitting(run),
-                _patience(run, longer),
-            )
-            if finding is not None
+        rules += [
+            _unstable(run),
+            _still_improving(run),
+            _lr_too_small(run),
+            _overfitting(run),
+            _patience(run, longer),
         ]
+    found = {one.rule: one for one in rules if one is not None}
     # a cause says why it was still improving, or stopped too early, and need not be said twice
-    causes = {finding.rule for finding in found} & {"lr_too_small", "overfitting"}
-    if causes:
-        found = [finding for finding in found if finding.rule != "still_improving"]
-    if "lr_too_small" in causes and longer is None:
-        found = [finding for finding in found if finding.rule != "patience_too_small"]
-    if all(finding.rule == "patience_enough" for finding in found):
-        found.append(_fine(run))
-    return tuple(found)
+    if found.keys() & {"lr_too_small", "overfitting"}:
+        found.pop("still_improving", None)
+    if "lr_too_small" in found and longer is None:
+        found.pop("patience_too_small", None)
+    if not found.keys() - {"patience_enough"}:
+        found["fine"] = _fine(run)
+    return tuple(found.values())
+
+
+def _interrupted(run: RecordedRun) -> Observation | None:
+    if run.stop_reason != "interrupted":
+        return None
+    n = len(run.epochs)
+    text = f"It did not come to an end of its own; it recorded {_epochs(n)}."
+    return Observation("interrupted", text, {"epochs": n})
 
 
 def _diverged(run: RecordedRun) -> Observation:
@@ -221,14 +218,10 @@ def _overfitting(run: RecordedRun) -> Observation | None:
     if len(after) <= OVERFIT_EPOCHS:
         return None
     tail = after[-OVERFIT_EPOCHS:]
-    val = math.fsum(epoch.value("val_loss") for epoch in tail) / len(tail)
-    train = math.fsum(epoch.value("train_loss") for epoch in tail) / len(tail)
-    rising = _slope([epoch.value("val_loss") for epoch in after]) > 0
-    falling = _slope([epoch.value("train_loss") for epoch in after]) < 0
-    enough = val > (1 + OVERFIT_RISE) * lowest.value("val_loss") and train < lowest.value(
-        "train_loss"
-    )
-    if not (rising and falling and enough):
+    val, train = (fmean(epoch.value(name) for epoch in tail) for name in ("val_loss", "train_loss"))
+    rising = _slope(after, "val_loss") > 0 and val > (1 + OVERFIT_RISE) * lowest.value("val_loss")
+    falling = _slope(after, "train_loss") < 0 and train < lowest.value("train_loss")
+    if not (rising and falling):
         return None
     accuracy = ""
     if run.still_improving:
@@ -271,18 +264,18 @@ def _patience(run: RecordedRun, longer: RecordedRun | None) -> Observation | Non
             "longer_best_epoch": other.epoch,
             f"longer_{monitor}": there,
         }
+        rule: Rule = "patience_too_small" if better else "patience_enough"
+        sentence = (
+            f"Patience {patience} was enough: {name}, the same training that went on to "
+            f"epoch {longer.epochs[-1].epoch}, has no better {watched} than {shown(here)}."
+        )
         if better:
             sentence = (
                 f"Patience {patience} was too small: {name}, the same training that went "
                 f"on, reached {watched} {shown(there)} in epoch {other.epoch}, against "
                 f"{shown(here)} in epoch {best.epoch}."
             )
-            return Observation("patience_too_small", sentence, figures)
-        sentence = (
-            f"Patience {patience} was enough: {name}, the same training that went on to "
-            f"epoch {longer.epochs[-1].epoch}, has no better {watched} than {shown(here)}."
-        )
-        return Observation("patience_enough", sentence, figures)
+        return Observation(rule, sentence, figures)
     lowest = min(run.epochs, key=lambda epoch: epoch.value("val_loss"))
     if monitor == "val_accuracy" and lowest.epoch > best.epoch:
         return Observation(
@@ -305,23 +298,19 @@ def _fine(run: RecordedRun) -> Observation:
     if not run.epochs:
         return Observation("fine", "It recorded no epoch: there is nothing to explain.")
     first, last = run.epochs[0], run.epochs[-1]
-    losses = [
-        f"the {name} loss went from {start:.4f} to {end:.4f}"
-        for name, start, end in (
-            ("running", first.value("running_loss"), last.value("running_loss")),
-            ("training", first.value("train_loss"), last.value("train_loss")),
-        )
-        if math.isfinite(start) and math.isfinite(end)
-    ]
-    accuracies = [
-        f"{percent(value)} ({name})"
-        for name, value in (
-            ("training", last.value("train_accuracy")),
-            ("validation", last.value("val_accuracy")),
-        )
-        if math.isfinite(value)
-    ]
-    said = [*losses[:1], *([f"the accuracy to {listing(accuracies)}"] if accuracies else [])]
+    said = []
+    losses: dict[Metric, str] = {"running_loss": "running", "train_loss": "training"}
+    for metric, name in losses.items():
+        start, end = first.value(metric), last.value(metric)
+        if math.isfinite(start) and math.isfinite(end):
+            said.append(f"the {name} loss went from {start:.4f} to {end:.4f}")
+            break
+    accuracies = {
+        "training": last.value("train_accuracy"),
+        "validation": last.value("val_accuracy"),
+    }
+    if known := [f"{percent(v)} ({name})" for name, v in accuracies.items() if math.isfinite(v)]:
+        said.append(f"the accuracy to {listing(known)}")
     best = f" The best is epoch {run.best_epoch}." if run.best_epoch else ""
     return Observation(
         "fine",
@@ -338,10 +327,10 @@ def _fine(run: RecordedRun) -> Observation:
     )
 
 
-def _slope(values: Sequence[float]) -> float:
-    """Of the least-squares line through the values, up to a positive factor."""
-    middle = (len(values) - 1) / 2
-    return math.fsum((i - middle) * value for i, value in enumerate(values))
+def _slope(epochs: Sequence[Epoch], metric: Metric) -> float:
+    """Of the least-squares line through the values."""
+    values = [epoch.value(metric) for epoch in epochs]
+    return linear_regression(range(len(values)), values).slope
 
 
 def _epochs(n: int) -> str:

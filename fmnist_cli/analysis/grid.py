@@ -17,16 +17,7 @@ from statistics import geometric_mean
 
 from fmnist_cli.analysis.answers import Answer, Verdict, sentence
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY, typical_best, updates_to_accuracy
-from fmnist_cli.analysis.claims import (
-    Claim,
-    Measure,
-    accuracy,
-    bounded,
-    count,
-    factor,
-    judge,
-    share,
-)
+from fmnist_cli.analysis.claims import Claim, Measure, accuracy, factor, judge, share
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import SEEDS_FOR_INTERVAL
 
@@ -152,11 +143,11 @@ def grid_answers(runs: Sequence[RecordedRun]) -> tuple[Answer, Answer, Answer]:
     ]
     accuracies = [_accuracy(cells) for cells in (*ends, *diagonals, *unscaled)]
     front = [run for cell in grid.front() for run in cell.runs]
-    *shared, updates = share(*accuracies, judge(front, grid.updates, rises=False))
-    n = len(ends)
+    small, large, *shared, updates = share(*accuracies, judge(front, grid.updates, rises=False))
+    n = len(diagonals)
     return (
-        _suits(ends, shared[:n]),
-        _scales(diagonals, shared[n : n + len(diagonals)], shared[n + len(diagonals) :]),
+        _suits(ends, (small, large)),
+        _scales(diagonals, shared[:n], shared[n:]),
         _saves(grid, updates),
     )
 
@@ -178,7 +169,7 @@ def _shows(claim: Claim, first: str, second: str) -> int:
     """
     i, j = _place(claim, first), _place(claim, second)
     if i is None or j is None:
-        return (i is None) - (j is None) if (i, j) != (None, None) else 0
+        return (i is None) - (j is None)
     return claim.shows(i, j) if i < j else -claim.shows(j, i)
 
 
@@ -280,25 +271,24 @@ def _scales(
     def shown(cell: Cell) -> str:
         return f"{cell.label} ({_value(claim, cell.label)})"
 
-    if end is None:
+    if end == 1:
+        said = f"It does not hold from {shown(cells[0])} to {shown(cells[1])}."
+    elif end is not None:
+        said = f"It holds from {shown(cells[0])} to {shown(cells[end - 1])}, not to "
+        said += f"{shown(cells[end])}."
+    else:
         other = unscaled[which].conditions[-1]
         apart = {1: "higher", -1: "lower"}
         ends_apart = _seen(claim, cells[0].label, cells[-1].label)
-        alike = f"{sentence(shown(cells[0]))} and {shown(cells[-1])} are alike"
-        if ends_apart:
-            alike = f"{sentence(shown(cells[-1]))} is {apart[ends_apart]} than {shown(cells[0])}"
         rate_apart = _seen(unscaled[which], cells[0].label, other.label)
-        said = f"{alike}; at the same rate {other.label} ({accuracy(other.mean)}) is "
+        said = f"{sentence(shown(cells[0]))} and {shown(cells[-1])} are alike"
+        if ends_apart:
+            said = f"{sentence(shown(cells[-1]))} is {apart[ends_apart]} than {shown(cells[0])}"
+        said += f"; at the same rate {other.label} ({accuracy(other.mean)}) is "
         if tested[which] or not rate_apart:
             said += "not." if tested[which] or ends_apart else "too."
         else:
-            limited = ", at its epoch limit" if other.bound > 0 else ""
-            said += f"{apart[rate_apart]}{limited}."
-    elif end == 1:
-        said = f"It does not hold from {shown(cells[0])} to {shown(cells[1])}."
-    else:
-        said = f"It holds from {shown(cells[0])} to {shown(cells[end - 1])}, not to "
-        said += f"{shown(cells[end])}."
+            said += f"{apart[rate_apart]}{', at its epoch limit' if other.bound > 0 else ''}."
     evidence = {
         "diagonals": [
             {
@@ -322,8 +312,8 @@ def _saves(grid: Grid, updates: Claim) -> Answer:
     if len(updates.conditions) > 1:
         first, last = updates.conditions[0], updates.conditions[-1]
         said.append(
-            f"From {first.label} to {last.label} they go from {bounded(first, count)} to "
-            f"{bounded(last, count)}."
+            f"From {first.label} to {last.label} they go from {updates.shown(first)} to "
+            f"{updates.shown(last)}."
         )
         times = examples[last.label] / examples[first.label]
         bound = last.bound - first.bound

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from fmnist_cli.analysis.agreement import Agreement, agreement
+from fmnist_cli.analysis.comparison import Agreement, agreement
 from fmnist_cli.analysis.noise import accuracy_noise
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.sampling import McNemar, mcnemar, unpack_answers
@@ -243,16 +243,17 @@ def compare_groups(groups: Mapping[str, Sequence[RecordedRun]]) -> tuple[GroupDi
 
 def by_image(first: RecordedRun, second: RecordedRun) -> McNemar | None:
     """Two runs on the same test images; None unless both recorded their answers to the same."""
-    answers = []
-    for run in (first, second):
-        test = next((one for one in run.evaluations if one.test_set == "test"), None)
-        if test is None or test.answers is None:
-            return None
-        answers.append(unpack_answers(test.answers, test.n))
-    one, other = answers
-    if first.run.data_fingerprint != second.run.data_fingerprint or len(one) != len(other):
+    if first.run.data_fingerprint != second.run.data_fingerprint:
         return None
-    return mcnemar(one, other)
+    answers = [
+        unpack_answers(one.answers, one.n)
+        for run in (first, second)
+        for one in run.evaluations
+        if one.test_set == "test" and one.answers is not None
+    ]
+    if len(answers) != 2 or len(answers[0]) != len(answers[1]):
+        return None
+    return mcnemar(*answers)
 
 
 def by_image_statement(found: McNemar, first: str, second: str) -> str:

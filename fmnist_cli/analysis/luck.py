@@ -116,14 +116,19 @@ def best_of(chosen_by: ArrayLike, n: int, reported: ArrayLike | None = None) -> 
     reported : (m,), optional
         What is then reported of it, such as the test accuracy; else the same.
     """
-    by = np.asarray(chosen_by, np.float64)
-    told = by if reported is None else np.asarray(reported, np.float64)
-    m = len(by)
+    told = chosen_by if reported is None else reported
+    return float(_chances(np.asarray(chosen_by, np.float64), n) @ np.asarray(told, np.float64))
+
+
+def _chances(chosen_by: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """(m,): how often each run is the best of a subset of n."""
+    m = len(chosen_by)
     require(1 <= n <= m, f"the best of n needs n between 1 and {m}", n)
     weights = np.array([math.comb(r, n - 1) for r in range(m)], object) / math.comb(m, n)
-    _, value_of, n_equal = np.unique(by, return_inverse=True, return_counts=True)
-    per_value = np.bincount(value_of[np.argsort(by, kind="stable")], weights.astype(np.float64))
-    return float((per_value / n_equal)[value_of] @ told)
+    _, value_of, n_equal = np.unique(chosen_by, return_inverse=True, return_counts=True)
+    order = np.argsort(chosen_by, kind="stable")
+    per_value = np.bincount(value_of[order], weights.astype(np.float64))
+    return np.asarray((per_value / n_equal)[value_of], np.float64)
 
 
 def crossed(runs: Sequence[RecordedRun], metric: str) -> NDArray[np.float64]:
@@ -174,11 +179,11 @@ def picking(val: ArrayLike, test: ArrayLike, n: int) -> Picking:
     """
     by, told = np.asarray(val, np.float64), np.asarray(test, np.float64)
     m = len(by)
-    weights = np.array([best_of(by, n, one) for one in np.eye(m)])  # best_of is linear in told
+    weights = _chances(by, n)
     spread = np.square(weights - 1 / m).sum() * np.square(told - told.mean()).sum()
     return Picking(
         n=n,
-        val=best_of(by, n) - float(by.mean()),
+        val=float(weights @ by) - float(by.mean()),
         test=float(weights @ told - told.mean()),
         chance=math.sqrt(spread / (m - 1)),
     )
@@ -200,15 +205,11 @@ def luck_answers(runs: Sequence[RecordedRun], default_seed: int) -> tuple[Answer
     runs differ by more than the test images' error? Does picking by validation help?
     """
     table, val = crossed(runs, "test_accuracy"), crossed(runs, "best_val_accuracy")
-    known = np.isfinite(table)
-    whole = bool(known.all()) and min(table.shape) >= 2
-    parts = variance_components(table) if whole else None
-    if parts is None:
+    if min(table.shape) < 2 or not np.isfinite(table).all():
         missing = "Not settled: at least one run diverged or is missing, so the design has a hole."
-        return tuple(
-            Answer(question, "not settled", missing)
-            for question in (_TYPICAL.format(default_seed), _MATTERS, _LARGER, _PICKING)
-        )
+        questions = (_TYPICAL.format(default_seed), _MATTERS, _LARGER, _PICKING)
+        return tuple(Answer(question, "not settled", missing) for question in questions)
+    parts = variance_components(table)
     n_test = next((e.n for r in runs for e in r.evaluations if e.test_set == "test"), N_TEST)
     return (
         _typical(runs, table, parts, default_seed),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 from fmnist_cli.analysis.answers import Answer, Verdict, every_seed, listing, opening, sentence
-from fmnist_cli.analysis.claims import Claim, Measure, accuracy, count, judge, loss, share
+from fmnist_cli.analysis.claims import Claim, Measure, accuracy, judge, loss, share
 from fmnist_cli.analysis.noise import accuracy_noise, curve_noise, loss_noise
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import SEEDS_FOR_INTERVAL
+from fmnist_cli.formatting import format_count
 
 Loss = Literal["train_loss", "running_loss"]
 RISES: dict[Loss, float] = {"train_loss": 0.35, "running_loss": 0.05}
@@ -43,6 +45,11 @@ class Instability:
     def unstable(self) -> bool:
         return self.diverged or bool(self.rises)
 
+    @property
+    def largest(self) -> float:
+        """The largest rise; 0 without any."""
+        return max((rise for _, rise in self.rises), default=0.0)
+
 
 def instability(run: RecordedRun, metric: Loss = "train_loss") -> Instability:
     """Where the loss rose by more than ``RISES`` in an epoch."""
@@ -63,9 +70,8 @@ def common_loss(runs: Sequence[RecordedRun]) -> float | None:
 
     None if there is no such run.
     """
-    lowest = [lowest_loss(run) for run in runs if not run.diverged]
-    reached = [loss for loss in lowest if loss is not None]
-    return max(reached) if reached else None
+    lowest = (lowest_loss(run) for run in runs if not run.diverged)
+    return max((loss for loss in lowest if loss is not None), default=None)
 
 
 def epochs_to_loss(run: RecordedRun, loss: float) -> int | None:
@@ -113,7 +119,7 @@ def epochs_to(threshold: float | None) -> Measure:
     name = "epochs to the training loss that all reach"
     if threshold is not None:
         name += f", {loss(threshold)}"
-    return Measure(name, epochs, count, "ratio", noise, step=lambda run: 1.0)
+    return Measure(name, epochs, format_count, "ratio", noise, step=lambda run: 1.0)
 
 
 def momentum_answers(
@@ -171,16 +177,13 @@ def _answer(
         close = [one.label for one in claim.conditions if one.label != best and one not in beaten]
         said.append(claim.describe(through=claim.best, interval=interval))
         few = f" in {every_seed(claim.n)}" if 1 < claim.n < SEEDS_FOR_INTERVAL else ""
-        if not beaten:
-            said.append("No momentum is clearly the best.")
-        elif close:
+        lead = ", clearly better than every other"
+        if close:
             not_better = "not in every seed" if few else "not clearly"
-            said.append(f"Best: {best}, {not_better} better than {listing(close)}.")
+            lead = f", {not_better} better than {listing(close)}"
         elif rivals:
-            how = few or " by more than the noise"
-            said.append(f"Best: {best}, better than every other{how}.")
-        else:
-            said.append(f"Best: {best}, clearly better than every other.")
+            lead = f", better than every other{few or ' by more than the noise'}"
+        said.append(f"Best: {best}{lead}." if beaten else "No momentum is clearly the best.")
     return claim.answer(
         question, "trend", claim.trend(), said,
         {**evidence, "best": best, "not_clearly_better_than": rivals, "not_beaten": close},
@@ -189,29 +192,28 @@ def _answer(
 
 def stability_answer(runs: Sequence[RecordedRun], drawn: Loss, question: str) -> Answer:
     """Does the loss jump, or a run diverge? By the loss drawn; where that is steady, the other."""
-    judged = drawn
-    if not any(instability(run, drawn).unstable for run in runs):
-        other: Loss = "train_loss" if drawn == "running_loss" else "running_loss"
-        judged = other if any(instability(run, other).unstable for run in runs) else drawn
-    found = [instability(run, judged) for run in runs]
-    n_of = {label: sum(one.label == label for one in found) for label in (o.label for o in found)}
+    by_loss = {
+        loss: [instability(run, loss) for run in runs] for loss in dict.fromkeys([drawn, *RISES])
+    }
+    judged, found = next(
+        ((loss, of) for loss, of in by_loss.items() if any(one.unstable for one in of)),
+        (drawn, by_loss[drawn]),
+    )
+    n_of = Counter(one.label for one in found)
     said = []
-    diverged = {label: sum(one.diverged for one in found if one.label == label) for label in n_of}
-    if any(diverged.values()):
-        each = [label for label, n in diverged.items() if n]
-        said.append(f"{sentence(listing(each))} diverged.")
+    if diverged := dict.fromkeys(one.label for one in found if one.diverged):
+        said.append(f"{sentence(listing(diverged))} diverged.")
     jumping = [one for one in found if one.rises]
-    name = LOSS_NAMES[judged]
     if jumping:
-        worst = max(jumping, key=lambda one: max(rise for _, rise in one.rises))
-        most = max(rise for _, rise in worst.rises)
+        worst = max(jumping, key=lambda one: one.largest)
         seeds = sum(one.label == worst.label for one in jumping)
         many = f" in {seeds} of {n_of[worst.label]} seeds" if len(found) > len(n_of) else ""
         also = [label for label in dict.fromkeys(o.label for o in jumping) if label != worst.label]
         others = f" (also at {listing(also)})" if also else ""
         said.append(
-            f"At {worst.label} the {name} rises by more than {100 * RISES[judged]:.0f} % within an "
-            f"epoch{many}, most by {100 * most:.0f} %{others}."
+            f"At {worst.label} the {LOSS_NAMES[judged]} rises by more than "
+            f"{100 * RISES[judged]:.0f} % within an epoch{many}, most by "
+            f"{100 * worst.largest:.0f} %{others}."
         )
     if not said:
         said = [

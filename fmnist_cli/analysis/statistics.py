@@ -152,37 +152,29 @@ def contrast(first: Sample, second: Sample, scale: Scale) -> Contrast:
     floor = math.hypot(first.resolution, second.resolution)
     noise = pair_noise(first, second)
     paired = 2 * len(changes) >= min(len(a), len(b))
+    n = len(changes) if paired else min(len(a), len(b))
+    few = n < SEEDS_FOR_INTERVAL
+    dof = n - 1 + (NOISE_DOF if few and noise else 0)
     if paired:
-        n, mean = len(changes), fmean(changes)
-        spread = stdev(changes) if n > 1 else 0.0
+        mean = fmean(changes)
         agree = all(change * mean > 0 for change in changes)
-        few = n < SEEDS_FOR_INTERVAL
-        spread = max(spread, noise if few else 0.0)
+        spread = max(_sd(changes), noise if few else 0.0)
         error = math.hypot(spread / math.sqrt(n), floor)
-        dof = n - 1 + (NOISE_DOF if few and noise else 0)
     else:
-        n = min(len(a), len(b))
         mean = fmean(b.values()) - fmean(a.values())
-        agree, few = mean != 0, n < SEEDS_FOR_INTERVAL
+        agree = mean != 0
+        sides = [(first, list(a.values())), (second, list(b.values()))]
         parts = [
-            max(
-                stdev(values.values()) if len(values) > 1 else 0.0,
-                sample.noise if few else 0.0,
-            )
-            ** 2
-            / len(values)
-            + sample.resolution**2
-            for sample, values in ((first, a), (second, b))
+            max(_sd(values), sample.noise if few else 0.0) ** 2 / len(values) + sample.resolution**2
+            for sample, values in sides
         ]
         error = math.sqrt(sum(parts))
-        if few:
-            dof = n - 1 + (NOISE_DOF if noise else 0)
-        else:
+        spread = error * math.sqrt(n)
+        if not few:
             below = sum(
-                part**2 / (len(values) - 1) for part, values in zip(parts, (a, b), strict=True)
+                part**2 / (len(values) - 1) for part, (_, values) in zip(parts, sides, strict=True)
             )
             dof = math.floor(sum(parts) ** 2 / below) if below else n - 1
-        spread = error * math.sqrt(n)
     direction = (mean > 0) - (mean < 0)
     if direction == 0 or (few and not agree) or dof < 1 or (few and error == 0):
         p = 1.0
@@ -262,7 +254,7 @@ def summarise(values: Iterable[float | None], scale: Scale = "plain") -> Summary
     if not present:
         return None
     interval = mean_interval(present, scale=scale)
-    sd = stdev(present) if len(present) > 1 else None
+    sd = _sd(present) if len(present) > 1 else None
     return Summary(**vars(interval), sd=sd, minimum=min(present), maximum=max(present))
 
 
@@ -309,6 +301,10 @@ def on_scale(values: Mapping[int, float], scale: Scale) -> dict[int, float]:
     if scale != "ratio":
         return dict(values)
     return {seed: math.log(max(value, SMALLEST)) for seed, value in values.items()}
+
+
+def _sd(values: Sequence[float]) -> float:
+    return stdev(values) if len(values) > 1 else 0.0
 
 
 def _expit(x: float) -> float:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_cli.analysis.agreement import agreement_statement
+from fmnist_cli.analysis.comparison import agreement_statement
 from fmnist_cli.analysis.sampling import with_interval
 from fmnist_cli.commands._data import load_data, open_existing
 from fmnist_cli.commands._option_groups import DataOptions

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fmnist_cli.analysis.agreement import Agreement, agreement
+from fmnist_cli.analysis.comparison import Agreement, agreement
 from fmnist_cli.analysis.sampling import accuracy_interval
 from fmnist_cli.engine.backend import Backend, Split
 from fmnist_cli.engine.config import TrainConfig

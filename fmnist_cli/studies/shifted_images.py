@@ -115,8 +115,7 @@ def _change(differences: Sequence[float]) -> Shown:
 
 def answers_of(runs: Sequence[RecordedRun]) -> tuple[Answer, ...]:
     """What the accuracies say; where a model was also trained with augmentation, what that did."""
-    from fmnist_cli.analysis.augmentation import augment_answer
-    from fmnist_cli.analysis.shifted_images import ood_answers
+    from fmnist_cli.analysis.shifted_images import augment_answer, ood_answers
 
     scores = scores_of(runs)
     if not scores:

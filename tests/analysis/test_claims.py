@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from fmnist_cli.analysis.answers import Answer, listing, study_note
-from fmnist_cli.analysis.augmentation import augment_answer
 from fmnist_cli.analysis.batch_size import (
     SECONDS_PER_EPOCH,
     TEST_ACCURACY,
@@ -36,7 +35,7 @@ from fmnist_cli.analysis.momentum import (
 )
 from fmnist_cli.analysis.noise import accuracy_noise, curve_noise, sampling_error
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.analysis.shifted_images import Score, against_chance, ood_answers
+from fmnist_cli.analysis.shifted_images import Score, against_chance, augment_answer, ood_answers
 from fmnist_cli.errors import UsageError
 from fmnist_cli.registry.records import EvaluationRecord
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fmnist_cli.analysis.axes import gap_note, gaps, positions
+from fmnist_cli.analysis.axes import collapse, gap_note, gaps, positions
 from fmnist_cli.analysis.patience import rising_trend, smoothed
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.shifted_images import Score
@@ -28,7 +28,6 @@ from fmnist_cli.analysis.why import (
     shifted_images,
 )
 from fmnist_cli.analysis.why.causes import Cause, Effect, Explanation, Trial, attribute, because
-from fmnist_cli.analysis.why.collapse import collapse
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.counterfactuals import cumulative_lr
 from fmnist_cli.registry.records import EvaluationRecord
@@ -876,7 +875,7 @@ def test_a_share_by_hand() -> None:
     assert gone.low < 0.8 < gone.high
     assert gone.share_words == "80 % of"
     assert (gone.effect, gone.result) == ("80.0 % to 75.0 %", "79.0 %")
-    (missing,) = attribute([Trial("c", "", "", "", effect, None)])
+    (missing,) = attribute([Trial("c", "", "", "", effect, Sample({}))])
     assert (missing.outcome, missing.share) == ("not tested", None)
 
 

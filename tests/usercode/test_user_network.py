@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from fmnist_cli.analysis.agreement import agreement
+from fmnist_cli.analysis.comparison import agreement
 from fmnist_cli.cli import app
 from fmnist_cli.engine.backend import Split
 from fmnist_cli.engine.config import USER_ENGINE, TrainConfig

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from fmnist_cli.analysis.answers import Answer, basis, opening, sentence
+from fmnist_cli.analysis.axes import collapse
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY, sweep_answers
-from fmnist_cli.analysis.claims import count, factor, sample_of, seconds, two_digits
+from fmnist_cli.analysis.claims import factor, sample_of, seconds, two_digits
 from fmnist_cli.analysis.result import RecordedRun
-from fmnist_cli.analysis.statistics import Sample
 from fmnist_cli.analysis.why.causes import (
     Cause,
     Effect,
@@ -21,13 +21,14 @@ from fmnist_cli.analysis.why.causes import (
     typical,
     way_to_best,
 )
-from fmnist_cli.analysis.why.collapse import collapse
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.engine.counterfactuals import cut_short, same_patience, scaled_lr
+from fmnist_cli.formatting import format_count
 
 MOST_EPOCHS = 100  # of a counterfactual: what takes longer is cut there
 MOST_PATIENCE = 40  # in epochs: a longer one is not trained, and of it nothing is claimed
 LINEAR, ROOT, PATIENCE = "lr scaled", "lr scaled by the root", "patience in updates"
+SHORTER = "The shorter way (fewer updates at one learning rate)"
 UNSCALED = "The learning rate not scaled with the batch"
 
 
@@ -140,48 +141,32 @@ def _accuracy_trials(
     runs: Sequence[RecordedRun], why: Sequence[RecordedRun], reference: int, sizes: Sequence[int]
 ) -> list[Trial]:
     base = sample_of([run for run in runs if run.batch == reference], TEST_ACCURACY)
+    if not base.values:
+        return []
     trials = []
-    for size in reversed(sizes):
-        if size <= reference or not base.values:
-            continue
+    for size in (size for size in reversed(sizes) if size > reference):
         affected = sample_of([run for run in runs if run.batch == size], TEST_ACCURACY)
-
-        def of(label: str) -> Sample | None:
-            found = sample_of([run for run in why if run.label == label], TEST_ACCURACY)
-            return found if found.is_there else None
-
-        effect, cut = Effect(base, affected, "share"), of(cut_label(reference, size))
-        at = f"at batch {size:,}"
-        ratio = "the ratio of the batches"
-        tested = [
-            Trial(
-                "The shorter way (fewer updates at one learning rate)", at,
-                f"batch {reference} cut to the same cumulative learning rate, by fewer epochs at "
-                "a lower rate",
-                f"no loss of batch {reference} on the shorter way",
-                effect, cut, residual=True,
-            ),
-            Trial(
-                "The batch itself", at,
-                f"against batch {reference} cut to the same cumulative learning rate",
-                "no difference there", effect, cut,
-            ),
-            Trial(
-                UNSCALED, at,
-                f"the learning rate scaled by {ratio}", "as low an accuracy at the scaled rate",
-                effect, of(label_of(size, LINEAR)),
-            ),
-            Trial(
-                "The learning rate not scaled by the square root", at,
-                f"the learning rate scaled by the square root of {ratio}",
-                "as low an accuracy at the scaled rate", effect, of(label_of(size, ROOT)),
-            ),
-            Trial(
-                "The patience counted in epochs", at, "the patience counted in updates",
-                "as early a stop and as low an accuracy", effect, of(label_of(size, PATIENCE)),
-            ),
-        ]  # fmt: skip
-        trials += [trial for trial in tested if trial.without is not None]
+        effect = Effect(base, affected, "share")
+        cut = cut_label(reference, size)
+        way, ratio = "the same cumulative learning rate", "the ratio of the batches"
+        for label, name, counterfactual, refuted in (
+            (cut, SHORTER,
+             f"batch {reference} cut to {way}, by fewer epochs at a lower rate",
+             f"no loss of batch {reference} on the shorter way"),
+            (cut, "The batch itself",
+             f"against batch {reference} cut to {way}", "no difference there"),
+            (label_of(size, LINEAR), UNSCALED,
+             f"the learning rate scaled by {ratio}", "as low an accuracy at the scaled rate"),
+            (label_of(size, ROOT), "The learning rate not scaled by the square root",
+             f"the learning rate scaled by the square root of {ratio}",
+             "as low an accuracy at the scaled rate"),
+            (label_of(size, PATIENCE), "The patience counted in epochs",
+             "the patience counted in updates", "as early a stop and as low an accuracy"),
+        ):  # fmt: skip
+            without = sample_of([run for run in why if run.label == label], TEST_ACCURACY)
+            if without.is_there:
+                said = (name, f"at batch {size:,}", counterfactual, refuted)
+                trials.append(Trial(*said, effect, without, residual=name == SHORTER))
     return trials
 
 
@@ -190,7 +175,7 @@ def _factors_of_time(runs: Sequence[RecordedRun], sizes: Sequence[int]) -> str:
     two factors: an identity, with no cause to be tested."""
     said = []
     for size in (sizes[0], sizes[-1]):
-        of_one = [run for run in runs if run.batch == size and run.best_epoch and _pace(run)]
+        of_one = [run for run in _timed(runs, size) if run.best_epoch]
         if not of_one:
             return ""
         epochs = fmean(run.best_epoch or 0 for run in of_one)
@@ -203,13 +188,11 @@ def _factors_of_time(runs: Sequence[RecordedRun], sizes: Sequence[int]) -> str:
 
 def _cost_of_an_update(runs: Sequence[RecordedRun], sizes: Sequence[int]) -> tuple[str, ...]:
     """What an update costs at both ends: why the smaller batch takes longer per epoch, if so."""
-    paces, costs = [], []
-    for size in (sizes[0], sizes[-1]):
-        of_one = [run for run in runs if run.batch == size and run.epochs and _pace(run)]
-        if not of_one:
-            return ()
-        paces.append(fmean(map(_pace, of_one)))
-        costs.append(fmean(_pace(run) / run.epochs[0].updates for run in of_one))
+    ends = [_timed(runs, size) for size in (sizes[0], sizes[-1])]
+    if not all(ends):
+        return ()
+    paces = [fmean(map(_pace, of_one)) for of_one in ends]
+    costs = [fmean(_pace(run) / run.epochs[0].updates for run in of_one) for of_one in ends]
     images, dearer = sizes[-1] / sizes[0], costs[1] / costs[0]
     if paces[0] <= paces[1] or dearer >= images:
         return ()
@@ -261,9 +244,9 @@ def _measured(
     if noise is not None:
         said.append(
             f"At the weights kept at batch {reference} the gradient noise scale, the variance of "
-            f"single images' gradients over their mean's square, is about {count(noise)} images. "
-            "In a smaller batch noise outweighs the gradient; in a larger one more images add "
-            "little."
+            "single images' gradients over their mean's square, is about "
+            f"{format_count(noise)} images. In a smaller batch noise outweighs the gradient; in a "
+            "larger one more images add little."
         )
     if sharp is not None:
         shown = float(f"{sharp:.2g}")  # so that what is printed is what it says it equals
@@ -279,24 +262,23 @@ def _measured(
         diverged = [run for run in beyond if run.diverged]
         if beyond:
             first = min(diverged or beyond, key=lambda run: run.batch)
-            of_size = [run for run in beyond if run.batch == first.batch]
-            fell = sum(run.diverged for run in of_size)
-            end = "the linear rule ends before"
-            if fell == len(of_size):
-                end = "it diverged" if fell == 1 else f"all {fell} seeds diverged"
-            elif fell:
-                end = f"{fell} of {len(of_size)} seeds diverged"
-            rate = f"the learning rate is {first.lr:g}"
-            said[-1] += f" Scaled for batch {first.batch:,}, {rate}: {end}."
+            fell = [run.diverged for run in beyond if run.batch == first.batch]
+            end = f"{sum(fell)} of {len(fell)} seeds diverged"
+            if not any(fell):
+                end = "the linear rule ends before"
+            elif all(fell):
+                end = "it diverged" if len(fell) == 1 else f"all {len(fell)} seeds diverged"
+            said[-1] += (
+                f" Scaled for batch {first.batch:,}, the learning rate is {first.lr:g}: {end}."
+            )
     return tuple(said)
 
 
 def _collapse(runs: Sequence[RecordedRun], fewer: Answer, equal: Answer, sure: str) -> Explanation:
     """Updates to converge, by the axis on which the curves fall on one another."""
     found = collapse(runs)
-    text = (
-        f"To its own best model: {fewer.verdict}; to the same validation accuracy: {equal.verdict}."
-    )
+    text = f"To its own best model: {fewer.verdict}; to the same validation accuracy: "
+    text += f"{equal.verdict}."
     if found.closer:
         text += " An update brings the training about equally far, whatever its batch"
         text += f", but not from {' to '.join(found.exception)}." if found.exception else "."
@@ -313,6 +295,10 @@ def _reference(batch: int, sizes: Sequence[int]) -> int:
     return max((size for size in sizes if size <= batch), default=sizes[0])
 
 
+def _timed(runs: Sequence[RecordedRun], size: int) -> list[RecordedRun]:
+    return [run for run in runs if run.batch == size and run.epochs and run.train_seconds]
+
+
 def _pace(run: RecordedRun) -> float:
     """Seconds per epoch, over all of its epochs as in the study's table."""
-    return run.train_seconds / len(run.epochs) if run.epochs else 0.0
+    return run.train_seconds / len(run.epochs)

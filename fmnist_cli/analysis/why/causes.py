@@ -20,10 +20,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean, median, stdev, variance
 from typing import Any, Literal
 
+from fmnist_cli.analysis.answers import every_seed
 from fmnist_cli.analysis.claims import accuracy
 from fmnist_cli.analysis.result import RecordedRun
 from fmnist_cli.analysis.statistics import (
@@ -111,8 +112,9 @@ class Cause:
         n = len(self.evidence.get("seeds", ()))
         if self.evidence.get("diverged") and 0 < n < SEEDS_FOR_INTERVAL:
             return f", in the {'one seed' if n == 1 else f'{n} seeds'} that did not diverge"
-        said = {1: "on this seed", 2: "in both seeds", 3: "in all 3 seeds", 4: "in all 4 seeds"}
-        return f", {said[n]}" if n in said else ""
+        if n == 1:
+            return ", on this seed"
+        return f", in {every_seed(n)}" if 1 < n < SEEDS_FOR_INTERVAL else ""
 
 
 @dataclass(frozen=True)
@@ -171,22 +173,22 @@ def because(causes: Sequence[Cause], of: str) -> str:
     of : str
         What they are shares of, such as ``the lost accuracy``.
     """
+    if not causes:
+        return ""
     kinds: dict[str, Cause] = {}
     for cause in causes:
         if cause.outcome == "supported":
             kinds.setdefault(cause.name, cause)
     found = list(kinds.values())[:2]
     if not found:
-        shown = any(cause.evidence.get("effect", {}).get("clear") for cause in causes)
         one_seed = any(len(cause.evidence.get("seeds", ())) == 1 for cause in causes)
-        noise = "With one seed it may be chance" if one_seed else "It is within the noise"
-        nothing = f"{noise}, so that no cause is claimed"
-        if shown:
-            nothing = "No cause that was tested explains it"
         if most := first_named(causes):
             clearly = "one seed does not show it clearly" if one_seed else "not clearly"
-            nothing = f"{most.title} may explain {most.share_words} {of}, but {clearly}"
-        return f" {nothing}." if causes else ""
+            return f" {most.title} may explain {most.share_words} {of}, but {clearly}."
+        if any(cause.evidence.get("effect", {}).get("clear") for cause in causes):
+            return " No cause that was tested explains it."
+        noise = "With one seed it may be chance" if one_seed else "It is within the noise"
+        return f" {noise}, so that no cause is claimed."
     first, *others = found
     named = f"{first.title} explained {first.share_words} {of}{first.seen_in}"
     for other in others:
@@ -223,14 +225,12 @@ def typical(values: Iterable[float | None]) -> float | None:
 def way_to_best(runs: Iterable[RecordedRun]) -> float:
     """The cumulative learning rate of the best epoch: the median of the runs that did not diverge,
     0 without any."""
-    return (
-        typical(
-            run.lr / (1 - run.momentum) * run.updates_to_best
-            for run in runs
-            if not run.diverged and run.updates_to_best
-        )
-        or 0.0
+    ways = (
+        run.lr / (1 - run.momentum) * run.updates_to_best
+        for run in runs
+        if not run.diverged and run.updates_to_best
     )
+    return typical(ways) or 0.0
 
 
 @dataclass(frozen=True)
@@ -260,8 +260,8 @@ class Trial:
 
     Attributes
     ----------
-    without : Sample or None
-        The affected condition with the cause taken away; None if it was not trained.
+    without : Sample
+        The affected condition with the cause taken away.
     residual : bool
         Whether the cause is what *remains* there (the batch itself), not what goes.
     show : callable or None
@@ -273,9 +273,39 @@ class Trial:
     counterfactual: str
     refuted_by: str
     effect: Effect
-    without: Sample | None
+    without: Sample
     residual: bool = False
     show: Callable[[float], str] | None = None
+
+    @property
+    def sides(self) -> tuple[Sample, Sample, Sample]:
+        return self.effect.reference, self.effect.affected, self.without
+
+    @property
+    def seeds(self) -> list[int]:
+        """Those that all three conditions have."""
+        return sorted(set.intersection(*(set(side.values) for side in self.sides)))
+
+    @property
+    def comparisons(self) -> list[tuple[Key, Comparison]]:
+        """The effect, and the part of it that is the cause's; none where a side has no value.
+
+        The same values in the same role have one key.
+        """
+        reference, affected, without = self.sides
+        if not all(side.values for side in self.sides):
+            return []
+        compared = {"effect": (reference, affected), "gone": (without, affected)}
+        if self.residual:
+            compared = {"effect": (reference, affected), "remains": (reference, without)}
+        scale = self.effect.scale
+        return [
+            (
+                (role, scale, *(tuple(sorted(side.values.items())) for side in (first, second))),
+                (first, second, scale),
+            )
+            for role, (first, second) in compared.items()
+        ]
 
 
 def attribute(trials: Sequence[Trial]) -> tuple[Cause, ...]:
@@ -287,10 +317,9 @@ def attribute(trials: Sequence[Trial]) -> tuple[Cause, ...]:
     compared: dict[Key, Comparison] = {}
     of_effect: dict[Key, dict[Key, Comparison]] = {}
     for trial in trials:
-        own = {_key(role, one): one for role, one in _comparisons(trial).items()}
-        compared |= own
-        if own:
-            of_effect.setdefault(next(iter(own)), {}).update(own)
+        if own := trial.comparisons:
+            compared.update(own)
+            of_effect.setdefault(own[0][0], {}).update(own)
     margins = {key: _margin(group.values()) for group in of_effect.values() for key in group}
     shared = share_level([contrast(*one) for one in compared.values()])
     judged = {
@@ -322,38 +351,19 @@ def _margin(compared: Collection[Comparison]) -> float:
     return t_quantile(FEW_LEVEL, dof + CURVES_DOF) * math.sqrt(spread / n)
 
 
-def _comparisons(trial: Trial) -> dict[str, Comparison]:
-    """What is compared, by its role: the effect, and the part of it that is the cause's."""
-    reference, affected, scale = trial.effect.reference, trial.effect.affected, trial.effect.scale
-    without = trial.without
-    if without is None or not (reference.values and affected.values and without.values):
-        return {}
-    effect = {"effect": (reference, affected, scale)}
-    if trial.residual:
-        return effect | {"remains": (reference, without, scale)}
-    return effect | {"gone": (without, affected, scale)}
-
-
-def _key(role: str, one: Comparison) -> Key:
-    """The same for comparisons of the same values in one role."""
-    first, second, scale = one
-    return (role, scale, *(tuple(sorted(side.values.items())) for side in (first, second)))
-
-
 def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
-    without = trial.without
-    seeds = _seeds(trial)
-    if without is None or not seeds or without.diverged > len(without.values):
-        said = ("", "")
-        if without is not None and any(s.diverged for s in _sides(trial.effect, without)):
-            said = (trial.effect.text, _mean(without, trial.effect.show))
-        return Cause(
-            trial.name, trial.at, "not tested", None, None, None, trial.counterfactual,
-            trial.refuted_by, *said,
-        )  # fmt: skip
-    (effect, shown), (part, taken) = (
-        judged[_key(role, one)] for role, one in _comparisons(trial).items()
-    )
+    without, seeds = trial.without, trial.seeds
+    diverged = any(side.diverged for side in trial.sides)
+    cause = Cause(
+        trial.name, trial.at, "not tested", None, None, None, trial.counterfactual,
+        trial.refuted_by,
+    )  # fmt: skip
+    if not seeds or without.diverged > len(without.values):
+        if diverged:
+            result = _mean(without, trial.effect.show)
+            cause = replace(cause, effect=trial.effect.text, result=result)
+        return cause
+    (effect, shown), (part, taken) = (judged[key] for key, _ in trial.comparisons)
     share, low, high = _share(trial, seeds)
     few_agree = effect.agree and part.agree and len(seeds) < SEEDS_FOR_INTERVAL
     little = shown and (share or 0.0) < LEAST_SHARE
@@ -362,22 +372,19 @@ def _judge(trial: Trial, judged: Mapping[Key, tuple[Contrast, bool]]) -> Cause:
         outcome = "supported"
     elif part.direction == effect.direction and few_agree and not little:
         outcome = "within the noise"
-    return Cause(
-        trial.name,
-        trial.at,
-        outcome,
-        share,
-        low,
-        high,
-        trial.counterfactual,
-        trial.refuted_by,
-        trial.effect.text,
-        _mean(without, trial.show or trial.effect.show),
-        {
+    return replace(
+        cause,
+        outcome=outcome,
+        share=share,
+        low=low,
+        high=high,
+        effect=trial.effect.text,
+        result=_mean(without, trial.show or trial.effect.show),
+        evidence={
             "effect": {**asdict(effect), "clear": shown},
             "part": {**asdict(part), "clear": taken},
             "seeds": seeds,
-            "diverged": any(side.diverged for side in _sides(trial.effect, without)),
+            "diverged": diverged,
         },
     )
 
@@ -391,35 +398,21 @@ def _mean(sample: Sample, show: Callable[[float], str]) -> str:
     return f"{show(sample.mean)}{fell}"
 
 
-def _sides(effect: Effect, without: Sample) -> tuple[Sample, Sample, Sample]:
-    return effect.reference, effect.affected, without
-
-
-def _seeds(trial: Trial) -> list[int]:
-    if trial.without is None:
-        return []
-    sides = _sides(trial.effect, trial.without)
-    return sorted(set.intersection(*(set(side.values) for side in sides)))
-
-
 def _share(trial: Trial, seeds: Sequence[int]) -> tuple[float | None, float | None, float | None]:
     """The share and its interval, a ratio of means: its error from the residuals of the seeds.
 
     Source: Cochran, *Sampling Techniques* (1977), section 6.3.
     """
-    assert trial.without is not None
     reference, affected, without = (
         on_scale({seed: side.values[seed] for seed in seeds}, trial.effect.scale)
-        for side in (trial.effect.reference, trial.effect.affected, trial.without)
+        for side in trial.sides
     )
     effects = [affected[s] - reference[s] for s in seeds]
-    if trial.residual:
-        parts = [without[s] - reference[s] for s in seeds]
-    else:
-        parts = [affected[s] - without[s] for s in seeds]
     mean = fmean(effects)
     if mean == 0:
         return None, None, None
+    first, second = (reference, without) if trial.residual else (without, affected)
+    parts = [second[s] - first[s] for s in seeds]
     share, n = fmean(parts) / mean, len(seeds)
     if n < SEEDS_FOR_INTERVAL:
         return share, None, None

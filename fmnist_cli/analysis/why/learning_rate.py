@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.answers import basis, listing, sentence
+from fmnist_cli.analysis.axes import collapse
 from fmnist_cli.analysis.batch_size import TEST_ACCURACY
 from fmnist_cli.analysis.claims import factor, sample_of, two_digits
 from fmnist_cli.analysis.learning_rate import learning_rate_answers
@@ -26,7 +27,6 @@ from fmnist_cli.analysis.why.causes import (
     typical,
     way_to_best,
 )
-from fmnist_cli.analysis.why.collapse import collapse
 from fmnist_cli.engine.counterfactuals import cut_short
 from fmnist_cli.engine.sharpness import stability_limit
 

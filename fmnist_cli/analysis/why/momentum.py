@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fmnist_cli.analysis.answers import Answer, basis, listing, sentence
+from fmnist_cli.analysis.axes import collapse
 from fmnist_cli.analysis.claims import factor, sample_of, two_digits
 from fmnist_cli.analysis.momentum import (
     LOSS_NAMES,
@@ -28,7 +29,6 @@ from fmnist_cli.analysis.why.causes import (
     first_named,
     typical,
 )
-from fmnist_cli.analysis.why.collapse import collapse
 from fmnist_cli.engine.counterfactuals import momentum_twins
 from fmnist_cli.engine.sharpness import stability_limit
 from fmnist_cli.formatting import pluralize
@@ -79,8 +79,7 @@ def explain_momentum(
     if len({run.label for run in runs}) < 2:
         return ()
     lowest, test, _, stability = momentum_answers(runs, drawn)
-    plain = [run for run in why if run.label == PLAIN]
-    causes = attribute(_trials(every, why, plain))
+    causes = attribute(_trials(every, why))
     best = _best(runs)
     rivals = lowest.evidence["not_clearly_better_than"]
     answer = _suits(runs, best, lowest, test)
@@ -100,12 +99,11 @@ def explain_momentum(
         f"Momentum steps along a sum of previous gradients, about the last 1 / (1 - alpha): "
         f"{listing(remembered)}. " + _advice(causes, twins, best, largest, too_long)
     )
-    refuted = curves.apart and not curves.closer
-    measured = [
-        *curves.measured,
-        *(["A longer step does not go farther in proportion."] if refuted else []),
-        *(twins.measured if twins else ()),
-    ]
+    measured = [*curves.measured]
+    if curves.apart and not curves.closer:
+        measured.append("A longer step does not go farther in proportion.")
+    if twins:
+        measured += twins.measured
     judged: Loss = stability.evidence["metric"]
     measured += _jumps(runs, why, figures or {}, largest, judged, stability.verdict == "yes")
     return (
@@ -159,31 +157,23 @@ def _changed(causes: Sequence[Cause]) -> str:
     return "the gain"
 
 
-def _trials(
-    runs: Sequence[RecordedRun], why: Sequence[RecordedRun], plain: Sequence[RecordedRun]
-) -> list[Trial]:
+def _trials(runs: Sequence[RecordedRun], why: Sequence[RecordedRun]) -> list[Trial]:
     trials = []
     for alpha in _tested(runs):
         longer, shorter = labels_of(alpha)
         for measure, of in ((LOWEST_LOSS, "training loss"), (TEST_ACCURACY, "test accuracy")):
-            reference = sample_of(plain, measure)
+            reference = sample_of([run for run in why if run.label == PLAIN], measure)
             affected = sample_of([run for run in runs if run.momentum == alpha], measure)
             effect = Effect(reference, affected, measure.scale, measure.show)
             at = f"at momentum {alpha:g} ({of})"
-            for name, label, counterfactual, refuted in (
-                (
-                    "The longer step",
-                    shorter,
-                    "momentum alpha at 1 - alpha times the learning rate",
-                    "as large an effect at the shorter step",
-                ),
-                (
-                    "The averaging of gradients",
-                    longer,
-                    "no momentum at 1 / (1 - alpha) times the learning rate",
-                    "the same effect without momentum at the longer step",
-                ),
-            ):
+            for label, name, counterfactual, refuted in (
+                (shorter, "The longer step",
+                 "momentum alpha at 1 - alpha times the learning rate",
+                 "as large an effect at the shorter step"),
+                (longer, "The averaging of gradients",
+                 "no momentum at 1 / (1 - alpha) times the learning rate",
+                 "the same effect without momentum at the longer step"),
+            ):  # fmt: skip
                 without = sample_of([run for run in why if run.label == label], measure)
                 if without.is_there and reference.values:
                     trials.append(Trial(name, at, counterfactual, refuted, effect, without))
@@ -199,35 +189,25 @@ class Twins:
 
 
 def _twins(runs: Sequence[RecordedRun], why: Sequence[RecordedRun], alpha: float) -> Twins | None:
-    of = {
-        "momentum": [run for run in runs if run.momentum == alpha],
-        "twin": [run for run in why if run.label == labels_of(alpha)[0]],
-    }
-    samples = {
-        (name, measure.name): sample_of(of_one, measure)
-        for name, of_one in of.items()
-        for measure in (LOWEST_LOSS, TEST_ACCURACY)
-    }
-    if not all(sample.values for sample in samples.values()):
-        return None
-    measures = (LOWEST_LOSS, TEST_ACCURACY)
-    pairs = [(samples["momentum", one.name], samples["twin", one.name]) for one in measures]
-    contrasts = share_level(
-        [contrast(*pair, one.scale) for pair, one in zip(pairs, measures, strict=True)]
+    sides = (
+        [run for run in runs if run.momentum == alpha],
+        [run for run in why if run.label == labels_of(alpha)[0]],
     )
-    loss, accuracy = (
-        f"{one.show(samples['momentum', one.name].mean)} and "
-        f"{one.show(samples['twin', one.name].mean)}"
-        for one in measures
-    )
-    differ = any(found.clear for found in contrasts)
+    contrasts, means = [], []
+    for measure in (LOWEST_LOSS, TEST_ACCURACY):
+        ours, twin = (sample_of(of_one, measure) for of_one in sides)
+        if not (ours.values and twin.values):
+            return None
+        contrasts.append(contrast(ours, twin, measure.scale))
+        means.append(f"{measure.show(ours.mean)} and {measure.show(twin.mean)}")
+    differ = any(found.clear for found in share_level(contrasts))
     end = "clearly differ" if differ else "do not clearly differ"
     return Twins(
         differ,
         (
             f"Momentum {alpha:g} and plain SGD at {1 / (1 - alpha):.3g} times the learning rate "
             f"{end}.",
-            f"Lowest training loss {loss}; test accuracy {accuracy}.",
+            f"Lowest training loss {means[0]}; test accuracy {means[1]}.",
         ),
     )
 

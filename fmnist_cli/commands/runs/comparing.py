@@ -59,7 +59,7 @@ def compare(
       # two groups of runs that you have tagged, and what they share
       fmnist runs compare tag:baseline tag:shifted --all
     """
-    from fmnist_cli.analysis.agreement import agreement_statement
+    from fmnist_cli.analysis.comparison import agreement_statement
     from fmnist_cli.analysis.groups import by_image_statement
     from fmnist_cli.api import compare_runs
 
