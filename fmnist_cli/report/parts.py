@@ -280,7 +280,13 @@ def _where_they_are(counts: Sequence[ParameterCount]) -> Iterator[str]:
 
 def shifted_images(work: Work) -> Part:
     """Every model on the test set and on its shifted copies, and what those look like."""
-    part = study_part(SHIFTED_IMAGES, work, MODELS, "ood --model all", further=errors_table)
+    part = study_part(
+        SHIFTED_IMAGES,
+        work,
+        MODELS,
+        "ood --model all",
+        further=lambda result: errors_table(result.runs),
+    )
     figure = partial(
         plots.ood_samples_figure,
         shifted_examples(work.dataset, {}, n_classes=SHIFTED_CLASSES),

@@ -10,9 +10,8 @@ from fmnist_cli.tables import FEW_SEEDS, Column, Table, Value, seeds_notes
 
 if TYPE_CHECKING:
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
-    from fmnist_cli.analysis.statistics import Scale
+    from fmnist_cli.analysis.statistics import Scale, Summary
     from fmnist_cli.registry import RunRecord
-    from fmnist_cli.studies.study import View
 
 Runs = Sequence["RecordedRun"]
 Cell = Callable[[Runs], Value]
@@ -55,11 +54,16 @@ def interval(
 
     def cell(runs: Runs) -> str | None:
         found = summarise((read(run) for run in runs if not run.diverged), scale)
-        if found is None or found.low is None or found.high is None:
-            return None
-        return f"{show(found.low)} to {show(found.high)}"
+        return None if found is None else ends(found, show)
 
     return cell
+
+
+def ends(found: Summary, show: Callable[[float], str]) -> str | None:
+    """The interval as text; None below five seeds."""
+    if found.low is None or found.high is None:
+        return None
+    return f"{show(found.low)} to {show(found.high)}"
 
 
 def points(value: float) -> str:
@@ -71,6 +75,11 @@ def loss(value: float) -> str:
     return f"{value:.4f}"
 
 
+BATCH = (Column("batch", show="{:,}".format), lambda runs: runs[0].batch)
+LEARNING_RATE = (
+    Column("learning rate", short="lr", key="lr", show="{:g}".format),
+    lambda runs: runs[0].lr,
+)
 BEST_EPOCH = (
     Column("best epoch", key="epochs_to_best", show=format_count),
     each(lambda run: run.best_epoch),
@@ -123,9 +132,7 @@ def _best_note(result: StudyResult) -> str:
     return f"Best: the epoch of the {best_value(result)}; the test accuracy is of its weights."
 
 
-def condition_table(
-    title: str, columns: Columns, result: StudyResult, view: View | None = None, *, note: str = ""
-) -> Table:
+def condition_table(title: str, columns: Columns, result: StudyResult, note: str = "") -> Table:
     """One row per condition; the note says what columns are of that do not say so themselves."""
     columns = with_interval(result, columns)
     rows = tuple(tuple(cell(runs) for _, cell in columns) for runs in result.by_label().values())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.studies import columns
-from fmnist_cli.studies.study import Conditions, Study, View
+from fmnist_cli.studies.study import Study, View
 from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
@@ -26,39 +24,30 @@ COLUMNS = (
 )
 
 
-def _conditions(config: TrainConfig, values: Sequence[Any]) -> Conditions:
-    raise NotImplementedError("Python gives the conditions of a study that no command has")
+class Other(Study):
+    plot_name = "compare"
+    title = "A study of one's own"
+    question = "How do the conditions differ?"
+    timed = True
+    caption = "Validation accuracy and training loss by epoch."
 
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
 
-def _table(result: StudyResult, view: View) -> Table:
-    return columns.condition_table(result.study.name or result.study.kind, COLUMNS, result)
+    def table(self, result: StudyResult, view: View) -> Table:
+        return columns.condition_table(result.study.name or self.kind, COLUMNS, result)
 
+    def figure(self, result: StudyResult, view: View) -> Figure:
+        from fmnist_cli import plots
+        from fmnist_cli.plots.from_records import lines_of, study_caption
 
-def _figure(result: StudyResult, view: View) -> Figure:
-    from fmnist_cli import plots
-    from fmnist_cli.plots.from_records import lines_of, study_caption
+        return plots.compare_figure(
+            lines_of(result, self.curve_name),
+            title=f"Study {result.study.id}: {self.kind}",
+            subtitle=study_caption(result).line(),
+            band=view.band,
+        )
 
-    return plots.compare_figure(
-        lines_of(result, lambda run: run.label),
-        title=f"Study {result.study.id}: {result.study.kind}",
-        subtitle=study_caption(result).line(),
-        band=view.band,
-    )
-
-
-def _alt(result: StudyResult, view: View) -> str:
-    return f"Line charts of validation accuracy and training loss: {', '.join(result.by_label())}."
-
-
-OTHER = Study(
-    kind="",
-    plot_name="compare",
-    title="A study of one's own",
-    question="How do the conditions differ?",
-    conditions=_conditions,
-    timed=True,
-    table=_table,
-    figure=_figure,
-    caption="Validation accuracy and training loss by epoch.",
-    alt=_alt,
-)
+    def alt(self, result: StudyResult, view: View) -> str:
+        labels = ", ".join(result.by_label())
+        return f"Line charts of validation accuracy and training loss: {labels}."

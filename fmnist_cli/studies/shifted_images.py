@@ -11,45 +11,26 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from fmnist_cli.engine.config import CLASS_NAMES, N_CLASSES, Augment, TrainConfig
 from fmnist_cli.formatting import percent, pluralize
-from fmnist_cli.studies.columns import NO_RESULT
-from fmnist_cli.studies.study import Conditions, Figures, Study, View
+from fmnist_cli.studies.columns import NO_RESULT, Runs
+from fmnist_cli.studies.study import Answers, Conditions, Explanations, Figures, Study, View
 from fmnist_cli.tables import Column, Shown, Table, Value, over_seeds, seeds_notes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.shifted_images import Score
-    from fmnist_cli.analysis.why.causes import Explanation
-    from fmnist_cli.engine.backend import Arrays, Backend
+    from fmnist_cli.engine.backend import Backend
     from fmnist_cli.engine.data import Dataset
+    from fmnist_cli.engine.shifts import ShiftedSet
     from fmnist_cli.plots import RunCaption, ShiftedExample
     from fmnist_cli.registry import Registry
     from fmnist_cli.runner.listener import Listener
-    from fmnist_cli.runner.run import After, Session
+    from fmnist_cli.runner.measured import Measure
+    from fmnist_cli.runner.run import After
 
 MAP_IMAGES = 500  # say an accuracy to 2 points, on each of 289 shifts
 VARIED = ("engine", "hidden", "batch", "lr")
-
-
-def evaluation_names() -> Mapping[str, str]:
-    """What each set is recorded as, by the study's name: the test set is its in-domain one."""
-    from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS
-
-    return {s.name: s.name for s in SHIFTED_SETS} | {IN_DOMAIN: "test"}
-
-
-def _conditions(config: TrainConfig, models: Sequence[str]) -> Conditions:
-    """Each model as it is, and with ``--augment`` once again with it."""
-    made = []
-    for name in models:
-        head = "flatten" if name == "mlp" else config.head
-        of_model = config.but(model=name, head=head)
-        made.append((name, of_model.but(augment="none")))
-        if config.augment != "none":
-            made.append((f"{name} + {config.augment}", of_model))
-    return made
 
 
 def evaluated(result: StudyResult) -> list[RecordedRun]:
@@ -59,8 +40,9 @@ def evaluated(result: StudyResult) -> list[RecordedRun]:
 def scores_of(runs: Sequence[RecordedRun]) -> list[Score]:
     """Each run's accuracy on each set, by the study's names."""
     from fmnist_cli.analysis.shifted_images import Score
+    from fmnist_cli.engine.shifts import SHIFTED_SETS
 
-    names = {recorded: name for name, recorded in evaluation_names().items()}
+    names = {_recorded_name(shifted): shifted.name for shifted in SHIFTED_SETS}
     return [
         Score(
             model=run.name,
@@ -75,25 +57,35 @@ def scores_of(runs: Sequence[RecordedRun]) -> list[Score]:
     ]
 
 
+def _recorded_name(shifted: ShiftedSet) -> str:
+    """What the set is recorded as: the test set is the study's in-domain one."""
+    from fmnist_cli.engine.shifts import IN_DOMAIN
+
+    return "test" if shifted.name == IN_DOMAIN else shifted.name
+
+
+def _accuracies(runs: Sequence[RecordedRun]) -> dict[str, dict[str, dict[int, float]]]:
+    """By model, by set and by seed."""
+    from fmnist_cli.engine.shifts import SHIFTED_SETS
+
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for score in scores_of(runs):
+        by_set = found.setdefault(score.model, {shifted.name: {} for shifted in SHIFTED_SETS})
+        by_set[score.set_name][score.seed] = score.accuracy
+    return found
+
+
 def scores_table(runs: Sequence[RecordedRun], caption: str) -> Table:
     """Each model's accuracy on every set, and below it the change from the first."""
     from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS
 
-    scores = scores_of(runs)
     rows: list[tuple[Value, ...]] = []
-    for model in dict.fromkeys(score.model for score in scores):
-        by_set = {
-            shifted.name: {
-                s.seed: s.accuracy for s in scores if (s.model, s.set_name) == (model, shifted.name)
-            }
-            for shifted in SHIFTED_SETS
-        }
-        first = by_set[IN_DOMAIN]
+    for model, by_set in _accuracies(runs).items():
         accuracies = [tuple(values.values()) for values in by_set.values()]
+        first = by_set.pop(IN_DOMAIN)
         changes = [
             _change([value - first[seed] for seed, value in values.items()])
-            for name, values in by_set.items()
-            if name != IN_DOMAIN
+            for values in by_set.values()
         ]
         rows += [(model, "accuracy", *accuracies), (model, "change (points)", "", *changes)]
     columns = (
@@ -113,7 +105,7 @@ def _change(differences: Sequence[float]) -> Shown:
     return Shown(tuple(differences), over_seeds(differences, lambda v: f"{100 * v:+.2f}"))
 
 
-def answers_of(runs: Sequence[RecordedRun]) -> tuple[Answer, ...]:
+def answers_of(runs: Sequence[RecordedRun]) -> Answers:
     """What the accuracies say; where a model was also trained with augmentation, what that did."""
     from fmnist_cli.analysis.augmentation import augment_answer
     from fmnist_cli.analysis.shifted_images import ood_answers
@@ -153,36 +145,33 @@ def details_of(runs: Sequence[RecordedRun], view: View) -> list[Table]:
     from fmnist_cli.studies.shifted_curves import curve_tables
 
     curves = [table for curve in view.curves for table in curve_tables(runs, curve)]
-    errors = _errors(runs)
+    errors = errors_table(runs)
     return [*([errors] if errors else []), *curves]
 
 
-def errors_table(result: StudyResult) -> Table | None:
-    """What each class is taken for; None where no model was evaluated."""
-    return _errors(evaluated(result))
-
-
-def _errors(runs: Sequence[RecordedRun]) -> Table | None:
-    """Of the model with the highest test accuracy: each class's most frequent error on each set."""
+def errors_table(runs: Sequence[RecordedRun]) -> Table | None:
+    """Of the model with the highest test accuracy: each class's most frequent error on each set;
+    None where no model was evaluated."""
     from fmnist_cli.engine.ood_curves import most_frequent_errors
     from fmnist_cli.engine.shifts import IN_DOMAIN, SHIFTED_SETS
 
-    names = evaluation_names()
-    usual: dict[str, list[float]] = {}
-    for score in scores_of(runs):
-        if score.set_name == IN_DOMAIN:
-            usual.setdefault(score.model, []).append(score.accuracy)
+    usual = {
+        model: fmean(by_set[IN_DOMAIN].values())
+        for model, by_set in _accuracies(runs).items()
+        if by_set[IN_DOMAIN]
+    }
     if not usual:
         return None
-    model = max(usual, key=lambda model: fmean(usual[model]))
+    model = max(usual, key=lambda model: usual[model])
     columns = [Column("class", numeric=False)]
     errors = []
     for shifted in SHIFTED_SETS:
+        name = _recorded_name(shifted)
         confusions = [
             one.confusion
             for run in runs
             for one in run.evaluations
-            if run.name == model and one.test_set == names[shifted.name] and not run.diverged
+            if run.name == model and one.test_set == name and not run.diverged
         ]
         columns.append(Column(shifted.title, numeric=False, short=shifted.name, key=shifted.name))
         errors.append(most_frequent_errors(confusions))
@@ -201,21 +190,14 @@ def _error(found: tuple[int, float] | None) -> str:
 def figure_of(runs: Sequence[RecordedRun], view: View, caption: RunCaption, where: str) -> Figure:
     """Bars: models x sets; with curves, lines by distance or angle."""
     from fmnist_cli import plots
-    from fmnist_cli.engine.shifts import SHIFTED_SETS
     from fmnist_cli.studies.shifted_curves import curves_figure
 
     if view.curves:
         return curves_figure(runs, view.curves, caption, where=where, band=view.band)
     caption = replace(caption, state=" · ".join(filter(None, (caption.state, _limit(runs)))))
-    scores = scores_of(runs)
     models = {
-        model: {
-            shifted.name: [
-                s.accuracy for s in scores if (s.model, s.set_name) == (model, shifted.name)
-            ]
-            for shifted in SHIFTED_SETS
-        }
-        for model in dict.fromkeys(score.model for score in scores)
+        model: {name: list(values.values()) for name, values in by_set.items()}
+        for model, by_set in _accuracies(runs).items()
     }
     return plots.ood_figure(models, caption, band=view.band)
 
@@ -265,10 +247,9 @@ def _restored(registry: Registry, result: StudyResult, dataset: Dataset) -> dict
     """Each model with the weights of its first seed."""
     from fmnist_cli.runner.shifted import restored
 
-    records = {model: runs[0].run for model, runs in result.by_label().items()}
     return {
-        model: restored(registry, record.id, TrainConfig(**record.config), dataset)
-        for model, record in records.items()
+        model: restored(registry, run.run.id, TrainConfig(**run.run.config), dataset)
+        for model, (run, *_) in result.by_label().items()
     }
 
 
@@ -303,70 +284,72 @@ def shifted_examples(
     ]
 
 
-def _after(view: View) -> After:
-    from fmnist_cli.runner.shifted import record_shifted
+class ShiftedImages(Study):
+    kind = "ood"
+    plot_name = "ood"
+    title = "Images it was not trained for"
+    part = "Problem 3: translated and rotated images"
+    question = "Does the model survive shifted and rotated images?"
+    option = "model"
+    values = ("mlp",)
+    caption = "Accuracy on the test set, on images moved up by 4 pixels and on rotated images."
 
-    return partial(record_shifted, curves=view.curves)
+    def conditions(self, config: TrainConfig, models: Sequence[str]) -> Conditions:
+        """Each model as it is, and with ``--augment`` once again with it."""
+        made = []
+        for name in models:
+            head = "flatten" if name == "mlp" else config.head
+            of_model = config.but(model=name, head=head)
+            made.append((name, of_model.but(augment="none")))
+            if config.augment != "none":
+                made.append((f"{name} + {config.augment}", of_model))
+        return made
+
+    def after(self, view: View) -> After:
+        from fmnist_cli.runner.shifted import record_shifted
+
+        return partial(record_shifted, curves=view.curves)
+
+    def table(self, result: StudyResult, view: View) -> Table:
+        caption = f"Study {result.study.id}: accuracy on the test set and its shifted copies"
+        return scores_table(evaluated(result), caption)
+
+    def details(self, result: StudyResult, view: View) -> list[Table]:
+        return details_of(evaluated(result), view)
+
+    def answers(self, result: StudyResult, view: View) -> Answers:
+        return answers_of(evaluated(result))
+
+    def document(self, result: StudyResult, view: View) -> dict[str, Any]:
+        return document_of(evaluated(result), view)
+
+    def why(self, result: StudyResult, config: TrainConfig) -> Conditions:
+        from fmnist_cli.analysis.why.shifted_images import counterfactuals
+
+        models = dict.fromkeys(run.model for run in evaluated(result))
+        return counterfactuals(config.but(augment="none"), list(models))
+
+    def measure(self) -> Measure:
+        from fmnist_cli.runner.measured import shift_figures
+
+        return shift_figures
+
+    def explain(self, result: StudyResult, why: Runs, figures: Figures, view: View) -> Explanations:
+        from fmnist_cli.analysis.why.shifted_images import explain_shifted_images
+
+        runs = [run for run in evaluated(result) if run.run.augment == "none"]
+        diverged = Counter(run.name for run in why if run.diverged)
+        return explain_shifted_images(scores_of(runs), scores_of(why), runs, figures, diverged)
+
+    def figure(self, result: StudyResult, view: View) -> Figure:
+        from fmnist_cli.plots.from_records import study_caption
+
+        caption = study_caption(result, varied=VARIED)
+        return figure_of(evaluated(result), view, caption, where=f"study {result.study.id}")
+
+    def alt(self, result: StudyResult, view: View) -> str:
+        models = ", ".join(result.by_label())
+        return f"Bar chart of the accuracy of {models} on the test set and shifted copies."
 
 
-def _table(result: StudyResult, view: View) -> Table:
-    caption = f"Study {result.study.id}: accuracy on the test set and its shifted copies"
-    return scores_table(evaluated(result), caption)
-
-
-def _figure(result: StudyResult, view: View) -> Figure:
-    from fmnist_cli.plots.from_records import study_caption
-
-    caption = study_caption(result, varied=VARIED)
-    return figure_of(evaluated(result), view, caption, where=f"study {result.study.id}")
-
-
-def _alt(result: StudyResult, view: View) -> str:
-    models = ", ".join(result.by_label())
-    return f"Bar chart of the accuracy of {models} on the test set and shifted copies."
-
-
-def _why(result: StudyResult, config: TrainConfig) -> Conditions:
-    from fmnist_cli.analysis.why.shifted_images import counterfactuals
-
-    models = dict.fromkeys(run.model for run in evaluated(result))
-    return list(counterfactuals(config.but(augment="none"), list(models)))
-
-
-def _measure(session: Session, run: RecordedRun, weights: Arrays) -> dict[str, float]:
-    from fmnist_cli.runner.measured import shift_figures
-
-    return shift_figures(session, run, weights)
-
-
-def _explain(
-    result: StudyResult, why: Sequence[RecordedRun], figures: Figures, view: View
-) -> tuple[Explanation, ...]:
-    from fmnist_cli.analysis.why.shifted_images import explain_shifted_images
-
-    runs = [run for run in evaluated(result) if run.run.augment == "none"]
-    diverged = Counter(run.name for run in why if run.diverged)
-    return explain_shifted_images(scores_of(runs), scores_of(why), runs, figures, diverged)
-
-
-SHIFTED_IMAGES = Study(
-    kind="ood",
-    plot_name="ood",
-    title="Images it was not trained for",
-    part="Problem 3: translated and rotated images",
-    question="Does the model survive shifted and rotated images?",
-    option="model",
-    values=("mlp",),
-    conditions=_conditions,
-    after=_after,
-    table=_table,
-    details=lambda result, view: details_of(evaluated(result), view),
-    answers=lambda result, view: answers_of(evaluated(result)),
-    document=lambda result, view: document_of(evaluated(result), view),
-    why=_why,
-    measure=_measure,
-    explain=_explain,
-    figure=_figure,
-    caption="Accuracy on the test set, on images moved up by 4 pixels and on rotated images.",
-    alt=_alt,
-)
+SHIFTED_IMAGES = ShiftedImages()
