@@ -81,6 +81,10 @@ class Curve:
         values: Values | None = getattr(self, metric)
         return numbers([None] * len(self.epochs) if values is None else values)
 
+    def at(self, epoch: int, metric: Metric) -> float:
+        """The metric at one of the epochs."""
+        return float(self.values(metric)[list(self.epochs).index(epoch)])
+
 
 @dataclass(frozen=True)
 class RunCaption:
@@ -103,23 +107,21 @@ class RunCaption:
 
     def line(self) -> str:
         """The parts in reading order, separated by middle dots."""
-        parts = [self.model if self.engine is None else f"{self.model} ({self.engine})"]
-        if self.batch is not None:
-            parts.append(f"batch {self.batch:,}")
-        if self.lr is not None:
-            parts.append(f"lr {self.lr:g}")
-        if self.momentum is not None:
-            parts.append(f"momentum {self.momentum:.12g}")
-        if self.hidden is not None:
-            parts.append(f"{self.hidden:,} hidden units")
-        if self.train_size is not None:
-            parts.append(f"{self.train_size:,} training images")
-        for word, ids in (("seed", self.seed), ("run", self.run_id)):
-            if ids is not None:
-                parts.append(_listed(word, ids))
-        if self.state:
-            parts.append(self.state)
-        return " · ".join(parts)
+        written = {
+            "batch {:,}": self.batch,
+            "lr {:g}": self.lr,
+            "momentum {:.12g}": self.momentum,
+            "{:,} hidden units": self.hidden,
+            "{:,} training images": self.train_size,
+        }
+        parts = [
+            self.model if self.engine is None else f"{self.model} ({self.engine})",
+            *(words.format(value) for words, value in written.items() if value is not None),
+            "" if self.seed is None else _listed("seed", self.seed),
+            "" if self.run_id is None else _listed("run", self.run_id),
+            self.state,
+        ]
+        return " · ".join(filter(None, parts))
 
 
 def _listed(word: str, ids: int | str | Sequence[int] | Sequence[str]) -> str:

@@ -9,7 +9,14 @@ import numpy as np
 
 from fmnist_cli.engine.sharpness import stability_limit
 from fmnist_cli.errors import require
-from fmnist_cli.plots.axes import axis_from_zero, beside_all, draw_line, log_axis, worth_a_log
+from fmnist_cli.plots.axes import (
+    axis_from_zero,
+    beside_all,
+    draw_limit,
+    draw_line,
+    log_axis,
+    worth_a_log,
+)
 from fmnist_cli.plots.data import RunCaption, numbers
 from fmnist_cli.plots.style import BLACK, Look, applied_style, finish, look, new_figure
 
@@ -45,15 +52,19 @@ def dynamics_figure(
     """
     from matplotlib.ticker import MaxNLocator
 
-    found = {kind: _layers(figures, kind) for kind, _ in _PANELS}
-    panels = [(kind, label) for kind, label in _PANELS if found[kind]]
+    found: dict[str, dict[str, Sequence[tuple[int, float | None]]]] = {}
+    for name, values in figures.items():
+        kind, _, layer = name.partition("/")  # the layer is empty where the figure is of none
+        if values:
+            found.setdefault(kind, {})[layer] = values
+    panels = [(kind, label) for kind, label in _PANELS if kind in found]
     require(len(panels) > 0, "a dynamics plot needs the figures of one epoch", len(panels))
     layers = list(dict.fromkeys(layer for kind, _ in panels for layer in found[kind] if layer))
     figure = new_figure(
         f"Inside the training of {caption.model}", caption.line(), height=0.4 + 2.0 * len(panels)
     )
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    handles: dict[str, Artist] = {}
+    lines: dict[str, Artist] = {}
     for ax, (kind, label) in zip(axes, panels, strict=True):
         drawn: list[float] = []
         for layer, values in found[kind].items():
@@ -62,11 +73,11 @@ def dynamics_figure(
             x = np.array([epoch for epoch, _ in values], float)
             line = draw_line(ax, x, y, one, clip_on=False)  # a marker at 0 stays whole
             if layer:
-                handles[layer] = line
+                lines[layer] = line
             drawn += y.tolist()
         if kind == "sharpness" and caption.lr is not None:
             limit = stability_limit(caption.lr, caption.momentum or 0.0)
-            ax.axhline(limit, color="black", linewidth=1.0, linestyle=(0, (4, 2)))
+            draw_limit(ax, limit)
             drawn.append(limit)
         if worth_a_log(drawn):
             log_axis(ax, "y")
@@ -75,17 +86,5 @@ def dynamics_figure(
         ax.set_ylabel(label)
     axes[-1].set_xlabel("epoch")
     axes[-1].xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
-    beside_all(figure, axes[0], list(handles.values()), list(handles))
+    beside_all(figure, axes[0], [(line, layer) for layer, line in lines.items()])
     return finish(figure)
-
-
-def _layers(
-    figures: Mapping[str, Sequence[tuple[int, float | None]]], kind: str
-) -> dict[str, Sequence[tuple[int, float | None]]]:
-    """The kind's values by layer; the layer is empty where the figure is of no layer."""
-    found = {}
-    for name, values in figures.items():
-        first, _, layer = name.partition("/")
-        if first == kind and values:
-            found[layer] = values
-    return found

@@ -154,7 +154,7 @@ def _saved(
     rates = sorted({cell.lr for cell in reached})
     colours = colormaps["viridis"](np.linspace(0.0, 0.85, len(rates)))
     places = {(c.batch, c.lr): (c.updates or 1.0, c.batch * (c.updates or 1.0)) for c in reached}
-    handles = []
+    entries = []
     for i, (rate, colour) in enumerate(zip(rates, colours, strict=True)):
         points = np.array([place for (_, lr), place in places.items() if lr == rate])
         (handle,) = ax.plot(
@@ -164,7 +164,7 @@ def _saved(
             markersize=np.linspace(9.0, 4.5, len(rates))[i] if len(rates) > 1 else 5.5,
             linestyle="none", markeredgecolor="white", markeredgewidth=0.5,
         )  # fmt: skip
-        handles.append(handle)
+        entries.append((handle, f"lr {rate:g}"))
     ringed = np.array([places[one] for one in front if one in places]).reshape(-1, 2)
     ax.plot(
         ringed[:, 0], ringed[:, 1], "-o", color=style.BLACK, linewidth=1.2, markersize=11,
@@ -189,4 +189,4 @@ def _saved(
     ax.set_ylim(bottom, top)
     ax.set_xlabel(f"gradient updates to {reach} (log scale)")
     ax.set_ylabel("training examples\n(log scale)")
-    beside(ax, handles, [f"lr {rate:g}" for rate in rates])
+    beside(ax, entries)

@@ -65,8 +65,7 @@ def compare_figure(
                 handles[i] = artist
         axes.metric_axis(ax, metric)
         axes.epoch_axis(ax, curves, label=ax is panels[-1])
-    shown = sorted(handles)
-    axes.beside_all(figure, panels[0], [handles[i] for i in shown], [labels[i] for i in shown])
+    axes.beside_all(figure, panels[0], [(handles[i], labels[i]) for i in sorted(handles)])
     return style.finish(figure)
 
 
@@ -111,6 +110,7 @@ def conditions_figure(
     panels = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
     # Viridis keeps its order in grey; its yellow end is too pale on white.
     colours = colormaps["viridis"](np.linspace(0.0, 0.78, len(lines)))
+    labels = [style.plain(line.label, 24) for line in lines]
     # a mean ends where the first seed does
     ends = [min(curve.positions[-1] for curve in line.curves if curve.epochs) for line in lines]
     last = max(ends)
@@ -125,14 +125,11 @@ def conditions_figure(
             if artist is None:
                 continue
             handles[i] = artist
-            points = np.column_stack([np.asarray(v, float) for v in artist.get_data()])
-            points = points[np.isfinite(points).all(axis=1)]
-            if len(points):
-                name = style.plain(line.label, 24)
-                if points[-1, 0] < last:
-                    short.append((name, points[-1]))
-                else:
-                    whole.append((artist, name))
+            points = axes.finite_points(artist)
+            if len(points) and points[-1, 0] < last:
+                short.append((labels[i], points[-1]))
+            elif len(points):
+                whole.append((artist, labels[i]))
         axes.metric_axis(ax, drawn)
         axes.epoch_axis(ax, curves, label=ax is panels[-1])
         if not named_at_ends:
@@ -144,7 +141,5 @@ def conditions_figure(
                 size=style.SMALL_POINTS,
             )  # fmt: skip
     if not named_at_ends:
-        shown = sorted(handles)
-        labels = [style.plain(lines[i].label, 24) for i in shown]
-        axes.beside_all(figure, panels[0], [handles[i] for i in shown], labels)
+        axes.beside_all(figure, panels[0], [(handles[i], labels[i]) for i in sorted(handles)])
     return style.finish(figure)

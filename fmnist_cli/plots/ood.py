@@ -56,9 +56,10 @@ def ood_figure(
     # A value is as wide as its bar at 15 bars; beyond, it is turned upright.
     n_bars = len(models) * len(sets)
     upright = n_bars > (9 if style.is_narrow() else 18)
-    handles: list[tuple[Artist, str]] = []
+    entries: list[tuple[Artist, str]] = []
     for i, (model, row) in enumerate(zip(models, bars, strict=True)):
         colour, hatch = style.bar_colour(i)
+        fill: dict[str, Any] = {"hatch": hatch, "edgecolor": "white", "linewidth": 0}
         for j, values in enumerate(row):
             values = values[np.isfinite(values)]
             if len(values) == 0:
@@ -66,24 +67,10 @@ def ood_figure(
             x = j + (i - (len(models) - 1) / 2) * width
             limits = band_limits(values[:, None], band, "share")
             height, low, high = (float(limit[0]) for limit in limits)
-            ax.bar(
-                [x],
-                [height],
-                width * 0.94,
-                color=colour,
-                hatch=hatch,
-                edgecolor="white",
-                linewidth=0,
-            )
+            ax.bar(x, height, width * 0.94, color=colour, **fill)
             if len(values) > 1:
-                ax.errorbar(
-                    [x],
-                    [height],
-                    yerr=[[height - low], [high - height]],
-                    color="black",
-                    capsize=2,
-                    linewidth=0.9,
-                )
+                whisker = [[height - low], [high - height]]
+                ax.errorbar(x, height, whisker, color="black", capsize=2, linewidth=0.9)
             ax.annotate(
                 f"{100 * height:.1f}",
                 xy=(x, high),
@@ -97,9 +84,8 @@ def ood_figure(
                 bbox={"boxstyle": "square,pad=0.08", "color": "white"},
                 annotation_clip=False,
             )
-        patch = Patch(facecolor=colour, hatch=hatch, edgecolor="white", linewidth=0)
-        handles.append((patch, style.plain(model, 18)))
-    handles.append(draw_chance(ax, zorder=3))
+        entries.append((Patch(facecolor=colour, **fill), style.plain(model, 18)))
+    entries.append(draw_chance(ax, zorder=3))
     ax.set_xticks(
         range(len(sets)), [style.plain(name, 9 if style.is_narrow() else 13) for name in sets]
     )
@@ -110,7 +96,7 @@ def ood_figure(
     percent_ticks(ax)
     ax.set_ylabel("accuracy")
     ax.set_xlabel("test set")
-    beside(ax, [handle for handle, _ in handles], [label for _, label in handles])
+    beside(ax, entries)
     return style.finish(figure)
 
 
@@ -139,33 +125,23 @@ def ood_samples_figure(examples: Sequence[ShiftedExample], caption: RunCaption) 
     side = min(cell - gap, 1.1 * 72)
     row = side + len(models) * rise + gap
     height = heading + row * len(examples)
-    notes = ["✓ right, ✗ wrong prediction." if models else "", LICENCE]
+    title, notes = "Test images and their shifted copies", [LICENCE]
+    if models:
+        title = f"Test images, shifted, and the predictions of {caption.model}"
+        notes = ["✓ right, ✗ wrong prediction.", LICENCE]
 
-    figure = style.new_figure(
-        f"Test images, shifted, and the predictions of {caption.model}"
-        if models
-        else "Test images and their shifted copies",
-        caption.line(),
-        [note for note in notes if note],
-        height=(height + 12) / 72,
-    )
+    figure = style.new_figure(title, caption.line(), notes, height=(height + 12) / 72)
     ax = figure.subplots()
     ax.set_axis_off()
     ax.set_xlim(0, aside + cell * len(sets))
     ax.set_ylim(height, 0)  # points, downwards
     columns = int((cell - 11) / (style.CHARACTER_EM * points))
     for j, name in enumerate(sets):
-        ax.text(
-            aside + cell * (j + 0.5),
-            heading - 6,
-            style.plain(name, 10 if style.is_narrow() else 24, 2),
-            ha="center",
-        )
+        title = style.plain(name, 10 if style.is_narrow() else 24, 2)
+        ax.text(aside + cell * (j + 0.5), heading - 6, title, ha="center")
     for i, example in enumerate(examples):
         top = heading + i * row
-        ax.text(
-            0, top + side / 2, style.plain(CLASS_NAMES[example.label], 11), va="center", ha="left"
-        )
+        ax.text(0, top + side / 2, style.plain(CLASS_NAMES[example.label], 11), va="center")
         for j, name in enumerate(sets):
             left = aside + cell * (j + 0.5) - side / 2
             if name in example.images:
@@ -183,16 +159,9 @@ def ood_samples_figure(examples: Sequence[ShiftedExample], caption: RunCaption) 
                 if predicted is None:
                     continue
                 right = predicted == example.label
+                mark, colour = ("✓", style.GREEN) if right else ("✗", style.VERMILLION)
                 y = top + side + rise * (k + 0.75)
-                ax.text(
-                    left,
-                    y,
-                    "✓" if right else "✗",
-                    size=points + 1,
-                    weight="bold",
-                    color=style.GREEN if right else style.VERMILLION,
-                    va="center",
-                )
+                ax.text(left, y, mark, size=points + 1, weight="bold", color=colour, va="center")
                 text = style.plain(f"{model}: {CLASS_NAMES[predicted]}", columns, 1)
                 ax.text(left + 9, y, text, size=points, va="center")
     return style.finish(figure)

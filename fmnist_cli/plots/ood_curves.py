@@ -66,7 +66,7 @@ def ood_curve_figure(
     notes = []
     if n_seeds > 1:
         notes = [f"Lines: mean of {n_seeds} seeds. Bands: {axes.band_words([n_seeds], band)}."]
-    what = [word for word, there in (("moved", directions), ("turned", ROTATION in found)) if there]
+    what = ["moved"] * bool(directions) + ["turned"] * (ROTATION in found)
     height = 5.0 if len(directions) > 1 else 3.6 if directions else 0.0
     if ROTATION in found:
         height += 2.6 if directions else 3.6
@@ -77,7 +77,7 @@ def ood_curve_figure(
         height=height,
     )
     panels = _panels(figure, directions, ROTATION in found)
-    handles: dict[str, Artist] = {}
+    lines: dict[str, Artist] = {}
     for name, ax in panels.items():
         for curve in (curve for curve in curves if curve.series == name):
             of_model = look(models.index(curve.model))
@@ -88,18 +88,17 @@ def ood_curve_figure(
                 middle, low, high = axes.band_limits(values, band, "share")
                 ax.fill_between(x, low, high, color=of_model.colour, alpha=0.18, linewidth=0)
             # a marker at exactly 0 or 1 stays whole
-            handles[curve.model] = axes.draw_line(ax, x, middle, of_model, clip_on=False)
-        chance, chance_words = axes.draw_chance(ax)
+            lines[curve.model] = axes.draw_line(ax, x, middle, of_model, clip_on=False)
+        chance = axes.draw_chance(ax)
         ax.set_ylim(0, 1)
         axes.percent_ticks(ax)
         if len(panels) > 1:
             ax.set_title(name)
         if name == ROTATION:
             ax.set_xticks(range(0, 361, 45))
-    labels = [plain(model, 18) for model in handles]
-    artists = [*handles.values(), chance]
+    entries = [(line, plain(model, 18)) for model, line in lines.items()]
     upper_right = list(panels.values())[1 if len(directions) > 1 else 0]
-    axes.beside_all(figure, upper_right, artists, [*labels, chance_words])
+    axes.beside_all(figure, upper_right, [*entries, chance])
     return finish(figure)
 
 

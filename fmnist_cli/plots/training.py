@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Looks = Mapping[int, tuple[str, str]]  # colour and marker of each patience
 _PATIENCE_COLOURS = (style.BLACK, style.ORANGE, style.PURPLE, style.SKY)
-_ACCURACIES: tuple[tuple[str, Metric, style.Look], ...] = (
+Shown = tuple[tuple[str, Metric, style.Look], ...]
+_ACCURACIES: Shown = (
     ("training", "train_accuracy", style.TRAIN),
     ("validation", "val_accuracy", style.VALIDATION),
     ("test", "test_accuracy", style.TEST),
@@ -60,31 +63,34 @@ def train_figure(
 
     figure = style.new_figure(f"Training of {caption.model}", caption.line(), notes, height=5.0)
     above, below = figure.subplots(2, 1, sharex=True)
-    handles: list[Artist] = []
-    labels: list[str] = []
-    for name, metric, look in _ACCURACIES[:2]:
-        line = axes.draw_curves(above, curves, metric, look, band=band)
-        if line is not None:
-            handles.append(line)
-            labels.append(name)
     running = axes.draw_curves(
         below, curves, "running_loss", style.RUNNING, band=band, linewidth=0.9, zorder=1.8
     )
-    axes.draw_curves(below, curves, "train_loss", style.TRAIN, band=band)
-    axes.draw_curves(below, curves, "val_loss", style.VALIDATION, band=band)
+    entries = _draw(above, below, curves, _ACCURACIES[:2], band)
     axes.accuracy_axis(above)
     axes.loss_axis(below)
     axes.epoch_axis(below, curves)
     if ending is not None:
-        for artist, label in _mark_end((above, below), curves[0], ending):
-            handles.append(artist)
-            labels.append(label)
-    axes.beside(above, handles, labels)
+        entries += _mark_end((above, below), curves[0], ending)
+    axes.beside(above, entries)
     if running is not None:
-        axes.beside(
-            below, [running], ["running training loss\n(mean over the epoch's\nmini-batches)"]
-        )
+        words = "running training loss\n(mean over the epoch's\nmini-batches)"
+        axes.beside(below, [(running, words)])
     return style.finish(figure)
+
+
+def _draw(
+    accuracies: Axes, losses: Axes, curves: Sequence[Curve], shown: Shown, band: Band
+) -> list[tuple[Artist, str]]:
+    """The accuracies that are shown and two losses; returns the entries of the legend."""
+    entries: list[tuple[Artist, str]] = []
+    for name, metric, look in shown:
+        line = axes.draw_curves(accuracies, curves, metric, look, band=band)
+        if line is not None:
+            entries.append((line, name))
+    axes.draw_curves(losses, curves, "train_loss", style.TRAIN, band=band)
+    axes.draw_curves(losses, curves, "val_loss", style.VALIDATION, band=band)
+    return entries
 
 
 def _mark_end(panels: tuple[Axes, Axes], curve: Curve, ending: Ending) -> list[tuple[Artist, str]]:
@@ -94,7 +100,7 @@ def _mark_end(panels: tuple[Axes, Axes], curve: Curve, ending: Ending) -> list[t
     if ending.best_epoch is not None and ending.best_epoch in curve.epochs:
         for ax in panels:
             best = ax.axvline(ending.best_epoch, color=style.BLACK, linewidth=0.9, zorder=1.5)
-        accuracy = curve.values("val_accuracy")[list(curve.epochs).index(ending.best_epoch)]
+        accuracy = curve.at(ending.best_epoch, "val_accuracy")
         figures = f"\n(validation {percent(accuracy, 1)})" if np.isfinite(accuracy) else ""
         marks.append((best, f"best epoch: {ending.best_epoch}{figures}"))
     if ending.best_epoch != last or ending.stop_reason != "max_epochs":
@@ -102,13 +108,9 @@ def _mark_end(panels: tuple[Axes, Axes], curve: Curve, ending: Ending) -> list[t
             stop = ax.axvline(
                 last, color=style.GREY, linewidth=1.1, linestyle=(0, (1, 1.5)), zorder=1.5
             )
-        marks.append((stop, _short(ending, last)))
+        words = {"patience": "stop", "max_epochs": "limit"}
+        marks.append((stop, f"{words.get(ending.stop_reason, ending.stop_reason)}: epoch {last}"))
     return marks
-
-
-def _short(ending: Ending, last: int) -> str:
-    words = {"patience": "stop", "max_epochs": "limit"}
-    return f"{words.get(ending.stop_reason, ending.stop_reason)}: epoch {last}"
 
 
 @style.applied_style()
@@ -153,35 +155,23 @@ def early_stop_figure(
     )
     heights = [3.2, 1.6, *([strip_height] if patiences else [])]
     ax, losses, *strips = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-    handles: list[Artist] = []
-    labels: list[str] = []
-    for name, metric, look in _ACCURACIES:
-        line = axes.draw_curves(ax, curves, metric, look, band=band)
-        if line is not None:
-            handles.append(line)
-            labels.append(name)
-    axes.draw_curves(losses, curves, "train_loss", style.TRAIN, band=band)
-    axes.draw_curves(losses, curves, "val_loss", style.VALIDATION, band=band)
-    _mark_stops(ax, curves, stops, patiences)
-    axes.accuracy_axis(ax)
-    axes.loss_axis(losses)
-    axes.epoch_axis(strips[0] if patiences else losses, curves)
-    axes.beside(ax, handles, labels)
-    if patiences:
-        _patience_strip(strips[0], curves, stops, patiences)
-    return style.finish(figure)
-
-
-def _looks(patiences: Sequence[int]) -> dict[int, tuple[str, str]]:
-    """Colour and marker of each patience."""
-    return {
+    entries = _draw(ax, losses, curves, _ACCURACIES, band)
+    looks = {
         patience: (_PATIENCE_COLOURS[i % len(_PATIENCE_COLOURS)], "osDvPX"[i % 6])
         for i, patience in enumerate(patiences)
     }
+    _mark_stops(ax, curves, stops, looks)
+    axes.accuracy_axis(ax)
+    axes.loss_axis(losses)
+    axes.epoch_axis(strips[0] if patiences else losses, curves)
+    axes.beside(ax, entries)
+    if patiences:
+        _patience_strip(strips[0], curves, stops, looks)
+    return style.finish(figure)
 
 
 def _mark_stops(
-    ax: Axes, curves: Sequence[Curve], stops: Sequence[PatienceStop], patiences: Sequence[int]
+    ax: Axes, curves: Sequence[Curve], stops: Sequence[PatienceStop], looks: Looks
 ) -> None:
     """Filled marks where the weights are kept, open ones where training stops."""
     if len(curves) > 1 and stops:
@@ -189,48 +179,42 @@ def _mark_stops(
             ax.plot(
                 curve.epochs, curve.values("test_accuracy"), color=style.TEST.colour, linewidth=0.5
             )
-    looks = _looks(patiences)
     at: dict[tuple[int, int | None], int] = {}  # how many marks a point of a curve has already
     for stop in sorted(stops, key=lambda stop: -stop.patience):
         curve = curves[stop.curve]
-        test = dict(zip(curve.epochs, curve.values("test_accuracy"), strict=True))
         colour, marker = looks[stop.patience]
         for epoch, filled in ((stop.kept_epoch, True), (stop.stop_epoch, False)):
-            if epoch is None or epoch not in test:
+            if epoch is None or epoch not in curve.epochs:
                 continue
             layer = at[stop.curve, epoch] = at.get((stop.curve, epoch), -1) + 1
             ax.plot(
-                [epoch],
-                [test[epoch]],
-                linestyle="none",
-                marker=marker,
+                epoch,
+                curve.at(epoch, "test_accuracy"),
+                marker,
                 markersize=max(3.5, 8.5 - 2.5 * layer) if len(curves) == 1 else 5.0,
                 markerfacecolor=colour if filled else "white",
-                markeredgecolor=colour if not filled else "white",
-                markeredgewidth=1.3 if not filled else 0.6,
+                markeredgecolor="white" if filled else colour,
+                markeredgewidth=0.6 if filled else 1.3,
                 zorder=5 + layer,
             )
 
 
 def _patience_strip(
-    ax: Axes, curves: Sequence[Curve], stops: Sequence[PatienceStop], patiences: Sequence[int]
+    ax: Axes, curves: Sequence[Curve], stops: Sequence[PatienceStop], looks: Looks
 ) -> None:
     """One row per patience, from the epoch kept to the stop, with the test accuracy kept."""
-    looks = _looks(patiences)
-    rows = {patience: row for row, patience in enumerate(patiences)}
+    rows = {patience: row for row, patience in enumerate(looks)}
     for stop in stops:
         colour, marker = looks[stop.patience]
         n = len(curves)
         y = rows[stop.patience] + (stop.curve - (n - 1) / 2) * 0.6 / n
         last = curves[stop.curve].epochs[-1]
         end = last if stop.stop_epoch is None else stop.stop_epoch
-        size = 5.5 if n == 1 else 3.5
+        mark: dict[str, Any] = {"color": colour, "markersize": 5.5 if n == 1 else 3.5, "zorder": 3}
         ax.plot([stop.kept_epoch, end], [y, y], color=colour, linewidth=1.0, zorder=2)
-        ax.plot([stop.kept_epoch], [y], marker, color=colour, markersize=size, zorder=3)
+        ax.plot(stop.kept_epoch, y, marker, **mark)
         if stop.stop_epoch is not None:
-            ax.plot(
-                [end], [y], marker, color=colour, markersize=size, markerfacecolor="white", zorder=3
-            )
+            ax.plot(end, y, marker, markerfacecolor="white", **mark)
     for patience, row in rows.items():
         ax.annotate(
             _kept(curves, [stop for stop in stops if stop.patience == patience]),
@@ -240,9 +224,9 @@ def _patience_strip(
             size=style.SMALL_POINTS,
             annotation_clip=False,
         )
-    ax.set_yticks(range(len(patiences)), [f"patience {patience}" for patience in patiences])
+    ax.set_yticks(range(len(rows)), [f"patience {patience}" for patience in rows])
     ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(patiences) - 0.4, -0.6)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.grid(False, axis="y")
     between = "\n" if style.is_narrow() else " "
     ax.set_xlabel(f"epoch{between}(filled: weights kept; open: training stops)")
@@ -251,17 +235,13 @@ def _patience_strip(
 def _kept(curves: Sequence[Curve], stops: Sequence[PatienceStop]) -> str:
     """What one patience keeps: the epoch and its test accuracy, or the mean over the seeds; on a
     narrow sheet the accuracy alone."""
-    tests = []
-    for stop in stops:
-        curve = curves[stop.curve]
-        test = dict(zip(curve.epochs, curve.values("test_accuracy"), strict=True))
-        tests.append(test.get(stop.kept_epoch, np.nan))
+    tests = [curves[stop.curve].at(stop.kept_epoch, "test_accuracy") for stop in stops]
     if not np.isfinite(tests).all():
         return "test not measured"
     if style.is_narrow():
-        return percent(np.mean(tests), 1)
+        return percent(fmean(tests), 1)
     if len(stops) > 1:
-        return f"keeps test {percent(np.mean(tests), 1)} (mean)"
+        return f"keeps test {percent(fmean(tests), 1)} (mean)"
     (stop,) = stops
     missed = "" if stop.stop_epoch is not None else ", no stop"
     return f"keeps epoch {stop.kept_epoch}, test {percent(tests[0], 1)}{missed}"
