@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ def batch_figure(
         else:
             axes.axis_from_zero(ax, values)
             ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: axes.number(v)))
-        aside = ", ".join(part for part in (unit, "log scale" if log else "") if part)
+        aside = ", ".join(filter(None, (unit, "log scale" if log else "")))
         ax.set_ylabel(f"{label}\n({aside})" if aside else label)
     for ax in panels[-1]:
         ax.set_xlabel("batch size (examples, log scale)")
@@ -79,64 +80,46 @@ def _draw(
     ax: Axes, runs: Sequence[RecordedRun], field: str, colour: str, marker: str, band: Band
 ) -> list[float]:
     """One panel's points, mean line and band; returns the values that were drawn."""
-    batches = sorted({run.batch for run in runs})
+    batches = np.array(sorted({run.batch for run in runs}))
     several = len(runs) > len(batches)
-    mean: list[float] = []
-    low: list[float] = []
-    high: list[float] = []
-    limited = []
-    for batch in batches:
+    limits = np.full((3, len(batches)), np.nan)  # mean, low, high
+    limited = np.zeros(len(batches), bool)
+    for i, batch in enumerate(batches):
         arm = [run for run in runs if run.batch == batch and not run.diverged]
         values = numbers(getattr(run, field) for run in arm)
         values = values[np.isfinite(values)]
-        if len(values) == 0:
-            values = np.array([np.nan])
-        found = axes.band_limits(values[:, None], band, axes.scale_of(field))
-        for limits, limit in zip((mean, low, high), found, strict=True):
-            limits.append(float(limit[0]))
-        limited.append(any(run.still_improving for run in arm))
+        if len(values):
+            limits[:, i : i + 1] = axes.band_limits(values[:, None], band, axes.scale_of(field))
+        limited[i] = any(run.still_improving for run in arm)
+    mean, low, high = limits
     ax.plot(batches, mean, "-", color=colour, linewidth=1.4, zorder=3)
     if several:
         ax.fill_between(batches, low, high, color=colour, alpha=0.18, linewidth=0)
-    for open_marker in (False, True):
-        chosen = np.array(limited) == open_marker
+    for chosen, face in ((~limited, colour), (limited, "white")):
         ax.plot(
-            np.array(batches)[chosen],
-            np.array(mean)[chosen],
-            marker,
-            color=colour,
-            markersize=6.5,
-            markerfacecolor="white" if open_marker else colour,
-            markeredgewidth=1.3,
-            zorder=4,
-        )
-    drawn = [v for v in mean if np.isfinite(v)]
+            batches[chosen], mean[chosen], marker, color=colour, markersize=6.5,
+            markerfacecolor=face, markeredgewidth=1.3, zorder=4,
+        )  # fmt: skip
+    drawn = [v for v in mean.tolist() if np.isfinite(v)]
     for run in runs:
-        value = float(numbers([getattr(run, field)])[0])
+        (value,) = numbers([getattr(run, field)]).tolist()
         if run.diverged:
             # Its numbers mean nothing, and would flatten the others' axis.
             ax.plot(
-                [run.batch],
-                [0.03],
-                "x",
-                color=style.BLACK,
-                markersize=6,
-                markeredgewidth=1.5,
-                transform=ax.get_xaxis_transform(),
-                zorder=5,
-            )
+                run.batch, 0.03, "x", color=style.BLACK, markersize=6, markeredgewidth=1.5,
+                transform=ax.get_xaxis_transform(), zorder=5,
+            )  # fmt: skip
         elif np.isfinite(value) and several:
-            ax.plot([run.batch], [value], marker, color=colour, markersize=2.5, alpha=0.7)
+            ax.plot(run.batch, value, marker, color=colour, markersize=2.5, alpha=0.7)
             drawn.append(value)
     return drawn
 
 
 def _notes(runs: Sequence[RecordedRun], band: Band) -> list[str]:
     """What the marks mean, where they occur."""
-    kept = [run.batch for run in runs if not run.diverged]
-    counts = [kept.count(batch) for batch in set(kept)]
+    counts = Counter(run.batch for run in runs if not run.diverged).values()
     notes = []
-    if counts and max(counts) > 1:
+    if max(counts, default=0) > 1:
         notes.append(
             f"Large marks: mean of {count_range(counts)} seeds; small marks: each seed. "
             f"Bands: {axes.band_words(counts, band)}."

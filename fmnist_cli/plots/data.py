@@ -237,3 +237,23 @@ class ShiftedExample:
     label: int
     images: Mapping[str, NDArray[np.floating]]
     predictions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OodCurve:
+    """One model along one line of a curve.
+
+    Attributes
+    ----------
+    series : str
+        A direction, or ``rotation``: the panel it is drawn in.
+    x : increasing ints
+        Pixels or degrees.
+    accuracy : (S, P)
+        One row a seed, one value a place.
+    """
+
+    model: str
+    series: str
+    x: Sequence[int]
+    accuracy: Sequence[Values]

@@ -16,7 +16,7 @@ from fmnist_cli.analysis.result import StudyResult
 from fmnist_cli.analysis.why.causes import Explanation
 from fmnist_cli.engine import mini_cnn as engine
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
-from fmnist_cli.engine.parameters import ParameterCount, compare_in_order, count
+from fmnist_cli.engine.parameters import compare_in_order, count
 from fmnist_cli.formatting import percent, pluralize, seconds
 from fmnist_cli.plots.from_records import caption_of, curve_of, ending_of
 from fmnist_cli.report import tables
@@ -85,11 +85,11 @@ def checks(work: Work) -> Part:
     )
     predicted = magnitude.get("ratio_predicted")
     noise = (
-        ""
-        if predicted is None
-        else f"From the noise of the single images' gradients {predicted:.2f} is expected: the "
-        "mean over more images loses noise and keeps the gradient, so that its size hardly "
-        "depends on how many images there are."
+        f"From the noise of the single images' gradients {predicted:.2f} is expected: the mean "
+        "over more images loses noise and keeps the gradient, so that its size hardly depends on "
+        "how many images there are."
+        if predicted is not None
+        else ""
     )
     # on a smaller training set the report compares fewer images than the command does
     enough = work.config.train_size >= MAGNITUDE_IMAGES[1]
@@ -130,7 +130,7 @@ def training(work: Work) -> Part:
     epochs = whole.epochs
     ending = ending_of(run)
     assert ending is not None
-    figure = partial(plots.train_figure, curve_of(epochs), caption_of([run]), ending)
+    figure = partial(plots.train_figure, curve_of(whole), caption_of([run]), ending)
     updates = pluralize(run.updates_to_best or 0, "gradient update")
     best = f"epoch {run.best_epoch} of {len(epochs)} ({updates})"
     facts = (
@@ -246,7 +246,7 @@ def parameters(work: Work) -> Part:
         "How many parameters",
         (
             tables.parameters_table((*counts, count("mini-cnn"))),
-            *(Prose(statement) for statement in (*statements, *_where_they_are(counts))),
+            *map(Prose, (*statements, *_where_they_are())),
         ),
         work.command("count-params", TrainConfig(hidden=work.config.hidden), reads_data=False),
     )
@@ -256,26 +256,21 @@ def parameters(work: Work) -> Part:
     return Part(section, (Finding("parameters", question, smallest.model, line),))
 
 
-def _where_they_are(counts: Sequence[ParameterCount]) -> Iterator[str]:
+def _where_they_are() -> tuple[str, str]:
     """Which layer has a CNN's parameters, and why."""
-    said, outputs = [], {}
-    for counted in counts:
-        if counted.model != "mlp":
-            *_, last = (layer for layer in counted.layers if layer.count)
-            (reads,) = last.input_shape
-            said.append(f"{last.count:,} parameters for {counted.model}'s {reads:,} features")
-            outputs[counted.model] = (last.count, counted.total - last.count)
-    if said:
-        yield (
-            "A kernel is shared by all places; a dense layer needs a weight for every feature and "
-            f"class: the output layers have {listing(said)}."
-        )
-    if {"cnn2", "cnn3"} <= outputs.keys():
-        (dense2, rest2), (dense3, rest3) = outputs["cnn2"], outputs["cnn3"]
-        yield (
-            f"cnn3's second convolution adds {rest3 - rest2:,} parameters. Its second pooling "
-            f"leaves fewer features, which saves {dense2 - dense3:,} in the output layer."
-        )
+    cnn2, cnn3 = count("cnn2"), count("cnn3")
+    dense2, dense3 = ([layer for layer in cnn.layers if layer.count][-1] for cnn in (cnn2, cnn3))
+    said = [
+        f"{dense.count:,} parameters for {cnn.model}'s {dense.input_shape[0]:,} features"
+        for cnn, dense in ((cnn2, dense2), (cnn3, dense3))
+    ]
+    saved = dense2.count - dense3.count
+    return (
+        "A kernel is shared by all places; a dense layer needs a weight for every feature and "
+        f"class: the output layers have {listing(said)}.",
+        f"cnn3's second convolution adds {cnn3.total - cnn2.total + saved:,} parameters. Its "
+        f"second pooling leaves fewer features, which saves {saved:,} in the output layer.",
+    )
 
 
 def shifted_images(work: Work) -> Part:

@@ -81,7 +81,7 @@ class Work:
             config,
             values,
             View(),
-            seeds=self.seeds_of(study),
+            seeds=(self.cnn_seeds if study.kind == "ood" else ()) or self.seeds,
             executor=InProcess() if study.timed else self.executor,
             reuse=True,
             more_seeds=self.more_seeds,
@@ -102,10 +102,6 @@ class Work:
         return study.explained(
             self.session, config, result, view, seeds=result.seeds, executor=self.executor
         )
-
-    def seeds_of(self, study: Study) -> tuple[int, ...]:
-        """The seeds of every condition of a study."""
-        return self.cnn_seeds or self.seeds if study.kind == "ood" else self.seeds
 
     def command(
         self,
@@ -163,13 +159,14 @@ def default_run(work: Work) -> RunRecord:
         if run.status == "finished":
             return run
 
-    def before(run: Run, backend: Any) -> None:
-        _record_checks(work, run)
-
     begun = next((run for run in runs if run.status in RESUMABLE and run.study_id is None), None)
     resume = None if begun is None else work.registry.resumable(begun.id)
     recorded = train_recorded(
-        work.session, work.config, Recipe("train"), before=before, resume=resume
+        work.session,
+        work.config,
+        Recipe("train"),
+        before=lambda run, backend: _record_checks(work, run),
+        resume=resume,
     )
     return work.registry.get_run(recorded.run.id)
 
@@ -201,9 +198,8 @@ def mini_cnn_run(work: Work, exercise: Exercise, found: tuple[DerivativeCheck, .
             last = work.registry.epochs(run.id)[-1]
             if figures == wanted and last.updates == training.steps:
                 return run
-    session = work.session
     done, _ = record_exercise(
-        work.registry, session.listener, session.argv, exercise, found, training
+        work.registry, work.session.listener, work.session.argv, exercise, found, training
     )
     return work.registry.get_run(done.id)
 

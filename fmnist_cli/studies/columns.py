@@ -128,16 +128,13 @@ def best_value(result: StudyResult) -> str:
     return f"{'lowest' if monitor == 'val_loss' else 'highest'} {METRIC_WORDS[monitor]}"
 
 
-def _best_note(result: StudyResult) -> str:
-    return f"Best: the epoch of the {best_value(result)}; the test accuracy is of its weights."
-
-
 def condition_table(title: str, columns: Columns, result: StudyResult, note: str = "") -> Table:
     """One row per condition; the note says what columns are of that do not say so themselves."""
     columns = with_interval(result, columns)
     rows = tuple(tuple(cell(runs) for _, cell in columns) for runs in result.by_label().values())
-    of_columns = [note or _best_note(result)] if note or BEST_EPOCH in columns else []
-    notes = (*of_columns, *seeds_notes(rows), *limit_note(run.run for run in result.runs))
+    if not note and BEST_EPOCH in columns:
+        note = f"Best: the epoch of the {best_value(result)}; the test accuracy is of its weights."
+    notes = tuple(filter(None, (note, *seeds_notes(rows), *limit_note(result.runs))))
     diverged = sum(run.diverged for run in result.runs)
     if diverged and len(result.runs) > len(rows):
         notes = (*notes, f"Diverged runs ({diverged} of {len(result.runs)}) are in no mean.")
@@ -147,7 +144,7 @@ def condition_table(title: str, columns: Columns, result: StudyResult, note: str
     return Table(f"Study {result.study.id}: {title}", heads, rows, notes)
 
 
-def limit_note(runs: Iterable[RunRecord]) -> tuple[str, ...]:
+def limit_note(runs: Iterable[RunRecord | RecordedRun]) -> tuple[str, ...]:
     """What "+" means, where a run has it."""
     improving = any(run.still_improving for run in runs)
     return ("+: still improving at its limit; more epochs would change it.",) if improving else ()

@@ -221,7 +221,7 @@ class EarlyStopping(Study):
             for one in outcomes(result, view)
             if one.seed in place
         ]
-        curves = [curve_of(run.epochs) for run in runs]
+        curves = [curve_of(run) for run in runs]
         return plots.early_stop_figure(curves, study_caption(result), stops, band=view.band)
 
     def alt(self, result: StudyResult, view: View) -> str:

@@ -124,15 +124,15 @@ class Luck(Study):
         from fmnist_cli.plots.from_records import study_caption
 
         seed = _default_seed(result)
-        kept = [run for run in result.runs if run.test_accuracy is not None and not run.diverged]
-        accuracies = {
-            _init_seed(runs): [
-                run.test_accuracy for run in runs if run in kept and run.test_accuracy
-            ]
-            for runs in result.by_label().values()
-        }
-        own = [r.test_accuracy for r in kept if r.run.config["init_seed"] == r.seed == seed]
-        default = (seed, own[0]) if own and own[0] is not None else None
+        accuracies: dict[int, list[float]] = {}
+        default = None
+        for run in result.runs:
+            init_seed = _init_seed([run])
+            column = accuracies.setdefault(init_seed, [])
+            if run.test_accuracy is not None and not run.diverged:
+                column.append(run.test_accuracy)
+                if run.seed == init_seed == seed:
+                    default = (seed, run.test_accuracy)
         return plots.luck_figure(accuracies, study_caption(result), default=default)
 
     def alt(self, result: StudyResult, view: View) -> str:

@@ -59,7 +59,7 @@ class Training(Study):
         )
         names = ", ".join(result.by_label())
         caption = f"Study {result.study.id}: {names}, {len(result.runs)} seeds"
-        notes = (*columns.limit_note(run.run for run in result.runs), *columns.times_note(result))
+        notes = (*columns.limit_note(result.runs), *columns.times_note(result))
         return Table(caption, COLUMNS, rows, notes)
 
     def details(self, result: StudyResult, view: View) -> list[Table]:
@@ -110,7 +110,7 @@ class Training(Study):
 
         runs = averaged(drawable(result))
         ending = ending_of(runs[0].run) if len(runs) == 1 else None
-        curves = [curve_of(run.epochs) for run in runs]
+        curves = [curve_of(run) for run in runs]
         return plots.train_figure(curves, study_caption(result), ending, band=view.band)
 
     def alt(self, result: StudyResult, view: View) -> str:
