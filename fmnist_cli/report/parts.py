@@ -30,7 +30,8 @@ from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING, replay_table
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.momentum import MOMENTUM
-from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES, errors_table, shifted_examples
+from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
+from fmnist_cli.studies.shifted_results import errors_table, shifted_examples
 from fmnist_cli.studies.training import TRAINING
 from fmnist_cli.tables import Table, headings
 

@@ -10,7 +10,7 @@ from fmnist_cli.studies.grid import GRID
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.luck import LUCK
 from fmnist_cli.studies.momentum import MOMENTUM
-from fmnist_cli.studies.other import Other
+from fmnist_cli.studies.other import OtherStudy
 from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
 from fmnist_cli.studies.study import Study, View
 from fmnist_cli.studies.training import TRAINING
@@ -33,7 +33,7 @@ STUDIES: Mapping[str, Study] = {
 
 def study_of(kind: str) -> Study:
     """The study of that kind; of one that Python made up, what holds of any study."""
-    return STUDIES.get(kind) or Other(kind)
+    return STUDIES.get(kind) or OtherStudy(kind)
 
 
 __all__ = ["STUDIES", "Study", "View", "study_of"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis.result import StudyResult
 
 
-class BatchSize(Sweep):
+class BatchSizeStudy(Sweep):
     kind = "sweep-batch"
     plot_name = "batch"
     title = "The batch size"

@@ -130,7 +130,7 @@ def replay_table(result: StudyResult) -> Table:
     return Table(caption, heads, tuple(rows), tuple(notes))
 
 
-class EarlyStopping(Study):
+class EarlyStoppingStudy(Study):
     kind = "early-stop"
     plot_name = "early-stop"
     title = "When to stop"

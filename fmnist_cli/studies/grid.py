@@ -33,7 +33,7 @@ def pairs(
     return [*product(sizes, LEARNING_RATE.values if rates is None else rates)], left_out
 
 
-class BatchAndRate(Study):
+class BatchAndRateStudy(Study):
     kind = "sweep-grid"
     plot_name = "batch"
     title = "Batch size and learning rate"

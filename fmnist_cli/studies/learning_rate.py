@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
 
 
-class LearningRate(Sweep):
+class LearningRateStudy(Sweep):
     kind = "sweep-lr"
     plot_name = "lr"
     title = "The learning rate"

@@ -32,7 +32,7 @@ def _default_seed(result: StudyResult) -> int:
     return min(_init_seed(runs) for runs in result.by_label().values())
 
 
-class Luck(Study):
+class LuckStudy(Study):
     kind = "luck"
     plot_name = "luck"
     title = "How much is luck"

@@ -45,7 +45,7 @@ def _drawn(view: View) -> Loss:
     return "train_loss" if view.metric == "train_loss" else "running_loss"
 
 
-class Momentum(Sweep):
+class MomentumStudy(Sweep):
     kind = "momentum"
     plot_name = "momentum"
     title = "Momentum"

@@ -24,7 +24,7 @@ COLUMNS = (
 )
 
 
-class Other(Study):
+class OtherStudy(Study):
     plot_name = "compare"
     title = "A study of one's own"
     question = "How do the conditions differ?"

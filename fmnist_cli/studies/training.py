@@ -33,7 +33,7 @@ SHOWN: tuple[tuple[str, str, Show, Show], ...] = (  # in words, a value, a stand
 )
 
 
-class Training(Study):
+class TrainingStudy(Study):
     kind = "train"
     plot_name = "train"
     title = "The training curve"
