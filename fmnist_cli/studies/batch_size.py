@@ -82,4 +82,4 @@ class BatchSizeStudy(Sweep):
         )
 
 
-BATCH_SIZE = BatchSize()
+BATCH_SIZE = BatchSizeStudy()

@@ -241,4 +241,4 @@ class EarlyStoppingStudy(Study):
         return explain_early_stopping(result.runs, view.patiences)
 
 
-EARLY_STOPPING = EarlyStopping()
+EARLY_STOPPING = EarlyStoppingStudy()

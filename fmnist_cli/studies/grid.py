@@ -119,4 +119,4 @@ class BatchAndRateStudy(Study):
         )
 
 
-GRID = BatchAndRate()
+GRID = BatchAndRateStudy()

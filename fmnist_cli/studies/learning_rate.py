@@ -75,4 +75,4 @@ class LearningRateStudy(Sweep):
         )
 
 
-LEARNING_RATE = LearningRate()
+LEARNING_RATE = LearningRateStudy()

@@ -142,4 +142,4 @@ class LuckStudy(Study):
         )
 
 
-LUCK = Luck()
+LUCK = LuckStudy()

@@ -178,4 +178,4 @@ class MomentumStudy(Sweep):
         )
 
 
-MOMENTUM = Momentum()
+MOMENTUM = MomentumStudy()

@@ -102,4 +102,4 @@ class ShiftedImagesStudy(Study):
         return f"Bar chart of the accuracy of {models} on the test set and shifted copies."
 
 
-SHIFTED_IMAGES = ShiftedImages()
+SHIFTED_IMAGES = ShiftedImagesStudy()

@@ -43,7 +43,13 @@ def scores_of(runs: Sequence[RecordedRun]) -> list[Score]:
     """Each run's accuracy on each set, by the study's names."""
     names = {recorded: name for name, recorded in RECORDED_AS.items()}
     return [
-        Score(run.name, seed=run.seed, set_name=names[one.test_set], accuracy=one.accuracy, n=one.n)
+        Score(
+            model=run.name,
+            seed=run.seed,
+            set_name=names[one.test_set],
+            accuracy=one.accuracy,
+            n=one.n,
+        )
         for run in runs
         for one in run.evaluations
         if one.accuracy is not None and one.test_set in names and not run.diverged

@@ -120,4 +120,4 @@ class TrainingStudy(Study):
         )
 
 
-TRAINING = Training()
+TRAINING = TrainingStudy()
