@@ -35,9 +35,8 @@ def batch_figure(
 
     Parameters
     ----------
-    runs : sequence of RecordedRun
+    runs
         Several of one batch size are its seeds: points, their mean and a band.
-    band : "range", "sd" or "ci"
 
     Raises
     ------

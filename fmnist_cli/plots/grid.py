@@ -32,7 +32,6 @@ def grid_figure(
 
     Parameters
     ----------
-    cells : sequence of GridCell
     target : float, optional
         The validation accuracy.
     diagonals : sequence of sequences of (batch, learning rate)

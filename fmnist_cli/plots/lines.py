@@ -29,9 +29,8 @@ def compare_figure(
 
     Parameters
     ----------
-    lines : sequence of Line
+    lines
         Several curves of a line are drawn as their mean and a band.
-    metrics : sequence of Metric
 
     Raises
     ------
@@ -84,7 +83,7 @@ def conditions_figure(
 
     Parameters
     ----------
-    lines : sequence of Line
+    lines
         In the order of the setting, which their colours show.
 
     Raises

@@ -39,11 +39,10 @@ def train_figure(
 
     Parameters
     ----------
-    curves : Curve, or one per seed
-        Several are drawn as their mean and a band.
-    ending : Ending, optional
+    curves
+        One per seed: several are drawn as their mean and a band.
+    ending
         Marks the best epoch and the end of a single curve.
-    band : "range", "sd" or "ci"
 
     Raises
     ------
@@ -126,12 +125,6 @@ def early_stop_figure(
 
     The stop and the epoch kept are marked on the test curve of their seed, and again in a
     strip below it, one row per patience, where marks at the same epoch stay apart.
-
-    Parameters
-    ----------
-    curves : Curve, or one per seed
-        Each with test accuracy.
-    stops : sequence of PatienceStop
 
     Raises
     ------

@@ -29,33 +29,17 @@ MAGNITUDE_SHARE = 100  # how many times fewer the few images are
 
 @dataclass(frozen=True)
 class Work:
-    """What every part is given.
-
-    Attributes
-    ----------
-    config : TrainConfig
-        Of the default training; the parts vary it.
-    quick : bool
-        Whether ``config``'s epochs limit the studies as well.
-    why : bool
-        Whether counterfactual runs test the causes.
-    options : sequence of str
-        What has to stand in any command that trains like this, such as ``--data-dir``.
-    seeds, cnn_seeds : tuple of int
-        Of the MLP's studies, and of the one that trains CNNs.
-    more_seeds : bool
-        Whether a study that is complete with these seeds and more is as good.
-    """
+    """What every part is given."""
 
     session: Session
-    config: TrainConfig
-    seeds: tuple[int, ...]
+    config: TrainConfig  # of the default training; the parts vary it
+    seeds: tuple[int, ...]  # of the MLP's studies
     executor: Executor
-    quick: bool
-    why: bool = False
-    options: tuple[str, ...] = ()
-    cnn_seeds: tuple[int, ...] = ()
-    more_seeds: bool = False
+    quick: bool  # whether ``config``'s epochs limit the studies as well
+    why: bool = False  # whether counterfactual runs test the causes
+    options: tuple[str, ...] = ()  # of any command that trains like this, such as --data-dir
+    cnn_seeds: tuple[int, ...] = ()  # of the study that trains CNNs
+    more_seeds: bool = False  # whether a study complete with these seeds and more is as good
 
     @property
     def registry(self) -> Registry:

@@ -242,18 +242,12 @@ def shifted_examples(
 
 @dataclass(frozen=True)
 class CurveScore:
-    """One model at one point of a curve.
-
-    Attributes
-    ----------
-    accuracy : by seed
-    worst : (class, the share of it that is recognised, over all seeds)
-    """
+    """One model at one point of a curve."""
 
     model: str
     point: ood_curves.CurvePoint
-    accuracy: dict[int, float]
-    worst: tuple[int, float]
+    accuracy: dict[int, float]  # by seed
+    worst: tuple[int, float]  # class, the share of it that is recognised, over all seeds
 
     @property
     def mean(self) -> float:

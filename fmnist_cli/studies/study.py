@@ -38,24 +38,14 @@ WHOLE_CURVES: Mapping[str, Any] = {"epochs": 30, "patience": None}  # no early s
 
 @dataclass(frozen=True)
 class View:
-    """How a study's result is looked at; nothing of it changes what is trained.
+    """How a study's result is looked at; nothing of it changes what is trained."""
 
-    Attributes
-    ----------
-    patiences : of an early-stopping study
-    curves : of a study of shifted images, which must have measured them
-    metric : whose curves are drawn; None for the study's own choice
-    band : what several seeds are drawn as
-    axis : what curves are drawn against; None for the study's own figure
-    every_epoch : whether the details have every epoch's numbers
-    """
-
-    patiences: tuple[int, ...] = (3,)
-    curves: tuple[CurveName, ...] = ()
-    metric: Metric | None = None
-    band: Band = "ci"
-    axis: Axis | None = None
-    every_epoch: bool = False
+    patiences: tuple[int, ...] = (3,)  # of an early-stopping study
+    curves: tuple[CurveName, ...] = ()  # of a study of shifted images that measured them
+    metric: Metric | None = None  # whose curves are drawn; None for the study's own choice
+    band: Band = "ci"  # what several seeds are drawn as
+    axis: Axis | None = None  # what curves are drawn against; None for the study's own figure
+    every_epoch: bool = False  # whether the details have every epoch's numbers
 
     def __post_init__(self) -> None:
         least = min(self.patiences, default=1)
@@ -68,53 +58,26 @@ class View:
 
 
 class Study(ABC):
-    """One thing varied, what is measured of it, and how it is shown; a subclass for each kind.
+    """One thing varied, what is measured of it, and how it is shown; a subclass for each kind."""
 
-    Attributes
-    ----------
-    kind : str
-        As registries record it: the name of the command.
-    plot_name : str
-        What follows ``fmnist plot``.
-    part : str
-        Where it stands in the assignment.
-    caption : str
-        Of the figure.
-    option, values
-        The command's own option, and its values where none is given.
-    defaults : mapping
-        Where the study's configuration differs from that of ``fmnist train``.
-    compared, table_columns, table_note
-        What is compared, as the caption of the table of conditions says it, and the table's
-        columns and note.
-    varied, subject
-        The fields that are varied, and how the title of the curves names them.
-    metric, below : str
-        Whose curves are drawn where nothing else is asked for, above and below.
-    test_every_epoch : bool
-        As in ``run_study``.
-    timed : bool
-        Whether a result is a time, so that runs side by side are no substitute.
-    """
-
-    kind: str
-    plot_name: str
+    kind: str  # as registries record it: the name of the command
+    plot_name: str  # what follows `fmnist plot`
     title: str
     question: str
-    part: str = ""
-    caption: str
-    option: str = ""
-    values: tuple[Any, ...] = ()
-    defaults: Mapping[str, Any] = MappingProxyType({})
-    compared: str = ""
+    part: str = ""  # where it stands in the assignment
+    option: str = ""  # the command's own
+    values: tuple[Any, ...] = ()  # of that option, where none is given
+    defaults: Mapping[str, Any] = MappingProxyType({})  # that differ from those of `fmnist train`
+    test_every_epoch: bool = False  # as in ``run_study``
+    timed: bool = False  # whether a result is a time, so that runs side by side are no substitute
+    compared: str = ""  # in the caption of the table of conditions
     table_columns: Columns = ()
     table_note: str = ""
-    varied: tuple[str, ...] = ()
-    subject: str = ""
-    metric: Metric = "val_accuracy"
-    below: Metric = "train_loss"
-    test_every_epoch: bool = False
-    timed: bool = False
+    varied: tuple[str, ...] = ()  # fields of the configuration
+    subject: str = ""  # what the title of the curves calls them
+    metric: Metric = "val_accuracy"  # whose curves are drawn where nothing else is asked for
+    below: Metric = "train_loss"  # and whose below them
+    caption: str  # of the figure
 
     def conditions(self, config: TrainConfig, values: Sequence[Any]) -> Conditions:
         """From a configuration and the values that are compared to labels and configurations."""
