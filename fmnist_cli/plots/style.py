@@ -164,17 +164,10 @@ def plain(name: str, width: int | None = None, lines: int = 3) -> str:
 
 
 def new_figure(title: str, subtitle: str, notes: Sequence[str] = (), *, height: float) -> Figure:
-    """A sheet with its heading at the top left and its notes at the bottom left.
+    """A sheet with its heading at the top left and its notes, a paragraph each, at the bottom left.
 
-    Parameters
-    ----------
-    title, subtitle : str
-        Wrapped to the sheet's width.
-    notes : sequence of str
-        One paragraph each.
-    height : float
-        Inches, of the axes; what heading and notes need is added. The sheet is ``sheet_width()``
-        wide.
+    ``height`` is that of the axes, in inches; what heading and notes need is added. The sheet is
+    ``sheet_width()`` wide.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine

@@ -58,11 +58,14 @@ LINE = 150  # characters of a finding, unless its first sentence has more
 
 @dataclass(frozen=True)
 class Part:
-    """A part that is done: its section, its lines in the summary, and what tests its causes."""
+    """A part that is done."""
 
     section: Section
     findings: tuple[Finding, ...]
-    why: str = ""  # the command; empty where the part has no causes, or tested them
+    why: str = ""  # what tests its causes; empty where it has none, or tested them
+    name: str = ""
+    seconds: float = 0.0  # that it took this time
+    n_new: int = 0  # runs that were trained for it
 
 
 def checks(work: Work) -> Part:

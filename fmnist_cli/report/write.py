@@ -35,16 +35,6 @@ BEYOND = "sweep-lr"  # the part that no assignment asks for
 
 
 @dataclass(frozen=True)
-class TimedPart:
-    """A part, and what it took this time."""
-
-    name: str
-    part: Part
-    seconds: float
-    n_new: int  # runs that were trained for it
-
-
-@dataclass(frozen=True)
 class WrittenReport:
     """What was written, and what it took.
 
@@ -59,7 +49,7 @@ class WrittenReport:
     html: Path
     markdown: Path
     figures: tuple[Path, ...]
-    parts: tuple[TimedPart, ...]
+    parts: tuple[Part, ...]
     seconds: float
 
 
@@ -82,7 +72,7 @@ def write_report(work: Work, folder: Path, *, author: str = "", course: str = ""
     return WrittenReport(html, markdown, tuple(figures), tuple(done), total)
 
 
-def _do_all(work: Work) -> list[TimedPart]:
+def _do_all(work: Work) -> list[Part]:
     done = []
     for number, (name, do) in enumerate(PARTS.items(), start=1):
         work.session.listener.message(f"Report, part {number} of {len(PARTS)}: {name}")
@@ -90,10 +80,10 @@ def _do_all(work: Work) -> list[TimedPart]:
         begun = time.perf_counter()
         part = do(work)
         place = "Beyond" if part.section.key == BEYOND else number
-        title = f"{place}. {part.section.title}"
-        part = replace(part, section=replace(part.section, title=title))
-        n_new = sum(run_id > newest for run_id in part.section.run_ids)
-        done.append(TimedPart(name, part, time.perf_counter() - begun, n_new))
+        section = replace(part.section, title=f"{place}. {part.section.title}")
+        n_new = sum(run_id > newest for run_id in section.run_ids)
+        took = time.perf_counter() - begun
+        done.append(replace(part, section=section, name=name, seconds=took, n_new=n_new))
     return done
 
 
@@ -120,8 +110,8 @@ def _seeds(counts: set[int]) -> str:
     return pluralize(high, "seed") if low == high else f"{low} to {pluralize(high, 'seed')}"
 
 
-def _compose(work: Work, done: list[TimedPart]) -> Report:
-    sections = [one.part.section for one in done]
+def _compose(work: Work, done: list[Part]) -> Report:
+    sections = [part.section for part in done]
     run_ids = sorted({run_id for section in sections for run_id in section.run_ids})
     records = [work.registry.get_run(run_id) for run_id in run_ids]
     recorded = {run.id: run.total_seconds or 0.0 for run in records}
@@ -153,7 +143,7 @@ def _compose(work: Work, done: list[TimedPart]) -> Report:
         together = f"Up to {executed['jobs']} runs were trained side by side"
     side_by_side = [Prose(f"{together}, but for the batch sizes.")] if together else []
     sections += [
-        questions([one.part for one in done]),
+        questions(done),
         Section(
             "time",
             "What each part took",
@@ -167,7 +157,7 @@ def _compose(work: Work, done: list[TimedPart]) -> Report:
         "Fashion-MNIST, step by step",
         lead,
         "quick version" if work.quick else "",
-        tuple(finding for one in done for finding in one.part.findings),
+        tuple(finding for part in done for finding in part.findings),
         tuple(sections),
     )
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from fmnist_cli.engine.ood_curves import CurveName
     from fmnist_cli.epoch import Axis, Metric
     from fmnist_cli.plots import Band
-    from fmnist_cli.runner.jobs import Executor
     from fmnist_cli.runner.measured import Measure
     from fmnist_cli.runner.run import After, Recipe, Session
     from fmnist_cli.tables import Table
@@ -136,28 +135,15 @@ class Study(ABC):
         config: TrainConfig,
         values: Sequence[Any],
         view: View,
-        *,
-        seeds: Sequence[int],
-        executor: Executor | None = None,
-        new: bool = False,
-        reuse: bool = False,
-        more_seeds: bool = False,
+        **how: Any,
     ) -> StudyResult:
-        """Train every condition with every seed; see ``run_study``."""
+        """Train every condition with every seed; ``how`` as in ``run_study``."""
         from fmnist_cli.runner.study import run_study
 
-        return run_study(
-            session,
-            self._recipe(view),
-            self.conditions(config, values),
-            seeds=seeds,
-            executor=executor,
-            new=new,
-            reuse=reuse,
-            more_seeds=more_seeds,
-            measured={"curves": list(view.curves)} if view.curves else None,
-            timed=self.timed,
-        )
+        measured = {"curves": list(view.curves)} if view.curves else None
+        conditions = self.conditions(config, values)
+        recipe = self._recipe(view)
+        return run_study(session, recipe, conditions, measured=measured, timed=self.timed, **how)
 
     def explained(
         self,
@@ -165,31 +151,20 @@ class Study(ABC):
         config: TrainConfig,
         result: StudyResult,
         view: View,
-        *,
-        seeds: Sequence[int],
-        executor: Executor | None = None,
-        new: bool = False,
+        **how: Any,
     ) -> tuple[Explanations, tuple[RecordedRun, ...]]:
         """Each question with its causes, and the runs that tested them.
 
-        The conditions that test the causes are trained as a study of their own, with the same
-        seeds; what is measured on weights is measured on those that the runs kept.
+        The conditions that test the causes are trained as a study of their own, ``how`` as in
+        ``run_study``; what is measured on weights is measured on those that the runs kept.
         """
         from fmnist_cli.runner.measured import measure_runs
         from fmnist_cli.runner.study import run_study
 
         runs: tuple[RecordedRun, ...] = ()
         if conditions := self.why(result, config):
-            found = run_study(
-                session,
-                self._recipe(view, "-why"),
-                conditions,
-                seeds=seeds,
-                executor=executor,
-                new=new,
-                reuse=True,
-                timed=False,
-            )
+            recipe = self._recipe(view, "-why")
+            found = run_study(session, recipe, conditions, reuse=True, timed=False, **how)
             found.require_complete()
             runs = found.runs
         measure = self.measure()
