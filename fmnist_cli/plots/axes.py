@@ -70,13 +70,8 @@ def band_words(counts: Iterable[int], band: Band) -> str:
 
 
 def seeds_note(lines: Sequence[Sequence[Curve]], band: Band) -> list[str]:
-    """The note that says how many seeds the lines rest on, and what the bands are.
-
-    Parameters
-    ----------
-    lines : sequence of sequences of Curve
-        The seeds of every line.
-    """
+    """The note that says how many seeds the lines rest on, each with a curve per seed, and what
+    the bands are."""
     counts = [len(curves) for curves in lines]
     if max(counts) == 1:
         return []

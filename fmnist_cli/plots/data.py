@@ -116,12 +116,10 @@ class RunCaption:
 
 def _listed(word: str, ids: int | str | Sequence[int] | Sequence[str]) -> str:
     """``seed 4``, ``seeds 4–8``, ``seeds 4, 9``, or the first few and how many there are."""
-    if isinstance(ids, int | str):
-        return f"{word} {ids}"
-    names = list(dict.fromkeys(map(str, ids)))
-    numbers = [int(name) for name in names if name.isdecimal()]
+    names = list(dict.fromkeys(map(str, [ids] if isinstance(ids, int | str) else ids)))
     if len(names) == 1:
         return f"{word} {names[0]}"
+    numbers = [int(name) for name in names if name.isdecimal()]
     in_a_row = len(numbers) == len(names) and all(b == a + 1 for a, b in pairwise(numbers))
     if in_a_row and len(names) > 2:
         return f"{word}s {names[0]}–{names[-1]}"

@@ -193,14 +193,9 @@ def study_part(
     words: str = "",
     further: Callable[[StudyResult], Table | None] | None = None,
 ) -> Part:
-    """A study's figure and table, then its answers.
+    """A study's figure and table, another table of its result (``further``), then its answers.
 
-    Parameters
-    ----------
-    values, words
-        What is compared, and what is typed for it, where it is not the command's own choice.
-    further
-        Another table of its result.
+    ``values`` are compared and ``words`` typed for them where it is not the command's own choice.
     """
     config = work.config
     if "patience" in study.defaults:
@@ -220,24 +215,27 @@ def study_part(
     explanations, tested = work.explain(study, config, result, view)
     epochs = study.defaults.get("epochs", TrainConfig.epochs)
     typed = work.command(words or study.words(values), config, epochs=epochs, seeds=result.seeds)
+    blocks: list[Block] = [picture, study.table(result, view)]
+    if further and (more := further(result)):
+        blocks.append(more)
+    blocks += [Prose(f"{reason[:1].upper()}{reason[1:]}") for reason in left_out]
+    if given:
+        blocks += [Prose(study_note(result.runs)), *given]  # on how many seeds they rest
+    untested = ""
+    if work.why:
+        blocks += _why(study, result, explanations)
+        typed += " --why"
+    elif explanations:
+        blocks += [*explanations, Prose(UNTESTED)]
+        untested = f"{typed} --why"
     section = Section(
         study.kind,
         study.title,
-        (
-            picture,
-            study.table(result, view),
-            *((more,) if further and (more := further(result)) else ()),
-            *(Prose(f"{reason[:1].upper()}{reason[1:]}") for reason in left_out),
-            *((Prose(study_note(result.runs)),) if given else ()),  # on how many seeds they rest
-            *given,
-            *(_why(study, result, explanations) if work.why else explanations),
-            *([Prose(UNTESTED)] if explanations and not work.why else []),
-        ),
-        f"{typed} --why" if work.why else typed,
+        tuple(blocks),
+        typed,
         tuple(run.run.id for run in (*result.runs, *tested)),
         figure_commands(explanations),
     )
-    untested = "" if work.why or not explanations else f"{typed} --why"
     return Part(section, tuple(_finding(study.kind, answer) for answer in given), untested)
 
 

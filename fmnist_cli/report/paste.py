@@ -16,12 +16,7 @@ def table_to_paste(
 ) -> str:
     """A table in Markdown with the columns and digits that one reads.
 
-    Parameters
-    ----------
-    study
-        Where the runs are those of a study: its own table. Else one row per run.
-    every_epoch
-        One row per epoch.
+    One row per epoch, or the table of the study whose runs they are, or else one row per run.
     """
     if every_epoch:
         table = epochs_table([(run.id, registry.epochs(run.id)) for run in runs])

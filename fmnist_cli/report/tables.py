@@ -247,13 +247,7 @@ def epochs_table(curves: Sequence[tuple[int | None, Sequence[Epoch]]]) -> Table:
 
 
 def times_table(sections: Sequence[Section], recorded: Mapping[int, float]) -> Table:
-    """What the runs of each part took, as they are recorded.
-
-    Parameters
-    ----------
-    recorded : mapping
-        Each run's seconds from its beginning to its end, by id.
-    """
+    """What the runs of each part took: ``recorded`` has each run's seconds, by its id."""
     columns = (
         Column("Part", numeric=False),
         Column("Runs"),

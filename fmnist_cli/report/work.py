@@ -98,14 +98,8 @@ class Work:
     ) -> str:
         """What to type: ``words``, and each option that is not at its default.
 
-        Parameters
-        ----------
-        epochs : int
-            The command's own default.
-        seeds
-            A study's, if it is one.
-        reads_data : bool
-            Whether the command takes the options that say where the data set is.
+        ``epochs`` is the command's own default, ``seeds`` are a study's, and a command that
+        ``reads_data`` takes the options that say where the data set is.
         """
         flags: list[str] = []
         for field in fields(config):

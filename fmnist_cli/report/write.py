@@ -54,15 +54,7 @@ class WrittenReport:
 
 
 def write_report(work: Work, folder: Path, *, author: str = "", course: str = "") -> WrittenReport:
-    """Do what the registry does not have yet, and write the pages.
-
-    Parameters
-    ----------
-    folder : Path
-        An existing one.
-    author, course : str
-        Named in the heading.
-    """
+    """Do what the registry does not have yet, and write the pages into the folder, which exists."""
     begun = time.perf_counter()
     with note_on_interrupt(lambda: Kept("what is done is kept", repeat=True)):
         done = _do_all(work)
@@ -117,31 +109,28 @@ def _compose(work: Work, done: list[Part]) -> Report:
     recorded = {run.id: run.total_seconds or 0.0 for run in records}
     environment = work.registry.environment(run_ids[-1])
     config, seeds = work.config, _rests_on(work, records)
-    shortened = (
-        f" This is the quick version: {config.train_size:,} training images and at most "
-        f"{config.epochs} epochs, too few to settle anything."
-        if work.quick
-        else ""
-    )
+    name, licence = "a data set", "a data set of Fashion-MNIST's form"
+    if work.dataset.is_official:
+        name, licence = "Fashion-MNIST", "Fashion-MNIST, (c) Zalando SE, MIT licence"
     lead = (
-        f"Training dynamics on {'Fashion-MNIST' if work.dataset.is_official else 'a data set'}: "
-        f"{config.train_size:,} training, {config.val_size:,} validation and "
-        f"{len(work.dataset.test):,} test images. {seeds}{shortened}"
-        f"{'' if work.why else WHY}"
+        f"Training dynamics on {name}: {config.train_size:,} training, {config.val_size:,} "
+        f"validation and {len(work.dataset.test):,} test images. {seeds}"
     )
-    name = (
-        "Fashion-MNIST, (c) Zalando SE, MIT licence"
-        if work.dataset.is_official
-        else "a data set of Fashion-MNIST's form"
-    )
-    data = f"Data: {name}; fingerprint {work.dataset.fingerprint}."
+    if work.quick:
+        lead += (
+            f" This is the quick version: {config.train_size:,} training images and at most "
+            f"{config.epochs} epochs, too few to settle anything."
+        )
+    if not work.why:
+        lead += WHY
+    data = f"Data: {licence}; fingerprint {work.dataset.fingerprint}."
     executed = work.executor.recorded
-    together = ""
+    side_by_side = []
     if "cluster" in executed:
-        together = "The runs were trained on a Dask cluster"
+        side_by_side = [Prose("The runs were trained on a Dask cluster, but for the batch sizes.")]
     elif "jobs" in executed:
         together = f"Up to {executed['jobs']} runs were trained side by side"
-    side_by_side = [Prose(f"{together}, but for the batch sizes.")] if together else []
+        side_by_side = [Prose(f"{together}, but for the batch sizes.")]
     sections += [
         questions(done),
         Section(
