@@ -5,6 +5,7 @@ No command line, no registry, no pyplot. Importing this package does not import 
 
 from fmnist_cli.plots.curves import compare_figure as compare_figure
 from fmnist_cli.plots.curves import conditions_figure as conditions_figure
+from fmnist_cli.plots.curves import dynamics_figure as dynamics_figure
 from fmnist_cli.plots.curves import early_stop_figure as early_stop_figure
 from fmnist_cli.plots.curves import train_figure as train_figure
 from fmnist_cli.plots.data import Band as Band
@@ -16,7 +17,6 @@ from fmnist_cli.plots.data import OodCurve as OodCurve
 from fmnist_cli.plots.data import PatienceStop as PatienceStop
 from fmnist_cli.plots.data import RunCaption as RunCaption
 from fmnist_cli.plots.data import ShiftedExample as ShiftedExample
-from fmnist_cli.plots.dynamics import dynamics_figure as dynamics_figure
 from fmnist_cli.plots.images import accuracy_map_figure as accuracy_map_figure
 from fmnist_cli.plots.images import ood_samples_figure as ood_samples_figure
 from fmnist_cli.plots.images import samples_figure as samples_figure

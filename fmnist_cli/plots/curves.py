@@ -1,5 +1,5 @@
-"""Curves by epoch: how a run trained, where patience would have stopped it, and the curves of
-several runs on one sheet."""
+"""Curves by epoch: how a run trained, where patience would have stopped it, the curves of
+several runs on one sheet, and what goes on inside a network while it trains."""
 
 from __future__ import annotations
 
@@ -9,10 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmnist_cli.engine.sharpness import stability_limit
 from fmnist_cli.errors import require
 from fmnist_cli.formatting import percent
 from fmnist_cli.plots import axes, style
-from fmnist_cli.plots.data import Band, Curve, Ending, Line, Metric, PatienceStop, RunCaption
+from fmnist_cli.plots.data import (
+    Band,
+    Curve,
+    Ending,
+    Line,
+    Metric,
+    PatienceStop,
+    RunCaption,
+    numbers,
+)
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -26,6 +36,13 @@ _ACCURACIES: Shown = (
     ("training", "train_accuracy", style.TRAIN),
     ("validation", "val_accuracy", style.VALIDATION),
     ("test", "test_accuracy", style.TEST),
+)
+_DYNAMICS = (
+    ("gradient_norm", "gradient norm\n(whole training set)"),
+    ("update_ratio", "change in the epoch\n(share of the weights)"),
+    ("dead_share", "dead units\n(share of the layer)"),
+    ("noise_scale", "noise scale\n(examples)"),
+    ("sharpness", "sharpness\n(dashed: 2 (1 + momentum) / lr)"),
 )
 
 
@@ -368,4 +385,61 @@ def conditions_figure(
             )  # fmt: skip
     if not named_at_ends:
         axes.beside_all(figure, panels[0], [(handles[i], labels[i]) for i in sorted(handles)])
+    return style.finish(figure)
+
+
+@style.applied_style()
+def dynamics_figure(
+    figures: Mapping[str, Sequence[tuple[int, float | None]]], caption: RunCaption
+) -> Figure:
+    """One panel a figure, one line a layer.
+
+    Parameters
+    ----------
+    figures : by the names of ``engine.dynamics``, (epoch, value) in order
+        ``gradient_norm/LAYER``, ``update_ratio/LAYER``, ``dead_share``, ``noise_scale``,
+        ``sharpness`` (beside the limit of the caption's learning rate); others are not drawn.
+
+    Raises
+    ------
+    UsageError
+        When there is nothing to draw.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    found: dict[str, dict[str, Sequence[tuple[int, float | None]]]] = {}
+    for name, values in figures.items():
+        kind, _, layer = name.partition("/")  # the layer is empty where the figure is of none
+        if values:
+            found.setdefault(kind, {})[layer] = values
+    panels = [(kind, label) for kind, label in _DYNAMICS if kind in found]
+    require(len(panels) > 0, "a dynamics plot needs the figures of one epoch", len(panels))
+    layers = list(dict.fromkeys(layer for kind, _ in panels for layer in found[kind] if layer))
+    figure = style.new_figure(
+        f"Inside the training of {caption.model}", caption.line(), height=0.4 + 2.0 * len(panels)
+    )
+    stack = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    lines: dict[str, Artist] = {}
+    for ax, (kind, label) in zip(stack, panels, strict=True):
+        drawn: list[float] = []
+        for layer, values in found[kind].items():
+            one = style.look(layers.index(layer)) if layer else style.Look(style.BLACK, "-", "o")
+            y = numbers(value for _, value in values)
+            x = np.array([epoch for epoch, _ in values], float)
+            line = axes.draw_line(ax, x, y, one, clip_on=False)  # a marker at 0 stays whole
+            if layer:
+                lines[layer] = line
+            drawn += y.tolist()
+        if kind == "sharpness" and caption.lr is not None:
+            limit = stability_limit(caption.lr, caption.momentum or 0.0)
+            axes.draw_limit(ax, limit)
+            drawn.append(limit)
+        if axes.worth_a_log(drawn):
+            axes.log_axis(ax, "y")
+        else:
+            axes.axis_from_zero(ax, drawn)
+        ax.set_ylabel(label)
+    stack[-1].set_xlabel("epoch")
+    stack[-1].xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+    axes.beside_all(figure, stack[0], [(line, layer) for layer, line in lines.items()])
     return style.finish(figure)
