@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 Looks = Mapping[int, tuple[str, str]]  # colour and marker of each patience
 _PATIENCE_COLOURS = (style.BLACK, style.ORANGE, style.PURPLE, style.SKY)
-Shown = tuple[tuple[str, Metric, style.Look], ...]
-_ACCURACIES: Shown = (
+Accuracies = tuple[tuple[str, Metric, style.Look], ...]
+_ACCURACIES: Accuracies = (
     ("training", "train_accuracy", style.TRAIN),
     ("validation", "val_accuracy", style.VALIDATION),
     ("test", "test_accuracy", style.TEST),
@@ -98,7 +98,7 @@ def train_figure(
 
 
 def _draw(
-    accuracies: Axes, losses: Axes, curves: Sequence[Curve], shown: Shown, band: Band
+    accuracies: Axes, losses: Axes, curves: Sequence[Curve], shown: Accuracies, band: Band
 ) -> list[tuple[Artist, str]]:
     """The accuracies that are shown and two losses; returns the entries of the legend."""
     entries: list[tuple[Artist, str]] = []

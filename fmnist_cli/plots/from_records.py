@@ -36,7 +36,6 @@ def lines_of(
     axis: Axis = "epoch",
 ) -> list[plots.Line]:
     """One line per condition, from the runs with an epoch; a diverged run is in no mean."""
-    drawable(result)
     groups = list(result.by_label().values())
     if order is not None:
         groups.sort(key=lambda runs: order(runs[0]))

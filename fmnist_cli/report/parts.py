@@ -25,7 +25,7 @@ from fmnist_cli.report.work import Work, checked_run, default_run, mini_cnn_run
 from fmnist_cli.runner.command_line import figure_commands
 from fmnist_cli.runner.find import recorded
 from fmnist_cli.runner.mini_cnn import Training, examples_of, said_of_examples
-from fmnist_cli.studies import Study, View
+from fmnist_cli.studies import STUDIES, Study, View
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING, replay_table
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
@@ -43,10 +43,7 @@ ASSIGNMENT = {  # what the parts of the assignment are called, by the section th
     "training": "Problem 3: the training curve",
     "parameters": "Problem 3: the CNNs' parameters",
     "mini-cnn": "Problem 2: the mini CNN, its derivatives and the algorithm",
-    **{
-        study.kind: study.part
-        for study in (BATCH_SIZE, EARLY_STOPPING, MOMENTUM, SHIFTED_IMAGES, LEARNING_RATE)
-    },
+    **{study.kind: study.part for study in STUDIES.values()},
 }
 SHIFTED_CLASSES = 4  # of which the report shows an image
 UNTESTED = (
@@ -198,8 +195,10 @@ def study_part(
     ``values`` are compared and ``words`` typed for them where it is not the command's own choice.
     """
     config = work.config
+    epochs = study.defaults.get("epochs", TrainConfig.epochs)  # the command's own
     if "patience" in study.defaults:
-        config = work.without_stopping(study.defaults["epochs"])
+        most = min(epochs, config.epochs) if work.quick else epochs
+        config = config.but(epochs=most, patience=None)
     left_out: list[str] = []
     if values is None:
         values, left_out = study.usual_values(config)
@@ -213,7 +212,6 @@ def study_part(
     )
     given = study.answers(result, view)
     explanations, tested = work.explain(study, config, result, view)
-    epochs = study.defaults.get("epochs", TrainConfig.epochs)
     typed = work.command(words or study.words(values), config, epochs=epochs, seeds=result.seeds)
     blocks: list[Block] = [picture, study.table(result, view)]
     if further and (more := further(result)):

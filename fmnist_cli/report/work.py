@@ -49,12 +49,6 @@ class Work:
     def dataset(self) -> Dataset:
         return self.session.dataset
 
-    def without_stopping(self, epochs: int) -> TrainConfig:
-        """The default training, to its last epoch."""
-        if self.quick:
-            epochs = min(epochs, self.config.epochs)
-        return self.config.but(epochs=epochs, patience=None)
-
     def train_study(self, study: Study, config: TrainConfig, values: Sequence[Any]) -> StudyResult:
         """The study: read where it is complete, continued or begun where it is not.
 

@@ -10,9 +10,8 @@ from fmnist_cli.studies.grid import GRID
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.luck import LUCK
 from fmnist_cli.studies.momentum import MOMENTUM
-from fmnist_cli.studies.other import OtherStudy
 from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
-from fmnist_cli.studies.study import Study, View
+from fmnist_cli.studies.study import OtherStudy, Study, View
 from fmnist_cli.studies.training import TRAINING
 
 STUDIES: Mapping[str, Study] = {

@@ -12,7 +12,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.errors import require
-from fmnist_cli.studies.columns import Columns, Runs, condition_table
+from fmnist_cli.studies import columns
+from fmnist_cli.studies.columns import Columns, Runs
+from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from fmnist_cli.plots import Band
     from fmnist_cli.runner.measured import Measure
     from fmnist_cli.runner.run import After, Recipe, Session
-    from fmnist_cli.tables import Table
 
 Conditions = Sequence[tuple[str, "TrainConfig"]]
 Figures = Mapping[int, Mapping[str, float]]  # what was measured of each run, by its id
@@ -92,7 +93,7 @@ class Study(ABC):
 
     def table(self, result: StudyResult, view: View) -> Table:
         """The study's one table."""
-        return condition_table(self.compared, self.table_columns, result, self.table_note)
+        return columns.condition_table(self.compared, self.table_columns, result, self.table_note)
 
     def details(self, result: StudyResult, view: View) -> list[Table]:
         """Further tables, of the command alone."""
@@ -238,3 +239,44 @@ class Sweep(Study):
         from fmnist_cli.runner.measured import training_figures
 
         return training_figures
+
+
+class OtherStudy(Study):
+    """What holds of any study: of the kinds that Python makes up, such as
+    ``study("hidden", ...)``."""
+
+    plot_name = "compare"
+    title = "A study of one's own"
+    question = "How do the conditions differ?"
+    timed = True
+    table_columns = (
+        (Column("condition", numeric=False), lambda runs: runs[0].label),
+        columns.BEST_EPOCH,
+        columns.UPDATES_TO_BEST,
+        columns.SECONDS_TO_BEST,
+        columns.VAL_ACCURACY,
+        columns.TEST_ACCURACY,
+        columns.ENDED,
+    )
+    caption = "Validation accuracy and training loss by epoch."
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def table(self, result: StudyResult, view: View) -> Table:
+        return columns.condition_table(result.study.name or self.kind, self.table_columns, result)
+
+    def figure(self, result: StudyResult, view: View) -> Figure:
+        from fmnist_cli import plots
+        from fmnist_cli.plots.from_records import lines_of, study_caption
+
+        return plots.compare_figure(
+            lines_of(result, self.curve_name),
+            title=f"Study {result.study.id}: {self.kind}",
+            subtitle=study_caption(result).line(),
+            band=view.band,
+        )
+
+    def alt(self, result: StudyResult, view: View) -> str:
+        labels = ", ".join(result.by_label())
+        return f"Line charts of validation accuracy and training loss: {labels}."
