@@ -15,7 +15,6 @@ from fmnist_cli.commands._output import Output
 from fmnist_cli.commands._study import run_study_command, show_answers, show_tables
 from fmnist_cli.engine.config import MODELS, TrainConfig
 from fmnist_cli.errors import require
-from fmnist_cli.studies import shifted_images
 from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
 from fmnist_cli.studies.study import View
 
@@ -106,6 +105,7 @@ def _evaluate(run_id: str, view: View, path: Path | None, data: DataOptions, out
     from fmnist_cli.runner.find import find_fitting_run, has_weights, recorded
     from fmnist_cli.runner.run import Session
     from fmnist_cli.runner.shifted import evaluate_run
+    from fmnist_cli.studies import shifted_results
 
     plots.check_path(path)
     with open_existing(out.db) as registry:
@@ -114,20 +114,20 @@ def _evaluate(run_id: str, view: View, path: Path | None, data: DataOptions, out
         session = Session(registry, dataset, out, out.argv)
         run = evaluate_run(session, record, view.curves)
         runs = [recorded(registry, run)]
-    table = shifted_images.scores_table(runs, "Accuracy on the test set and its shifted copies")
-    answers = shifted_images.answers_of(runs)
+    table = shifted_results.scores_table(runs, "Accuracy on the test set and its shifted copies")
+    answers = shifted_results.answers_of(runs)
     out.document(
         "fmnist.ood/1",
         {
             "id": run.id,
-            **shifted_images.document_of(runs, view),
+            **shifted_results.document_of(runs, view),
             "table": table.records(),
             "answers": answers,
         },
     )
-    show_tables(out, [table, *shifted_images.details_of(runs, view)])
+    show_tables(out, [table, *shifted_results.details_of(runs, view)])
     show_answers(out, answers, runs)
     if path is not None:
-        figure = shifted_images.figure_of(runs, view, caption_of([run]), where=f"run {run.id}")
+        figure = shifted_results.figure_of(runs, view, caption_of([run]), where=f"run {run.id}")
         plots.save(figure, path)
         out.say(f"Saved {path}")

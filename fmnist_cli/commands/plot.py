@@ -25,7 +25,7 @@ from fmnist_cli.studies.grid import GRID
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.luck import LUCK
 from fmnist_cli.studies.momentum import MOMENTUM
-from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES, map_figure, samples_figure
+from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
 from fmnist_cli.studies.study import Study, View
 from fmnist_cli.studies.training import TRAINING
 
@@ -309,6 +309,7 @@ def ood(
     from fmnist_cli.plots.from_records import drawable
     from fmnist_cli.runner.find import find_study
     from fmnist_cli.runner.study import read_study
+    from fmnist_cli.studies.shifted_results import map_figure, samples_figure
 
     with _registry(output, out) as registry:
         result = read_study(registry, find_study(registry, [SHIFTED_IMAGES.kind], study))

@@ -89,10 +89,10 @@ def report(
             "seconds": written.seconds,
             "parts": [
                 {
-                    "key": one.part.section.key,
+                    "key": one.section.key,
                     "name": one.name,
-                    "command": one.part.section.command,
-                    "runs": one.part.section.run_ids,
+                    "command": one.section.command,
+                    "runs": one.section.run_ids,
                     "new_runs": one.n_new,
                     "seconds": one.seconds,
                 }
@@ -102,7 +102,7 @@ def report(
     )
     table = make_table("<part", ">time now", ">runs", ">new")
     for one in written.parts:
-        runs = str(len(one.part.section.run_ids))
+        runs = str(len(one.section.run_ids))
         table.add_row(one.name, seconds(one.seconds), runs, str(one.n_new))
     table.add_section()
     n_new = sum(one.n_new for one in written.parts)

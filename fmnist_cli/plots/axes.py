@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 Floats = NDArray[np.float64]
+Entries = Sequence[tuple["Artist", str]]  # of a legend
 
 MANY_EPOCHS = 40  # beyond these, not every point gets a marker
 LOG_RATIO = 10.0  # from this ratio of largest to smallest on, a log axis shows more
@@ -69,13 +70,8 @@ def band_words(counts: Iterable[int], band: Band) -> str:
 
 
 def seeds_note(lines: Sequence[Sequence[Curve]], band: Band) -> list[str]:
-    """The note that says how many seeds the lines rest on, and what the bands are.
-
-    Parameters
-    ----------
-    lines : sequence of sequences of Curve
-        The seeds of every line.
-    """
+    """The note that says how many seeds the lines rest on, each with a curve per seed, and what
+    the bands are."""
     counts = [len(curves) for curves in lines]
     if max(counts) == 1:
         return []
@@ -146,11 +142,10 @@ def draw_curves(
         return draw_line(ax, curve.positions, curve.values(metric), look, **properties)
     epochs = sorted({epoch for curve in curves for epoch in curve.epochs})
     values = np.full((len(curves), len(epochs)), np.nan)  # (S, E)
-    for row, curve in zip(values, curves, strict=True):
-        row[np.searchsorted(epochs, curve.epochs)] = curve.values(metric)
-    places = np.full(values.shape, np.nan)  # (S, E): seconds differ from seed to seed
-    for row, curve in zip(places, curves, strict=True):
-        row[np.searchsorted(epochs, curve.epochs)] = curve.positions
+    places = values.copy()  # seconds differ from seed to seed
+    for i, curve in enumerate(curves):
+        at = np.searchsorted(epochs, curve.epochs)
+        values[i, at], places[i, at] = curve.values(metric), curve.positions
     x = np.nanmean(places, axis=0)
     mean, low, high = band_limits(values, band, scale_of(metric))
     shared = np.flatnonzero(np.isfinite(mean))
@@ -230,11 +225,15 @@ def metric_axis(ax: Axes, metric: Metric) -> None:
         loss_axis(ax, label=METRIC_WORDS[metric])
 
 
-def draw_chance(ax: Axes, **keywords: Any) -> tuple[Artist, str]:
+def draw_limit(ax: Axes, value: float, **properties: Any) -> Line2D:
+    """A dashed level line."""
+    return ax.axhline(value, color="black", linewidth=1.0, linestyle=(0, (4, 2)), **properties)
+
+
+def draw_chance(ax: Axes, **properties: Any) -> tuple[Artist, str]:
     """The line of a model that guesses, and what the legend says of it."""
     chance = 1 / N_CLASSES
-    line = ax.axhline(chance, color="black", linewidth=1.0, linestyle=(0, (4, 2)), **keywords)
-    return line, f"chance ({percent(chance, 0)})"
+    return draw_limit(ax, chance, **properties), f"chance ({percent(chance, 0)})"
 
 
 def axis_from_zero(ax: Axes, values: Iterable[float]) -> None:
@@ -269,31 +268,20 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def beside(ax: Axes, handles: Sequence[Artist], labels: Sequence[str]) -> Legend:
+def beside(ax: Axes, entries: Entries) -> Legend:
     """A legend to the right of the axes, at their top; on a narrow sheet above them."""
+    artists = [artist for artist, _ in entries]
+    labels = [label for _, label in entries]
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.015, 1.0)}
+    place |= {"borderaxespad": 0.0, "handlelength": 2.8}
     if is_narrow():
-        return ax.legend(
-            handles,
-            labels,
-            loc="lower left",
-            bbox_to_anchor=(0.0, 1.0),
-            borderaxespad=0.2,
-            handlelength=2.2,
-            ncols=1 if max(map(len, labels), default=0) > 20 else 2,
-        )
-    return ax.legend(
-        handles,
-        labels,
-        loc="upper left",
-        bbox_to_anchor=(1.015, 1.0),
-        borderaxespad=0.0,
-        handlelength=2.8,
-    )
+        place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0)}
+        place |= {"borderaxespad": 0.2, "handlelength": 2.2}
+        place["ncols"] = 1 if max(map(len, labels), default=0) > 20 else 2
+    return ax.legend(artists, labels, **place)
 
 
-def beside_all(
-    figure: Figure, top: Axes, handles: Sequence[Artist], labels: Sequence[str]
-) -> Legend:
+def beside_all(figure: Figure, top: Axes, entries: Entries) -> None:
     """A legend beside a stack of axes, which may reach below the uppermost, ``top``.
 
     Constrained layout would make room below ``top`` for a legend that is taller; so the legend
@@ -301,9 +289,9 @@ def beside_all(
     """
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    legend = beside(top, handles, labels)
+    legend = beside(top, entries)
     if is_narrow():
-        return legend
+        return
     legend.set_in_layout(False)
     figure.draw_without_rendering()
     engine = figure.get_layout_engine()
@@ -311,7 +299,6 @@ def beside_all(
     left, bottom, width, height = engine.get()["rect"]
     taken = legend.get_window_extent().width / figure.bbox.width + 0.02
     engine.set(rect=(left, bottom, width - taken, height))
-    return legend
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> Floats:
@@ -339,6 +326,12 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> Floa
     return places
 
 
+def finite_points(line: Line2D) -> Floats:
+    """(P, 2): the line's points that are no gaps."""
+    points: Floats = np.column_stack([np.asarray(v, float) for v in line.get_data()])
+    return points[np.isfinite(points).all(axis=1)]
+
+
 def label_ends(ax: Axes, lines: Sequence[tuple[Line2D, str]]) -> None:
     """Each line's name to the right of the axes, level with the line's last point.
 
@@ -351,11 +344,11 @@ def label_ends(ax: Axes, lines: Sequence[tuple[Line2D, str]]) -> None:
     height = ax.get_window_extent().height * 72 / figure.dpi  # points
     ends = []
     for line, _ in lines:
-        data = np.column_stack([np.asarray(v, float) for v in line.get_data()])
-        last = data[np.isfinite(data).all(axis=1)][-1]
+        last = finite_points(line)[-1]
         ends.append(ax.transAxes.inverted().transform(ax.transData.transform(last)))
     rise = SMALL_POINTS * 1.3 / height
     places = spread([float(y) for _, y in ends], rise, 0.02, 0.98)
+    leader = {"arrowstyle": "-", "linewidth": 0.8, "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)}
     for (line, name), (x, y), place in zip(lines, ends, places, strict=True):
         ax.annotate(
             name,
@@ -366,12 +359,5 @@ def label_ends(ax: Axes, lines: Sequence[tuple[Line2D, str]]) -> None:
             va="center",
             size=SMALL_POINTS,
             annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": line.get_color(),
-                "linewidth": 0.8,
-                "shrinkA": 1,
-                "shrinkB": 2,
-                "relpos": (0, 0.5),
-            },
+            arrowprops=leader | {"color": line.get_color()},
         )

@@ -31,17 +31,7 @@ def numbers(values: Iterable[float | None]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Curve:
-    """One run, epoch by epoch.
-
-    Attributes
-    ----------
-    epochs : increasing ints
-    train_loss, running_loss, train_accuracy, val_loss, val_accuracy
-        One value per epoch.
-    test_loss, test_accuracy
-        One value per epoch, or None where the study does not measure them.
-    x : optional
-        Where each epoch ends on another axis than that of epochs, which ``x_title`` names.
+    """One run, epoch by epoch: one value per epoch of each metric that was measured.
 
     Raises
     ------
@@ -49,7 +39,7 @@ class Curve:
         When the lengths differ or the epochs do not increase.
     """
 
-    epochs: Sequence[int]
+    epochs: Sequence[int]  # increasing
     train_loss: Values
     running_loss: Values
     train_accuracy: Values
@@ -57,7 +47,7 @@ class Curve:
     val_accuracy: Values
     test_loss: Values | None = None
     test_accuracy: Values | None = None
-    x: Values | None = None
+    x: Values | None = None  # where each epoch ends on another axis, which ``x_title`` names
     x_title: str = "epoch"
 
     def __post_init__(self) -> None:
@@ -81,6 +71,10 @@ class Curve:
         values: Values | None = getattr(self, metric)
         return numbers([None] * len(self.epochs) if values is None else values)
 
+    def at(self, epoch: int, metric: Metric) -> float:
+        """The metric at one of the epochs."""
+        return float(self.values(metric)[list(self.epochs).index(epoch)])
+
 
 @dataclass(frozen=True)
 class RunCaption:
@@ -103,33 +97,29 @@ class RunCaption:
 
     def line(self) -> str:
         """The parts in reading order, separated by middle dots."""
-        parts = [self.model if self.engine is None else f"{self.model} ({self.engine})"]
-        if self.batch is not None:
-            parts.append(f"batch {self.batch:,}")
-        if self.lr is not None:
-            parts.append(f"lr {self.lr:g}")
-        if self.momentum is not None:
-            parts.append(f"momentum {self.momentum:.12g}")
-        if self.hidden is not None:
-            parts.append(f"{self.hidden:,} hidden units")
-        if self.train_size is not None:
-            parts.append(f"{self.train_size:,} training images")
-        for word, ids in (("seed", self.seed), ("run", self.run_id)):
-            if ids is not None:
-                parts.append(_listed(word, ids))
-        if self.state:
-            parts.append(self.state)
-        return " · ".join(parts)
+        written = {
+            "batch {:,}": self.batch,
+            "lr {:g}": self.lr,
+            "momentum {:.12g}": self.momentum,
+            "{:,} hidden units": self.hidden,
+            "{:,} training images": self.train_size,
+        }
+        parts = [
+            self.model if self.engine is None else f"{self.model} ({self.engine})",
+            *(words.format(value) for words, value in written.items() if value is not None),
+            "" if self.seed is None else _listed("seed", self.seed),
+            "" if self.run_id is None else _listed("run", self.run_id),
+            self.state,
+        ]
+        return " · ".join(filter(None, parts))
 
 
 def _listed(word: str, ids: int | str | Sequence[int] | Sequence[str]) -> str:
     """``seed 4``, ``seeds 4–8``, ``seeds 4, 9``, or the first few and how many there are."""
-    if isinstance(ids, int | str):
-        return f"{word} {ids}"
-    names = list(dict.fromkeys(map(str, ids)))
-    numbers = [int(name) for name in names if name.isdecimal()]
+    names = list(dict.fromkeys(map(str, [ids] if isinstance(ids, int | str) else ids)))
     if len(names) == 1:
         return f"{word} {names[0]}"
+    numbers = [int(name) for name in names if name.isdecimal()]
     in_a_row = len(numbers) == len(names) and all(b == a + 1 for a, b in pairwise(numbers))
     if in_a_row and len(names) > 2:
         return f"{word}s {names[0]}–{names[-1]}"
@@ -140,21 +130,12 @@ def _listed(word: str, ids: int | str | Sequence[int] | Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run came to its end.
-
-    Attributes
-    ----------
-    stop_reason
-    best_epoch : int, or None where no epoch counts
-    patience : int, or None for no early stopping
-    still_improving : bool
-        It stopped at ``max_epochs`` while the watched value was still improving.
-    """
+    """How a run came to its end."""
 
     stop_reason: StopReason
-    best_epoch: int | None
-    patience: int | None = None
-    still_improving: bool = False
+    best_epoch: int | None  # None where no epoch counts
+    patience: int | None = None  # None for no early stopping
+    still_improving: bool = False  # at ``max_epochs``, by the watched value
 
     def sentence(self, last_epoch: int) -> str:
         """What the figure says of the end, given the last epoch that was recorded."""
@@ -180,58 +161,44 @@ class Line:
 
 @dataclass(frozen=True)
 class GridCell:
-    """The runs of one batch size and one learning rate, together.
-
-    Attributes
-    ----------
-    accuracy : float or None
-        Mean test accuracy; None where every seed diverged.
-    updates, epochs : float or None
-        To the target; None where most seeds do not reach it.
-    diverged, seeds : int
-        How many of how many.
-    """
+    """The runs of one batch size and one learning rate, together."""
 
     batch: int
     lr: float
-    accuracy: float | None
-    updates: float | None
-    epochs: float | None
-    diverged: int = 0
+    accuracy: float | None  # mean on the test set; None where every seed diverged
+    updates: float | None  # to the target; None where most seeds do not reach it
+    epochs: float | None  # likewise
+    diverged: int = 0  # how many of the seeds
     seeds: int = 1
 
 
 @dataclass(frozen=True)
 class PatienceStop:
-    """Where one patience would have stopped one run.
-
-    Attributes
-    ----------
-    kept_epoch : int
-        The best epoch up to the stop: its weights are the result.
-    stop_epoch : int, or None where the run ended before this patience did
-    curve : int
-        Which of the figure's curves (seeds) it belongs to.
-    """
+    """Where one patience would have stopped one run."""
 
     patience: int
-    kept_epoch: int
-    stop_epoch: int | None
-    curve: int = 0
+    kept_epoch: int  # the best up to the stop: its weights are the result
+    stop_epoch: int | None  # None where the run ended before this patience did
+    curve: int = 0  # which of the figure's curves (seeds) it belongs to
 
 
 @dataclass(frozen=True)
 class ShiftedExample:
     """One test image, its shifted copies, and what each model takes them for.
 
-    Attributes
-    ----------
-    label : int in [0, 10)
-    images : by set name, (784,) or (28, 28) in [0, 1]
-        The first is the original.
-    predictions : by model name, then by set name: int in [0, 10)
+    Classes are ints in [0, 10).
     """
 
     label: int
-    images: Mapping[str, NDArray[np.floating]]
-    predictions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    images: Mapping[str, NDArray[np.floating]]  # by set, (784,) or (28, 28) in [0, 1]
+    predictions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by model, by set
+
+
+@dataclass(frozen=True)
+class OodCurve:
+    """One model along one line of a curve."""
+
+    model: str
+    series: str  # a direction, or ``rotation``: the panel it is drawn in
+    x: Sequence[int]  # increasing; pixels or degrees
+    accuracy: Sequence[Values]  # (S, P): one row a seed, one value a place

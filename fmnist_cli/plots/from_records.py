@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fmnist_cli import plots
 from fmnist_cli.analysis.axes import AXIS_TITLES, gap_note, gaps, positions
 from fmnist_cli.analysis.result import RecordedRun, StudyResult
-from fmnist_cli.epoch import METRICS, Axis, Epoch, Metric
+from fmnist_cli.epoch import METRICS, Axis, Metric
 from fmnist_cli.errors import RegistryError
 from fmnist_cli.registry import RunRecord
 
@@ -21,21 +21,12 @@ if TYPE_CHECKING:
 CAPTION = ("engine", "batch", "lr", "momentum", "seed", "hidden", "train_size")
 
 
-def curve_of(epochs: Sequence[Epoch]) -> plots.Curve:
-    """The recorded epochs as a curve."""
-    values: dict[str, Any] = {name: [getattr(e, name) for e in epochs] for name in METRICS}
-    for name in ("test_loss", "test_accuracy"):
-        if all(value is None for value in values[name]):
-            values[name] = None
-    return plots.Curve(epochs=[epoch.epoch for epoch in epochs], **values)
-
-
-def curve_on(run: RecordedRun, axis: Axis = "epoch") -> plots.Curve:
-    """A run's curve, drawn against the axis."""
-    curve = curve_of(run.epochs)
-    if axis == "epoch":
-        return curve
-    return replace(curve, x=positions(run, axis), x_title=AXIS_TITLES[axis])
+def curve_of(run: RecordedRun, axis: Axis = "epoch") -> plots.Curve:
+    """The run's curve, drawn against the axis."""
+    values: dict[str, Any] = {name: [getattr(e, name) for e in run.epochs] for name in METRICS}
+    if axis != "epoch":
+        values |= {"x": positions(run, axis), "x_title": AXIS_TITLES[axis]}
+    return plots.Curve(epochs=[epoch.epoch for epoch in run.epochs], **values)
 
 
 def lines_of(
@@ -45,7 +36,6 @@ def lines_of(
     axis: Axis = "epoch",
 ) -> list[plots.Line]:
     """One line per condition, from the runs with an epoch; a diverged run is in no mean."""
-    drawable(result)
     groups = list(result.by_label().values())
     if order is not None:
         groups.sort(key=lambda runs: order(runs[0]))
@@ -55,7 +45,7 @@ def lines_of(
         n_diverged = sum(run.diverged for run in runs)
         share = f"{n_diverged} of {len(runs)} " if n_diverged < len(runs) else ""
         suffix = f", {share}diverged" if n_diverged else ""
-        curves = [curve_on(run, axis) for run in drawn if run.epochs]
+        curves = [curve_of(run, axis) for run in drawn if run.epochs]
         if curves:
             lines.append(plots.Line(f"{name(runs[0])}{suffix}", curves))
     return lines
@@ -77,7 +67,7 @@ def groups_figure(
     lines = [
         plots.Line(group.label, curves)
         for group in groups
-        if (curves := [curve_on(run, axis) for run in averaged(group.runs) if run.epochs])
+        if (curves := [curve_of(run, axis) for run in averaged(group.runs) if run.epochs])
     ]
     if not lines:
         raise RegistryError(
@@ -106,7 +96,7 @@ def run_figure(run: RecordedRun) -> Figure:
             f"run {run.run.id} must have recorded an epoch to be drawn. It has none."
         )
     caption = run_caption(run.run, len(run.epochs))
-    return plots.train_figure(curve_of(run.epochs), caption, ending_of(run.run))
+    return plots.train_figure(curve_of(run), caption, ending_of(run.run))
 
 
 def drawable(result: StudyResult) -> list[RecordedRun]:

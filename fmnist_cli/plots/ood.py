@@ -1,4 +1,4 @@
-"""How models fare on shifted test sets: bars, images with predictions, maps of all shifts."""
+"""How models fare on shifted test sets: bars, and curves by distance or angle."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fmnist_cli.engine.config import CLASS_NAMES, IMAGE_SIDE
-from fmnist_cli.engine.shifts import SHIFTED_SETS
 from fmnist_cli.errors import require
 from fmnist_cli.plots import style
-from fmnist_cli.plots.axes import band_limits, band_words, beside, draw_chance, percent_ticks
-from fmnist_cli.plots.data import Band, RunCaption, ShiftedExample, Values, numbers
+from fmnist_cli.plots.axes import (
+    band_limits,
+    band_words,
+    beside,
+    beside_all,
+    draw_chance,
+    draw_line,
+    percent_ticks,
+)
+from fmnist_cli.plots.data import Band, OodCurve, RunCaption, Values, numbers
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LICENCE = "Fashion-MNIST: MIT licence, © Zalando SE."
+ROTATION = "rotation"
 
 
 @style.applied_style()
@@ -56,9 +62,10 @@ def ood_figure(
     # A value is as wide as its bar at 15 bars; beyond, it is turned upright.
     n_bars = len(models) * len(sets)
     upright = n_bars > (9 if style.is_narrow() else 18)
-    handles: list[tuple[Artist, str]] = []
+    entries: list[tuple[Artist, str]] = []
     for i, (model, row) in enumerate(zip(models, bars, strict=True)):
         colour, hatch = style.bar_colour(i)
+        fill: dict[str, Any] = {"hatch": hatch, "edgecolor": "white", "linewidth": 0}
         for j, values in enumerate(row):
             values = values[np.isfinite(values)]
             if len(values) == 0:
@@ -66,24 +73,10 @@ def ood_figure(
             x = j + (i - (len(models) - 1) / 2) * width
             limits = band_limits(values[:, None], band, "share")
             height, low, high = (float(limit[0]) for limit in limits)
-            ax.bar(
-                [x],
-                [height],
-                width * 0.94,
-                color=colour,
-                hatch=hatch,
-                edgecolor="white",
-                linewidth=0,
-            )
+            ax.bar(x, height, width * 0.94, color=colour, **fill)
             if len(values) > 1:
-                ax.errorbar(
-                    [x],
-                    [height],
-                    yerr=[[height - low], [high - height]],
-                    color="black",
-                    capsize=2,
-                    linewidth=0.9,
-                )
+                whisker = [[height - low], [high - height]]
+                ax.errorbar(x, height, whisker, color="black", capsize=2, linewidth=0.9)
             ax.annotate(
                 f"{100 * height:.1f}",
                 xy=(x, high),
@@ -97,9 +90,8 @@ def ood_figure(
                 bbox={"boxstyle": "square,pad=0.08", "color": "white"},
                 annotation_clip=False,
             )
-        patch = Patch(facecolor=colour, hatch=hatch, edgecolor="white", linewidth=0)
-        handles.append((patch, style.plain(model, 18)))
-    handles.append(draw_chance(ax, zorder=3))
+        entries.append((Patch(facecolor=colour, **fill), style.plain(model, 18)))
+    entries.append(draw_chance(ax, zorder=3))
     ax.set_xticks(
         range(len(sets)), [style.plain(name, 9 if style.is_narrow() else 13) for name in sets]
     )
@@ -110,143 +102,88 @@ def ood_figure(
     percent_ticks(ax)
     ax.set_ylabel("accuracy")
     ax.set_xlabel("test set")
-    beside(ax, [handle for handle, _ in handles], [label for _, label in handles])
+    beside(ax, entries)
     return style.finish(figure)
 
 
 @style.applied_style()
-def ood_samples_figure(examples: Sequence[ShiftedExample], caption: RunCaption) -> Figure:
-    """Original and shifted images side by side, with what each model takes them for.
-
-    Right predictions have a tick and wrong ones a cross, beside their colours.
-
-    Parameters
-    ----------
-    examples : sequence of ShiftedExample
-        One row each; the columns are the sets of the first.
-
-    Raises
-    ------
-    UsageError
-        When there is no example.
-    """
-    require(len(examples) > 0, "an ood sample plot needs at least one image", len(examples))
-    sets = list(examples[0].images)
-    models = list(dict.fromkeys(name for example in examples for name in example.predictions))
-    heading, aside, gap = (30.0 if style.is_narrow() else 18.0), 62.0, 8.0  # points
-    points, rise = 7.0, 9.0
-    cell = (style.sheet_width() * 72 - 12 - aside) / len(sets)
-    side = min(cell - gap, 1.1 * 72)
-    row = side + len(models) * rise + gap
-    height = heading + row * len(examples)
-    notes = ["✓ right, ✗ wrong prediction." if models else "", LICENCE]
-
-    figure = style.new_figure(
-        f"Test images, shifted, and the predictions of {caption.model}"
-        if models
-        else "Test images and their shifted copies",
-        caption.line(),
-        [note for note in notes if note],
-        height=(height + 12) / 72,
-    )
-    ax = figure.subplots()
-    ax.set_axis_off()
-    ax.set_xlim(0, aside + cell * len(sets))
-    ax.set_ylim(height, 0)  # points, downwards
-    columns = int((cell - 11) / (style.CHARACTER_EM * points))
-    for j, name in enumerate(sets):
-        ax.text(
-            aside + cell * (j + 0.5),
-            heading - 6,
-            style.plain(name, 10 if style.is_narrow() else 24, 2),
-            ha="center",
-        )
-    for i, example in enumerate(examples):
-        top = heading + i * row
-        ax.text(
-            0, top + side / 2, style.plain(CLASS_NAMES[example.label], 11), va="center", ha="left"
-        )
-        for j, name in enumerate(sets):
-            left = aside + cell * (j + 0.5) - side / 2
-            if name in example.images:
-                ax.imshow(
-                    example.images[name].reshape(IMAGE_SIDE, IMAGE_SIDE),
-                    cmap="gray_r",
-                    vmin=0,
-                    vmax=1,
-                    extent=(left, left + side, top + side, top),
-                    interpolation="nearest",
-                    aspect="auto",
-                )
-            for k, model in enumerate(models):
-                predicted = example.predictions.get(model, {}).get(name)
-                if predicted is None:
-                    continue
-                right = predicted == example.label
-                y = top + side + rise * (k + 0.75)
-                ax.text(
-                    left,
-                    y,
-                    "✓" if right else "✗",
-                    size=points + 1,
-                    weight="bold",
-                    color=style.GREEN if right else style.VERMILLION,
-                    va="center",
-                )
-                text = style.plain(f"{model}: {CLASS_NAMES[predicted]}", columns, 1)
-                ax.text(left + 9, y, text, size=points, va="center")
-    return style.finish(figure)
-
-
-@style.applied_style()
-def accuracy_map_figure(
-    maps: Mapping[str, NDArray[np.floating]], caption: RunCaption, *, n_images: int
+def ood_curve_figure(
+    curves: Sequence[OodCurve], caption: RunCaption, *, band: Band = "range"
 ) -> Figure:
-    """The accuracy under every shift, a heat map for each model.
+    """One panel a series, one line a model, and the chance line.
 
     Parameters
     ----------
-    maps : by model, (2 R + 1, 2 R + 1) accuracies in [0, 1]
-        As of ``engine.ood_curves.accuracy_map``, R at least 4.
-    n_images : int
-        That each accuracy rests on.
+    curves : sequence of OodCurve
+        Several seeds are drawn as their mean and a band. With directions and rotation, the
+        rotation is below.
 
     Raises
     ------
     UsageError
-        When there is no map.
+        When there is no curve.
     """
-    from matplotlib.patches import Rectangle
-    from matplotlib.patheffects import withStroke
-
-    require(len(maps) > 0, "an accuracy map needs at least one model", len(maps))
-    notes = [f"On {n_images:,} test images. Outlined: as it is, and moved up by 4 pixels."]
-    figure = style.new_figure("Accuracy under every shift", caption.line(), notes, height=3.1)
-    top = max(float(one.max()) for one in maps.values())
-    moves = [one.move for one in SHIFTED_SETS if not one.quarter_turns]
-    panels = np.atleast_1d(figure.subplots(1, len(maps), sharey=True))
-    image: Any = None
-    for ax, (model, accuracies) in zip(panels, maps.items(), strict=True):
-        reach = len(accuracies) // 2
-        edges = (-reach - 0.5, reach + 0.5, reach + 0.5, -reach - 0.5)
-        image = ax.imshow(100 * accuracies, cmap="viridis", vmin=0, vmax=100 * top, extent=edges)
-        for dy, dx in moves:
-            ax.add_patch(
-                Rectangle((dx - 0.5, dy - 0.5), 1, 1, fill=False, color="white", linewidth=1)
-            )
-            value = f"{100 * accuracies[reach + dy, reach + dx]:.0f} %"
-            text = ax.annotate(
-                value, (dx + 0.8, dy), color="white", va="center", size=style.SMALL_POINTS
-            )
-            text.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
-        ax.set_title(model)
-        ax.set_xlabel("pixels to the right")
-        ticks = range(-reach, reach + 1, 4 if reach % 4 == 0 else max(reach, 1))
-        ax.set_xticks(ticks)
-        ax.set_yticks(ticks)
-        ax.grid(False)
-    panels[0].set_ylabel("pixels down")
-    bar = figure.colorbar(image, ax=list(panels), shrink=0.8, pad=0.02)
-    bar.set_label("accuracy (%)")
-    bar.outline.set_visible(False)
+    require(len(curves) > 0, "an ood curve plot needs at least one curve", len(curves))
+    found = list(dict.fromkeys(curve.series for curve in curves))
+    directions = [series for series in found if series != ROTATION]
+    models = list(dict.fromkeys(curve.model for curve in curves))
+    n_seeds = max(len(curve.accuracy) for curve in curves)
+    notes = []
+    if n_seeds > 1:
+        notes = [f"Lines: mean of {n_seeds} seeds. Bands: {band_words([n_seeds], band)}."]
+    what = ["moved"] * bool(directions) + ["turned"] * (ROTATION in found)
+    height = 5.0 if len(directions) > 1 else 3.6 if directions else 0.0
+    if ROTATION in found:
+        height += 2.6 if directions else 3.6
+    figure = style.new_figure(
+        f"Accuracy on the test set, {' and '.join(what)} further and further",
+        caption.line(),
+        notes,
+        height=height,
+    )
+    panels = _panels(figure, directions, ROTATION in found)
+    lines: dict[str, Artist] = {}
+    for name, ax in panels.items():
+        for curve in (curve for curve in curves if curve.series == name):
+            of_model = style.look(models.index(curve.model))
+            x = np.asarray(curve.x, float)
+            values = np.array([numbers(row) for row in curve.accuracy])  # (S, P)
+            middle = values[0]
+            if len(values) > 1:
+                middle, low, high = band_limits(values, band, "share")
+                ax.fill_between(x, low, high, color=of_model.colour, alpha=0.18, linewidth=0)
+            # a marker at exactly 0 or 1 stays whole
+            lines[curve.model] = draw_line(ax, x, middle, of_model, clip_on=False)
+        chance = draw_chance(ax)
+        ax.set_ylim(0, 1)
+        percent_ticks(ax)
+        if len(panels) > 1:
+            ax.set_title(name)
+        if name == ROTATION:
+            ax.set_xticks(range(0, 361, 45))
+    entries = [(line, style.plain(model, 18)) for model, line in lines.items()]
+    upper_right = list(panels.values())[1 if len(directions) > 1 else 0]
+    beside_all(figure, upper_right, [*entries, chance])
     return style.finish(figure)
+
+
+def _panels(figure: Figure, directions: Sequence[str], rotation: bool) -> dict[str, Axes]:
+    """Axes by series: the directions in two columns, labelled at the edges, then the rotation."""
+    columns = min(2, max(1, len(directions)))
+    rows = -(-len(directions) // columns)
+    grid = figure.add_gridspec(rows + rotation, columns)
+    panels: dict[str, Axes] = {}
+    for i, name in enumerate(directions):
+        first = panels.get(directions[0])
+        panels[name] = ax = figure.add_subplot(
+            grid[i // columns, i % columns], sharex=first, sharey=first
+        )
+        lowest, leftmost = i >= len(directions) - columns, i % columns == 0
+        ax.tick_params(labelbottom=lowest, labelleft=leftmost)
+        ax.set_xlabel("moved by (pixels)" if lowest else "")
+        ax.set_ylabel("accuracy" if leftmost else "")
+    if rotation:
+        panels[ROTATION] = ax = figure.add_subplot(grid[-1, :])
+        ax.set_xlabel("turned counter-clockwise by (degrees)")
+        ax.set_ylabel("accuracy")
+    return panels

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fmnist_cli.formatting import printable
 
@@ -115,27 +115,22 @@ def _import_matplotlib() -> None:
             matplotlib.rcParams["backend"] = backend
 
 
+Dashes = str | tuple[float, tuple[float, ...]]
+
+
 class Look(NamedTuple):
     """How one line is drawn; the dashes and the marker tell it apart in grey."""
 
     colour: str
-    dashes: str | tuple[float, tuple[float, ...]]
+    dashes: Dashes
     marker: str
 
 
-TRAIN = Look(BLUE, "-", "o")
-VALIDATION = Look(VERMILLION, (0, (5, 1.5)), "s")
-TEST = Look(GREEN, (0, (5, 1.5, 1, 1.5)), "^")
-RUNNING = Look(SKY, "-", "")
-
 _COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, BLACK, SKY)
-_DASHES: tuple[str | tuple[float, tuple[float, ...]], ...] = (
-    "-",
-    (0, (5, 1.5)),
-    (0, (5, 1.5, 1, 1.5)),
-    (0, (1, 1)),
-)
+_DASHES: tuple[Dashes, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1)))
 MARKERS = "os^DvPX<>"
+_BAR_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, YELLOW)
+_HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "+++")
 
 
 def look(i: int) -> Look:
@@ -143,11 +138,13 @@ def look(i: int) -> Look:
     return Look(_COLOURS[i % len(_COLOURS)], _DASHES[i % len(_DASHES)], MARKERS[i % len(MARKERS)])
 
 
+TRAIN, VALIDATION, TEST = look(0), look(1), look(2)
+RUNNING = Look(SKY, "-", "")
+
+
 def bar_colour(i: int) -> tuple[str, str]:
     """Fill and hatch of the i-th kind of bar."""
-    fills = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, YELLOW)
-    hatches = ("", "///", "...", "\\\\\\", "xxx", "---", "+++")
-    return fills[i % len(fills)], hatches[i % len(hatches)]
+    return _BAR_COLOURS[i % len(_BAR_COLOURS)], _HATCHES[i % len(_HATCHES)]
 
 
 def plain(name: str, width: int | None = None, lines: int = 3) -> str:
@@ -166,24 +163,11 @@ def plain(name: str, width: int | None = None, lines: int = 3) -> str:
     return f" {text}" if text.startswith("_") else text
 
 
-def new_figure(
-    title: str,
-    subtitle: str,
-    notes: Sequence[str] = (),
-    *,
-    height: float,
-) -> Figure:
-    """A sheet with its heading at the top left and its notes at the bottom left.
+def new_figure(title: str, subtitle: str, notes: Sequence[str] = (), *, height: float) -> Figure:
+    """A sheet with its heading at the top left and its notes, a paragraph each, at the bottom left.
 
-    Parameters
-    ----------
-    title, subtitle : str
-        Wrapped to the sheet's width.
-    notes : sequence of str
-        One paragraph each.
-    height : float
-        Inches, of the axes; what heading and notes need is added. The sheet is ``sheet_width()``
-        wide.
+    ``height`` is that of the axes, in inches; what heading and notes need is added. The sheet is
+    ``sheet_width()`` wide.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -206,30 +190,16 @@ def new_figure(
             h_pad=EDGE_POINTS / 72,
         )
     )
-    x = EDGE_POINTS / (width * 72)
-    y = 1 - EDGE_POINTS / total
-    figure.text(
-        x, y, "\n".join(title_lines), size=TITLE_POINTS, weight="bold", va="top", gid="title"
-    )
-    figure.text(
-        x,
-        y - title_height / total,
-        "\n".join(subtitle_lines),
-        size=TEXT_POINTS,
-        color=GREY,
-        va="top",
-        gid="subtitle",
-    )
+    x, edge = EDGE_POINTS / (width * 72), EDGE_POINTS / total
+
+    def write(gid: str, lines: list[str], y: float, points: float, **properties: Any) -> None:
+        figure.text(x, y, "\n".join(lines), gid=gid, size=points, **properties)
+
+    write("title", title_lines, 1 - edge, TITLE_POINTS, weight="bold", va="top")
+    below_title = 1 - edge - title_height / total
+    write("subtitle", subtitle_lines, below_title, TEXT_POINTS, color=GREY, va="top")
     if note_lines:
-        figure.text(
-            x,
-            EDGE_POINTS / total,
-            "\n".join(note_lines),
-            size=SMALL_POINTS,
-            color=GREY,
-            va="bottom",
-            gid="notes",
-        )
+        write("notes", note_lines, edge, SMALL_POINTS, color=GREY, va="bottom")
     return figure
 
 

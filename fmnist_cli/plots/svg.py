@@ -55,15 +55,17 @@ def on_dark(colour: str) -> str:
         For greys the grey that stands out from ``DARK_GROUND`` as they do from white; other
         colours keep their hue and are as light as text needs.
     """
-    rgb = _channels(colour)
+    from matplotlib.colors import to_hex, to_rgb
+
+    rgb, ground, ink = to_rgb(colour), to_rgb(DARK_GROUND), to_rgb(DARK_INK)
     hue, lightness, saturation = colorsys.rgb_to_hls(*rgb)
     if saturation < _UNSATURATED or lightness in (0, 1):
-        ground, ink = _channels(DARK_GROUND), _channels(DARK_INK)
-        return _hex(*(i + (g - i) * lightness for g, i in zip(ground, ink, strict=True)))
-    while _contrast(rgb, _channels(DARK_GROUND)) < CONTRAST:
+        red, green, blue = (i + (g - i) * lightness for g, i in zip(ground, ink, strict=True))
+        return to_hex((red, green, blue))
+    while _contrast(rgb, ground) < CONTRAST:
         lightness += _STEP
         rgb = colorsys.hls_to_rgb(hue, lightness, saturation)
-    return _hex(*rgb)
+    return to_hex(rgb)
 
 
 def _dark_rules(svg: str) -> str:
@@ -76,15 +78,6 @@ def _dark_rules(svg: str) -> str:
         if f"{name}: {colour}" in svg
     ]
     return f"@media (prefers-color-scheme: dark){{{''.join(rules)}}}"
-
-
-def _channels(colour: str) -> Rgb:
-    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    return red, green, blue
-
-
-def _hex(*channels: float) -> str:
-    return "#" + "".join(f"{round(255 * channel):02x}" for channel in channels)
 
 
 def _contrast(one: Rgb, other: Rgb) -> float:

@@ -36,43 +36,23 @@ class Listing:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure.
+    """A figure."""
 
-    Attributes
-    ----------
-    name : str
-        The file's name without its ending.
-    alt : str
-        What it shows, for who does not see it.
-    svg, narrow : str
-        The drawing, as ``plots.to_svg`` makes it, for a desk and for a phone.
-    """
-
-    name: str
+    name: str  # the file's, without its ending
     caption: str
-    alt: str
-    svg: str
-    narrow: str = ""
+    alt: str  # what it shows, for who does not see it
+    svg: str  # as ``plots.to_svg`` makes it, for a desk
+    narrow: str = ""  # for a phone
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A question and its answer in one line, for the summary.
+    """A question and its answer in one line, for the summary."""
 
-    Attributes
-    ----------
-    key : str
-        Of the section that says more.
-    verdict : str
-        ``yes``, ``no``, ``not settled``, or the number that was asked for.
-    line : str
-        What the verdict rests on.
-    """
-
-    key: str
+    key: str  # of the section that says more
     question: str
-    verdict: str
-    line: str
+    verdict: str  # ``yes``, ``no``, ``not settled``, or the number that was asked for
+    line: str  # what the verdict rests on
 
 
 Block = Prose | Formula | Table | Listing | Picture | Answer | Explanation
@@ -80,50 +60,27 @@ Block = Prose | Formula | Table | Listing | Picture | Answer | Explanation
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the work.
+    """One part of the work."""
 
-    Attributes
-    ----------
-    key : str
-        Unique within the report; the section's anchor.
-    command : str
-        What to type to do this part again; empty where there is nothing to do.
-    run_ids : tuple of int
-        The recorded runs that the part rests on.
-    figures : tuple of str
-        What to type to draw what explains it.
-    """
-
-    key: str
+    key: str  # unique within the report; the section's anchor
     title: str
     blocks: tuple[Block, ...]
-    command: str = ""
-    run_ids: tuple[int, ...] = ()
-    figures: tuple[str, ...] = ()
+    command: str = ""  # what to type to do this part again, if anything
+    run_ids: tuple[int, ...] = ()  # that the part rests on
+    figures: tuple[str, ...] = ()  # what to type to draw what explains it
 
 
 @dataclass(frozen=True)
 class Report:
-    """The whole.
-
-    Attributes
-    ----------
-    label : str
-        What the reader of any part must know, such as that the report is a quick one; empty
-        where there is no such thing.
-    author, course : str
-        Whose work it is and what it is for; empty leaves a place for them.
-    sections : tuple of Section
-        In the order of reading; the last ones may be about runs and machine.
-    """
+    """The whole."""
 
     title: str
     lead: str
-    label: str
+    label: str  # what the reader of any part must know, such as that the report is a quick one
     findings: tuple[Finding, ...]
-    sections: tuple[Section, ...]
-    author: str = ""
-    course: str = ""
+    sections: tuple[Section, ...]  # in the order of reading
+    author: str = ""  # whose work it is; empty leaves a place for it
+    course: str = ""  # what it is for, likewise
 
     @property
     def pictures(self) -> tuple[Picture, ...]:

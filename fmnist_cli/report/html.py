@@ -60,7 +60,8 @@ def _page(report: blocks.Report) -> Iterator[str]:
     yield '<dl class="findings">'
     for finding in report.findings:
         yield f'<dt><a href="#{finding.key}">{escape(finding.question)}</a></dt>'
-        yield f"<dd>{_verdict(finding.verdict)} {escape(finding.line)}</dd>"
+        verdict = escape(blocks.sentence(finding.verdict))
+        yield f'<dd><strong class="verdict">{verdict}</strong> {escape(finding.line)}</dd>'
     yield "</dl>"
     yield "</section>"
     for section in report.sections:
@@ -187,7 +188,3 @@ def _short(cell: str) -> str:
 
 def _badge(report: blocks.Report) -> str:
     return f' <span class="label">{escape(report.label)}</span>' if report.label else ""
-
-
-def _verdict(verdict: str) -> str:
-    return f'<strong class="verdict">{escape(blocks.sentence(verdict))}</strong>'

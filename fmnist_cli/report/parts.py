@@ -16,7 +16,7 @@ from fmnist_cli.analysis.result import StudyResult
 from fmnist_cli.analysis.why.causes import Explanation
 from fmnist_cli.engine import mini_cnn as engine
 from fmnist_cli.engine.config import MAGNITUDE_IMAGES, MODELS, TrainConfig
-from fmnist_cli.engine.parameters import ParameterCount, compare_in_order, count
+from fmnist_cli.engine.parameters import compare_in_order, count
 from fmnist_cli.formatting import percent, pluralize, seconds
 from fmnist_cli.plots.from_records import caption_of, curve_of, ending_of
 from fmnist_cli.report import tables
@@ -25,12 +25,13 @@ from fmnist_cli.report.work import Work, checked_run, default_run, mini_cnn_run
 from fmnist_cli.runner.command_line import figure_commands
 from fmnist_cli.runner.find import recorded
 from fmnist_cli.runner.mini_cnn import Training, examples_of, said_of_examples
-from fmnist_cli.studies import Study, View
+from fmnist_cli.studies import STUDIES, Study, View
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING, replay_table
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.momentum import MOMENTUM
-from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES, errors_table, shifted_examples
+from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
+from fmnist_cli.studies.shifted_results import errors_table, shifted_examples
 from fmnist_cli.studies.training import TRAINING
 from fmnist_cli.tables import Table, headings
 
@@ -42,10 +43,7 @@ ASSIGNMENT = {  # what the parts of the assignment are called, by the section th
     "training": "Problem 3: the training curve",
     "parameters": "Problem 3: the CNNs' parameters",
     "mini-cnn": "Problem 2: the mini CNN, its derivatives and the algorithm",
-    **{
-        study.kind: study.part
-        for study in (BATCH_SIZE, EARLY_STOPPING, MOMENTUM, SHIFTED_IMAGES, LEARNING_RATE)
-    },
+    **{study.kind: study.part for study in STUDIES.values()},
 }
 SHIFTED_CLASSES = 4  # of which the report shows an image
 UNTESTED = (
@@ -57,11 +55,14 @@ LINE = 150  # characters of a finding, unless its first sentence has more
 
 @dataclass(frozen=True)
 class Part:
-    """A part that is done: its section, its lines in the summary, and what tests its causes."""
+    """A part that is done."""
 
     section: Section
     findings: tuple[Finding, ...]
-    why: str = ""  # the command; empty where the part has no causes, or tested them
+    why: str = ""  # what tests its causes; empty where it has none, or tested them
+    name: str = ""
+    seconds: float = 0.0  # that it took this time
+    n_new: int = 0  # runs that were trained for it
 
 
 def checks(work: Work) -> Part:
@@ -85,11 +86,11 @@ def checks(work: Work) -> Part:
     )
     predicted = magnitude.get("ratio_predicted")
     noise = (
-        ""
-        if predicted is None
-        else f"From the noise of the single images' gradients {predicted:.2f} is expected: the "
-        "mean over more images loses noise and keeps the gradient, so that its size hardly "
-        "depends on how many images there are."
+        f"From the noise of the single images' gradients {predicted:.2f} is expected: the mean "
+        "over more images loses noise and keeps the gradient, so that its size hardly depends on "
+        "how many images there are."
+        if predicted is not None
+        else ""
     )
     # on a smaller training set the report compares fewer images than the command does
     enough = work.config.train_size >= MAGNITUDE_IMAGES[1]
@@ -130,7 +131,7 @@ def training(work: Work) -> Part:
     epochs = whole.epochs
     ending = ending_of(run)
     assert ending is not None
-    figure = partial(plots.train_figure, curve_of(epochs), caption_of([run]), ending)
+    figure = partial(plots.train_figure, curve_of(whole), caption_of([run]), ending)
     updates = pluralize(run.updates_to_best or 0, "gradient update")
     best = f"epoch {run.best_epoch} of {len(epochs)} ({updates})"
     facts = (
@@ -189,18 +190,15 @@ def study_part(
     words: str = "",
     further: Callable[[StudyResult], Table | None] | None = None,
 ) -> Part:
-    """A study's figure and table, then its answers.
+    """A study's figure and table, another table of its result (``further``), then its answers.
 
-    Parameters
-    ----------
-    values, words
-        What is compared, and what is typed for it, where it is not the command's own choice.
-    further
-        Another table of its result.
+    ``values`` are compared and ``words`` typed for them where it is not the command's own choice.
     """
     config = work.config
+    epochs = study.defaults.get("epochs", TrainConfig.epochs)  # the command's own
     if "patience" in study.defaults:
-        config = work.without_stopping(study.defaults["epochs"])
+        most = min(epochs, config.epochs) if work.quick else epochs
+        config = config.but(epochs=most, patience=None)
     left_out: list[str] = []
     if values is None:
         values, left_out = study.usual_values(config)
@@ -214,26 +212,28 @@ def study_part(
     )
     given = study.answers(result, view)
     explanations, tested = work.explain(study, config, result, view)
-    epochs = study.defaults.get("epochs", TrainConfig.epochs)
     typed = work.command(words or study.words(values), config, epochs=epochs, seeds=result.seeds)
+    blocks: list[Block] = [picture, study.table(result, view)]
+    if further and (more := further(result)):
+        blocks.append(more)
+    blocks += [Prose(f"{reason[:1].upper()}{reason[1:]}") for reason in left_out]
+    if given:
+        blocks += [Prose(study_note(result.runs)), *given]  # on how many seeds they rest
+    untested = ""
+    if work.why:
+        blocks += _why(study, result, explanations)
+        typed += " --why"
+    elif explanations:
+        blocks += [*explanations, Prose(UNTESTED)]
+        untested = f"{typed} --why"
     section = Section(
         study.kind,
         study.title,
-        (
-            picture,
-            study.table(result, view),
-            *((more,) if further and (more := further(result)) else ()),
-            *(Prose(f"{reason[:1].upper()}{reason[1:]}") for reason in left_out),
-            *((Prose(study_note(result.runs)),) if given else ()),  # on how many seeds they rest
-            *given,
-            *(_why(study, result, explanations) if work.why else explanations),
-            *([Prose(UNTESTED)] if explanations and not work.why else []),
-        ),
-        f"{typed} --why" if work.why else typed,
+        tuple(blocks),
+        typed,
         tuple(run.run.id for run in (*result.runs, *tested)),
         figure_commands(explanations),
     )
-    untested = "" if work.why or not explanations else f"{typed} --why"
     return Part(section, tuple(_finding(study.kind, answer) for answer in given), untested)
 
 
@@ -246,7 +246,7 @@ def parameters(work: Work) -> Part:
         "How many parameters",
         (
             tables.parameters_table((*counts, count("mini-cnn"))),
-            *(Prose(statement) for statement in (*statements, *_where_they_are(counts))),
+            *map(Prose, (*statements, *_where_they_are())),
         ),
         work.command("count-params", TrainConfig(hidden=work.config.hidden), reads_data=False),
     )
@@ -256,31 +256,32 @@ def parameters(work: Work) -> Part:
     return Part(section, (Finding("parameters", question, smallest.model, line),))
 
 
-def _where_they_are(counts: Sequence[ParameterCount]) -> Iterator[str]:
+def _where_they_are() -> tuple[str, str]:
     """Which layer has a CNN's parameters, and why."""
-    said, outputs = [], {}
-    for counted in counts:
-        if counted.model != "mlp":
-            *_, last = (layer for layer in counted.layers if layer.count)
-            (reads,) = last.input_shape
-            said.append(f"{last.count:,} parameters for {counted.model}'s {reads:,} features")
-            outputs[counted.model] = (last.count, counted.total - last.count)
-    if said:
-        yield (
-            "A kernel is shared by all places; a dense layer needs a weight for every feature and "
-            f"class: the output layers have {listing(said)}."
-        )
-    if {"cnn2", "cnn3"} <= outputs.keys():
-        (dense2, rest2), (dense3, rest3) = outputs["cnn2"], outputs["cnn3"]
-        yield (
-            f"cnn3's second convolution adds {rest3 - rest2:,} parameters. Its second pooling "
-            f"leaves fewer features, which saves {dense2 - dense3:,} in the output layer."
-        )
+    cnn2, cnn3 = count("cnn2"), count("cnn3")
+    dense2, dense3 = ([layer for layer in cnn.layers if layer.count][-1] for cnn in (cnn2, cnn3))
+    said = [
+        f"{dense.count:,} parameters for {cnn.model}'s {dense.input_shape[0]:,} features"
+        for cnn, dense in ((cnn2, dense2), (cnn3, dense3))
+    ]
+    saved = dense2.count - dense3.count
+    return (
+        "A kernel is shared by all places; a dense layer needs a weight for every feature and "
+        f"class: the output layers have {listing(said)}.",
+        f"cnn3's second convolution adds {cnn3.total - cnn2.total + saved:,} parameters. Its "
+        f"second pooling leaves fewer features, which saves {saved:,} in the output layer.",
+    )
 
 
 def shifted_images(work: Work) -> Part:
     """Every model on the test set and on its shifted copies, and what those look like."""
-    part = study_part(SHIFTED_IMAGES, work, MODELS, "ood --model all", further=errors_table)
+    part = study_part(
+        SHIFTED_IMAGES,
+        work,
+        MODELS,
+        "ood --model all",
+        further=lambda result: errors_table(result.runs),
+    )
     figure = partial(
         plots.ood_samples_figure,
         shifted_examples(work.dataset, {}, n_classes=SHIFTED_CLASSES),

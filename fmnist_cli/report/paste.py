@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fmnist_cli.registry import Registry, RunRecord
-from fmnist_cli.report.markdown import table_lines
+from fmnist_cli.report.markdown import table_paragraphs
 from fmnist_cli.report.tables import epochs_table, runs_table
 from fmnist_cli.runner.study import read_study
 from fmnist_cli.studies import View, study_of
@@ -16,12 +16,7 @@ def table_to_paste(
 ) -> str:
     """A table in Markdown with the columns and digits that one reads.
 
-    Parameters
-    ----------
-    study
-        Where the runs are those of a study: its own table. Else one row per run.
-    every_epoch
-        One row per epoch.
+    One row per epoch, or the table of the study whose runs they are, or else one row per run.
     """
     if every_epoch:
         table = epochs_table([(run.id, registry.epochs(run.id)) for run in runs])
@@ -30,4 +25,4 @@ def table_to_paste(
         table = study_of(record.kind).table(read_study(registry, record), View())
     else:
         table = runs_table(runs)
-    return "\n".join(table_lines(table)) + "\n"
+    return "\n\n".join(table_paragraphs(table)) + "\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 from fmnist_cli.analysis.sampling import accuracy_interval, with_interval
 from fmnist_cli.engine.config import CLASS_NAMES
-from fmnist_cli.epoch import Epoch
+from fmnist_cli.epoch import METRIC_WORDS, Epoch, Metric
 from fmnist_cli.formatting import percent, pluralize, seconds
 from fmnist_cli.registry import ArtefactRecord, EvaluationRecord, RunRecord
 
@@ -25,12 +25,7 @@ def run_facts(
 ) -> list[tuple[str, str]]:
     """What was asked of a run, how it went and where, as labels and texts.
 
-    Parameters
-    ----------
-    curve : sequence of Epoch
-        As far as the run has come.
-    repeat : str
-        The command that trains the same.
+    ``curve`` is as far as the run has come, ``repeat`` the command that trains the same.
     """
     facts: list[tuple[str, str]] = []
 
@@ -46,21 +41,16 @@ def run_facts(
     )
     patience = f"patience {run.patience} on {run.monitor}" if run.patience else "no early stopping"
     row("limits", f"at most {pluralize(run.max_epochs, 'epoch')}, {patience}")
-    if run.augment != "none":
-        row("augmentation", run.augment)
-    if run.head != "flatten":
-        row("head", run.head)
+    row("augmentation", "" if run.augment == "none" else run.augment)
+    row("head", "" if run.head == "flatten" else run.head)
     row("seed of the weights", run.init_seed)
     row("seed of the epochs", run.order_seed)
     row("tags", ", ".join(run.tags))
     row("note", run.note)
-    if run.study_id:
-        row("study", f"{run.study_id}, arm {run.arm}")
+    row("study", f"{run.study_id}, arm {run.arm}" if run.study_id else "")
     reason = {"patience": "patience used up", "max_epochs": "the limit"}.get(run.stop_reason or "")
-    row(
-        "stopped",
-        f"{reason}{', while still improving' if run.still_improving else ''}" if reason else None,
-    )
+    improving = ", while still improving" if run.still_improving else ""
+    row("stopped", f"{reason}{improving}" if reason else "")
     row("message", run.message)
     if run.best_epoch:
         updates = pluralize(run.updates_to_best or 0, "update")
@@ -71,12 +61,13 @@ def run_facts(
             accuracy = with_interval(run.test_accuracy, n_test)
         row("test", f"{accuracy}, loss {loss(run.test_loss)}")
     if curve:
-        for label, values in (
-            ("training loss", [e.value("train_loss") for e in curve]),
-            ("validation loss", [e.value("val_loss") for e in curve]),
-            ("validation accuracy", [e.value("val_accuracy") for e in curve]),
-        ):
-            row(label, f"{sparkline(values)}  {loss(values[0])} -> {loss(values[-1])}")
+        metrics: tuple[Metric, ...] = ("train_loss", "val_loss", "val_accuracy")
+        for metric in metrics:
+            values = [e.value(metric) for e in curve]
+            row(
+                METRIC_WORDS[metric],
+                f"{sparkline(values)}  {loss(values[0])} -> {loss(values[-1])}",
+            )
         trained = sum(e.train_seconds for e in curve)
         row(
             "time",

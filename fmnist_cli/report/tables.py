@@ -163,10 +163,9 @@ def derivative_checks_table(found: Sequence[DerivativeCheck]) -> Table:
     """The mini CNN's derivatives beside what checks them."""
     columns = (
         Column("derivative", numeric=False),
-        *(
-            Column(name, show="{:.7g}".format)
-            for name in ("chain rule", "numeric", "loop's update")
-        ),
+        Column("chain rule", show="{:.7g}".format),
+        Column("numeric", show="{:.7g}".format),
+        Column("loop's update", show="{:.7g}".format),
         Column("relative error", show="{:.1e}".format),
         Column("verdict", numeric=False),
     )
@@ -185,13 +184,8 @@ def typeset(notation: str) -> str:
     """The notation of the mini CNN with its symbols: ``∂l/∂w₁ = -y σ(-y ŷ)``."""
     text = re.sub(r"\bd(l|y\^|[ao]\d)/d", r"∂\1/∂", notation)
     text = re.sub(r"(?<=[a-z])\d\b", lambda digit: chr(0x2080 + int(digit[0])), text)
-    for plain, symbol in (
-        ("y^", "ŷ"),
-        ("sigma", "σ"),
-        ("eta", "η"),
-        (" <- ", " ← "),
-        (" * ", " · "),
-    ):
+    symbols = {"y^": "ŷ", "sigma": "σ", "eta": "η", " <- ": " ← ", " * ": " · "}
+    for plain, symbol in symbols.items():
         text = text.replace(plain, symbol)
     return text
 
@@ -222,61 +216,54 @@ def runs_table(runs: Sequence[RunRecord]) -> Table:
     return Table("Runs", columns, rows, limit_note(runs), anchors)
 
 
+EPOCH_COLUMNS: Mapping[str, Column] = {  # by the name of the epoch's attribute
+    "epoch": Column("epoch"),
+    "updates": Column("updates", show="{:,}".format),
+    "running_loss": Column("running loss", show=loss),
+    "train_loss": Column("train loss", show=loss),
+    "train_accuracy": Column("train accuracy", short="train acc", show=percent),
+    "val_loss": Column("val loss", show=loss),
+    "val_accuracy": Column("val accuracy", short="val acc", show=percent),
+    "test_accuracy": Column("test accuracy", short="test acc", show=percent),
+    "dead_units": Column("dead units", short="dead"),
+    "train_seconds": Column("seconds", show="{:.3f}".format),
+}
+
+
 def epochs_table(curves: Sequence[tuple[int | None, Sequence[Epoch]]]) -> Table:
     """Every epoch's numbers, of each run by its id; None where one run needs no naming."""
-    named = any(run_id is not None for run_id, _ in curves)
-    tested = any(epoch.test_accuracy is not None for _, epochs in curves for epoch in epochs)
-    columns = (
-        *((Column("run"),) if named else ()),
-        Column("epoch"),
-        Column("updates", show="{:,}".format),
-        Column("running loss", show=loss),
-        Column("train loss", show=loss),
-        Column("train accuracy", short="train acc", show=percent),
-        Column("val loss", show=loss),
-        Column("val accuracy", short="val acc", show=percent),
-        *((Column("test accuracy", short="test acc", show=percent),) if tested else ()),
-        Column("dead units", short="dead"),
-        Column("seconds", show="{:.3f}".format),
-    )
-    rows = tuple(
-        (
-            *((run_id,) if named else ()),
-            epoch.epoch,
-            epoch.updates,
-            epoch.running_loss,
-            epoch.train_loss,
-            epoch.train_accuracy,
-            epoch.val_loss,
-            epoch.val_accuracy,
-            *((epoch.test_accuracy,) if tested else ()),
-            epoch.dead_units,
-            epoch.train_seconds,
-        )
+    columns = dict(EPOCH_COLUMNS)
+    if all(epoch.test_accuracy is None for _, epochs in curves for epoch in epochs):
+        del columns["test_accuracy"]
+    rows = [
+        (run_id, *(getattr(epoch, name) for name in columns))
         for run_id, epochs in curves
         for epoch in epochs
-    )
-    return Table("Epoch by epoch", columns, rows)
+    ]
+    heads = [Column("run"), *columns.values()]
+    if all(run_id is None for run_id, _ in curves):
+        heads, rows = heads[1:], [row[1:] for row in rows]
+    return Table("Epoch by epoch", tuple(heads), tuple(rows))
 
 
 def times_table(sections: Sequence[Section], recorded: Mapping[int, float]) -> Table:
-    """What the runs of each part took, as they are recorded.
-
-    Parameters
-    ----------
-    recorded : mapping
-        Each run's seconds from its beginning to its end, by id.
-    """
-    rows = []
-    for section in sections:
-        spent = sum(recorded[run_id] for run_id in section.run_ids)
-        runs = str(len(section.run_ids))
-        rows.append((section.title, runs, seconds(spent) if section.run_ids else "-"))
-    total = sum(recorded.values())
-    rows.append(("all, each run once", str(len(recorded)), seconds(total)))
-    columns = (Column("Part", numeric=False), Column("Runs"), Column("Recorded time"))
-    return Table("From the beginning of each run to its end, evaluations included", columns,
-                 tuple(rows))  # fmt: skip
+    """What the runs of each part took: ``recorded`` has each run's seconds, by its id."""
+    columns = (
+        Column("Part", numeric=False),
+        Column("Runs"),
+        Column("Recorded time", show=seconds),
+    )
+    spent = [
+        (
+            section.title,
+            len(section.run_ids),
+            sum(recorded[run_id] for run_id in section.run_ids) if section.run_ids else None,
+        )
+        for section in sections
+    ]
+    total = ("all, each run once", len(recorded), sum(recorded.values()))
+    caption = "From the beginning of each run to its end, evaluations included"
+    return Table(caption, columns, (*spent, total))
 
 
 def environment_table(environment: Mapping[str, Any]) -> Table:

@@ -29,33 +29,17 @@ MAGNITUDE_SHARE = 100  # how many times fewer the few images are
 
 @dataclass(frozen=True)
 class Work:
-    """What every part is given.
-
-    Attributes
-    ----------
-    config : TrainConfig
-        Of the default training; the parts vary it.
-    quick : bool
-        Whether ``config``'s epochs limit the studies as well.
-    why : bool
-        Whether counterfactual runs test the causes.
-    options : sequence of str
-        What has to stand in any command that trains like this, such as ``--data-dir``.
-    seeds, cnn_seeds : tuple of int
-        Of the MLP's studies, and of the one that trains CNNs.
-    more_seeds : bool
-        Whether a study that is complete with these seeds and more is as good.
-    """
+    """What every part is given."""
 
     session: Session
-    config: TrainConfig
-    seeds: tuple[int, ...]
+    config: TrainConfig  # of the default training; the parts vary it
+    seeds: tuple[int, ...]  # of the MLP's studies
     executor: Executor
-    quick: bool
-    why: bool = False
-    options: tuple[str, ...] = ()
-    cnn_seeds: tuple[int, ...] = ()
-    more_seeds: bool = False
+    quick: bool  # whether ``config``'s epochs limit the studies as well
+    why: bool = False  # whether counterfactual runs test the causes
+    options: tuple[str, ...] = ()  # of any command that trains like this, such as --data-dir
+    cnn_seeds: tuple[int, ...] = ()  # of the study that trains CNNs
+    more_seeds: bool = False  # whether a study complete with these seeds and more is as good
 
     @property
     def registry(self) -> Registry:
@@ -64,12 +48,6 @@ class Work:
     @property
     def dataset(self) -> Dataset:
         return self.session.dataset
-
-    def without_stopping(self, epochs: int) -> TrainConfig:
-        """The default training, to its last epoch."""
-        if self.quick:
-            epochs = min(epochs, self.config.epochs)
-        return self.config.but(epochs=epochs, patience=None)
 
     def train_study(self, study: Study, config: TrainConfig, values: Sequence[Any]) -> StudyResult:
         """The study: read where it is complete, continued or begun where it is not.
@@ -81,7 +59,7 @@ class Work:
             config,
             values,
             View(),
-            seeds=self.seeds_of(study),
+            seeds=(self.cnn_seeds if study.kind == "ood" else ()) or self.seeds,
             executor=InProcess() if study.timed else self.executor,
             reuse=True,
             more_seeds=self.more_seeds,
@@ -103,10 +81,6 @@ class Work:
             self.session, config, result, view, seeds=result.seeds, executor=self.executor
         )
 
-    def seeds_of(self, study: Study) -> tuple[int, ...]:
-        """The seeds of every condition of a study."""
-        return self.cnn_seeds or self.seeds if study.kind == "ood" else self.seeds
-
     def command(
         self,
         words: str,
@@ -118,14 +92,8 @@ class Work:
     ) -> str:
         """What to type: ``words``, and each option that is not at its default.
 
-        Parameters
-        ----------
-        epochs : int
-            The command's own default.
-        seeds
-            A study's, if it is one.
-        reads_data : bool
-            Whether the command takes the options that say where the data set is.
+        ``epochs`` is the command's own default, ``seeds`` are a study's, and a command that
+        ``reads_data`` takes the options that say where the data set is.
         """
         flags: list[str] = []
         for field in fields(config):
@@ -163,13 +131,14 @@ def default_run(work: Work) -> RunRecord:
         if run.status == "finished":
             return run
 
-    def before(run: Run, backend: Any) -> None:
-        _record_checks(work, run)
-
     begun = next((run for run in runs if run.status in RESUMABLE and run.study_id is None), None)
     resume = None if begun is None else work.registry.resumable(begun.id)
     recorded = train_recorded(
-        work.session, work.config, Recipe("train"), before=before, resume=resume
+        work.session,
+        work.config,
+        Recipe("train"),
+        before=lambda run, backend: _record_checks(work, run),
+        resume=resume,
     )
     return work.registry.get_run(recorded.run.id)
 
@@ -201,9 +170,8 @@ def mini_cnn_run(work: Work, exercise: Exercise, found: tuple[DerivativeCheck, .
             last = work.registry.epochs(run.id)[-1]
             if figures == wanted and last.updates == training.steps:
                 return run
-    session = work.session
     done, _ = record_exercise(
-        work.registry, session.listener, session.argv, exercise, found, training
+        work.registry, work.session.listener, work.session.argv, exercise, found, training
     )
     return work.registry.get_run(done.id)
 

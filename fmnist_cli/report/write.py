@@ -35,16 +35,6 @@ BEYOND = "sweep-lr"  # the part that no assignment asks for
 
 
 @dataclass(frozen=True)
-class TimedPart:
-    """A part, and what it took this time."""
-
-    name: str
-    part: Part
-    seconds: float
-    n_new: int  # runs that were trained for it
-
-
-@dataclass(frozen=True)
 class WrittenReport:
     """What was written, and what it took.
 
@@ -59,20 +49,12 @@ class WrittenReport:
     html: Path
     markdown: Path
     figures: tuple[Path, ...]
-    parts: tuple[TimedPart, ...]
+    parts: tuple[Part, ...]
     seconds: float
 
 
 def write_report(work: Work, folder: Path, *, author: str = "", course: str = "") -> WrittenReport:
-    """Do what the registry does not have yet, and write the pages.
-
-    Parameters
-    ----------
-    folder : Path
-        An existing one.
-    author, course : str
-        Named in the heading.
-    """
+    """Do what the registry does not have yet, and write the pages into the folder, which exists."""
     begun = time.perf_counter()
     with note_on_interrupt(lambda: Kept("what is done is kept", repeat=True)):
         done = _do_all(work)
@@ -82,7 +64,7 @@ def write_report(work: Work, folder: Path, *, author: str = "", course: str = ""
     return WrittenReport(html, markdown, tuple(figures), tuple(done), total)
 
 
-def _do_all(work: Work) -> list[TimedPart]:
+def _do_all(work: Work) -> list[Part]:
     done = []
     for number, (name, do) in enumerate(PARTS.items(), start=1):
         work.session.listener.message(f"Report, part {number} of {len(PARTS)}: {name}")
@@ -90,10 +72,10 @@ def _do_all(work: Work) -> list[TimedPart]:
         begun = time.perf_counter()
         part = do(work)
         place = "Beyond" if part.section.key == BEYOND else number
-        title = f"{place}. {part.section.title}"
-        part = replace(part, section=replace(part.section, title=title))
-        n_new = sum(run_id > newest for run_id in part.section.run_ids)
-        done.append(TimedPart(name, part, time.perf_counter() - begun, n_new))
+        section = replace(part.section, title=f"{place}. {part.section.title}")
+        n_new = sum(run_id > newest for run_id in section.run_ids)
+        took = time.perf_counter() - begun
+        done.append(replace(part, section=section, name=name, seconds=took, n_new=n_new))
     return done
 
 
@@ -120,40 +102,37 @@ def _seeds(counts: set[int]) -> str:
     return pluralize(high, "seed") if low == high else f"{low} to {pluralize(high, 'seed')}"
 
 
-def _compose(work: Work, done: list[TimedPart]) -> Report:
-    sections = [one.part.section for one in done]
+def _compose(work: Work, done: list[Part]) -> Report:
+    sections = [part.section for part in done]
     run_ids = sorted({run_id for section in sections for run_id in section.run_ids})
     records = [work.registry.get_run(run_id) for run_id in run_ids]
     recorded = {run.id: run.total_seconds or 0.0 for run in records}
     environment = work.registry.environment(run_ids[-1])
     config, seeds = work.config, _rests_on(work, records)
-    shortened = (
-        f" This is the quick version: {config.train_size:,} training images and at most "
-        f"{config.epochs} epochs, too few to settle anything."
-        if work.quick
-        else ""
-    )
+    name, licence = "a data set", "a data set of Fashion-MNIST's form"
+    if work.dataset.is_official:
+        name, licence = "Fashion-MNIST", "Fashion-MNIST, (c) Zalando SE, MIT licence"
     lead = (
-        f"Training dynamics on {'Fashion-MNIST' if work.dataset.is_official else 'a data set'}: "
-        f"{config.train_size:,} training, {config.val_size:,} validation and "
-        f"{len(work.dataset.test):,} test images. {seeds}{shortened}"
-        f"{'' if work.why else WHY}"
+        f"Training dynamics on {name}: {config.train_size:,} training, {config.val_size:,} "
+        f"validation and {len(work.dataset.test):,} test images. {seeds}"
     )
-    name = (
-        "Fashion-MNIST, (c) Zalando SE, MIT licence"
-        if work.dataset.is_official
-        else "a data set of Fashion-MNIST's form"
-    )
-    data = f"Data: {name}; fingerprint {work.dataset.fingerprint}."
+    if work.quick:
+        lead += (
+            f" This is the quick version: {config.train_size:,} training images and at most "
+            f"{config.epochs} epochs, too few to settle anything."
+        )
+    if not work.why:
+        lead += WHY
+    data = f"Data: {licence}; fingerprint {work.dataset.fingerprint}."
     executed = work.executor.recorded
-    together = ""
+    side_by_side = []
     if "cluster" in executed:
-        together = "The runs were trained on a Dask cluster"
+        side_by_side = [Prose("The runs were trained on a Dask cluster, but for the batch sizes.")]
     elif "jobs" in executed:
         together = f"Up to {executed['jobs']} runs were trained side by side"
-    side_by_side = [Prose(f"{together}, but for the batch sizes.")] if together else []
+        side_by_side = [Prose(f"{together}, but for the batch sizes.")]
     sections += [
-        questions([one.part for one in done]),
+        questions(done),
         Section(
             "time",
             "What each part took",
@@ -167,7 +146,7 @@ def _compose(work: Work, done: list[TimedPart]) -> Report:
         "Fashion-MNIST, step by step",
         lead,
         "quick version" if work.quick else "",
-        tuple(finding for one in done for finding in one.part.findings),
+        tuple(finding for part in done for finding in part.findings),
         tuple(sections),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.early_stopping import EARLY_STOPPING
@@ -11,9 +10,8 @@ from fmnist_cli.studies.grid import GRID
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
 from fmnist_cli.studies.luck import LUCK
 from fmnist_cli.studies.momentum import MOMENTUM
-from fmnist_cli.studies.other import OTHER
 from fmnist_cli.studies.shifted_images import SHIFTED_IMAGES
-from fmnist_cli.studies.study import Study, View
+from fmnist_cli.studies.study import OtherStudy, Study, View
 from fmnist_cli.studies.training import TRAINING
 
 STUDIES: Mapping[str, Study] = {
@@ -34,7 +32,7 @@ STUDIES: Mapping[str, Study] = {
 
 def study_of(kind: str) -> Study:
     """The study of that kind; of one that Python made up, what holds of any study."""
-    return STUDIES.get(kind) or replace(OTHER, kind=kind)
+    return STUDIES.get(kind) or OtherStudy(kind)
 
 
 __all__ = ["STUDIES", "Study", "View", "study_of"]

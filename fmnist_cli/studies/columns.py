@@ -10,9 +10,8 @@ from fmnist_cli.tables import FEW_SEEDS, Column, Table, Value, seeds_notes
 
 if TYPE_CHECKING:
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
-    from fmnist_cli.analysis.statistics import Scale
+    from fmnist_cli.analysis.statistics import Scale, Summary
     from fmnist_cli.registry import RunRecord
-    from fmnist_cli.studies.study import View
 
 Runs = Sequence["RecordedRun"]
 Cell = Callable[[Runs], Value]
@@ -55,11 +54,16 @@ def interval(
 
     def cell(runs: Runs) -> str | None:
         found = summarise((read(run) for run in runs if not run.diverged), scale)
-        if found is None or found.low is None or found.high is None:
-            return None
-        return f"{show(found.low)} to {show(found.high)}"
+        return None if found is None else ends(found, show)
 
     return cell
+
+
+def ends(found: Summary, show: Callable[[float], str]) -> str | None:
+    """The interval as text; None below five seeds."""
+    if found.low is None or found.high is None:
+        return None
+    return f"{show(found.low)} to {show(found.high)}"
 
 
 def points(value: float) -> str:
@@ -71,6 +75,11 @@ def loss(value: float) -> str:
     return f"{value:.4f}"
 
 
+BATCH = (Column("batch", show="{:,}".format), lambda runs: runs[0].batch)
+LEARNING_RATE = (
+    Column("learning rate", short="lr", key="lr", show="{:g}".format),
+    lambda runs: runs[0].lr,
+)
 BEST_EPOCH = (
     Column("best epoch", key="epochs_to_best", show=format_count),
     each(lambda run: run.best_epoch),
@@ -119,18 +128,13 @@ def best_value(result: StudyResult) -> str:
     return f"{'lowest' if monitor == 'val_loss' else 'highest'} {METRIC_WORDS[monitor]}"
 
 
-def _best_note(result: StudyResult) -> str:
-    return f"Best: the epoch of the {best_value(result)}; the test accuracy is of its weights."
-
-
-def condition_table(
-    title: str, columns: Columns, result: StudyResult, view: View | None = None, *, note: str = ""
-) -> Table:
+def condition_table(title: str, columns: Columns, result: StudyResult, note: str = "") -> Table:
     """One row per condition; the note says what columns are of that do not say so themselves."""
     columns = with_interval(result, columns)
     rows = tuple(tuple(cell(runs) for _, cell in columns) for runs in result.by_label().values())
-    of_columns = [note or _best_note(result)] if note or BEST_EPOCH in columns else []
-    notes = (*of_columns, *seeds_notes(rows), *limit_note(run.run for run in result.runs))
+    if not note and BEST_EPOCH in columns:
+        note = f"Best: the epoch of the {best_value(result)}; the test accuracy is of its weights."
+    notes = tuple(filter(None, (note, *seeds_notes(rows), *limit_note(result.runs))))
     diverged = sum(run.diverged for run in result.runs)
     if diverged and len(result.runs) > len(rows):
         notes = (*notes, f"Diverged runs ({diverged} of {len(result.runs)}) are in no mean.")
@@ -140,7 +144,7 @@ def condition_table(
     return Table(f"Study {result.study.id}: {title}", heads, rows, notes)
 
 
-def limit_note(runs: Iterable[RunRecord]) -> tuple[str, ...]:
+def limit_note(runs: Iterable[RunRecord | RecordedRun]) -> tuple[str, ...]:
     """What "+" means, where a run has it."""
     improving = any(run.still_improving for run in runs)
     return ("+: still improving at its limit; more epochs would change it.",) if improving else ()

@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING, Any
 from fmnist_cli.engine.config import TrainConfig
 from fmnist_cli.formatting import format_count, percent, pluralize
 from fmnist_cli.studies import columns
-from fmnist_cli.studies.study import Conditions, Figures, Study, View
+from fmnist_cli.studies.study import (
+    WHOLE_CURVES,
+    Answers,
+    Conditions,
+    Explanations,
+    Figures,
+    Study,
+    View,
+)
 from fmnist_cli.tables import Column, Shown, Table, Value, seeds_notes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.early_stopping import PatienceOutcome
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
-    from fmnist_cli.analysis.why.causes import Explanation
 
 Outcomes = Sequence["PatienceOutcome"]
-
-
-def _conditions(config: TrainConfig, patiences: Sequence[int]) -> Conditions:
-    """One: the patiences are applied to its curve."""
-    return [(f"batch {config.batch}", config)]
 
 
 def _judged(result: StudyResult) -> list[RecordedRun]:
@@ -56,9 +57,11 @@ def _stops(of_one: Outcomes) -> Value:
     return Shown(tuple(stops), f"{len(reached)} of {len(stops)} stop")
 
 
+STOPS_AFTER = Column("stops after epoch", short="stops after", show=format_count)
+COST = Column("cost (points)", key="cost", show=lambda value: f"{100 * value:+.2f}")
 COLUMNS: tuple[tuple[Column, Callable[[Outcomes], Value]], ...] = (
     (Column("patience"), lambda of_one: of_one[0].patience),
-    (Column("stops after epoch", short="stops after", show=format_count), _stops),
+    (STOPS_AFTER, _stops),
     (Column("keeps epoch", show=format_count), _over_seeds(lambda one: one.best_epoch)),
     (
         Column("test accuracy kept", short="test kept", key="test_accuracy", show=percent),
@@ -72,32 +75,8 @@ COLUMNS: tuple[tuple[Column, Callable[[Outcomes], Value]], ...] = (
         Column("its test accuracy", short="its test acc", key="curve_test_accuracy", show=percent),
         _over_seeds(lambda one: one.curve_test_accuracy),
     ),
-    (
-        Column("cost (points)", key="cost", show=lambda value: f"{100 * value:+.2f}"),
-        _over_seeds(lambda one: one.cost),
-    ),
+    (COST, _over_seeds(lambda one: one.cost)),
 )
-
-
-def _table(result: StudyResult, view: View) -> Table:
-    found = outcomes(result, view)
-    rows = tuple(
-        tuple(cell([one for one in found if one.patience == patience]) for _, cell in COLUMNS)
-        for patience in dict.fromkeys(one.patience for one in found)
-    )
-    heads = tuple(column for column, _ in COLUMNS)
-    caption = f"Study {result.study.id}: what each patience keeps"
-    note = _kept_note(result) if rows else columns.NO_RESULT
-    return Table(caption, heads, rows, (note, *seeds_notes(rows)))
-
-
-def _kept_note(result: StudyResult) -> str:
-    """What the columns of the epoch kept and of the best one are of."""
-    best = columns.best_value(result)
-    return (
-        f"A patience keeps the epoch of the {best} until its stop; the best epoch has the {best} "
-        "of the whole curve. Cost: the best epoch's test accuracy less the kept one's."
-    )
 
 
 def replay_table(result: StudyResult) -> Table:
@@ -117,9 +96,9 @@ def replay_table(result: StudyResult) -> Table:
     chances = stops_by_chance(runs, patiences) if runs else {}
     heads = (
         Column("patience"),
-        Column("stops after epoch", short="stops after", show=format_count),
+        STOPS_AFTER,
         Column("keeps the best epoch", short="keeps the best", numeric=False),
-        Column("cost (points)", key="cost", show=lambda value: f"{100 * value:+.2f}"),
+        COST,
         Column("too early by chance", key="too_early", show=lambda value: percent(value, 0)),
     )
     rows: list[tuple[Value, ...]] = []
@@ -151,104 +130,115 @@ def replay_table(result: StudyResult) -> Table:
     return Table(caption, heads, tuple(rows), tuple(notes))
 
 
-def _details(result: StudyResult, view: View) -> list[Table]:
-    """The first seed's curve, epoch by epoch, with what each patience makes of it; then what every
-    patience costs."""
-    found = outcomes(result, view)
-    made = []
-    for run in result.runs[:1]:
-        of_run = [one for one in found if one.seed == run.seed]
-        rows = []
-        for epoch in run.epochs:
-            notes = [f"{o.patience} keeps" for o in of_run if o.best_epoch == epoch.epoch]
-            notes += [f"{o.patience} stops" for o in of_run if o.stopped_after == epoch.epoch]
-            accuracies = (epoch.train_accuracy, epoch.val_accuracy, epoch.test_accuracy)
-            losses = (epoch.train_loss, epoch.val_loss)
-            rows.append((epoch.epoch, *accuracies, *losses, ", ".join(notes)))
-        seed = "" if len(result.runs) == 1 else f", seed {run.seed}"
-        heads = (
-            Column("epoch"),
-            Column("train", show=percent),
-            Column("validation", short="val.", show=percent),
-            Column("test", show=percent),
-            Column("train loss", show="{:.3f}".format),
-            Column("validation loss", short="val. loss", show="{:.3f}".format),
-            Column("patience", numeric=False),
-        )
-        caption = f"Study {result.study.id}, run {run.run.id}{seed}: accuracy and loss by epoch"
-        made.append(Table(caption, heads, tuple(rows)))
-    return [*made, replay_table(result)] if _judged(result) else made
-
-
-def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
-    from fmnist_cli.analysis.early_stopping import early_stop_answers
-
-    runs = _judged(result)
-    return early_stop_answers(runs, view.patiences) if runs else ()
-
-
-def _document(result: StudyResult, view: View) -> dict[str, Any]:
-    return {
-        "curves": [
-            {"seed": run.seed, "epochs": [epoch.document() for epoch in run.epochs]}
-            for run in result.runs
-        ],
-        "stops": [asdict(one) for one in outcomes(result, view)],
-        "replay": replay_table(result).records(),
-    }
-
-
-def _figure(result: StudyResult, view: View) -> Figure:
-    from fmnist_cli import plots
-    from fmnist_cli.plots.from_records import averaged, curve_of, drawable, study_caption
-
-    runs = averaged(drawable(result))
-    place = {run.seed: i for i, run in enumerate(runs)}
-    stops = [
-        plots.PatienceStop(one.patience, one.best_epoch, one.stopped_after, place[one.seed])
-        for one in outcomes(result, view)
-        if one.seed in place
-    ]
-    curves = [curve_of(run.epochs) for run in runs]
-    return plots.early_stop_figure(curves, study_caption(result), stops, band=view.band)
-
-
-def _alt(result: StudyResult, view: View) -> str:
-    epochs = pluralize(max(len(run.epochs) for run in result.runs), "epoch")
-    patiences = ", ".join(map(str, view.patiences))
-    return (
-        f"Line charts of train, validation and test accuracy and of the losses over {epochs}, "
-        f"marked where a patience of {patiences} stops."
+class EarlyStoppingStudy(Study):
+    kind = "early-stop"
+    plot_name = "early-stop"
+    title = "When to stop"
+    part = "Problem 3: early stopping"
+    question = "When should the training stop, and what does a patience keep?"
+    option = "patience"
+    values = (3,)
+    defaults = WHOLE_CURVES
+    test_every_epoch = True
+    caption = (
+        "Accuracy and loss by epoch without early stopping, and where a patience would have "
+        "stopped."
     )
 
+    def conditions(self, config: TrainConfig, patiences: Sequence[int]) -> Conditions:
+        """One: the patiences are applied to its curve."""
+        return [(f"batch {config.batch}", config)]
 
-def _explain(
-    result: StudyResult, why: Sequence[RecordedRun], figures: Figures, view: View
-) -> tuple[Explanation, ...]:
-    """By the curves themselves: nothing has to be trained."""
-    from fmnist_cli.analysis.why.early_stopping import explain_early_stopping
+    def table(self, result: StudyResult, view: View) -> Table:
+        found = outcomes(result, view)
+        rows = tuple(
+            tuple(cell([one for one in found if one.patience == patience]) for _, cell in COLUMNS)
+            for patience in dict.fromkeys(one.patience for one in found)
+        )
+        heads = tuple(column for column, _ in COLUMNS)
+        caption = f"Study {result.study.id}: what each patience keeps"
+        best = columns.best_value(result)
+        note = (
+            f"A patience keeps the epoch of the {best} until its stop; the best epoch has the "
+            f"{best} of the whole curve. Cost: the best epoch's test accuracy less the kept one's."
+        )
+        return Table(
+            caption, heads, rows, (note if rows else columns.NO_RESULT, *seeds_notes(rows))
+        )
 
-    return explain_early_stopping(result.runs, view.patiences)
+    def details(self, result: StudyResult, view: View) -> list[Table]:
+        """The first seed's curve, epoch by epoch, with what each patience makes of it; then what
+        every patience costs."""
+        found = outcomes(result, view)
+        made = []
+        for run in result.runs[:1]:
+            of_run = [one for one in found if one.seed == run.seed]
+            rows = []
+            for epoch in run.epochs:
+                notes = [f"{o.patience} keeps" for o in of_run if o.best_epoch == epoch.epoch]
+                notes += [f"{o.patience} stops" for o in of_run if o.stopped_after == epoch.epoch]
+                accuracies = (epoch.train_accuracy, epoch.val_accuracy, epoch.test_accuracy)
+                losses = (epoch.train_loss, epoch.val_loss)
+                rows.append((epoch.epoch, *accuracies, *losses, ", ".join(notes)))
+            seed = "" if len(result.runs) == 1 else f", seed {run.seed}"
+            heads = (
+                Column("epoch"),
+                Column("train", show=percent),
+                Column("validation", short="val.", show=percent),
+                Column("test", show=percent),
+                Column("train loss", show="{:.3f}".format),
+                Column("validation loss", short="val. loss", show="{:.3f}".format),
+                Column("patience", numeric=False),
+            )
+            caption = f"Study {result.study.id}, run {run.run.id}{seed}: accuracy and loss by epoch"
+            made.append(Table(caption, heads, tuple(rows)))
+        return [*made, replay_table(result)] if _judged(result) else made
+
+    def answers(self, result: StudyResult, view: View) -> Answers:
+        from fmnist_cli.analysis.early_stopping import early_stop_answers
+
+        runs = _judged(result)
+        return early_stop_answers(runs, view.patiences) if runs else ()
+
+    def document(self, result: StudyResult, view: View) -> dict[str, Any]:
+        return {
+            "curves": [
+                {"seed": run.seed, "epochs": [epoch.document() for epoch in run.epochs]}
+                for run in result.runs
+            ],
+            "stops": [asdict(one) for one in outcomes(result, view)],
+            "replay": replay_table(result).records(),
+        }
+
+    def figure(self, result: StudyResult, view: View) -> Figure:
+        from fmnist_cli import plots
+        from fmnist_cli.plots.from_records import averaged, curve_of, drawable, study_caption
+
+        runs = averaged(drawable(result))
+        place = {run.seed: i for i, run in enumerate(runs)}
+        stops = [
+            plots.PatienceStop(one.patience, one.best_epoch, one.stopped_after, place[one.seed])
+            for one in outcomes(result, view)
+            if one.seed in place
+        ]
+        curves = [curve_of(run) for run in runs]
+        return plots.early_stop_figure(curves, study_caption(result), stops, band=view.band)
+
+    def alt(self, result: StudyResult, view: View) -> str:
+        epochs = pluralize(max(len(run.epochs) for run in result.runs), "epoch")
+        patiences = ", ".join(map(str, view.patiences))
+        return (
+            f"Line charts of train, validation and test accuracy and of the losses over {epochs}, "
+            f"marked where a patience of {patiences} stops."
+        )
+
+    def explain(
+        self, result: StudyResult, why: columns.Runs, figures: Figures, view: View
+    ) -> Explanations:
+        """By the curves themselves: nothing has to be trained."""
+        from fmnist_cli.analysis.why.early_stopping import explain_early_stopping
+
+        return explain_early_stopping(result.runs, view.patiences)
 
 
-EARLY_STOPPING = Study(
-    kind="early-stop",
-    plot_name="early-stop",
-    title="When to stop",
-    part="Problem 3: early stopping",
-    question="When should the training stop, and what does a patience keep?",
-    option="patience",
-    values=(3,),
-    defaults={"epochs": 30, "patience": None},
-    conditions=_conditions,
-    test_every_epoch=True,
-    table=_table,
-    details=_details,
-    answers=_answers,
-    explain=_explain,
-    document=_document,
-    figure=_figure,
-    caption="Accuracy and loss by epoch without early stopping, and where a patience would have "
-    "stopped.",
-    alt=_alt,
-)
+EARLY_STOPPING = EarlyStoppingStudy()

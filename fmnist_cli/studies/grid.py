@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,12 @@ from fmnist_cli.formatting import format_count, percent
 from fmnist_cli.studies import columns
 from fmnist_cli.studies.batch_size import BATCH_SIZE
 from fmnist_cli.studies.learning_rate import LEARNING_RATE
-from fmnist_cli.studies.study import Conditions, Study, View, curves_figure
+from fmnist_cli.studies.study import Answers, Conditions, Study, View
 from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import StudyResult
 
 
@@ -33,103 +33,90 @@ def pairs(
     return [*product(sizes, LEARNING_RATE.values if rates is None else rates)], left_out
 
 
-def _conditions(config: TrainConfig, pairs: Sequence[tuple[int, float]]) -> Conditions:
-    return [(f"batch {b}, lr {lr:.12g}", config.but(batch=b, lr=lr)) for b, lr in pairs]
-
-
-def _table(result: StudyResult, view: View) -> Table:
-    from dataclasses import replace
-
-    from fmnist_cli.analysis.grid import Grid
-
-    grid = Grid.of(result.runs)
-    updates = grid.updates.value
-    heads = (
-        (Column("batch", show="{:,}".format), lambda runs: runs[0].batch),
-        (
-            Column("learning rate", short="lr", key="lr", show="{:g}".format),
-            lambda runs: runs[0].lr,
-        ),
-        (Column("updates to target", show=format_count), columns.each(updates)),
-        columns.BEST_EPOCH,
-        columns.VAL_ACCURACY,
-        columns.TEST_ACCURACY,
-        columns.ENDED,
+class BatchAndRateStudy(Study):
+    kind = "sweep-grid"
+    plot_name = "batch"
+    title = "Batch size and learning rate"
+    question = "Which learning rate suits which batch size, and what does a larger batch then save?"
+    varied = ("batch", "lr")
+    subject = "Batch size, learning rate"
+    caption = (
+        "Test accuracy and epochs to a validation accuracy by batch size and learning rate; "
+        "examples against updates to it."
     )
-    table = columns.condition_table("batch sizes and learning rates", heads, result)
-    if grid.target is None:
-        return table
-    note = f"Target: {percent(grid.target)} validation accuracy, which every batch size reaches."
-    return replace(table, notes=(*table.notes, note))
 
+    def conditions(self, config: TrainConfig, pairs: Sequence[tuple[int, float]]) -> Conditions:
+        return [(f"batch {b}, lr {lr:.12g}", config.but(batch=b, lr=lr)) for b, lr in pairs]
 
-def _answers(result: StudyResult, view: View) -> tuple[Answer, ...]:
-    from fmnist_cli.analysis.grid import grid_answers
+    def table(self, result: StudyResult, view: View) -> Table:
+        from fmnist_cli.analysis.grid import Grid
 
-    return grid_answers(result.runs)
-
-
-def _document(result: StudyResult, view: View) -> dict[str, Any]:
-    from fmnist_cli.analysis.grid import Grid
-
-    return {"target_val_accuracy": Grid.of(result.runs).target}
-
-
-def _figure(result: StudyResult, view: View) -> Figure:
-    from fmnist_cli import plots
-    from fmnist_cli.analysis.grid import Grid
-    from fmnist_cli.plots.from_records import drawable, study_caption
-
-    if view.axis is not None:
-        return curves_figure(
-            result, view, "Batch size, learning rate", varied=["batch", "lr"],
-            name=lambda run: run.label, metric=GRID.metric, below="train_loss",
-        )  # fmt: skip
-    grid = Grid.of(drawable(result))
-    cells = []
-    for cell in grid.cells:
-        known = [run.test_accuracy for run in cell.healthy if run.test_accuracy is not None]
-        updates = cell.to(grid.updates)
-        per_epoch = cell.runs[0].epochs[0].updates
-        cells.append(
-            plots.GridCell(
-                batch=cell.batch,
-                lr=cell.lr,
-                accuracy=fmean(known) if known else None,
-                updates=updates,
-                epochs=None if updates is None else updates / per_epoch,
-                diverged=sum(run.diverged for run in cell.runs),
-                seeds=len(cell.runs),
-            )
+        grid = Grid.of(result.runs)
+        heads = (
+            columns.BATCH,
+            columns.LEARNING_RATE,
+            (Column("updates to target", show=format_count), columns.each(grid.updates.value)),
+            columns.BEST_EPOCH,
+            columns.VAL_ACCURACY,
+            columns.TEST_ACCURACY,
+            columns.ENDED,
         )
-    return plots.grid_figure(
-        cells,
-        study_caption(result, varied=["batch", "lr"]),
-        target=grid.target,
-        diagonals=[[(cell.batch, cell.lr) for cell in one] for one in grid.diagonals],
-        front=[(cell.batch, cell.lr) for cell in grid.front()],
-    )
+        table = columns.condition_table("batch sizes and learning rates", heads, result)
+        if grid.target is None:
+            return table
+        note = (
+            f"Target: {percent(grid.target)} validation accuracy, which every batch size reaches."
+        )
+        return replace(table, notes=(*table.notes, note))
+
+    def answers(self, result: StudyResult, view: View) -> Answers:
+        from fmnist_cli.analysis.grid import grid_answers
+
+        return grid_answers(result.runs)
+
+    def document(self, result: StudyResult, view: View) -> dict[str, Any]:
+        from fmnist_cli.analysis.grid import Grid
+
+        return {"target_val_accuracy": Grid.of(result.runs).target}
+
+    def figure(self, result: StudyResult, view: View) -> Figure:
+        from fmnist_cli import plots
+        from fmnist_cli.analysis.grid import Grid
+        from fmnist_cli.plots.from_records import drawable, study_caption
+
+        if view.axis is not None:
+            return self.curves_figure(result, view)
+        grid = Grid.of(drawable(result))
+        cells = []
+        for cell in grid.cells:
+            known = [run.test_accuracy for run in cell.healthy if run.test_accuracy is not None]
+            updates = cell.to(grid.updates)
+            per_epoch = cell.runs[0].epochs[0].updates
+            cells.append(
+                plots.GridCell(
+                    batch=cell.batch,
+                    lr=cell.lr,
+                    accuracy=fmean(known) if known else None,
+                    updates=updates,
+                    epochs=None if updates is None else updates / per_epoch,
+                    diverged=sum(run.diverged for run in cell.runs),
+                    seeds=len(cell.runs),
+                )
+            )
+        return plots.grid_figure(
+            cells,
+            study_caption(result, varied=self.varied),
+            target=grid.target,
+            diagonals=[[(cell.batch, cell.lr) for cell in one] for one in grid.diagonals],
+            front=[(cell.batch, cell.lr) for cell in grid.front()],
+        )
+
+    def alt(self, result: StudyResult, view: View) -> str:
+        n = len(result.by_label())
+        return (
+            f"Heat maps of the test accuracy and of the epochs to a validation accuracy for {n} "
+            "settings of batch size and learning rate; below, examples against updates to it."
+        )
 
 
-def _alt(result: StudyResult, view: View) -> str:
-    n = len(result.by_label())
-    return (
-        f"Heat maps of the test accuracy and of the epochs to a validation accuracy for {n} "
-        "settings of batch size and learning rate; below, examples against updates to it."
-    )
-
-
-GRID = Study(
-    kind="sweep-grid",
-    plot_name="batch",
-    title="Batch size and learning rate",
-    question="Which learning rate suits which batch size, and what does a larger batch then save?",
-    conditions=_conditions,
-    table=_table,
-    answers=_answers,
-    document=_document,
-    figure=_figure,
-    caption="Test accuracy and epochs to a validation accuracy by batch size and learning rate; "
-    "examples against updates to it.",
-    alt=_alt,
-)
+GRID = BatchAndRateStudy()

@@ -5,11 +5,16 @@ Nothing heavy is imported here: the command line reads values and defaults at it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fmnist_cli.errors import require
+from fmnist_cli.studies import columns
+from fmnist_cli.studies.columns import Columns, Runs
+from fmnist_cli.tables import Column, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,40 +22,30 @@ if TYPE_CHECKING:
     from fmnist_cli.analysis.answers import Answer
     from fmnist_cli.analysis.result import RecordedRun, StudyResult
     from fmnist_cli.analysis.why.causes import Explanation
-    from fmnist_cli.engine.backend import Arrays
     from fmnist_cli.engine.config import TrainConfig
     from fmnist_cli.engine.ood_curves import CurveName
     from fmnist_cli.epoch import Axis, Metric
     from fmnist_cli.plots import Band
-    from fmnist_cli.runner.jobs import Executor
     from fmnist_cli.runner.measured import Measure
     from fmnist_cli.runner.run import After, Recipe, Session
-    from fmnist_cli.tables import Table
 
-Conditions = list[tuple[str, "TrainConfig"]]
+Conditions = Sequence[tuple[str, "TrainConfig"]]
 Figures = Mapping[int, Mapping[str, float]]  # what was measured of each run, by its id
+Answers = tuple["Answer", ...]
+Explanations = tuple["Explanation", ...]
+WHOLE_CURVES: Mapping[str, Any] = {"epochs": 30, "patience": None}  # no early stopping
 
 
 @dataclass(frozen=True)
 class View:
-    """How a study's result is looked at; nothing of it changes what is trained.
+    """How a study's result is looked at; nothing of it changes what is trained."""
 
-    Attributes
-    ----------
-    patiences : of an early-stopping study
-    curves : of a study of shifted images, which must have measured them
-    metric : whose curves are drawn; None for the study's own choice
-    band : what several seeds are drawn as
-    axis : what curves are drawn against; None for the study's own figure
-    every_epoch : whether the details have every epoch's numbers
-    """
-
-    patiences: tuple[int, ...] = (3,)
-    curves: tuple[CurveName, ...] = ()
-    metric: Metric | None = None
-    band: Band = "ci"
-    axis: Axis | None = None
-    every_epoch: bool = False
+    patiences: tuple[int, ...] = (3,)  # of an early-stopping study
+    curves: tuple[CurveName, ...] = ()  # of a study of shifted images that measured them
+    metric: Metric | None = None  # whose curves are drawn; None for the study's own choice
+    band: Band = "ci"  # what several seeds are drawn as
+    axis: Axis | None = None  # what curves are drawn against; None for the study's own figure
+    every_epoch: bool = False  # whether the details have every epoch's numbers
 
     def __post_init__(self) -> None:
         least = min(self.patiences, default=1)
@@ -62,77 +57,73 @@ class View:
         return "both" if len(self.curves) > 1 else self.curves[0]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Study:
-    """One thing varied, what is measured of it, and how it is shown.
+class Study(ABC):
+    """One thing varied, what is measured of it, and how it is shown; a subclass for each kind."""
 
-    Attributes
-    ----------
-    kind : str
-        As registries record it: the name of the command.
-    plot_name : str
-        What follows ``fmnist plot``.
-    part : str
-        Where it stands in the assignment.
-    conditions : callable
-        From a configuration and the values that are compared to labels and configurations.
-    table : callable
-        The study's one table.
-    caption : str
-        Of the figure.
-    alt : callable
-        What the figure shows, for those who do not see it.
-    option, values
-        The command's own option, and its values where none is given.
-    unfit : callable
-        Why a value cannot be trained with this configuration; empty where it can.
-    defaults : mapping
-        Where the study's configuration differs from that of ``fmnist train``.
-    details : callable
-        Further tables, of the command alone.
-    document : callable
-        What ``--json`` has beside the runs, the table and the answers.
-    why : callable
-        The conditions that test the causes of what was found, as labels and configurations.
-    measure : callable or None
-        What is measured on the weights of each of the study's runs, as in ``measure_runs``.
-    explain : callable
-        From the result, the runs of those conditions and what was measured, by run, to each
-        question's causes.
-    test_every_epoch, after
-        What is measured, as in ``run_study``.
-    metric : str
-        Whose curves are drawn where nothing else is asked for.
-    timed : bool
-        Whether a result is a time, so that runs side by side are no substitute.
-    """
-
-    kind: str
-    plot_name: str
+    kind: str  # as registries record it: the name of the command
+    plot_name: str  # what follows `fmnist plot`
     title: str
     question: str
-    part: str = ""
-    conditions: Callable[[TrainConfig, Sequence[Any]], Conditions]
-    table: Callable[[StudyResult, View], Table]
-    figure: Callable[[StudyResult, View], Figure]
-    caption: str
-    alt: Callable[[StudyResult, View], str]
-    option: str = ""
-    values: tuple[Any, ...] = ()
-    unfit: Callable[[TrainConfig, Any], str] = lambda config, value: ""
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    details: Callable[[StudyResult, View], list[Table]] = lambda result, view: []
-    answers: Callable[[StudyResult, View], tuple[Answer, ...]] = lambda result, view: ()
-    document: Callable[[StudyResult, View], dict[str, Any]] = lambda result, view: {}
-    why: Callable[[StudyResult, TrainConfig], Conditions] = lambda result, config: []
-    measure: Measure | None = None
-    explain: Callable[
-        [StudyResult, Sequence[RecordedRun], Figures, View], tuple[Explanation, ...]
-    ] = lambda result, why, figures, view: ()
-    test_every_epoch: bool = False
-    after: Callable[[View], After | None] = lambda view: None
-    metric: Metric = "val_accuracy"
-    timed: bool = False
+    part: str = ""  # where it stands in the assignment
+    option: str = ""  # the command's own
+    values: tuple[Any, ...] = ()  # of that option, where none is given
+    defaults: Mapping[str, Any] = MappingProxyType({})  # that differ from those of `fmnist train`
+    test_every_epoch: bool = False  # as in ``run_study``
+    timed: bool = False  # whether a result is a time, so that runs side by side are no substitute
+    compared: str = ""  # in the caption of the table of conditions
+    table_columns: Columns = ()
+    table_note: str = ""
+    varied: tuple[str, ...] = ()  # fields of the configuration
+    subject: str = ""  # what the title of the curves calls them
+    metric: Metric = "val_accuracy"  # whose curves are drawn where nothing else is asked for
+    below: Metric = "train_loss"  # and whose below them
+    caption: str  # of the figure
+
+    def conditions(self, config: TrainConfig, values: Sequence[Any]) -> Conditions:
+        """From a configuration and the values that are compared to labels and configurations."""
+        raise NotImplementedError("Python gives the conditions of a study that no command has")
+
+    def unfit(self, config: TrainConfig, value: Any) -> str:
+        """Why a value cannot be trained with this configuration; empty where it can."""
+        return ""
+
+    def after(self, view: View) -> After | None:
+        """What is measured after a training, as in ``Recipe``."""
+        return None
+
+    def table(self, result: StudyResult, view: View) -> Table:
+        """The study's one table."""
+        return columns.condition_table(self.compared, self.table_columns, result, self.table_note)
+
+    def details(self, result: StudyResult, view: View) -> list[Table]:
+        """Further tables, of the command alone."""
+        return []
+
+    def answers(self, result: StudyResult, view: View) -> Answers:
+        return ()
+
+    def document(self, result: StudyResult, view: View) -> dict[str, Any]:
+        """What ``--json`` has beside the runs, the table and the answers."""
+        return {}
+
+    @abstractmethod
+    def figure(self, result: StudyResult, view: View) -> Figure: ...
+
+    @abstractmethod
+    def alt(self, result: StudyResult, view: View) -> str:
+        """What the figure shows, for those who do not see it."""
+
+    def why(self, result: StudyResult, config: TrainConfig) -> Conditions:
+        """The conditions that test the causes of what was found."""
+        return ()
+
+    def measure(self) -> Measure | None:
+        """What is measured on the weights of each of the study's runs, as in ``measure_runs``."""
+        return None
+
+    def explain(self, result: StudyResult, why: Runs, figures: Figures, view: View) -> Explanations:
+        """Each question's causes, from the runs that test them and what was measured."""
+        return ()
 
     @property
     def document_name(self) -> str:
@@ -145,28 +136,15 @@ class Study:
         config: TrainConfig,
         values: Sequence[Any],
         view: View,
-        *,
-        seeds: Sequence[int],
-        executor: Executor | None = None,
-        new: bool = False,
-        reuse: bool = False,
-        more_seeds: bool = False,
+        **how: Any,
     ) -> StudyResult:
-        """Train every condition with every seed; see ``run_study``."""
+        """Train every condition with every seed; ``how`` as in ``run_study``."""
         from fmnist_cli.runner.study import run_study
 
-        return run_study(
-            session,
-            self._recipe(view),
-            self.conditions(config, values),
-            seeds=seeds,
-            executor=executor,
-            new=new,
-            reuse=reuse,
-            more_seeds=more_seeds,
-            measured={"curves": list(view.curves)} if view.curves else None,
-            timed=self.timed,
-        )
+        measured = {"curves": list(view.curves)} if view.curves else None
+        conditions = self.conditions(config, values)
+        recipe = self._recipe(view)
+        return run_study(session, recipe, conditions, measured=measured, timed=self.timed, **how)
 
     def explained(
         self,
@@ -174,34 +152,24 @@ class Study:
         config: TrainConfig,
         result: StudyResult,
         view: View,
-        *,
-        seeds: Sequence[int],
-        executor: Executor | None = None,
-        new: bool = False,
-    ) -> tuple[tuple[Explanation, ...], tuple[RecordedRun, ...]]:
+        **how: Any,
+    ) -> tuple[Explanations, tuple[RecordedRun, ...]]:
         """Each question with its causes, and the runs that tested them.
 
-        The conditions that test the causes are trained as a study of their own, with the same
-        seeds; what is measured on weights is measured on those that the runs kept.
+        The conditions that test the causes are trained as a study of their own, ``how`` as in
+        ``run_study``; what is measured on weights is measured on those that the runs kept.
         """
         from fmnist_cli.runner.measured import measure_runs
         from fmnist_cli.runner.study import run_study
 
         runs: tuple[RecordedRun, ...] = ()
         if conditions := self.why(result, config):
-            found = run_study(
-                session,
-                self._recipe(view, "-why"),
-                conditions,
-                seeds=seeds,
-                executor=executor,
-                new=new,
-                reuse=True,
-                timed=False,
-            )
+            recipe = self._recipe(view, "-why")
+            found = run_study(session, recipe, conditions, reuse=True, timed=False, **how)
             found.require_complete()
             runs = found.runs
-        figures = {} if self.measure is None else measure_runs(session, result.runs, self.measure)
+        measure = self.measure()
+        figures = {} if measure is None else measure_runs(session, result.runs, measure)
         explanations = self.explain(result, runs, figures, view)
         return tuple(replace(one, part=self.part) for one in explanations), runs
 
@@ -226,47 +194,89 @@ class Study:
             return self.kind
         return " ".join([self.kind, *(f"--{self.option} {value}" for value in values)])
 
+    def curve_name(self, run: RecordedRun) -> str:
+        """What the figure of the curves calls the run's condition."""
+        return run.label
 
-def measure_training(session: Session, run: RecordedRun, weights: Arrays) -> dict[str, float]:
-    """What bears on a training: see ``training_figures``."""
-    from fmnist_cli.runner.measured import training_figures
+    def curves_figure(self, result: StudyResult, view: View) -> Figure:
+        """One line per condition, against the axis that is asked for, with how far apart they
+        lie; in the order of the field that is varied, where it is one."""
+        from operator import attrgetter
 
-    return training_figures(session, run, weights)
+        from fmnist_cli import plots
+        from fmnist_cli.analysis.axes import gap_note, gaps
+        from fmnist_cli.plots.from_records import lines_of, study_caption
+
+        caption = study_caption(result, varied=self.varied)
+        metric = view.metric or self.metric
+        order = attrgetter(*self.varied) if len(self.varied) == 1 else None
+        return plots.conditions_figure(
+            lines_of(result, self.curve_name, order, view.axis or "epoch"),
+            caption,
+            title=f"{self.subject} and the training of {caption.model}",
+            metric=metric,
+            below=self.below,
+            band=view.band,
+            notes=[gap_note(gaps(result.runs, metric), view.axis, metric)] if view.axis else (),
+        )
 
 
-def curves_figure(
-    result: StudyResult,
-    view: View,
-    what: str,
-    *,
-    varied: Sequence[str],
-    name: Callable[[RecordedRun], str],
-    order: Callable[[RecordedRun], float] | None = None,
-    metric: Metric,
-    below: Metric,
-) -> Figure:
-    """One line per condition, against the axis that is asked for, with how far apart they lie.
+class Sweep(Study):
+    """A study that varies one field of the configuration."""
 
-    Parameters
-    ----------
-    what : str
-        What is varied, as the title names it; ``varied`` are its fields, ``name`` and ``order``
-        those of a line.
-    metric, below : str
-        The curves above, unless the view asks for others, and below.
-    """
-    from fmnist_cli import plots
-    from fmnist_cli.analysis.axes import gap_note, gaps
-    from fmnist_cli.plots.from_records import lines_of, study_caption
+    @abstractmethod
+    def label(self, value: Any) -> str:
+        """Of the condition with that value; labels differ where the values do."""
 
-    caption = study_caption(result, varied=varied)
-    metric = view.metric or metric
-    return plots.conditions_figure(
-        lines_of(result, name, order, view.axis or "epoch"),
-        caption,
-        title=f"{what} and the training of {caption.model}",
-        metric=metric,
-        below=below,
-        band=view.band,
-        notes=[gap_note(gaps(result.runs, metric), view.axis, metric)] if view.axis else (),
+    def conditions(self, config: TrainConfig, values: Sequence[Any]) -> Conditions:
+        (field,) = self.varied
+        return [(self.label(value), config.but(**{field: value})) for value in values]
+
+    def figure(self, result: StudyResult, view: View) -> Figure:
+        return self.curves_figure(result, view)
+
+    def measure(self) -> Measure:
+        from fmnist_cli.runner.measured import training_figures
+
+        return training_figures
+
+
+class OtherStudy(Study):
+    """What holds of any study: of the kinds that Python makes up, such as
+    ``study("hidden", ...)``."""
+
+    plot_name = "compare"
+    title = "A study of one's own"
+    question = "How do the conditions differ?"
+    timed = True
+    table_columns = (
+        (Column("condition", numeric=False), lambda runs: runs[0].label),
+        columns.BEST_EPOCH,
+        columns.UPDATES_TO_BEST,
+        columns.SECONDS_TO_BEST,
+        columns.VAL_ACCURACY,
+        columns.TEST_ACCURACY,
+        columns.ENDED,
     )
+    caption = "Validation accuracy and training loss by epoch."
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def table(self, result: StudyResult, view: View) -> Table:
+        return columns.condition_table(result.study.name or self.kind, self.table_columns, result)
+
+    def figure(self, result: StudyResult, view: View) -> Figure:
+        from fmnist_cli import plots
+        from fmnist_cli.plots.from_records import lines_of, study_caption
+
+        return plots.compare_figure(
+            lines_of(result, self.curve_name),
+            title=f"Study {result.study.id}: {self.kind}",
+            subtitle=study_caption(result).line(),
+            band=view.band,
+        )
+
+    def alt(self, result: StudyResult, view: View) -> str:
+        labels = ", ".join(result.by_label())
+        return f"Line charts of validation accuracy and training loss: {labels}."
