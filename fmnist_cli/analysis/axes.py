@@ -124,7 +124,7 @@ def _distance(first: Sequence[Curve], second: Sequence[Curve]) -> float | None:
     high = min(median_low([x[-1] for x, _ in curves]) for curves in (first, second))
     if not 0 < low < high:
         return None
-    places = np.geomspace(low, high, PLACES)[:-1]  # the last may round to beyond its end
+    places = np.minimum(np.geomspace(low, high, PLACES)[:-1], high)  # which rounding may exceed
     a, b = (
         np.nanmean([np.interp(places, x, y, right=np.nan) for x, y in curves], axis=0)
         for curves in (first, second)

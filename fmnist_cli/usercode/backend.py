@@ -136,8 +136,14 @@ class UserNetwork:
     def _set(self, model: Model, weights: Arrays) -> None:
         for name in PARAMETERS:
             layer = layer_of(model, name)
-            if np.size(layer.parameter(name[0])) != weights[name].size:
+            own, shape = np.shape(layer.parameter(name[0])), weights[name].shape
+            if np.prod(own) != np.prod(shape):
                 raise ArtefactError(f"The layer's {name} has not the size of the weights.")
+            if name[0] == "W" and own != shape:  # a bias may be (H,) or (1, H)
+                raise UsageError(
+                    f"{self._path}: {name} must have the shape {shape}. Received: {own}. "
+                    f"Try: fmnist check {self._path}"
+                )
             layer.set_parameter(name[0], np.asarray(weights[name], np.float64))
 
     def train_epoch(

@@ -107,13 +107,13 @@ def hang_up(handler: http.server.BaseHTTPRequestHandler) -> None:
 
 
 def stay_silent(handler: http.server.BaseHTTPRequestHandler) -> None:
-    time.sleep(0.5)
+    time.sleep(2)
 
 
 def stall(handler: http.server.BaseHTTPRequestHandler) -> None:
     send(b"\x1f\x8b", announced=5000)(handler)
     handler.wfile.flush()
-    time.sleep(0.5)
+    time.sleep(2)
 
 
 @pytest.fixture
@@ -314,7 +314,7 @@ class TestMirrors:
             (send(b"<html>"), "Not a gzipped file"),
             (redirect, "came as a web page"),
             (hang_up, "without response"),
-            (stay_silent, "no answer within 0.2 s"),
+            (stay_silent, "no answer within 1 s"),
             (stall, "timed out"),
             (send(b"\x1f\x8b", announced=5000), "ended after 2 of 5000 bytes"),
             (send(gzip.compress(b"other")), "a header of 16 bytes. Found: 5 bytes"),
@@ -328,8 +328,8 @@ class TestMirrors:
         reply: Reply,
         reason: str,
     ) -> None:
-        monkeypatch.setattr(mirrors, "ANSWER_SECONDS", 0.2)
-        monkeypatch.setattr(mirrors, "STALL_SECONDS", 0.25)
+        monkeypatch.setattr(mirrors, "ANSWER_SECONDS", 1 if reply is stay_silent else 30)
+        monkeypatch.setattr(mirrors, "STALL_SECONDS", 1 if reply is stall else 30)
         bad, good = start_mirror(official_data), start_mirror(official_data)
         bad.replies[f"{NAMES[2]}.gz"] = reply
         bad.replies["login.html"] = send(b"<html>", kind="text/html")

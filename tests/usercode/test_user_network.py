@@ -126,6 +126,11 @@ def test_weights_are_set_and_given_back(tmp_path: Path, images: Split) -> None:
         ("def f(:\n", UserCodeError, "not valid Python"),
         ("x = 1\n", UsageError, "must define linear_layer, relu, miniBatchGradientDescent"),
         (SOLUTION.replace("np.matmul(X.T, grad)", "X @ grad"), UserCodeError, "ValueError in line"),
+        (
+            SOLUTION.replace("(0, 0.1, (input_D, output_D))", "(0, 0.1, (output_D, input_D))"),
+            UsageError,
+            "W1 must have the shape (784, 16). Received: (16, 784).",
+        ),
     ],
 )
 def test_a_broken_file_is_one_line(
