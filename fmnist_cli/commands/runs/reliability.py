@@ -62,7 +62,6 @@ def recover(
       # those that lie elsewhere
       fmnist runs recover /media/stick/*.journal
     """
-
     recovered, failures = [], []
     with open_registry(out.db) as registry:
         for journal in journals or registry.journals():
@@ -99,7 +98,6 @@ def verify(out: Output) -> None:
       # another one
       fmnist runs verify --db backup.db
     """
-
     try:
         with open_registry(out.db, readonly=True) as registry:
             found = registry.verify()
