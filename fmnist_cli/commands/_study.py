@@ -139,7 +139,7 @@ def show_explanations(out: Output, explanations: Sequence[Explanation]) -> None:
             *((causes_table(one),) if one.causes else ()),
         )
     if explanations:
-        out.result(escape(f"Figures: {', '.join(figure_commands(explanations))}"))
+        out.result(escape(f"Figures: {', '.join(figure_commands(explanations, out.command))}"))
 
 
 def draw_study(
@@ -157,4 +157,4 @@ def draw_study(
         words.append(f"--curve {view.curves_word}")
     if view.patiences != _USUAL.patiences:
         words += [f"--patience {patience}" for patience in view.patiences]
-    out.next(" ".join(words), f"runs show study:{result.study.id}")
+    out.next(" ".join(words), f"runs compare study:{result.study.id}")

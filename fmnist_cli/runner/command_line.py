@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +39,11 @@ def figure_words(explanation: Explanation) -> str:
     return f"{explanation.figure}{axis}"
 
 
-def figure_commands(explanations: Iterable[Explanation]) -> tuple[str, ...]:
-    """What draws the figures that show them, each once."""
-    return tuple(dict.fromkeys(f"fmnist {figure_words(one)}" for one in explanations))
+def figure_commands(
+    explanations: Iterable[Explanation], command: Callable[[str], str] = "fmnist {}".format
+) -> tuple[str, ...]:
+    """What draws the figures that show them, each once; ``command`` makes words a command."""
+    return tuple(dict.fromkeys(command(figure_words(one)) for one in explanations))
 
 
 def resume_words(run_id: int, argv: Sequence[str], data_folder: str | None = None) -> str:

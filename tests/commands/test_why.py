@@ -50,12 +50,13 @@ def test_a_sweep_says_why_and_keeps_its_tests_apart(fmnist: Fmnist) -> None:
 
 
 def test_momentum_trains_its_twins(fmnist: Fmnist) -> None:
-    args = ("momentum", *EPOCHS, "--alpha", 0.5, "--alpha", 0.9)
+    args = ("momentum", *EPOCHS, "--alpha", 0.5, "--alpha", 0.9, "--db", "here.db")
     shown = " ".join(fmnist.small(*args, "--why").stdout.split())
+    assert "Figures: fmnist plot momentum --db here.db" in shown
     assert "Which momentum suits, and why?" in shown
     assert "Why: How should training rely on previous gradients? (Problem 3: momentum)" in shown
     assert "below the limit 2(1 + alpha)/lr = 380" in shown
-    with Registry.open("runs.db", readonly=True) as registry:
+    with Registry.open("here.db", readonly=True) as registry:
         runs = {run.arm: (run.momentum, run.lr) for run in registry.list_runs()}
     assert runs["without momentum"] == (0, 0.01)
     assert runs["lr / 0.1, momentum 0"] == (0, pytest.approx(0.1))

@@ -53,10 +53,10 @@ from fmnist_cli.engine.numpy_mlp.negated import (
 )
 
 WORKERS = 2
-CHUNK_IMAGES = {1: 10, 2: 5}
+CHUNK_IMAGES = {1: 25, 2: 10}
 """At a time, by the number of convolutions: more take fewer calls, but their arrays leave the
-second-level cache. Epochs at batch 50 with 4, 5, 7, 10 images took 0.57, 0.51, 0.48, 0.45 s (cnn2)
-and 1.83, 1.56, 1.60, 1.84 s (cnn3)."""
+second-level cache. At batch 50 an image took 51.7, 49.7, 48.0, 50.1 us with 10, 17, 25, 50 at a
+time (cnn2) and 149, 144, 140, 159, 154 us with 5, 7, 10, 13, 17 (cnn3)."""
 
 
 class Chunk(NamedTuple):
