@@ -266,8 +266,11 @@ def _merge(
             database.write(interruptible=True) as writing,
         ):
             here = {row.uuid: row.id for row in writing.execute(select(run.c.uuid, run.c.id))}
-            # but for those that another import has brought just now
+            # but for those that others have brought or deleted just now
             come = [row for row in plan["new"] if row.uuid not in here]
+            further, known = (
+                [row for row in rows if row.uuid in here] for rows in (further, known)
+            )
             studies = _studies(reading, writing, {row.study_id for row in come} - {None})
             for row in come:
                 values = {"study_id": studies.get(row.study_id), "name": None}

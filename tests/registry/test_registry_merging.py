@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from registry_rig import OUTCOME, OUTCOME_AT_ONCE, Target, epoch, raw, spec, wri
 
 from fmnist_cli.errors import RegistryError, UsageError
 from fmnist_cli.registry import Registry, merging, schema
+from fmnist_cli.registry.database.base import Database
 
 DATA = Path(__file__).parent / "data"
 
@@ -291,6 +292,26 @@ def test_other_numbers_in_the_common_epochs_are_no_continuation(
     finished(pair, changed=1e-9)
     assert registry.merge(pair).differing == (1,)
     assert registry.get_run(1).status == "interrupted"
+
+
+@pytest.mark.parametrize("further", [True, False])
+def test_a_run_that_is_deleted_here_meanwhile_stays_deleted(
+    registry: Registry, pair: Path, monkeypatch: pytest.MonkeyPatch, further: bool
+) -> None:
+    if further:
+        finished(pair)
+    with Registry.open(pair) as there:
+        there.note(1, "theirs")
+    import_or_gc = merging.layout.import_or_gc
+
+    def after_it_is_deleted(database: Database) -> AbstractContextManager[None]:
+        registry.delete([registry.get_run(1)])
+        return import_or_gc(database)
+
+    monkeypatch.setattr(merging.layout, "import_or_gc", after_it_is_deleted)
+    merged = registry.merge(pair)
+    assert (merged.runs, merged.updated, merged.known) == ((), (), 0)
+    assert registry.list_runs() == []
 
 
 def test_a_run_that_is_resumed_here_is_not_overwritten(registry: Registry, pair: Path) -> None:
