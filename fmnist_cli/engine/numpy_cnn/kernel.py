@@ -13,7 +13,7 @@ needed:
 Each first says that its part is there, then does what does not depend on the other's, and only
 then waits: mostly for nothing. The softmax is computed by both, to the same bits.
 
-A batch is done in chunks of a few images, whose arrays stay in the second-level cache. Shares,
+A batch is done in chunks of a few images, whose arrays stay in the caches. Shares,
 chunks and the order of all sums are fixed, so that the bits do not depend on how many cores there
 are. As in ``numpy_mlp``, gradients are multiplied by the learning rate from the beginning.
 """
@@ -55,7 +55,7 @@ from fmnist_cli.engine.numpy_mlp.negated import (
 WORKERS = 2
 CHUNK_IMAGES = {1: 25, 2: 10}
 """At a time, by the number of convolutions: more take fewer calls, but their arrays leave the
-second-level cache. At batch 50 an image took 51.7, 49.7, 48.0, 50.1 us with 10, 17, 25, 50 at a
+caches. At batch 50 an image took 51.7, 49.7, 48.0, 50.1 us with 10, 17, 25, 50 at a
 time (cnn2) and 149, 144, 140, 159, 154 us with 5, 7, 10, 13, 17 (cnn3)."""
 
 
