@@ -75,9 +75,10 @@ def test_both_engines_follow_the_same_curve(fmnist: Fmnist, model: str) -> None:
     args += ("--no-early-stop",)
     numpy, keras = (fmnist.small_document(*args, "--engine", name) for name in ("numpy", "keras"))
     for ours, theirs in zip(numpy["epochs"], keras["epochs"], strict=True):
-        # float32 rounds to 6e-8; 120 steps of this training amplify it to some 1e-5
+        # float32 rounds to 6e-8, until rounding moves a pre-activation over a kink of the ReLU or
+        # the pool: from then on the two differ by up to some 1e-3
         for loss in ("running_loss", "train_loss", "val_loss"):
-            assert ours[loss] == pytest.approx(theirs[loss], rel=1e-3)
+            assert ours[loss] == pytest.approx(theirs[loss], rel=5e-3)
         # at most one of 50 images may fall on the other side
         assert abs(ours["val_accuracy"] - theirs["val_accuracy"]) <= 1 / 50 + 1e-9
 
