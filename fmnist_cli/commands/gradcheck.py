@@ -109,31 +109,30 @@ def show_gradient(out: Output, report: GradientReport, *, brief: bool = False) -
     rows = report.rows
     above: list[Any] = []
     if brief:
-        rows = sorted(rows, key=lambda row: -row.entry.relative_error)[:N_WORST]
+        rows = sorted(rows, key=lambda entry: -entry.relative_error)[:N_WORST]
         totals = make_table("<parameter", ">entries", ">kinks", ">largest relative error")
         for name, entries, kinks, worst in report.parameters:
             totals.add_row(name, f"{entries:,}", f"{kinks:,}", f"{worst:.1e}")
         above = [totals, f"The worst {len(rows)} entries (--json has more):"]
-    with_training = not brief and any(row.training is not None for row in rows)
+    with_training = not brief and any(entry.training is not None for entry in rows)
     table = make_table(
         *("<entry", ">backpropagation", ">numeric", ">relative error"),
         *([">training step"] if with_training else []),
         "<judged by",
     )
-    for row in rows:
-        entry = row.entry
+    for entry in rows:
         index = ", ".join(map(str, entry.index))
         note = ""
         if entry.kink:
             note = " (kink)"
-            if row.difference is not None:
-                note = f" (kink; difference {row.difference:.3g})"
+            if entry.difference is not None:
+                note = f" (kink; difference {entry.difference:.3g})"
         table.add_row(
             f"{entry.parameter}\\[{index}]",
             f"{entry.analytic:.9g}",
             f"{entry.numeric:.9g}",
             f"{entry.relative_error:.1e}",
-            *([f"{row.training:.9g}"] if with_training else []),
+            *([f"{entry.training:.9g}"] if with_training else []),
             entry.method + note,
         )
     title = f"first {report.n_examples} training images, e = {report.e:g}, float64"

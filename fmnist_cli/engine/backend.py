@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[np.floating]]
+Classes = NDArray[np.int64]  # one number in [0, 10) per image
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,20 @@ class Evaluation:
     accuracy: float
     dead_units: int
     hidden_units: int
-    predicted: NDArray[np.int64] = field(compare=False, repr=False)
+    predicted: Classes = field(compare=False, repr=False)
+
+    @classmethod
+    def of(
+        cls, loss: float, predicted: Classes, labels: Classes, alive: NDArray[np.bool_]
+    ) -> Evaluation:
+        """Of classes (N,), and for each of the hidden units whether any image activated it."""
+        return cls(
+            loss=loss,
+            accuracy=float(np.mean(predicted == labels)),
+            dead_units=int(np.count_nonzero(~alive)),
+            hidden_units=len(alive),
+            predicted=predicted,
+        )
 
 
 class Backend(Protocol):

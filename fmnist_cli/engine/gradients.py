@@ -87,6 +87,9 @@ class Entry:
         The step that ``numeric`` was taken with.
     method : str
         ``difference``, or for a kink ``complex step`` or ``smaller difference``.
+    difference, training : float or None
+        The central difference at the step that was asked for (which does not judge the entry at
+        a kink), and the gradient that one training step used; None where not kept by entry.
     """
 
     parameter: str
@@ -97,6 +100,8 @@ class Entry:
     kink: bool
     e: float
     method: str
+    difference: float | None = None
+    training: float | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,8 @@ class ParameterCheck:
                 kink=bool(self.kink[m]),
                 e=_COMPLEX_STEP if by_complex_step else self.e,
                 method="complex step" if by_complex_step else "difference",
+                difference=float(self.difference[m]),
+                training=float(self.training[m]),
             )
 
 
@@ -176,6 +183,11 @@ class GradientCheck:
     norm_difference: float
     worst_exact: float
     norm_training: float
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Every entry that was checked, one parameter after the other."""
+        return tuple(entry for check in self.parameters for entry in check.entries())
 
     @property
     def n_entries(self) -> int:

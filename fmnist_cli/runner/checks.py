@@ -24,22 +24,6 @@ N_REPORTED = 40  # entries of a report; its document has as many, and every kink
 
 
 @dataclass(frozen=True)
-class ReportedEntry:
-    """An entry and what stands beside it.
-
-    Attributes
-    ----------
-    difference, training : float or None
-        The central difference at the step that was asked for (which does not judge the entry at
-        a kink), and the gradient that one training step used; None where not kept by entry.
-    """
-
-    entry: gradients.Entry
-    difference: float | None = None
-    training: float | None = None
-
-
-@dataclass(frozen=True)
 class GradientReport:
     """A gradient check on either engine.
 
@@ -65,7 +49,7 @@ class GradientReport:
     backpropagation_holds: bool
     training_holds: bool
     summary: dict[str, Any]
-    rows: list[ReportedEntry]
+    rows: list[gradients.Entry]
     parameters: list[tuple[str, int, int, float]]
     kinks: list[tuple[str, tuple[int, ...]]]
     silent: list[str]
@@ -77,7 +61,7 @@ class GradientReport:
             "e": self.e,
             **self.summary,
             "holds": self.holds,
-            "entries": [_row_document(row) for row in self.rows],
+            "entries": [_entry_document(entry) for entry in self.rows],
             "kink_indices": [
                 {"parameter": parameter, "index": list(index)} for parameter, index in self.kinks
             ],
@@ -100,7 +84,7 @@ class GradientReport:
                 "are not judged"
             )
         elif kinks or coarse:
-            has_pools = any(row.entry.parameter == "conv1/kernel" for row in self.rows)
+            has_pools = any(entry.parameter == "conv1/kernel" for entry in self.rows)
             corners = "a ReLU or a max-pool" if has_pools else "the ReLU"
             lines.append(
                 f"{kinks:,} straddle a kink of {corners} and {coarse:,} are too small "
@@ -123,11 +107,10 @@ class GradientReport:
         """Put the summary and every entry shown into the run."""
         figures = {"examples": self.n_examples, "e": self.e, **self.summary}
         run.record_check("gradient", "summary", figures, self.holds)
-        for row in self.rows:
-            document = _row_document(row)
-            index = ",".join(map(str, row.entry.index))
-            name = f"{row.entry.parameter}[{index}]"
-            run.record_check("gradient", name, document, self.holds)
+        for entry in self.rows:
+            index = ",".join(map(str, entry.index))
+            name = f"{entry.parameter}[{index}]"
+            run.record_check("gradient", name, _entry_document(entry), self.holds)
 
 
 def run_gradient_check(
@@ -249,31 +232,22 @@ def magnitude_document(check: gradients.MagnitudeCheck) -> dict[str, Any]:
     }
 
 
-def _row_document(row: ReportedEntry) -> dict[str, Any]:
+def _entry_document(entry: gradients.Entry) -> dict[str, Any]:
     return {
-        "parameter": row.entry.parameter,
-        "index": list(row.entry.index),
-        "backpropagation": row.entry.analytic,
-        "numeric": row.entry.numeric,
-        "difference": row.difference,
-        "method": row.entry.method,
-        "kink": row.entry.kink,
-        "step": row.entry.e,
-        "relative_error": row.entry.relative_error,
-        "training_step": row.training,
+        "parameter": entry.parameter,
+        "index": list(entry.index),
+        "backpropagation": entry.analytic,
+        "numeric": entry.numeric,
+        "difference": entry.difference,
+        "method": entry.method,
+        "kink": entry.kink,
+        "step": entry.e,
+        "relative_error": entry.relative_error,
+        "training_step": entry.training,
     }
 
 
 def _numpy_report(check: gradients.GradientCheck) -> GradientReport:
-    by_parameter = [
-        [
-            ReportedEntry(entry, float(difference), float(training))
-            for entry, difference, training in zip(
-                parameter.entries(), parameter.difference, parameter.training, strict=True
-            )
-        ]
-        for parameter in check.parameters
-    ]
     summary = {
         "entries_checked": check.n_entries,
         "kinks": check.n_kinks,
@@ -284,13 +258,10 @@ def _numpy_report(check: gradients.GradientCheck) -> GradientReport:
         "training_step_norm_relative_error": check.norm_training,
     }
     silent = [p.parameter for p in check.parameters if p.analytic[0] == 0 and len(p) == 2]
-    return _report(check, summary, by_parameter, silent)
+    return _report(check, summary, silent)
 
 
 def _keras_report(check: KerasGradientCheck) -> GradientReport:
-    by_parameter: dict[str, list[ReportedEntry]] = {}
-    for entry in check.entries:
-        by_parameter.setdefault(entry.parameter, []).append(ReportedEntry(entry))
     summary = {
         "entries_checked": len(check.entries),
         "kinks": check.n_kinks,
@@ -299,46 +270,46 @@ def _keras_report(check: KerasGradientCheck) -> GradientReport:
         "norm_relative_error": check.norm,
         "training_step_norm_relative_error": check.norm_training,
     }
-    return _report(check, summary, list(by_parameter.values()), [])
+    return _report(check, summary, silent=[])
 
 
 def _report(
-    check: gradients.GradientCheck | KerasGradientCheck,
-    summary: dict[str, Any],
-    by_parameter: list[list[ReportedEntry]],
-    silent: list[str],
+    check: gradients.GradientCheck | KerasGradientCheck, summary: dict[str, Any], silent: list[str]
 ) -> GradientReport:
     alike = ("n_examples", "e", "holds", "backpropagation_holds", "training_holds")
+    entries = check.entries
+    by_parameter: dict[str, list[gradients.Entry]] = {}
+    for entry in entries:
+        by_parameter.setdefault(entry.parameter, []).append(entry)
     most = N_REPORTED // len(by_parameter)
-    entries = [row.entry for rows in by_parameter for row in rows]
     return GradientReport(
         **{name: getattr(check, name) for name in alike},
         summary=summary,
-        rows=[row for rows in by_parameter for row in _worst(rows, most)],
-        parameters=[_totals(rows) for rows in by_parameter],
+        rows=[entry for found in by_parameter.values() for entry in _worst(found, most)],
+        parameters=[_totals(found) for found in by_parameter.values()],
         kinks=[(entry.parameter, entry.index) for entry in entries if entry.kink],
         silent=silent,
     )
 
 
-def _totals(rows: list[ReportedEntry]) -> tuple[str, int, int, float]:
+def _totals(entries: list[gradients.Entry]) -> tuple[str, int, int, float]:
     """Of one parameter's entries: its name, how many they are, how many kinks, the worst error."""
-    errors = [row.entry.relative_error for row in rows]
-    kinks = sum(row.entry.kink for row in rows)
-    return rows[0].entry.parameter, len(rows), kinks, max(errors)
+    errors = [entry.relative_error for entry in entries]
+    kinks = sum(entry.kink for entry in entries)
+    return entries[0].parameter, len(entries), kinks, max(errors)
 
 
-def _worst(rows: list[ReportedEntry], most: int) -> list[ReportedEntry]:
+def _worst(entries: list[gradients.Entry], most: int) -> list[gradients.Entry]:
     """All, or where there are more the worst, half of them kinks: those whose difference is the
     furthest off, since that is what a kink does."""
-    if len(rows) <= most:
-        return rows
+    if len(entries) <= most:
+        return entries
 
-    def error(row: ReportedEntry) -> float:
-        if row.difference is None:
-            return row.entry.relative_error
-        return gradients.relative_error(row.entry.analytic, row.difference)
+    def error(entry: gradients.Entry) -> float:
+        if entry.difference is None:
+            return entry.relative_error
+        return gradients.relative_error(entry.analytic, entry.difference)
 
-    rows = sorted(rows, key=lambda row: -error(row))
-    kinks = [row for row in rows if row.entry.kink][: most // 2]
-    return [row for row in rows if not row.entry.kink][: most - len(kinks)] + kinks
+    entries = sorted(entries, key=lambda entry: -error(entry))
+    kinks = [entry for entry in entries if entry.kink][: most // 2]
+    return [entry for entry in entries if not entry.kink][: most - len(kinks)] + kinks

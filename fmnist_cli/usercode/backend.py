@@ -181,14 +181,9 @@ class UserNetwork:
     def evaluate(self, split: Split) -> Evaluation:
         """Mean loss, accuracy, dead units and predictions on a split."""
         hidden, logits = self._running(lambda: self._hidden_and_logits(split.images))
-        predicted = logits.argmax(axis=1)
-        return Evaluation(
-            loss=softmax_cross_entropy().forward(logits, split.labels),
-            accuracy=float(np.mean(predicted == split.labels)),
-            dead_units=int((hidden <= 0).all(axis=0).sum()),
-            hidden_units=hidden.shape[1],
-            predicted=predicted,
-        )
+        loss = softmax_cross_entropy().forward(logits, split.labels)
+        alive = ~(hidden <= 0).all(axis=0)  # a NaN is not a zero
+        return Evaluation.of(loss, logits.argmax(axis=1), split.labels, alive)
 
     def gradient(self, split: Split) -> dict[str, NDArray[np.floating]]:
         """The gradient of the mean loss over a split, by the file's own backward pass."""

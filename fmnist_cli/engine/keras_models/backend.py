@@ -104,14 +104,7 @@ class KerasBackend:
             loss += float(chunk_loss)
             predicted.append(classes.numpy().astype(np.int64))
             alive = alive | chunk_alive.numpy()
-        found = np.concatenate(predicted)
-        return Evaluation(
-            loss=loss / len(split),
-            accuracy=float(np.mean(found == split.labels)),
-            dead_units=int(np.count_nonzero(~alive)),
-            hidden_units=len(alive),
-            predicted=found,
-        )
+        return Evaluation.of(loss / len(split), np.concatenate(predicted), split.labels, alive)
 
     def gradient(self, split: Split) -> dict[str, NDArray[np.floating]]:
         total = {name: np.zeros(v.shape) for name, v in self._variables.items()}

@@ -50,13 +50,8 @@ class CNNInference:
         sums = self.workers[0].sums + self.workers[1].sums
         predicted = logits.argmax(axis=1)
         logits -= logits.max(axis=1, keepdims=True)
-        return Evaluation(
-            loss=loss_sum(logits, split.labels) / len(split),
-            accuracy=float(np.mean(predicted == split.labels)),
-            dead_units=int(np.count_nonzero(~(sums < 0))),
-            hidden_units=sums.size,
-            predicted=predicted,
-        )
+        loss = loss_sum(logits, split.labels) / len(split)
+        return Evaluation.of(loss, predicted, split.labels, alive=sums < 0)
 
     def features(self, weights: Mapping[str, Array], images: Array) -> Array:
         """(N, h, w, C): what the head takes of images (N, 784)."""

@@ -124,14 +124,8 @@ class Inference:
             lambda: first.run(weights, images[:half], labels[:half], predicted[:half]),
             lambda: second.run(weights, images[half:], labels[half:], predicted[half:]),
         )
-        alive = first.alive | second.alive
-        return Evaluation(
-            loss=(first.loss + second.loss) / len(split),
-            accuracy=float(np.mean(predicted == split.labels)),
-            dead_units=int(np.sum(~alive)),
-            hidden_units=len(alive),
-            predicted=predicted,
-        )
+        loss = (first.loss + second.loss) / len(split)
+        return Evaluation.of(loss, predicted, labels, alive=first.alive | second.alive)
 
 
 class _EvaluationWorker:
