@@ -328,7 +328,7 @@ class TestMirrors:
         reply: Reply,
         reason: str,
     ) -> None:
-        monkeypatch.setattr(mirrors, "ANSWER_SECONDS", 1 if reply is stay_silent else 30)
+        monkeypatch.setattr(mirrors, "ANSWER_SECONDS", 1 if reply in (stay_silent, stall) else 30)
         monkeypatch.setattr(mirrors, "STALL_SECONDS", 1 if reply is stall else 30)
         bad, good = start_mirror(official_data), start_mirror(official_data)
         bad.replies[f"{NAMES[2]}.gz"] = reply
